@@ -1,0 +1,1 @@
+//! Many light load-test participants in one thread.

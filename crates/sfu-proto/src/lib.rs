@@ -1,0 +1,2 @@
+//! Sans-I/O protocol and forwarding state of an SFU: no sockets, no clock, no threads, no Python.
+#![forbid(unsafe_code)]

@@ -1,0 +1,1 @@
+//! A worker: one pinned thread that owns sockets and routers.

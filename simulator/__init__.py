@@ -1,0 +1,1 @@
+"""Load-test bots that talk to servers over the wire only."""
