@@ -1,0 +1,57 @@
+# Each target is one line; what it needs installs itself (.ci/setup says what and why).
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help demo test serve lint fmt bench docs setup setup-test test-rust test-python verify-media coverage-rust pins wheel ci
+export UV_PYTHON_DOWNLOADS := never
+export UV_LINK_MODE := copy
+RUN := .ci/uv run --no-sync
+
+help: ## what there is
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+demo: setup ## set up, start the stack, fill a call with bots, print the verdict and where the report is
+	$(RUN) meeshy simulate group --participants 8 --duration 10
+
+test: setup-test test-rust test-python ## set up and pass all tests
+
+serve: setup ## run the media server in development mode (Ctrl-C ends it)
+	$(RUN) meeshy serve
+
+lint: setup ## formatting, types, import contracts, stub, clippy, tree rules
+	.ci/lint
+
+fmt: setup ## format Rust and Python
+	cargo fmt --all && $(RUN) ruff check -q --fix-only . && $(RUN) ruff format -q .
+
+bench: ## CPU per forwarded packet against the raw kernel limit, in one run
+	cargo run --release --locked -q -p meeshy-sfu-bench
+
+docs: setup ## check that the documentation says what the program does
+	$(RUN) pytest tests/docs
+
+verify-media: setup-test ## the full figures: 50-bot mesh, join storm, impairment, churn, interop
+	$(RUN) python .ci/verify_media.py
+
+test-rust:
+	cargo test --workspace --locked -q
+
+test-python:
+	$(RUN) pytest $(PYTEST_ARGS)
+
+coverage-rust: ## line coverage of the Rust crates (installs cargo-tarpaulin once)
+	.ci/coverage-rust
+
+setup: ## Python environment and release build of the extension
+	@.ci/setup core
+
+setup-test:
+	@.ci/setup test
+
+pins: ## renew requirements/dev.txt (names, versions, hashes; no registry address)
+	.ci/uv lock -q && .ci/uv export -q --frozen --all-extras --all-groups --no-emit-project --no-header --no-annotate -o requirements/dev.txt
+
+wheel: setup ## a wheel with the shipping profile in dist/
+	.ci/uv build -q --wheel -C=--profile=dist
+
+ci: ## what CI runs
+	CI=true bash .ci/run
