@@ -1,2 +1,7 @@
 //! Sans-I/O protocol and forwarding state of an SFU: no sockets, no clock, no threads, no Python.
 #![forbid(unsafe_code)]
+
+pub mod dtls;
+pub mod ice;
+pub mod link;
+pub mod net;
