@@ -14,7 +14,9 @@ MAX_CODE_LINES = 600
 # path → why it may be longer
 LONG_FILES: dict[str, str] = {}
 BANNED_NAMES = re.compile(r"(^|/)(utils?|helpers?|managers?|common|misc)(\.(py|rs)$|/)")
-LOCK_HOSTS = re.compile(r'"resolved":\s*"https?://|^\s*(source|url)\s*=\s*\{?.*registry\s*=\s*"https?://(?!github\.com)', re.M)
+LOCK_HOSTS = re.compile(
+    r'"resolved":\s*"https?://|^\s*(source|url)\s*=\s*\{?.*registry\s*=\s*"https?://(?!github\.com)', re.M
+)
 
 
 def code_lines(path: Path) -> int:
@@ -44,8 +46,12 @@ def main() -> int:
             lines = code_lines(path)
             if lines > MAX_CODE_LINES:
                 breaches.append(f"{name}: {lines} lines of code, at most {MAX_CODE_LINES}; split it by noun")
-        if path.name in {"package-lock.json", "uv.lock"} and LOCK_HOSTS.search(path.read_text(encoding="utf-8")):
-            breaches.append(f"{name}: holds registry addresses; npm needs omit-lockfile-registry-resolved=true")
+        if path.name in {"package-lock.json", "uv.lock"} and LOCK_HOSTS.search(
+            path.read_text(encoding="utf-8")
+        ):
+            breaches.append(
+                f"{name}: holds registry addresses; npm needs omit-lockfile-registry-resolved=true"
+            )
         if path.suffix in {".so", ".whl", ".pem"} and not name.startswith("tests/"):
             breaches.append(f"{name}: built or secret file in git")
         if path.stat().st_size > 1_000_000:
