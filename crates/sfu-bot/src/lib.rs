@@ -1,1 +1,32 @@
-//! Many light load-test participants in one thread.
+//! Load-test participants: many light WebRTC peers in few threads, which send a clip and measure all they receive.
+//!
+//! # Job
+//! A [`BotPool`] owns threads and bots. Each bot is a mediasoup-style client with a send and a recv transport (one UDP
+//! socket each), real ICE, DTLS and SRTP, RTCP both ways, and a latency stamp inside the payload. Signalling is left to
+//! the caller: it fetches [`BotPool::local`], talks to the server, and hands the answers to [`BotPool::connect`] and
+//! [`BotPool::consume`].
+//!
+//! # Invariants
+//! - No call blocks on the network; `rows`, `sender_rows` and `stop` wait at most for the threads' next tick.
+//! - Every RTP packet is decrypted, authenticated and counted; nothing is sampled.
+//! - One socket per transport: a single-port media server tells its clients apart by their remote address.
+//!
+//! # Left out
+//! Decoding and playout delay (bots measure arrival), simulcast upload, TCP candidates, congestion control of the bot's
+//! own sending (the clip's bit rate is fixed).
+
+pub mod checksum;
+pub mod clip;
+pub mod config;
+pub mod layout;
+pub mod params;
+mod pool;
+
+pub use clip::{Clip, ClipError, ClipWriter};
+pub use config::{
+    BotEvent, ConnectParameters, ConsumeRequest, Direction, Happening, Health, Kind, LinkProfile,
+    LocalParameters, PoolConfig, SpawnOptions, ThreadHealth,
+};
+pub use layout::{ConsumerRow, Sample, SenderRow};
+pub use params::RtpParameters;
+pub use pool::{BotPool, PoolError};

@@ -1,0 +1,242 @@
+//! The fixed-size records that leave a pool as bytes: one row per consumer, one per sender, one per latency sample.
+//!
+//! # Job
+//! Declares each record once and derives from it the little-endian bytes, their size and a numpy dtype, so that the
+//! reading side builds its dtype from [`ConsumerRow::dtype`] and can never drift.
+//!
+//! # Invariants
+//! - Fields are ordered so that numpy's packed layout is also naturally aligned: 8-byte fields first.
+//! - 0 in a `*_unix_ns` field means "never".
+
+/// Value of `sender` in rows and samples when it is not known.
+pub const UNKNOWN_SENDER: u16 = u16::MAX;
+
+/// A field that knows its little-endian bytes and its numpy format.
+trait Field {
+    const FORMAT: &'static str;
+    fn put(&self, out: &mut Vec<u8>);
+}
+
+macro_rules! field {
+    ($($type:ty => $format:literal),*) => {$(
+        impl Field for $type {
+            const FORMAT: &'static str = $format;
+            fn put(&self, out: &mut Vec<u8>) {
+                out.extend_from_slice(&self.to_le_bytes());
+            }
+        }
+    )*};
+}
+field!(u64 => "<u8", i64 => "<i8", u32 => "<u4", u16 => "<u2", u8 => "|u1");
+
+macro_rules! record {
+    ($(#[$doc:meta])* $name:ident { $($(#[$fdoc:meta])* $field:ident: $type:ty,)* }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+        pub struct $name { $($(#[$fdoc])* pub $field: $type,)* }
+
+        impl $name {
+            /// Bytes of one record.
+            pub const SIZE: usize = 0 $(+ size_of::<$type>())*;
+
+            /// Name and numpy format of each field, in order: `numpy.dtype(ConsumerRow::dtype())`.
+            pub fn dtype() -> Vec<(&'static str, &'static str)> {
+                vec![$((stringify!($field), <$type as Field>::FORMAT)),*]
+            }
+
+            /// Appends the record's little-endian bytes.
+            pub fn write(&self, out: &mut Vec<u8>) {
+                $(self.$field.put(out);)*
+            }
+        }
+    };
+}
+
+record! {
+    /// Everything counted about one received stream. Rows of unconsumed streams and closed bots stay.
+    ConsumerRow {
+        /// When `consume` reached the bot.
+        consumed_unix_ns: u64,
+        /// Arrival of the first RTP packet.
+        first_packet_unix_ns: u64,
+        /// Arrival that completed the first decodable frame (video) or the first packet (audio).
+        first_frame_unix_ns: u64,
+        /// Arrival of the latest RTP packet.
+        last_packet_unix_ns: u64,
+        /// Packets between the first and the highest sequence number seen, both included.
+        expected: u64,
+        /// Of these, received as originals (not as RTX), each once.
+        received: u64,
+        /// expected − received: lost before repair.
+        lost: u64,
+        /// Lost ones that came as RTX.
+        repaired: u64,
+        /// lost − repaired.
+        lost_after_repair: u64,
+        /// Packets received twice: replayed datagrams and RTX of what was already there.
+        duplicates: u64,
+        /// Originals that came after a higher sequence number.
+        out_of_order: u64,
+        /// Bytes of RTP datagrams received, headers and SRTP tag included, RTX included.
+        bytes: u64,
+        /// Video: complete frames that a decoder could use. Audio: packets.
+        frames: u64,
+        /// Complete video key frames.
+        key_frames: u64,
+        /// Complete video frames that were useless because an earlier one was missing.
+        undecodable_frames: u64,
+        /// Stamps read.
+        stamps: u64,
+        /// Stamps whose bot is not the announced sender.
+        foreign: u64,
+        /// Longest pause between frames, the present one included, microseconds.
+        longest_gap_us: u64,
+        /// Time spent in pauses longer than 500 ms, the present one included, microseconds.
+        frozen_us: u64,
+        /// Smallest one-way delay of a stamp, nanoseconds.
+        owd_min_ns: i64,
+        /// Largest one-way delay of a stamp, nanoseconds.
+        owd_max_ns: i64,
+        /// Caller's number of the stream.
+        tag: u32,
+        /// SSRC of the stream.
+        ssrc: u32,
+        /// Pauses longer than 500 ms.
+        freezes: u32,
+        /// Interarrival jitter (RFC 3550 §6.4.1), microseconds.
+        jitter_us: u32,
+        /// Sequence numbers asked for with NACK, repeats included.
+        nacks: u32,
+        /// Key frames asked for.
+        plis: u32,
+        /// RTX packets received.
+        rtx_packets: u32,
+        /// Sequence numbers given up.
+        given_up: u32,
+        /// Bot that receives.
+        bot: u16,
+        /// Bot announced as sender; 65535 unknown.
+        sender: u16,
+        /// 0 audio, 1 video.
+        kind: u8,
+        /// Bit 0 still consumed, bit 1 frozen now, bit 2 waits for a key frame.
+        flags: u8,
+        /// Zero.
+        reserved: u16,
+    }
+}
+
+record! {
+    /// Everything counted about one sent stream.
+    SenderRow {
+        /// When `start_sending` reached the bot.
+        started_unix_ns: u64,
+        /// When the first packet was handed to the socket.
+        first_packet_unix_ns: u64,
+        /// When the latest packet was handed to the socket.
+        last_packet_unix_ns: u64,
+        /// Packets sent, without RTX.
+        packets: u64,
+        /// Bytes of RTP datagrams sent, headers and SRTP tag included, RTX included.
+        bytes: u64,
+        /// Frames (video) or packets (audio) sent.
+        frames: u64,
+        /// Key frames the clip itself had at that point.
+        key_frames: u64,
+        /// Key frames sent because the server asked.
+        requested_key_frames: u64,
+        /// Stamps written.
+        stamps: u64,
+        /// Packets sent again as RTX.
+        rtx_packets: u64,
+        /// SSRC of the stream.
+        ssrc: u32,
+        /// Sequence numbers the server asked for.
+        nacks: u32,
+        /// Asked for, but no longer in the history.
+        nack_misses: u32,
+        /// PLI and FIR received.
+        plis: u32,
+        /// Round trip to the server by its receiver reports, microseconds; 0 unknown.
+        rtt_us: u32,
+        /// Cumulative loss in the server's latest receiver report.
+        remote_lost: u32,
+        /// Bot that sends.
+        bot: u16,
+        /// 0 audio, 1 video.
+        kind: u8,
+        /// Bit 0 sending now.
+        flags: u8,
+        /// Transport-wide feedback messages received on the transport.
+        feedbacks: u32,
+    }
+}
+
+record! {
+    /// One latency sample: a stamp that arrived.
+    Sample {
+        /// Arrival by the kernel's clock plus the emulated link's delay, Unix nanoseconds.
+        recv_unix_ns: u64,
+        /// One-way delay: arrival minus the time in the stamp, nanoseconds.
+        owd_ns: i64,
+        /// Sequence number in the stamp; consecutive per sender and kind.
+        seq: u32,
+        /// Tag of the consumer.
+        tag: u32,
+        /// Bot that received.
+        receiver: u16,
+        /// Bot in the stamp.
+        sender: u16,
+        /// 0 audio, 1 video.
+        kind: u8,
+        /// Bit 0 came as RTX, bit 1 foreign, bit 2 key frame.
+        flags: u8,
+        /// Zero.
+        reserved: u16,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_is_as_long_as_its_dtype_says() {
+        for (size, dtype) in [
+            (ConsumerRow::SIZE, ConsumerRow::dtype()),
+            (SenderRow::SIZE, SenderRow::dtype()),
+            (Sample::SIZE, Sample::dtype()),
+        ] {
+            let sum: usize = dtype
+                .iter()
+                .map(|(_, format)| usize::from(format.as_bytes()[2] - b'0'))
+                .sum();
+            assert_eq!(size, sum);
+            assert_eq!(size % 8, 0, "rows stay aligned in an array");
+        }
+        assert_eq!(Sample::SIZE, 32);
+    }
+
+    #[test]
+    fn bytes_are_little_endian_in_field_order() {
+        let mut out = Vec::new();
+        Sample {
+            recv_unix_ns: 1,
+            owd_ns: -1,
+            seq: 2,
+            tag: 3,
+            receiver: 4,
+            sender: 5,
+            kind: 1,
+            flags: 6,
+            reserved: 0,
+        }
+        .write(&mut out);
+        assert_eq!(out.len(), Sample::SIZE);
+        assert_eq!(out[0], 1);
+        assert_eq!(out[8..16], [255; 8]);
+        assert_eq!(out[16], 2);
+        assert_eq!(out[24..26], [4, 0]);
+        assert_eq!(out[28], 1);
+    }
+}
