@@ -2,6 +2,8 @@
 #![forbid(unsafe_code)]
 
 pub mod dtls;
+pub mod error;
 pub mod ice;
 pub mod link;
 pub mod net;
+pub mod rtp;

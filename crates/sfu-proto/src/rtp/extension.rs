@@ -1,0 +1,359 @@
+//! The header extensions an SFU knows: their URIs, the ids a session gave them, and their values.
+//!
+//! # Job
+//! Maps negotiated ids to meanings and back, and converts values to and from bytes. Finding the bytes in
+//! a packet belongs to `header`.
+//!
+//! # Invariants
+//! - In a map an id means one URI and a URI has one id; a later entry replaces an earlier one.
+//! - Reading a value of the wrong length gives `None`, never a guess.
+//!
+//! # Cost
+//! A map is a fixed array of one byte per known URI; look-ups are O(1) by URI and a scan of it by id.
+//!
+//! # Left out
+//! Encrypted extensions (RFC 6904); the structure of a dependency descriptor, see `payload::av1`.
+//!
+//! RFC 8285 §5 (negotiation), RFC 6464, RFC 5450, RFC 8852, RFC 9143 (mid).
+
+use std::time::Duration;
+
+/// Meaning of a header extension.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+#[repr(u8)]
+pub enum ExtensionUri {
+    /// The media section of the packet (RFC 9143 §14).
+    Mid,
+    /// The encoding of the packet in a simulcast (RFC 8852 §3.1).
+    Rid,
+    /// The encoding an RTX packet repairs (RFC 8852 §3.2).
+    RepairedRid,
+    /// 24-bit time of departure in 6.18 seconds.
+    AbsSendTime,
+    /// 16-bit sequence over all streams of a transport.
+    TransportWideCc,
+    /// Loudness of the packet's audio (RFC 6464).
+    AudioLevel,
+    /// Frame dependencies of AV1 and others.
+    DependencyDescriptor,
+    /// How the camera was held (3GPP TS 26.114 §7.4.5).
+    VideoOrientation,
+    /// Time between sampling and sending (RFC 5450).
+    TransmissionOffset,
+    /// NTP time of capture.
+    AbsCaptureTime,
+    /// Bounds for the receiver's play-out delay.
+    PlayoutDelay,
+}
+
+impl ExtensionUri {
+    /// All of them, in the order of the enum.
+    pub const ALL: [Self; 11] = [
+        Self::Mid,
+        Self::Rid,
+        Self::RepairedRid,
+        Self::AbsSendTime,
+        Self::TransportWideCc,
+        Self::AudioLevel,
+        Self::DependencyDescriptor,
+        Self::VideoOrientation,
+        Self::TransmissionOffset,
+        Self::AbsCaptureTime,
+        Self::PlayoutDelay,
+    ];
+
+    /// Recognises a URI as it stands in SDP or in RTP parameters; `None` for one unknown here.
+    #[must_use]
+    pub fn from_uri(uri: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|known| known.as_str() == uri)
+    }
+
+    /// The URI as it stands in SDP or in RTP parameters.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Mid => "urn:ietf:params:rtp-hdrext:sdes:mid",
+            Self::Rid => "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id",
+            Self::RepairedRid => "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id",
+            Self::AbsSendTime => "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time",
+            Self::TransportWideCc => {
+                "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01"
+            }
+            Self::AudioLevel => "urn:ietf:params:rtp-hdrext:ssrc-audio-level",
+            Self::DependencyDescriptor => {
+                "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension"
+            }
+            Self::VideoOrientation => "urn:3gpp:video-orientation",
+            Self::TransmissionOffset => "urn:ietf:params:rtp-hdrext:toffset",
+            Self::AbsCaptureTime => "http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time",
+            Self::PlayoutDelay => "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay",
+        }
+    }
+}
+
+/// The ids a session gave to the extensions; one per transport or producer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ExtensionMap {
+    /// Id by URI; zero is none, as no element can have it.
+    ids: [u8; ExtensionUri::ALL.len()],
+}
+
+impl ExtensionMap {
+    /// Knows no extension.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            ids: [0; ExtensionUri::ALL.len()],
+        }
+    }
+
+    /// Gives `uri` the id `id`, taking both from whoever had them; id 0 takes the extension out.
+    pub fn insert(&mut self, id: u8, uri: ExtensionUri) {
+        for other in &mut self.ids {
+            if *other == id {
+                *other = 0;
+            }
+        }
+        self.ids[uri as usize] = id;
+    }
+
+    /// The id of an extension, if it was negotiated.
+    #[inline]
+    #[must_use]
+    pub const fn id(&self, uri: ExtensionUri) -> Option<u8> {
+        match self.ids[uri as usize] {
+            0 => None,
+            id => Some(id),
+        }
+    }
+
+    /// The extension an id means, if it was negotiated.
+    #[inline]
+    #[must_use]
+    pub fn uri(&self, id: u8) -> Option<ExtensionUri> {
+        if id == 0 {
+            return None;
+        }
+        self.ids
+            .iter()
+            .position(|known| *known == id)
+            .map(|at| ExtensionUri::ALL[at])
+    }
+
+    /// Walks what was negotiated, in the order of the enum.
+    pub fn iter(&self) -> impl Iterator<Item = (u8, ExtensionUri)> + '_ {
+        self.ids
+            .iter()
+            .copied()
+            .zip(ExtensionUri::ALL)
+            .filter(|(id, _)| *id != 0)
+    }
+}
+
+impl FromIterator<(u8, ExtensionUri)> for ExtensionMap {
+    fn from_iter<I: IntoIterator<Item = (u8, ExtensionUri)>>(entries: I) -> Self {
+        let mut map = Self::new();
+        for (id, uri) in entries {
+            map.insert(id, uri);
+        }
+        map
+    }
+}
+
+/// Abs-send-time: seconds modulo 64 as unsigned 6.18 fixed point.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct AbsSendTime(u32);
+
+impl AbsSendTime {
+    /// Bytes of the value.
+    pub const LEN: usize = 3;
+
+    /// Converts a time since any epoch; only differences matter to the receiver.
+    #[inline]
+    #[must_use]
+    pub const fn from_duration(time: Duration) -> Self {
+        let fraction = ((time.subsec_nanos() as u64) << 18) / 1_000_000_000;
+        Self((((time.as_secs() & 0x3f) << 18) | fraction) as u32)
+    }
+
+    /// The time modulo 64 seconds.
+    #[must_use]
+    pub const fn to_duration(self) -> Duration {
+        Duration::from_nanos((self.0 as u64 * 1_000_000_000) >> 18)
+    }
+
+    /// How far this is after `earlier`, in units of 2⁻¹⁸ s; right for less than 32 s either way.
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> i32 {
+        // Sign-extends the 24-bit difference.
+        (self.0.wrapping_sub(earlier.0) << 8).cast_signed() >> 8
+    }
+
+    /// Reads the value of an element.
+    #[inline]
+    #[must_use]
+    pub fn from_bytes(value: &[u8]) -> Option<Self> {
+        let &[a, b, c] = value else { return None };
+        Some(Self(u32::from_be_bytes([0, a, b, c])))
+    }
+
+    /// The value of an element.
+    #[inline]
+    #[must_use]
+    pub const fn to_bytes(self) -> [u8; Self::LEN] {
+        let [_, a, b, c] = self.0.to_be_bytes();
+        [a, b, c]
+    }
+}
+
+/// Audio level of a packet (RFC 6464 §3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct AudioLevel {
+    /// The sender thinks there is speech.
+    pub voice: bool,
+    /// Loudness in dBov, −127 (silence) to 0.
+    pub dbov: i8,
+}
+
+impl AudioLevel {
+    /// Reads the value of an element; takes the one byte padded to two as well (RFC 6464 §3, two-byte form).
+    #[inline]
+    #[must_use]
+    pub fn from_bytes(value: &[u8]) -> Option<Self> {
+        let (&[byte] | &[byte, 0]) = value else {
+            return None;
+        };
+        Some(Self {
+            voice: byte & 0x80 != 0,
+            dbov: -((byte & 0x7f) as i8),
+        })
+    }
+
+    /// The value of an element; levels outside the range are clamped.
+    #[inline]
+    #[must_use]
+    pub fn to_bytes(self) -> [u8; 1] {
+        [u8::from(self.voice) << 7 | self.dbov.clamp(-127, 0).unsigned_abs()]
+    }
+}
+
+/// Reads the value of a transport-wide sequence number, of version 1 (2 bytes) or 2 (4 bytes).
+#[inline]
+#[must_use]
+pub fn transport_sequence(value: &[u8]) -> Option<u16> {
+    match *value {
+        [a, b] | [a, b, _, _] => Some(u16::from_be_bytes([a, b])),
+        _ => None,
+    }
+}
+
+/// How the camera was held (3GPP TS 26.114 §7.4.5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct VideoOrientation {
+    /// The picture comes from a camera on the back of the device.
+    pub back_camera: bool,
+    /// The picture is mirrored.
+    pub flip: bool,
+    /// Clockwise quarter turns the receiver must undo, 0 to 3.
+    pub quarter_turns: u8,
+}
+
+impl VideoOrientation {
+    /// Reads the value of an element.
+    #[must_use]
+    pub fn from_bytes(value: &[u8]) -> Option<Self> {
+        let &[byte] = value else { return None };
+        Some(Self {
+            back_camera: byte & 0x08 != 0,
+            flip: byte & 0x04 != 0,
+            quarter_turns: byte & 0x03,
+        })
+    }
+
+    /// The value of an element.
+    #[must_use]
+    pub fn to_bytes(self) -> [u8; 1] {
+        [u8::from(self.back_camera) << 3 | u8::from(self.flip) << 2 | self.quarter_turns & 0x03]
+    }
+}
+
+/// Reads a transmission offset: signed 24 bits in units of the RTP clock (RFC 5450 §2).
+#[must_use]
+pub fn transmission_offset(value: &[u8]) -> Option<i32> {
+    let &[a, b, c] = value else { return None };
+    Some(i32::from_be_bytes([a, b, c, 0]) >> 8)
+}
+
+/// Writes a transmission offset, clamped to 24 bits.
+#[must_use]
+pub fn transmission_offset_bytes(offset: i32) -> [u8; 3] {
+    let [_, a, b, c] = offset.clamp(-(1 << 23), (1 << 23) - 1).to_be_bytes();
+    [a, b, c]
+}
+
+/// When a frame was captured, on the capturing clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct AbsCaptureTime {
+    /// NTP time in 32.32 seconds.
+    pub ntp: u64,
+    /// What the capture clock is ahead of the sender's clock, in signed 32.32 seconds, if known.
+    pub clock_offset: Option<i64>,
+}
+
+impl AbsCaptureTime {
+    /// Reads the value of an element, in its short (8 bytes) or long form (16 bytes).
+    #[must_use]
+    pub fn from_bytes(value: &[u8]) -> Option<Self> {
+        let (ntp, rest) = value.split_first_chunk::<8>()?;
+        let clock_offset = match rest.len() {
+            0 => None,
+            _ => Some(i64::from_be_bytes(rest.try_into().ok()?)),
+        };
+        Some(Self {
+            ntp: u64::from_be_bytes(*ntp),
+            clock_offset,
+        })
+    }
+
+    /// Writes the value of an element and gives its length, 8 or 16.
+    #[must_use]
+    pub fn write(self, out: &mut [u8; 16]) -> usize {
+        out[..8].copy_from_slice(&self.ntp.to_be_bytes());
+        let Some(offset) = self.clock_offset else {
+            return 8;
+        };
+        out[8..].copy_from_slice(&offset.to_be_bytes());
+        16
+    }
+}
+
+/// Bounds for the receiver's play-out delay, in units of 10 ms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct PlayoutDelay {
+    /// At least this; 12 bits.
+    pub min_10ms: u16,
+    /// At most this; 12 bits.
+    pub max_10ms: u16,
+}
+
+impl PlayoutDelay {
+    /// Reads the value of an element.
+    #[must_use]
+    pub fn from_bytes(value: &[u8]) -> Option<Self> {
+        let &[a, b, c] = value else { return None };
+        Some(Self {
+            min_10ms: u16::from(a) << 4 | u16::from(b) >> 4,
+            max_10ms: u16::from(b & 0x0f) << 8 | u16::from(c),
+        })
+    }
+
+    /// The value of an element; bounds are clamped to 12 bits.
+    #[must_use]
+    pub fn to_bytes(self) -> [u8; 3] {
+        let packed =
+            u32::from(self.min_10ms.min(0xfff)) << 12 | u32::from(self.max_10ms.min(0xfff));
+        let [_, a, b, c] = packed.to_be_bytes();
+        [a, b, c]
+    }
+}
