@@ -1,0 +1,247 @@
+//! One session cipher: the keys of one direction for RTP, or for RTCP.
+//!
+//! # Job
+//! Turns plaintext and associated header into ciphertext and tag, and back. Where index and SSRC come from
+//! belongs to `tx` and `rx`.
+//!
+//! # Invariants
+//! - `index` is the 48-bit packet index for RTP, the 31-bit SRTCP index for RTCP; with the SSRC it
+//!   makes the nonce, so the pair must be new for each call that seals.
+//!
+//! # Cost
+//! GCM reads the plaintext where it lies and writes ciphertext and tag in one call. CM copies first, since
+//! the safe counter mode works in place; its HMAC starts from a copied context with both pads already hashed.
+//!
+//! RFC 3711 §4.1.1, §4.2.1; RFC 7714 §8, §9.
+
+use aws_lc_rs::aead::{AES_128_GCM, AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+use aws_lc_rs::cipher::{AES_128, EncryptingKey, EncryptionContext, UnboundCipherKey};
+use aws_lc_rs::iv::FixedLength;
+use aws_lc_rs::{constant_time, hmac};
+use zeroize::Zeroize;
+
+use super::kdf::{Kdf, Label};
+use super::profile::SrtpProfile;
+use crate::error::SrtpError;
+
+/// Bytes of the authentication tag of AES-GCM.
+pub(super) const GCM_TAG_LEN: usize = 16;
+/// Bytes of the truncated HMAC-SHA1 tag.
+pub(super) const SHA1_TAG_LEN: usize = 10;
+
+pub(super) enum Cipher {
+    Gcm(Gcm),
+    CmSha1(Box<CmSha1>),
+}
+
+/// Which half of the derived keys a cipher uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Half {
+    Rtp,
+    Rtcp,
+}
+
+impl Half {
+    const fn labels(self) -> (Label, Label, Label) {
+        match self {
+            Self::Rtp => (
+                Label::RtpEncryption,
+                Label::RtpAuthentication,
+                Label::RtpSalt,
+            ),
+            Self::Rtcp => (
+                Label::RtcpEncryption,
+                Label::RtcpAuthentication,
+                Label::RtcpSalt,
+            ),
+        }
+    }
+}
+
+impl Cipher {
+    pub(super) fn new(profile: SrtpProfile, kdf: &Kdf, half: Half) -> Self {
+        let (encryption, authentication, salting) = half.labels();
+        let mut key = [0; 32];
+        let key = &mut key[..profile.key_len()];
+        kdf.derive(encryption, key);
+        let cipher = match profile {
+            SrtpProfile::AeadAes128Gcm | SrtpProfile::AeadAes256Gcm => {
+                let mut salt = [0; 12];
+                kdf.derive(salting, &mut salt);
+                Self::Gcm(Gcm::new(key, salt))
+            }
+            SrtpProfile::Aes128CmSha1_80 => {
+                let mut salt = [0; 14];
+                kdf.derive(salting, &mut salt);
+                let mut mac = [0; 20];
+                kdf.derive(authentication, &mut mac);
+                let cipher = Self::CmSha1(Box::new(CmSha1::new(key, &mac, salt)));
+                mac.zeroize();
+                cipher
+            }
+        };
+        key.zeroize();
+        cipher
+    }
+}
+
+/// AES-GCM of either key length.
+pub(super) struct Gcm {
+    key: LessSafeKey,
+    salt: u128,
+}
+
+impl Gcm {
+    fn new(key: &[u8], salt: [u8; 12]) -> Self {
+        let algorithm = if key.len() == 32 {
+            &AES_256_GCM
+        } else {
+            &AES_128_GCM
+        };
+        let key = UnboundKey::new(algorithm, key)
+            .expect("invariant: the key has the length of its algorithm");
+        let mut wide = [0; 16];
+        wide[4..].copy_from_slice(&salt);
+        Self {
+            key: LessSafeKey::new(key),
+            salt: u128::from_be_bytes(wide),
+        }
+    }
+
+    /// 16 zero bits, SSRC, 48 bits of index, all over the salt (RFC 7714 §8.1, §9.1).
+    #[inline]
+    fn nonce(&self, ssrc: u32, index: u64) -> Nonce {
+        let value = self.salt ^ (u128::from(ssrc) << 48 | u128::from(index));
+        let mut nonce = [0; 12];
+        nonce.copy_from_slice(&value.to_be_bytes()[4..]);
+        Nonce::assume_unique_for_key(nonce)
+    }
+
+    /// Encrypts `plaintext` into `out`, which is longer by the tag.
+    #[inline]
+    pub(super) fn seal(
+        &self,
+        ssrc: u32,
+        index: u64,
+        header: &[u8],
+        plaintext: &[u8],
+        out: &mut [u8],
+    ) {
+        let (ciphertext, tag) = out.split_at_mut(plaintext.len());
+        self.key
+            .seal_out_of_place_scatter(
+                self.nonce(ssrc, index),
+                Aad::from(header),
+                plaintext,
+                ciphertext,
+                &[],
+                tag,
+            )
+            .expect("invariant: out is the plaintext's length and a tag");
+    }
+
+    /// Encrypts `body` but for its last bytes, which become the tag.
+    pub(super) fn seal_in_place(&self, ssrc: u32, index: u64, header: &[u8], body: &mut [u8]) {
+        let (text, tag) = body.split_at_mut(body.len() - GCM_TAG_LEN);
+        self.key
+            .seal_in_place_scatter(self.nonce(ssrc, index), Aad::from(header), text, &[], tag)
+            .expect("invariant: the tag has its length");
+    }
+
+    /// Decrypts `sealed`, ciphertext and tag, into `out`, which is shorter by the tag.
+    #[inline]
+    pub(super) fn open(
+        &self,
+        ssrc: u32,
+        index: u64,
+        header: &[u8],
+        sealed: &[u8],
+        out: &mut [u8],
+    ) -> Result<(), SrtpError> {
+        let (ciphertext, tag) = sealed.split_at(out.len());
+        self.key
+            .open_separate_gather(
+                self.nonce(ssrc, index),
+                Aad::from(header),
+                ciphertext,
+                tag,
+                out,
+            )
+            .map_err(|_| SrtpError::Authentication)
+    }
+
+    /// Decrypts `body` but for its last bytes, the tag.
+    pub(super) fn open_in_place(
+        &self,
+        ssrc: u32,
+        index: u64,
+        header: &[u8],
+        body: &mut [u8],
+    ) -> Result<(), SrtpError> {
+        self.key
+            .open_in_place(self.nonce(ssrc, index), Aad::from(header), body)
+            .map(|_| ())
+            .map_err(|_| SrtpError::Authentication)
+    }
+}
+
+/// AES-128 in counter mode with HMAC-SHA1.
+pub(super) struct CmSha1 {
+    key: EncryptingKey,
+    mac: hmac::Key,
+    salt: u128,
+}
+
+impl CmSha1 {
+    fn new(key: &[u8], mac: &[u8; 20], salt: [u8; 14]) -> Self {
+        let key = UnboundCipherKey::new(&AES_128, key)
+            .and_then(EncryptingKey::ctr)
+            .expect("invariant: the key has the length of its algorithm");
+        let mut wide = [0; 16];
+        wide[..14].copy_from_slice(&salt);
+        Self {
+            key,
+            mac: hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, mac),
+            salt: u128::from_be_bytes(wide),
+        }
+    }
+
+    /// Encrypts or decrypts `text`; the counter block is salt, SSRC and index (RFC 3711 §4.1.1).
+    #[inline]
+    pub(super) fn apply(&self, ssrc: u32, index: u64, text: &mut [u8]) {
+        let counter = self.salt ^ (u128::from(ssrc) << 64) ^ (u128::from(index) << 16);
+        self.key
+            .less_safe_encrypt(
+                text,
+                EncryptionContext::Iv128(FixedLength::from(counter.to_be_bytes())),
+            )
+            .expect("invariant: counter mode takes any length");
+    }
+
+    /// The tag over `authenticated`, which ends with the roll-over counter or the SRTCP index.
+    #[inline]
+    pub(super) fn tag(&self, authenticated: &[u8]) -> [u8; SHA1_TAG_LEN] {
+        truncate(&hmac::sign(&self.mac, authenticated))
+    }
+
+    /// Checks the tag over `authenticated` followed by `tail`.
+    #[inline]
+    pub(super) fn verify(
+        &self,
+        authenticated: &[u8],
+        tail: &[u8],
+        tag: &[u8],
+    ) -> Result<(), SrtpError> {
+        let mut context = hmac::Context::with_key(&self.mac);
+        context.update(authenticated);
+        context.update(tail);
+        constant_time::verify_slices_are_equal(&truncate(&context.sign()), tag)
+            .map_err(|_| SrtpError::Authentication)
+    }
+}
+
+fn truncate(tag: &hmac::Tag) -> [u8; SHA1_TAG_LEN] {
+    let mut out = [0; SHA1_TAG_LEN];
+    out.copy_from_slice(&tag.as_ref()[..SHA1_TAG_LEN]);
+    out
+}

@@ -1,0 +1,244 @@
+//! The receiving half: opens RTP and RTCP of one transport.
+//!
+//! # Job
+//! Estimates the packet index, checks the tag, decrypts, keeps out replays.
+//!
+//! # Invariants
+//! - Streams are created and windows move only for authentic packets, so a forger can neither shift a
+//!   roll-over counter nor evict a stream.
+//! - At most [`MAX_STREAMS`] streams of each kind; beyond that the one idle longest is forgotten. Only the
+//!   holder of the keys can get there, and harms none but itself.
+//!
+//! # Cost
+//! A scan over the few SSRCs of a transport; memory 160 bytes per stream, allocated when it first appears.
+//!
+//! # Left out
+//! Guessing a non-zero roll-over count for a stream joined late: in WebRTC streams begin with their transport.
+//!
+//! RFC 3711 §3.3.1, §3.3.2, §3.4; RFC 7714 §8, §9.
+
+use std::fmt;
+
+use super::cipher::{Cipher, GCM_TAG_LEN, Half, SHA1_TAG_LEN};
+use super::kdf::Kdf;
+use super::profile::{MasterKey, SrtpProfile};
+use super::replay::ReplayWindow;
+use super::tx::{ENCRYPTED, RTCP_CLEAR_LEN, rtcp_associated};
+use crate::error::SrtpError;
+use crate::rtp::seq;
+
+/// Streams remembered of each kind, RTP and RTCP.
+pub const MAX_STREAMS: usize = 64;
+
+/// Opens the packets one transport receives.
+pub struct SrtpRx {
+    profile: SrtpProfile,
+    rtp: Cipher,
+    rtcp: Cipher,
+    rtp_streams: Streams,
+    rtcp_streams: Streams,
+}
+
+impl SrtpRx {
+    /// Derives the session keys.
+    ///
+    /// # Panics
+    /// If key or salt do not have the profile's lengths; DTLS exports them by profile.
+    #[must_use]
+    pub fn new(profile: SrtpProfile, master: &MasterKey) -> Self {
+        assert_eq!(
+            master.key.len(),
+            profile.key_len(),
+            "invariant: key length of the profile"
+        );
+        assert_eq!(
+            master.salt.len(),
+            profile.salt_len(),
+            "invariant: salt length of the profile"
+        );
+        let kdf = Kdf::new(master);
+        Self {
+            profile,
+            rtp: Cipher::new(profile, &kdf, Half::Rtp),
+            rtcp: Cipher::new(profile, &kdf, Half::Rtcp),
+            rtp_streams: Streams::default(),
+            rtcp_streams: Streams::default(),
+        }
+    }
+
+    /// The profile in use.
+    #[inline]
+    #[must_use]
+    pub const fn profile(&self) -> SrtpProfile {
+        self.profile
+    }
+
+    /// Decrypts the payload of `packet` into `out`; gives the packet's 48-bit index and the payload's length.
+    ///
+    /// `header_len` is [`crate::rtp::RtpHeader::header_len`] of the same packet. `out` is untouched by packets
+    /// that are too short or replayed, and may hold garbage after one that is not authentic.
+    ///
+    /// # Errors
+    /// See [`SrtpError`]; no state has changed then.
+    #[inline]
+    pub fn unprotect_rtp(
+        &mut self,
+        packet: &[u8],
+        header_len: usize,
+        out: &mut [u8],
+    ) -> Result<(u64, usize), SrtpError> {
+        let end = packet
+            .len()
+            .checked_sub(self.profile.rtp_overhead())
+            .ok_or(SrtpError::TooShort)?;
+        if header_len < 12 {
+            return Err(SrtpError::TooShort);
+        }
+        let len = end.checked_sub(header_len).ok_or(SrtpError::TooShort)?;
+        let out = out.get_mut(..len).ok_or(SrtpError::TooShort)?;
+        let ssrc = u32::from_be_bytes([packet[8], packet[9], packet[10], packet[11]]);
+        let sequence = u16::from_be_bytes([packet[2], packet[3]]);
+
+        let slot = self.rtp_streams.find(ssrc);
+        let newest = slot.and_then(|slot| self.rtp_streams.window(slot).newest());
+        let index = estimate_index(sequence, newest);
+        if !slot.is_none_or(|slot| self.rtp_streams.window(slot).is_fresh(index)) {
+            return Err(SrtpError::Replayed);
+        }
+        let (header, sealed) = packet.split_at(header_len);
+        match &self.rtp {
+            Cipher::Gcm(gcm) => gcm.open(ssrc, index, header, sealed, out)?,
+            Cipher::CmSha1(cm) => {
+                let roll_over = ((index >> 16) as u32).to_be_bytes();
+                cm.verify(&packet[..end], &roll_over, &packet[end..])?;
+                out.copy_from_slice(&sealed[..len]);
+                cm.apply(ssrc, index, out);
+            }
+        }
+        self.rtp_streams.record(slot, ssrc, index);
+        Ok((index, len))
+    }
+
+    /// Decrypts a compound packet in place and gives its length.
+    ///
+    /// # Errors
+    /// See [`SrtpError`]; no state has changed then, but `packet` may hold garbage.
+    pub fn unprotect_rtcp(&mut self, packet: &mut [u8]) -> Result<usize, SrtpError> {
+        let len = packet
+            .len()
+            .checked_sub(self.profile.rtcp_overhead())
+            .ok_or(SrtpError::TooShort)?;
+        if len < RTCP_CLEAR_LEN {
+            return Err(SrtpError::TooShort);
+        }
+        // GCM puts the word behind the tag, CM before it (RFC 7714 §9.2, RFC 3711 §3.4).
+        let word_at = match &self.rtcp {
+            Cipher::Gcm(_) => len + GCM_TAG_LEN,
+            Cipher::CmSha1(_) => len,
+        };
+        let word_bytes = [
+            packet[word_at],
+            packet[word_at + 1],
+            packet[word_at + 2],
+            packet[word_at + 3],
+        ];
+        let word = u32::from_be_bytes(word_bytes);
+        if word & ENCRYPTED == 0 {
+            return Err(SrtpError::NotEncrypted);
+        }
+        let index = u64::from(word & !ENCRYPTED);
+        let ssrc = u32::from_be_bytes([packet[4], packet[5], packet[6], packet[7]]);
+        let slot = self.rtcp_streams.find(ssrc);
+        if !slot.is_none_or(|slot| self.rtcp_streams.window(slot).is_fresh(index)) {
+            return Err(SrtpError::Replayed);
+        }
+        match &self.rtcp {
+            Cipher::Gcm(gcm) => {
+                let (clear, rest) = packet.split_at_mut(RTCP_CLEAR_LEN);
+                let body = &mut rest[..len - RTCP_CLEAR_LEN + GCM_TAG_LEN];
+                gcm.open_in_place(ssrc, index, &rtcp_associated(clear, word_bytes), body)?;
+            }
+            Cipher::CmSha1(cm) => {
+                let (authenticated, tag) = packet.split_at(packet.len() - SHA1_TAG_LEN);
+                cm.verify(authenticated, &[], tag)?;
+                cm.apply(ssrc, index, &mut packet[RTCP_CLEAR_LEN..len]);
+            }
+        }
+        self.rtcp_streams.record(slot, ssrc, index);
+        Ok(len)
+    }
+}
+
+impl fmt::Debug for SrtpRx {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SrtpRx")
+            .field("profile", &self.profile)
+            .field("rtp_streams", &self.rtp_streams.entries.len())
+            .field("rtcp_streams", &self.rtcp_streams.entries.len())
+            .finish()
+    }
+}
+
+/// Guesses the index of a packet from its sequence number and the newest index authenticated.
+fn estimate_index(sequence: u16, newest: Option<u64>) -> u64 {
+    // Before the first wrap a number far ahead is taken as it is: there is no roll-over count of minus one.
+    newest
+        .and_then(|newest| seq::extend_near(sequence, newest))
+        .unwrap_or(u64::from(sequence))
+}
+
+/// The windows of the streams seen, by SSRC.
+#[derive(Default)]
+struct Streams {
+    entries: Vec<Stream>,
+    /// Counts authentic packets; orders streams by their last one.
+    clock: u64,
+}
+
+struct Stream {
+    ssrc: u32,
+    last_used: u64,
+    window: ReplayWindow,
+}
+
+impl Streams {
+    #[inline]
+    fn find(&self, ssrc: u32) -> Option<usize> {
+        self.entries.iter().position(|stream| stream.ssrc == ssrc)
+    }
+
+    #[inline]
+    fn window(&self, slot: usize) -> &ReplayWindow {
+        &self.entries[slot].window
+    }
+
+    #[inline]
+    fn record(&mut self, slot: Option<usize>, ssrc: u32, index: u64) {
+        self.clock += 1;
+        let slot = slot.unwrap_or_else(|| self.create(ssrc));
+        let stream = &mut self.entries[slot];
+        stream.last_used = self.clock;
+        stream.window.record(index);
+    }
+
+    #[cold]
+    fn create(&mut self, ssrc: u32) -> usize {
+        let fresh = Stream {
+            ssrc,
+            last_used: self.clock,
+            window: ReplayWindow::default(),
+        };
+        if self.entries.len() < MAX_STREAMS {
+            self.entries.push(fresh);
+            return self.entries.len() - 1;
+        }
+        let (slot, idle) = self
+            .entries
+            .iter_mut()
+            .enumerate()
+            .min_by_key(|(_, stream)| stream.last_used)
+            .expect("invariant: the list is full");
+        *idle = fresh;
+        slot
+    }
+}
