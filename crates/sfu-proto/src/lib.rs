@@ -7,3 +7,4 @@ pub mod ice;
 pub mod link;
 pub mod net;
 pub mod rtp;
+pub mod srtp;

@@ -10,7 +10,7 @@ mod certificate;
 mod keys;
 
 pub use certificate::{Certificate, CertificateError, Fingerprint, HashAlgorithm};
-pub use keys::{MasterKey, SrtpKeys, SrtpProfile};
+pub use keys::SrtpKeys;
 
 /// Who starts the DTLS handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
