@@ -1,0 +1,100 @@
+"""The documentation says what the program does: commands, settings, error codes, figures, links."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer.main
+from meeshy_sfu.cli import app
+from meeshy_sfu.config import table
+from simulator.summary import Summary
+
+from meeshy_sfu import errors
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+LINK = re.compile(r"\]\(([^)#\s]+)(#[^)\s]*)?\)")
+MAKE = re.compile(r"(?:^|`)make ([a-z][a-z-]*)", re.M)
+
+
+def page(name: str) -> str:
+    return (ROOT / "docs" / name).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_links_lead_somewhere(path: Path) -> None:
+    for target, _ in LINK.findall(path.read_text(encoding="utf-8")):
+        if "://" not in target:
+            assert (path.parent / target).exists(), f"{path.name} links to {target}, which does not exist"
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_make_targets_exist(path: Path) -> None:
+    targets = set(re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M))
+    named = set(MAKE.findall(path.read_text(encoding="utf-8")))
+    assert named <= targets, f"{path.name} names make targets that do not exist: {sorted(named - targets)}"
+
+
+def test_readme_names_the_two_commands_on_its_first_screen() -> None:
+    first_screen = "\n".join((ROOT / "README.md").read_text(encoding="utf-8").splitlines()[:40])
+    assert "make demo" in first_screen
+    assert "make test" in first_screen
+
+
+def test_each_command_and_option_is_in_the_cli_page() -> None:
+    text = page("cli.md")
+    settings = {row.flag for row in table()}
+    missing: list[str] = []
+
+    def walk(command: Any, path: str) -> None:
+        if f"meeshy{path}" not in text:
+            missing.append(f"meeshy{path}")
+        for parameter in command.params:
+            for option in parameter.opts:
+                if option.startswith("--") and option not in settings and option not in text:
+                    missing.append(f"meeshy{path} {option}")
+        for name, child in getattr(command, "commands", {}).items():
+            walk(child, f"{path} {name}")
+
+    walk(typer.main.get_command(app), "")
+    assert not missing, f"docs/cli.md does not mention: {missing}"
+
+
+def test_each_setting_is_in_the_configuration_page() -> None:
+    text = page("configuration.md")
+    missing = [row.key for row in table() if f"`{row.key}`" not in text]
+    assert not missing, f"docs/configuration.md does not mention: {missing}; run .ci/generate_docs.py"
+
+
+def test_each_error_code_is_in_the_rest_page() -> None:
+    codes = {
+        kind.code
+        for _, kind in inspect.getmembers(errors, inspect.isclass)
+        if issubclass(kind, errors.MeeshyError) and isinstance(getattr(kind, "code", None), str)
+    }
+    missing = sorted(code for code in codes if f"`{code}`" not in page("rest-api.md"))
+    assert not missing, f"docs/rest-api.md does not mention: {missing}"
+
+
+def test_each_figure_of_the_summary_is_in_the_measuring_page() -> None:
+    missing = [name for name in Summary.model_fields if f"`{name}" not in page("measuring.md")]
+    assert not missing, f"docs/measuring.md does not mention: {missing}"
+
+
+def test_help_works_and_names_the_commands() -> None:
+    answer = subprocess.run(
+        [sys.executable, "-m", "meeshy_sfu", "--help"],
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    assert answer.returncode == 0, answer.stderr
+    for command in ("serve", "simulate", "report", "token", "ports", "doctor"):
+        assert command in answer.stdout
