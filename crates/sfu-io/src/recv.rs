@@ -70,6 +70,7 @@ pub struct RecvBatch {
     buffer: Vec<u8>,
     meta: Vec<Meta>,
     overflow: u32,
+    reported: Option<u32>,
 }
 
 // SAFETY: the raw pointers inside `headers` and `vectors` are written at the start of each `recv` and
@@ -91,6 +92,7 @@ impl RecvBatch {
             buffer: vec![0; capacity * STRIDE],
             meta: Vec::with_capacity(capacity),
             overflow: 0,
+            reported: None,
         }
     }
 
@@ -98,6 +100,7 @@ impl RecvBatch {
     /// (such as ECONNREFUSED) are swallowed.
     pub fn recv(&mut self, socket: &UdpSocket) -> io::Result<usize> {
         self.meta.clear();
+        self.reported = None;
         self.aim();
         let count = loop {
             // SAFETY: `aim` made every header point to an own buffer, name and control area of the
@@ -157,6 +160,12 @@ impl RecvBatch {
         self.overflow
     }
 
+    /// The same, if the socket of the last [`RecvBatch::recv`] reported it there: for batches that several
+    /// sockets share. A socket that never dropped reports nothing.
+    pub fn reported_drops(&self) -> Option<u32> {
+        self.reported
+    }
+
     /// Points the headers at the buffers; the kernel overwrites lengths and flags each time.
     fn aim(&mut self) {
         let base = self.buffer.as_mut_ptr();
@@ -201,6 +210,7 @@ impl RecvBatch {
                     }
                     (libc::SOL_SOCKET, libc::SO_RXQ_OVFL) => {
                         self.overflow = data.cast::<u32>().read_unaligned();
+                        self.reported = Some(self.overflow);
                     }
                     _ => {}
                 }

@@ -87,6 +87,37 @@ impl SrtpRx {
         header_len: usize,
         out: &mut [u8],
     ) -> Result<(u64, usize), SrtpError> {
+        if header_len < 12 || packet.len() < header_len {
+            return Err(SrtpError::TooShort);
+        }
+        let ssrc = u32::from_be_bytes([packet[8], packet[9], packet[10], packet[11]]);
+        let sequence = u16::from_be_bytes([packet[2], packet[3]]);
+
+        let slot = self.rtp_streams.find(ssrc);
+        let newest = slot.and_then(|slot| self.rtp_streams.window(slot).newest());
+        let index = estimate_index(sequence, newest);
+        if !slot.is_none_or(|slot| self.rtp_streams.window(slot).is_fresh(index)) {
+            return Err(SrtpError::Replayed);
+        }
+        let len = self.open_rtp(packet, header_len, index, out)?;
+        self.rtp_streams.record(slot, ssrc, index);
+        Ok((index, len))
+    }
+
+    /// As [`SrtpRx::unprotect_rtp`] for a caller that keeps the streams itself: it has estimated `index`
+    /// (roll-over count and sequence number) and refuses replays. For receivers of hundreds of streams, who find
+    /// the state of each by a faster way than a scan.
+    ///
+    /// # Errors
+    /// See [`SrtpError`]; never [`SrtpError::Replayed`].
+    #[inline]
+    pub fn open_rtp(
+        &self,
+        packet: &[u8],
+        header_len: usize,
+        index: u64,
+        out: &mut [u8],
+    ) -> Result<usize, SrtpError> {
         let end = packet
             .len()
             .checked_sub(self.profile.rtp_overhead())
@@ -97,14 +128,6 @@ impl SrtpRx {
         let len = end.checked_sub(header_len).ok_or(SrtpError::TooShort)?;
         let out = out.get_mut(..len).ok_or(SrtpError::TooShort)?;
         let ssrc = u32::from_be_bytes([packet[8], packet[9], packet[10], packet[11]]);
-        let sequence = u16::from_be_bytes([packet[2], packet[3]]);
-
-        let slot = self.rtp_streams.find(ssrc);
-        let newest = slot.and_then(|slot| self.rtp_streams.window(slot).newest());
-        let index = estimate_index(sequence, newest);
-        if !slot.is_none_or(|slot| self.rtp_streams.window(slot).is_fresh(index)) {
-            return Err(SrtpError::Replayed);
-        }
         let (header, sealed) = packet.split_at(header_len);
         match &self.rtp {
             Cipher::Gcm(gcm) => gcm.open(ssrc, index, header, sealed, out)?,
@@ -115,8 +138,7 @@ impl SrtpRx {
                 cm.apply(ssrc, index, out);
             }
         }
-        self.rtp_streams.record(slot, ssrc, index);
-        Ok((index, len))
+        Ok(len)
     }
 
     /// Decrypts a compound packet in place and gives its length.
