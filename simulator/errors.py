@@ -1,0 +1,73 @@
+"""What can go wrong before, while and after a load test, each with the exit code it leads to.
+
+A verdict below the SLO or a void run is no error; see report.py for those. Errors of the server under test
+arrive as ServerRefusedError and keep the server's own code.
+
+    SimulatorError                 1
+    ├── UsageError                 2   the command line or a file the user wrote is wrong
+    │   ├── ScenarioError
+    │   ├── SloError
+    │   └── RunDirectoryError
+    ├── StackError                 1   our own server did not come up, or died
+    ├── SignalingError             1   the server did not answer as the contract says
+    │   └── ServerRefusedError     1   it answered with an error; names limit and wait for 429
+    ├── BotError                   1   a bot could not be made, joined or kept
+    └── ClipError                  1   the media clip cannot be made or read
+"""
+
+from typing import ClassVar
+
+
+class SimulatorError(Exception):
+    """Base of all errors of the simulator; the message says the cause and, where there is one, the remedy."""
+
+    exit_code: ClassVar[int] = 1
+    """What `meeshy simulate` ends with."""
+
+
+class UsageError(SimulatorError):
+    """What the user wrote cannot be run."""
+
+    exit_code = 2
+
+
+class ScenarioError(UsageError):
+    """A scenario is unknown, malformed, or asks for what does not exist."""
+
+
+class SloError(UsageError):
+    """An SLO expression cannot be read, or names no figure of the summary."""
+
+
+class RunDirectoryError(UsageError):
+    """A run directory cannot be written, or is none."""
+
+
+class StackError(SimulatorError):
+    """The stack started for this run did not come up, or ended on its own."""
+
+
+class SignalingError(SimulatorError):
+    """The server did not answer, or not as its contract says."""
+
+
+class ServerRefusedError(SignalingError):
+    """The server answered with an error."""
+
+    code: str
+    """The server's error code, such as ``ROOM_FULL``."""
+    http_status: int
+    """The status of the answer; 0 for a socket event."""
+
+    def __init__(self, message: str, *, code: str, http_status: int) -> None:
+        super().__init__(message)
+        self.code = code
+        self.http_status = http_status
+
+
+class BotError(SimulatorError):
+    """A bot could not be made, did not get into its call, or was lost."""
+
+
+class ClipError(SimulatorError):
+    """The media clip cannot be made or read."""

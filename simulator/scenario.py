@@ -1,0 +1,311 @@
+"""Scenarios: what a load test runs, loaded from TOML and from the command line.
+
+Checks the values and nothing else; who carries it out is runner.py. Each table is a model that refuses
+unknown keys, so a later version can add tables (timed actions, several generators, another signalling)
+without an old program silently ignoring them.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from simulator.errors import ScenarioError, SloError
+from simulator.slo import Slo
+
+SCENARIO_SCHEMA = 1
+"""The version of the format that this program reads."""
+
+BotMix = Literal["native", "aiortc", "mixed"]
+Ratio = Annotated[float, Field(ge=0, le=1)]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Participants(_Table):
+    """Who is in the call."""
+
+    count: int = Field(default=8, ge=2, le=1000)
+    """People in the call."""
+    bots: BotMix = "mixed"
+    """`native` carries load, `aiortc` decodes what it gets, `mixed` is `observers` aiortc bots and others."""
+    observers: int = Field(default=2, ge=0, le=50)
+    """aiortc bots among `mixed` ones. Each costs 4 % of a core and 3 % more for each pair it decodes."""
+    watched: int = Field(default=4, ge=1)
+    """How many others an aiortc bot of a `mixed` call receives; native bots receive everyone."""
+    bots_per_process: int = Field(default=3, ge=1, le=16)
+    """aiortc bots in one child process; more save memory, fewer use more cores."""
+
+    def aiortc_count(self) -> int:
+        """Give the number of aiortc bots."""
+        if self.bots == "native":
+            return 0
+        return self.count if self.bots == "aiortc" else min(self.observers, self.count)
+
+
+class Ramp(_Table):
+    """How people arrive."""
+
+    over_s: float = Field(default=1.0, ge=0, le=3600)
+    """Time over which the joins are spread evenly; 0 lets everyone join at once."""
+    timeout_s: float = Field(default=30.0, gt=0, le=600)
+    """How long after the last join all streams may need to flow before the run goes on without them."""
+
+
+class Media(_Table):
+    """What each bot sends."""
+
+    audio: bool = True
+    """opus, 50 packets/s."""
+    video: bool = True
+    """VP8 320x180, 30 frames/s in about 40 packets/s."""
+    aiortc: Literal["clip", "synthetic"] = "clip"
+    """What aiortc bots send: the pre-encoded clip, or picture and tone encoded live (five times the CPU)."""
+
+    @model_validator(mode="after")
+    def _something(self) -> Media:
+        if not (self.audio or self.video):
+            raise ValueError("a call without audio and video measures nothing; set one of them to true")
+        return self
+
+    @property
+    def kinds(self) -> tuple[Literal["audio", "video"], ...]:
+        """Name the kinds that are sent, audio first."""
+        return tuple(k for k in ("audio", "video") if getattr(self, k))
+
+
+class Link(_Table):
+    """One direction of the emulated network between a bot and the server."""
+
+    delay_ms: float = Field(default=0.0, ge=0, le=10_000)
+    """Added to every datagram."""
+    jitter_ms: float = Field(default=0.0, ge=0, le=10_000)
+    """Extra delay, drawn evenly from 0 to this for each datagram; the order is kept."""
+    loss: Ratio = 0.0
+    """Share of datagrams that are dropped, 0 to 1."""
+    rate_bps: int = Field(default=0, ge=0)
+    """Bandwidth in bits per second with 200 ms of queue; 0 is unlimited."""
+
+    @property
+    def is_clean(self) -> bool:
+        """Tell whether this direction changes nothing."""
+        return not (self.delay_ms or self.jitter_ms or self.loss or self.rate_bps)
+
+
+class Network(_Table):
+    """What the network between each bot and the server does, each way."""
+
+    up: Link = Link()
+    """From the bot to the server."""
+    down: Link = Link()
+    """From the server to the bot."""
+
+
+class Hold(_Table):
+    """The measured part of the run."""
+
+    duration_s: float = Field(default=30.0, ge=1, le=86_400)
+    """How long is measured once everyone is in."""
+    settle_s: float = Field(default=1.0, ge=0, le=600)
+    """Time between the last join and the measuring, so that the storm of joins is not part of it."""
+
+
+class Limits(_Table):
+    """When the load generator itself is judged too weak for the run to count (the verdict is then `void`)."""
+
+    lag_p95_ms: float = Field(default=25.0, gt=0)
+    """How late the generator may wake up, as 95th percentile over its per-second worst cases."""
+    core_percent: float = Field(default=92.0, gt=0)
+    """CPU of one generator thread (native) or process (aiortc), of one core."""
+    socket_drops: int = Field(default=0, ge=0)
+    """Datagrams that reached the bots' sockets and were dropped there."""
+    late_send_ratio: Ratio = 0.05
+    """Share of packets that bots sent more than 5 ms after they were due."""
+
+
+class Scenario(_Table):
+    """A load test, ready to run.
+
+    Example:
+        ```python
+        from simulator.scenario import Scenario
+
+        scenario = Scenario.load("group").with_values({"participants": {"count": 4}})
+        assert scenario.participants.count == 4
+        ```
+    """
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,40}$")
+    """Short name; part of the run directory's name."""
+    scenario_schema: Literal[1] = Field(default=1, alias="schema")
+    """Version of the format."""
+    description: str = ""
+    """One sentence for people."""
+    seed: int = Field(default=1, ge=0, lt=2**32)
+    """Start of every random choice: emulated network, order of arrival of packets from the clip."""
+    participants: Participants = Participants()
+    ramp: Ramp = Ramp()
+    media: Media = Media()
+    network: Network = Network()
+    hold: Hold = Hold()
+    limits: Limits = Limits()
+    slo: tuple[str, ...] = ()
+    """Comparisons that replace or extend the default ones; see slo.py."""
+
+    @field_validator("slo")
+    @classmethod
+    def _readable(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for expression in value:
+            try:
+                Slo.parse(expression)
+            except SloError as error:
+                raise ValueError(str(error)) from error
+        return value
+
+    @classmethod
+    def load(cls, name_or_path: str) -> Scenario:
+        """Read a scenario by the name of a ready one, or from a TOML file.
+
+        Raises:
+            ScenarioError: No such scenario, or its content is wrong; every wrong key is named with its path.
+        """
+        path = Path(name_or_path)
+        if path.suffix == ".toml" or path.exists():
+            try:
+                text, source = path.read_text(encoding="utf-8"), str(path)
+            except OSError as error:
+                raise ScenarioError(f"cannot read scenario {path}: {error.strerror}") from error
+        else:
+            ready = ready_scenarios()
+            if name_or_path not in ready:
+                near = difflib.get_close_matches(name_or_path, ready, n=1)
+                hint = f"; did you mean {near[0]!r}?" if near else ""
+                raise ScenarioError(
+                    f"no scenario named {name_or_path!r}{hint} Ready ones: {', '.join(ready)}. "
+                    "Your own is given as the path of a .toml file."
+                )
+            text, source = _ready_text(name_or_path), name_or_path
+        return cls.parse(text, source=source)
+
+    @classmethod
+    def parse(cls, text: str, *, source: str = "scenario") -> Scenario:
+        """Read a scenario from TOML text; `source` is named in errors.
+
+        Raises:
+            ScenarioError: The content is wrong.
+        """
+        try:
+            values = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise ScenarioError(f"{source} is not TOML: {error}") from error
+        return cls.from_values(values, source=source)
+
+    @classmethod
+    def from_values(cls, values: Mapping[str, Any], *, source: str = "scenario") -> Scenario:
+        """Check plain values as they stand in a TOML file.
+
+        Raises:
+            ScenarioError: The content is wrong.
+        """
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            lines = "\n".join(f"  {_explain(item)}" for item in error.errors())
+            raise ScenarioError(f"{source} cannot be run:\n{lines}") from error
+
+    def with_values(self, changes: Mapping[str, Any], *, source: str = "options") -> Scenario:
+        """Give a copy with some values replaced, tables merged key by key; `None` leaves a value as it is.
+
+        Raises:
+            ScenarioError: A changed value is wrong.
+        """
+        return Scenario.from_values(_merge(self.to_values(), changes), source=source)
+
+    def to_values(self) -> dict[str, Any]:
+        """Give the complete scenario, defaults included, as plain values."""
+        return self.model_dump(mode="json", by_alias=True)
+
+
+def ready_scenarios() -> list[str]:
+    """Name the scenarios that come with the program."""
+    folder = resources.files("simulator") / "scenarios"
+    return sorted(f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith(".toml"))
+
+
+def to_toml(values: Mapping[str, Any]) -> str:
+    """Write plain scenario values as TOML; what `Scenario.parse` reads back is equal."""
+    lines: list[str] = []
+    _write_table(lines, "", values)
+    return "\n".join(lines).strip() + "\n"
+
+
+def _write_table(lines: list[str], prefix: str, values: Mapping[str, Any]) -> None:
+    if prefix and any(not isinstance(v, Mapping) for v in values.values()):
+        lines += ["", f"[{prefix}]"]
+    for key, value in values.items():
+        if not isinstance(value, Mapping):
+            lines.append(f"{key} = {_toml_value(value)}")
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            _write_table(lines, f"{prefix}.{key}" if prefix else key, value)
+
+
+def _toml_value(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return repr(value)
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_toml_value(v) for v in value) + "]"
+    text = str(value).replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + text.replace("\n", "\\n").replace("\t", "\\t") + '"'
+
+
+def _ready_text(name: str) -> str:
+    return (resources.files("simulator") / "scenarios" / f"{name}.toml").read_text(encoding="utf-8")
+
+
+def _merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in changes.items():
+        if value is None:
+            continue
+        old = merged.get(key)
+        merged[key] = _merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    return merged
+
+
+def _explain(item: Mapping[str, Any]) -> str:
+    """Say one validation error with the path of the key, and the key that was probably meant."""
+    path = ".".join(str(part) for part in item["loc"]) or "scenario"
+    if item["type"] == "extra_forbidden":
+        known = _keys_at(item["loc"][:-1])
+        near = difflib.get_close_matches(str(item["loc"][-1]), known, n=1)
+        return f"{path}: unknown key" + (
+            f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(known)}"
+        )
+    if item["type"] == "missing":
+        return f"{path}: is required"
+    message = str(item["msg"])
+    if item["type"] == "value_error":
+        return f"{path}: {message.removeprefix('Value error, ')}"
+    return f"{path}: {message[:1].lower()}{message[1:]}, got {item['input']!r}"
+
+
+def _keys_at(path: tuple[Any, ...]) -> list[str]:
+    model: type[BaseModel] = Scenario
+    for part in path:
+        field = model.model_fields.get(str(part))
+        annotation = field.annotation if field else None
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            return []
+        model = annotation
+    return [field.alias or name for name, field in model.model_fields.items()]

@@ -1,0 +1,159 @@
+"""A run that never was: raw data as a perfect call would leave it, for tests to bend."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from simulator.collect import Collector
+from simulator.figures import RawRun, RunContext
+from simulator.report import summarize
+from simulator.scenario import Scenario, to_toml
+from simulator.summary import Summary
+from simulator.tables import TABLES
+
+S = 1_000_000_000
+START = 1_800_000_000 * S
+SECONDS = 10
+PACKETS_PER_S = {0: 50, 1: 40}
+
+
+class SyntheticRun:
+    """Three bots, everyone to everyone, ten seconds; each table is a list of mutable rows."""
+
+    start_ns = START
+    seconds = SECONDS
+
+    def __init__(self, *, bots: int = 3, scenario: dict[str, object] | None = None) -> None:
+        values: dict[str, object] = {"name": "synthetic", "participants": {"count": bots}}
+        self.scenario = Scenario.from_values(values | (scenario or {}))
+        self.context = RunContext(
+            started_ns=START - 5 * S,
+            window_start_ns=START,
+            window_end_ns=START + SECONDS * S,
+            dropped_calls=0,
+        )
+        self.participants = [
+            {
+                "bot": b,
+                "participant_id": f"bot-{b}",
+                "call_id": "c",
+                "bot_kind": "native",
+                "generator": "native",
+                "decodes": False,
+            }
+            for b in range(bots)
+        ]
+        self.expected = [
+            {"receiver": r, "sender": s, "kind": k}
+            for r in range(bots)
+            for s in range(bots)
+            if r != s
+            for k in (0, 1)
+        ]
+        self.joins = [
+            {
+                "bot": b,
+                "started_ns": START - 4 * S + b * S // 10,
+                "signalled_ns": START - 4 * S + b * S // 10 + S // 20,
+                "connected_ns": START - 4 * S + b * S // 10 + S // 10,
+            }
+            for b in range(bots)
+        ]
+        self.streams = [self._row(tick, e) for tick in range(SECONDS + 1) for e in self.expected]
+        self.latency = [
+            dict(e, flags=0, seq=n, recv_unix_ns=START + n * S // 10, owd_ns=(n + 1) * 1_000_000)
+            for e in self.expected
+            for n in range(100)
+        ]
+        self.server = [
+            {
+                "tick": t,
+                "unix_ns": START + t * S,
+                "cpu_ns": 7 * S + t * S // 4,
+                "rss_bytes": 90_000_000 + t,
+                "packets_in": 270 * t,
+                "packets_out": 540 * t,
+            }
+            for t in range(SECONDS + 1)
+        ]
+        self.server_threads = [
+            {
+                "tick": t,
+                "unix_ns": START + t * S,
+                "thread": thread,
+                "name": "worker",
+                "cpu_ns": t * S // share,
+            }
+            for t in range(SECONDS + 1)
+            for thread, share in ((1, 5), (2, 20))
+        ]
+        self.generator = [
+            {
+                "tick": t,
+                "unix_ns": START + t * S,
+                "generator": "native-0",
+                "cpu_ns": t * S // 10,
+                "lag_max_us": 2000,
+                "socket_drops": 0,
+                "sends": 270 * t,
+                "late_sends": 0,
+            }
+            for t in range(SECONDS + 1)
+        ]
+
+    def _row(self, tick: int, e: dict[str, int]) -> dict[str, object]:
+        sent = PACKETS_PER_S[e["kind"]] * (tick + 3)
+        last = max(e["receiver"], e["sender"])
+        return dict(
+            e,
+            tick=tick,
+            unix_ns=START + tick * S,
+            packets=sent,
+            bytes=sent * 100,
+            expected=sent,
+            missing_first=0,
+            missing=0,
+            duplicates=0,
+            out_of_order=0,
+            foreign=0,
+            first_packet_ns=START - 4 * S + last * S // 10 + S // 5,
+            last_packet_ns=START + tick * S - S // 50,
+            frames_decoded=None,
+            freezes=0,
+            audio_energy=None,
+        )
+
+    def of_stream(self, receiver: int, sender: int, kind: int) -> list[dict[str, object]]:
+        """Give the rows of one stream, in order of time."""
+        return [
+            r for r in self.streams if (r["receiver"], r["sender"], r["kind"]) == (receiver, sender, kind)
+        ]
+
+    def write(self, directory: Path) -> Path:
+        """Write it as the runner would."""
+        directory.mkdir(parents=True, exist_ok=True)
+        collector = Collector(directory)
+        for table, schema in TABLES.items():
+            collector.add(table, [tuple(row[name] for name in schema.names) for row in getattr(self, table)])
+        collector.write_text("scenario.toml", to_toml(self.scenario.to_values()))
+        collector.write_text("run.json", self.context.model_dump_json())
+        collector.close()
+        return directory
+
+    def summary(self, directory: Path) -> Summary:
+        """Write and judge it."""
+        return summarize(RawRun.read(self.write(directory)))
+
+
+@pytest.fixture
+def run() -> SyntheticRun:
+    """Give a perfect run, to be bent."""
+    return SyntheticRun()
+
+
+@pytest.fixture
+def make_run() -> type[SyntheticRun]:
+    """Give the maker of runs, for those with another scenario."""
+    return SyntheticRun
