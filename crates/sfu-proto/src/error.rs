@@ -38,7 +38,7 @@ pub enum RtcpError {
     Truncated,
     /// The version field is not 2.
     Version,
-    /// The padding count is zero, not a multiple of four, or longer than the body.
+    /// The padding count is zero or longer than the body.
     Padding,
     /// A count or length inside the body contradicts the body's size.
     Malformed,

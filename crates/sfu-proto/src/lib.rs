@@ -6,5 +6,6 @@ pub mod error;
 pub mod ice;
 pub mod link;
 pub mod net;
+pub mod rtcp;
 pub mod rtp;
 pub mod srtp;

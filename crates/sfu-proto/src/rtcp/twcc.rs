@@ -1,0 +1,461 @@
+//! Transport-wide congestion control feedback: when each packet of a transport arrived.
+//!
+//! # Job
+//! Reads and writes the packet. Collecting arrivals and drawing conclusions belongs to `transport` and `bwe`.
+//!
+//! # Invariants
+//! - A view exists only if its chunks cover the status count and its deltas suffice for them.
+//! - What a writer took is contiguous from the base; deltas too large for 16 bits end a packet early, and
+//!   the next one, with a reference time of its own, takes over.
+//!
+//! # Cost
+//! Parsing reads each chunk once. Walking is linear in the status count, at most 65535: a peer can ask for
+//! that with few bytes, so a caller bounds it by the packets it sent.
+//!
+//! # Left out
+//! Version 2 of the extension (feedback on request).
+//!
+//! draft-holmer-rmcat-transport-wide-cc-extensions-01 §3.1.
+
+use std::time::Duration;
+
+use super::header::{HEADER_LEN, RawPacket, TRANSPORT_FEEDBACK, begin, put_u32, u32_at};
+use crate::error::RtcpError;
+
+pub(super) const FORMAT: u8 = 15;
+/// Bytes of both SSRCs, base, count, reference time and feedback count.
+const FIXED: usize = 16;
+/// A delta counts these.
+const TICK: Duration = Duration::from_micros(250);
+/// Ticks in a unit of the reference time, 64 ms.
+const REFERENCE_TICKS: i64 = 256;
+const MAX_RUN: u16 = 0x1fff;
+
+/// A received feedback.
+#[derive(Debug, Clone, Copy)]
+pub struct TransportCc<'a> {
+    /// Who reports.
+    pub sender_ssrc: u32,
+    /// Any stream of the transport.
+    pub media_ssrc: u32,
+    /// Transport-wide number of the first packet reported.
+    pub base_sequence: u16,
+    /// Packets reported, received or not.
+    pub status_count: u16,
+    /// Reference time in 64 ms since an epoch of the receiver; signed 24 bits, wraps.
+    pub reference_time: i32,
+    /// Counts feedbacks modulo 256.
+    pub feedback_count: u8,
+    chunks: &'a [[u8; 2]],
+    deltas: &'a [u8],
+}
+
+/// What a feedback says of one packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Arrival {
+    /// Transport-wide number of the packet.
+    pub sequence: u16,
+    /// When it arrived, in microseconds since the receiver's epoch; `None` if it did not (yet).
+    pub at_us: Option<i64>,
+}
+
+impl<'a> TransportCc<'a> {
+    pub(super) fn parse(raw: RawPacket<'a>) -> Result<Self, RtcpError> {
+        let (fixed, rest) = raw
+            .body
+            .split_first_chunk::<FIXED>()
+            .ok_or(RtcpError::Truncated)?;
+        let status_count = u16::from_be_bytes([fixed[10], fixed[11]]);
+        let time_and_count = u32_at(fixed, 12);
+        let mut left = usize::from(status_count);
+        let mut delta_bytes = 0;
+        let mut chunk_bytes = 0;
+        while left > 0 {
+            let chunk = rest[chunk_bytes..]
+                .first_chunk()
+                .ok_or(RtcpError::Malformed)?;
+            chunk_bytes += 2;
+            let chunk = Chunk::read(*chunk);
+            let covered = usize::from(chunk.len).min(left);
+            delta_bytes += chunk.delta_bytes(covered).ok_or(RtcpError::Malformed)?;
+            left -= covered;
+        }
+        Ok(Self {
+            sender_ssrc: u32_at(fixed, 0),
+            media_ssrc: u32_at(fixed, 4),
+            base_sequence: u16::from_be_bytes([fixed[8], fixed[9]]),
+            status_count,
+            reference_time: time_and_count.cast_signed() >> 8,
+            feedback_count: (time_and_count & 0xff) as u8,
+            chunks: rest[..chunk_bytes].as_chunks().0,
+            // Up to three zero bytes may follow where the sender did not set the padding bit.
+            deltas: rest[chunk_bytes..]
+                .get(..delta_bytes)
+                .ok_or(RtcpError::Malformed)?,
+        })
+    }
+
+    /// Walks the packets reported, in order of their numbers.
+    #[must_use]
+    pub fn arrivals(&self) -> Arrivals<'a> {
+        Arrivals {
+            chunks: self.chunks,
+            chunk: Chunk::EMPTY,
+            used: 0,
+            deltas: self.deltas,
+            sequence: self.base_sequence,
+            left: self.status_count,
+            ticks: i64::from(self.reference_time) * REFERENCE_TICKS,
+        }
+    }
+}
+
+/// Iterator over the packets of a feedback; see [`TransportCc::arrivals`].
+#[derive(Debug, Clone)]
+pub struct Arrivals<'a> {
+    chunks: &'a [[u8; 2]],
+    chunk: Chunk,
+    /// Symbols of `chunk` already given.
+    used: u16,
+    deltas: &'a [u8],
+    sequence: u16,
+    left: u16,
+    ticks: i64,
+}
+
+impl Iterator for Arrivals<'_> {
+    type Item = Arrival;
+
+    fn next(&mut self) -> Option<Arrival> {
+        self.left = self.left.checked_sub(1)?;
+        if self.used == self.chunk.len {
+            let (chunk, rest) = self.chunks.split_first()?;
+            self.chunks = rest;
+            self.chunk = Chunk::read(*chunk);
+            self.used = 0;
+        }
+        let symbol = self.chunk.symbol(self.used);
+        self.used += 1;
+        let sequence = self.sequence;
+        self.sequence = sequence.wrapping_add(1);
+        let delta = match symbol {
+            Symbol::SMALL => {
+                let (delta, rest) = self.deltas.split_first()?;
+                self.deltas = rest;
+                i64::from(*delta)
+            }
+            Symbol::LARGE => {
+                let (delta, rest) = self.deltas.split_first_chunk::<2>()?;
+                self.deltas = rest;
+                i64::from(i16::from_be_bytes(*delta))
+            }
+            _ => {
+                return Some(Arrival {
+                    sequence,
+                    at_us: None,
+                });
+            }
+        };
+        self.ticks += delta;
+        Some(Arrival {
+            sequence,
+            at_us: Some(self.ticks * TICK.as_micros() as i64),
+        })
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (usize::from(self.left), Some(usize::from(self.left)))
+    }
+}
+
+impl ExactSizeIterator for Arrivals<'_> {}
+
+/// Status of one packet, two bits.
+struct Symbol;
+
+impl Symbol {
+    const MISSING: u8 = 0;
+    /// Received, delta of one unsigned byte.
+    const SMALL: u8 = 1;
+    /// Received, delta of two signed bytes.
+    const LARGE: u8 = 2;
+}
+
+/// A chunk, unpacked: `len` symbols, all `run` if that is set, else out of `bits`.
+#[derive(Debug, Clone, Copy)]
+struct Chunk {
+    len: u16,
+    run: Option<u8>,
+    bits: u16,
+}
+
+impl Chunk {
+    const EMPTY: Self = Self {
+        len: 0,
+        run: None,
+        bits: 0,
+    };
+
+    fn read(bytes: [u8; 2]) -> Self {
+        let bits = u16::from_be_bytes(bytes);
+        if bits & 0x8000 == 0 {
+            return Self {
+                len: bits & MAX_RUN,
+                run: Some((bits >> 13 & 3) as u8),
+                bits,
+            };
+        }
+        Self {
+            len: if bits & 0x4000 == 0 { 14 } else { 7 },
+            run: None,
+            bits,
+        }
+    }
+
+    fn symbol(self, at: u16) -> u8 {
+        if let Some(symbol) = self.run {
+            return symbol;
+        }
+        match self.len {
+            14 => (self.bits >> (13 - at) & 1) as u8,
+            _ => (self.bits >> (12 - 2 * at) & 3) as u8,
+        }
+    }
+
+    /// Bytes of delta its first `covered` symbols need; `None` with a reserved symbol, or for an empty run.
+    fn delta_bytes(self, covered: usize) -> Option<usize> {
+        if self.len == 0 {
+            return None;
+        }
+        if let Some(symbol) = self.run {
+            return Some(delta_len(symbol)? * covered);
+        }
+        (0..covered as u16)
+            .map(|at| delta_len(self.symbol(at)))
+            .sum()
+    }
+}
+
+fn delta_len(symbol: u8) -> Option<usize> {
+    match symbol {
+        Symbol::MISSING => Some(0),
+        Symbol::SMALL => Some(1),
+        Symbol::LARGE => Some(2),
+        _ => None,
+    }
+}
+
+/// What identifies a feedback to be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Feedback {
+    /// Who reports.
+    pub sender_ssrc: u32,
+    /// Any stream of the transport.
+    pub media_ssrc: u32,
+    /// Transport-wide number of the first packet reported.
+    pub base_sequence: u16,
+    /// Counts feedbacks modulo 256.
+    pub feedback_count: u8,
+}
+
+/// What [`Feedback::write`] wrote.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Written {
+    /// Bytes of the packet.
+    pub len: usize,
+    /// Packets reported; the next feedback begins that far from the base.
+    pub taken: u16,
+}
+
+impl Feedback {
+    /// Reports arrivals of packets numbered from the base on: the time since any epoch, `None` for a missing one.
+    ///
+    /// Takes as many as fit into `out` and as the format can express. `None` if not one of those arrived, or
+    /// if `out` has no room.
+    pub fn write(
+        &self,
+        arrivals: impl IntoIterator<Item = Option<Duration>>,
+        out: &mut [u8],
+    ) -> Option<Written> {
+        let mut encoder = Encoder::new(out);
+        for at in arrivals {
+            if !encoder.add(at) {
+                break;
+            }
+        }
+        let taken = encoder.count;
+        let reference = encoder.reference?;
+        let len = encoder.finish();
+        let padding = (len.next_multiple_of(4) - len) as u8;
+        let len = len.next_multiple_of(4);
+        let body = begin(out, len, FORMAT, TRANSPORT_FEEDBACK)?;
+        put_u32(body, 0, self.sender_ssrc);
+        put_u32(body, 4, self.media_ssrc);
+        body[8..10].copy_from_slice(&self.base_sequence.to_be_bytes());
+        body[10..12].copy_from_slice(&taken.to_be_bytes());
+        put_u32(
+            body,
+            12,
+            (reference as u32) << 8 | u32::from(self.feedback_count),
+        );
+        if padding > 0 {
+            out[len - usize::from(padding)..len].fill(0);
+            out[len - 1] = padding;
+            out[0] |= 0x20;
+        }
+        Some(Written { len, taken })
+    }
+}
+
+/// Collects symbols into chunks from the front of the buffer, and deltas, reversed, from its end.
+struct Encoder<'b> {
+    out: &'b mut [u8],
+    chunks_end: usize,
+    deltas_start: usize,
+    /// Status symbols not yet in a chunk; beyond 14 only a run of one symbol can be pending.
+    pending: [u8; 14],
+    pending_len: u16,
+    count: u16,
+    /// In 64 ms; of the first packet received.
+    reference: Option<i64>,
+    ticks: i64,
+}
+
+impl<'b> Encoder<'b> {
+    fn new(out: &'b mut [u8]) -> Self {
+        // Whole words only, so that padding never lacks room.
+        let end = out.len() / 4 * 4;
+        Self {
+            out,
+            chunks_end: HEADER_LEN + FIXED,
+            deltas_start: end,
+            pending: [0; 14],
+            pending_len: 0,
+            count: 0,
+            reference: None,
+            ticks: 0,
+        }
+    }
+
+    /// Adds one packet; false, and nothing changed, if it cannot be expressed any more.
+    fn add(&mut self, at: Option<Duration>) -> bool {
+        // Adding may flush one chunk, and one is pending at the end.
+        if self.count == u16::MAX || self.chunks_end + 4 + 2 > self.deltas_start {
+            return false;
+        }
+        let symbol = match at {
+            None => Symbol::MISSING,
+            Some(at) => {
+                let ticks = (at.as_nanos() / TICK.as_nanos()) as i64;
+                let reference = self.reference.unwrap_or(ticks / REFERENCE_TICKS);
+                let before = if self.reference.is_none() {
+                    reference * REFERENCE_TICKS
+                } else {
+                    self.ticks
+                };
+                let Ok(delta) = i16::try_from(ticks - before) else {
+                    return false;
+                };
+                self.reference = Some(reference);
+                self.ticks = ticks;
+                self.push_delta(delta)
+            }
+        };
+        if !self.takes(symbol) {
+            self.flush_full();
+        }
+        if self.pending_len < 14 {
+            self.pending[usize::from(self.pending_len)] = symbol;
+        }
+        self.pending_len += 1;
+        self.count += 1;
+        true
+    }
+
+    fn push_delta(&mut self, delta: i16) -> u8 {
+        if let Ok(small) = u8::try_from(delta) {
+            self.deltas_start -= 1;
+            self.out[self.deltas_start] = small;
+            return Symbol::SMALL;
+        }
+        let [high, low] = delta.to_be_bytes();
+        self.deltas_start -= 2;
+        self.out[self.deltas_start..self.deltas_start + 2].copy_from_slice(&[low, high]);
+        Symbol::LARGE
+    }
+
+    fn known(&self) -> &[u8] {
+        &self.pending[..usize::from(self.pending_len.min(14))]
+    }
+
+    fn is_run(&self) -> bool {
+        self.known().iter().all(|symbol| *symbol == self.pending[0])
+    }
+
+    fn has_large(&self) -> bool {
+        self.known().contains(&Symbol::LARGE)
+    }
+
+    /// Tells whether the pending symbols and one more still make one chunk.
+    fn takes(&self, symbol: u8) -> bool {
+        let one_bit = self.pending_len < 14 && symbol != Symbol::LARGE && !self.has_large();
+        let run = self.pending_len < MAX_RUN && self.is_run() && self.pending[0] == symbol;
+        self.pending_len < 7 || one_bit || run
+    }
+
+    /// Writes one chunk of at least seven pending symbols, and keeps what it does not hold.
+    fn flush_full(&mut self) {
+        if self.is_run() {
+            self.put_run();
+        } else if self.pending_len == 14 && !self.has_large() {
+            self.put_one_bit();
+        } else {
+            self.put_two_bit(7);
+        }
+    }
+
+    fn put_run(&mut self) {
+        self.put_chunk(u16::from(self.pending[0]) << 13 | self.pending_len);
+        self.pending_len = 0;
+    }
+
+    fn put_one_bit(&mut self) {
+        let len = self.pending_len;
+        let bits = self
+            .known()
+            .iter()
+            .fold(0, |bits, symbol| bits << 1 | u16::from(*symbol));
+        self.put_chunk(0x8000 | bits << (14 - len));
+        self.pending_len = 0;
+    }
+
+    fn put_two_bit(&mut self, len: u16) {
+        let taken = usize::from(len);
+        let bits = self.pending[..taken]
+            .iter()
+            .fold(0, |bits, symbol| bits << 2 | u16::from(*symbol));
+        self.put_chunk(0xc000 | bits << (2 * (7 - len)));
+        self.pending.copy_within(taken.., 0);
+        self.pending_len -= len;
+    }
+
+    fn put_chunk(&mut self, chunk: u16) {
+        self.out[self.chunks_end..self.chunks_end + 2].copy_from_slice(&chunk.to_be_bytes());
+        self.chunks_end += 2;
+    }
+
+    /// Writes the last chunk, moves the deltas behind it and gives the length so far.
+    fn finish(mut self) -> usize {
+        match self.pending_len {
+            0 => {}
+            _ if self.is_run() => self.put_run(),
+            len @ 1..=7 => self.put_two_bit(len),
+            _ => self.put_one_bit(),
+        }
+        let end = self.out.len() / 4 * 4;
+        self.out[self.deltas_start..end].reverse();
+        self.out
+            .copy_within(self.deltas_start..end, self.chunks_end);
+        self.chunks_end + end - self.deltas_start
+    }
+}
