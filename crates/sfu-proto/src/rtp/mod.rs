@@ -11,6 +11,7 @@
 
 pub mod extension;
 pub mod header;
+pub mod payload;
 pub mod seq;
 
 pub use extension::{ExtensionMap, ExtensionUri};

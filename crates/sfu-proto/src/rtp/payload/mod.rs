@@ -1,0 +1,62 @@
+//! What a payload tells an SFU: is it the start of a key frame, which layer, where to rewrite numbers.
+//!
+//! # Job
+//! One file per codec, each over the decrypted payload of one packet, without its padding. Reassembling or
+//! decoding frames is nobody's job here.
+//!
+//! # Invariants
+//! - Any bytes may come: what does not parse is "not a key frame", never a panic.
+//!
+//! # Cost
+//! A look at the first bytes of the payload; no allocation.
+
+pub mod av1;
+pub mod h264;
+pub mod opus;
+pub mod vp8;
+pub mod vp9;
+
+/// A codec whose payload can be looked into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Codec {
+    /// RFC 7587.
+    Opus,
+    /// RFC 7741.
+    Vp8,
+    /// RFC 9628.
+    Vp9,
+    /// RFC 6184.
+    H264,
+    /// The AV1 payload format of the Alliance for Open Media.
+    Av1,
+}
+
+impl Codec {
+    /// Recognises a MIME type, in any case; `None` for a codec that is forwarded blindly.
+    #[must_use]
+    pub fn from_mime_type(mime_type: &str) -> Option<Self> {
+        [
+            ("audio/opus", Self::Opus),
+            ("video/VP8", Self::Vp8),
+            ("video/VP9", Self::Vp9),
+            ("video/H264", Self::H264),
+            ("video/AV1", Self::Av1),
+        ]
+        .into_iter()
+        .find_map(|(name, codec)| name.eq_ignore_ascii_case(mime_type).then_some(codec))
+    }
+
+    /// Tells whether `payload` begins a key frame; always false for audio, which has none.
+    #[inline]
+    #[must_use]
+    pub fn is_keyframe(self, payload: &[u8]) -> bool {
+        match self {
+            Self::Opus => false,
+            Self::Vp8 => vp8::is_keyframe(payload),
+            Self::Vp9 => vp9::is_keyframe(payload),
+            Self::H264 => h264::is_keyframe(payload),
+            Self::Av1 => av1::is_keyframe(payload),
+        }
+    }
+}
