@@ -1,0 +1,556 @@
+"""Settings of the servers: one table of names, values, units, costs, and where each may come from.
+
+Reads and checks them; what a setting does is up to the part that takes it.
+
+A setting called ``rtc_min_port`` is the flag ``--rtc-min-port``, the variable ``MEESHY_RTC_MIN_PORT`` (some
+also have a bare name, here ``RTC_MIN_PORT``) and the key ``rtc_min_port`` in a TOML file. A flag beats the
+environment, that beats ``.env``, that beats the TOML file, that beats the default. Unknown keys are refused.
+"""
+
+import difflib
+import ipaddress
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, cast, get_args, get_origin
+
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from meeshy_sfu.errors import ConfigError
+
+ENV_PREFIX = "MEESHY_"
+CONFIG_FILE_VARIABLE = "MEESHY_CONFIG"
+"""Names the TOML file when ``--config`` does not."""
+OTHER_VARIABLES = ("MEESHY_CONFIG", "MEESHY_SUPERVISOR_FD")
+"""Variables with our prefix that are no settings of the media server."""
+OTHER_PREFIXES = ("MEESHY_SIMULATE_", "MEESHY_GATEWAY_", "MEESHY_TEST_")
+"""Variables of the other programs; each checks its own."""
+SECRET_BYTES_MIN = 32
+
+
+def setting(
+    default: object,
+    group: str,
+    does: str,
+    cost: str,
+    when: str,
+    *,
+    unit: str = "",
+    bare: str = "",
+    **limits: Any,
+) -> Any:
+    """Describe one setting: its default and what a person needs to know to change it."""
+    extra = {"group": group, "cost": cost, "when": when, "unit": unit, "bare": bare}
+    return Field(default=default, description=does, json_schema_extra=cast(Any, extra), **limits)
+
+
+def _split(value: object) -> object:
+    """Take ``a, b`` for a list, as the environment has no lists."""
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
+
+HTTP, SECRETS, FILES, MEDIA, CAPS, RATES = (
+    "HTTP and Socket.IO",
+    "Tokens and secrets",
+    "Files and logs",
+    "Media",
+    "Caps",
+    "Rate limits",
+)
+
+
+class Settings(BaseSettings):
+    """All settings of the media server, read once and frozen.
+
+    Example:
+        ```python
+        from meeshy_sfu.config import load_settings
+
+        settings = load_settings(flags={"port": 0}, environ={"MEESHY_WORKERS": "2"})
+        assert (settings.port, settings.workers, settings.is_development) == (0, 2, True)
+        ```
+    """
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", env_prefix=ENV_PREFIX)
+
+    # fmt: off
+    host: str = setting(
+        "127.0.0.1", HTTP, "Address the REST and Socket.IO server listens on.",
+        "Any address but loopback is reachable by others.",
+        "To 0.0.0.0 or :: in production, with jwt_secret.")
+    port: int = setting(
+        3001, HTTP, "TCP port of the REST and Socket.IO server; 0 takes a free one.", "None.",
+        "When something else holds it.", bare="PORT", ge=0, le=65535)
+    cors_origins: Names = setting(
+        (), HTTP,
+        "Origins whose pages may call this server; * allows all. Development mode adds loopback origins.",
+        "Pages of an allowed origin act with their users' tokens.",
+        "When the web client has another origin.", bare="FRONTEND_URL")
+    tls_cert: Path | None = setting(
+        None, HTTP, "PEM file with the certificate and its chain; switches HTTPS and WSS on.",
+        "A TLS handshake per connection.",
+        "When no proxy in front ends TLS; incomplete chains fail on phones.")
+    tls_key: Path | None = setting(
+        None, HTTP, "PEM file with the key of tls_cert.", "None.", "Together with tls_cert.")
+    trusted_proxies: Names = setting(
+        (), HTTP,
+        "Addresses or networks whose X-Forwarded-For and -Proto headers count; others' are ignored.",
+        "A listed host can claim any client address.",
+        "Behind a reverse proxy, else all clients share one limit.")
+    shutdown_timeout_s: float = setting(
+        4.0, HTTP, "How long closing rooms and connections may take after Ctrl-C or SIGTERM.",
+        "The process is gone at the latest then.", "Below what your service manager waits.", unit="seconds",
+        gt=0, le=60)
+    disconnect_grace_s: float = setting(
+        10.0, HTTP,
+        "How long a participant whose socket broke off is kept; a clean disconnect leaves at once.",
+        "The others see a frozen picture meanwhile.", "Up for phones that change networks.", unit="seconds",
+        ge=0, le=3600)
+
+    development: bool = setting(
+        False, SECRETS, "Development mode: loopback only, a token is printed, loopback origins are allowed, "
+        "workers can be made to panic. On by itself while jwt_secret is not set.", "Not for production.",
+        "To keep these comforts with a secret of your own.")
+    jwt_secret: SecretStr | None = setting(
+        None, SECRETS, "Secret of the HS256 tokens, shared with whoever issues them; at least 32 bytes.",
+        "Who knows it can enter every call.", "Always in production.", bare="JWT_SECRET")
+    metrics_token: SecretStr | None = setting(
+        None, SECRETS,
+        "Bearer token that opens /metrics and /api/stats to other hosts; loopback needs none, "
+        "and tokens with the role service always do.", "Shows load, not contents.",
+        "When Prometheus runs elsewhere.")
+    token_leeway_s: float = setting(
+        5.0, SECRETS, "Difference between the issuer's clock and ours that is forgiven.",
+        "Tokens live that much longer.", "When clocks are worse than NTP.", unit="seconds", ge=0, le=300)
+    token_grace_s: float = setting(
+        30.0, SECRETS,
+        "How long a participant whose token expired in mid-call may stay to present a new one.",
+        "A revoked person stays that long.", "To the time your client needs to renew.", unit="seconds", ge=0,
+        le=86400)
+    token_lifetime_s: int = setting(
+        3600, SECRETS, "Lifetime of tokens made by `meeshy token` and printed in development mode.",
+        "Longer ones are harder to revoke.", "For long test calls.", unit="seconds", ge=1, le=31536000)
+
+    state_dir: Path = setting(
+        Path(".meeshy"), FILES, "Directory for certificates, logs, runs and the development secret.",
+        "A few megabytes; logs are capped.", "To a lasting place in production, so that certificates stay.")
+    log_level: Literal["debug", "info", "warning", "error"] = setting(
+        "info", FILES, "Least severe message that is logged.", "debug writes a line per request.",
+        "To debug while looking for a fault.", bare="LOG_LEVEL")
+    log_format: Literal["text", "json"] = setting(
+        "text", FILES, "Lines for people or one JSON object a line.", "None.", "To json for log collectors.")
+    log_to_file: bool = setting(
+        True, FILES, "Also log to state_dir/logs/.", "Disk, capped by the next two.", "Off in containers.")
+    log_max_bytes: int = setting(
+        10_000_000, FILES, "Size at which the log file is rotated.", "Disk.", "Rarely.", unit="bytes",
+        ge=10_000)
+    log_keep: int = setting(
+        5, FILES, "Rotated log files that are kept.", "Disk: log_max_bytes each.", "Rarely.", unit="files",
+        ge=0, le=1000)
+
+    workers: int = setting(
+        0, MEDIA, "Media workers, a pinned thread and a UDP port each; 0 is one per core.",
+        "A core each under full load.", "Below the cores when other programs share the machine.", ge=0,
+        le=256)
+    rtc_listen_ips: Names = setting(
+        (), MEDIA, "Addresses the workers listen on for media; empty means the address of host.", "None.",
+        "For a media network of its own, or IPv4 and IPv6 at once.")
+    announced_ip: str | None = setting(
+        None, MEDIA, "Address or name told to clients in place of the one listened on.",
+        "Wrong values leave calls without media.", "Behind NAT, in containers.", bare="ANNOUNCED_IP")
+    rtc_min_port: int = setting(
+        10000, MEDIA,
+        "Port of the first worker, UDP and TCP; worker n takes the n-th after it. 0 takes free ones.",
+        "None.", "When the firewall opens others.", bare="RTC_MIN_PORT", ge=0, le=65535)
+    rtc_max_port: int = setting(
+        10100, MEDIA, "Last port a worker may take.", "None.", "To the range the firewall opens.",
+        bare="RTC_MAX_PORT", ge=0, le=65535)
+    udp: bool = setting(True, MEDIA, "Offer UDP to clients.", "None.", "Off only to test TCP.")
+    tcp: bool = setting(
+        True, MEDIA, "Offer TCP (passive, RFC 6544) to clients that cannot use UDP.",
+        "A listening socket per worker.", "Off when the port is not open for TCP.")
+    max_incoming_bps: int = setting(
+        0, MEDIA, "Most that one transport is asked to send; 0 leaves it to the estimate.",
+        "Lower means worse pictures.", "To protect a narrow uplink.", unit="bits per second", ge=0,
+        le=1_000_000_000)
+    send_window_max_us: int = setting(
+        2000, MEDIA, "Longest time packets are gathered into one send under load.",
+        "Delay under load, against CPU.", "To 0 for least delay on an idle machine.", unit="microseconds",
+        ge=0, le=20_000)
+    gso: bool = setting(
+        True, MEDIA, "Use UDP segmentation offload where the kernel has it.",
+        "None; without it sending costs several times the CPU.", "Off when a network driver mistreats it.")
+
+    max_rooms: int = setting(
+        100, CAPS, "Calls at once.", "Memory and CPU by people, not by calls.", "By `meeshy simulate`.",
+        unit="rooms", ge=1)
+    max_participants: int = setting(
+        50, CAPS, "People in one call.", "Streams grow with the square of it.", "By `meeshy simulate`.",
+        unit="participants", ge=1)
+    max_transports: int = setting(
+        200, CAPS, "Transports in one call; two per person are usual.", "About 20 kB each.",
+        "With max_participants.", unit="transports", ge=1)
+    max_transports_per_participant: int = setting(
+        8, CAPS, "Transports of one person; the rest is room to reconnect.", "As above.", "Rarely.",
+        unit="transports", ge=1)
+    max_producers: int = setting(
+        200, CAPS, "Producers in one call.", "Up to 0.8 MB each for video.", "With max_participants.",
+        unit="producers", ge=1)
+    max_producers_per_participant: int = setting(
+        8, CAPS, "Producers of one person.", "As above.", "For clients with many cameras.", unit="producers",
+        ge=1)
+    max_consumers_per_participant: int = setting(
+        500, CAPS, "Consumers of one person.", "About 1 kB each.", "With max_participants.",
+        unit="consumers", ge=1)
+    max_body_bytes: int = setting(
+        262_144, CAPS, "Largest request body.", "Memory per request.",
+        "Rarely; a browser's capabilities take 20 kB.", unit="bytes", ge=1024)
+    max_event_bytes: int = setting(
+        65_536, CAPS, "Largest Socket.IO message from a client.", "Memory per socket.", "Rarely.",
+        unit="bytes", ge=1024)
+    max_json_depth: int = setting(
+        32, CAPS, "Deepest nesting of a body or event.", "None.", "Rarely.", unit="levels", ge=4, le=200)
+    max_connections_per_address: int = setting(
+        256, CAPS, "Socket.IO connections from one address; IPv6 counts by /64.",
+        "An address can hold that many sockets.", "Up behind a NAT with many people or for load tests.",
+        unit="connections", ge=1)
+    max_queued_events: int = setting(
+        1000, CAPS, "Events that wait for a slow client before it is cut off.", "Memory per slow client.",
+        "Rarely.", unit="events", ge=10)
+
+    rate_window_s: float = setting(
+        60.0, RATES, "Length of the window all limits below count in.", "None.", "Rarely.", unit="seconds",
+        gt=0, le=3600)
+    rate_create: int = setting(
+        10, RATES, "Creating a room, per call id.", "None.", "0 lifts a limit.", unit="requests per window",
+        ge=0)
+    rate_transports: int = setting(
+        50, RATES, "Creating a transport, per participant; a join creates two.",
+        "Each costs the worker sockets' work.", "For clients that rejoin often.", unit="requests per window",
+        ge=0)
+    rate_connect: int = setting(
+        50, RATES, "Connecting or restarting a transport, per participant.", "A DTLS handshake each.",
+        "With rate_transports.", unit="requests per window", ge=0)
+    rate_consume: int = setting(
+        100, RATES, "Consuming, per participant; a batch counts once.", "None.",
+        "For full calls of clients that consume one by one: 98 each at 50 people.",
+        unit="requests per window", ge=0)
+    rate_other: int = setting(
+        200, RATES, "All other requests, and refused ones, per address; IPv6 counts by /64.", "None.",
+        "Up when many people share an address, and for load tests.", unit="requests per window", ge=0)
+    rate_events: int = setting(
+        600, RATES, "Socket.IO events per connection.", "None.", "For chatty clients.",
+        unit="events per window", ge=0)
+    # fmt: on
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take nothing but what load_settings hands in, so that two loads of the same input are equal."""
+        return (init_settings,)
+
+    @field_validator("host", "rtc_listen_ips")
+    @classmethod
+    def _is_address(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        for address in (value,) if isinstance(value, str) else value:
+            if address != "localhost":
+                ipaddress.ip_address(address)
+        return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _is_network(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for network in value:
+            ipaddress.ip_network(network, strict=False)
+        return value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _is_origin(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in value:
+            if origin != "*" and not re.fullmatch(r"https?://[^/\s]+/?", origin):
+                raise ValueError(f"{origin!r} is no origin; write it like https://app.example.org")
+        return tuple(origin.rstrip("/") for origin in value)
+
+    @field_validator("jwt_secret")
+    @classmethod
+    def _is_long_enough(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value.get_secret_value().encode()) < SECRET_BYTES_MIN:
+            raise ValueError(
+                f"must have at least {SECRET_BYTES_MIN} bytes; make one with `openssl rand -hex 32`"
+            )
+        return value
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.is_development and not self.is_loopback:
+            reason = "in development mode" if self.development else "without jwt_secret"
+            raise ValueError(
+                f"refusing to listen on {', '.join(self.addresses)} {reason}: anybody who reaches it could "
+                f"enter every call; set JWT_SECRET to at least {SECRET_BYTES_MIN} bytes"
+                f"{' and development to false' if self.development else ''}, or listen on 127.0.0.1"
+            )
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("tls_cert and tls_key belong together; set both or none")
+        if self.rtc_min_port > self.rtc_max_port:
+            raise ValueError(f"rtc_min_port {self.rtc_min_port} is above rtc_max_port {self.rtc_max_port}")
+        if not (self.udp or self.tcp):
+            raise ValueError("udp and tcp are both off, so no client could send media; switch one on")
+        return self
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Every address something listens on."""
+        return tuple(dict.fromkeys((self.host, *self.media_ips)))
+
+    @property
+    def media_ips(self) -> tuple[str, ...]:
+        """The addresses the workers listen on."""
+        return self.rtc_listen_ips or (self.host,)
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach the server."""
+        return all(name == "localhost" or ipaddress.ip_address(name).is_loopback for name in self.addresses)
+
+    @property
+    def is_development(self) -> bool:
+        """Whether the comforts of development mode are on."""
+        return self.development or self.jwt_secret is None
+
+
+@dataclass(frozen=True, slots=True)
+class SettingNames:
+    """One row of the table: a setting under all its names, and what a person should know of it."""
+
+    key: str
+    flag: str
+    variables: tuple[str, ...]
+    group: str
+    does: str
+    unit: str
+    cost: str
+    when: str
+    default: object
+    kind: object
+    secret: bool
+
+    @property
+    def variable(self) -> str:
+        """The variable with our prefix."""
+        return self.variables[0]
+
+
+def table() -> Iterator[SettingNames]:
+    """Give every setting in the order of the docs; flags, variables, samples and docs all come from here."""
+    for key, field in Settings.model_fields.items():
+        extra = cast(dict[str, str], field.json_schema_extra)
+        bare = (extra["bare"],) if extra["bare"] else ()
+        yield SettingNames(
+            key=key,
+            flag="--" + key.replace("_", "-"),
+            variables=(ENV_PREFIX + key.upper(), *bare),
+            group=extra["group"],
+            does=field.description or "",
+            unit=extra["unit"],
+            cost=extra["cost"],
+            when=extra["when"],
+            default=field.default,
+            kind=_plain_kind(field),
+            secret=SecretStr in (field.annotation, *get_args(field.annotation)),
+        )
+
+
+def _plain_kind(field: FieldInfo) -> object:
+    """Reduce an annotation to what a flag can hold: bool, int, float, str, list of str, or a choice."""
+    kind = field.annotation
+    choices = [part for part in get_args(kind) if part is not type(None)]
+    if get_origin(kind) is Literal:
+        return kind
+    if get_origin(kind) is tuple:
+        return list[str]
+    if choices:
+        kind = choices[0]
+    return str if kind in (Path, SecretStr) else kind
+
+
+def load_settings(
+    *,
+    flags: Mapping[str, object] | None = None,
+    environ: Mapping[str, str] | None = None,
+    config_file: Path | None = None,
+    directory: Path | None = None,
+) -> Settings:
+    """Merge flags, environment, ``.env`` and a TOML file; check all of it.
+
+    Args:
+        flags: Values by key; None means not given.
+        environ: The environment; nothing is read behind the caller's back.
+        config_file: The TOML file; else the one MEESHY_CONFIG names; else none.
+        directory: Where ``.env`` is looked for; None looks nowhere.
+
+    Raises:
+        ConfigError: A key is unknown or a value wrong; the message says which, whence and what to do.
+    """
+    environ = environ or {}
+    path = config_file or (Path(environ[CONFIG_FILE_VARIABLE]) if environ.get(CONFIG_FILE_VARIABLE) else None)
+    values: dict[str, object] = {}
+    origins: dict[str, str] = {}
+
+    def take(found: Mapping[str, tuple[object, str]]) -> None:
+        for key, (value, origin) in found.items():
+            values[key], origins[key] = value, origin
+
+    if path is not None:
+        take(_from_toml(path))
+    if directory is not None and (directory / ".env").is_file():
+        take(_from_variables(_read_dotenv(directory / ".env"), f"in {directory / '.env'}"))
+    take(_from_variables(environ, "in the environment"))
+    take(
+        {
+            key: (value, f"flag --{key.replace('_', '-')}")
+            for key, value in (flags or {}).items()
+            if value is not None
+        }
+    )
+    try:
+        return Settings(**cast(Any, values))
+    except ValidationError as error:
+        raise ConfigError(_explain(error, origins)) from None
+
+
+def _from_toml(path: Path) -> dict[str, tuple[object, str]]:
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(
+            f"cannot read {path}: {error.strerror}; check --config or {CONFIG_FILE_VARIABLE}"
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is no valid TOML: {error}") from None
+    known = [row.key for row in table()]
+    for key in content:
+        if key not in known:
+            raise ConfigError(f"unknown key {key!r} in {path}{_nearest(key, known)}")
+    return {key: (value, f"{key} in {path}") for key, value in content.items()}
+
+
+def _from_variables(variables: Mapping[str, str], place: str) -> dict[str, tuple[object, str]]:
+    """Pick our variables; refuse unknown ones with our prefix, and slips of our bare names."""
+    rows = list(table())
+    known = [name for row in rows for name in row.variables]
+    for name in variables:
+        ours = (
+            name.startswith(ENV_PREFIX)
+            and not name.startswith(OTHER_PREFIXES)
+            and name not in OTHER_VARIABLES
+        )
+        bare_slip = (
+            place != "in the environment"
+            and name not in known
+            and bool(
+                difflib.get_close_matches(name, [n for n in known if not n.startswith(ENV_PREFIX)], 1, 0.85)
+            )
+        )
+        if (ours and name not in known) or bare_slip:
+            raise ConfigError(
+                f"unknown variable {name} {place}{_nearest(name, [*known, *OTHER_VARIABLES[:1]])}"
+            )
+    found: dict[str, tuple[object, str]] = {}
+    for row in rows:
+        for name in reversed(row.variables):
+            # an empty variable is how people unset one; it never means the empty string here
+            if variables.get(name):
+                found[row.key] = (variables[name], f"{name} {place}")
+    return found
+
+
+def _read_dotenv(path: Path) -> dict[str, str]:
+    """Read ``NAME=value`` lines; ``#`` starts a comment, quotes are taken off, ``export`` is skipped."""
+    found: dict[str, str] = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        text = line.strip().removeprefix("export ")
+        if not text or text.startswith("#"):
+            continue
+        name, equals, value = text.partition("=")
+        if not equals or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name.strip()):
+            raise ConfigError(f"{path}:{number} is not of the form NAME=value")
+        value = value.strip()
+        if len(value) >= 2 and value[0] == value[-1] and value[0] in "'\"":
+            value = value[1:-1]
+        else:
+            value = re.split(r"\s+#", value, maxsplit=1)[0]
+        found[name.strip()] = value
+    return found
+
+
+def _nearest(key: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(key, known, 1, 0.0)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def _explain(error: ValidationError, origins: Mapping[str, str]) -> str:
+    """Turn pydantic's findings into sentences that name the source; values of secrets are never repeated."""
+    sentences = []
+    secrets = {row.key for row in table() if row.secret}
+    for finding in error.errors(include_url=False):
+        key = str(finding["loc"][0]) if finding["loc"] else ""
+        message = str(finding["msg"]).removeprefix("Value error, ")
+        if finding["type"] == "extra_forbidden":
+            sentences.append(f"unknown setting {key!r}{_nearest(key, list(Settings.model_fields))}")
+        elif not key:
+            sentences.append(message)
+        elif key in secrets:
+            sentences.append(f"{origins.get(key, key)}: {message}")
+        else:
+            sentences.append(f"{origins.get(key, key)} = {finding['input']!r}: {message}")
+    return "; ".join(sentences)
+
+
+def sample_env() -> str:
+    """Write ``.env.example``: every setting with its default, commented out."""
+    lines = [
+        "# Settings of the Meeshy media server. Copy to .env and uncomment what you change.",
+        "# Order: flag, environment, .env, the file of --config, default; the first that is given counts.",
+        "# Generated from meeshy_sfu/config.py by `meeshy settings --env`; a test compares the two.",
+    ]
+    group = ""
+    for row in table():
+        if row.group != group:
+            group = row.group
+            lines += ["", f"# ---- {group}"]
+        unit = f" [{row.unit}]" if row.unit else ""
+        lines += ["", f"# {row.does}{unit}", f"# Cost: {row.cost} Change: {row.when}"]
+        if len(row.variables) > 1:
+            lines.append(f"# Also read as {row.variables[1]}.")
+        lines.append(f"#{row.variable}={plain(row.default)}")
+    return "\n".join(lines) + "\n"
+
+
+def plain(value: object) -> str:
+    """Write a value as the environment holds it."""
+    match value:
+        case None:
+            return ""
+        case bool():
+            return "true" if value else "false"
+        case tuple() | list():
+            return ",".join(str(part) for part in value)
+        case SecretStr():
+            return value.get_secret_value()
+        case _:
+            return str(value)

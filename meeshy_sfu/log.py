@@ -1,0 +1,162 @@
+"""Logging: console and rotating file, text or JSON, without secrets and without floods.
+
+Sets the handlers up once per process; what is worth a line is decided where it happens. Ids are written as
+``room=… participant=…`` in the message, and become fields of their own in JSON.
+"""
+
+import json
+import logging
+import logging.handlers
+import re
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TextIO
+
+from meeshy_sfu.errors import StartError
+
+REPEAT_SECONDS = 60.0
+"""An equal warning is written at most once in this time."""
+_REPEATS_KEPT = 1000
+_ID = re.compile(r"\b(room|participant|transport|producer|consumer|worker|service|address)=(\S+)")
+_TOKEN = re.compile(r"\beyJ[\w-]+\.[\w-]+\.[\w-]+|(?<=Bearer )\S+")
+# these write whole packets, tokens included, at info
+_CHATTY = ("engineio", "socketio", "aiohttp", "asyncio")
+
+
+class Redactor:
+    """Replace secrets in finished lines, wherever they came from.
+
+    Knows the secrets of this process and the shape of every JWT.
+    """
+
+    __slots__ = ("_known",)
+
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        known = sorted((re.escape(secret) for secret in secrets if secret), key=len, reverse=True)
+        self._known = re.compile("|".join(known)) if known else None
+
+    def clean(self, text: str) -> str:
+        """Give the text with every secret as ``***``."""
+        if self._known is not None:
+            text = self._known.sub("***", text)
+        return _TOKEN.sub("***", text)
+
+
+class TextFormatter(logging.Formatter):
+    """One line a message: UTC time, level, logger, message."""
+
+    def __init__(self, redactor: Redactor) -> None:
+        super().__init__("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+        self.default_msec_format = "%s.%03dZ"
+        self.default_time_format = "%Y-%m-%dT%H:%M:%S"
+        self.converter = time.gmtime
+        self._redactor = redactor
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Write the record without secrets."""
+        return self._redactor.clean(super().format(record))
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: time, level, logger, message, the ids in the message, and the exception."""
+
+    def __init__(self, redactor: Redactor) -> None:
+        super().__init__()
+        self._redactor = redactor
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Write the record without secrets."""
+        message = record.getMessage()
+        fields: dict[str, object] = {
+            "time": round(record.created, 3),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": message,
+            **dict(_ID.findall(message)),
+        }
+        if record.exc_info:
+            fields["exception"] = self.formatException(record.exc_info)
+        return self._redactor.clean(json.dumps(fields, ensure_ascii=False))
+
+
+class RepeatFilter(logging.Filter):
+    """Let an equal warning or error through once a minute, so that a hostile client cannot fill the disk."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._last: dict[tuple[str, str], float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Tell whether to write the record."""
+        if record.levelno < logging.WARNING:
+            return True
+        key = (record.name, record.getMessage())
+        last = self._last.get(key)
+        if last is not None and record.created - last < REPEAT_SECONDS:
+            return False
+        if len(self._last) >= _REPEATS_KEPT:
+            self._last.clear()
+        self._last[key] = record.created
+        return True
+
+
+def start_logging(
+    *,
+    level: str,
+    json_lines: bool = False,
+    file: Path | None = None,
+    max_bytes: int = 10_000_000,
+    keep: int = 5,
+    secrets: Iterable[str] = (),
+    console: TextIO | None = None,
+) -> None:
+    """Replace the root logger's handlers.
+
+    Args:
+        level: debug, info, warning or error.
+        json_lines: JSON objects in place of text.
+        file: Also write here, rotated at max_bytes, ``keep`` old files kept.
+        max_bytes: Size at which the file is rotated.
+        keep: Number of rotated files.
+        secrets: Strings that must never be written.
+        console: Where the console's lines go; None is standard error.
+
+    Raises:
+        StartError: The log file cannot be written.
+    """
+    redactor = Redactor(secrets)
+    formatter = JsonFormatter(redactor) if json_lines else TextFormatter(redactor)
+    handlers: list[logging.Handler] = [logging.StreamHandler(console)]
+    if file is not None:
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            handlers.append(
+                logging.handlers.RotatingFileHandler(
+                    file, maxBytes=max_bytes, backupCount=keep, encoding="utf-8"
+                )
+            )
+        except OSError as error:
+            raise StartError(
+                f"cannot write the log {file}: {error.strerror}; "
+                "give this user the directory, set MEESHY_STATE_DIR to another, or switch log_to_file off"
+            ) from None
+    stop_logging()
+    root = logging.getLogger()
+    root.setLevel(level.upper())
+    for handler in handlers:
+        handler.setFormatter(formatter)
+        handler.addFilter(RepeatFilter())
+        root.addHandler(handler)
+    for name in _CHATTY:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    logging.captureWarnings(True)
+
+
+def stop_logging() -> None:
+    """Flush, close and remove the handlers. Idempotent."""
+    root = logging.getLogger()
+    for handler in list(root.handlers):
+        if any(isinstance(rule, RepeatFilter) for rule in handler.filters):
+            root.removeHandler(handler)
+            handler.close()

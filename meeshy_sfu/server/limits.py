@@ -1,0 +1,206 @@
+"""Rate limits and the caps of what a client may send.
+
+Pure: time and settings are handed in. Which request counts against which limit is decided in rest.py and
+signaling.py; caps on what rooms hold are kept by rooms/.
+"""
+
+import ipaddress
+import math
+import re
+from dataclasses import dataclass
+
+from meeshy_sfu.config import Settings
+from meeshy_sfu.errors import PayloadTooLargeError, RateLimitError
+
+_KEYS_MAX = 50_000
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_BRACKET = re.compile(rb"[\[\]{}]")
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """One limit: so many in a window."""
+
+    name: str
+    limit: int
+    """0 means no limit."""
+    window_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a key stands after a request; becomes the X-RateLimit headers."""
+
+    quota: Quota
+    remaining: int
+    reset_s: float
+    """Seconds until the window starts anew."""
+
+    def headers(self) -> dict[str, str]:
+        """Give the headers of the answer; Reset counts seconds from now, as Retry-After does."""
+        return {
+            "X-RateLimit-Limit": str(self.quota.limit),
+            "X-RateLimit-Remaining": str(self.remaining),
+            "X-RateLimit-Reset": str(max(0, math.ceil(self.reset_s))),
+        }
+
+
+class RateLimitedError(RateLimitError):
+    """A limit is used up; carries the standing for the headers."""
+
+    standing: Standing
+
+    def __init__(self, standing: Standing) -> None:
+        quota = standing.quota
+        retry_after_s = max(1, math.ceil(standing.reset_s))
+        super().__init__(
+            f"more than {quota.limit} in {quota.window_s:g} s ({quota.name}); try again in {retry_after_s} s",
+            {"limit": quota.name, "retryAfter": retry_after_s},
+            retry_after_s=retry_after_s,
+        )
+        self.standing = standing
+
+
+class RateLimiter:
+    """Count requests per quota and key in windows that begin with a key's first request.
+
+    Holds 24 bytes of state a key, forgets keys whose window is over, and never more than 50,000 keys: beyond
+    that the oldest window is given up.
+
+    Example:
+        ```python
+        from meeshy_sfu.server.limits import Quota, RateLimiter
+
+        limiter = RateLimiter()
+        quota = Quota("rate_create", limit=2, window_s=60.0)
+        assert limiter.take(quota, "call", now_s=0.0).remaining == 1
+        assert limiter.take(quota, "call", now_s=1.0).remaining == 0
+        assert limiter.take(quota, "call", now_s=60.0).remaining == 1
+        ```
+    """
+
+    def __init__(self) -> None:
+        self._windows: dict[tuple[str, str], tuple[float, int]] = {}
+        self._swept_s = 0.0
+
+    def take(self, quota: Quota, key: str, *, now_s: float, cost: int = 1) -> Standing:
+        """Count a request.
+
+        Raises:
+            RateLimitedError: The window's limit would be passed; nothing was counted.
+        """
+        if not quota.limit:
+            return Standing(quota, remaining=0, reset_s=0.0)
+        self._sweep(quota.window_s, now_s)
+        begun_s, used = self._windows.get((quota.name, key), (now_s, 0))
+        if now_s - begun_s >= quota.window_s:
+            begun_s, used = now_s, 0
+        reset_s = begun_s + quota.window_s - now_s
+        if used + cost > quota.limit:
+            raise RateLimitedError(Standing(quota, remaining=max(0, quota.limit - used), reset_s=reset_s))
+        self._windows[(quota.name, key)] = (begun_s, used + cost)
+        return Standing(quota, remaining=quota.limit - used - cost, reset_s=reset_s)
+
+    def forget(self, quota: Quota, key: str) -> None:
+        """Drop a key whose owner is gone."""
+        self._windows.pop((quota.name, key), None)
+
+    def __len__(self) -> int:
+        """Give the number of keys held."""
+        return len(self._windows)
+
+    def _sweep(self, window_s: float, now_s: float) -> None:
+        if now_s - self._swept_s >= window_s:
+            self._swept_s = now_s
+            over = [key for key, (begun_s, _) in self._windows.items() if now_s - begun_s >= window_s]
+            for key in over:
+                del self._windows[key]
+        while len(self._windows) >= _KEYS_MAX:
+            del self._windows[next(iter(self._windows))]
+
+
+@dataclass(frozen=True, slots=True)
+class Quotas:
+    """All limits of the server, from its settings."""
+
+    create: Quota
+    transports: Quota
+    connect: Quota
+    consume: Quota
+    other: Quota
+    events: Quota
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Quotas":
+        """Read the limits out of the settings."""
+        window_s = settings.rate_window_s
+
+        def quota(name: str) -> Quota:
+            return Quota(f"rate_{name}", getattr(settings, f"rate_{name}"), window_s)
+
+        return cls(*(quota(name) for name in cls.__slots__))
+
+
+def address_key(address: str) -> str:
+    """Give what an address counts as: itself, or its /64 for IPv6, as one host owns all of that."""
+    try:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(parsed, ipaddress.IPv6Address):
+        if parsed.ipv4_mapped is not None:
+            return str(parsed.ipv4_mapped)
+        return str(ipaddress.ip_network((parsed, 64), strict=False).network_address)
+    return str(parsed)
+
+
+def check_json_depth(text: bytes, limit: int) -> None:
+    """Refuse JSON nested deeper than the limit, before a parser recurses into it.
+
+    Raises:
+        PayloadTooLargeError: Too deep.
+    """
+    depth = 0
+    for bracket in _BRACKET.finditer(_STRING.sub(b"", text)):
+        if bracket[0] in b"[{":
+            depth += 1
+            if depth > limit:
+                raise PayloadTooLargeError(f"nested deeper than {limit} levels; the cap is max_json_depth")
+        else:
+            depth -= 1
+
+
+class ForwardedFor:
+    """Find the client's address: the peer's own, or what trusted proxies say of it.
+
+    Walks X-Forwarded-For from the right and stops at the first address that is no trusted proxy; what stands
+    left of it the client may have invented.
+    """
+
+    __slots__ = ("_networks",)
+
+    def __init__(self, trusted: tuple[str, ...]) -> None:
+        self._networks = tuple(ipaddress.ip_network(network, strict=False) for network in trusted)
+
+    def is_trusted(self, address: str) -> bool:
+        """Tell whether this peer's forwarded headers count."""
+        try:
+            parsed = ipaddress.ip_address(address.partition("%")[0])
+        except ValueError:
+            return False
+        if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped is not None:
+            parsed = parsed.ipv4_mapped
+        return any(parsed in network for network in self._networks)
+
+    def client(self, peer: str, header: str | None) -> str:
+        """Give the client's address for a connection from ``peer`` with this X-Forwarded-For."""
+        address = peer
+        hops = [hop.strip() for hop in (header or "").split(",") if hop.strip()]
+        while hops and self.is_trusted(address):
+            hop = hops.pop()
+            try:
+                ipaddress.ip_address(hop)
+            except ValueError:
+                break
+            address = hop
+        return address
