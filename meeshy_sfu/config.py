@@ -308,6 +308,11 @@ class Settings(BaseSettings):
             raise ValueError("tls_cert and tls_key belong together; set both or none")
         if self.rtc_min_port > self.rtc_max_port:
             raise ValueError(f"rtc_min_port {self.rtc_min_port} is above rtc_max_port {self.rtc_max_port}")
+        if self.rtc_min_port and self.workers > self.rtc_max_port - self.rtc_min_port + 1:
+            raise ValueError(
+                f"{self.workers} workers do not fit into the ports {self.rtc_min_port} to "
+                f"{self.rtc_max_port}; each takes one: raise rtc_max_port or lower workers"
+            )
         if not (self.udp or self.tcp):
             raise ValueError("udp and tcp are both off, so no client could send media; switch one on")
         return self
@@ -321,6 +326,12 @@ class Settings(BaseSettings):
     def media_ips(self) -> tuple[str, ...]:
         """The addresses the workers listen on."""
         return self.rtc_listen_ips or (self.host,)
+
+    def worker_count(self, cores: int) -> int:
+        """Give the number of workers on a machine of so many cores: at most one per port."""
+        if self.rtc_min_port == 0:
+            return self.workers or cores
+        return min(self.workers or cores, self.rtc_max_port - self.rtc_min_port + 1)
 
     @property
     def is_loopback(self) -> bool:

@@ -1,0 +1,69 @@
+"""Everything the command line prints, and the exit code of every failure.
+
+The only module that prints; results go to standard output, troubles to standard error.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from meeshy_sfu.errors import ConfigError, MeeshyError, StartError
+
+EXIT_PASS = 0
+EXIT_ERROR = 1
+EXIT_USAGE = 2
+EXIT_BELOW_SLO = 3
+EXIT_VOID = 4
+EXIT_INTERRUPTED = 130
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def line(text: str = "") -> None:
+    """Print a line as it is, so that it can be piped."""
+    out.print(text, markup=False)
+
+
+def data(value: object) -> None:
+    """Print a value as JSON, for programs."""
+    out.print(json.dumps(value, indent=2, ensure_ascii=False), markup=False)
+
+
+def notice(text: str) -> None:
+    """Print a line for people; standard output stays clean."""
+    err.print(text, markup=False)
+
+
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table."""
+    grid = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
+    for column in columns:
+        grid.add_column(column, overflow="fold")
+    for row in rows:
+        grid.add_row(*(Text(cell) for cell in row))
+    out.print(grid)
+
+
+def fail(error: BaseException) -> int:
+    """Say what went wrong and give the exit code that belongs to it."""
+    match error:
+        case ConfigError():
+            notice(f"error: {error.message}")
+            return EXIT_USAGE
+        case StartError() | MeeshyError():
+            notice(f"error: {error.message}")
+            return EXIT_ERROR
+        case BrokenPipeError():
+            # whoever read our output has gone; keep the interpreter from complaining at exit
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return EXIT_ERROR
+        case _:
+            # nobody expected this one: the trace is what helps
+            err.print_exception()
+            return EXIT_ERROR

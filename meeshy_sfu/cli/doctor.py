@@ -1,0 +1,244 @@
+"""``meeshy doctor``: looks at this machine and says what would keep calls from working, and the remedy.
+
+Only looks: opens and closes sockets, changes nothing.
+"""
+
+import importlib
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import resource
+import shutil
+import socket
+import ssl
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from meeshy_sfu import __version__
+from meeshy_sfu.cli import console
+from meeshy_sfu.cli.options import with_settings
+from meeshy_sfu.cli.ports import listed_ports
+from meeshy_sfu.config import Settings
+
+SOL_UDP = 17
+UDP_SEGMENT = 103
+UDP_GRO = 104
+WANTED_BUFFER_BYTES = 4_000_000
+WANTED_FILES = 4096
+SLOW_CLOCK_NS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at."""
+
+    topic: str
+    status: Literal["ok", "note", "warn", "fail"]
+    found: str
+    remedy: str = ""
+
+
+Check = Callable[[Settings], Iterator[Finding]]
+
+
+@with_settings()
+def doctor(
+    *,
+    settings: Settings,
+    json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
+) -> None:
+    """Check versions, kernel, sockets, ports, clock and optional parts; exit with 1 if one must change."""
+    findings = [finding for check in CHECKS for finding in check(settings)]
+    if json:
+        console.data([asdict(finding) for finding in findings])
+    else:
+        console.table(
+            "meeshy doctor",
+            ("topic", "", "found", "remedy"),
+            [(f.topic, f.status, f.found, f.remedy) for f in findings],
+        )
+    if any(finding.status == "fail" for finding in findings):
+        raise typer.Exit(console.EXIT_ERROR)
+
+
+def versions(settings: Settings) -> Iterator[Finding]:
+    """Look at our own parts."""
+    yield Finding("meeshy", "ok", f"{__version__}, Python {platform.python_version()}, {sys.platform}")
+    try:
+        profile = str(importlib.import_module("meeshy_sfu._core").BUILD_PROFILE)
+    except ImportError as error:
+        yield Finding("media core", "fail", f"not importable: {error}", "build it: make setup, or uv sync")
+    else:
+        slow = profile not in {"release", "dist"}
+        yield Finding(
+            "media core",
+            "warn" if slow else "ok",
+            f"{profile} build",
+            "measure nothing with it; build with uv sync --reinstall-package meeshy-sfu" if slow else "",
+        )
+    yield Finding("kernel", "ok", f"{platform.system()} {platform.release()}, {platform.machine()}")
+    cores = len(os.sched_getaffinity(0))
+    yield Finding("cores", "ok", f"{cores}, so {settings.worker_count(cores)} media workers")
+
+
+def kernel_sending(settings: Settings) -> Iterator[Finding]:
+    """Look at what the kernel can do for UDP."""
+    for name, option, effect in (
+        ("UDP GSO", UDP_SEGMENT, "sending costs several times the CPU"),
+        ("UDP GRO", UDP_GRO, "receiving costs more CPU"),
+    ):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            try:
+                probe.setsockopt(SOL_UDP, option, 1 if option == UDP_GRO else 1200)
+            except OSError as error:
+                remedy = "use Linux 5.0 or later; calls work without"
+                yield Finding(name, "warn", f"refused ({error.strerror}); {effect}", remedy)
+            else:
+                yield Finding(name, "ok", "supported")
+
+
+def socket_buffers(settings: Settings) -> Iterator[Finding]:
+    """Look at how large a socket buffer may be."""
+    for name, option, key in (
+        ("receive buffer", socket.SO_RCVBUF, "rmem_max"),
+        ("send buffer", socket.SO_SNDBUF, "wmem_max"),
+    ):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, option, WANTED_BUFFER_BYTES)
+            # the kernel doubles what it grants, for its own book-keeping
+            granted = probe.getsockopt(socket.SOL_SOCKET, option) // 2
+        enough = granted >= WANTED_BUFFER_BYTES
+        remedy = "" if enough else f"bursts may be lost: sysctl -w net.core.{key}={WANTED_BUFFER_BYTES}"
+        yield Finding(name, "ok" if enough else "warn", f"{granted} bytes", remedy)
+
+
+def open_files(settings: Settings) -> Iterator[Finding]:
+    """Look at the limit of descriptors."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    status: Literal["ok", "warn"] = "ok" if soft >= WANTED_FILES else "warn"
+    remedy = "" if status == "ok" else f"every client takes one: ulimit -n {WANTED_FILES}"
+    yield Finding("open files", status, f"{soft} of at most {hard}", remedy)
+
+
+def free_ports(settings: Settings) -> Iterator[Finding]:
+    """Look whether the ports of this configuration can be had."""
+    taken = []
+    rows = listed_ports(settings)
+    for protocol, port, address, purpose in rows:
+        if not port.isdigit():
+            continue
+        problem = _cannot_bind(protocol, int(port), address)
+        if problem:
+            taken.append(f"{protocol}/{port} on {address} ({purpose}): {problem}")
+    if taken:
+        remedy = (
+            "stop what holds them (ss -lntup shows it), or change port, rtc_min_port, host, rtc_listen_ips"
+        )
+        yield Finding("ports", "fail", "; ".join(taken), remedy)
+    else:
+        yield Finding("ports", "ok", f"{len(rows)} free")
+
+
+def _cannot_bind(protocol: str, port: int, address: str) -> str | None:
+    kind = socket.SOCK_DGRAM if protocol == "udp" else socket.SOCK_STREAM
+    try:
+        family, _, _, _, target = socket.getaddrinfo(address, port, type=kind)[0]
+        with socket.socket(family, kind) as probe:
+            if kind == socket.SOCK_STREAM:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(target)
+    except OSError as error:
+        return error.strerror or str(error)
+    return None
+
+
+def clock(settings: Settings) -> Iterator[Finding]:
+    """Look at how fast and how good the clock is."""
+    began = time.perf_counter_ns()
+    for _ in range(10_000):
+        time.monotonic_ns()
+    cost_ns = (time.perf_counter_ns() - began) // 10_000
+    source = Path("/sys/devices/system/clocksource/clocksource0/current_clocksource")
+    name = source.read_text(encoding="ascii").strip() if source.is_file() else "unknown source"
+    slow = cost_ns > SLOW_CLOCK_NS
+    remedy = (
+        "every packet reads it: boot with clocksource=tsc if the machine has a stable one" if slow else ""
+    )
+    yield Finding("clock", "warn" if slow else "ok", f"{name}, {cost_ns} ns a reading", remedy)
+
+
+def state_directory(settings: Settings) -> Iterator[Finding]:
+    """Look whether certificates and logs can be written."""
+    directory = settings.state_dir.absolute()
+    existing = next(parent for parent in (directory, *directory.parents) if parent.exists())
+    if existing.is_dir() and os.access(existing, os.W_OK | os.X_OK):
+        yield Finding("state directory", "ok", str(directory))
+    else:
+        yield Finding(
+            "state directory", "fail", f"cannot write {existing}", "set MEESHY_STATE_DIR to a writable one"
+        )
+
+
+def tls(settings: Settings) -> Iterator[Finding]:
+    """Look at the certificate for HTTPS."""
+    if settings.tls_cert is None or settings.tls_key is None:
+        if not settings.is_loopback and not settings.trusted_proxies:
+            remedy = "browsers give cameras to HTTPS pages only: set tls_cert and tls_key, or use a proxy"
+            yield Finding("TLS", "note", "off", remedy)
+        return
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(settings.tls_cert, settings.tls_key)
+        chain = settings.tls_cert.read_text(encoding="ascii").count("BEGIN CERTIFICATE")
+    except (OSError, ssl.SSLError, UnicodeDecodeError) as error:
+        yield Finding("TLS", "fail", f"cannot use {settings.tls_cert}: {error}", "check tls_cert and tls_key")
+        return
+    remedy = (
+        "" if chain > 1 else "if a CA issued it, append its intermediate: phones refuse incomplete chains"
+    )
+    yield Finding(
+        "TLS", "ok" if chain > 1 else "note", f"{chain} certificate(s) in {settings.tls_cert}", remedy
+    )
+
+
+def optional_parts(settings: Settings) -> Iterator[Finding]:
+    """Look for what only some commands need."""
+    for module, distribution, purpose, remedy in (
+        ("aiortc", "aiortc", "bots that decode", "pip install 'meeshy-sfu[sim]'"),
+        ("pandas", "pandas", "reports", "pip install 'meeshy-sfu[sim]'"),
+        ("locust", "locust", "load suites", "pip install 'meeshy-sfu[load]'"),
+    ):
+        if importlib.util.find_spec(module) is None:
+            yield Finding(module, "note", f"not installed ({purpose})", remedy)
+        else:
+            yield Finding(module, "ok", importlib.metadata.version(distribution))
+    for program, purpose, remedy in (
+        ("chromium", "tests with a browser", "apt install chromium"),
+        ("node", "building the web client", "apt install nodejs npm"),
+    ):
+        path = shutil.which(program)
+        yield (
+            Finding(program, "ok", path)
+            if path
+            else Finding(program, "note", f"not installed ({purpose})", remedy)
+        )
+
+
+CHECKS: tuple[Check, ...] = (
+    versions,
+    kernel_sending,
+    socket_buffers,
+    open_files,
+    free_ports,
+    clock,
+    state_directory,
+    tls,
+    optional_parts,
+)

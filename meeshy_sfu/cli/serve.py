@@ -1,0 +1,101 @@
+"""``meeshy serve``: the stack under a supervisor, or one service of it in this process.
+
+Reads settings and starts; what the services do is in server/.
+"""
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import uvloop
+
+from meeshy_sfu.cli import console
+from meeshy_sfu.cli.options import as_environment, with_settings
+from meeshy_sfu.cli.supervisor import Service, ServiceFailedError, Supervisor, SupervisorLink
+from meeshy_sfu.config import Settings
+from meeshy_sfu.log import start_logging, stop_logging
+
+app = typer.Typer(help="Start the media server, or all services under a supervisor.")
+
+
+@app.callback(invoke_without_command=True)
+@with_settings()
+def serve(context: typer.Context, *, settings: Settings) -> None:
+    """Run all services as child processes, restarted when they die; `serve media` runs one here."""
+    _start_logging(settings, "supervisor")
+    media = Service(
+        "media",
+        ("serve", "media"),
+        as_environment(settings),
+        shutdown_timeout_s=settings.shutdown_timeout_s + 0.5,
+    )
+    try:
+        uvloop.run(_supervise([media]))
+    except ServiceFailedError as error:
+        console.notice(f"error: {error.message}")
+        raise typer.Exit(error.exit_code if error.exit_code > 0 else console.EXIT_ERROR) from None
+    finally:
+        stop_logging()
+
+
+@app.command()
+@with_settings()
+def media(
+    *,
+    settings: Settings,
+    port_file: Annotated[
+        Path | None,
+        typer.Option("--port-file", help="Write the URL here once the server takes calls; for tools."),
+    ] = None,
+) -> None:
+    """Run the media server in this process: REST, Socket.IO and the media workers."""
+    # imported only here, so that `meeshy doctor` can say that the media core is missing
+    from meeshy_sfu.server.app import run_media_server  # noqa: PLC0415
+    from meeshy_sfu.server.banner import banner  # noqa: PLC0415
+
+    link = SupervisorLink.from_environment(os.environ)
+    if link is not None:
+        link.watch(exit_after_s=settings.shutdown_timeout_s + 1.0)
+    _start_logging(settings, "media")
+
+    def ready(url: str, candidates: list[str]) -> None:
+        for text in banner(settings, url, candidates):
+            console.line(text)
+        if port_file is not None:
+            scratch = port_file.with_name(f".{port_file.name}.{os.getpid()}")
+            scratch.write_text(url + "\n", encoding="ascii")
+            scratch.replace(port_file)
+        if link is not None:
+            link.ready()
+
+    try:
+        uvloop.run(run_media_server(settings, on_ready=ready))
+    finally:
+        stop_logging()
+
+
+async def _supervise(services: list[Service]) -> None:
+    supervisor = Supervisor(services)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, supervisor.stop)
+    await supervisor.run()
+
+
+def _start_logging(settings: Settings, name: str) -> None:
+    secrets = [
+        secret.get_secret_value()
+        for secret in (settings.jwt_secret, settings.metrics_token)
+        if secret is not None
+    ]
+    start_logging(
+        level=settings.log_level,
+        json_lines=settings.log_format == "json",
+        file=settings.state_dir / "logs" / f"{name}.log" if settings.log_to_file else None,
+        max_bytes=settings.log_max_bytes,
+        keep=settings.log_keep,
+        secrets=secrets,
+    )

@@ -1,0 +1,32 @@
+"""``meeshy settings``: shows every setting, its value and its names; also writes the sample files."""
+
+from typing import Annotated
+
+import typer
+
+from meeshy_sfu.cli import console
+from meeshy_sfu.cli.options import with_settings
+from meeshy_sfu.config import Settings, plain, sample_env, table
+
+
+@with_settings([])
+def settings(
+    *,
+    settings: Settings,
+    env: Annotated[
+        bool, typer.Option("--env", help="Print a sample .env with every default instead.")
+    ] = False,
+) -> None:
+    """Show what this configuration amounts to, and where each setting can be changed."""
+    if env:
+        console.line(sample_env().rstrip("\n"))
+        return
+    rows = []
+    for row in table():
+        value = getattr(settings, row.key)
+        shown = ("set" if value is not None else "not set") if row.secret else plain(value) or "–"
+        changed = "" if value == row.default else " *"
+        rows.append((row.key, shown + changed, row.unit, ", ".join(row.variables), row.does))
+    console.table(
+        "Settings (* differs from the default)", ("key", "value", "unit", "variables", "does"), rows
+    )

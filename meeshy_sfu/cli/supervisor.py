@@ -1,0 +1,199 @@
+"""A small supervisor: keeps services running as child processes, and takes them down with itself.
+
+Knows nothing of what a service does. A service tells through an inherited socket that it is ready; the end of
+that socket tells it that the supervisor is gone, even after ``kill -9``, so that no orphan stays.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from meeshy_sfu.errors import StartError
+
+logger = logging.getLogger(__name__)
+
+SUPERVISOR_VARIABLE = "MEESHY_SUPERVISOR_FD"
+RESTART_DELAYS_S = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
+"""Waits before the first, second, … restart in a row; the last one repeats."""
+STABLE_S = 30.0
+"""A service that was ready for so long begins anew at the first delay."""
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A program to keep running."""
+
+    name: str
+    arguments: Sequence[str]
+    """Of ``python -m meeshy_sfu``; no secrets, as everybody can read them."""
+    environment: Mapping[str, str] = field(repr=False)
+    """Laid over the supervisor's own; the way for secrets."""
+    shutdown_timeout_s: float = 5.0
+
+
+def restart_delay_s(failures: int) -> float:
+    """Give the wait before the restart after so many failures in a row, the first being 1."""
+    return RESTART_DELAYS_S[min(failures, len(RESTART_DELAYS_S)) - 1]
+
+
+class Supervisor:
+    """Run services until told to stop.
+
+    Owns the processes: when :meth:`run` returns or is cancelled, none is left.
+    """
+
+    def __init__(self, services: Sequence[Service]) -> None:
+        self._services = services
+        self._stopping = asyncio.Event()
+        self._processes: dict[str, asyncio.subprocess.Process] = {}
+
+    async def run(self) -> None:
+        """Keep all services running until :meth:`stop`.
+
+        Raises:
+            StartError: A service ended before it was ever ready; it has said why itself.
+        """
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for service in self._services:
+                    tasks.create_task(self._keep(service), name=f"keep {service.name}")
+        except* StartError as group:
+            raise group.exceptions[0] from None
+
+    def stop(self) -> None:
+        """Ask every service to end in order; a second call kills them."""
+        if self._stopping.is_set():
+            for process in self._processes.values():
+                with contextlib.suppress(ProcessLookupError):
+                    process.kill()
+        self._stopping.set()
+
+    async def _keep(self, service: Service) -> None:
+        failures = 0
+        ever_ready = False
+        while not self._stopping.is_set():
+            was_ready_s, code = await self._run_once(service)
+            if self._stopping.is_set():
+                return
+            ever_ready = ever_ready or was_ready_s is not None
+            if not ever_ready:
+                raise ServiceFailedError(service.name, code)
+            failures = 1 if was_ready_s is not None and was_ready_s >= STABLE_S else failures + 1
+            delay_s = restart_delay_s(failures)
+            logger.error(
+                "service=%s ended with code %s; starting it again in %g s", service.name, code, delay_s
+            )
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), timeout=delay_s or 0.001)
+
+    async def _run_once(self, service: Service) -> tuple[float | None, int]:
+        """Run the service to its end; give how long it was ready (None: never) and its exit code."""
+        ours, theirs = socket.socketpair()
+        try:
+            with theirs:
+                process = await asyncio.create_subprocess_exec(
+                    sys.executable,
+                    "-m",
+                    "meeshy_sfu",
+                    *service.arguments,
+                    env={**os.environ, **service.environment, SUPERVISOR_VARIABLE: str(theirs.fileno())},
+                    pass_fds=(theirs.fileno(),),
+                    stdin=asyncio.subprocess.DEVNULL,
+                    # Ctrl-C is for us alone; we pass it on as an orderly SIGTERM
+                    start_new_session=True,
+                )
+            self._processes[service.name] = process
+            reader, writer = await asyncio.open_connection(sock=ours)
+        except BaseException:
+            ours.close()
+            raise
+        ready = asyncio.create_task(_ready_at(reader))
+        stop = asyncio.create_task(self._stop_process(process, service.shutdown_timeout_s))
+        try:
+            code = await process.wait()
+        finally:
+            stop.cancel()
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+            writer.close()
+            del self._processes[service.name]
+        # the child's end is closed by now, so this cannot wait
+        since = await ready
+        return None if since is None else time.monotonic() - since, code
+
+    async def _stop_process(self, process: asyncio.subprocess.Process, timeout_s: float) -> None:
+        await self._stopping.wait()
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
+        await asyncio.sleep(timeout_s)
+        logger.error("process %d did not end in %g s; killing it", process.pid, timeout_s)
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+
+
+class ServiceFailedError(StartError):
+    """A service could not start; its own output says why."""
+
+    exit_code: int
+
+    def __init__(self, name: str, code: int) -> None:
+        super().__init__(f"{name} could not start (exit code {code}); the lines above say why")
+        self.exit_code = code
+
+
+async def _ready_at(reader: asyncio.StreamReader) -> float | None:
+    with contextlib.suppress(ConnectionError):
+        if await reader.readline():
+            since = time.monotonic()
+            while await reader.read(1024):
+                pass
+            return since
+    return None
+
+
+class SupervisorLink:
+    """The service's end: says ready, and notices that the supervisor is gone."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._socket = socket.socket(fileno=descriptor)
+        self._socket.set_inheritable(False)
+        self._socket.setblocking(True)
+
+    @classmethod
+    def from_environment(cls, environ: "os._Environ[str]") -> "SupervisorLink | None":
+        """Give the link, or None when nobody supervises us; children of ours do not inherit it."""
+        descriptor = environ.pop(SUPERVISOR_VARIABLE, None)
+        if descriptor is None:
+            return None
+        try:
+            return cls(int(descriptor))
+        except (ValueError, OSError) as error:
+            raise StartError(f"{SUPERVISOR_VARIABLE} is set by `meeshy serve` only: {error}") from None
+
+    def ready(self) -> None:
+        """Tell the supervisor that the service takes calls."""
+        with contextlib.suppress(OSError):
+            self._socket.send(b"ready\n")
+
+    def watch(self, *, exit_after_s: float, kill: Callable[[int, int], None] = os.kill) -> None:
+        """End this process in order once the supervisor is gone, and by force when that hangs."""
+        threading.Thread(
+            target=self._wait_for_end, args=(exit_after_s, kill), name="supervisor-link", daemon=True
+        ).start()
+
+    def _wait_for_end(self, exit_after_s: float, kill: Callable[[int, int], None]) -> None:
+        with contextlib.suppress(OSError):
+            while self._socket.recv(64):
+                pass
+        kill(os.getpid(), signal.SIGTERM)
+        time.sleep(exit_after_s)
+        os._exit(1)

@@ -1,0 +1,44 @@
+"""The secret that signs tokens: the configured one, or one made for development.
+
+Keeps the development secret in the state directory, so that ``meeshy token`` in another terminal and a
+restarted server agree. Never logs or prints it.
+"""
+
+import os
+import secrets
+from pathlib import Path
+
+from meeshy_sfu.config import SECRET_BYTES_MIN, Settings
+from meeshy_sfu.errors import StartError
+
+
+def signing_secret(settings: Settings) -> str:
+    """Give the secret to sign and check tokens with.
+
+    Raises:
+        StartError: The development secret cannot be read or written.
+    """
+    if settings.jwt_secret is not None:
+        return settings.jwt_secret.get_secret_value()
+    return _development_secret(settings.state_dir / "development-secret")
+
+
+def _development_secret(path: Path) -> str:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_file():
+            known = path.read_text(encoding="ascii").strip()
+            if len(known) >= SECRET_BYTES_MIN:
+                return known
+        fresh = secrets.token_hex(SECRET_BYTES_MIN)
+        scratch = path.with_name(f".{path.name}.{os.getpid()}")
+        descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write(fresh + "\n")
+        scratch.replace(path)
+    except (OSError, UnicodeDecodeError) as error:
+        raise StartError(
+            f"cannot keep the development secret in {path}: {error}; "
+            "set JWT_SECRET, or MEESHY_STATE_DIR to a directory this user may write"
+        ) from None
+    return fresh

@@ -1,0 +1,158 @@
+"""Only tokens signed with our secret by our algorithm, in their time and complete, open a door."""
+
+from __future__ import annotations
+
+import base64
+import json
+
+import jwt
+import pytest
+
+from meeshy_sfu.errors import ForbiddenError, InvalidRequestError, UnauthorizedError
+from meeshy_sfu.server.auth import Claims, bearer, check_id, make_token, read_token
+
+SECRET = "s" * 32
+NOW_S = 1_800_000_000.0
+
+
+def token(**changes: object) -> str:
+    payload: dict[str, object] = {
+        "sub": "user-1",
+        "callId": "call-1",
+        "participantId": "p1",
+        "role": "participant",
+        "iat": NOW_S,
+        "exp": NOW_S + 3600,
+    }
+    payload.update(changes)
+    return jwt.encode({k: v for k, v in payload.items() if v is not ...}, SECRET, algorithm="HS256")
+
+
+def read(text: object, *, now_s: float = NOW_S, leeway_s: float = 0.0) -> Claims:
+    return read_token(text, secret=SECRET, now_s=now_s, leeway_s=leeway_s)
+
+
+def test_a_good_token_is_read() -> None:
+    claims = read(token())
+    assert (claims.subject, claims.call_id, claims.participant_id) == ("user-1", "call-1", "p1")
+    assert (claims.role, claims.is_service, claims.expires_at_s) == ("participant", False, NOW_S + 3600)
+
+
+def test_made_tokens_are_read() -> None:
+    made = make_token(
+        secret=SECRET, now_s=NOW_S, lifetime_s=60, role="initiator", call_id="c", participant_id="p"
+    )
+    claims = read(made)
+    assert (claims.call_id, claims.participant_id, claims.role) == ("c", "p", "initiator")
+
+
+BAD_CLAIMS = [
+    (name, value)
+    for name in ("sub", "callId", "participantId", "role", "iat", "exp")
+    for value in (..., None, "", [], {}, True, "x" * 300, *([] if name == "sub" else ["a b"]))
+]
+
+
+@pytest.mark.parametrize(("name", "value"), BAD_CLAIMS, ids=repr)
+def test_each_claim_is_needed_and_checked(name: str, value: object) -> None:
+    with pytest.raises(UnauthorizedError, match=name):
+        read(token(**{name: value}))
+
+
+def test_a_service_needs_no_call() -> None:
+    claims = read(token(role="service", callId=..., participantId=...))
+    assert claims.is_service
+    claims.require_call("any")
+    claims.require_participant("anybody")
+
+
+def test_expiry_is_counted_with_the_leeway() -> None:
+    text = token(exp=NOW_S + 10)
+    read(text, now_s=NOW_S + 9)
+    read(text, now_s=NOW_S + 14, leeway_s=5)
+    with pytest.raises(UnauthorizedError, match="expired"):
+        read(text, now_s=NOW_S + 10)
+    with pytest.raises(UnauthorizedError, match="expired"):
+        read(text, now_s=NOW_S + 15, leeway_s=5)
+
+
+def test_a_token_of_the_future_is_refused() -> None:
+    with pytest.raises(UnauthorizedError, match="clocks"):
+        read(token(iat=NOW_S + 120))
+    with pytest.raises(UnauthorizedError, match="not valid yet"):
+        read(token(nbf=NOW_S + 10))
+
+
+def test_another_secret_is_refused() -> None:
+    with pytest.raises(UnauthorizedError, match="another secret"):
+        read_token(token(), secret="t" * 32, now_s=NOW_S)
+
+
+@pytest.mark.parametrize("algorithm", ["HS384", "HS512"])
+@pytest.mark.filterwarnings("ignore::jwt.InsecureKeyLengthWarning")
+def test_another_algorithm_is_refused(algorithm: str) -> None:
+    text = jwt.encode(jwt.decode(token(), options={"verify_signature": False}), SECRET, algorithm=algorithm)
+    with pytest.raises(UnauthorizedError, match="HS256"):
+        read(text)
+
+
+def test_no_algorithm_is_refused() -> None:
+    def part(value: dict[str, object]) -> str:
+        return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=").decode()
+
+    payload = jwt.decode(token(), options={"verify_signature": False})
+    for name in ("none", "None", "NONE"):
+        with pytest.raises(UnauthorizedError):
+            read(f"{part({'alg': name, 'typ': 'JWT'})}.{part(payload)}.")
+
+
+@pytest.mark.parametrize(
+    "text", [None, "", 7, [], "x", "a.b.c", "..", token() + "x", token()[:-4], "é" * 10, "a" * 5000]
+)
+def test_what_is_no_token_is_refused(text: object) -> None:
+    with pytest.raises(UnauthorizedError):
+        read(text)
+
+
+def test_a_refusal_does_not_repeat_the_token() -> None:
+    text = token()[:-4]
+    with pytest.raises(UnauthorizedError) as caught:
+        read(text)
+    assert text not in caught.value.message
+
+
+def test_a_token_is_for_its_call_and_participant_alone() -> None:
+    claims = read(token())
+    claims.require_call("call-1")
+    claims.require_participant("p1")
+    with pytest.raises(ForbiddenError):
+        claims.require_call("call-2")
+    with pytest.raises(ForbiddenError, match="the producer is another's"):
+        claims.require_participant("p2", "producer")
+
+
+@pytest.mark.parametrize("value", ["a", "A-1_2.3:4@5", "x" * 128, "507f1f77bcf86cd799439011"])
+def test_usual_ids_are_taken(value: str) -> None:
+    assert check_id(value, "callId") == value
+
+
+@pytest.mark.parametrize("value", ["", "-a", "a b", "a/b", "é", "x" * 129, "a\n", None, 1, ["a"]])
+def test_odd_ids_are_refused_with_their_path(value: object) -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        check_id(value, "callId")
+    assert caught.value.path == "callId"
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        ("Bearer abc", "abc"),
+        ("bearer abc ", "abc"),
+        ("Basic abc", None),
+        ("Bearer", None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_the_bearer_is_taken_from_the_header(header: str | None, expected: str | None) -> None:
+    assert bearer(header) == expected

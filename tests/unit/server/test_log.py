@@ -1,0 +1,99 @@
+"""Lines carry their ids, never a secret, and do not repeat without end."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import time
+from pathlib import Path
+
+import pytest
+
+from meeshy_sfu.errors import StartError
+from meeshy_sfu.log import JsonFormatter, Redactor, RepeatFilter, TextFormatter, start_logging, stop_logging
+
+TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhIn0.c2lnbmF0dXJl"
+
+
+def record(
+    message: str, *arguments: object, level: int = logging.INFO, created: float = 0.0
+) -> logging.LogRecord:
+    made = logging.LogRecord("meeshy_sfu.test", level, __file__, 1, message, arguments, None)
+    made.created, made.msecs = created, 0.0
+    return made
+
+
+def test_text_lines_have_utc_time_level_and_logger() -> None:
+    line = TextFormatter(Redactor()).format(record("joined room=%s", "r1"))
+    assert line == "1970-01-01T00:00:00.000Z INFO    meeshy_sfu.test: joined room=r1"
+
+
+def test_ids_become_fields_in_json() -> None:
+    fields = json.loads(JsonFormatter(Redactor()).format(record("joined room=%s participant=%s", "r1", "p1")))
+    assert (fields["room"], fields["participant"], fields["level"]) == ("r1", "p1", "info")
+    assert fields["message"] == "joined room=r1 participant=p1"
+
+
+def test_json_lines_tell_the_exception() -> None:
+    try:
+        raise ValueError(f"with {TOKEN}")
+    except ValueError as error:
+        failed = record("failed")
+        failed.exc_info = (ValueError, error, error.__traceback__)
+    fields = json.loads(JsonFormatter(Redactor()).format(failed))
+    assert "ValueError: with ***" in fields["exception"]
+
+
+@pytest.mark.parametrize("make", [TextFormatter, JsonFormatter])
+@pytest.mark.parametrize(
+    "text", [f"token {TOKEN}", "Authorization: Bearer opaque-thing", "secret s3cr3t-of-ours here"]
+)
+def test_secrets_are_never_written(make, text: str) -> None:
+    line = make(Redactor(["s3cr3t-of-ours"])).format(record("%s", text))
+    assert "***" in line
+    for secret in (TOKEN, "opaque-thing", "s3cr3t-of-ours"):
+        assert secret not in line
+
+
+def test_an_equal_warning_is_written_once_a_minute() -> None:
+    rule = RepeatFilter()
+    assert rule.filter(record("bad %s", 1, level=logging.WARNING, created=0.0))
+    assert not rule.filter(record("bad %s", 1, level=logging.WARNING, created=59.0))
+    assert rule.filter(record("bad %s", 2, level=logging.WARNING, created=59.0))
+    assert rule.filter(record("bad %s", 1, level=logging.WARNING, created=61.0))
+
+
+def test_information_may_repeat() -> None:
+    rule = RepeatFilter()
+    assert rule.filter(record("same"))
+    assert rule.filter(record("same"))
+
+
+@pytest.fixture
+def _restored_root():
+    root = logging.getLogger()
+    before = root.level
+    yield
+    stop_logging()
+    root.setLevel(before)
+    logging.captureWarnings(False)
+
+
+@pytest.mark.usefixtures("_restored_root")
+def test_lines_go_to_console_and_a_rotated_file(tmp_path: Path) -> None:
+    console = io.StringIO()
+    file = tmp_path / "logs" / "media.log"
+    start_logging(level="info", file=file, max_bytes=2000, keep=2, console=console)
+    for number in range(100):
+        logging.getLogger("meeshy_sfu.test").info("line %d at %f", number, time.time())
+    assert "line 99" in console.getvalue()
+    assert "line 99" in file.read_text(encoding="utf-8")
+    assert sorted(path.name for path in file.parent.iterdir()) == ["media.log", "media.log.1", "media.log.2"]
+
+
+@pytest.mark.usefixtures("_restored_root")
+def test_a_log_that_cannot_be_written_stops_the_start(tmp_path: Path) -> None:
+    (tmp_path / "logs").write_text("a file where the directory should be", encoding="utf-8")
+    with pytest.raises(StartError, match="MEESHY_STATE_DIR"):
+        start_logging(level="info", file=tmp_path / "logs" / "media.log")
