@@ -2,24 +2,52 @@
 //!
 //! # Job
 //! Takes STUN and DTLS datagrams, gives datagrams to send and events: where to send, which SRTP keys,
-//! what failed. Media never passes through here; it asks `selected` and `is_known_source`.
+//! what failed. Media never passes through here; its owner asks `selected` and `is_known_source`.
 //!
 //! # Invariants
-//! - Nothing a peer sends panics, and nothing unauthenticated changes state.
-//! - Time is an argument; sockets are numbers.
+//! - Nothing a peer sends panics, and nothing unauthenticated changes a state.
+//! - DTLS is taken only from where a check came from (server) or was answered (client).
+//! - DTLS starts as soon as there is a path and `connect` was called, whichever comes last; a ClientHello
+//!   that comes before `connect` is kept.
+//! - After `LinkEvent::Failed` a link neither takes nor sends anything.
 //!
-//! RFC 8445 (ICE), RFC 5764 (DTLS-SRTP).
+//! # Cost
+//! Handshakes and one check every few seconds; nothing per media packet but `is_known_source`,
+//! a scan of at most eight tuples.
+//!
+//! # Left out
+//! Data channels; gathering and TURN. See `ice` and `dtls`.
+//!
+//! RFC 8445 (ICE), RFC 5764 (DTLS-SRTP), RFC 8842 §5 (DTLS survives an ICE restart).
 
+use std::collections::VecDeque;
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
 pub use crate::dtls::{
-    Certificate, CertificateError, DtlsRole, DtlsState, DtlsVersion, Fingerprint, HashAlgorithm,
-    SrtpKeys,
+    Certificate, CertificateError, DtlsFailure, DtlsRole, DtlsState, DtlsVersion, Fingerprint,
+    HashAlgorithm, SrtpKeys,
 };
-pub use crate::ice::{IceCandidate, IceParameters, IceProtocol, IceState, TcpType};
-use crate::net::{Class, Destination};
+use crate::dtls::{DtlsEvent, Session, hello::HelloAssembly};
+use crate::ice::{CONSENT_TIMEOUT, FullAgent, IceEvent, LiteAgent};
+pub use crate::ice::{IceCandidate, IceError, IceParameters, IceProtocol, IceState, TcpType};
+use crate::net::{Class, Destination, SocketId};
+
+/// The ICE and DTLS of one transport.
+#[derive(Debug)]
+pub struct Link {
+    path: Path,
+    candidates: Vec<IceCandidate>,
+    certificate: Arc<Certificate>,
+    dtls_role: DtlsRole,
+    dtls: Dtls,
+    failed: bool,
+    events: VecDeque<LinkEvent>,
+    /// What `close` leaves to be sent.
+    farewell: VecDeque<(Destination, Vec<u8>)>,
+}
 
 /// Something the owner of a link must know.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,7 +62,8 @@ pub enum LinkEvent {
     Keys(SrtpKeys),
     /// The link is of no use any more; its owner closes the transport.
     Failed(LinkFailure),
-    /// The first check with the credentials of `restart_ice` was seen; the old ones are forgotten.
+    /// The first check with the credentials of a restart was seen (server) or answered (client); the old
+    /// ones are forgotten.
     IceRestarted,
 }
 
@@ -42,28 +71,18 @@ pub enum LinkEvent {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LinkFailure {
-    /// No check came (server) or was answered (client) for the consent time.
+    /// There was a path, but no check came (server) or was answered (client) for the consent time.
     ConsentLost,
-    /// The peer's certificate has none of the announced fingerprints.
-    FingerprintMismatch,
-    /// The handshake was not finished in time.
-    HandshakeTimeout,
-    /// The peer offers no SRTP profile we speak.
-    NoSrtpProfile,
-    /// DTLS gave up for another reason.
-    Dtls(String),
+    /// Client side: no check was ever answered.
+    Unreachable,
+    /// Client side: what was given for ICE cannot be used.
+    Ice(IceError),
+    /// The handshake came to nothing.
+    Dtls(DtlsFailure),
 }
-
-impl std::fmt::Display for LinkFailure {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{self:?}")
-    }
-}
-
-impl std::error::Error for LinkFailure {}
 
 /// Why a call on a link was refused; the link is as it was before.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LinkError {
     /// `connect` was called before.
@@ -74,59 +93,117 @@ pub enum LinkError {
     MalformedFingerprint,
     /// Both sides would take the same DTLS role.
     RoleConflict,
-    /// The link is closed.
+    /// The link is closed or has failed.
     Closed,
 }
 
-impl std::fmt::Display for LinkError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{self:?}")
-    }
+#[derive(Debug)]
+enum Path {
+    Lite(LiteAgent),
+    Full(Box<FullAgent>),
+    /// A client that was given an address or credentials ICE cannot use.
+    None(IceParameters),
 }
 
-impl std::error::Error for LinkError {}
-
-/// The ICE and DTLS of one transport.
 #[derive(Debug)]
-pub struct Link {
-    parameters: IceParameters,
-    candidates: Vec<IceCandidate>,
-    certificate: Arc<Certificate>,
-    ice_state: IceState,
-    dtls_state: DtlsState,
+enum Dtls {
+    /// `connect` was not called; keeps a ClientHello that comes too early.
+    Waiting(HelloAssembly),
+    /// `connect` was called, but there is no path.
+    Ready {
+        role: DtlsRole,
+        fingerprints: Vec<Fingerprint>,
+        hello: HelloAssembly,
+    },
+    Running(Box<Session>),
+    Closed,
 }
 
 impl Link {
-    /// The server's side: ICE-lite, `candidates` are what it announces.
+    /// The server's side: ICE-lite. `candidates` are only kept to be announced.
     pub fn server(
         certificate: Arc<Certificate>,
         ice: IceParameters,
         candidates: Vec<IceCandidate>,
         _now: Instant,
     ) -> Link {
-        Link {
-            parameters: ice,
-            candidates,
+        Link::new(
             certificate,
-            ice_state: IceState::New,
-            dtls_state: DtlsState::New,
-        }
+            Path::Lite(LiteAgent::new(ice)),
+            candidates,
+            DtlsRole::Auto,
+        )
     }
 
-    /// The client's side: full ICE, controlling. It sends by `SocketId::udp_for(&local)`.
+    /// The client's side over UDP: full ICE, controlling. It sends by `SocketId::udp_for(&local)`.
+    ///
+    /// `dtls_role` is what it announces; with `Auto` it takes what the server leaves it.
     pub fn client(
         certificate: Arc<Certificate>,
         ice: IceParameters,
-        _local: SocketAddr,
-        _role: DtlsRole,
+        local: SocketAddr,
+        dtls_role: DtlsRole,
         now: Instant,
     ) -> Link {
-        Link::server(certificate, ice, Vec::new(), now)
+        Link::client_by(
+            certificate,
+            ice,
+            local,
+            SocketId::udp_for(&local),
+            dtls_role,
+            now,
+        )
     }
 
-    /// Our current ICE credentials: the newest ones.
+    /// The client's side over any socket; a TCP connection (`socket.is_tcp()`) uses the TCP candidates.
+    pub fn client_by(
+        certificate: Arc<Certificate>,
+        ice: IceParameters,
+        local: SocketAddr,
+        socket: SocketId,
+        dtls_role: DtlsRole,
+        _now: Instant,
+    ) -> Link {
+        match FullAgent::new(ice.clone(), local, socket) {
+            Ok(agent) => Link::new(
+                certificate,
+                Path::Full(Box::new(agent)),
+                Vec::new(),
+                dtls_role,
+            ),
+            Err(error) => {
+                let mut link = Link::new(certificate, Path::None(ice), Vec::new(), dtls_role);
+                link.fail(LinkFailure::Ice(error));
+                link
+            }
+        }
+    }
+
+    fn new(
+        certificate: Arc<Certificate>,
+        path: Path,
+        candidates: Vec<IceCandidate>,
+        dtls_role: DtlsRole,
+    ) -> Link {
+        Link {
+            path,
+            candidates,
+            certificate,
+            dtls_role,
+            dtls: Dtls::Waiting(HelloAssembly::default()),
+            failed: false,
+            events: VecDeque::new(),
+            farewell: VecDeque::new(),
+        }
+    }
+
+    /// Our ICE credentials; after `restart_ice` the fresh ones.
     pub fn ice_parameters(&self) -> &IceParameters {
-        &self.parameters
+        match &self.path {
+            Path::Lite(agent) => agent.parameters(),
+            Path::Full(agent) => agent.parameters(),
+            Path::None(parameters) => parameters,
+        }
     }
 
     /// The candidates to announce.
@@ -139,90 +216,366 @@ impl Link {
         &self.certificate
     }
 
-    /// Client side: who to check. A call with other credentials restarts the checks.
-    pub fn set_remote_ice(
-        &mut self,
-        _remote: &IceParameters,
-        _candidates: &[IceCandidate],
-        _now: Instant,
-    ) {
-    }
-
-    /// Gives the peer's role and fingerprints, once; DTLS starts as soon as there is a path. Returns our role.
-    pub fn connect(
-        &mut self,
-        _remote_role: DtlsRole,
-        _fingerprints: &[Fingerprint],
-        _now: Instant,
-    ) -> Result<DtlsRole, LinkError> {
-        Ok(DtlsRole::Client)
-    }
-
-    /// Server side: `fresh` and the old credentials are both valid until the first check with `fresh`.
-    pub fn restart_ice(&mut self, fresh: IceParameters, _now: Instant) {
-        self.parameters = fresh;
-    }
-
     /// The one or two username fragments that belong to this link, for the first contact of a client.
     pub fn username_fragments(&self) -> impl Iterator<Item = &str> {
-        std::iter::once(self.parameters.username_fragment.as_str())
-    }
-
-    /// Takes a STUN or DTLS datagram; anything else is ignored. Never panics on what a peer sends.
-    pub fn handle(&mut self, _class: Class, _datagram: &[u8], _from: Destination, _now: Instant) {}
-
-    /// Tells whether a check has validated this source; media from elsewhere is to be dropped.
-    pub fn is_known_source(&self, _from: &Destination) -> bool {
-        false
-    }
-
-    /// Does what is due at `now`.
-    pub fn handle_timeout(&mut self, _now: Instant) {}
-
-    /// When `handle_timeout` must be called next.
-    pub fn poll_timeout(&self) -> Option<Instant> {
-        None
-    }
-
-    /// Writes the next datagram to send into `buf` (at least 2048 bytes) and tells its length and destination.
-    pub fn poll_transmit(&mut self, _buf: &mut [u8]) -> Option<(usize, Destination)> {
-        None
-    }
-
-    /// The next event. Ask after every other call.
-    pub fn poll_event(&mut self) -> Option<LinkEvent> {
-        None
+        let (lite, other) = match &self.path {
+            Path::Lite(agent) => (Some(agent.username_fragments()), None),
+            _ => (None, Some(self.ice_parameters().username_fragment.as_str())),
+        };
+        lite.into_iter().flatten().chain(other)
     }
 
     /// Where media goes.
     pub fn selected(&self) -> Option<Destination> {
-        None
+        match &self.path {
+            _ if self.failed => None,
+            Path::Lite(agent) => agent.selected(),
+            Path::Full(agent) => agent.selected(),
+            Path::None(_) => None,
+        }
+    }
+
+    /// Tells whether a check has validated this source; media from elsewhere is to be dropped.
+    pub fn is_known_source(&self, from: &Destination) -> bool {
+        match &self.path {
+            Path::Lite(agent) => agent.is_known(from),
+            Path::Full(agent) => agent.is_known(from),
+            Path::None(_) => false,
+        }
     }
 
     /// State of the path.
     pub fn ice_state(&self) -> IceState {
-        self.ice_state
+        match &self.path {
+            Path::Lite(agent) => agent.state(),
+            Path::Full(agent) => agent.state(),
+            Path::None(_) => IceState::Disconnected,
+        }
     }
 
     /// State of the DTLS association.
     pub fn dtls_state(&self) -> DtlsState {
-        self.dtls_state
+        match &self.dtls {
+            Dtls::Waiting(_) | Dtls::Ready { .. } => DtlsState::New,
+            Dtls::Running(session) => session.state(),
+            Dtls::Closed => DtlsState::Closed,
+        }
     }
 
     /// The DTLS version agreed on, once it is.
     pub fn dtls_version(&self) -> Option<DtlsVersion> {
-        None
+        match &self.dtls {
+            Dtls::Running(session) => session.version(),
+            _ => None,
+        }
     }
 
-    /// Says goodbye (close_notify) and stops; what it leaves is fetched by `poll_transmit`.
+    /// Client side: who to check. A call with other credentials restarts ICE; the old path is used until
+    /// the new checks succeed. Ignored on the server's side, which never checks.
+    pub fn set_remote_ice(
+        &mut self,
+        remote: &IceParameters,
+        candidates: &[IceCandidate],
+        now: Instant,
+    ) {
+        if let (Path::Full(agent), false) = (&mut self.path, self.failed)
+            && let Err(error) = agent.set_remote(remote, candidates, now)
+        {
+            self.fail(LinkFailure::Ice(error));
+        }
+        self.advance(now);
+    }
+
+    /// Gives the peer's role and fingerprints, once, and tells our role.
+    ///
+    /// Against a peer that leaves the choice to us we are the client. DTLS starts as soon as there is a path.
+    pub fn connect(
+        &mut self,
+        remote_role: DtlsRole,
+        fingerprints: &[Fingerprint],
+        now: Instant,
+    ) -> Result<DtlsRole, LinkError> {
+        if self.failed || matches!(self.dtls, Dtls::Closed) {
+            return Err(LinkError::Closed);
+        }
+        let Dtls::Waiting(hello) = &mut self.dtls else {
+            return Err(LinkError::AlreadyConnected);
+        };
+        if fingerprints.is_empty() {
+            return Err(LinkError::NoFingerprint);
+        }
+        if !fingerprints.iter().all(Fingerprint::is_well_formed) {
+            return Err(LinkError::MalformedFingerprint);
+        }
+        let role = match (self.dtls_role, remote_role) {
+            (DtlsRole::Client, DtlsRole::Client) | (DtlsRole::Server, DtlsRole::Server) => {
+                return Err(LinkError::RoleConflict);
+            }
+            (DtlsRole::Auto, DtlsRole::Client) | (DtlsRole::Server, _) => DtlsRole::Server,
+            (DtlsRole::Auto | DtlsRole::Client, _) => DtlsRole::Client,
+        };
+        let hello = std::mem::take(hello);
+        self.dtls = Dtls::Ready {
+            role,
+            fingerprints: fingerprints.to_vec(),
+            hello,
+        };
+        self.advance(now);
+        Ok(role)
+    }
+
+    /// Server side: `fresh` and the old credentials are both valid until the first check with `fresh`;
+    /// DTLS and SRTP go on. Ignored on the client's side, whose restart is `set_remote_ice`.
+    pub fn restart_ice(&mut self, fresh: IceParameters, _now: Instant) {
+        if let Path::Lite(agent) = &mut self.path {
+            agent.restart(fresh);
+        }
+    }
+
+    /// Takes a STUN or DTLS datagram; anything else is ignored. Never panics on what a peer sends.
+    pub fn handle(&mut self, class: Class, datagram: &[u8], from: Destination, now: Instant) {
+        if self.failed {
+            return;
+        }
+        match class {
+            Class::Stun => match &mut self.path {
+                Path::Lite(agent) => agent.handle(datagram, from, now),
+                Path::Full(agent) => agent.handle(datagram, from, now),
+                Path::None(_) => {}
+            },
+            Class::Dtls if self.is_known_source(&from) => match &mut self.dtls {
+                Dtls::Waiting(hello) | Dtls::Ready { hello, .. } => hello.push(datagram),
+                Dtls::Running(session) => session.handle(datagram, now),
+                Dtls::Closed => {}
+            },
+            _ => return,
+        }
+        self.advance(now);
+    }
+
+    /// Server side: forgets a destination whose TCP connection is gone; another tuple takes over if there is one.
+    pub fn remove_destination(&mut self, destination: &Destination, now: Instant) {
+        if let Path::Lite(agent) = &mut self.path {
+            agent.remove(destination);
+        }
+        self.advance(now);
+    }
+
+    /// Does what is due at `now`.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if self.failed {
+            return;
+        }
+        match &mut self.path {
+            Path::Lite(agent) => agent.handle_timeout(now),
+            Path::Full(agent) if agent.poll_timeout().is_some_and(|due| now >= due) => {
+                agent.handle_timeout(now)
+            }
+            _ => {}
+        }
+        if let Dtls::Running(session) = &mut self.dtls {
+            session.handle_timeout(now);
+        }
+        self.advance(now);
+    }
+
+    /// When `handle_timeout` must be called next. Ask after every other call.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        if self.failed {
+            return None;
+        }
+        let path = match &self.path {
+            Path::Lite(agent) => agent.poll_timeout(),
+            Path::Full(agent) => agent.poll_timeout(),
+            Path::None(_) => None,
+        };
+        let dtls = match &self.dtls {
+            Dtls::Running(session) => session.poll_timeout(),
+            _ => None,
+        };
+        path.into_iter().chain(dtls).min()
+    }
+
+    /// Writes the next datagram to send into `buf` (at least 2048 bytes) and tells its length and destination.
+    ///
+    /// A datagram that does not fit is dropped; it will be sent again like one lost on the way.
+    pub fn poll_transmit(&mut self, buf: &mut [u8]) -> Option<(usize, Destination)> {
+        loop {
+            let (to, datagram) = self.next_datagram()?;
+            if let Some(room) = buf.get_mut(..datagram.len()) {
+                room.copy_from_slice(&datagram);
+                return Some((datagram.len(), to));
+            }
+        }
+    }
+
+    /// The next event. Ask after every other call.
+    pub fn poll_event(&mut self) -> Option<LinkEvent> {
+        self.events.pop_front()
+    }
+
+    /// Says goodbye (close_notify) and stops; what is left to send is fetched by `poll_transmit`. Idempotent.
     pub fn close(&mut self, _now: Instant) {
-        self.ice_state = IceState::Closed;
-        self.dtls_state = DtlsState::Closed;
+        let to = self.selected();
+        match std::mem::replace(&mut self.dtls, Dtls::Closed) {
+            Dtls::Running(mut session) => {
+                session.close();
+                if let Some(to) = to {
+                    self.farewell.extend(
+                        std::iter::from_fn(|| session.poll_transmit()).map(|bytes| (to, bytes)),
+                    );
+                }
+                self.dtls = Dtls::Running(session);
+            }
+            Dtls::Waiting(_) | Dtls::Ready { .. } => {
+                self.events.push_back(LinkEvent::Dtls(DtlsState::Closed))
+            }
+            Dtls::Closed => {}
+        }
+        match &mut self.path {
+            Path::Lite(agent) => agent.close(),
+            Path::Full(agent) => agent.close(),
+            Path::None(_) => {}
+        }
+        self.take_dtls_events();
+        self.take_ice_events();
+    }
+
+    fn next_datagram(&mut self) -> Option<(Destination, Vec<u8>)> {
+        if self.failed {
+            return None;
+        }
+        let check = match &mut self.path {
+            Path::Lite(agent) => agent.poll_transmit(),
+            Path::Full(agent) => agent.poll_transmit(),
+            Path::None(_) => None,
+        };
+        if check.is_some() {
+            return check;
+        }
+        if let (Some(to), Dtls::Running(session)) = (self.selected(), &mut self.dtls)
+            && let Some(datagram) = session.poll_transmit()
+        {
+            return Some((to, datagram));
+        }
+        self.farewell.pop_front()
+    }
+
+    /// Starts DTLS when both of its conditions are there, and carries the news out.
+    fn advance(&mut self, now: Instant) {
+        self.take_ice_events();
+        if !self.failed && self.selected().is_some() && matches!(self.dtls, Dtls::Ready { .. }) {
+            self.start_dtls(now);
+        }
+        self.take_dtls_events();
+    }
+
+    fn start_dtls(&mut self, now: Instant) {
+        let before = std::mem::replace(&mut self.dtls, Dtls::Closed);
+        if let Dtls::Ready {
+            role,
+            fingerprints,
+            hello,
+        } = before
+        {
+            let session = Session::start(
+                role,
+                Arc::clone(&self.certificate),
+                fingerprints,
+                hello,
+                now,
+            );
+            self.dtls = Dtls::Running(Box::new(session));
+        }
+    }
+
+    fn take_ice_events(&mut self) {
+        loop {
+            let event = match &mut self.path {
+                Path::Lite(agent) => agent.poll_event(),
+                Path::Full(agent) => agent.poll_event(),
+                Path::None(_) => None,
+            };
+            match event {
+                None => return,
+                Some(IceEvent::State(state)) => self.events.push_back(LinkEvent::Ice(state)),
+                Some(IceEvent::Selected(to)) => self.events.push_back(LinkEvent::Selected(to)),
+                Some(IceEvent::Restarted) => self.events.push_back(LinkEvent::IceRestarted),
+                Some(IceEvent::ConsentLost) => self.fail(LinkFailure::ConsentLost),
+                Some(IceEvent::Unreachable) => self.fail(LinkFailure::Unreachable),
+            }
+        }
+    }
+
+    fn take_dtls_events(&mut self) {
+        loop {
+            let Dtls::Running(session) = &mut self.dtls else {
+                return;
+            };
+            match session.poll_event() {
+                None => return,
+                Some(DtlsEvent::State(state)) => self.events.push_back(LinkEvent::Dtls(state)),
+                Some(DtlsEvent::Keys(keys)) => self.events.push_back(LinkEvent::Keys(keys)),
+                Some(DtlsEvent::Failed(reason)) => self.fail(LinkFailure::Dtls(reason)),
+            }
+        }
+    }
+
+    fn fail(&mut self, reason: LinkFailure) {
+        if !self.failed {
+            self.failed = true;
+            self.events.push_back(LinkEvent::Failed(reason));
+        }
     }
 }
 
-/// Our username fragment in a STUN request (the part before the colon), for the first contact of a client.
+/// Our username fragment in a STUN binding request (the part of USERNAME before the colon), for the first
+/// contact of a client. Nothing is verified yet.
 pub fn username_of(stun: &[u8]) -> Option<&str> {
-    let username = is::stun::StunMessage::parse(stun).ok()?.username()?;
-    username.split(':').next()
+    crate::ice::username_of(stun)
 }
+
+impl fmt::Display for LinkFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            LinkFailure::ConsentLost => write!(
+                f,
+                "the path is lost: no ICE check got through for {} s; the other side is gone or its network \
+                 changed: restart ICE or join again",
+                CONSENT_TIMEOUT.as_secs()
+            ),
+            LinkFailure::Unreachable => f.write_str(
+                "no ICE check was answered; check that the announced address is right and that the port is \
+                 open for this protocol",
+            ),
+            LinkFailure::Ice(error) => write!(f, "{error}"),
+            LinkFailure::Dtls(reason) => write!(f, "{reason}"),
+        }
+    }
+}
+
+impl std::error::Error for LinkFailure {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            LinkFailure::Ice(error) => Some(error),
+            LinkFailure::Dtls(reason) => Some(reason),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for LinkError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            LinkError::AlreadyConnected => "connect was called before; a transport is connected once",
+            LinkError::NoFingerprint => "no fingerprint of the peer's certificate was given; give at least one",
+            LinkError::MalformedFingerprint => {
+                "a fingerprint must be as many hexadecimal pairs, with colons between them, as its hash has bytes"
+            }
+            LinkError::RoleConflict => "both sides want the same DTLS role; one must be client, the other server",
+            LinkError::Closed => "the transport is closed; create another one",
+        })
+    }
+}
+
+impl std::error::Error for LinkError {}

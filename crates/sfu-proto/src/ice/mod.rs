@@ -6,7 +6,17 @@
 //!
 //! RFC 8445 (ICE), RFC 8489 (STUN), RFC 7675 (consent), RFC 6544 (ICE over TCP).
 
+mod full;
+mod lite;
+mod stun;
+
 use std::net::IpAddr;
+
+use crate::net::Destination;
+
+pub use full::FullAgent;
+pub use lite::{CONSENT_TIMEOUT, LiteAgent, MAX_REPLIES, MAX_TUPLES, STALE_AFTER};
+pub(crate) use stun::username_of;
 
 /// Credentials of one side of an ICE session, as they go over the signalling.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,3 +76,46 @@ pub enum IceState {
     /// Closed on our side.
     Closed,
 }
+
+/// What an agent reports to the link it belongs to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum IceEvent {
+    /// The state changed.
+    State(IceState),
+    /// Send here from now on.
+    Selected(Destination),
+    /// The credentials of a restart are in use.
+    Restarted,
+    /// There was a path, and its consent ran out.
+    ConsentLost,
+    /// No check was ever answered.
+    Unreachable,
+}
+
+/// Why ICE cannot be done with what was given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum IceError {
+    /// The username fragment is not 4 to 63 ICE characters.
+    UsernameFragment,
+    /// The password is not 22 to 256 ICE characters.
+    Password,
+    /// The local address is unspecified, multicast or link-local.
+    LocalAddress,
+}
+
+impl std::fmt::Display for IceError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            IceError::UsernameFragment => {
+                "the ICE username fragment must be 4 to 63 letters, digits, '+' or '/'"
+            }
+            IceError::Password => "the ICE password must be 22 to 256 letters, digits, '+' or '/'",
+            IceError::LocalAddress => {
+                "checks cannot be sent from this local address; bind to a concrete one"
+            }
+        })
+    }
+}
+
+impl std::error::Error for IceError {}

@@ -1,0 +1,589 @@
+//! One DTLS association: from the first message over the path to SRTP keys and goodbye.
+//!
+//! # Job
+//! Drives `dimpl` in either role, checks the peer's certificate against the announced fingerprints, and
+//! cuts the exported keying material into both directions. When there is a path to talk over is `link`'s
+//! business.
+//!
+//! # Invariants
+//! - Keys are given out only after the certificate has matched, and before `Connected`.
+//! - What nobody has authenticated (garbage, plaintext alerts, a message `dimpl` chokes on before the
+//!   handshake is through) never ends the association by itself: the handshake starts afresh, and only if
+//!   it does not complete within [`GRACE`] the suspicion becomes the reason of the failure.
+//! - Waiting output and held input are bounded.
+//!
+//! # Cost
+//! Only handshakes come through here; a finished one costs its `dimpl` state until the transport closes.
+//!
+//! # Left out
+//! Application data (SCTP) is ignored; resumption and renegotiation do not exist in `dimpl`.
+//!
+//! RFC 5764 §4.2 (key derivation), RFC 6347 §4.2.4 (timers), RFC 8122 §5 (fingerprints).
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use dimpl::{Config, Dtls, DtlsCertificate, KeyingMaterial, Output, ProtocolVersion};
+
+use super::hello::{ALERT, HANDSHAKE, HelloAssembly, HelloOffer, fragments, records};
+use super::{Certificate, DtlsRole, DtlsState, DtlsVersion, Fingerprint, SrtpKeys};
+use crate::srtp::{MasterKey, SrtpProfile};
+
+/// From the start of the handshake to giving up.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a handshake may still complete after something unauthenticated spoke against it.
+pub const GRACE: Duration = Duration::from_secs(3);
+/// Before jitter of a quarter: the first retransmission comes 60 to 100 ms after the flight.
+const FIRST_RETRANSMISSION: Duration = Duration::from_millis(80);
+/// So many that the handshake timeout comes first.
+const RETRIES: usize = 40;
+/// Fresh handshakes after something unauthenticated broke one.
+const MAX_RESTARTS: u32 = 8;
+/// Datagrams of the server's first flight kept while its first message is missing.
+const MAX_EARLY: usize = 8;
+/// Datagrams waiting for `poll_transmit`.
+const MAX_WAITING: usize = 32;
+/// A timer further away than this is none.
+const IDLE: Duration = Duration::from_secs(24 * 60 * 60);
+/// Room for one datagram or the peer's certificate.
+const BUFFER: usize = 4096;
+
+/// What a session reports to the link it belongs to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DtlsEvent {
+    /// The state changed.
+    State(DtlsState),
+    /// The keys; come before `State(Connected)`.
+    Keys(SrtpKeys),
+    /// Comes after `State(Failed)`.
+    Failed(DtlsFailure),
+}
+
+/// Why an association came to nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DtlsFailure {
+    /// The peer's certificate has none of the announced fingerprints; with the one it has.
+    FingerprintMismatch(Fingerprint),
+    /// Nothing or not enough came in time.
+    Timeout,
+    /// The handshake is through, but without an SRTP profile.
+    NoSrtpProfile,
+    /// The peer sent this alert.
+    Alert(u8),
+    /// The peer's ClientHello offers neither DTLS 1.2 nor 1.3, or makes no sense.
+    NoVersion,
+    /// Another error of the handshake.
+    Handshake(String),
+}
+
+impl fmt::Display for DtlsFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DtlsFailure::FingerprintMismatch(seen) => write!(
+                f,
+                "the peer's certificate is not the announced one (its {} is {}); somebody is in between, or the \
+                 fingerprints were sent of another certificate",
+                seen.algorithm.as_str(),
+                seen.value
+            ),
+            DtlsFailure::Timeout => write!(
+                f,
+                "the DTLS handshake did not finish within {} s; the peer sends no DTLS, or both sides wait for \
+                 the other to start: check the roles",
+                HANDSHAKE_TIMEOUT.as_secs()
+            ),
+            DtlsFailure::NoSrtpProfile => f.write_str(
+                "the peer offers no SRTP profile spoken here; it must offer AEAD_AES_256_GCM, AEAD_AES_128_GCM \
+                 or AES128_CM_HMAC_SHA1_80",
+            ),
+            DtlsFailure::Alert(description) => write!(
+                f,
+                "the peer broke the DTLS handshake off with alert {description} ({}); see its log for the reason",
+                alert_name(*description)
+            ),
+            DtlsFailure::NoVersion => {
+                f.write_str("the peer offers neither DTLS 1.2 nor 1.3, or its ClientHello is malformed; update it")
+            }
+            DtlsFailure::Handshake(reason) => write!(
+                f,
+                "the DTLS handshake failed: {reason}; the peer must speak ECDHE with an ECDSA certificate"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for DtlsFailure {}
+
+/// A DTLS association of one transport.
+pub struct Session {
+    role: DtlsRole,
+    certificate: Arc<Certificate>,
+    fingerprints: Vec<Fingerprint>,
+    state: DtlsState,
+    /// `None` while a server waits for a complete ClientHello.
+    engine: Option<Box<Dtls>>,
+    hello: HelloAssembly,
+    /// As client before the version is known: what came ahead of the server's first message.
+    early: VecDeque<Vec<u8>>,
+    version: Option<DtlsVersion>,
+    certificate_matched: bool,
+    keys: Option<SrtpKeys>,
+    suspicion: Option<DtlsFailure>,
+    restarts: u32,
+    deadline: Instant,
+    engine_timeout: Option<Instant>,
+    now: Instant,
+    waiting: VecDeque<Vec<u8>>,
+    events: VecDeque<DtlsEvent>,
+}
+
+impl Session {
+    /// Starts the handshake as `role`, client or server; `hello` is what arrived before.
+    pub fn start(
+        role: DtlsRole,
+        certificate: Arc<Certificate>,
+        fingerprints: Vec<Fingerprint>,
+        hello: HelloAssembly,
+        now: Instant,
+    ) -> Session {
+        let mut session = Session {
+            role,
+            certificate,
+            fingerprints,
+            state: DtlsState::New,
+            engine: None,
+            hello,
+            early: VecDeque::new(),
+            version: None,
+            certificate_matched: false,
+            keys: None,
+            suspicion: None,
+            restarts: 0,
+            deadline: now + HANDSHAKE_TIMEOUT,
+            engine_timeout: None,
+            now,
+            waiting: VecDeque::new(),
+            events: VecDeque::new(),
+        };
+        session.set_state(DtlsState::Connecting);
+        if role == DtlsRole::Client {
+            session.start_client();
+        } else {
+            session.try_server();
+        }
+        session
+    }
+
+    /// Takes a DTLS datagram.
+    pub fn handle(&mut self, datagram: &[u8], now: Instant) {
+        if !matches!(self.state, DtlsState::Connecting | DtlsState::Connected) {
+            return;
+        }
+        self.now = self.now.max(now);
+        if self.is_unauthenticated_alert(datagram) {
+            return;
+        }
+        match (&self.engine, self.role) {
+            (None, DtlsRole::Client) => {}
+            (None, _) => {
+                self.hello.push(datagram);
+                self.try_server();
+            }
+            (Some(engine), DtlsRole::Client) if engine.protocol_version().is_none() => {
+                self.handle_before_version(datagram);
+            }
+            (Some(_), _) if is_plausible(datagram) => self.feed(datagram),
+            (Some(_), _) => {}
+        }
+    }
+
+    /// Retransmits what is due, and gives up when it is time.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.now = self.now.max(now);
+        if self.state == DtlsState::Connecting && self.now >= self.deadline {
+            let reason = self.suspicion.take().unwrap_or(DtlsFailure::Timeout);
+            self.fail(reason);
+            return;
+        }
+        if self.engine_timeout.is_some_and(|due| self.now >= due) {
+            let Some(engine) = &mut self.engine else {
+                return;
+            };
+            let result = engine.handle_timeout(self.now);
+            self.settle(result);
+        }
+    }
+
+    /// When `handle_timeout` must be called next.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        match self.state {
+            DtlsState::Connecting => Some(
+                self.engine_timeout
+                    .map_or(self.deadline, |due| due.min(self.deadline)),
+            ),
+            DtlsState::Connected => self.engine_timeout,
+            _ => None,
+        }
+    }
+
+    /// The next datagram to send.
+    pub fn poll_transmit(&mut self) -> Option<Vec<u8>> {
+        self.waiting.pop_front()
+    }
+
+    /// The next event.
+    pub fn poll_event(&mut self) -> Option<DtlsEvent> {
+        self.events.pop_front()
+    }
+
+    /// State of the association.
+    pub fn state(&self) -> DtlsState {
+        self.state
+    }
+
+    /// The version agreed on.
+    pub fn version(&self) -> Option<DtlsVersion> {
+        self.version
+    }
+
+    /// Says goodbye, if there is somebody to say it to, and stops.
+    pub fn close(&mut self) {
+        if self.state == DtlsState::Connected
+            && let Some(engine) = &mut self.engine
+        {
+            // Without keys to say it with there is nothing to send, and nothing else to do.
+            let _ = engine.close();
+            self.drain();
+        } else {
+            self.waiting.clear();
+        }
+        self.engine = None;
+        self.engine_timeout = None;
+        if self.state != DtlsState::Failed {
+            self.set_state(DtlsState::Closed);
+        }
+    }
+
+    fn start_client(&mut self) {
+        let mut engine = Dtls::new_auto(config(), self.dimpl_certificate(), self.now);
+        engine.set_active(true);
+        self.begin(engine);
+    }
+
+    /// Starts the server's engine as soon as the ClientHello is complete, in the version it is to speak.
+    fn try_server(&mut self) {
+        let (Some(offer), Some(datagram)) = (self.hello.offer(), self.hello.complete()) else {
+            return;
+        };
+        self.hello.clear();
+        let certificate = self.dimpl_certificate();
+        let engine = match offer {
+            Some(HelloOffer { dtls_1_2: true, .. }) => {
+                Dtls::new_12(config(), certificate, self.now)
+            }
+            Some(HelloOffer { dtls_1_3: true, .. }) => {
+                Dtls::new_13(config(), certificate, self.now)
+            }
+            _ => return self.suspect(DtlsFailure::NoVersion),
+        };
+        self.begin(engine);
+        self.feed(&datagram);
+    }
+
+    fn begin(&mut self, mut engine: Dtls) {
+        let result = engine.handle_timeout(self.now);
+        self.engine = Some(Box::new(engine));
+        self.settle(result);
+    }
+
+    /// As client, `dimpl` must see the server's first message first and takes anything else for its end.
+    fn handle_before_version(&mut self, datagram: &[u8]) {
+        if decides_version(datagram) {
+            self.feed(datagram);
+            for held in std::mem::take(&mut self.early) {
+                if self
+                    .engine
+                    .as_ref()
+                    .is_some_and(|engine| engine.protocol_version().is_some())
+                {
+                    self.feed(&held);
+                }
+            }
+        } else if is_plausible(datagram) && self.early.len() < MAX_EARLY {
+            self.early.push_back(datagram.to_vec());
+        }
+    }
+
+    fn feed(&mut self, datagram: &[u8]) {
+        let Some(engine) = &mut self.engine else {
+            return;
+        };
+        let result = engine
+            .handle_timeout(self.now)
+            .and_then(|()| engine.handle_packet(datagram));
+        self.settle(result);
+    }
+
+    /// Fetches what the engine has to say, and decides what an error means.
+    fn settle(&mut self, result: Result<(), dimpl::Error>) {
+        self.drain();
+        let Err(error) = result else { return };
+        match self.state {
+            DtlsState::Connecting => {
+                let reason = match error {
+                    dimpl::Error::Timeout(_) => DtlsFailure::Timeout,
+                    dimpl::Error::SecurityError(dimpl::SecurityError::FatalAlert {
+                        description,
+                    }) => DtlsFailure::Alert(description),
+                    other => DtlsFailure::Handshake(other.to_string()),
+                };
+                self.suspect(reason);
+                self.restart();
+            }
+            // From here on only what is authenticated becomes an error.
+            DtlsState::Connected => {
+                self.engine = None;
+                self.engine_timeout = None;
+                self.set_state(DtlsState::Closed);
+            }
+            _ => {}
+        }
+    }
+
+    fn restart(&mut self) {
+        self.engine = None;
+        self.engine_timeout = None;
+        self.early.clear();
+        self.hello.clear();
+        self.version = None;
+        self.certificate_matched = false;
+        self.keys = None;
+        self.restarts += 1;
+        if self.role == DtlsRole::Client && self.restarts <= MAX_RESTARTS {
+            self.start_client();
+        }
+    }
+
+    fn drain(&mut self) {
+        let Some(mut engine) = self.engine.take() else {
+            return;
+        };
+        let mut buffer = vec![0; BUFFER];
+        let mut connected = false;
+        let mut closed = false;
+        loop {
+            match engine.poll_output(&mut buffer) {
+                Output::Packet(packet) if self.waiting.len() < MAX_WAITING => {
+                    self.waiting.push_back(packet.to_vec());
+                }
+                Output::BufferTooSmall { needed } => buffer.resize(needed, 0),
+                Output::Timeout(due) => {
+                    // An engine with nothing to do asks to be woken in ten years.
+                    self.engine_timeout = (due < self.now + IDLE).then_some(due);
+                    break;
+                }
+                Output::Connected => connected = true,
+                Output::PeerCert(certificate) => {
+                    if !self
+                        .fingerprints
+                        .iter()
+                        .any(|fingerprint| fingerprint.matches(certificate))
+                    {
+                        let algorithm = self.fingerprints[0].algorithm;
+                        self.fail(DtlsFailure::FingerprintMismatch(Fingerprint::of(
+                            certificate,
+                            algorithm,
+                        )));
+                        return;
+                    }
+                    self.certificate_matched = true;
+                }
+                Output::KeyingMaterial(material, profile) => {
+                    self.keys = split(&material, profile, engine.is_active());
+                }
+                Output::CloseNotify => closed = true,
+                _ => {}
+            }
+        }
+        self.version = match engine.protocol_version() {
+            Some(ProtocolVersion::DTLS1_2) => Some(DtlsVersion::V1_2),
+            Some(ProtocolVersion::DTLS1_3) => Some(DtlsVersion::V1_3),
+            _ => None,
+        };
+        self.engine = Some(engine);
+        if connected {
+            self.connected();
+        }
+        if closed && self.state == DtlsState::Connected {
+            // Answers the goodbye, as TLS demands, and is gone.
+            self.close();
+        }
+    }
+
+    fn connected(&mut self) {
+        if !self.certificate_matched {
+            self.fail(DtlsFailure::Handshake(
+                "the peer showed no certificate".into(),
+            ));
+            return;
+        }
+        match self.keys.take() {
+            Some(keys) => {
+                self.suspicion = None;
+                self.events.push_back(DtlsEvent::Keys(keys));
+                self.set_state(DtlsState::Connected);
+            }
+            None => self.fail(DtlsFailure::NoSrtpProfile),
+        }
+    }
+
+    /// Notes an alert that came in the clear, and tells that this datagram is done with.
+    fn is_unauthenticated_alert(&mut self, datagram: &[u8]) -> bool {
+        let Some(record) = records(datagram).next() else {
+            return false;
+        };
+        if record.content_type != ALERT || record.epoch != 0 {
+            return false;
+        }
+        if let ([FATAL, description], DtlsState::Connecting) = (record.body, self.state) {
+            self.suspect(DtlsFailure::Alert(*description));
+        }
+        true
+    }
+
+    fn suspect(&mut self, reason: DtlsFailure) {
+        self.suspicion = Some(reason);
+        self.deadline = self.deadline.min(self.now + GRACE);
+    }
+
+    fn fail(&mut self, reason: DtlsFailure) {
+        self.engine = None;
+        self.engine_timeout = None;
+        self.keys = None;
+        self.hello.clear();
+        self.early.clear();
+        self.set_state(DtlsState::Failed);
+        self.events.push_back(DtlsEvent::Failed(reason));
+    }
+
+    fn set_state(&mut self, state: DtlsState) {
+        if self.state != state {
+            self.state = state;
+            self.events.push_back(DtlsEvent::State(state));
+        }
+    }
+
+    fn dimpl_certificate(&self) -> DtlsCertificate {
+        DtlsCertificate {
+            certificate: self.certificate.der().to_vec(),
+            private_key: self.certificate.private_key().to_vec(),
+        }
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("role", &self.role)
+            .field("state", &self.state)
+            .field("version", &self.version)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Cuts keying material into client key, server key, client salt, server salt (RFC 5764 §4.2).
+fn split(
+    material: &KeyingMaterial,
+    profile: dimpl::SrtpProfile,
+    is_client: bool,
+) -> Option<SrtpKeys> {
+    let profile = match profile {
+        dimpl::SrtpProfile::AEAD_AES_256_GCM => SrtpProfile::AeadAes256Gcm,
+        dimpl::SrtpProfile::AEAD_AES_128_GCM => SrtpProfile::AeadAes128Gcm,
+        dimpl::SrtpProfile::AES128_CM_SHA1_80 => SrtpProfile::Aes128CmSha1_80,
+        _ => return None,
+    };
+    let (keys, salts) = material.split_at_checked(2 * profile.key_len())?;
+    let (client_key, server_key) = keys.split_at_checked(profile.key_len())?;
+    let (client_salt, server_salt) = salts.split_at_checked(profile.salt_len())?;
+    let client = MasterKey {
+        key: client_key.to_vec(),
+        salt: client_salt.to_vec(),
+    };
+    let server = MasterKey {
+        key: server_key.to_vec(),
+        salt: server_salt.get(..profile.salt_len())?.to_vec(),
+    };
+    let (local, remote) = if is_client {
+        (client, server)
+    } else {
+        (server, client)
+    };
+    Some(SrtpKeys {
+        profile,
+        local,
+        remote,
+    })
+}
+
+/// Whether the engine should see it at all: a record with the long header that fits, or the short one of 1.3.
+fn is_plausible(datagram: &[u8]) -> bool {
+    matches!(datagram.first(), Some(32..=63)) || records(datagram).next().is_some()
+}
+
+/// Whether this is a HelloVerifyRequest or a whole ServerHello, by which the client learns the version.
+fn decides_version(datagram: &[u8]) -> bool {
+    records(datagram).next().is_some_and(|record| {
+        record.content_type == HANDSHAKE
+            && record.epoch == 0
+            && fragments(record.body).next().is_some_and(|fragment| {
+                matches!(fragment.message_type, SERVER_HELLO | HELLO_VERIFY_REQUEST)
+                    && fragment.body.len() == fragment.length
+            })
+    })
+}
+
+/// Names of the alerts a handshake ends with (RFC 8446 §6.2, RFC 5246 §7.2.2).
+fn alert_name(description: u8) -> &'static str {
+    match description {
+        10 => "unexpected_message",
+        40 => "handshake_failure",
+        42 => "bad_certificate",
+        43 => "unsupported_certificate",
+        45 => "certificate_expired",
+        46 => "certificate_unknown",
+        47 => "illegal_parameter",
+        48 => "unknown_ca",
+        50 => "decode_error",
+        51 => "decrypt_error",
+        70 => "protocol_version",
+        71 => "insufficient_security",
+        80 => "internal_error",
+        109 => "missing_extension",
+        116 => "certificate_required",
+        _ => "see RFC 8446",
+    }
+}
+
+fn config() -> Arc<Config> {
+    static CONFIG: OnceLock<Arc<Config>> = OnceLock::new();
+    let config = CONFIG.get_or_init(|| {
+        let config = Config::builder()
+            .flight_start_rto(FIRST_RETRANSMISSION)
+            .flight_retries(RETRIES)
+            .handshake_timeout(HANDSHAKE_TIMEOUT)
+            // ICE has proven already that the client is where it says; the cookie would cost a round trip.
+            .use_server_cookie(false)
+            .require_client_certificate(true)
+            .build();
+        Arc::new(config.expect("invariant: these constants are within dimpl's limits"))
+    });
+    Arc::clone(config)
+}
+
+const FATAL: u8 = 2;
+const SERVER_HELLO: u8 = 2;
+const HELLO_VERIFY_REQUEST: u8 = 3;

@@ -1,0 +1,534 @@
+//! The server's side of ICE: answers checks, remembers who sent them, and never checks on its own.
+//!
+//! # Job
+//! Verifies binding requests, answers them, and chooses the tuple media is sent to. Who may be on the
+//! other end is proven by `dtls`, not here.
+//!
+//! # Why not the agent of `is`
+//! Its STUN codec is used; its lite agent is not, because it answers nothing until the peer's password
+//! is known (our signalling never carries it), holds a nominated pair against a new one of the same
+//! priority for 15 seconds (a client that changes its address would fall silent), gives up after a fixed
+//! 15 seconds, and keeps every remote address it ever saw.
+//!
+//! # Invariants
+//! - Only a request with a valid MESSAGE-INTEGRITY changes anything or is answered.
+//! - At most [`MAX_TUPLES`] tuples and [`MAX_REPLIES`] waiting answers.
+//! - The selected tuple is one of the tuples.
+//!
+//! # Cost
+//! A check is one parse, one or two HMACs and one small allocation for the answer.
+//!
+//! # Left out
+//! FINGERPRINT is not demanded; the renomination attribute is not read (clients send USE-CANDIDATE too);
+//! wrong credentials are dropped, not answered with 401, so that nobody can be flooded with our answers.
+//!
+//! RFC 8445 §7.3 (responding to checks), §2.5 (lite); RFC 7675 (consent).
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use is::stun::StunMessage;
+
+use super::stun::sha1_hmac;
+use super::{IceEvent, IceParameters, IceState};
+use crate::net::Destination;
+
+/// Tuples kept per transport; the one longest without a check makes room.
+pub const MAX_TUPLES: usize = 8;
+/// Answers that may wait for `poll_transmit`.
+pub const MAX_REPLIES: usize = 32;
+/// Without a check for this long the path is lost (RFC 7675 §5.1).
+pub const CONSENT_TIMEOUT: Duration = Duration::from_secs(30);
+/// A selected tuple without a check for this long gives way to one that has checks, nominated or not:
+/// behind a NAT that changed its mapping, some clients nominate only once.
+pub const STALE_AFTER: Duration = Duration::from_secs(10);
+
+/// A controlled agent that only answers.
+#[derive(Debug)]
+pub struct LiteAgent {
+    current: IceParameters,
+    /// Valid beside `current` until the first check with `current`.
+    previous: Option<IceParameters>,
+    state: IceState,
+    tuples: Vec<Tuple>,
+    selected: Option<Destination>,
+    /// The latest check on any tuple; consent counts from here.
+    last_check: Option<Instant>,
+    replies: VecDeque<(Destination, Vec<u8>)>,
+    events: VecDeque<IceEvent>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Tuple {
+    destination: Destination,
+    last_check: Instant,
+}
+
+impl LiteAgent {
+    /// Starts with `parameters` as its own credentials.
+    pub fn new(parameters: IceParameters) -> LiteAgent {
+        LiteAgent {
+            current: parameters,
+            previous: None,
+            state: IceState::New,
+            tuples: Vec::new(),
+            selected: None,
+            last_check: None,
+            replies: VecDeque::new(),
+            events: VecDeque::new(),
+        }
+    }
+
+    /// The newest credentials.
+    pub fn parameters(&self) -> &IceParameters {
+        &self.current
+    }
+
+    /// The fragments a check may carry.
+    pub fn username_fragments(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(&self.current)
+            .chain(self.previous.as_ref())
+            .map(|p| p.username_fragment.as_str())
+    }
+
+    /// Makes `fresh` valid beside the credentials in use.
+    ///
+    /// Called again before `fresh` was used, it replaces `fresh`: what the client uses stays valid.
+    pub fn restart(&mut self, fresh: IceParameters) {
+        let replaced = std::mem::replace(&mut self.current, fresh);
+        self.previous.get_or_insert(replaced);
+    }
+
+    /// Takes a STUN datagram; everything but a valid binding request is ignored.
+    pub fn handle(&mut self, datagram: &[u8], from: Destination, now: Instant) {
+        if self.state == IceState::Closed || self.state == IceState::Disconnected {
+            return;
+        }
+        let Ok(message) = StunMessage::parse(datagram) else {
+            return;
+        };
+        if !message.is_binding_request() {
+            return;
+        }
+        let Some((fragment, _)) = message.split_username() else {
+            return;
+        };
+        let with_current = fragment == self.current.username_fragment;
+        let credentials = match &self.previous {
+            _ if with_current => &self.current,
+            Some(previous) if fragment == previous.username_fragment => previous,
+            _ => return,
+        };
+        let password = credentials.password.as_bytes();
+        if !message.verify(password, sha1_hmac) {
+            return;
+        }
+        if message.ice_controlled().is_some() {
+            // A lite agent is always controlled, so the other side must switch (RFC 8445 §7.3.1.1).
+            let conflict = StunMessage::binding_role_conflict_reply(message.trans_id());
+            let reply = encode(conflict, password);
+            self.queue(from, reply);
+            return;
+        }
+        let reply = encode(
+            StunMessage::binding_reply(message.trans_id(), from.remote),
+            password,
+        );
+        self.queue(from, reply);
+        if with_current && self.previous.take().is_some() {
+            self.events.push_back(IceEvent::Restarted);
+        }
+        self.record(from, now);
+        self.choose(from, message.use_candidate(), now);
+    }
+
+    /// Tells whether a check came from there within the consent time.
+    pub fn is_known(&self, from: &Destination) -> bool {
+        self.tuples.iter().any(|tuple| tuple.destination == *from)
+    }
+
+    /// Forgets a tuple whose connection is gone.
+    pub fn remove(&mut self, destination: &Destination) {
+        self.tuples
+            .retain(|tuple| tuple.destination != *destination);
+        if self.selected == Some(*destination) {
+            self.selected = None;
+            if let Some(freshest) = self.tuples.iter().max_by_key(|tuple| tuple.last_check) {
+                self.select(freshest.destination);
+            }
+        }
+    }
+
+    /// Gives up when the consent time has passed without a check; forgets tuples that are silent that long.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if self.poll_timeout().is_some_and(|due| now >= due) {
+            self.tuples.clear();
+            self.selected = None;
+            self.set_state(IceState::Disconnected);
+            self.events.push_back(IceEvent::ConsentLost);
+        }
+    }
+
+    /// When the consent time ends.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        if !matches!(self.state, IceState::Connected | IceState::Completed) {
+            return None;
+        }
+        self.last_check.map(|at| at + CONSENT_TIMEOUT)
+    }
+
+    /// The next answer to send.
+    pub fn poll_transmit(&mut self) -> Option<(Destination, Vec<u8>)> {
+        self.replies.pop_front()
+    }
+
+    /// The next event.
+    pub fn poll_event(&mut self) -> Option<IceEvent> {
+        self.events.pop_front()
+    }
+
+    /// Where to send.
+    pub fn selected(&self) -> Option<Destination> {
+        self.selected
+    }
+
+    /// State of the path.
+    pub fn state(&self) -> IceState {
+        self.state
+    }
+
+    /// Stops answering.
+    pub fn close(&mut self) {
+        self.set_state(IceState::Closed);
+        self.tuples.clear();
+        self.selected = None;
+        self.replies.clear();
+    }
+
+    fn record(&mut self, from: Destination, now: Instant) {
+        self.last_check = Some(now);
+        let selected = self.selected;
+        self.tuples.retain(|tuple| {
+            Some(tuple.destination) == selected
+                || now.duration_since(tuple.last_check) < CONSENT_TIMEOUT
+        });
+        if let Some(tuple) = self
+            .tuples
+            .iter_mut()
+            .find(|tuple| tuple.destination == from)
+        {
+            tuple.last_check = now;
+            return;
+        }
+        if self.tuples.len() >= MAX_TUPLES {
+            let oldest = (self.tuples.iter().enumerate())
+                .filter(|(_, tuple)| Some(tuple.destination) != selected)
+                .min_by_key(|(_, tuple)| tuple.last_check)
+                .map(|(index, _)| index);
+            if let Some(index) = oldest {
+                self.tuples.swap_remove(index);
+            }
+        }
+        self.tuples.push(Tuple {
+            destination: from,
+            last_check: now,
+        });
+    }
+
+    fn choose(&mut self, from: Destination, nominated: bool, now: Instant) {
+        let stale = match self.selected {
+            None => true,
+            Some(selected) => (self.tuples.iter())
+                .find(|tuple| tuple.destination == selected)
+                .is_none_or(|tuple| now.duration_since(tuple.last_check) >= STALE_AFTER),
+        };
+        if nominated || stale {
+            self.select(from);
+        }
+        if nominated {
+            self.set_state(IceState::Completed);
+        } else if self.state == IceState::New {
+            self.set_state(IceState::Connected);
+        }
+    }
+
+    fn select(&mut self, destination: Destination) {
+        if self.selected != Some(destination) {
+            self.selected = Some(destination);
+            self.events.push_back(IceEvent::Selected(destination));
+        }
+    }
+
+    fn set_state(&mut self, state: IceState) {
+        if self.state != state {
+            self.state = state;
+            self.events.push_back(IceEvent::State(state));
+        }
+    }
+
+    fn queue(&mut self, to: Destination, reply: Vec<u8>) {
+        if self.replies.len() >= MAX_REPLIES {
+            self.replies.pop_front();
+        }
+        self.replies.push_back((to, reply));
+    }
+}
+
+/// The bytes of an answer: at most 20 + 24 (address or error) + 24 (integrity) + 8 (fingerprint).
+fn encode(message: StunMessage<'_>, password: &[u8]) -> Vec<u8> {
+    let mut buffer = [0; 128];
+    let length = message
+        .to_bytes(Some(password), &mut buffer, sha1_hmac)
+        .expect("invariant: an answer is shorter than 128 bytes");
+    buffer[..length].to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::SocketId;
+    use is::stun::{StunMessageBuilder, TransId};
+
+    const OURS: &str = "serverfragment";
+    const PASSWORD: &str = "serverpasswordserverpassword";
+
+    fn parameters(fragment: &str, password: &str) -> IceParameters {
+        IceParameters {
+            username_fragment: fragment.into(),
+            password: password.into(),
+            ice_lite: true,
+        }
+    }
+
+    fn from(port: u16) -> Destination {
+        Destination {
+            socket: SocketId::UDP_V4,
+            remote: ([192, 0, 2, 1], port).into(),
+        }
+    }
+
+    fn check(fragment: &str, password: &str, nominate: bool) -> Vec<u8> {
+        let username = format!("{fragment}:client");
+        let message =
+            StunMessage::binding_request(&username, TransId::new(), true, 7, 100, nominate);
+        let mut buffer = [0; 256];
+        let length = message
+            .to_bytes(Some(password.as_bytes()), &mut buffer, sha1_hmac)
+            .unwrap();
+        buffer[..length].to_vec()
+    }
+
+    fn agent() -> LiteAgent {
+        LiteAgent::new(parameters(OURS, PASSWORD))
+    }
+
+    fn events(agent: &mut LiteAgent) -> Vec<IceEvent> {
+        std::iter::from_fn(|| agent.poll_event()).collect()
+    }
+
+    fn replies(agent: &mut LiteAgent) -> usize {
+        std::iter::from_fn(|| agent.poll_transmit()).count()
+    }
+
+    #[test]
+    fn the_first_valid_check_selects_and_nomination_completes() {
+        let (mut agent, now) = (agent(), Instant::now());
+        agent.handle(&check(OURS, PASSWORD, false), from(1), now);
+        assert_eq!(
+            events(&mut agent),
+            [
+                IceEvent::Selected(from(1)),
+                IceEvent::State(IceState::Connected)
+            ]
+        );
+        agent.handle(&check(OURS, PASSWORD, false), from(2), now);
+        assert_eq!(events(&mut agent), []);
+        agent.handle(&check(OURS, PASSWORD, true), from(2), now);
+        assert_eq!(
+            events(&mut agent),
+            [
+                IceEvent::Selected(from(2)),
+                IceEvent::State(IceState::Completed)
+            ]
+        );
+        assert_eq!(replies(&mut agent), 3);
+    }
+
+    #[test]
+    fn the_answer_carries_the_address_seen_and_verifies() {
+        let (mut agent, now) = (agent(), Instant::now());
+        let six = Destination {
+            socket: SocketId::UDP_V6,
+            remote: "[2001:db8::7]:4242".parse().unwrap(),
+        };
+        for source in [from(4711), six] {
+            agent.handle(&check(OURS, PASSWORD, true), source, now);
+            let (to, bytes) = agent.poll_transmit().unwrap();
+            let answer = StunMessage::parse(&bytes).unwrap();
+            assert_eq!(to, source);
+            assert!(answer.is_successful_binding_response());
+            assert_eq!(answer.mapped_address(), Some(source.remote));
+            assert!(answer.verify(PASSWORD.as_bytes(), sha1_hmac));
+        }
+    }
+
+    #[test]
+    fn wrong_fragment_password_or_class_is_silence() {
+        let (mut agent, now) = (agent(), Instant::now());
+        agent.handle(&check("other", PASSWORD, true), from(1), now);
+        agent.handle(
+            &check(OURS, "wrongwrongwrongwrongwrong", true),
+            from(1),
+            now,
+        );
+        let mut tampered = check(OURS, PASSWORD, true);
+        tampered[30] ^= 1;
+        agent.handle(&tampered, from(1), now);
+        assert_eq!(
+            (events(&mut agent), replies(&mut agent), agent.state()),
+            (vec![], 0, IceState::New)
+        );
+        assert!(!agent.is_known(&from(1)));
+    }
+
+    #[test]
+    fn a_controlled_peer_gets_487_and_changes_nothing() {
+        let (mut agent, now) = (agent(), Instant::now());
+        let message =
+            StunMessage::binding_request("serverfragment:x", TransId::new(), false, 7, 100, false);
+        let mut buffer = [0; 256];
+        let length = message
+            .to_bytes(Some(PASSWORD.as_bytes()), &mut buffer, sha1_hmac)
+            .unwrap();
+        agent.handle(&buffer[..length], from(1), now);
+        let (_, bytes) = agent.poll_transmit().unwrap();
+        let answer = StunMessage::parse(&bytes).unwrap();
+        assert_eq!(answer.error_code().map(|(code, _)| code), Some(487));
+        assert_eq!((agent.state(), agent.selected()), (IceState::New, None));
+    }
+
+    #[test]
+    fn a_request_without_a_role_is_taken_as_from_a_controlling_peer() {
+        let (mut agent, now) = (agent(), Instant::now());
+        let message = StunMessageBuilder::new()
+            .binding()
+            .request()
+            .username("serverfragment:x")
+            .prio(1)
+            .build(TransId::new());
+        let mut buffer = [0; 256];
+        let length = message
+            .to_bytes(Some(PASSWORD.as_bytes()), &mut buffer, sha1_hmac)
+            .unwrap();
+        agent.handle(&buffer[..length], from(1), now);
+        assert_eq!(agent.state(), IceState::Connected);
+    }
+
+    #[test]
+    fn after_restart_both_credentials_work_until_the_new_ones_are_used() {
+        let (mut agent, now) = (agent(), Instant::now());
+        agent.handle(&check(OURS, PASSWORD, true), from(1), now);
+        let fresh = "freshpasswordfreshpassword";
+        agent.restart(parameters("unused", fresh));
+        agent.restart(parameters("fresh", fresh));
+        assert_eq!(
+            agent.username_fragments().collect::<Vec<_>>(),
+            ["fresh", OURS]
+        );
+        events(&mut agent);
+        replies(&mut agent);
+        agent.handle(&check(OURS, PASSWORD, false), from(1), now);
+        assert_eq!((events(&mut agent).len(), replies(&mut agent)), (0, 1));
+        agent.handle(&check("fresh", fresh, false), from(2), now);
+        assert_eq!(
+            (events(&mut agent), replies(&mut agent)),
+            (vec![IceEvent::Restarted], 1)
+        );
+        agent.handle(&check(OURS, PASSWORD, true), from(3), now);
+        assert_eq!((events(&mut agent), replies(&mut agent)), (vec![], 0));
+        assert_eq!(agent.username_fragments().collect::<Vec<_>>(), ["fresh"]);
+    }
+
+    #[test]
+    fn tuples_are_bounded_and_the_selected_one_stays() {
+        let (mut agent, now) = (agent(), Instant::now());
+        agent.handle(&check(OURS, PASSWORD, true), from(1), now);
+        for port in 2..100 {
+            agent.handle(
+                &check(OURS, PASSWORD, false),
+                from(port),
+                now + Duration::from_millis(port.into()),
+            );
+        }
+        assert_eq!(agent.tuples.len(), MAX_TUPLES);
+        assert_eq!(replies(&mut agent), MAX_REPLIES);
+        assert!(
+            agent.is_known(&from(1)) && agent.is_known(&from(99)) && !agent.is_known(&from(50))
+        );
+        assert_eq!(agent.selected(), Some(from(1)));
+    }
+
+    #[test]
+    fn a_silent_selected_tuple_gives_way_without_nomination() {
+        let (mut agent, now) = (agent(), Instant::now());
+        agent.handle(&check(OURS, PASSWORD, true), from(1), now);
+        agent.handle(
+            &check(OURS, PASSWORD, false),
+            from(2),
+            now + STALE_AFTER / 2,
+        );
+        assert_eq!(agent.selected(), Some(from(1)));
+        agent.handle(&check(OURS, PASSWORD, false), from(2), now + STALE_AFTER);
+        assert_eq!(
+            (agent.selected(), agent.state()),
+            (Some(from(2)), IceState::Completed)
+        );
+    }
+
+    #[test]
+    fn thirty_seconds_without_a_check_lose_the_path() {
+        let (mut agent, now) = (agent(), Instant::now());
+        assert_eq!(agent.poll_timeout(), None);
+        agent.handle(&check(OURS, PASSWORD, true), from(1), now);
+        let later = now + Duration::from_secs(20);
+        agent.handle(&check(OURS, PASSWORD, false), from(1), later);
+        events(&mut agent);
+        agent.handle_timeout(later + CONSENT_TIMEOUT - Duration::from_millis(1));
+        assert_eq!(events(&mut agent), []);
+        assert_eq!(agent.poll_timeout(), Some(later + CONSENT_TIMEOUT));
+        agent.handle_timeout(later + CONSENT_TIMEOUT);
+        assert_eq!(
+            events(&mut agent),
+            [
+                IceEvent::State(IceState::Disconnected),
+                IceEvent::ConsentLost
+            ]
+        );
+        assert_eq!((agent.selected(), agent.poll_timeout()), (None, None));
+    }
+
+    #[test]
+    fn a_lost_connection_hands_over_to_the_freshest_tuple_and_consent_still_runs_out() {
+        let (mut agent, now) = (agent(), Instant::now());
+        agent.handle(&check(OURS, PASSWORD, true), from(1), now);
+        agent.handle(
+            &check(OURS, PASSWORD, false),
+            from(2),
+            now + Duration::from_secs(1),
+        );
+        agent.remove(&from(1));
+        assert_eq!(agent.selected(), Some(from(2)));
+        agent.remove(&from(2));
+        assert_eq!(agent.selected(), None);
+        assert_eq!(
+            agent.poll_timeout(),
+            Some(now + Duration::from_secs(1) + CONSENT_TIMEOUT)
+        );
+        agent.handle(
+            &check(OURS, PASSWORD, false),
+            from(3),
+            now + Duration::from_secs(2),
+        );
+        assert_eq!(agent.selected(), Some(from(3)));
+    }
+}
