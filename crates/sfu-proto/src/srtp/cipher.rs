@@ -245,3 +245,112 @@ fn truncate(tag: &hmac::Tag) -> [u8; SHA1_TAG_LEN] {
     out.copy_from_slice(&tag.as_ref()[..SHA1_TAG_LEN]);
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::srtp::tx::rtcp_associated;
+
+    const TEXT: &[u8] = b"Gallia est omnis divisa in partes tres";
+    const HEADER: [u8; 12] = [
+        0x80, 0x40, 0xf1, 0x7b, 0x80, 0x41, 0xf8, 0xd3, 0x55, 0x01, 0xa0, 0xb2,
+    ];
+    const COMPOUND: &str = "81c8000d4d6172734e5450314e545032525450200000042a0000e9304c756e61\
+                            deadbeefdeadbeefdeadbeefdeadbeefdeadbeef";
+
+    fn hex(text: &str) -> Vec<u8> {
+        let digits: Vec<u32> = text
+            .chars()
+            .map(|digit| digit.to_digit(16).unwrap())
+            .collect();
+        digits
+            .chunks(2)
+            .map(|pair| (pair[0] << 4 | pair[1]) as u8)
+            .collect()
+    }
+
+    fn gcm(key_len: u8) -> Gcm {
+        Gcm::new(&(0..key_len).collect::<Vec<u8>>(), *b"Quid pro quo")
+    }
+
+    #[test]
+    fn rtp_under_gcm_is_that_of_the_rfc() {
+        // RFC 7714 §16.1.1, §16.2.1
+        let expected = [
+            (
+                16,
+                "f24de3a3fb34de6cacba861c9d7e4bcabe633bd50d294e6f42a5f47a51c7d19b36de3adf8833\
+                  899d7f27beb16a9152cf765ee4390cce",
+            ),
+            (
+                32,
+                "32b1de78a822fe12ef9f78fa332e33aab18012389a58e2f3b50b2a0276ffae0f1ba63799b87b\
+                  7aa3db36dfffd6b0f9bb7878d7a76c13",
+            ),
+        ];
+        for (key_len, sealed) in expected {
+            let gcm = gcm(key_len);
+            let mut out = vec![0; TEXT.len() + GCM_TAG_LEN];
+            gcm.seal(0x5501_a0b2, 0xf17b, &HEADER, TEXT, &mut out);
+            assert_eq!(out, hex(sealed));
+            let mut opened = vec![0; TEXT.len()];
+            assert_eq!(
+                gcm.open(0x5501_a0b2, 0xf17b, &HEADER, &out, &mut opened),
+                Ok(())
+            );
+            assert_eq!(opened, TEXT);
+        }
+    }
+
+    #[test]
+    fn rtcp_under_gcm_is_that_of_the_rfc() {
+        // RFC 7714 §17.1, §17.2
+        let expected = [
+            (
+                16,
+                "63e94885dcdab67ca727d7662f6b7e997ff5c0f76c06f32dc676a5f1730d6fda4ce09b4686303ded0bb9275b\
+                  c84aa45896cf4d2fc5abf87245d9eade",
+            ),
+            (
+                32,
+                "d50ae4d1f5ce5d304ba297e47d470c282c3ece5dbffe0a50a2eaa5c1110555be8415f658c61de0476f1b6fad\
+                  1d1eb30c4446839f57ff6f6cb26ac3be",
+            ),
+        ];
+        let compound = hex(COMPOUND);
+        let associated = rtcp_associated(&compound[..8], 0x8000_05d4_u32.to_be_bytes());
+        for (key_len, sealed) in expected {
+            let gcm = gcm(key_len);
+            let mut body = compound[8..].to_vec();
+            body.resize(body.len() + GCM_TAG_LEN, 0);
+            gcm.seal_in_place(u32::from_be_bytes(*b"Mars"), 0x5d4, &associated, &mut body);
+            assert_eq!(body, hex(sealed));
+        }
+    }
+
+    #[test]
+    fn the_key_stream_of_counter_mode_is_that_of_the_rfc() {
+        // RFC 3711 Appendix B.2
+        let key = 0x2B7E_1516_28AE_D2A6_ABF7_1588_09CF_4F3C_u128.to_be_bytes();
+        let salt = *0xF0F1_F2F3_F4F5_F6F7_F8F9_FAFB_FCFD_0000_u128
+            .to_be_bytes()
+            .first_chunk()
+            .unwrap();
+        let mut stream = [0; 48];
+        CmSha1::new(&key, &[0; 20], salt).apply(0, 0, &mut stream);
+        let blocks: Vec<u128> = stream
+            .as_chunks()
+            .0
+            .iter()
+            .map(|block| u128::from_be_bytes(*block))
+            .collect();
+        assert_eq!(
+            blocks,
+            [
+                0xE03E_AD09_35C9_5E80_E166_B16D_D92B_4EB4,
+                0xD235_1316_2B02_D0F7_2A43_A2FE_4A5F_97AB,
+                0x41E9_5B3B_B0A2_E8DD_4779_01E4_FCA8_94C0,
+            ]
+        );
+    }
+}

@@ -57,3 +57,41 @@ impl Kdf {
             .expect("invariant: counter mode takes any length");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_those_of_the_rfc() {
+        // RFC 3711 Appendix B.3
+        let kdf = Kdf::new(&MasterKey {
+            key: 0xE1F9_7A0D_3E01_8BE0_D64F_A32C_06DE_4139_u128
+                .to_be_bytes()
+                .to_vec(),
+            salt: 0x0EC6_75AD_498A_FEEB_B696_0B3A_ABE6_u128.to_be_bytes()[2..].to_vec(),
+        });
+        let mut key = [0; 16];
+        kdf.derive(Label::RtpEncryption, &mut key);
+        assert_eq!(
+            u128::from_be_bytes(key),
+            0xC61E_7A93_744F_39EE_1073_4AFE_3FF7_A087
+        );
+        let mut salt = [0; 16];
+        kdf.derive(Label::RtpSalt, &mut salt[2..]);
+        assert_eq!(
+            u128::from_be_bytes(salt),
+            0x30CB_BC08_863D_8C85_D49D_B34A_9AE1
+        );
+        let mut authentication = [0; 94];
+        kdf.derive(Label::RtpAuthentication, &mut authentication);
+        let head = u128::from_be_bytes(*authentication.first_chunk().unwrap());
+        assert_eq!(head, 0xCEBE_321F_6FF7_716B_6FD4_AB49_AF25_6A15);
+        let tail = u128::from_be_bytes(*authentication.last_chunk().unwrap());
+        assert_eq!(
+            tail & 0xffff_ffff_ffff_ffff,
+            0xFC2F_34DB_60DB_DFB2,
+            "the last eight bytes"
+        );
+    }
+}

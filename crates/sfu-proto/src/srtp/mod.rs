@@ -30,3 +30,6 @@ mod tx;
 pub use profile::{MasterKey, SrtpProfile};
 pub use rx::{MAX_STREAMS, SrtpRx};
 pub use tx::SrtpTx;
+
+#[cfg(test)]
+mod tests;
