@@ -1,0 +1,277 @@
+"""Tables of the gateway and the values that leave the repository.
+
+Column names are the plan's in snake_case. What Phase 1B added is marked; the migrations in `migrations/versions`
+are the authority for a real database, and a test compares them with this file.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    DateTime,
+    Dialect,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    String,
+    TypeDecorator,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+ID_LENGTH = 64
+Json = JSON().with_variant(JSONB(), "postgresql")
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A point in time, always UTC; SQLite keeps no zone, so it is put back on reading."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Refuse times without a zone: they would mean something else on another machine."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"{value} has no time zone; use datetime.now(UTC)")
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Give the zone back."""
+        return value.replace(tzinfo=UTC) if value is not None and value.tzinfo is None else value
+
+
+class Base(DeclarativeBase):
+    """All tables."""
+
+
+class CallSession(Base):
+    """One call of a conversation."""
+
+    __tablename__ = "call_sessions"
+    __table_args__ = (
+        Index("ix_call_sessions_conversation_id", "conversation_id"),
+        Index("ix_call_sessions_status", "status"),
+        Index("ix_call_sessions_created_at", "created_at"),
+        Index("ix_call_sessions_mode", "mode"),
+        Index("ix_call_sessions_initiator_id", "initiator_id"),
+        Index("ix_call_sessions_sfu_room_id", "sfu_room_id"),
+        Index("ix_call_sessions_mode_status", "mode", "status"),
+    )
+
+    id: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True)
+    conversation_id: Mapped[str] = mapped_column(String(ID_LENGTH))
+    mode: Mapped[str] = mapped_column(String(8))
+    status: Mapped[str] = mapped_column(String(16), server_default="initiated")
+    type: Mapped[str] = mapped_column(String(8))
+    initiator_id: Mapped[str] = mapped_column(String(ID_LENGTH))
+    settings: Mapped[Any | None] = mapped_column(Json)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    started_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    duration: Mapped[int | None] = mapped_column(Integer)
+    end_reason: Mapped[str | None] = mapped_column(String(16))
+    ended_by: Mapped[str | None] = mapped_column(String(ID_LENGTH))
+    updated_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    # Phase 1B
+    sfu_room_id: Mapped[str | None] = mapped_column(String(ID_LENGTH))
+    sfu_rtp_capabilities: Mapped[Any | None] = mapped_column(Json)
+    last_mode_change: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    mode_change_count: Mapped[int] = mapped_column(Integer, server_default="0")
+
+
+class CallParticipant(Base):
+    """One person in one call; a rejoin takes the same row again."""
+
+    __tablename__ = "call_participants"
+    __table_args__ = (
+        CheckConstraint(
+            "(user_id IS NULL) <> (anonymous_user_id IS NULL)", name="ck_call_participants_one_identity"
+        ),
+        Index("ix_call_participants_call_session_id", "call_session_id"),
+        Index("ix_call_participants_user_id", "user_id"),
+        Index("ix_call_participants_anonymous_user_id", "anonymous_user_id"),
+        Index("ix_call_participants_status", "status"),
+        Index("ix_call_participants_joined_at", "joined_at"),
+        # Partial, so that one guest does not keep out the next: null is not an identity.
+        Index(
+            "uq_call_participants_call_user",
+            "call_session_id",
+            "user_id",
+            unique=True,
+            sqlite_where=text("user_id IS NOT NULL"),
+            postgresql_where=text("user_id IS NOT NULL"),
+        ),
+        Index(
+            "uq_call_participants_call_anonymous",
+            "call_session_id",
+            "anonymous_user_id",
+            unique=True,
+            sqlite_where=text("anonymous_user_id IS NOT NULL"),
+            postgresql_where=text("anonymous_user_id IS NOT NULL"),
+        ),
+        Index("ix_call_participants_sfu_send_transport_id", "sfu_send_transport_id"),
+        Index("ix_call_participants_sfu_audio_producer_id", "sfu_audio_producer_id"),
+        Index("ix_call_participants_sfu_video_producer_id", "sfu_video_producer_id"),
+    )
+
+    id: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True)
+    call_session_id: Mapped[str] = mapped_column(
+        String(ID_LENGTH),
+        ForeignKey("call_sessions.id", ondelete="CASCADE", name="fk_call_participants_call"),
+    )
+    user_id: Mapped[str | None] = mapped_column(String(ID_LENGTH))
+    anonymous_user_id: Mapped[str | None] = mapped_column(String(ID_LENGTH))
+    role: Mapped[str] = mapped_column(String(16), server_default="participant")
+    status: Mapped[str] = mapped_column(String(16), server_default="connecting")
+    joined_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    left_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    audio_enabled: Mapped[bool] = mapped_column(Boolean, server_default=text("true"))
+    video_enabled: Mapped[bool] = mapped_column(Boolean, server_default=text("true"))
+    screen_share_enabled: Mapped[bool] = mapped_column(Boolean, server_default=text("false"))
+    quality_metrics: Mapped[Any | None] = mapped_column(Json)
+    device_info: Mapped[Any | None] = mapped_column(Json)
+    updated_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    # Phase 1B
+    sfu_send_transport_id: Mapped[str | None] = mapped_column(String(ID_LENGTH))
+    sfu_recv_transport_id: Mapped[str | None] = mapped_column(String(ID_LENGTH))
+    sfu_audio_producer_id: Mapped[str | None] = mapped_column(String(ID_LENGTH))
+    sfu_video_producer_id: Mapped[str | None] = mapped_column(String(ID_LENGTH))
+    sfu_screen_producer_id: Mapped[str | None] = mapped_column(String(ID_LENGTH))
+
+
+class CallMetrics(Base):
+    """Figures of one call (Phase 1B): every change of mode, averages, counters."""
+
+    __tablename__ = "call_metrics"
+    __table_args__ = (Index("uq_call_metrics_call_session_id", "call_session_id", unique=True),)
+
+    id: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True)
+    call_session_id: Mapped[str] = mapped_column(
+        String(ID_LENGTH), ForeignKey("call_sessions.id", ondelete="CASCADE", name="fk_call_metrics_call")
+    )
+    mode_transitions: Mapped[Any] = mapped_column(Json)
+    avg_packet_loss: Mapped[float | None] = mapped_column(Float)
+    avg_jitter: Mapped[float | None] = mapped_column(Float)
+    avg_rtt: Mapped[float | None] = mapped_column(Float)
+    avg_bitrate: Mapped[float | None] = mapped_column(Float)
+    quality_samples: Mapped[int] = mapped_column(Integer, server_default="0")
+    peak_participants: Mapped[int | None] = mapped_column(Integer)
+    total_participants: Mapped[int | None] = mapped_column(Integer)
+    reconnections: Mapped[int] = mapped_column(Integer, server_default="0")
+    ice_failures: Mapped[int] = mapped_column(Integer, server_default="0")
+    transport_errors: Mapped[int] = mapped_column(Integer, server_default="0")
+    total_data_sent: Mapped[int | None] = mapped_column(BigInteger)
+    total_data_received: Mapped[int | None] = mapped_column(BigInteger)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    updated_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+@dataclass(frozen=True, slots=True)
+class Participant:
+    """A row of call_participants."""
+
+    id: str
+    call_session_id: str
+    user_id: str | None
+    anonymous_user_id: str | None
+    role: str
+    status: str
+    joined_at: datetime
+    left_at: datetime | None
+    audio_enabled: bool
+    video_enabled: bool
+    screen_share_enabled: bool
+    sfu_send_transport_id: str | None
+    sfu_recv_transport_id: str | None
+    sfu_audio_producer_id: str | None
+    sfu_video_producer_id: str | None
+    sfu_screen_producer_id: str | None
+
+    @property
+    def identity(self) -> str:
+        """The user or the anonymous session behind the row."""
+        return self.user_id or self.anonymous_user_id or ""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A row of call_sessions with its participants, oldest first."""
+
+    id: str
+    conversation_id: str
+    mode: str
+    status: str
+    type: str
+    initiator_id: str
+    settings: dict[str, Any]
+    created_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+    duration: int | None
+    end_reason: str | None
+    ended_by: str | None
+    sfu_room_id: str | None
+    sfu_rtp_capabilities: dict[str, Any] | None
+    last_mode_change: datetime | None
+    mode_change_count: int
+    participants: tuple[Participant, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ModeTransition:
+    """One change of mode, as it is kept in call_metrics."""
+
+    source: str
+    target: str
+    timestamp: datetime
+    duration_s: float
+    reason: str
+
+    def as_json(self) -> dict[str, Any]:
+        """The plan's shape: from, to, timestamp (ISO 8601), duration (seconds), reason."""
+        return {
+            "from": self.source,
+            "to": self.target,
+            "timestamp": self.timestamp.isoformat(),
+            "duration": self.duration_s,
+            "reason": self.reason,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Metrics:
+    """A row of call_metrics."""
+
+    call_session_id: str
+    mode_transitions: tuple[dict[str, Any], ...]
+    avg_packet_loss: float | None
+    avg_jitter: float | None
+    avg_rtt: float | None
+    avg_bitrate: float | None
+    peak_participants: int | None
+    total_participants: int | None
+    reconnections: int
+    ice_failures: int
+    transport_errors: int
+
+
+@dataclass(frozen=True, slots=True)
+class TransitionStatistics:
+    """Changes of mode over all calls."""
+
+    total: int
+    calls: int
+    per_call: float
+    mean_duration_s: float | None
+    by_reason: dict[str, int]

@@ -1,0 +1,74 @@
+"""Connections: one engine per process, transactions by context manager.
+
+Knows what SQLite and PostgreSQL need; knows no tables.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import event
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from meeshy_sfu.errors import ConfigError
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+BUSY_TIMEOUT_S = 30
+DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}
+
+
+def default_url(state_dir: Path) -> str:
+    """The embedded database below the state directory."""
+    return f"sqlite:///{(state_dir / 'meeshy.db').absolute()}"
+
+
+def create_engine(url: str) -> AsyncEngine:
+    """Open (lazily) the database at `url`: `sqlite:///path` or `postgresql://user@host/name`.
+
+    Raises:
+        ConfigError: The URL is malformed, or names a database we do not speak.
+    """
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise ConfigError(
+            "database_url is not a URL; write sqlite:///path/to/file.db or postgresql://user@host/name"
+        ) from None
+    driver = DRIVERS.get(parsed.drivername.split("+")[0])
+    if driver is None:
+        raise ConfigError(
+            f"database_url names {parsed.drivername}, which is not supported; use sqlite:/// or postgresql://"
+        )
+    if driver.startswith("sqlite"):
+        if parsed.database and parsed.database != ":memory:":
+            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+        engine = create_async_engine(parsed.set(drivername=driver), connect_args={"timeout": BUSY_TIMEOUT_S})
+        _prepare_sqlite(engine)
+        return engine
+    return create_async_engine(parsed.set(drivername=driver), pool_size=20, pool_pre_ping=True)
+
+
+def _prepare_sqlite(engine: AsyncEngine) -> None:
+    """Write-ahead log, foreign keys, and transactions that include DDL.
+
+    The driver would open transactions late and commit before DDL; we begin them ourselves, at once for writing, so
+    that two writers wait for each other instead of failing half-way.
+    """
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def on_connect(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA journal_mode=WAL")
+        cursor.execute("PRAGMA synchronous=NORMAL")
+        cursor.execute("PRAGMA foreign_keys=ON")
+        cursor.close()
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def on_begin(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
