@@ -13,7 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 _ENTRY = re.compile(
-    r"(?:(?P<scheme>stuns?|turns?):)?(?P<host>\[[0-9a-fA-F:.]+\]|[^:\[\]?\s]+)(?::(?P<port>\d{1,5}))?(?:\?transport=(?P<transport>udp|tcp))?"
+    r"(?:(?P<scheme>stuns?|turns?):)?"
+    r"(?P<host>\[[0-9a-fA-F:.]+\]|[^:\[\]?\s]+)"
+    r"(?::(?P<port>\d{1,5}))?"
+    r"(?:\?transport=(?P<transport>udp|tcp))?"
 )
 DEFAULT_PORTS = {"stun": 3478, "turn": 3478, "stuns": 5349, "turns": 5349}
 

@@ -27,7 +27,7 @@ def test_entries_become_urls(entry: str, urls: tuple[str, ...]) -> None:
     "entry", ["", "http://host", "host:port", "host:0", "host:70000", "turn:", "a b", "::1"]
 )
 def test_malformed_entries_are_named(entry: str) -> None:
-    with pytest.raises(IceServerError, match="port|TURN"):
+    with pytest.raises(IceServerError, match=r"port|TURN"):
         parse_server(entry)
 
 
