@@ -1,0 +1,329 @@
+"""REST client of the media servers: makes and destroys rooms, chooses a server, keeps a call where it is.
+
+Knows the media server by its wire protocol only. Which calls need a room is decided in `calls`; events of rooms
+come through `media_events`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import jwt
+
+from meeshy_sfu.errors import CapacityError, MeeshyError, UnavailableError
+from meeshy_sfu.gateway.breaker import Breaker, BreakerState
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import TracebackType
+
+    from meeshy_sfu.clock import Clock
+
+log = logging.getLogger(__name__)
+
+SERVICE_NAME = "gateway"
+TOKEN_LIFETIME_S = 600
+TOKEN_RENEWAL_S = 120
+"""A service token is renewed when it has less than this left."""
+HTTP_CONFLICT, HTTP_NOT_FOUND, HTTP_UNAVAILABLE, HTTP_SERVER_ERROR = 409, 404, 503, 500
+
+
+@dataclass(frozen=True, slots=True)
+class ClientPolicy:
+    """How patient the client is.
+
+    Attributes:
+        timeout_s: Time for one attempt, connection included.
+        attempts: Attempts of a request that may be repeated.
+        backoff_s: First pause between attempts; doubles, with full jitter.
+        load_age_s: How old a server's load may be when a server is chosen.
+    """
+
+    timeout_s: float = 3.0
+    attempts: int = 3
+    backoff_s: float = 0.1
+    load_age_s: float = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class MediaRoom:
+    """A room on a media server."""
+
+    server_url: str
+    room_id: str
+    router_id: str
+    rtp_capabilities: dict[str, Any]
+
+
+class MediaServerRefusedError(MeeshyError):
+    """The media server answered with an error; `status` and `wire_code` are its words."""
+
+    def __init__(self, message: str, *, status: int, wire_code: str) -> None:
+        super().__init__(message)
+        self.status, self.wire_code = status, wire_code
+
+
+@dataclass(slots=True)
+class _Server:
+    url: str
+    breaker: Breaker = field(default_factory=Breaker)
+    load: float = 0.0
+    load_at: float = float("-inf")
+    rooms: int = 0
+
+
+class MediaServerClient:
+    """The media servers of one gateway.
+
+    Owns its HTTP session; use as an async context manager, or `close`. A room is made on the server with the
+    least load and the call stays pinned to it until the room is destroyed or the server is given up.
+
+    Example:
+        ```python
+        async with MediaServerClient(["http://127.0.0.1:3001"], secret=secret, clock=clock) as media:
+            room = await media.create_room("call-1")
+            await media.destroy_room("call-1")
+        ```
+    """
+
+    def __init__(
+        self,
+        urls: Sequence[str],
+        *,
+        secret: str,
+        clock: Clock,
+        policy: ClientPolicy | None = None,
+        rng: random.Random | None = None,
+    ) -> None:
+        self._servers = {url.rstrip("/"): _Server(url.rstrip("/")) for url in urls}
+        self._secret, self._clock = secret, clock
+        self._policy = policy or ClientPolicy()
+        self._rng = rng or random.Random()
+        self._pinned: dict[str, str] = {}
+        self._token, self._token_until = "", 0.0
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> MediaServerClient:
+        """Use until the end of the block."""
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close."""
+        await self.close()
+
+    # ---- rooms
+
+    async def create_room(self, call_id: str, *, prewarm: bool = False) -> MediaRoom:
+        """Make the room of a call, or find the one that is already there (409).
+
+        Args:
+            call_id: The call; also the room's name.
+            prewarm: Make it in advance: it does not count against the calls per server until `activate`.
+
+        Raises:
+            CapacityError: Every media server is full.
+            UnavailableError: No media server answers.
+        """
+        pinned = self._pinned.get(call_id)
+        tried: set[str] = set()
+        full = False
+        while True:
+            server = self._servers[pinned] if pinned else await self._choose(tried)
+            if server is None:
+                if full:
+                    raise CapacityError(
+                        f"call {call_id}: all {len(tried)} media servers are full; try again later"
+                    )
+                raise UnavailableError(
+                    f"call {call_id}: no media server answers; tried {sorted(tried) or 'none'}"
+                )
+            tried.add(server.url)
+            try:
+                room = await self._create_on(server, call_id, prewarm=prewarm)
+            except (UnavailableError, MediaServerRefusedError) as error:
+                if isinstance(error, MediaServerRefusedError):
+                    if error.status != HTTP_UNAVAILABLE:
+                        raise
+                    full = True
+                if pinned:
+                    raise
+                log.warning("call=%s server=%s cannot take the room: %s", call_id, server.url, error)
+                continue
+            self._pinned[call_id] = server.url
+            return room
+
+    async def activate_room(self, call_id: str) -> None:
+        """Count a pre-warmed room as a call from now on; does nothing to a room that already counts."""
+        await self._request(
+            self._pinned_server(call_id), "POST", f"/api/rooms/{call_id}/activate", repeat=True
+        )
+
+    async def get_room(self, call_id: str) -> MediaRoom | None:
+        """The room of a pinned call, or None if the server does not have it."""
+        server = self._pinned_server(call_id)
+        try:
+            return _room(server.url, await self._request(server, "GET", f"/api/rooms/{call_id}", repeat=True))
+        except MediaServerRefusedError as error:
+            if error.status == HTTP_NOT_FOUND:
+                return None
+            raise
+
+    async def destroy_room(self, call_id: str) -> None:
+        """Destroy the room of a call; one that is already gone (404) counts as destroyed. Unpins the call."""
+        url = self._pinned.pop(call_id, None)
+        if url is None:
+            return
+        try:
+            await self._request(self._servers[url], "DELETE", f"/api/rooms/{call_id}", repeat=True)
+        except MediaServerRefusedError as error:
+            if error.status != HTTP_NOT_FOUND:
+                raise
+
+    def pin(self, call_id: str, url: str) -> None:
+        """Say where a call lives, after a restart of the gateway."""
+        if url in self._servers:
+            self._pinned[call_id] = url
+
+    def unpin(self, call_id: str) -> None:
+        """Forget where a call lives: its server is dead and the next room may be anywhere."""
+        self._pinned.pop(call_id, None)
+
+    def server_of(self, call_id: str) -> str | None:
+        """The URL of the server a call is pinned to."""
+        return self._pinned.get(call_id)
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """The servers, as configured."""
+        return tuple(self._servers)
+
+    def states(self) -> dict[str, BreakerState]:
+        """The breaker of each server, for health and metrics."""
+        now = self._clock.monotonic_s()
+        return {server.url: server.breaker.state(now) for server in self._servers.values()}
+
+    def service_token(self) -> str:
+        """A token with the role service, renewed in time."""
+        now = self._clock.unix_s()
+        if now > self._token_until - TOKEN_RENEWAL_S:
+            self._token_until = now + TOKEN_LIFETIME_S
+            claims = {"sub": SERVICE_NAME, "role": "service", "iat": int(now), "exp": int(self._token_until)}
+            self._token = jwt.encode(claims, self._secret, algorithm="HS256")
+        return self._token
+
+    async def close(self) -> None:
+        """Close the HTTP session. Idempotent."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    # ---- inside
+
+    def _pinned_server(self, call_id: str) -> _Server:
+        url = self._pinned.get(call_id)
+        if url is None:
+            raise UnavailableError(f"call {call_id} has no media server; make its room first")
+        return self._servers[url]
+
+    async def _create_on(self, server: _Server, call_id: str, *, prewarm: bool) -> MediaRoom:
+        body = {"prewarm": True} if prewarm else None
+        try:
+            data = await self._request(server, "POST", f"/api/rooms/{call_id}/create", body=body, repeat=True)
+        except MediaServerRefusedError as error:
+            if error.status != HTTP_CONFLICT:
+                raise
+            # Ours from an attempt whose answer was lost, or from before a restart.
+            data = await self._request(server, "GET", f"/api/rooms/{call_id}", repeat=True)
+        server.rooms += 1
+        return _room(server.url, data)
+
+    async def _choose(self, tried: set[str]) -> _Server | None:
+        now = self._clock.monotonic_s()
+        left = [
+            s
+            for s in self._servers.values()
+            if s.url not in tried and s.breaker.state(now) is not BreakerState.OPEN
+        ]
+        if len(left) > 1:
+            stale = [s for s in left if s.load_at < now - self._policy.load_age_s]
+            await asyncio.gather(*(self._refresh_load(server) for server in stale))
+            now = self._clock.monotonic_s()
+            left = [s for s in left if s.breaker.state(now) is not BreakerState.OPEN]
+        return min(left, key=lambda server: (server.load, server.rooms, server.url), default=None)
+
+    async def _refresh_load(self, server: _Server) -> None:
+        try:
+            stats = await self._request(server, "GET", "/api/stats", repeat=False)
+        except MeeshyError:
+            server.load = float("inf")
+        else:
+            server.load = float(stats.get("participants", 0))
+            server.rooms = int(stats.get("rooms", 0))
+        server.load_at = self._clock.monotonic_s()
+
+    async def _request(
+        self, server: _Server, method: str, path: str, *, body: Any = None, repeat: bool
+    ) -> dict[str, Any]:
+        """One request; repeated with jitter when repeating is safe and the server may come back.
+
+        Raises:
+            MediaServerRefusedError: The server answered with an error of its own.
+            UnavailableError: It did not answer, or its breaker is open.
+        """
+        attempts = self._policy.attempts if repeat else 1
+        for attempt in range(attempts):
+            if not server.breaker.allows(self._clock.monotonic_s()):
+                raise UnavailableError(
+                    f"media server {server.url} does not answer; it is tried again shortly"
+                )
+            try:
+                data = await self._attempt(server, method, path, body)
+            except (aiohttp.ClientError, TimeoutError) as error:
+                server.breaker.failed(self._clock.monotonic_s())
+                reason = f"media server {server.url}: {method} {path}: {error or type(error).__name__}"
+                if attempt + 1 == attempts:
+                    raise UnavailableError(reason) from error
+                log.warning("%s; trying again", reason)
+                await asyncio.sleep(self._rng.uniform(0.0, self._policy.backoff_s * 2**attempt))
+            else:
+                server.breaker.succeeded()
+                return data
+        raise UnavailableError(f"media server {server.url}: {method} {path}: no attempt is allowed")
+
+    async def _attempt(self, server: _Server, method: str, path: str, body: Any) -> dict[str, Any]:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=self._policy.timeout_s))
+        headers = {"Authorization": f"Bearer {self.service_token()}"}
+        async with self._session.request(method, server.url + path, json=body, headers=headers) as answer:
+            if answer.status >= HTTP_SERVER_ERROR and answer.status != HTTP_UNAVAILABLE:
+                raise aiohttp.ClientResponseError(
+                    answer.request_info, answer.history, status=answer.status, message=answer.reason or ""
+                )
+            try:
+                envelope = await answer.json(content_type=None)
+            except ValueError as error:
+                raise aiohttp.ClientPayloadError(
+                    f"{method} {path} was answered with something else than JSON"
+                ) from error
+        if not isinstance(envelope, dict):
+            raise aiohttp.ClientPayloadError(f"{method} {path} was answered without an envelope")
+        if envelope.get("success") is True or "success" not in envelope:
+            data = envelope.get("data", envelope)
+            return data if isinstance(data, dict) else {}
+        wrong = envelope.get("error") or {}
+        raise MediaServerRefusedError(
+            f"media server {server.url}: {method} {path}: {wrong.get('message', answer.reason)}",
+            status=answer.status,
+            wire_code=str(wrong.get("code", "")),
+        )
+
+
+def _room(url: str, data: dict[str, Any]) -> MediaRoom:
+    return MediaRoom(url, str(data["roomId"]), str(data["routerId"]), dict(data["rtpCapabilities"]))
