@@ -43,3 +43,6 @@ pub use sdes::Sdes;
 pub use sr::{SenderInfo, SenderReport};
 pub use twcc::TransportCc;
 pub use xr::Xr;
+
+#[cfg(test)]
+mod tests;

@@ -459,3 +459,191 @@ impl<'b> Encoder<'b> {
         self.chunks_end + end - self.deltas_start
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rtcp::{Packet, packets};
+    use proptest::prelude::*;
+
+    const FEEDBACK: Feedback = Feedback {
+        sender_ssrc: 1,
+        media_ssrc: 2,
+        base_sequence: 65_534,
+        feedback_count: 7,
+    };
+
+    fn ticks(ticks: u64) -> Option<Duration> {
+        Some(TICK * u32::try_from(ticks).unwrap())
+    }
+
+    fn read(bytes: &[u8]) -> TransportCc<'_> {
+        match packets(bytes).next() {
+            Some(Ok(Packet::TransportCc(feedback))) => feedback,
+            other => panic!("a feedback, not {other:?}"),
+        }
+    }
+
+    fn arrivals_in_ticks(feedback: TransportCc<'_>) -> Vec<Option<i64>> {
+        feedback
+            .arrivals()
+            .map(|arrival| arrival.at_us.map(|us| us / 250))
+            .collect()
+    }
+
+    #[test]
+    fn a_feedback_has_the_bytes_of_the_draft() {
+        let mut out = [0xff; 64];
+        // Reference 2 (512 ticks); deltas 1, –, 255, 256 (large), −1 (large).
+        let sent = [ticks(513), None, ticks(768), ticks(1024), ticks(1023)];
+        let written = FEEDBACK.write(sent, &mut out).unwrap();
+        assert_eq!(written.taken, 5);
+        #[rustfmt::skip]
+        let expected = [
+            0xaf, 205, 0, 6,
+            0, 0, 0, 1, 0, 0, 0, 2,
+            0xff, 0xfe, 0, 5, 0, 0, 2, 7,
+            0b1101_0001, 0b1010_0000, 1, 255, 1, 0, 0xff, 0xff,
+        ];
+        // 28 bytes make seven words, so nothing is padded here.
+        assert_eq!(out[1..written.len], expected[1..]);
+        assert_eq!(out[0], 0x8f);
+        let feedback = read(&out[..written.len]);
+        assert_eq!(
+            (
+                feedback.base_sequence,
+                feedback.feedback_count,
+                feedback.reference_time
+            ),
+            (65_534, 7, 2)
+        );
+        let numbers: Vec<u16> = feedback
+            .arrivals()
+            .map(|arrival| arrival.sequence)
+            .collect();
+        assert_eq!(numbers, [65_534, 65_535, 0, 1, 2]);
+        assert_eq!(
+            arrivals_in_ticks(feedback),
+            [Some(513), None, Some(768), Some(1024), Some(1023)]
+        );
+    }
+
+    #[test]
+    fn padding_is_announced_and_unannounced_padding_understood() {
+        let mut out = [0; 64];
+        let written = FEEDBACK.write([ticks(0)], &mut out).unwrap();
+        assert_eq!((written.len, out[0], out[written.len - 1]), (24, 0xaf, 1));
+        assert_eq!(arrivals_in_ticks(read(&out[..24])), [Some(0)]);
+        out[0] = 0x8f;
+        out[23] = 0;
+        assert_eq!(arrivals_in_ticks(read(&out[..24])), [Some(0)]);
+    }
+
+    #[test]
+    fn long_runs_take_one_chunk() {
+        let mut out = [0; 32];
+        let mut sent = vec![None; 8000];
+        sent.push(ticks(5));
+        let written = FEEDBACK.write(sent, &mut out).unwrap();
+        // Header and fixed part 20, a run of missing, a vector with the last, one delta.
+        assert_eq!((written.len, written.taken), (28, 8001));
+        assert_eq!(out[20..24], [0x1f, 0x40, 0x20, 0x01]);
+    }
+
+    #[test]
+    fn a_gap_that_deltas_cannot_express_starts_another_feedback() {
+        let mut out = [0; 64];
+        let sent = [
+            ticks(0),
+            ticks(32_767),
+            ticks(32_767 + 32_768),
+            ticks(70_000),
+        ];
+        let first = FEEDBACK.write(sent, &mut out).unwrap();
+        assert_eq!(first.taken, 2);
+        let rest = FEEDBACK.write(sent[2..].iter().copied(), &mut out).unwrap();
+        assert_eq!(
+            arrivals_in_ticks(read(&out[..rest.len])),
+            [Some(65_535), Some(70_000)]
+        );
+    }
+
+    #[test]
+    fn nothing_received_is_not_reported() {
+        assert_eq!(FEEDBACK.write([None, None], &mut [0; 64]), None);
+        assert_eq!(FEEDBACK.write([], &mut [0; 64]), None);
+        assert_eq!(FEEDBACK.write([ticks(1)], &mut [0; 20]), None);
+        assert_eq!(FEEDBACK.write([ticks(1)], &mut []), None);
+    }
+
+    #[test]
+    fn contradictions_are_refused() {
+        let mut out = [0; 64];
+        let len = FEEDBACK
+            .write([ticks(0), ticks(1), ticks(2), ticks(3)], &mut out)
+            .unwrap()
+            .len;
+        for (at, value, what) in [
+            (14, 0xff, "more packets than the chunks cover"),
+            (20, 0x60, "a reserved symbol in a run"),
+            (21, 0x00, "an empty run"),
+        ] {
+            let mut bad = out;
+            bad[at] = value;
+            assert!(
+                matches!(packets(&bad[..len]).next(), Some(Err(RtcpError::Malformed))),
+                "{what}"
+            );
+        }
+        let mut bad = out;
+        bad[20..22].copy_from_slice(&[0x40, 0x04]);
+        assert!(
+            matches!(packets(&bad[..len]).next(), Some(Err(RtcpError::Malformed))),
+            "too few deltas"
+        );
+        bad[20..22].copy_from_slice(&[0xff, 0xff]);
+        assert!(
+            matches!(packets(&bad[..len]).next(), Some(Err(RtcpError::Malformed))),
+            "reserved in a vector"
+        );
+    }
+
+    fn pattern() -> impl Strategy<Value = Vec<Option<i64>>> {
+        // Stretches of one kind, so that runs, one-bit and two-bit vectors all occur and meet.
+        let stretch = prop_oneof![
+            (1usize..60).prop_map(|len| vec![None; len]),
+            proptest::collection::vec((0i64..256).prop_map(Some), 1..60),
+            proptest::collection::vec((-400i64..1000).prop_map(Some), 1..20),
+            proptest::collection::vec(proptest::option::of(0i64..40), 1..40),
+            proptest::collection::vec(proptest::option::of(-33_000i64..33_000), 1..10),
+        ];
+        proptest::collection::vec(stretch, 1..12).prop_map(|stretches| stretches.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn all_that_was_taken_comes_out_again(
+            start in 0u64..100_000,
+            deltas in pattern(),
+            room in 0usize..400,
+        ) {
+            let mut now = start;
+            let sent: Vec<Option<u64>> = deltas
+                .iter()
+                .map(|delta| delta.map(|delta| { now = now.saturating_add_signed(delta); now }))
+                .collect();
+            let mut out = vec![0; room];
+            let arrivals = sent.iter().map(|at| at.and_then(ticks));
+            if let Some(written) = FEEDBACK.write(arrivals, &mut out) {
+                prop_assert!(written.len <= room && written.len % 4 == 0);
+                let taken = usize::from(written.taken);
+                let expected: Vec<Option<i64>> =
+                    sent[..taken].iter().map(|at| at.map(u64::cast_signed)).collect();
+                prop_assert_eq!(arrivals_in_ticks(read(&out[..written.len])), expected);
+                let full = written.len + 8 > room;
+                let jump = deltas.get(taken).is_none_or(|delta| delta.is_some());
+                prop_assert!(full || jump, "stopped without a reason");
+            }
+        }
+    }
+}

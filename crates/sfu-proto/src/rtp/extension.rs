@@ -357,3 +357,119 @@ impl PlayoutDelay {
         [a, b, c]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn uris_map_both_ways() {
+        for (at, uri) in ExtensionUri::ALL.into_iter().enumerate() {
+            assert_eq!(uri as usize, at);
+            assert_eq!(ExtensionUri::from_uri(uri.as_str()), Some(uri));
+        }
+        assert_eq!(
+            ExtensionUri::from_uri("urn:mediasoup:params:rtp-hdrext:packet-id"),
+            None
+        );
+    }
+
+    #[test]
+    fn a_map_gives_ids_and_uris() {
+        let mut map: ExtensionMap = [(4, ExtensionUri::AbsSendTime), (200, ExtensionUri::Mid)]
+            .into_iter()
+            .collect();
+        assert_eq!(map.id(ExtensionUri::AbsSendTime), Some(4));
+        assert_eq!(map.uri(200), Some(ExtensionUri::Mid));
+        assert_eq!(
+            (map.uri(0), map.uri(5), map.id(ExtensionUri::Rid)),
+            (None, None, None)
+        );
+        map.insert(4, ExtensionUri::AudioLevel);
+        assert_eq!(
+            map.id(ExtensionUri::AbsSendTime),
+            None,
+            "its id was taken over"
+        );
+        map.insert(0, ExtensionUri::Mid);
+        assert_eq!(
+            map.iter().collect::<Vec<_>>(),
+            [(4, ExtensionUri::AudioLevel)]
+        );
+    }
+
+    #[test]
+    fn send_times_are_six_point_eighteen() {
+        let time = AbsSendTime::from_duration(Duration::from_millis(64_000 + 1_500));
+        assert_eq!(time.to_bytes(), [0x06, 0x00, 0x00]);
+        assert_eq!(time.to_duration(), Duration::from_millis(1_500));
+        let earlier = AbsSendTime::from_duration(Duration::from_millis(63_500));
+        assert_eq!(time.since(earlier), 2 << 18, "across the wrap");
+        assert_eq!(earlier.since(time), -(2 << 18));
+        assert_eq!(AbsSendTime::from_bytes(&[1, 2]), None);
+    }
+
+    #[test]
+    fn audio_levels_are_negative_decibels() {
+        assert_eq!(
+            AudioLevel::from_bytes(&[0x80 | 30]),
+            Some(AudioLevel {
+                voice: true,
+                dbov: -30
+            })
+        );
+        assert_eq!(
+            AudioLevel::from_bytes(&[127, 0]),
+            Some(AudioLevel {
+                voice: false,
+                dbov: -127
+            })
+        );
+        assert_eq!(
+            AudioLevel {
+                voice: true,
+                dbov: 5
+            }
+            .to_bytes(),
+            [0x80]
+        );
+        assert_eq!(
+            AudioLevel {
+                voice: false,
+                dbov: -128
+            }
+            .to_bytes(),
+            [127]
+        );
+        assert_eq!(AudioLevel::from_bytes(&[]), None);
+    }
+
+    #[test]
+    fn transport_numbers_come_in_two_versions() {
+        assert_eq!(transport_sequence(&[0x12, 0x34]), Some(0x1234));
+        assert_eq!(transport_sequence(&[0x12, 0x34, 0x80, 0x01]), Some(0x1234));
+        assert_eq!(transport_sequence(&[0x12]), None);
+    }
+
+    proptest! {
+        #[test]
+        fn values_come_out_as_they_went_in(
+            bytes: [u8; 3], level in -127i8..=0, flag: bool, offset in -(1i32 << 23)..1 << 23,
+            ntp: u64, clock_offset: Option<i64>, turns in 0u8..4, min in 0u16..4096, max in 0u16..4096,
+        ) {
+            prop_assert_eq!(AbsSendTime::from_bytes(&bytes).unwrap().to_bytes(), bytes);
+            let level = AudioLevel { voice: flag, dbov: level };
+            prop_assert_eq!(AudioLevel::from_bytes(&level.to_bytes()), Some(level));
+            prop_assert_eq!(transmission_offset(&transmission_offset_bytes(offset)), Some(offset));
+            let capture = AbsCaptureTime { ntp, clock_offset };
+            let mut out = [0; 16];
+            let len = capture.write(&mut out);
+            prop_assert_eq!(AbsCaptureTime::from_bytes(&out[..len]), Some(capture));
+            let orientation = VideoOrientation { back_camera: flag, flip: !flag, quarter_turns: turns };
+            prop_assert_eq!(VideoOrientation::from_bytes(&orientation.to_bytes()), Some(orientation));
+            let delay = PlayoutDelay { min_10ms: min, max_10ms: max };
+            prop_assert_eq!(PlayoutDelay::from_bytes(&delay.to_bytes()), Some(delay));
+        }
+    }
+}

@@ -343,3 +343,191 @@ impl<'b> HeaderWriter<'b> {
         end
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn fields() -> HeaderFields {
+        HeaderFields {
+            padding: true,
+            marker: true,
+            payload_type: 101,
+            sequence: 0x1234,
+            timestamp: 0x5678_9abc,
+            ssrc: 0xdead_beef,
+        }
+    }
+
+    fn elements(packet: &[u8]) -> Vec<(u8, Vec<u8>)> {
+        let header = RtpHeader::parse(packet).unwrap();
+        header
+            .extensions()
+            .map(|(id, value)| (id, value.to_vec()))
+            .collect()
+    }
+
+    /// A packet with one extension block of `block`, which is whole words.
+    fn with_block(profile: u16, block: &[u8]) -> Vec<u8> {
+        let mut packet = vec![0x90, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        packet.extend(profile.to_be_bytes());
+        packet.extend(((block.len() / 4) as u16).to_be_bytes());
+        packet.extend(block);
+        packet
+    }
+
+    #[test]
+    fn a_plain_header_is_twelve_bytes() {
+        let mut out = [0; 12];
+        let len = HeaderWriter::new(&mut out, &fields(), ExtensionForm::OneByte)
+            .unwrap()
+            .finish();
+        assert_eq!(len, 12);
+        assert_eq!(
+            out,
+            [
+                0xa0, 0xe5, 0x12, 0x34, 0x56, 0x78, 0x9a, 0xbc, 0xde, 0xad, 0xbe, 0xef
+            ]
+        );
+        let header = RtpHeader::parse(&out).unwrap();
+        assert!(header.padding && header.marker && !header.extension);
+        assert_eq!((header.payload_type, header.sequence), (101, 0x1234));
+        assert_eq!(
+            (header.timestamp, header.ssrc, header.header_len()),
+            (0x5678_9abc, 0xdead_beef, 12)
+        );
+        assert!(HeaderWriter::new(&mut out[..11], &fields(), ExtensionForm::OneByte).is_none());
+    }
+
+    #[test]
+    fn contributing_sources_are_skipped() {
+        let mut packet = vec![0x82, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        packet.extend([1; 8]);
+        assert_eq!(RtpHeader::parse(&packet).unwrap().header_len(), 20);
+        assert_eq!(RtpHeader::parse(&packet[..19]), Err(RtpError::Truncated));
+    }
+
+    #[test]
+    fn other_versions_and_cut_headers_are_refused() {
+        assert_eq!(RtpHeader::parse(&[0; 12]), Err(RtpError::Version));
+        assert_eq!(RtpHeader::parse(&[0x80; 11]), Err(RtpError::Truncated));
+        let whole = with_block(0xbede, &[0x10, 1, 0, 0]);
+        for len in 12..whole.len() {
+            assert_eq!(
+                RtpHeader::parse(&whole[..len]),
+                Err(RtpError::Truncated),
+                "{len}"
+            );
+        }
+        assert!(RtpHeader::parse(&whole).is_ok());
+    }
+
+    #[test]
+    fn one_byte_elements_may_be_padded_anywhere() {
+        // RFC 8285 §4.2: id 1 of one byte, id 2 of two with padding before, id 3 of four.
+        let packet = with_block(
+            0xbede,
+            &[0x10, 0xaa, 0x21, 0xbb, 0xbb, 0, 0, 0x33, 1, 2, 3, 4],
+        );
+        assert_eq!(
+            elements(&packet),
+            [
+                (1, vec![0xaa]),
+                (2, vec![0xbb, 0xbb]),
+                (3, vec![1, 2, 3, 4])
+            ]
+        );
+    }
+
+    #[test]
+    fn id_15_and_a_length_on_id_0_end_the_one_byte_form() {
+        let stopped = with_block(0xbede, &[0x10, 0xaa, 0xf0, 0, 0x20, 0xbb, 0, 0]);
+        assert_eq!(elements(&stopped), [(1, vec![0xaa])]);
+        let lying = with_block(0xbede, &[0x10, 0xaa, 0x01, 0, 0x20, 0xbb, 0, 0]);
+        assert_eq!(elements(&lying), [(1, vec![0xaa])]);
+    }
+
+    #[test]
+    fn two_byte_elements_may_be_empty_and_have_any_id() {
+        let packet = with_block(0x1005, &[1, 0, 0, 200, 3, 7, 8, 9]);
+        assert_eq!(elements(&packet), [(1, vec![]), (200, vec![7, 8, 9])]);
+    }
+
+    #[test]
+    fn elements_that_leave_the_block_are_not_given() {
+        let one = with_block(0xbede, &[0x10, 0xaa, 0x2f, 0xbb]);
+        assert_eq!(elements(&one), [(1, vec![0xaa])]);
+        let two = with_block(0x1000, &[1, 1, 0xaa, 2]);
+        assert_eq!(elements(&two), [(1, vec![0xaa])]);
+        let unknown = with_block(0xabac, &[0x10, 0xaa, 0, 0]);
+        assert_eq!(elements(&unknown), []);
+    }
+
+    #[test]
+    fn padding_is_counted_by_the_last_byte() {
+        let header = RtpHeader::parse(&[0xa0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]).unwrap();
+        assert_eq!(header.unpadded_len(&[9, 9, 0, 2]), Ok(2));
+        assert_eq!(header.unpadded_len(&[0, 2]), Ok(0), "padding only");
+        for bad in [&[][..], &[0], &[1, 3]] {
+            assert_eq!(header.unpadded_len(bad), Err(RtpError::Padding));
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused_untouched() {
+        let mut out = [0; 20];
+        let mut writer = HeaderWriter::new(&mut out, &fields(), ExtensionForm::OneByte).unwrap();
+        assert_eq!(writer.extension(15, &[1]), None);
+        assert_eq!(writer.extension(0, &[1]), None);
+        assert_eq!(writer.extension(1, &[]), None);
+        assert_eq!(writer.extension(1, &[0; 17]), None);
+        assert_eq!(
+            writer.extension(1, &[0; 4]),
+            None,
+            "20 bytes are full after a word"
+        );
+        assert_eq!(writer.extension(1, &[7, 8, 9]), Some(17));
+        assert_eq!(writer.extension(2, &[1]), None);
+        assert_eq!(writer.finish(), 20);
+        assert_eq!(elements(&out), [(1, vec![7, 8, 9])]);
+    }
+
+    proptest! {
+        #[test]
+        fn elements_come_out_as_they_went_in(
+            two_byte: bool,
+            wanted in proptest::collection::vec((1u8..=14, proptest::collection::vec(any::<u8>(), 1..=16)), 0..10),
+            room in 12usize..160,
+        ) {
+            let form = if two_byte { ExtensionForm::TwoByte } else { ExtensionForm::OneByte };
+            let mut out = vec![0xee; room];
+            let mut writer = HeaderWriter::new(&mut out, &fields(), form).unwrap();
+            let mut written = Vec::new();
+            for (id, value) in wanted {
+                if let Some(at) = writer.extension(id, &value) {
+                    written.push((at, id, value));
+                }
+            }
+            let len = writer.finish();
+            let header = RtpHeader::parse(&out[..len]).unwrap();
+            prop_assert_eq!(header.header_len(), len);
+            let read: Vec<_> = header.extensions().map(|(id, value)| (id, value.to_vec())).collect();
+            let expected: Vec<_> = written.iter().map(|(_, id, value)| (*id, value.clone())).collect();
+            prop_assert_eq!(read, expected);
+            for (at, _, value) in written {
+                prop_assert_eq!(&out[at..at + value.len()], &value[..]);
+            }
+        }
+
+        #[test]
+        fn any_bytes_are_read_without_panic(packet in proptest::collection::vec(any::<u8>(), 0..120)) {
+            if let Ok(header) = RtpHeader::parse(&packet) {
+                prop_assert!(header.header_len() <= packet.len());
+                let total: usize = header.extensions().map(|(_, value)| value.len() + 1).sum();
+                prop_assert!(total <= packet.len());
+                let _ = header.unpadded_len(&packet[header.header_len()..]);
+            }
+        }
+    }
+}
