@@ -1,0 +1,176 @@
+"""The native core: a worker of the media server, and a pool of load-test participants.
+
+Everything here is JSON in and JSON out and never waits for the network. Media passes through without ever
+touching Python. Only ``meeshy_sfu.media`` and ``simulator.bots.native`` import this module.
+"""
+
+from typing import Final, final
+
+__all__ = ["BUILD_PROFILE", "BotPool", "Worker"]
+
+BUILD_PROFILE: Final[str]
+"""``release`` or ``debug``. Measurements of a debug build say nothing."""
+
+@final
+class Worker:
+    """One pinned thread that owns a UDP port, the same TCP port, and routers.
+
+    Started by the constructor; :meth:`close` ends it. Useless in a forked child, where every method raises
+    ForkError.
+    """
+
+    def __new__(cls, config_json: str, certificate_der: bytes, key_pkcs8_der: bytes) -> Worker:
+        """Bind the sockets and start the thread.
+
+        Args:
+            config_json: ``index``, ``listen`` (addresses), ``announced`` (or null), ``port`` (0: any free),
+                ``pin_cpu`` (or null), ``allow_panic``, ``window_max_us``, ``gso``.
+            certificate_der: Shown in DTLS, ECDSA P-256.
+            key_pkcs8_der: Its private key.
+
+        Raises:
+            PortInUseError: Someone else listens on the port.
+            AddressUnavailableError: The address is none of this machine's.
+            BindPermissionError: The system forbids the port.
+            CertificateError: The certificate or key cannot be used.
+            ConfigError: The configuration is malformed.
+            StartError: Anything else the system refused.
+        """
+
+    @property
+    def event_fd(self) -> int:
+        """A descriptor that is readable while there are events; it belongs to the worker."""
+
+    @property
+    def port(self) -> int:
+        """The port it has."""
+
+    def request(self, request_json: str) -> None:
+        """Queue ``{"id": …, "command": {"type": …, …}}``; the answer comes as an event. Never waits.
+
+        Raises:
+            WorkerDiedError: The worker is dead or closed.
+            InvalidRequestError: The request is malformed.
+        """
+
+    def events(self, max: int = 4096) -> list[str]:
+        """Take the oldest events from the queue, JSON each. Never waits."""
+
+    def alive(self) -> bool:
+        """Tell whether the thread runs."""
+
+    def close(self) -> None:
+        """End the thread and wait for it, with the GIL released. Idempotent."""
+
+@final
+class BotPool:
+    """Load-test participants in native threads.
+
+    Each bot has a send and a recv transport with a socket each, real ICE, DTLS, SRTP and RTCP. Parameters that
+    also travel to a media server are camelCase, the others snake_case. No call waits for the network;
+    ``rows``, ``sender_rows``, ``health`` and ``stop`` wait for the threads' next tick, with the GIL released.
+
+    All methods raise ConflictError for a pool that was stopped, NotFoundError for a bot that does not exist,
+    InvalidRequestError for arguments that make no sense, and ForkError in a forked child.
+    """
+
+    def __new__(cls, config_json: str) -> BotPool:
+        """Load the clip and start the threads.
+
+        Args:
+            config_json: ``threads``, ``tick_us``, ``send_tick_us``, ``clip_path``, ``rcvbuf``, ``seed``,
+                ``first_bot``, ``sample_capacity``, ``gro``; all but ``clip_path`` may be left out.
+
+        Raises:
+            ConfigError: The configuration or the clip cannot be used.
+            StartError: The system refused a thread or descriptor.
+        """
+
+    @staticmethod
+    def row_dtype() -> list[tuple[str, str]]:
+        """Give the numpy fields of one row of :meth:`rows`."""
+
+    @staticmethod
+    def sender_row_dtype() -> list[tuple[str, str]]:
+        """Give the numpy fields of one row of :meth:`sender_rows`."""
+
+    @staticmethod
+    def sample_dtype() -> list[tuple[str, str]]:
+        """Give the numpy fields of one sample of :meth:`samples`."""
+
+    @property
+    def event_fd(self) -> int:
+        """A descriptor that is readable while there are events; it belongs to the pool."""
+
+    def spawn(self, count: int, options_json: str) -> list[int]:
+        """Make bots with keys and sockets and give their numbers; nothing is sent yet.
+
+        Args:
+            count: How many.
+            options_json: ``bind``, ``send_role``, ``recv_role``, ``layer``, ``stamp``, ``nack``,
+                ``transport_cc``, ``pli``; each may be left out.
+        """
+
+    def local(self, bot: int) -> str:
+        """Give what the server must be told: ``{"send": {"dtls": …, "port": …}, "recv": …}``."""
+
+    def connect(self, bot: int, which: str, params_json: str) -> None:
+        """Start ICE and DTLS of the ``send`` or ``recv`` transport.
+
+        Args:
+            bot: Its number.
+            which: ``send`` or ``recv``.
+            params_json: ``iceParameters``, ``iceCandidates`` and ``dtlsParameters`` of the server.
+        """
+
+    def produce(self, bot: int, kind: str) -> str:
+        """Give the rtpParameters for a produce request of this kind; always the same for one bot."""
+
+    def start_sending(self, bot: int, kind: str) -> None:
+        """Start sending ``audio`` or ``video``, once the transport is connected."""
+
+    def stop_sending(self, bot: int, kind: str) -> None:
+        """Stop sending ``audio`` or ``video``."""
+
+    def consume(self, bot: int, consumers_json: str) -> None:
+        """Announce streams that the server will send.
+
+        Args:
+            bot: Its number.
+            consumers_json: ``[{"tag", "sender", "kind", "rtpParameters"}]``; a tag in use is replaced, sender
+                is the bot expected to be heard, or -1.
+        """
+
+    def unconsume(self, bot: int, tags: list[int]) -> None:
+        """Forget streams; their rows stay."""
+
+    def impair(self, bot: int, up_json: str, down_json: str) -> None:
+        """Put emulated links between a bot and the network.
+
+        Args:
+            bot: Its number.
+            up_json: ``loss``, ``delay_ms``, ``jitter_ms``, ``reorder``, ``rate_bps``, ``queue_ms``, ``seed``
+                towards the server; each may be left out.
+            down_json: The same from the server.
+        """
+
+    def close_bot(self, bot: int) -> None:
+        """Say goodbye and close both sockets. Idempotent."""
+
+    def events(self, max: int = 4096) -> list[str]:
+        """Take the oldest events from the queue, JSON each. Never waits."""
+
+    def rows(self) -> bytes:
+        """Give one row per consumer ever announced; layout as :meth:`row_dtype`."""
+
+    def sender_rows(self) -> bytes:
+        """Give one row per stream ever started; layout as :meth:`sender_row_dtype`."""
+
+    def samples(self, max: int = 1048576) -> bytes:
+        """Take the oldest latency samples; layout as :meth:`sample_dtype`."""
+
+    def health(self) -> str:
+        """Give the generator's view of itself, as JSON."""
+
+    def stop(self) -> None:
+        """Close all bots and join the threads. Idempotent; what was measured stays readable."""

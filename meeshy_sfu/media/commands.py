@@ -1,0 +1,120 @@
+"""The longer commands of the native core, written from negotiated values.
+
+Only translates; when they are sent is decided by the media objects.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from meeshy_sfu.media.ortc import RtpMapping
+from meeshy_sfu.media.rtp_parameters import (
+    DtlsParameters,
+    MediaKind,
+    RtpCodecParameters,
+    RtpHeaderExtensionParameters,
+    RtpParameters,
+)
+
+if TYPE_CHECKING:
+    from meeshy_sfu.media.producer import Producer
+
+Values = dict[str, Any]
+
+
+def connect_values(dtls_parameters: DtlsParameters) -> Values:
+    """Give what ``connect_transport`` needs."""
+    return {
+        "role": dtls_parameters.role,
+        "fingerprints": [
+            {"algorithm": item.algorithm, "value": item.value} for item in dtls_parameters.fingerprints
+        ],
+    }
+
+
+def produce_values(
+    kind: MediaKind, rtp_parameters: RtpParameters, mapping: RtpMapping, *, paused: bool
+) -> Values:
+    """Give what ``produce`` needs."""
+    codecs: list[Values] = []
+    for codec in rtp_parameters.codecs:
+        if codec.is_rtx:
+            continue
+        rtx = _rtx_payload_type(codec, rtp_parameters.codecs)
+        codecs.append(
+            {
+                "mime_type": codec.mime_type,
+                "payload_type": codec.payload_type,
+                "mapped_payload_type": mapping.payload_type(codec.payload_type),
+                "clock_rate": codec.clock_rate,
+                "rtx_payload_type": rtx,
+                "mapped_rtx_payload_type": None if rtx is None else mapping.payload_type(rtx),
+                **_feedback(codec),
+                "in_band_fec": codec.parameter("useinbandfec") in (1, "1"),
+            }
+        )
+    return {
+        "kind": kind,
+        "mid": rtp_parameters.mid,
+        "codecs": codecs,
+        "header_extensions": _extensions(rtp_parameters.header_extensions),
+        "encodings": [
+            {
+                "ssrc": encoding.ssrc,
+                "rid": encoding.rid,
+                "rtx_ssrc": encoding.rtx_ssrc,
+                "mapped_ssrc": encoding.mapped_ssrc,
+            }
+            for encoding in mapping.encodings
+        ],
+        "cname": rtp_parameters.rtcp.cname,
+        "paused": paused,
+    }
+
+
+def consume_values(
+    handle: int, producer: "Producer", rtp_parameters: RtpParameters, *, paused: bool
+) -> Values:
+    """Give one entry of ``consume``."""
+    encoding = rtp_parameters.encodings[0]
+    return {
+        "consumer": handle,
+        "producer": producer.handle,
+        "ssrc": encoding.ssrc,
+        "rtx_ssrc": encoding.rtx_ssrc,
+        "codecs": [
+            {
+                "mime_type": codec.mime_type,
+                "payload_type": codec.payload_type,
+                "rtx_payload_type": _rtx_payload_type(codec, rtp_parameters.codecs),
+                "clock_rate": codec.clock_rate,
+                **_feedback(codec),
+            }
+            for codec in rtp_parameters.codecs
+            if not codec.is_rtx
+        ],
+        "header_extensions": _extensions(rtp_parameters.header_extensions),
+        "mid": rtp_parameters.mid or "",
+        "cname": rtp_parameters.rtcp.cname,
+        "paused": paused,
+    }
+
+
+def _feedback(codec: RtpCodecParameters) -> Values:
+    return {
+        "nack": codec.has_feedback("nack"),
+        "pli": codec.has_feedback("nack", "pli"),
+        "fir": codec.has_feedback("ccm", "fir"),
+        "transport_cc": codec.has_feedback("transport-cc"),
+        "remb": codec.has_feedback("goog-remb"),
+    }
+
+
+def _extensions(extensions: Sequence[RtpHeaderExtensionParameters]) -> list[Values]:
+    return [{"uri": extension.uri, "id": extension.id} for extension in extensions]
+
+
+def _rtx_payload_type(codec: RtpCodecParameters, codecs: Sequence[RtpCodecParameters]) -> int | None:
+    for other in codecs:
+        if other.is_rtx and other.parameter("apt") == codec.payload_type:
+            return other.payload_type
+    return None
