@@ -10,14 +10,17 @@
 //!
 //! # Cost
 //! GCM reads the plaintext where it lies and writes ciphertext and tag in one call. CM copies first, since
-//! the safe counter mode works in place; its HMAC starts from a copied context with both pads already hashed.
+//! the safe counter mode works in place; its HMAC starts from a copied state with both pads already hashed.
+//! That state is 128 bytes in `hmac` and 1.2 KB in aws-lc, hence the one primitive not taken from there:
+//! 100 ns per packet. Figures: `cargo bench -p meeshy-sfu-proto --bench srtp`.
 //!
 //! RFC 3711 §4.1.1, §4.2.1; RFC 7714 §8, §9.
 
 use aws_lc_rs::aead::{AES_128_GCM, AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::cipher::{AES_128, EncryptingKey, EncryptionContext, UnboundCipherKey};
 use aws_lc_rs::iv::FixedLength;
-use aws_lc_rs::{constant_time, hmac};
+use hmac::{Hmac, KeyInit, Mac};
+use sha1::Sha1;
 use zeroize::Zeroize;
 
 use super::kdf::{Kdf, Label};
@@ -188,7 +191,7 @@ impl Gcm {
 /// AES-128 in counter mode with HMAC-SHA1.
 pub(super) struct CmSha1 {
     key: EncryptingKey,
-    mac: hmac::Key,
+    mac: Hmac<Sha1>,
     salt: u128,
 }
 
@@ -201,7 +204,7 @@ impl CmSha1 {
         wide[..14].copy_from_slice(&salt);
         Self {
             key,
-            mac: hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, mac),
+            mac: Hmac::new_from_slice(mac).expect("invariant: HMAC takes keys of any length"),
             salt: u128::from_be_bytes(wide),
         }
     }
@@ -221,7 +224,15 @@ impl CmSha1 {
     /// The tag over `authenticated`, which ends with the roll-over counter or the SRTCP index.
     #[inline]
     pub(super) fn tag(&self, authenticated: &[u8]) -> [u8; SHA1_TAG_LEN] {
-        truncate(&hmac::sign(&self.mac, authenticated))
+        let tag = self
+            .mac
+            .clone()
+            .chain_update(authenticated)
+            .finalize()
+            .into_bytes();
+        let mut out = [0; SHA1_TAG_LEN];
+        out.copy_from_slice(&tag[..SHA1_TAG_LEN]);
+        out
     }
 
     /// Checks the tag over `authenticated` followed by `tail`.
@@ -232,18 +243,13 @@ impl CmSha1 {
         tail: &[u8],
         tag: &[u8],
     ) -> Result<(), SrtpError> {
-        let mut context = hmac::Context::with_key(&self.mac);
-        context.update(authenticated);
-        context.update(tail);
-        constant_time::verify_slices_are_equal(&truncate(&context.sign()), tag)
+        self.mac
+            .clone()
+            .chain_update(authenticated)
+            .chain_update(tail)
+            .verify_truncated_left(tag)
             .map_err(|_| SrtpError::Authentication)
     }
-}
-
-fn truncate(tag: &hmac::Tag) -> [u8; SHA1_TAG_LEN] {
-    let mut out = [0; SHA1_TAG_LEN];
-    out.copy_from_slice(&tag.as_ref()[..SHA1_TAG_LEN]);
-    out
 }
 
 #[cfg(test)]
