@@ -1,0 +1,19 @@
+"""How much one server, call and participant may hold.
+
+Only numbers; they are enforced where things are created.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoomLimits:
+    """Caps. Each is checked before anything is created, and its name is told in ``details.limit``."""
+
+    rooms: int = 10
+    """Calls on this server."""
+    participants_per_room: int = 50
+    transports_per_room: int = 200
+    producers_per_room: int = 200
+    consumers_per_participant: int = 400
+    """Twice the producers of a full room, so that a client may replace each of its consumers once."""
