@@ -23,7 +23,7 @@ const fn table() -> [u32; 256] {
 }
 
 /// The checksum of `bytes`.
-pub fn crc32(bytes: &[u8]) -> u32 {
+pub(crate) fn crc32(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(!0, |crc, &byte| {
         TABLE[usize::from(crc as u8 ^ byte)] ^ crc >> 8
     })

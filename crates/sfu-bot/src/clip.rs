@@ -20,12 +20,12 @@
 //!   frames         u32      number of frames, >= 1
 //!   per frame:
 //!     flags        u8       bit 0: key frame
-//!     length       u32      bytes of the frame, >= 10 for a key frame, >= 3 otherwise
+//!     length       u32      bytes of the frame, >= 10 for a key frame, >= 3 otherwise, <= 250000
 //!     data                  the VP8 frame (RFC 6386), without RTP descriptor
 //! per opus packet:
 //!   level          u8       audio level as in RFC 6464: 0 (loud) .. 127 (silence), in -dBov
 //!   flags          u8       bit 0: voice activity
-//!   length         u16      bytes of the packet, >= 1
+//!   length         u16      bytes of the packet, 1..1100
 //!   data                    the opus packet (RFC 6716), code 0 or 1 (one or two equal frames)
 //! crc              u32      CRC-32 (zlib.crc32) of everything before
 //! ```
@@ -43,6 +43,10 @@ use crate::checksum::crc32;
 
 const MAGIC: &[u8; 8] = b"MSHYCLIP";
 const VERSION: u16 = 1;
+/// Keeps a frame below 256 packets.
+const MAX_FRAME: usize = 250_000;
+/// An opus packet and a stamp fit one datagram.
+const MAX_AUDIO: usize = 1100;
 
 /// A clip in memory; shared by all bots of a pool.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -349,6 +353,9 @@ fn read_layer(reader: &mut Reader<'_>) -> Result<Layer, ClipError> {
         if length < if key { 10 } else { 3 } {
             return Err(ClipError::Invalid("a frame is long enough for its header"));
         }
+        if length > MAX_FRAME {
+            return Err(ClipError::Invalid("a frame has at most 250000 bytes"));
+        }
         if (data[0] & 1 == 0) != key {
             return Err(ClipError::Invalid(
                 "the key flag agrees with the VP8 header",
@@ -375,6 +382,9 @@ fn read_audio(reader: &mut Reader<'_>) -> Result<AudioEntry, ClipError> {
     let data = reader.take(length)?;
     if length == 0 || data[0] & 3 > 1 {
         return Err(ClipError::Invalid("opus packets are of code 0 or 1"));
+    }
+    if length > MAX_AUDIO {
+        return Err(ClipError::Invalid("an opus packet has at most 1100 bytes"));
     }
     Ok(AudioEntry {
         level: level.min(127),

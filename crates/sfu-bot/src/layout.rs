@@ -14,15 +14,15 @@ pub const UNKNOWN_SENDER: u16 = u16::MAX;
 /// A field that knows its little-endian bytes and its numpy format.
 trait Field {
     const FORMAT: &'static str;
-    fn put(&self, out: &mut Vec<u8>);
+    fn put(&self, out: &mut [u8]);
 }
 
 macro_rules! field {
     ($($type:ty => $format:literal),*) => {$(
         impl Field for $type {
             const FORMAT: &'static str = $format;
-            fn put(&self, out: &mut Vec<u8>) {
-                out.extend_from_slice(&self.to_le_bytes());
+            fn put(&self, out: &mut [u8]) {
+                out.copy_from_slice(&self.to_le_bytes());
             }
         }
     )*};
@@ -44,9 +44,17 @@ macro_rules! record {
                 vec![$((stringify!($field), <$type as Field>::FORMAT)),*]
             }
 
-            /// Appends the record's little-endian bytes.
-            pub fn write(&self, out: &mut Vec<u8>) {
-                $(self.$field.put(out);)*
+            /// The record's little-endian bytes.
+            pub fn to_bytes(&self) -> [u8; Self::SIZE] {
+                let mut bytes = [0; Self::SIZE];
+                let mut rest = &mut bytes[..];
+                $(
+                    let (field, after) = rest.split_at_mut(size_of::<$type>());
+                    self.$field.put(field);
+                    rest = after;
+                )*
+                debug_assert!(rest.is_empty());
+                bytes
             }
         }
     };
@@ -219,8 +227,7 @@ mod tests {
 
     #[test]
     fn bytes_are_little_endian_in_field_order() {
-        let mut out = Vec::new();
-        Sample {
+        let out = Sample {
             recv_unix_ns: 1,
             owd_ns: -1,
             seq: 2,
@@ -231,7 +238,7 @@ mod tests {
             flags: 6,
             reserved: 0,
         }
-        .write(&mut out);
+        .to_bytes();
         assert_eq!(out.len(), Sample::SIZE);
         assert_eq!(out[0], 1);
         assert_eq!(out[8..16], [255; 8]);

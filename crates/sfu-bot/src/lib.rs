@@ -15,12 +15,29 @@
 //! Decoding and playout delay (bots measure arrival), simulcast upload, TCP candidates, congestion control of the bot's
 //! own sending (the clip's bit rate is fixed).
 
-pub mod checksum;
+mod arrivals;
+mod checksum;
 pub mod clip;
 pub mod config;
+mod context;
+mod impair;
 pub mod layout;
+mod negotiation;
+mod opus;
 pub mod params;
+mod peer;
 mod pool;
+mod random;
+mod received;
+mod receiver;
+mod repair;
+mod runner;
+mod sender;
+mod session;
+mod ssrc_map;
+mod stamp;
+mod vp8;
+mod window;
 
 pub use clip::{Clip, ClipError, ClipWriter};
 pub use config::{

@@ -52,7 +52,10 @@ mod tests {
         let (toc, rest) = (packet[0], &packet[1..]);
         let halves = |frames: &[u8], count: usize| -> Vec<Vec<u8>> {
             assert_eq!(frames.len() % count, 0);
-            frames.chunks(frames.len() / count).map(<[u8]>::to_vec).collect()
+            frames
+                .chunks(frames.len() / count)
+                .map(<[u8]>::to_vec)
+                .collect()
         };
         match toc & 3 {
             0 => (toc & 0xfc, halves(rest, 1), Vec::new()),
@@ -72,7 +75,11 @@ mod tests {
                     }
                 }
                 let (frames, padding) = rest.split_at(rest.len() - padding);
-                (toc & 0xfc, halves(frames, usize::from(count & 0x3f)), padding.to_vec())
+                (
+                    toc & 0xfc,
+                    halves(frames, usize::from(count & 0x3f)),
+                    padding.to_vec(),
+                )
             }
             _ => panic!("code 2 is not written here"),
         }

@@ -6,18 +6,52 @@
 
 use std::fmt;
 use std::io;
-use std::os::fd::RawFd;
+use std::os::fd::{AsRawFd, RawFd};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 
-use crate::clip::ClipError;
+use meeshy_sfu_proto::dtls::{Certificate, HashAlgorithm};
+
+use crate::clip::{Clip, ClipError};
 use crate::config::{
     BotEvent, ConnectParameters, ConsumeRequest, Direction, Health, Kind, LinkProfile,
-    LocalParameters, PoolConfig, SpawnOptions,
+    LocalParameters, LocalTransport, PoolConfig, SpawnOptions,
 };
-use crate::params::RtpParameters;
+use crate::layout::Sample;
+use crate::negotiation::Media;
+use crate::params::{DtlsParameters, Fingerprint, RtpParameters};
+use crate::peer::Peer;
+use crate::random::Random;
+use crate::receiver::{Habits, Receiver};
+use crate::runner::{Command, EventQueue, Port, Rhythm, Runner, lock};
+use crate::sender::Sender;
+use crate::session::{Session, SessionConfig};
 
 /// A group of bots and the threads that drive them. All methods take `&self` and may be called from any thread.
 #[derive(Debug)]
-pub struct BotPool {}
+pub struct BotPool {
+    config: PoolConfig,
+    clip: Arc<Clip>,
+    events: Arc<EventQueue>,
+    ports: Vec<Arc<Port>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    bots: Mutex<Bots>,
+}
+
+#[derive(Debug, Default)]
+struct Bots {
+    entries: Vec<Entry>,
+    stopped: bool,
+}
+
+/// What the control side knows of a bot without asking its thread.
+#[derive(Debug)]
+struct Entry {
+    open: bool,
+    seed: u64,
+    cname: String,
+    local: LocalParameters,
+}
 
 /// Why a call on a pool was refused.
 #[derive(Debug)]
@@ -37,97 +71,320 @@ pub enum PoolError {
 
 impl BotPool {
     /// Loads the clip and starts the threads.
-    pub fn new(_config: PoolConfig) -> Result<Self, PoolError> {
-        Err(PoolError::Stopped)
+    pub fn new(config: PoolConfig) -> Result<Self, PoolError> {
+        let clip = Clip::load(&config.clip_path)?;
+        Self::with_clip(config, clip)
+    }
+
+    /// Starts the threads with a clip that is already in memory; `clip_path` is ignored.
+    pub fn with_clip(config: PoolConfig, clip: Clip) -> Result<Self, PoolError> {
+        if config.threads == 0 || config.threads > 64 {
+            return Err(PoolError::Invalid(format!(
+                "threads is {}; 1 to 64 are possible",
+                config.threads
+            )));
+        }
+        if config.tick_us == 0 || config.send_tick_us == 0 {
+            return Err(PoolError::Invalid(
+                "tick_us and send_tick_us are above zero".into(),
+            ));
+        }
+        let rhythm = Rhythm {
+            receive_ns: config.tick_us * 1000,
+            send_ns: config.send_tick_us * 1000,
+            sample_capacity: config.sample_capacity,
+        };
+        let clip = Arc::new(clip);
+        let events = Arc::new(EventQueue::new()?);
+        let ports: Vec<Arc<Port>> = (0..config.threads).map(|_| Arc::default()).collect();
+        let pool = Self {
+            config,
+            clip: clip.clone(),
+            events: events.clone(),
+            ports,
+            threads: Mutex::default(),
+            bots: Mutex::default(),
+        };
+        for (number, port) in pool.ports.iter().enumerate() {
+            let runner = Runner::new(port.clone(), events.clone(), clip.clone(), rhythm);
+            let thread = std::thread::Builder::new()
+                .name(format!("bots-{number}"))
+                .spawn(move || runner.run())?;
+            lock(&pool.threads).push(thread);
+        }
+        Ok(pool)
     }
 
     /// Descriptor that becomes readable when there are events; reset by [`BotPool::events`].
     pub fn event_fd(&self) -> RawFd {
-        -1
+        self.events.bell.as_raw_fd()
     }
 
     /// Makes `count` bots with keys and sockets; nothing is sent yet. Returns their numbers.
-    pub fn spawn(&self, _count: usize, _options: &SpawnOptions) -> Result<Vec<u16>, PoolError> {
-        Err(PoolError::Stopped)
+    pub fn spawn(&self, count: usize, options: &SpawnOptions) -> Result<Vec<u16>, PoolError> {
+        if options.layer >= self.clip.layers().len() {
+            let layers = self.clip.layers().len();
+            return Err(PoolError::Invalid(format!(
+                "layer is {}; the clip has {layers}",
+                options.layer
+            )));
+        }
+        let mut bots = lock(&self.bots);
+        if bots.stopped {
+            return Err(PoolError::Stopped);
+        }
+        // One number is kept free: it stands for "unknown sender".
+        let free = usize::from(u16::MAX)
+            - usize::from(self.config.first_bot)
+            - bots.entries.len().min(65_535);
+        if count > free {
+            return Err(PoolError::Invalid(format!(
+                "count is {count}; {free} bot numbers are left"
+            )));
+        }
+        let mut numbers = Vec::with_capacity(count);
+        for _ in 0..count {
+            let bot = self.config.first_bot + bots.entries.len() as u16;
+            let (peer, entry) = self.build(bot, options)?;
+            self.port(bot).send(Command::Adopt(Box::new(peer)));
+            bots.entries.push(entry);
+            numbers.push(bot);
+        }
+        Ok(numbers)
     }
 
     /// What signalling must tell the server about a bot.
-    pub fn local(&self, _bot: u16) -> Result<LocalParameters, PoolError> {
-        Err(PoolError::Stopped)
+    pub fn local(&self, bot: u16) -> Result<LocalParameters, PoolError> {
+        self.entry(bot, |entry| entry.local.clone())
     }
 
-    /// Starts ICE and DTLS of one transport towards the server's candidates.
+    /// Starts ICE and DTLS of one transport towards the server's candidates; with other ICE credentials on a
+    /// connected transport, restarts ICE.
     pub fn connect(
         &self,
-        _bot: u16,
-        _which: Direction,
-        _server: ConnectParameters,
+        bot: u16,
+        which: Direction,
+        server: ConnectParameters,
     ) -> Result<(), PoolError> {
-        Err(PoolError::Stopped)
+        self.command(bot, Command::Connect(bot, which, Box::new(server)))
     }
 
     /// The rtpParameters for the produce request of this kind; always the same for one bot.
-    pub fn produce(&self, _bot: u16, _kind: Kind) -> Result<RtpParameters, PoolError> {
-        Err(PoolError::Stopped)
+    pub fn produce(&self, bot: u16, kind: Kind) -> Result<RtpParameters, PoolError> {
+        self.entry(bot, |entry| {
+            Media::new(kind, entry.seed).rtp_parameters(&entry.cname)
+        })
     }
 
     /// Starts sending media of this kind (once the transport is connected).
-    pub fn start_sending(&self, _bot: u16, _kind: Kind) -> Result<(), PoolError> {
-        Err(PoolError::Stopped)
+    pub fn start_sending(&self, bot: u16, kind: Kind) -> Result<(), PoolError> {
+        let media = self.entry(bot, |entry| Media::new(kind, entry.seed))?;
+        self.command(bot, Command::Start(bot, media))
     }
 
     /// Stops sending media of this kind.
-    pub fn stop_sending(&self, _bot: u16, _kind: Kind) -> Result<(), PoolError> {
-        Err(PoolError::Stopped)
+    pub fn stop_sending(&self, bot: u16, kind: Kind) -> Result<(), PoolError> {
+        self.command(bot, Command::StopSending(bot, kind))
     }
 
     /// Announces streams the server will send. A tag that is already in use is replaced.
-    pub fn consume(&self, _bot: u16, _consumers: Vec<ConsumeRequest>) -> Result<(), PoolError> {
-        Err(PoolError::Stopped)
+    pub fn consume(&self, bot: u16, consumers: Vec<ConsumeRequest>) -> Result<(), PoolError> {
+        self.command(bot, Command::Consume(bot, consumers))
     }
 
     /// Forgets streams; their rows stay. Unknown tags are ignored.
-    pub fn unconsume(&self, _bot: u16, _tags: &[u32]) -> Result<(), PoolError> {
-        Err(PoolError::Stopped)
+    pub fn unconsume(&self, bot: u16, tags: &[u32]) -> Result<(), PoolError> {
+        self.command(bot, Command::Unconsume(bot, tags.to_vec()))
     }
 
     /// Puts emulated links between a bot's sockets and its protocols; the default profile is a perfect link.
-    pub fn impair(&self, _bot: u16, _up: LinkProfile, _down: LinkProfile) -> Result<(), PoolError> {
-        Err(PoolError::Stopped)
+    pub fn impair(&self, bot: u16, up: LinkProfile, down: LinkProfile) -> Result<(), PoolError> {
+        for (name, profile) in [("up", &up), ("down", &down)] {
+            if !(0.0..=1.0).contains(&profile.loss) {
+                return Err(PoolError::Invalid(format!(
+                    "{name}.loss is {}; 0 to 1 is possible",
+                    profile.loss
+                )));
+            }
+            let milliseconds = [profile.delay_ms, profile.jitter_ms, profile.queue_ms];
+            if !milliseconds
+                .iter()
+                .all(|value| (0.0..=60_000.0).contains(value))
+            {
+                return Err(PoolError::Invalid(format!(
+                    "{name}: delays and queue are 0 to 60000 ms"
+                )));
+            }
+        }
+        self.command(bot, Command::Impair(bot, up, down))
     }
 
     /// Says goodbye (BYE, close_notify) and closes both sockets. Idempotent.
-    pub fn close_bot(&self, _bot: u16) -> Result<(), PoolError> {
-        Err(PoolError::Stopped)
+    pub fn close_bot(&self, bot: u16) -> Result<(), PoolError> {
+        let mut bots = lock(&self.bots);
+        let at = usize::from(bot).checked_sub(usize::from(self.config.first_bot));
+        let entry = at
+            .and_then(|at| bots.entries.get_mut(at))
+            .ok_or(PoolError::UnknownBot(bot))?;
+        if std::mem::take(&mut entry.open) {
+            self.port(bot).send(Command::Close(bot));
+        }
+        Ok(())
     }
 
     /// Takes up to `max` events, oldest first.
-    pub fn events(&self, _max: usize) -> Vec<BotEvent> {
-        Vec::new()
+    pub fn events(&self, max: usize) -> Vec<BotEvent> {
+        self.events.take(max)
     }
 
     /// One [`crate::ConsumerRow`] per consumer ever announced, as bytes. Waits for the next tick of each thread.
     pub fn rows(&self) -> Vec<u8> {
-        Vec::new()
+        self.ports.iter().flat_map(|port| port.rows().0).collect()
     }
 
     /// One [`crate::SenderRow`] per stream ever started, as bytes. Waits for the next tick of each thread.
     pub fn sender_rows(&self) -> Vec<u8> {
-        Vec::new()
+        self.ports.iter().flat_map(|port| port.rows().1).collect()
     }
 
-    /// Takes up to `max` latency samples ([`crate::Sample`]) as bytes, oldest first.
-    pub fn samples(&self, _max: usize) -> Vec<u8> {
-        Vec::new()
+    /// Takes up to `max` latency samples ([`crate::Sample`]) as bytes, oldest first within each thread.
+    pub fn samples(&self, max: usize) -> Vec<u8> {
+        let mut out = Vec::new();
+        for port in &self.ports {
+            port.samples(
+                max.saturating_mul(Sample::SIZE).saturating_sub(out.len()),
+                &mut out,
+            );
+        }
+        out
     }
 
-    /// The generator's view of itself.
+    /// The generator's view of itself, at most 50 ms old.
     pub fn health(&self) -> Health {
-        Health::default()
+        let mut health = Health {
+            events_dropped: self.events.dropped(),
+            bots: lock(&self.bots)
+                .entries
+                .iter()
+                .filter(|entry| entry.open)
+                .count() as u64,
+            ..Health::default()
+        };
+        for port in &self.ports {
+            let (thread, socket_drops, samples_dropped) = port.health();
+            health.threads.push(thread);
+            health.socket_drops += socket_drops;
+            health.samples_dropped += samples_dropped;
+        }
+        health
     }
 
     /// Closes all bots and joins the threads. Idempotent; rows, samples, events and health stay readable.
-    pub fn stop(&self) {}
+    pub fn stop(&self) {
+        {
+            let mut bots = lock(&self.bots);
+            bots.stopped = true;
+            bots.entries.iter_mut().for_each(|entry| entry.open = false);
+        }
+        self.ports.iter().for_each(|port| port.send(Command::Stop));
+        for thread in lock(&self.threads).drain(..) {
+            // A thread that panicked has ended too; its rows tell how far it came.
+            let _ = thread.join();
+        }
+    }
+
+    fn build(&self, bot: u16, options: &SpawnOptions) -> Result<(Peer, Entry), PoolError> {
+        let seed = Random::derive(self.config.seed, u64::from(bot)).next();
+        let mut random = Random::derive(seed, 0xb07);
+        let certificate = Certificate::generate().map_err(io::Error::other)?;
+        let certificate = Arc::new(certificate);
+        let cname = format!("bot-{bot}-{}", random.text(6));
+        let mut session = |which, role| {
+            Session::open(SessionConfig {
+                bot,
+                which,
+                bind: options.bind,
+                role,
+                certificate: certificate.clone(),
+                receive_buffer: self.config.rcvbuf,
+                gro: self.config.gro,
+                seed: random.next(),
+            })
+        };
+        let send = session(Direction::Send, options.send_role)?;
+        let recv = session(Direction::Recv, options.recv_role)?;
+        let fingerprint = certificate.fingerprint(HashAlgorithm::Sha256);
+        let local = |role, session: &Session| LocalTransport {
+            dtls: DtlsParameters {
+                role,
+                fingerprints: vec![Fingerprint {
+                    algorithm: fingerprint.algorithm.as_str().into(),
+                    value: fingerprint.value.clone(),
+                }],
+            },
+            port: session.local_port(),
+        };
+        let local = LocalParameters {
+            send: local(options.send_role, &send),
+            recv: local(options.recv_role, &recv),
+        };
+        let habits = Habits {
+            nack: options.nack,
+            pli: options.pli,
+            transport_cc: options.transport_cc,
+        };
+        let peer = Peer {
+            bot,
+            send,
+            recv,
+            sender: Sender::new(
+                bot,
+                cname.clone(),
+                options.layer,
+                options.stamp,
+                random.next(),
+            ),
+            receiver: Receiver::new(bot, cname.clone(), random.next() as u32 | 1, habits),
+            due_ns: 0,
+        };
+        Ok((
+            peer,
+            Entry {
+                open: true,
+                seed,
+                cname,
+                local,
+            },
+        ))
+    }
+
+    fn port(&self, bot: u16) -> &Port {
+        &self.ports[usize::from(bot) % self.ports.len()]
+    }
+
+    fn entry<T>(&self, bot: u16, read: impl FnOnce(&Entry) -> T) -> Result<T, PoolError> {
+        let bots = lock(&self.bots);
+        if bots.stopped {
+            return Err(PoolError::Stopped);
+        }
+        let at = usize::from(bot).checked_sub(usize::from(self.config.first_bot));
+        let entry = at
+            .and_then(|at| bots.entries.get(at))
+            .filter(|entry| entry.open);
+        entry.map(read).ok_or(PoolError::UnknownBot(bot))
+    }
+
+    fn command(&self, bot: u16, command: Command) -> Result<(), PoolError> {
+        self.entry(bot, |_| ())?;
+        self.port(bot).send(command);
+        Ok(())
+    }
+}
+
+impl Drop for BotPool {
+    fn drop(&mut self) {
+        self.stop();
+    }
 }
 
 impl fmt::Display for PoolError {

@@ -32,12 +32,15 @@ impl Random {
 
     /// Uniform in 0..bound; 0 for a bound of 0.
     pub(crate) fn below(&mut self, bound: u64) -> u64 {
-        (u128::from(self.next()) * u128::from(bound) >> 64) as u64
+        ((u128::from(self.next()) * u128::from(bound)) >> 64) as u64
     }
 
     /// Letters and digits, as ICE wants them.
     pub(crate) fn text(&mut self, length: usize) -> String {
-        const LETTERS: &[u8; 62] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
-        (0..length).map(|_| char::from(LETTERS[self.below(62) as usize])).collect()
+        const LETTERS: &[u8; 62] =
+            b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
+        (0..length)
+            .map(|_| char::from(LETTERS[self.below(62) as usize]))
+            .collect()
     }
 }

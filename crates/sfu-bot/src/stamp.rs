@@ -47,7 +47,10 @@ impl Stamp {
     /// Reads the stamp at the end of `payload`, if there is an intact one.
     pub(crate) fn of(payload: &[u8]) -> Option<Self> {
         let bytes: &[u8; STAMP_LEN] = payload.last_chunk()?;
-        if bytes[..4] != MAGIC || bytes[5] != VERSION || crc32(&bytes[..20]).to_be_bytes() != bytes[20..] {
+        if bytes[..4] != MAGIC
+            || bytes[5] != VERSION
+            || crc32(&bytes[..20]).to_be_bytes() != bytes[20..]
+        {
             return None;
         }
         Some(Self {
@@ -55,7 +58,8 @@ impl Stamp {
             bot: u16::from_be_bytes([bytes[6], bytes[7]]),
             seq: u32::from_be_bytes([bytes[8], bytes[9], bytes[10], bytes[11]]),
             unix_ns: u64::from_be_bytes([
-                bytes[12], bytes[13], bytes[14], bytes[15], bytes[16], bytes[17], bytes[18], bytes[19],
+                bytes[12], bytes[13], bytes[14], bytes[15], bytes[16], bytes[17], bytes[18],
+                bytes[19],
             ]),
         })
     }
@@ -65,7 +69,12 @@ impl Stamp {
 mod tests {
     use super::*;
 
-    const STAMP: Stamp = Stamp { flags: FLAG_KEY_FRAME, bot: 513, seq: 7, unix_ns: 1_790_000_000_123_456_789 };
+    const STAMP: Stamp = Stamp {
+        flags: FLAG_KEY_FRAME,
+        bot: 513,
+        seq: 7,
+        unix_ns: 1_790_000_000_123_456_789,
+    };
 
     #[test]
     fn a_stamp_is_read_from_the_end_of_a_payload() {
@@ -89,8 +98,17 @@ mod tests {
     #[test]
     fn the_bytes_are_those_every_kind_of_bot_writes() {
         // Python: struct.pack("!4sHHIQ", b"MSHY", 1, 3, 5, 9) + crc32 of it
-        let bytes = Stamp { flags: 0, bot: 3, seq: 5, unix_ns: 9 }.to_bytes();
-        assert_eq!(bytes[..20], *b"MSHY\x00\x01\x00\x03\x00\x00\x00\x05\x00\x00\x00\x00\x00\x00\x00\x09");
+        let bytes = Stamp {
+            flags: 0,
+            bot: 3,
+            seq: 5,
+            unix_ns: 9,
+        }
+        .to_bytes();
+        assert_eq!(
+            bytes[..20],
+            *b"MSHY\x00\x01\x00\x03\x00\x00\x00\x05\x00\x00\x00\x00\x00\x00\x00\x09"
+        );
         assert_eq!(bytes[20..], crc32(&bytes[..20]).to_be_bytes());
     }
 }

@@ -16,7 +16,9 @@ pub(crate) const MAX_PART: usize = 1120;
 
 /// How many packets a frame of this length needs; the stamp must fit the last one.
 pub(crate) fn part_count(frame_len: usize, stamped: bool) -> usize {
-    (frame_len + if stamped { STAMP_LEN } else { 0 }).div_ceil(MAX_PART).max(1)
+    (frame_len + if stamped { STAMP_LEN } else { 0 })
+        .div_ceil(MAX_PART)
+        .max(1)
 }
 
 /// Writes payload `part` of `parts` into `out` and returns its length. The stamp goes behind the last part.
@@ -66,18 +68,34 @@ pub(crate) fn read_part(payload: &[u8]) -> Option<Part> {
         at += usize::from(extension & 0x40 != 0) + usize::from(extension & 0x30 != 0);
     }
     let start = first & 0x17 == 0x10;
-    Some(Part { start, key: start && payload.get(at)? & 1 == 0 })
+    Some(Part {
+        start,
+        key: start && payload.get(at)? & 1 == 0,
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const STAMP: Stamp = Stamp { flags: 0, bot: 1, seq: 2, unix_ns: 3 };
+    const STAMP: Stamp = Stamp {
+        flags: 0,
+        bot: 1,
+        seq: 2,
+        unix_ns: 3,
+    };
 
     #[test]
     fn parts_put_together_give_the_frame_and_the_stamp() {
-        for length in [10, MAX_PART - 24, MAX_PART - 23, MAX_PART, MAX_PART + 1, 2 * MAX_PART - 24, 5000] {
+        for length in [
+            10,
+            MAX_PART - 24,
+            MAX_PART - 23,
+            MAX_PART,
+            MAX_PART + 1,
+            2 * MAX_PART - 24,
+            5000,
+        ] {
             let frame: Vec<u8> = (0..length).map(|at| (at * 7) as u8 & 0xfe).collect();
             for stamp in [None, Some(&STAMP)] {
                 let parts = part_count(length, stamp.is_some());
@@ -88,7 +106,13 @@ mod tests {
                     assert!(written <= DESCRIPTOR_LEN + MAX_PART);
                     assert_eq!(out[2..4], [0x92, 0x34]);
                     let seen = read_part(&out[..written]).unwrap();
-                    assert_eq!(seen, Part { start: part == 0, key: part == 0 });
+                    assert_eq!(
+                        seen,
+                        Part {
+                            start: part == 0,
+                            key: part == 0
+                        }
+                    );
                     whole.extend_from_slice(&out[DESCRIPTOR_LEN..written]);
                 }
                 assert_eq!(whole[..length], frame);
@@ -101,18 +125,61 @@ mod tests {
     fn a_delta_frame_is_not_a_key_frame() {
         let mut out = [0; 100];
         let written = write_part(&[0x11, 0, 0, 1], 0, 1, 1, None, &mut out);
-        assert_eq!(read_part(&out[..written]), Some(Part { start: true, key: false }));
+        assert_eq!(
+            read_part(&out[..written]),
+            Some(Part {
+                start: true,
+                key: false
+            })
+        );
     }
 
     #[test]
     fn other_descriptors_are_read_too() {
         // No extension; 7-bit picture id; picture id, TL0PICIDX and TID.
-        assert_eq!(read_part(&[0x10, 0x00]), Some(Part { start: true, key: true }));
-        assert_eq!(read_part(&[0x90, 0x80, 0x05, 0x01]), Some(Part { start: true, key: false }));
-        assert_eq!(read_part(&[0x90, 0xe0, 0x80, 0x05, 1, 2, 0]), Some(Part { start: true, key: true }));
-        assert_eq!(read_part(&[0x00, 0x00]), Some(Part { start: false, key: false }));
-        assert_eq!(read_part(&[0x11, 0x00]), Some(Part { start: false, key: false }), "second partition");
-        for payload in [&[][..], &[0x90], &[0x90, 0x80], &[0x90, 0x80, 0x80, 5], &[0x10]] {
+        assert_eq!(
+            read_part(&[0x10, 0x00]),
+            Some(Part {
+                start: true,
+                key: true
+            })
+        );
+        assert_eq!(
+            read_part(&[0x90, 0x80, 0x05, 0x01]),
+            Some(Part {
+                start: true,
+                key: false
+            })
+        );
+        assert_eq!(
+            read_part(&[0x90, 0xe0, 0x80, 0x05, 1, 2, 0]),
+            Some(Part {
+                start: true,
+                key: true
+            })
+        );
+        assert_eq!(
+            read_part(&[0x00, 0x00]),
+            Some(Part {
+                start: false,
+                key: false
+            })
+        );
+        assert_eq!(
+            read_part(&[0x11, 0x00]),
+            Some(Part {
+                start: false,
+                key: false
+            }),
+            "second partition"
+        );
+        for payload in [
+            &[][..],
+            &[0x90],
+            &[0x90, 0x80],
+            &[0x90, 0x80, 0x80, 5],
+            &[0x10],
+        ] {
             assert_eq!(read_part(payload), None);
         }
     }

@@ -1,0 +1,78 @@
+//! What the bots of one thread share while they work: the time, buffers, counters and the outgoing queues.
+
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use crate::clip::Clip;
+use crate::config::{BotEvent, Happening, ThreadHealth};
+use crate::layout::Sample;
+
+/// Room for any datagram of ours or of a server.
+pub(crate) const DATAGRAM: usize = 2048;
+
+/// One moment on the three clocks that are needed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Now {
+    /// For ICE and DTLS.
+    pub(crate) instant: Instant,
+    /// For schedules: nanoseconds since the thread began; never jumps.
+    pub(crate) mono_ns: u64,
+    /// For stamps and arrivals: Unix nanoseconds, the clock of the kernel's timestamps.
+    pub(crate) unix_ns: u64,
+}
+
+impl Now {
+    pub(crate) fn read(began: Instant) -> Self {
+        let instant = Instant::now();
+        Self {
+            instant,
+            mono_ns: instant.duration_since(began).as_nanos() as u64,
+            unix_ns: unix_ns(),
+        }
+    }
+}
+
+/// The wall clock, Unix nanoseconds.
+pub(crate) fn unix_ns() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_nanos() as u64)
+}
+
+/// Shared by the bots of one thread.
+#[derive(Debug)]
+pub(crate) struct Context<'a> {
+    pub(crate) clip: &'a Clip,
+    pub(crate) now: Now,
+    /// Decrypted payload of the packet at hand, or the one to be encrypted.
+    pub(crate) plain: Box<[u8; DATAGRAM]>,
+    /// The datagram to be sent.
+    pub(crate) out: Box<[u8; DATAGRAM]>,
+    /// Numbers to ask for.
+    pub(crate) ask: Vec<u16>,
+    pub(crate) events: Vec<BotEvent>,
+    pub(crate) samples: Vec<Sample>,
+    pub(crate) health: ThreadHealth,
+}
+
+impl<'a> Context<'a> {
+    pub(crate) fn new(clip: &'a Clip, began: Instant) -> Self {
+        Self {
+            clip,
+            now: Now::read(began),
+            plain: Box::new([0; DATAGRAM]),
+            out: Box::new([0; DATAGRAM]),
+            ask: Vec::new(),
+            events: Vec::new(),
+            samples: Vec::new(),
+            health: ThreadHealth::default(),
+        }
+    }
+
+    pub(crate) fn tell(&mut self, bot: u16, what: Happening) {
+        self.events.push(BotEvent {
+            bot,
+            unix_ns: self.now.unix_ns,
+            what,
+        });
+    }
+}

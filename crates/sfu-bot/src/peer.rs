@@ -1,0 +1,203 @@
+//! One bot: two transports, a sending and a receiving half.
+//!
+//! # Job
+//! Leads each datagram to the half it concerns and polls what is due. When to do so belongs to `runner`.
+//!
+//! # Invariants
+//! - `due_ns` is never later than the next thing to do, so a bot with nothing due costs one comparison a tick.
+
+use std::net::SocketAddr;
+
+use meeshy_sfu_io::RecvBatch;
+use meeshy_sfu_proto::net::{Class, classify};
+use meeshy_sfu_proto::rtcp::packets;
+
+use crate::config::{ConnectParameters, ConsumeRequest, Direction, Happening, Kind, LinkProfile};
+use crate::context::Context;
+use crate::layout::{ConsumerRow, SenderRow};
+use crate::negotiation::{Incoming, Media};
+use crate::receiver::Receiver;
+use crate::sender::Sender;
+use crate::session::Session;
+
+/// One bot.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    pub(crate) bot: u16,
+    pub(crate) send: Session,
+    pub(crate) recv: Session,
+    pub(crate) sender: Sender,
+    pub(crate) receiver: Receiver,
+    /// Monotonic time of the next thing to do.
+    pub(crate) due_ns: u64,
+}
+
+impl Peer {
+    pub(crate) fn connect(
+        &mut self,
+        which: Direction,
+        server: &ConnectParameters,
+        ctx: &mut Context<'_>,
+    ) {
+        let result = self.session(which).connect(server, &ctx.now);
+        if let Err(message) = result {
+            ctx.tell(self.bot, Happening::Error { message });
+        }
+        self.due_ns = 0;
+    }
+
+    pub(crate) fn start(&mut self, media: Media, ctx: &mut Context<'_>) {
+        self.sender.start(media, ctx.clip, &ctx.now);
+        self.due_ns = 0;
+    }
+
+    pub(crate) fn stop(&mut self, kind: Kind) {
+        self.sender.stop(kind);
+    }
+
+    pub(crate) fn consume(&mut self, consumers: &[ConsumeRequest], ctx: &mut Context<'_>) {
+        for request in consumers {
+            match Incoming::from_request(request) {
+                Ok(incoming) => self.receiver.add(incoming, &ctx.now),
+                Err(reason) => {
+                    let message = format!("consumer {}: {reason}", request.tag);
+                    ctx.tell(self.bot, Happening::Error { message });
+                }
+            }
+        }
+        self.due_ns = 0;
+    }
+
+    pub(crate) fn impair(&mut self, up: LinkProfile, down: LinkProfile) {
+        self.send.impair(up, down);
+        self.recv.impair(up, down);
+        self.due_ns = 0;
+    }
+
+    /// Drains the socket of one transport.
+    pub(crate) fn drain(&mut self, which: Direction, batch: &mut RecvBatch, ctx: &mut Context<'_>) {
+        loop {
+            let count = self.session(which).receive(batch);
+            for at in 0..count {
+                let message = batch.message(at);
+                let from = message.remote;
+                let arrival_ns = message
+                    .received
+                    .map_or(ctx.now.unix_ns, |time| time.as_nanos() as u64);
+                let direct = self.session(which).is_direct();
+                for datagram in message.segments() {
+                    ctx.health.datagrams += 1;
+                    if direct {
+                        self.take(which, datagram, from, arrival_ns, ctx);
+                    } else {
+                        self.session(which).delay(datagram, from, arrival_ns);
+                    }
+                }
+            }
+            if count > 0 {
+                self.due_ns = self.due_ns.min(self.receiver.next_due_ns());
+            }
+            if count < batch.capacity() {
+                return;
+            }
+        }
+    }
+
+    /// Does all that is due at this moment, and finds out when to come back.
+    pub(crate) fn poll(&mut self, ctx: &mut Context<'_>) {
+        for which in [Direction::Send, Direction::Recv] {
+            while let Some(mut arrived) = self.session(which).delayed(&ctx.now) {
+                self.take(which, &mut arrived.bytes, arrived.peer, arrived.due_ns, ctx);
+                self.session(which).recycle(arrived.bytes);
+            }
+        }
+        self.sender.poll(&mut self.send, ctx);
+        self.receiver.poll(&mut self.recv, ctx);
+        self.send.poll(ctx);
+        self.recv.poll(ctx);
+        let mut due_ns = u64::MAX;
+        if self.send.is_ready() {
+            due_ns = due_ns.min(self.sender.next_due_ns());
+        }
+        if self.recv.is_ready() {
+            due_ns = due_ns.min(self.receiver.next_due_ns());
+        }
+        for session in [&self.send, &self.recv] {
+            due_ns = due_ns.min(session.next_timer_ns(&ctx.now));
+            if let Some(at_ns) = session.next_due_ns() {
+                due_ns = due_ns.min(ctx.now.mono_ns + at_ns.saturating_sub(ctx.now.unix_ns));
+            }
+        }
+        self.due_ns = due_ns;
+    }
+
+    /// Says goodbye on both transports. The sockets close with the value.
+    pub(crate) fn close(&mut self, ctx: &mut Context<'_>) {
+        self.sender.goodbye(&mut self.send, ctx);
+        self.receiver.remove_all(&ctx.now);
+        self.send.close(ctx);
+        self.recv.close(ctx);
+    }
+
+    pub(crate) fn is_connecting(&self) -> bool {
+        self.send.is_connecting() || self.recv.is_connecting()
+    }
+
+    pub(crate) fn rows(&self, ctx: &Context<'_>) -> impl Iterator<Item = ConsumerRow> + '_ {
+        self.receiver.rows(&ctx.now)
+    }
+
+    pub(crate) fn sender_rows(&self) -> impl Iterator<Item = SenderRow> + '_ {
+        self.sender.rows()
+    }
+
+    /// Takes one datagram that has come through the emulated link.
+    #[inline]
+    fn take(
+        &mut self,
+        which: Direction,
+        datagram: &mut [u8],
+        from: SocketAddr,
+        arrival_ns: u64,
+        ctx: &mut Context<'_>,
+    ) {
+        let class = classify(datagram);
+        if !self.session(which).accept(class, datagram, from, ctx) {
+            self.due_ns = 0;
+            return;
+        }
+        match (class, which) {
+            (Class::Rtp, Direction::Recv) => {
+                if let Some(keys) = &self.recv.keys {
+                    self.receiver.on_rtp(keys, datagram, arrival_ns, ctx);
+                }
+            }
+            (Class::Rtcp, _) => self.on_rtcp(which, datagram, ctx),
+            _ => ctx.health.unknown_ssrc += 1,
+        }
+    }
+
+    fn on_rtcp(&mut self, which: Direction, datagram: &mut [u8], ctx: &mut Context<'_>) {
+        let Some(keys) = &mut self.session(which).keys else {
+            return;
+        };
+        let Ok(length) = keys.rx.unprotect_rtcp(datagram) else {
+            ctx.health.auth_failures += 1;
+            return;
+        };
+        for packet in packets(&datagram[..length]).map_while(Result::ok) {
+            match which {
+                Direction::Send => self.sender.on_rtcp(&packet, &mut self.send, ctx),
+                Direction::Recv => self.receiver.on_rtcp(&packet, ctx),
+            }
+        }
+    }
+
+    #[inline]
+    fn session(&mut self, which: Direction) -> &mut Session {
+        match which {
+            Direction::Send => &mut self.send,
+            Direction::Recv => &mut self.recv,
+        }
+    }
+}

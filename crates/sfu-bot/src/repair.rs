@@ -1,0 +1,214 @@
+//! What a receiver asks for: lost packets (NACK) and, when a video cannot go on, key frames (PLI).
+//!
+//! # Job
+//! Keeps the list of missing numbers of one stream and decides what is due. Writing the packets belongs to `receiver`,
+//! counting to `received`.
+//!
+//! # Invariants
+//! - A number is asked for at once, then once per round trip, at most [`MAX_TRIES`] times.
+//! - Numbers are given up from the front only, so that frames stay in order.
+//!
+//! # Cost
+//! Nothing for a stream without loss; the list keeps its capacity.
+//!
+//! RFC 4585 §6.2.1 (NACK), §6.3.1 (PLI).
+
+const MAX_TRIES: u8 = 10;
+/// What is missing longer than this comes too late for any picture.
+const MAX_AGE_NS: u64 = 1_500_000_000;
+/// How long reordering may take where nothing can be asked for again.
+const PATIENCE_NS: u64 = 50_000_000;
+const MAX_MISSING: usize = 400;
+const PLI_AFTER_NS: u64 = 200_000_000;
+const PLI_EVERY_NS: u64 = 1_000_000_000;
+
+#[derive(Debug, Clone, Copy)]
+struct Missing {
+    index: u64,
+    since_ns: u64,
+    asked_ns: u64,
+    tries: u8,
+}
+
+/// What one stream is missing.
+#[derive(Debug)]
+pub(crate) struct Repair {
+    /// The stream can be asked for lost packets.
+    nack: bool,
+    /// The stream can be asked for key frames.
+    pli: bool,
+    missing: Vec<Missing>,
+    broken_since_ns: u64,
+    pli_sent_ns: Option<u64>,
+}
+
+/// What is to be done for one stream now.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Due {
+    /// The last number given up, and how many.
+    pub(crate) given_up: Option<(u64, u32)>,
+    /// How many numbers were appended to the list to ask for.
+    pub(crate) asked: u32,
+}
+
+impl Repair {
+    pub(crate) fn new(nack: bool, pli: bool) -> Self {
+        Self {
+            nack,
+            pli,
+            missing: Vec::new(),
+            broken_since_ns: 0,
+            pli_sent_ns: None,
+        }
+    }
+
+    /// Numbers from…to (exclusive) were skipped.
+    pub(crate) fn gap(&mut self, from: u64, to: u64, now_ns: u64) {
+        // Of a jump only the end is worth asking for; `poll` gives up the rest.
+        let from = from.max(to.saturating_sub(MAX_MISSING as u64));
+        self.missing.extend((from..to).map(|index| Missing {
+            index,
+            since_ns: now_ns,
+            asked_ns: 0,
+            tries: 0,
+        }));
+    }
+
+    /// A missing number arrived.
+    pub(crate) fn filled(&mut self, index: u64) {
+        if let Ok(at) = self
+            .missing
+            .binary_search_by_key(&index, |missing| missing.index)
+        {
+            self.missing.remove(at);
+        }
+    }
+
+    /// Nothing is missing.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.missing.is_empty() && self.broken_since_ns == 0
+    }
+
+    /// Gives up what is hopeless and appends what to ask for now to `ask`, ascending.
+    pub(crate) fn poll(&mut self, now_ns: u64, rtt_ns: u64, ask: &mut Vec<u16>) -> Due {
+        let mut due = Due::default();
+        let patience_ns = if self.nack { MAX_AGE_NS } else { PATIENCE_NS };
+        let hopeless = |missing: &Missing| {
+            missing.tries >= MAX_TRIES && now_ns >= missing.asked_ns + rtt_ns
+                || now_ns >= missing.since_ns + patience_ns
+        };
+        let mut gone = self
+            .missing
+            .iter()
+            .take_while(|missing| hopeless(missing))
+            .count();
+        gone = gone.max(self.missing.len().saturating_sub(MAX_MISSING));
+        if gone > 0 {
+            due.given_up = Some((self.missing[gone - 1].index, gone as u32));
+            self.missing.drain(..gone);
+        }
+        if self.nack {
+            for missing in &mut self.missing {
+                if missing.tries < MAX_TRIES
+                    && (missing.tries == 0 || now_ns >= missing.asked_ns + rtt_ns)
+                {
+                    missing.tries += 1;
+                    missing.asked_ns = now_ns;
+                    ask.push(missing.index as u16);
+                    due.asked += 1;
+                }
+            }
+        }
+        due
+    }
+
+    /// Tells whether to ask for a key frame now; `broken` says that the video cannot go on without one.
+    pub(crate) fn wants_key_frame(&mut self, broken: bool, now_ns: u64) -> bool {
+        if !broken || !self.pli {
+            self.broken_since_ns = 0;
+            return false;
+        }
+        if self.broken_since_ns == 0 {
+            self.broken_since_ns = now_ns;
+        }
+        let due = now_ns >= self.broken_since_ns + PLI_AFTER_NS
+            && self
+                .pli_sent_ns
+                .is_none_or(|sent| now_ns >= sent + PLI_EVERY_NS);
+        if due {
+            self.pli_sent_ns = Some(now_ns);
+        }
+        due
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: u64 = 1_000_000;
+    const RTT: u64 = 40 * MS;
+
+    #[test]
+    fn a_missing_number_is_asked_for_at_once_and_then_once_per_round_trip() {
+        let mut repair = Repair::new(true, true);
+        repair.gap(65_535, 65_538, 1000 * MS);
+        let mut ask = Vec::new();
+        assert_eq!(repair.poll(1000 * MS, RTT, &mut ask).asked, 3);
+        assert_eq!(ask, [65_535, 0, 1]);
+        repair.filled(65_536);
+        ask.clear();
+        assert_eq!(repair.poll(1039 * MS, RTT, &mut ask), Due::default());
+        assert_eq!(repair.poll(1040 * MS, RTT, &mut ask).asked, 2);
+        assert_eq!(ask, [65_535, 1]);
+        repair.filled(65_535);
+        repair.filled(65_537);
+        assert!(repair.is_idle());
+    }
+
+    #[test]
+    fn after_ten_tries_a_number_is_given_up() {
+        let mut repair = Repair::new(true, true);
+        repair.gap(5, 7, 0);
+        let mut ask = Vec::new();
+        for round in 0..10 {
+            assert_eq!(repair.poll(1 + round * RTT, RTT, &mut ask).given_up, None);
+        }
+        assert_eq!(ask.len(), 20);
+        assert_eq!(
+            repair.poll(1 + 10 * RTT, RTT, &mut ask).given_up,
+            Some((6, 2))
+        );
+        assert_eq!(ask.len(), 20);
+    }
+
+    #[test]
+    fn without_nack_only_reordering_is_waited_for() {
+        let mut repair = Repair::new(false, true);
+        repair.gap(5, 6, 100 * MS);
+        let mut ask = Vec::new();
+        assert_eq!(repair.poll(149 * MS, RTT, &mut ask), Due::default());
+        assert_eq!(
+            repair.poll(150 * MS, RTT, &mut ask),
+            Due {
+                given_up: Some((5, 1)),
+                asked: 0
+            }
+        );
+    }
+
+    #[test]
+    fn a_broken_video_asks_for_a_key_frame_each_second() {
+        let mut repair = Repair::new(true, true);
+        let asked: Vec<u64> = (100..3100)
+            .step_by(10)
+            .filter(|at| repair.wants_key_frame(true, at * MS))
+            .collect();
+        assert_eq!(asked, [300, 1300, 2300]);
+        assert!(!repair.wants_key_frame(false, 3200 * MS));
+        assert!(
+            !repair.wants_key_frame(true, 3300 * MS),
+            "a new break begins a new wait"
+        );
+    }
+}

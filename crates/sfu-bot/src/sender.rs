@@ -1,0 +1,586 @@
+//! The sending half of a bot: its audio and video streams on one transport, and what the server says about them.
+//!
+//! # Job
+//! Plays the clip on schedule, writes stamps and header extensions, answers NACK with RTX and PLI with a key frame, and
+//! reports (SR, SDES, BYE). Cutting payloads belongs to `vp8` and `opus`.
+//!
+//! # Invariants
+//! - The n-th frame is due at start + n · interval: a late tick delays a frame, never the ones after it.
+//! - RTP timestamps follow the schedule, stamps tell the moment the packet is handed over.
+//! - A retransmission is the original payload to the byte, stamp included: repair shows as delay.
+//!
+//! # Cost
+//! Packets are built from the clip each time; the history keeps 40 bytes a packet, not the packet.
+//!
+//! RFC 3550 §6.4.1 (SR), RFC 4588 (RTX), RFC 7741 (VP8), RFC 7587 (opus).
+
+use std::time::Duration;
+
+use meeshy_sfu_proto::rtcp::{self, Packet, SenderInfo, ntp};
+use meeshy_sfu_proto::rtp::extension::{AbsSendTime, AudioLevel};
+use meeshy_sfu_proto::rtp::{ExtensionForm, HeaderFields, HeaderWriter, seq};
+
+use crate::clip::Clip;
+use crate::config::{Happening, Kind};
+use crate::context::{Context, Now};
+use crate::layout::SenderRow;
+use crate::negotiation::{Media, extension};
+use crate::random::Random;
+use crate::session::{Keys, Session};
+use crate::stamp::{FLAG_KEY_FRAME, STAMP_LEN, Stamp};
+use crate::{opus, vp8};
+
+/// Packets that can be sent again: at least 5 s of video.
+const HISTORY: usize = 512;
+/// Every n-th audio packet carries a stamp: a stamp adds 26 bytes to some 80.
+const AUDIO_STAMP_EVERY: u64 = 10;
+/// A packet this late voids a run.
+const LATE_NS: u64 = 5_000_000;
+/// A bot that was held up longer than this leaves the frames in between out, as a camera would.
+const SKIP_NS: u64 = 200_000_000;
+const REPORT_NS: u64 = 1_000_000_000;
+
+/// One packet as it was sent; enough to make it again.
+#[derive(Debug, Clone, Copy, Default)]
+struct Sent {
+    index: u64,
+    stamp_ns: u64,
+    timestamp: u32,
+    position: u32,
+    stamp_seq: u32,
+    picture_id: u16,
+    part: u8,
+    parts: u8,
+    key: bool,
+    stamped: bool,
+}
+
+/// One sent stream.
+#[derive(Debug)]
+struct StreamOut {
+    media: Media,
+    layer: usize,
+    stamp: bool,
+    running: bool,
+    /// Monotonic time of frame 0.
+    start_ns: u64,
+    interval_ns: u64,
+    ticks: u64,
+    frame: u64,
+    timestamp_base: u32,
+    position: usize,
+    index: u64,
+    rtx_index: u64,
+    picture_id: u16,
+    stamp_seq: u32,
+    key_wanted: bool,
+    key_requested: bool,
+    octets: u32,
+    history: Vec<Sent>,
+    row: SenderRow,
+}
+
+/// The sending half of a bot.
+#[derive(Debug)]
+pub(crate) struct Sender {
+    bot: u16,
+    cname: String,
+    stamp: bool,
+    layer: usize,
+    random: Random,
+    streams: Vec<StreamOut>,
+    transport_sequence: u16,
+    feedbacks: u32,
+    next_report_ns: u64,
+}
+
+impl Sender {
+    pub(crate) fn new(bot: u16, cname: String, layer: usize, stamp: bool, seed: u64) -> Self {
+        Self {
+            bot,
+            cname,
+            stamp,
+            layer,
+            random: Random::derive(seed, 0x5e4d),
+            streams: Vec::new(),
+            transport_sequence: 0,
+            feedbacks: 0,
+            next_report_ns: 0,
+        }
+    }
+
+    /// Starts or resumes sending.
+    pub(crate) fn start(&mut self, media: Media, clip: &Clip, now: &Now) {
+        let kind = media.kind;
+        if self.stream(kind).is_none() {
+            let stream = StreamOut::new(
+                media,
+                self.bot,
+                self.layer,
+                self.stamp,
+                clip,
+                &mut self.random,
+            );
+            self.streams.push(stream);
+        }
+        let phase = self.random.next();
+        let resumed = self
+            .streams
+            .iter_mut()
+            .find(|stream| stream.media.kind == kind && !stream.running);
+        if let Some(stream) = resumed {
+            stream.resume(phase, now);
+        }
+    }
+
+    pub(crate) fn stop(&mut self, kind: Kind) {
+        if let Some(stream) = self.stream(kind) {
+            stream.running = false;
+        }
+    }
+
+    /// Monotonic time of the next packet or report; `u64::MAX` if there is nothing to send.
+    pub(crate) fn next_due_ns(&self) -> u64 {
+        let running = self.streams.iter().filter(|stream| stream.running);
+        running
+            .map(StreamOut::due_ns)
+            .min()
+            .map_or(u64::MAX, |due| due.min(self.next_report_ns))
+    }
+
+    /// Sends what is due.
+    pub(crate) fn poll(&mut self, session: &mut Session, ctx: &mut Context<'_>) {
+        if !session.is_ready() {
+            return;
+        }
+        for stream in &mut self.streams {
+            while stream.running && stream.due_ns() <= ctx.now.mono_ns {
+                stream.send_frame(session, &mut self.transport_sequence, ctx);
+            }
+        }
+        if ctx.now.mono_ns >= self.next_report_ns
+            && self.streams.iter().any(|stream| stream.running)
+        {
+            self.next_report_ns = ctx.now.mono_ns + REPORT_NS;
+            self.report(session, ctx);
+        }
+    }
+
+    /// Takes one RTCP packet of the server.
+    pub(crate) fn on_rtcp(
+        &mut self,
+        packet: &Packet<'_>,
+        session: &mut Session,
+        ctx: &mut Context<'_>,
+    ) {
+        match packet {
+            Packet::ReceiverReport(report) => report
+                .reports()
+                .for_each(|block| self.on_block(&block, ctx)),
+            Packet::SenderReport(report) => report
+                .reports()
+                .for_each(|block| self.on_block(&block, ctx)),
+            Packet::Nack(nack) => {
+                if let Some(stream) = self
+                    .streams
+                    .iter_mut()
+                    .find(|stream| stream.media.ssrc == nack.media_ssrc)
+                {
+                    for sequence in nack.sequences() {
+                        stream.resend(sequence, session, &mut self.transport_sequence, ctx);
+                    }
+                }
+            }
+            Packet::Pli(pli) => self.on_key_frame_request(pli.media_ssrc, ctx),
+            Packet::Fir(fir) => fir
+                .entries()
+                .for_each(|entry| self.on_key_frame_request(entry.ssrc, ctx)),
+            Packet::TransportCc(_) => self.feedbacks += 1,
+            _ => {}
+        }
+    }
+
+    /// Tells the server that the streams end.
+    pub(crate) fn goodbye(&mut self, session: &mut Session, ctx: &mut Context<'_>) {
+        let ssrcs: Vec<u32> = self
+            .streams
+            .iter()
+            .map(|stream| stream.media.ssrc)
+            .collect();
+        let Some(&first) = ssrcs.first() else { return };
+        let out = &mut ctx.out[..];
+        let Some(report) = rtcp::rr::write(first, &[], out) else {
+            return;
+        };
+        let Some(bye) = rtcp::bye::write(&ssrcs, &mut out[report..]) else {
+            return;
+        };
+        session.send_rtcp(&mut ctx.out, report + bye, &ctx.now);
+        self.streams
+            .iter_mut()
+            .for_each(|stream| stream.running = false);
+    }
+
+    pub(crate) fn rows(&self) -> impl Iterator<Item = SenderRow> + '_ {
+        self.streams.iter().map(|stream| SenderRow {
+            flags: u8::from(stream.running),
+            feedbacks: self.feedbacks,
+            ..stream.row
+        })
+    }
+
+    fn stream(&mut self, kind: Kind) -> Option<&mut StreamOut> {
+        self.streams
+            .iter_mut()
+            .find(|stream| stream.media.kind == kind)
+    }
+
+    fn on_block(&mut self, block: &rtcp::ReportBlock, ctx: &Context<'_>) {
+        let Some(stream) = self
+            .streams
+            .iter_mut()
+            .find(|stream| stream.media.ssrc == block.ssrc)
+        else {
+            return;
+        };
+        stream.row.remote_lost = block.cumulative_lost.max(0).cast_unsigned();
+        let now = ntp::compact(ntp::from_unix(Duration::from_nanos(ctx.now.unix_ns)));
+        if let Some(rtt) = ntp::round_trip(now, block.last_sr, block.delay_since_last_sr) {
+            stream.row.rtt_us = rtt.as_micros() as u32;
+        }
+    }
+
+    fn on_key_frame_request(&mut self, ssrc: u32, ctx: &mut Context<'_>) {
+        let Some(stream) = self
+            .streams
+            .iter_mut()
+            .find(|stream| stream.media.ssrc == ssrc)
+        else {
+            return;
+        };
+        if stream.media.kind == Kind::Video {
+            stream.row.plis += 1;
+            stream.key_requested = true;
+            ctx.tell(self.bot, Happening::Pli);
+        }
+    }
+
+    fn report(&mut self, session: &mut Session, ctx: &mut Context<'_>) {
+        let time = ntp::from_unix(Duration::from_nanos(ctx.now.unix_ns));
+        for stream in self
+            .streams
+            .iter_mut()
+            .filter(|stream| stream.running && stream.row.packets > 0)
+        {
+            let info = SenderInfo {
+                ssrc: stream.media.ssrc,
+                ntp: time,
+                rtp_timestamp: stream.timestamp_at(ctx.now.mono_ns),
+                packet_count: stream.row.packets as u32,
+                octet_count: stream.octets,
+            };
+            let out = &mut ctx.out[..];
+            let Some(report) = info.write(&[], out) else {
+                continue;
+            };
+            let Some(names) = rtcp::sdes::write(stream.media.ssrc, &self.cname, &mut out[report..])
+            else {
+                continue;
+            };
+            session.send_rtcp(&mut ctx.out, report + names, &ctx.now);
+        }
+    }
+}
+
+impl StreamOut {
+    fn new(
+        media: Media,
+        bot: u16,
+        layer: usize,
+        stamp: bool,
+        clip: &Clip,
+        random: &mut Random,
+    ) -> Self {
+        let video = media.kind == Kind::Video;
+        let ticks = u64::from(if video {
+            clip.frame_ticks
+        } else {
+            clip.audio_ticks
+        });
+        let interval_ns = ticks * 1_000_000 / media.clock_khz();
+        // Bots begin at different places of the clip, or all their key frames would fall on one moment.
+        let position = if video {
+            let count = clip.frame_count(layer) as u64;
+            clip.key_frame_from(layer, random.below(count) as usize)
+        } else {
+            random.below(clip.audio_count() as u64) as usize
+        };
+        let history = if video {
+            vec![Sent::default(); HISTORY]
+        } else {
+            Vec::new()
+        };
+        let row = SenderRow {
+            ssrc: media.ssrc,
+            bot,
+            kind: u8::from(video),
+            ..SenderRow::default()
+        };
+        Self {
+            layer,
+            stamp,
+            running: false,
+            start_ns: 0,
+            interval_ns,
+            ticks,
+            frame: 0,
+            timestamp_base: random.next() as u32,
+            position,
+            // Below 2^15, so that the first packets cannot be taken for the end of an earlier cycle.
+            index: random.below(0x8000),
+            rtx_index: random.below(0x8000),
+            picture_id: random.below(0x8000) as u16,
+            stamp_seq: 0,
+            key_wanted: false,
+            key_requested: false,
+            octets: 0,
+            history,
+            row,
+            media,
+        }
+    }
+
+    fn resume(&mut self, phase: u64, now: &Now) {
+        self.running = true;
+        if self.row.started_unix_ns == 0 {
+            self.row.started_unix_ns = now.unix_ns;
+            self.start_ns = now.mono_ns + phase % self.interval_ns;
+        } else {
+            // The time of silence passes on the RTP clock too.
+            let silent = now.mono_ns.saturating_sub(self.start_ns) / self.interval_ns + 1;
+            self.frame = self.frame.max(silent);
+            self.key_wanted = self.media.kind == Kind::Video;
+        }
+    }
+
+    fn due_ns(&self) -> u64 {
+        self.start_ns + self.frame * self.interval_ns
+    }
+
+    fn timestamp_at(&self, mono_ns: u64) -> u32 {
+        let elapsed = mono_ns.saturating_sub(self.start_ns) / 1000 * self.media.clock_khz() / 1000;
+        self.timestamp_base.wrapping_add(elapsed as u32)
+    }
+
+    fn send_frame(
+        &mut self,
+        session: &mut Session,
+        transport_sequence: &mut u16,
+        ctx: &mut Context<'_>,
+    ) {
+        let late_ns = ctx.now.mono_ns - self.due_ns();
+        if late_ns > SKIP_NS {
+            self.frame += late_ns / self.interval_ns;
+        }
+        let timestamp = self
+            .timestamp_base
+            .wrapping_add((self.frame * self.ticks) as u32);
+        let mut sent = Sent {
+            timestamp,
+            ..Sent::default()
+        };
+        match self.media.kind {
+            Kind::Video => self.next_video(&mut sent, ctx.clip),
+            Kind::Audio => self.next_audio(&mut sent, ctx.clip),
+        }
+        for part in 0..sent.parts {
+            sent.part = part;
+            sent.index = self.index;
+            self.index += 1;
+            // Read for each packet: the stamp tells when it really leaves.
+            sent.stamp_ns = crate::context::unix_ns();
+            self.send(&sent, None, session, transport_sequence, ctx);
+            if let Some(slot) = self.history.get_mut(sent.index as usize % HISTORY) {
+                *slot = sent;
+            }
+            self.row.packets += 1;
+            ctx.health.packets_sent += 1;
+            ctx.health.late_sends += u64::from(late_ns > LATE_NS);
+            self.row.last_packet_unix_ns = sent.stamp_ns;
+            if self.row.first_packet_unix_ns == 0 {
+                self.row.first_packet_unix_ns = sent.stamp_ns;
+            }
+        }
+        ctx.health.late_max_us = ctx.health.late_max_us.max(late_ns as f64 / 1000.0);
+        self.row.frames += 1;
+        self.frame += 1;
+    }
+
+    fn next_video(&mut self, sent: &mut Sent, clip: &Clip) {
+        let mut position = self.position;
+        let requested = std::mem::take(&mut self.key_requested);
+        let wanted = std::mem::take(&mut self.key_wanted) || requested;
+        let due_anyway = clip.frame(self.layer, position).key;
+        if wanted && !due_anyway {
+            position = clip.key_frame_from(self.layer, position);
+        }
+        let frame = clip.frame(self.layer, position);
+        self.position = (position + 1) % clip.frame_count(self.layer);
+        self.picture_id = (self.picture_id + 1) & 0x7fff;
+        self.row.key_frames += u64::from(frame.key && due_anyway);
+        self.row.requested_key_frames += u64::from(frame.key && !due_anyway);
+        self.stamp_seq += u32::from(self.stamp);
+        self.row.stamps += u64::from(self.stamp);
+        *sent = Sent {
+            position: position as u32,
+            picture_id: self.picture_id,
+            stamp_seq: self.stamp_seq,
+            parts: vp8::part_count(frame.data.len(), self.stamp) as u8,
+            key: frame.key,
+            stamped: self.stamp,
+            ..*sent
+        };
+    }
+
+    fn next_audio(&mut self, sent: &mut Sent, clip: &Clip) {
+        let stamped = self.stamp && self.row.frames.is_multiple_of(AUDIO_STAMP_EVERY);
+        self.stamp_seq += u32::from(stamped);
+        self.row.stamps += u64::from(stamped);
+        *sent = Sent {
+            position: self.position as u32,
+            stamp_seq: self.stamp_seq,
+            parts: 1,
+            stamped,
+            ..*sent
+        };
+        self.position = (self.position + 1) % clip.audio_count();
+    }
+
+    /// Answers a request for one packet.
+    fn resend(
+        &mut self,
+        sequence: u16,
+        session: &mut Session,
+        transport_sequence: &mut u16,
+        ctx: &mut Context<'_>,
+    ) {
+        self.row.nacks += 1;
+        let wanted = self
+            .index
+            .checked_sub(1)
+            .and_then(|newest| seq::extend_near(sequence, newest));
+        let found = wanted.and_then(|index| {
+            let sent = *self.history.get(index as usize % HISTORY)?;
+            (sent.index == index && sent.parts > 0).then_some(sent)
+        });
+        let (Some(sent), Some(rtx)) = (found, self.media.rtx) else {
+            self.row.nack_misses += 1;
+            return;
+        };
+        let index = self.rtx_index;
+        self.rtx_index += 1;
+        self.row.rtx_packets += 1;
+        self.send(
+            &sent,
+            Some((index, rtx.ssrc, rtx.payload_type)),
+            session,
+            transport_sequence,
+            ctx,
+        );
+    }
+
+    /// Builds, seals and sends one packet; with `rtx` (index, SSRC, payload type) as a retransmission.
+    fn send(
+        &mut self,
+        sent: &Sent,
+        rtx: Option<(u64, u32, u8)>,
+        session: &mut Session,
+        transport_sequence: &mut u16,
+        ctx: &mut Context<'_>,
+    ) {
+        let mut start = 0;
+        if rtx.is_some() {
+            ctx.plain[..2].copy_from_slice(&(sent.index as u16).to_be_bytes());
+            start = 2;
+        }
+        let length = start + self.payload(sent, ctx.clip, &mut ctx.plain[start..]);
+        let (index, ssrc, payload_type) =
+            rtx.unwrap_or((sent.index, self.media.ssrc, self.media.payload_type));
+        let marker = if self.media.kind == Kind::Video {
+            sent.part + 1 == sent.parts
+        } else {
+            false
+        };
+        let fields = HeaderFields {
+            marker,
+            payload_type,
+            sequence: index as u16,
+            timestamp: sent.timestamp,
+            ssrc,
+            ..HeaderFields::default()
+        };
+        let header = self.header(&fields, sent, *transport_sequence, ctx);
+        *transport_sequence = transport_sequence.wrapping_add(1);
+        let Some(Keys { tx, .. }) = &session.keys else {
+            return;
+        };
+        let total = tx.protect_rtp(&mut ctx.out[..], header, &ctx.plain[..length], ssrc, index);
+        self.octets = self.octets.wrapping_add(length as u32);
+        self.row.bytes += total as u64;
+        session.send_media(&ctx.out[..total], &ctx.now);
+    }
+
+    fn header(
+        &self,
+        fields: &HeaderFields,
+        sent: &Sent,
+        transport_sequence: u16,
+        ctx: &mut Context<'_>,
+    ) -> usize {
+        let sent_at = AbsSendTime::from_duration(Duration::from_nanos(ctx.now.unix_ns));
+        let mut writer = HeaderWriter::new(&mut ctx.out[..], fields, ExtensionForm::OneByte)
+            .expect("invariant: a datagram has room for a header");
+        writer.extension(extension::MID, self.media.mid.as_bytes());
+        writer.extension(extension::ABS_SEND_TIME, &sent_at.to_bytes());
+        writer.extension(extension::TRANSPORT_CC, &transport_sequence.to_be_bytes());
+        if self.media.kind == Kind::Audio {
+            let audio = ctx.clip.audio(sent.position as usize);
+            let level = AudioLevel {
+                voice: audio.voice,
+                dbov: -(audio.level as i8),
+            };
+            writer.extension(extension::AUDIO_LEVEL, &level.to_bytes());
+        }
+        writer.finish()
+    }
+
+    fn payload(&self, sent: &Sent, clip: &Clip, out: &mut [u8]) -> usize {
+        let stamp = Stamp {
+            flags: u8::from(sent.key) * FLAG_KEY_FRAME,
+            bot: self.row.bot,
+            seq: sent.stamp_seq,
+            unix_ns: sent.stamp_ns,
+        };
+        if self.media.kind == Kind::Video {
+            let frame = clip.frame(self.layer, sent.position as usize);
+            let (part, parts) = (usize::from(sent.part), usize::from(sent.parts));
+            return vp8::write_part(
+                frame.data,
+                part,
+                parts,
+                sent.picture_id,
+                sent.stamped.then_some(&stamp),
+                out,
+            );
+        }
+        let audio = clip.audio(sent.position as usize).data;
+        if sent.stamped {
+            let bytes: [u8; STAMP_LEN] = stamp.to_bytes();
+            if let Some(length) = opus::pad(audio, &bytes, out) {
+                return length;
+            }
+        }
+        out[..audio.len()].copy_from_slice(audio);
+        audio.len()
+    }
+}
