@@ -347,6 +347,11 @@ impl Random {
         Random(seed)
     }
 
+    /// Another generator, for one of several rounds.
+    pub fn fork(&mut self) -> Random {
+        Random(self.next())
+    }
+
     pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
