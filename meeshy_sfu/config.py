@@ -192,23 +192,23 @@ class Settings(BaseSettings):
     max_rooms: int = setting(
         100, CAPS, "Calls at once.", "Memory and CPU by people, not by calls.", "By `meeshy simulate`.",
         unit="rooms", ge=1)
-    max_participants: int = setting(
+    max_participants_per_room: int = setting(
         50, CAPS, "People in one call.", "Streams grow with the square of it.", "By `meeshy simulate`.",
         unit="participants", ge=1)
-    max_transports: int = setting(
+    max_transports_per_room: int = setting(
         200, CAPS, "Transports in one call; two per person are usual.", "About 20 kB each.",
-        "With max_participants.", unit="transports", ge=1)
+        "With max_participants_per_room.", unit="transports", ge=1)
     max_transports_per_participant: int = setting(
         8, CAPS, "Transports of one person; the rest is room to reconnect.", "As above.", "Rarely.",
         unit="transports", ge=1)
-    max_producers: int = setting(
-        200, CAPS, "Producers in one call.", "Up to 0.8 MB each for video.", "With max_participants.",
+    max_producers_per_room: int = setting(
+        200, CAPS, "Producers in one call.", "Up to 0.8 MB each for video.", "With max_participants_per_room.",
         unit="producers", ge=1)
     max_producers_per_participant: int = setting(
         8, CAPS, "Producers of one person.", "As above.", "For clients with many cameras.", unit="producers",
         ge=1)
     max_consumers_per_participant: int = setting(
-        500, CAPS, "Consumers of one person.", "About 1 kB each.", "With max_participants.",
+        500, CAPS, "Consumers of one person.", "About 1 kB each.", "With max_participants_per_room.",
         unit="consumers", ge=1)
     max_body_bytes: int = setting(
         262_144, CAPS, "Largest request body.", "Memory per request.",

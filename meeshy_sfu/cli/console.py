@@ -6,6 +6,7 @@ The only module that prints; results go to standard output, troubles to standard
 import json
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 
 from rich.console import Console
@@ -65,5 +66,5 @@ def fail(error: BaseException) -> int:
             return EXIT_ERROR
         case _:
             # nobody expected this one: the trace is what helps
-            err.print_exception()
+            notice("".join(traceback.format_exception(error)).rstrip())
             return EXIT_ERROR

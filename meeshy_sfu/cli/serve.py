@@ -6,6 +6,7 @@ Reads settings and starts; what the services do is in server/.
 import asyncio
 import os
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +16,7 @@ import uvloop
 from meeshy_sfu.cli import console
 from meeshy_sfu.cli.options import as_environment, with_settings
 from meeshy_sfu.cli.supervisor import Service, ServiceFailedError, Supervisor, SupervisorLink
+from meeshy_sfu.clock import SystemClock
 from meeshy_sfu.config import Settings
 from meeshy_sfu.log import start_logging, stop_logging
 
@@ -61,8 +63,8 @@ def media(
         link.watch(exit_after_s=settings.shutdown_timeout_s + 1.0)
     _start_logging(settings, "media")
 
-    def ready(url: str, candidates: list[str]) -> None:
-        for text in banner(settings, url, candidates):
+    def ready(url: str, addresses: Sequence[str]) -> None:
+        for text in banner(settings, url, addresses, SystemClock()):
             console.line(text)
         if port_file is not None:
             scratch = port_file.with_name(f".{port_file.name}.{os.getpid()}")

@@ -68,7 +68,10 @@ def test_a_secret_is_read_and_not_shown() -> None:
     [
         ({"environ": {"MEESHY_PROT": "1"}}, ["MEESHY_PROT", "environment", "did you mean MEESHY_PORT"]),
         ({"dotenv": "RTC_MIN_PROT=1"}, ["RTC_MIN_PROT", ".env", "did you mean RTC_MIN_PORT"]),
-        ({"toml": "max_particpants = 3"}, ["max_particpants", "meeshy.toml", "max_participants"]),
+        (
+            {"toml": "max_particpants_per_room = 3"},
+            ["max_particpants", "meeshy.toml", "max_participants_per_room"],
+        ),
         ({"flags": {"prt": 3}}, ["prt", "did you mean port"]),
         ({"environ": {"PORT": "many"}}, ["PORT in the environment", "many", "integer"]),
         ({"toml": "port = 70000"}, ["port in", "meeshy.toml", "65535"]),

@@ -1,0 +1,283 @@
+"""The media server as a program: builds its parts, listens, and takes everything down in order.
+
+Each part is in its own module; the supervisor above it is in cli/.
+"""
+
+import asyncio
+import contextlib
+import errno
+import logging
+import os
+import signal
+import ssl
+import threading
+from collections.abc import Callable, Iterator, Sequence
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from meeshy_sfu.clock import Clock, SystemClock
+from meeshy_sfu.config import Settings
+from meeshy_sfu.errors import (
+    AddressUnavailableError,
+    BindPermissionError,
+    CertificateError,
+    PortInUseError,
+    StartError,
+)
+from meeshy_sfu.media.certificate import load_or_create
+from meeshy_sfu.media.worker import WorkerPool, WorkerSettings
+from meeshy_sfu.rooms.limits import RoomLimits
+from meeshy_sfu.rooms.registry import RoomRegistry
+from meeshy_sfu.server.border import Origins, border
+from meeshy_sfu.server.expiry import Expiry
+from meeshy_sfu.server.guard import Guard
+from meeshy_sfu.server.health import HealthApi
+from meeshy_sfu.server.limits import Quotas, RateLimiter
+from meeshy_sfu.server.metrics import Metrics
+from meeshy_sfu.server.openapi import openapi_document
+from meeshy_sfu.server.rest import RestApi
+from meeshy_sfu.server.routes import BoundRoute, bound_routes
+from meeshy_sfu.server.secret import signing_secret
+from meeshy_sfu.server.signaling import Signaling
+
+logger = logging.getLogger(__name__)
+
+OnReady = Callable[[str, Sequence[str]], None]
+FORCED_EXIT_S = 0.7
+"""How long after shutdown_timeout_s the process ends by force; with the default, within 5 s in all."""
+SECOND_SIGNAL_EXIT = 130
+
+
+class MediaServer:
+    """Serve calls over REST, Socket.IO and the media workers.
+
+    Made by :meth:`start`; owns pool, rooms and sockets. Close it, or use it as an asynchronous context manager.
+    """
+
+    url: str
+    """Where it is reached; with port 0 the port it was given."""
+
+    def __init__(self, settings: Settings, pool: WorkerPool, clock: Clock) -> None:
+        self.settings = settings
+        self.pool = pool
+        self.clock = clock
+        self.url = ""
+        secret = signing_secret(settings)
+        quotas = Quotas.of(settings)
+        limiter = RateLimiter()
+        origins = Origins(settings)
+        self.signaling = Signaling(
+            settings=settings, secret=secret, clock=clock, origins=origins, limiter=limiter, quotas=quotas
+        )
+        self.rooms = RoomRegistry(pool, limits=_room_limits(settings), clock=clock, listener=self.signaling)
+        self.metrics = Metrics(pool, self.rooms, clock)
+        self.expiry = Expiry(self.rooms, clock, grace_s=settings.token_grace_s)
+        self.signaling.use(rooms=self.rooms, metrics=self.metrics, expiry=self.expiry)
+        self.health = HealthApi(
+            settings=settings, secret=secret, clock=clock, pool=pool, metrics=self.metrics
+        )
+        self.rest = RestApi(settings=settings, pool=pool, rooms=self.rooms, clock=clock, metrics=self.metrics)
+        self.guard = Guard(
+            settings=settings,
+            secret=secret,
+            clock=clock,
+            limiter=limiter,
+            quotas=quotas,
+            metrics=self.metrics,
+            expiry=self.expiry,
+        )
+        self._app = web.Application(
+            middlewares=[border(settings, origins)], client_max_size=settings.max_body_bytes
+        )
+        self.routes = [
+            bound
+            for bound in (*bound_routes(self.health), *bound_routes(self.rest))
+            if settings.is_development or not bound.route.development_only
+        ]
+        for bound in self.routes:
+            self._app.router.add_route(bound.route.method, bound.route.path, self._handler(bound))
+        self._app.router.add_get("/", self._index)
+        self.health.document = openapi_document(bound.route for bound in self.routes)
+        self.signaling.attach(self._app)
+        self._runner: web.AppRunner | None = None
+        self._background: asyncio.Task[None] | None = None
+
+    @classmethod
+    async def start(cls, settings: Settings, clock: Clock | None = None) -> "MediaServer":
+        """Start workers and listen.
+
+        Raises:
+            StartError: Something is in the way; the message says what and the remedy.
+        """
+        clock = clock or SystemClock()
+        tls = _tls_context(settings)
+        certificate = load_or_create(settings.state_dir / "certs", clock)
+        pool = await WorkerPool.start(
+            WorkerSettings(
+                certificate=certificate,
+                size=settings.worker_count(len(os.sched_getaffinity(0))),
+                base_port=settings.rtc_min_port,
+                listen=settings.media_ips,
+                announced=settings.announced_ip,
+                gso=settings.gso,
+                window_max_us=settings.send_window_max_us,
+                allow_panic=settings.is_development,
+            ),
+            clock=clock,
+        )
+        try:
+            server = cls(settings, pool, clock)
+            await server._listen(tls)
+        except BaseException:
+            await pool.close()
+            raise
+        return server
+
+    async def close(self, reason: str = "server-shutdown") -> None:
+        """Tell all clients, close all rooms, then sockets, then workers. Idempotent."""
+        self.health.stopping = True
+        background, self._background = self._background, None
+        if background is not None:
+            background.cancel()
+            await asyncio.gather(background, return_exceptions=True)
+        self.rooms.close(reason)
+        await self.signaling.close()
+        runner, self._runner = self._runner, None
+        if runner is not None:
+            await runner.cleanup()
+        await self.pool.close()
+
+    async def __aenter__(self) -> "MediaServer":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    @property
+    def addresses(self) -> list[str]:
+        """What clients are offered for media."""
+        return [
+            address
+            for worker in self.pool.workers
+            for address in worker.addresses
+            if (self.settings.udp or not address.startswith("udp"))
+            and (self.settings.tcp or not address.startswith("tcp"))
+        ]
+
+    def _handler(self, bound: BoundRoute) -> Handler:
+        return self.guard.wrap(bound) if bound.route.access == "token" else bound.handler
+
+    async def _index(self, _: web.Request) -> web.Response:
+        raise web.HTTPFound("/docs")
+
+    async def _listen(self, tls: ssl.SSLContext | None) -> None:
+        self._runner = web.AppRunner(self._app, access_log=None, handle_signals=False, shutdown_timeout=0.5)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, self.settings.host, self.settings.port, ssl_context=tls)
+        try:
+            await site.start()
+        except OSError as error:
+            await self._runner.cleanup()
+            raise _listen_error(error, self.settings) from error
+        port = self._runner.addresses[0][1]
+        host = f"[{self.settings.host}]" if ":" in self.settings.host else self.settings.host
+        self.url = f"{'https' if tls else 'http'}://{host}:{port}"
+        self._background = asyncio.create_task(self._run_background(), name="background")
+        logger.info("listening on %s", self.url)
+
+    async def _run_background(self) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.expiry.run(), name="expiry")
+            tasks.create_task(self.signaling.run(), name="signaling")
+
+
+async def run_media_server(settings: Settings, *, on_ready: OnReady) -> None:
+    """Run the media server until SIGINT or SIGTERM; a second one ends the process at once.
+
+    Raises:
+        StartError: It could not start.
+    """
+    stop = asyncio.Event()
+    with _signals(stop):
+        async with await MediaServer.start(settings) as server:
+            on_ready(server.url, server.addresses)
+            await stop.wait()
+            logger.info("shutting down; a second signal ends at once")
+            _exit_by_force_after(settings.shutdown_timeout_s + FORCED_EXIT_S)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(settings.shutdown_timeout_s):
+                    await server.close()
+    logger.info("stopped")
+
+
+@contextlib.contextmanager
+def _signals(stop: asyncio.Event) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+
+    def on_signal() -> None:
+        if stop.is_set():
+            os._exit(SECOND_SIGNAL_EXIT)
+        stop.set()
+
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    for number in numbers:
+        loop.add_signal_handler(number, on_signal)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)
+
+
+def _exit_by_force_after(seconds: float) -> None:
+    """End the process even if the event loop hangs; a thread, because only that is certain to run."""
+    timer = threading.Timer(seconds, os._exit, args=(1,))
+    timer.daemon = True
+    timer.start()
+
+
+def _room_limits(settings: Settings) -> RoomLimits:
+    return RoomLimits(
+        rooms=settings.max_rooms,
+        participants_per_room=settings.max_participants_per_room,
+        transports_per_room=settings.max_transports_per_room,
+        producers_per_room=settings.max_producers_per_room,
+        consumers_per_participant=settings.max_consumers_per_participant,
+    )
+
+
+def _tls_context(settings: Settings) -> ssl.SSLContext | None:
+    if settings.tls_cert is None or settings.tls_key is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(settings.tls_cert, settings.tls_key)
+    except (OSError, ssl.SSLError) as error:
+        reason = error.strerror or error.args[-1]
+        raise CertificateError(
+            f"cannot use tls_cert {settings.tls_cert} with tls_key {settings.tls_key}: {reason}; "
+            "both must be readable PEM files that belong together"
+        ) from None
+    return context
+
+
+def _listen_error(error: OSError, settings: Settings) -> StartError:
+    where = f"port {settings.port} on {settings.host}"
+    match error.errno:
+        case errno.EADDRINUSE:
+            return PortInUseError(
+                f"{where} is taken; stop what holds it (ss -lntp shows it) or set another with --port or MEESHY_PORT"
+            )
+        case errno.EACCES | errno.EPERM:
+            return BindPermissionError(
+                f"not allowed to listen on {where}; take one from 1024 up, "
+                "or give the service CAP_NET_BIND_SERVICE"
+            )
+        case errno.EADDRNOTAVAIL:
+            return AddressUnavailableError(
+                f"{settings.host} is no address of this machine (ip addr shows them); set another with --host"
+            )
+        case _:
+            return StartError(f"cannot listen on {where}: {error.strerror or error}")

@@ -1,0 +1,251 @@
+"""The HTTP border: envelopes, errors, CORS, bodies, client addresses.
+
+Turns whatever happens inside into the answer a client may see; routes are in rest.py.
+"""
+
+import asyncio
+import hmac
+import ipaddress
+import json
+import logging
+import math
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+
+from meeshy_sfu.config import Settings
+from meeshy_sfu.errors import (
+    ForbiddenError,
+    InvalidRequestError,
+    MeeshyError,
+    MethodNotAllowedError,
+    NotFoundError,
+    PayloadTooLargeError,
+    RateLimitError,
+    RequestError,
+    UnauthorizedError,
+)
+from meeshy_sfu.server.limits import ForwardedFor, RateLimitedError, check_json_depth
+
+logger = logging.getLogger(__name__)
+
+BODY_TIMEOUT_S = 10.0
+SOCKET_PATH = "/socket.io/"
+ALLOWED_METHODS = "GET, POST, DELETE, OPTIONS"
+ALLOWED_HEADERS = "Authorization, Content-Type"
+EXPOSED_HEADERS = "X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, Retry-After"
+PREFLIGHT_SECONDS = "600"
+ADDRESS = web.RequestKey("address", str)
+
+
+def success(
+    data: Mapping[str, object] | None = None,
+    message: str | None = None,
+    *,
+    headers: Mapping[str, str] | None = None,
+) -> web.Response:
+    """Make the envelope of a success: data, or a message when there is none."""
+    body: dict[str, object] = {"success": True}
+    if data is not None:
+        body["data"] = data
+    if message is not None:
+        body["message"] = message
+    return _json(body, status=200, headers=headers)
+
+
+def failure(error: MeeshyError, *, headers: Mapping[str, str] | None = None) -> web.Response:
+    """Make the envelope of an error, with the headers that belong to it."""
+    body: dict[str, object] = {"code": error.code, "message": error.message}
+    if error.details:
+        body["details"] = error.details
+    envelope: dict[str, object] = {"success": False, "error": body}
+    added = dict(headers or {})
+    if isinstance(error, RateLimitError):
+        retry_after_s = max(1, math.ceil(error.retry_after_s))
+        envelope["retryAfter"] = body["retryAfter"] = retry_after_s
+        added["Retry-After"] = str(retry_after_s)
+        if isinstance(error, RateLimitedError):
+            added |= error.standing.headers()
+    if isinstance(error, UnauthorizedError):
+        added["WWW-Authenticate"] = "Bearer"
+    return _json(envelope, status=error.http_status, headers=added)
+
+
+def hidden(error: Exception) -> MeeshyError:
+    """Give the error a client may see in place of one nobody expected."""
+    return MeeshyError("the server failed; its log says how", {"type": type(error).__name__})
+
+
+async def read_json(request: web.Request, *, max_bytes: int, max_depth: int) -> dict[str, object]:
+    """Read a body; an empty one counts as an empty object.
+
+    Raises:
+        PayloadTooLargeError: It is too large or too deep.
+        InvalidRequestError: It is no JSON object.
+    """
+    if request.content_length is not None and request.content_length > max_bytes:
+        raise PayloadTooLargeError(f"the body is larger than {max_bytes} bytes; the cap is max_body_bytes")
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            text = await request.read()
+    except TimeoutError:
+        raise InvalidRequestError(f"the body did not arrive within {BODY_TIMEOUT_S:g} s") from None
+    except web.HTTPRequestEntityTooLarge:
+        raise PayloadTooLargeError(
+            f"the body is larger than {max_bytes} bytes; the cap is max_body_bytes"
+        ) from None
+    except ValueError:
+        raise InvalidRequestError("the body's Content-Encoding cannot be undone") from None
+    return parse_object(text, max_depth=max_depth)
+
+
+def parse_object(text: bytes, *, max_depth: int) -> dict[str, object]:
+    """Read a JSON object; an empty text counts as an empty one.
+
+    Raises:
+        PayloadTooLargeError: It is too deep.
+        InvalidRequestError: It is no JSON object.
+    """
+    if not text.strip():
+        return {}
+    check_json_depth(text, max_depth)
+    try:
+        value = json.loads(text.decode("utf-8"), parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise InvalidRequestError(f"the body is no valid JSON: {str(error)[:100]}") from None
+    if not isinstance(value, dict):
+        raise InvalidRequestError("the body must be a JSON object")
+    return value
+
+
+def _refuse_constant(name: str) -> object:
+    raise ValueError(f"{name} is no JSON")
+
+
+class Origins:
+    """Which pages may call us from another origin."""
+
+    __slots__ = ("_all", "_any_loopback", "_known")
+
+    def __init__(self, settings: Settings) -> None:
+        self._known = frozenset(settings.cors_origins)
+        self._all = "*" in self._known
+        self._any_loopback = settings.is_development
+
+    def allowed(self, origin: str) -> bool:
+        """Tell whether this origin may."""
+        if self._all or origin in self._known:
+            return True
+        return self._any_loopback and _is_loopback_origin(origin)
+
+    def headers(self, origin: str | None) -> dict[str, str]:
+        """Give the CORS headers of an answer; none for other origins."""
+        if origin is None or not self.allowed(origin):
+            return {"Vary": "Origin"} if origin is not None else {}
+        return {
+            "Access-Control-Allow-Origin": origin,
+            "Access-Control-Allow-Credentials": "true",
+            "Access-Control-Expose-Headers": EXPOSED_HEADERS,
+            "Vary": "Origin",
+        }
+
+    def preflight(self, origin: str) -> web.Response:
+        """Answer a browser that asks before it sends the request itself."""
+        if not self.allowed(origin):
+            reason = f"pages of {origin[:200]} may not call this server; add it to cors_origins"
+            return failure(ForbiddenError(reason), headers={"Vary": "Origin"})
+        headers = self.headers(origin) | {
+            "Access-Control-Allow-Methods": ALLOWED_METHODS,
+            "Access-Control-Allow-Headers": ALLOWED_HEADERS,
+            "Access-Control-Max-Age": PREFLIGHT_SECONDS,
+        }
+        return web.Response(status=204, headers=headers)
+
+
+def _is_loopback_origin(origin: str) -> bool:
+    try:
+        host = urlsplit(origin).hostname or ""
+        return host == "localhost" or host.endswith(".localhost") or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def is_loopback(address: str) -> bool:
+    """Tell whether an address is this machine's own."""
+    try:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return False
+    if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped is not None:
+        parsed = parsed.ipv4_mapped
+    return parsed.is_loopback
+
+
+def is_forwarded(request: web.BaseRequest) -> bool:
+    """Tell whether a proxy passed the request on, so that a loopback peer proves nothing."""
+    return any(name in request.headers for name in ("X-Forwarded-For", "Forwarded", "X-Real-IP"))
+
+
+def same_secret(given: str | None, expected: str | None) -> bool:
+    """Compare secrets in constant time; an absent one equals nothing."""
+    return bool(given and expected) and hmac.compare_digest(str(given).encode(), str(expected).encode())
+
+
+def address_of(request: web.BaseRequest, forwarded: ForwardedFor) -> str:
+    """Give the client's address."""
+    peer = request.transport.get_extra_info("peername") if request.transport else None
+    host = str(peer[0]) if isinstance(peer, tuple) and peer else "unknown"
+    return forwarded.client(host, request.headers.get("X-Forwarded-For"))
+
+
+def border(settings: Settings, origins: Origins) -> Middleware:
+    """Make the outermost middleware: addresses, CORS, and an envelope for every error."""
+    forwarded = ForwardedFor(settings.trusted_proxies)
+
+    @web.middleware
+    async def at_the_border(request: web.Request, handler: Handler) -> web.StreamResponse:
+        request[ADDRESS] = address_of(request, forwarded)
+        if request.path.startswith(SOCKET_PATH):
+            return await handler(request)
+        origin = request.headers.get("Origin")
+        if request.method == "OPTIONS" and origin is not None:
+            return origins.preflight(origin)
+        try:
+            response = await handler(request)
+        except Exception as error:  # whatever it is, a client gets an envelope
+            response = _answer_for(request, error)
+        if not response.prepared:
+            response.headers.update(origins.headers(origin))
+            response.headers.setdefault("X-Content-Type-Options", "nosniff")
+            response.headers.setdefault("Cache-Control", "no-store")
+        return response
+
+    return at_the_border
+
+
+def _answer_for(request: web.Request, error: Exception) -> web.Response:
+    match error:
+        case MeeshyError():
+            if not isinstance(error, RequestError):
+                logger.warning("%s %s failed: %s", request.method, request.path, error.message)
+            return failure(error)
+        case web.HTTPMethodNotAllowed():
+            allowed = ", ".join(sorted(error.allowed_methods))
+            known = MethodNotAllowedError(f"{request.method} is not possible here; possible: {allowed}")
+            return failure(known, headers={"Allow": allowed})
+        case web.HTTPRequestEntityTooLarge():
+            return failure(PayloadTooLargeError("the body is too large; the cap is max_body_bytes"))
+        case web.HTTPNotFound():
+            return failure(NotFoundError(f"there is nothing at {request.path[:200]}; see /docs"))
+        case web.HTTPException():
+            return failure(InvalidRequestError(error.reason))
+        case _:
+            logger.exception("%s %s failed", request.method, request.path)
+            return failure(hidden(error))
+
+
+def _json(body: Mapping[str, object], *, status: int, headers: Mapping[str, str] | None) -> web.Response:
+    text = json.dumps(body, separators=(",", ":"), ensure_ascii=False)
+    return web.Response(text=text, status=status, headers=headers, content_type="application/json")

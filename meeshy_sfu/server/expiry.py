@@ -1,0 +1,61 @@
+"""Tokens that expire in mid-call: who may stay how long.
+
+Remembers until when each participant's newest token holds, and takes people out when that and a grace are over.
+Sockets are closed by signaling.py, which hears of it as of every leave.
+"""
+
+import asyncio
+import logging
+
+from meeshy_sfu.clock import Clock
+from meeshy_sfu.rooms.participant import ParticipantId
+from meeshy_sfu.rooms.registry import RoomRegistry
+from meeshy_sfu.rooms.room import CallId
+from meeshy_sfu.server.auth import Claims
+
+logger = logging.getLogger(__name__)
+
+SWEEP_INTERVAL_S = 0.5
+REASON = "token-expired"
+
+
+class Expiry:
+    """Take participants out whose tokens have run out."""
+
+    def __init__(self, rooms: RoomRegistry, clock: Clock, *, grace_s: float) -> None:
+        self._rooms = rooms
+        self._clock = clock
+        self._grace_s = grace_s
+        self._until_s: dict[tuple[str, str], float] = {}
+
+    def note(self, claims: Claims, call_id: str) -> None:
+        """Take note of a token that was used; the one that holds longest counts."""
+        if claims.is_service or claims.participant_id is None:
+            return
+        key = (call_id, claims.participant_id)
+        self._until_s[key] = max(claims.expires_at_s, self._until_s.get(key, 0.0))
+
+    def is_over(self, claims: Claims) -> bool:
+        """Tell whether a socket's token and its grace have run out."""
+        return self._clock.unix_s() >= claims.expires_at_s + self._grace_s
+
+    def sweep(self) -> None:
+        """Take out everybody whose time is over."""
+        now_s = self._clock.unix_s()
+        over = [key for key, until_s in self._until_s.items() if now_s >= until_s + self._grace_s]
+        for key in over:
+            del self._until_s[key]
+            call_id, participant_id = key
+            room = self._rooms.find(CallId(call_id))
+            if room is not None and room.leave(ParticipantId(participant_id), REASON):
+                logger.info("room=%s participant=%s is out: its token has expired", room.id, participant_id)
+
+    async def run(self) -> None:
+        """Sweep until cancelled."""
+        while True:
+            await asyncio.sleep(SWEEP_INTERVAL_S)
+            self.sweep()
+
+    def __len__(self) -> int:
+        """Give the number of participants remembered."""
+        return len(self._until_s)

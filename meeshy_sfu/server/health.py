@@ -1,0 +1,123 @@
+"""Routes about the server itself: health, readiness, figures, documentation.
+
+What they show comes from metrics.py, openapi.py and the worker pool.
+"""
+
+import json
+
+from aiohttp import web
+
+from meeshy_sfu.clock import Clock
+from meeshy_sfu.config import Settings
+from meeshy_sfu.errors import MeeshyError, UnauthorizedError
+from meeshy_sfu.media.worker import WorkerPool
+from meeshy_sfu.server.auth import bearer, read_token
+from meeshy_sfu.server.border import ADDRESS, is_forwarded, is_loopback, same_secret, success
+from meeshy_sfu.server.metrics import CONTENT_TYPE, Metrics
+from meeshy_sfu.server.openapi import docs_page
+from meeshy_sfu.server.routes import Route, handles
+
+DOCS_POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'"
+
+
+class HealthApi:
+    """Answer those who watch the server."""
+
+    def __init__(
+        self, *, settings: Settings, secret: str, clock: Clock, pool: WorkerPool, metrics: Metrics
+    ) -> None:
+        self._settings = settings
+        self._secret = secret
+        self._clock = clock
+        self._pool = pool
+        self._metrics = metrics
+        self.stopping = False
+        """Set while the server shuts down, so that nobody sends it calls any more."""
+        self.document: dict[str, object] = {}
+        """The OpenAPI document; set once all routes are known."""
+
+    @handles(
+        Route("GET", "/health", "Whether the process lives", "Server", access="open", raw="application/json")
+    )
+    async def health(self, request: web.Request) -> web.Response:
+        """Answer 200 as long as this process answers at all."""
+        return web.json_response({"status": "ok"})
+
+    @handles(
+        Route(
+            "GET",
+            "/ready",
+            "Whether calls can be created; 503 while it shuts down or no worker lives",
+            "Server",
+            access="open",
+            raw="application/json",
+        )
+    )
+    async def ready(self, request: web.Request) -> web.Response:
+        """Tell how many workers live, and how many should."""
+        alive = [worker.index for worker in self._pool.workers if worker.alive]
+        dead = [index for index in range(self._pool.size) if index not in alive]
+        status = (
+            "stopping" if self.stopping else "degraded" if dead and alive else "ok" if alive else "no worker"
+        )
+        body = {
+            "status": status,
+            "workers": {
+                "wanted": self._pool.size,
+                "alive": len(alive),
+                "dead": dead,
+                "died": self._pool.deaths,
+            },
+        }
+        return web.json_response(body, status=503 if self.stopping or not alive else 200)
+
+    @handles(Route("GET", "/metrics", "Figures for Prometheus", "Server", access="local", raw="text/plain"))
+    async def metrics(self, request: web.Request) -> web.Response:
+        """Give all figures as text."""
+        self._require_local(request)
+        return web.Response(body=self._metrics.text(), headers={"Content-Type": CONTENT_TYPE})
+
+    @handles(Route("GET", "/api/stats", "The same figures by worker and room", "Server", access="local"))
+    async def stats(self, request: web.Request) -> web.Response:
+        """Give all figures as JSON, taken now."""
+        self._require_local(request)
+        for worker in self._pool.workers:
+            if worker.alive:
+                try:
+                    await worker.fetch_stats()
+                except MeeshyError:
+                    # it died meanwhile; its last totals are shown until it is replaced
+                    continue
+        return success(self._metrics.stats())
+
+    @handles(Route("GET", "/openapi.json", "This document", "Server", access="open", raw="application/json"))
+    async def openapi(self, request: web.Request) -> web.Response:
+        """Give the OpenAPI document."""
+        return web.Response(text=json.dumps(self.document), content_type="application/json")
+
+    @handles(Route("GET", "/docs", "This document, for people", "Server", access="open", raw="text/html"))
+    async def docs(self, request: web.Request) -> web.Response:
+        """Give the page that shows it."""
+        headers = {"Content-Security-Policy": DOCS_POLICY}
+        return web.Response(text=docs_page(), content_type="text/html", headers=headers)
+
+    def _require_local(self, request: web.Request) -> None:
+        """Let in this machine, whoever has the metrics token, and services.
+
+        Raises:
+            UnauthorizedError: It is somebody else.
+        """
+        if is_loopback(request[ADDRESS]) and not is_forwarded(request):
+            return
+        token = bearer(request.headers.get("Authorization"))
+        wanted = self._settings.metrics_token
+        if same_secret(token, wanted.get_secret_value() if wanted else None):
+            return
+        claims = read_token(
+            token,
+            secret=self._secret,
+            now_s=self._clock.unix_s(),
+            leeway_s=self._settings.token_leeway_s,
+        )
+        if not claims.is_service:
+            raise UnauthorizedError("figures are for this machine, services and holders of metrics_token")

@@ -1,0 +1,202 @@
+"""The OpenAPI 3.1 document, out of the declared routes and the schemas that check bodies; and its page.
+
+Only describes; a test compares it with the routes the server really has.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from importlib import resources
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from meeshy_sfu import __version__
+from meeshy_sfu.errors import (
+    ForbiddenError,
+    InvalidRequestError,
+    MeeshyError,
+    PayloadTooLargeError,
+    RateLimitError,
+    UnauthorizedError,
+)
+from meeshy_sfu.server import media_schemas, schemas
+from meeshy_sfu.server.routes import Route
+
+PATH_PARAMETERS = {
+    "callId": "The call's id: 1 to 128 letters, digits and . _ : @ -",
+    "transportId": "Of a transport of this call.",
+    "producerId": "Of a producer of this call.",
+    "consumerId": "Of a consumer of this call.",
+    "participantId": "The participant's id within the call.",
+    "index": "Number of the worker.",
+}
+CLIENT_EVENTS: Mapping[str, tuple[type[BaseModel], str]] = {
+    "join-room": (schemas.RoomEventRequest, "Hear of this call; existing producers are told at once."),
+    "leave-room": (schemas.RoomEventRequest, "Leave the call; closes all the participant has."),
+    "pause-consumer": (schemas.ConsumerEventRequest, "The same as the REST path."),
+    "resume-consumer": (schemas.ConsumerEventRequest, "The same as the REST path."),
+    "refresh-token": (schemas.RefreshTokenRequest, "Present a new token before the old one expires."),
+}
+SERVER_EVENTS: Mapping[str, tuple[type[BaseModel], str]] = {
+    "new-producer": (schemas.NewProducerEvent, "Somebody else sends a track, or did before you joined."),
+    "producer-closed": (schemas.ProducerClosedEvent, "A track has ended."),
+    "consumer-paused": (schemas.ConsumerFlowEvent, "The producer of one of your consumers was paused."),
+    "consumer-resumed": (schemas.ConsumerFlowEvent, "The producer of one of your consumers flows again."),
+    "active-speaker": (schemas.ActiveSpeakerEvent, "Who speaks, and how loud each is."),
+    "score": (schemas.ScoreEvent, "The quality of one of your tracks changed."),
+    "transport-state": (schemas.TransportStateEvent, "ICE or DTLS of one of your transports changed."),
+    "participant-left": (schemas.ParticipantLeftEvent, "You were taken out of the call."),
+    "room-closed": (schemas.RoomClosedEvent, "The call is over on this server."),
+}
+_ALWAYS = (UnauthorizedError, ForbiddenError, RateLimitError, MeeshyError)
+
+
+def openapi_document(routes: Iterable[Route], *, server_url: str = "/") -> dict[str, Any]:
+    """Make the document."""
+    listed = list(routes)
+    models = {model for route in listed for model in (route.body, route.data) if model is not None}
+    models |= {model for model, _ in (*CLIENT_EVENTS.values(), *SERVER_EVENTS.values())}
+    models |= {
+        model
+        for model in vars(media_schemas).values()
+        if isinstance(model, type) and issubclass(model, media_schemas.Described)
+    } - {media_schemas.Described}
+    ordered = sorted(models, key=lambda model: model.__name__)
+    _, definitions = models_json_schema(
+        [(model, "validation") for model in ordered], ref_template="#/components/schemas/{model}"
+    )
+    paths: dict[str, dict[str, Any]] = {}
+    for route in listed:
+        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Meeshy media server",
+            "version": __version__,
+            "description": "Rooms, transports, producers and consumers of group calls. "
+            "Events go over Socket.IO at /socket.io/ with the token in auth.token.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": server_url}],
+        "security": [{"token": []}],
+        "paths": paths,
+        "components": {
+            "schemas": {**_linked(definitions["$defs"]), "Error": _ERROR_SCHEMA},
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
+        },
+        "x-socketio": {
+            "clientEvents": _events(CLIENT_EVENTS),
+            "serverEvents": _events(SERVER_EVENTS),
+        },
+    }
+
+
+def docs_page() -> str:
+    """Give the page that shows the document; it needs nothing from elsewhere."""
+    return resources.files("meeshy_sfu.server").joinpath("docs.html").read_text(encoding="utf-8")
+
+
+_ERROR_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "required": ["success", "error"],
+    "properties": {
+        "success": {"const": False},
+        "error": {
+            "type": "object",
+            "required": ["code", "message"],
+            "properties": {
+                "code": {"type": "string"},
+                "message": {"type": "string"},
+                "details": {"type": "object"},
+                "retryAfter": {"type": "integer", "description": "Seconds; with 429 only."},
+            },
+        },
+        "retryAfter": {"type": "integer", "description": "Seconds; with 429 only."},
+    },
+}
+
+
+def _operation(route: Route) -> dict[str, Any]:
+    operation: dict[str, Any] = {
+        "summary": route.summary,
+        "tags": [route.tag],
+        "operationId": _operation_id(route),
+        "responses": {"200": _success(route), **_failures(route)},
+    }
+    parameters = [
+        {
+            "name": name,
+            "in": "path",
+            "required": True,
+            "description": PATH_PARAMETERS[name],
+            "schema": {"type": "integer" if name == "index" else "string"},
+        }
+        for name in re.findall(r"{(\w+)}", route.path)
+    ]
+    if parameters:
+        operation["parameters"] = parameters
+    if route.access == "open":
+        operation["security"] = []
+    if route.body is not None:
+        required = any(field.is_required() for field in route.body.model_fields.values())
+        operation["requestBody"] = {"required": required, "content": _content(_ref(route.body))}
+    if route.access == "token":
+        operation["x-rate-limit"] = f"rate_{route.quota}"
+    return operation
+
+
+def _operation_id(route: Route) -> str:
+    words = [word for word in re.split(r"[/{}_-]+", route.path) if word and word != "api"]
+    return route.method.lower() + "".join(word[:1].upper() + word[1:] for word in words)
+
+
+def _success(route: Route) -> dict[str, Any]:
+    if route.raw is not None:
+        return {"description": "Done", "content": {route.raw: {"schema": {"type": "string"}}}}
+    payload = {"data": _ref(route.data)} if route.data is not None else {"message": {"type": "string"}}
+    schema = {
+        "type": "object",
+        "required": ["success", *payload],
+        "properties": {"success": {"const": True}, **payload},
+    }
+    return {"description": "Done", "content": _content(schema)}
+
+
+def _failures(route: Route) -> dict[str, Any]:
+    if route.access == "open":
+        return {}
+    kinds: list[type[MeeshyError]] = [*_ALWAYS, *route.errors]
+    if route.body is not None:
+        kinds += [InvalidRequestError, PayloadTooLargeError]
+    by_status: dict[int, set[str]] = {}
+    for kind in kinds:
+        by_status.setdefault(kind.http_status, set()).add(kind.code)
+    return {
+        str(status): {
+            "description": ", ".join(sorted(codes)),
+            "content": _content({"$ref": "#/components/schemas/Error"}),
+        }
+        for status, codes in sorted(by_status.items())
+    }
+
+
+def _events(events: Mapping[str, tuple[type[BaseModel], str]]) -> dict[str, Any]:
+    return {name: {"summary": summary, "payload": _ref(model)} for name, (model, summary) in events.items()}
+
+
+def _linked(value: Any) -> Any:
+    """Turn the markers of schemas.py into references."""
+    if isinstance(value, dict):
+        if schemas.MODEL_MARKER in value:
+            return {"$ref": f"#/components/schemas/{value[schemas.MODEL_MARKER]}"}
+        return {name: _linked(member) for name, member in value.items()}
+    return [_linked(item) for item in value] if isinstance(value, list) else value
+
+
+def _ref(model: type[BaseModel]) -> dict[str, str]:
+    return {"$ref": f"#/components/schemas/{model.__name__}"}
+
+
+def _content(schema: Mapping[str, Any]) -> dict[str, Any]:
+    return {"application/json": {"schema": schema}}

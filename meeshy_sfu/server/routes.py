@@ -1,0 +1,66 @@
+"""What a route is: method, path, bodies, limit and errors, declared beside its handler.
+
+The declaration registers the route, guards it and documents it; handlers are in rest.py and health.py.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel
+
+from meeshy_sfu.errors import MeeshyError
+from meeshy_sfu.server.schemas import WireModel
+
+Access = Literal["token", "open", "local"]
+"""token: a JWT for the call; open: anybody; local: loopback, metrics token or service."""
+QuotaName = Literal["create", "transports", "connect", "consume", "other"]
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One entry of the API."""
+
+    method: Literal["GET", "POST", "DELETE"]
+    path: str
+    summary: str
+    tag: str
+    body: type[WireModel] | None = None
+    data: type[BaseModel] | None = None
+    """What data is in the envelope; None means a message."""
+    quota: QuotaName = "other"
+    cost: int = 1
+    """How often it counts against its quota."""
+    access: Access = "token"
+    errors: tuple[type[MeeshyError], ...] = ()
+    raw: str | None = None
+    """Content type, when the answer has no envelope."""
+    development_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class BoundRoute:
+    """A route with the method of the object that handles it."""
+
+    route: Route
+    handler: Callable[..., Any]
+
+
+def handles(route: Route) -> Callable[[Function], Function]:
+    """Declare a method to be the handler of a route."""
+
+    def mark(function: Function) -> Function:
+        function.__route__ = route  # type: ignore[attr-defined]
+        return function
+
+    return mark
+
+
+def bound_routes(owner: object) -> Iterator[BoundRoute]:
+    """Give the routes an object handles, in the order they were written."""
+    for name in vars(type(owner)):
+        route = getattr(vars(type(owner))[name], "__route__", None)
+        if route is not None:
+            yield BoundRoute(route, getattr(owner, name))

@@ -1,0 +1,476 @@
+"""What comes over the wire and goes back: bodies, answers and events, in camelCase.
+
+Checks shape and types; what rtpParameters and the like mean is checked by media/rtp_parameters.py, whose readers
+are called from here. The same models make the OpenAPI document. Unknown fields are ignored, null counts as absent.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
+from pydantic.alias_generators import to_camel
+
+from meeshy_sfu.errors import InvalidRequestError
+from meeshy_sfu.media.rtp_parameters import (
+    DtlsParameters,
+    RtpCapabilities,
+    RtpCodecCapability,
+    RtpParameters,
+    read_media_codecs,
+)
+from meeshy_sfu.server import media_schemas
+from meeshy_sfu.server.auth import check_id
+
+MAX_APP_DATA_BYTES = 4096
+MAX_BATCH = 512
+MAX_ERRORS_SHOWN = 8
+MODEL_MARKER = "x-model"
+MAX_BITRATE_BPS = 10_000_000_000
+
+Model = TypeVar("Model", bound="WireModel")
+
+
+class WireModel(BaseModel):
+    """Base of everything on the wire."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel, validate_by_name=True, extra="ignore", frozen=True, strict=True
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_absent(cls, value: object) -> object:
+        if isinstance(value, dict):
+            return {name: member for name, member in value.items() if member is not None}
+        return value
+
+
+def read(model: type[Model], value: object) -> Model:
+    """Check a body or event.
+
+    Raises:
+        InvalidRequestError: A field is missing or wrong; path and details.errors say which.
+    """
+    if not isinstance(value, dict):
+        raise InvalidRequestError("the body must be a JSON object")
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        found = [
+            {"path": wire_path(item["loc"]), "message": sentence(item)}
+            for item in error.errors(include_url=False, include_context=False)
+        ]
+        first = found[0]
+        raise InvalidRequestError(
+            first["message"], {"errors": found[:MAX_ERRORS_SHOWN]}, path=first["path"]
+        ) from None
+
+
+def wire_path(location: tuple[int | str, ...]) -> str:
+    """Write the place of a field as ``rtpParameters.codecs[0].mimeType``."""
+    path = ""
+    for part in location:
+        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
+    return path
+
+
+def sentence(item: Mapping[str, Any]) -> str:
+    """Say what is wrong with a field, without repeating what may be huge."""
+    if item["type"] == "missing":
+        return "is missing"
+    text = str(item["msg"]).removeprefix("Value error, ").removeprefix("Input ")
+    return text[:1].lower() + text[1:]
+
+
+def _id(path: str) -> BeforeValidator:
+    def check(value: object) -> str:
+        return check_id(value, path)
+
+    return BeforeValidator(check)
+
+
+def _app_data(value: dict[str, Any]) -> dict[str, Any]:
+    size = len(json.dumps(value))
+    if size > MAX_APP_DATA_BYTES:
+        raise ValueError(f"has {size} bytes as JSON, at most {MAX_APP_DATA_BYTES} are allowed")
+    return value
+
+
+def _ref(model: type[BaseModel]) -> WithJsonSchema:
+    # pydantic refuses references it did not make; openapi.py turns the marker into one
+    return WithJsonSchema({MODEL_MARKER: model.__name__})
+
+
+ObjectId = Annotated[str, Field(min_length=1, max_length=128)]
+ParticipantId = Annotated[str, _id("participantId"), Field(max_length=128)]
+CallId = Annotated[str, _id("callId"), Field(max_length=128)]
+AppData = Annotated[dict[str, Any], AfterValidator(_app_data)]
+Kind = Literal["audio", "video"]
+Ids = Annotated[list[ObjectId], Field(min_length=1, max_length=MAX_BATCH)]
+
+DtlsParametersField = Annotated[
+    DtlsParameters,
+    PlainValidator(DtlsParameters.from_wire),
+    _ref(media_schemas.DtlsParameters),
+]
+RtpParametersField = Annotated[
+    RtpParameters,
+    PlainValidator(RtpParameters.from_wire),
+    _ref(media_schemas.RtpParameters),
+]
+RtpCapabilitiesField = Annotated[
+    RtpCapabilities,
+    PlainValidator(RtpCapabilities.from_wire),
+    _ref(media_schemas.RtpCapabilities),
+]
+MediaCodecsField = Annotated[
+    tuple[RtpCodecCapability, ...] | None,
+    PlainValidator(read_media_codecs),
+    WithJsonSchema({"type": "array", "items": {MODEL_MARKER: media_schemas.RtpCodecCapability.__name__}}),
+]
+
+# ---- requests ------------------------------------------------------------------------------------------------
+
+
+class NoBody(WireModel):
+    """Nothing is needed; what is sent is ignored."""
+
+
+class CreateRoomRequest(WireModel):
+    """The call's room; the body may be left out."""
+
+    media_codecs: MediaCodecsField = None
+    """Codecs of this call, most wanted first; the server's own choice when left out."""
+
+
+class JoinRequest(WireModel):
+    """A participant with both transports at once."""
+
+    participant_id: ParticipantId
+    rtp_capabilities: RtpCapabilitiesField | None = None
+    """What the participant can receive; may be given later with each consume."""
+    app_data: AppData = Field(default_factory=dict)
+    force_tcp: bool = False
+    create: bool = False
+    """Create the room when it does not exist."""
+
+
+class CreateTransportRequest(WireModel):
+    """One direction of one participant."""
+
+    participant_id: ParticipantId
+    direction: Literal["send", "recv"]
+    force_tcp: bool = False
+    """Offer TCP candidates only."""
+    producing: bool | None = None
+    """Ignored: direction says it."""
+    consuming: bool | None = None
+    """Ignored: direction says it."""
+
+
+class ConnectTransportRequest(WireModel):
+    """The client's side of the DTLS handshake; once per transport."""
+
+    dtls_parameters: DtlsParametersField
+
+
+class ProduceRequest(WireModel):
+    """A track that the participant sends."""
+
+    participant_id: ParticipantId
+    kind: Kind
+    rtp_parameters: RtpParametersField
+    app_data: AppData = Field(default_factory=dict)
+    """Passed on to the others; ``source`` (microphone, camera, screen) tells tracks of one kind apart."""
+    paused: bool = False
+
+
+class ConsumeRequest(WireModel):
+    """One producer, or several at once, to receive."""
+
+    participant_id: ParticipantId
+    producer_id: ObjectId | None = None
+    producer_ids: Ids | None = None
+    rtp_capabilities: RtpCapabilitiesField | None = None
+    """May be left out if the join gave them."""
+    paused: bool = True
+    """Consumers are born paused unless this is false."""
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Self:
+        if (self.producer_id is None) == (self.producer_ids is None):
+            raise ValueError("needs either producerId or producerIds")
+        return self
+
+
+class ConsumersRequest(WireModel):
+    """Several consumers at once."""
+
+    consumer_ids: Ids
+
+
+class PreferredLayersRequest(WireModel):
+    """The best layers that the participant wants of a consumer."""
+
+    spatial_layer: Annotated[int, Field(ge=0, le=7)]
+    temporal_layer: Annotated[int, Field(ge=0, le=7)] | None = None
+
+
+class MaxIncomingBitrateRequest(WireModel):
+    """The most that a transport's client is asked to send."""
+
+    bitrate: Annotated[int, Field(ge=0, le=MAX_BITRATE_BPS)]
+    """Bits per second; 0 lifts the limit."""
+
+
+# ---- answers -------------------------------------------------------------------------------------------------
+
+
+class RoomData(WireModel):
+    """A room as its members see it."""
+
+    room_id: str
+    router_id: str
+    rtp_capabilities: media_schemas.RtpCapabilities
+
+
+class RoomDetails(RoomData):
+    """A room with its size."""
+
+    participant_count: int
+    created_at: str
+    """ISO 8601, UTC."""
+
+
+class TransportData(WireModel):
+    """All that a client needs to build its side of a transport."""
+
+    transport_id: str
+    id: str
+    """The same as transportId, under the name mediasoup-client wants."""
+    ice_parameters: media_schemas.IceParameters
+    ice_candidates: list[media_schemas.IceCandidate]
+    dtls_parameters: media_schemas.DtlsParameters
+    sctp_parameters: None = None
+
+
+class ProducerSummary(WireModel):
+    """A track that can be consumed."""
+
+    participant_id: str
+    producer_id: str
+    kind: Kind
+    app_data: dict[str, Any]
+    paused: bool
+
+
+class JoinData(RoomData):
+    """The room, both transports, and who is there already."""
+
+    send_transport: TransportData
+    recv_transport: TransportData
+    producers: list[ProducerSummary]
+
+
+class ProduceData(WireModel):
+    """A new producer."""
+
+    producer_id: str
+    id: str
+    kind: Kind
+
+
+class ConsumerData(WireModel):
+    """A new consumer; paused until resumed."""
+
+    consumer_id: str
+    id: str
+    producer_id: str
+    kind: Kind
+    rtp_parameters: media_schemas.RtpParameters
+    type: Literal["simple", "simulcast", "svc"]
+    producer_paused: bool
+    paused: bool
+    participant_id: str
+    """Whose track it is."""
+    app_data: dict[str, Any]
+
+
+class ItemError(WireModel):
+    """Why one item of a batch failed."""
+
+    code: str
+    message: str
+
+
+class ConsumeFailure(WireModel):
+    """A producer of a batch that could not be consumed."""
+
+    producer_id: str
+    error: ItemError
+
+
+class ConsumeBatchData(WireModel):
+    """One entry per producer asked for, in the same order."""
+
+    consumers: list[ConsumerData | ConsumeFailure]
+
+
+class ConsumeAnswer(ConsumerData):
+    """Of one producer its consumer; of producerIds ``consumers`` alone, see ConsumeBatchData."""
+
+
+class PreferredLayersData(WireModel):
+    """The layers that are received at best; null for a simple track."""
+
+    preferred_layers: dict[str, int] | None
+
+
+class ConsumerFailure(WireModel):
+    """A consumer of a batch that could not be changed."""
+
+    consumer_id: str
+    error: ItemError
+
+
+class ResumedData(WireModel):
+    """Which consumers flow now."""
+
+    resumed: list[str]
+    errors: list[ConsumerFailure]
+
+
+class PausedData(WireModel):
+    """Which consumers stand still now."""
+
+    paused: list[str]
+    errors: list[ConsumerFailure]
+
+
+class IceRestartData(WireModel):
+    """Fresh credentials; the old ones hold until the first check with the new."""
+
+    ice_parameters: media_schemas.IceParameters
+
+
+class StatsData(WireModel):
+    """Counters of one object."""
+
+    stats: dict[str, Any]
+
+
+# ---- Socket.IO events ----------------------------------------------------------------------------------------
+
+
+class RoomEventRequest(WireModel):
+    """join-room and leave-room."""
+
+    call_id: CallId
+    participant_id: ParticipantId
+
+
+class ConsumerEventRequest(WireModel):
+    """pause-consumer and resume-consumer."""
+
+    consumer_id: ObjectId
+
+
+class RefreshTokenRequest(WireModel):
+    """A new token for the same call and participant."""
+
+    token: str
+
+
+class NewProducerEvent(WireModel):
+    """Somebody else sends a track; also told of each existing one after join-room."""
+
+    call_id: str
+    participant_id: str
+    producer_id: str
+    kind: Kind
+    app_data: dict[str, Any]
+    paused: bool
+
+
+class ProducerClosedEvent(WireModel):
+    """A track has ended."""
+
+    call_id: str
+    participant_id: str
+    producer_id: str
+    kind: Kind
+
+
+class ConsumerFlowEvent(WireModel):
+    """consumer-paused and consumer-resumed: its producer was paused or resumed."""
+
+    call_id: str
+    consumer_id: str
+    producer_id: str
+
+
+class SpeakerVolume(WireModel):
+    """How loud somebody is."""
+
+    participant_id: str
+    producer_id: str
+    volume: Annotated[int, Field(ge=-127, le=0)]
+    """dBov: 0 is the loudest."""
+
+
+class ActiveSpeakerEvent(WireModel):
+    """Who speaks; sent when that changes, and with volumes once a second while there is sound."""
+
+    call_id: str
+    participant_id: str | None
+    """The dominant speaker, or null when nobody spoke yet."""
+    producer_id: str | None
+    volumes: list[SpeakerVolume]
+    """Loudest first; empty in silence."""
+
+
+class ScoreEvent(WireModel):
+    """Quality of a track, 0 to 10: of a producer to its owner, of a consumer to its receiver."""
+
+    call_id: str
+    producer_id: str
+    consumer_id: str | None = None
+    score: Any
+    """Of a producer a list, one entry per stream; of a consumer an object."""
+
+
+class TransportStateEvent(WireModel):
+    """A transport of yours changed its state."""
+
+    call_id: str
+    transport_id: str
+    ice_state: str
+    dtls_state: str
+
+
+class RoomClosedEvent(WireModel):
+    """The call is over on this server."""
+
+    call_id: str
+    reason: str
+    """closed, empty, worker-died or shutdown."""
+
+
+class ParticipantLeftEvent(WireModel):
+    """You were taken out of the call."""
+
+    call_id: str
+    participant_id: str
+    reason: str
+    """left, removed, token-expired, disconnected or replaced."""

@@ -1,0 +1,488 @@
+"""Socket.IO: who hears what of which call.
+
+Checks events as rest.py checks requests and passes on what rooms tell. Sockets and their caps are in sockets.py.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from aiohttp import web
+from socketio import exceptions
+
+from meeshy_sfu.clock import Clock
+from meeshy_sfu.config import Settings
+from meeshy_sfu.errors import (
+    ConsumerNotFoundError,
+    ForbiddenError,
+    InvalidRequestError,
+    MeeshyError,
+    UnauthorizedError,
+)
+from meeshy_sfu.media.consumer import Consumer
+from meeshy_sfu.media.ids import ConsumerId
+from meeshy_sfu.media.producer import Producer
+from meeshy_sfu.rooms.listener import RoomListener
+from meeshy_sfu.rooms.participant import Participant, ParticipantId
+from meeshy_sfu.rooms.registry import RoomRegistry
+from meeshy_sfu.rooms.room import CallId, Room
+from meeshy_sfu.server import schemas
+from meeshy_sfu.server.auth import Claims, read_token
+from meeshy_sfu.server.border import ADDRESS, Origins, hidden
+from meeshy_sfu.server.expiry import REASON as TOKEN_EXPIRED
+from meeshy_sfu.server.expiry import Expiry
+from meeshy_sfu.server.limits import Quotas, RateLimitedError, RateLimiter, address_key
+from meeshy_sfu.server.metrics import Metrics
+from meeshy_sfu.server.sockets import SocketServer
+
+logger = logging.getLogger(__name__)
+
+SWEEP_INTERVAL_S = 0.5
+CLEAN_DISCONNECT = "client disconnect"
+ROOM_REASONS = {
+    "the last participant left": "empty",
+    "worker died": "worker-died",
+    "worker closed": "server-shutdown",
+    "nobody came": "empty",
+}
+"""What rooms call it, and what clients compare."""
+
+Payload = dict[str, object]
+Answer = dict[str, object]
+
+
+@dataclass(slots=True)
+class Session:
+    """One socket with a good token."""
+
+    sid: str
+    eio_sid: str
+    address: str
+    claims: Claims
+    call_id: str | None = None
+    """The call it has joined."""
+    participant_id: str | None = None
+    refused: int = 0
+    """Events refused by the rate limit since the last that passed."""
+
+
+@dataclass(slots=True)
+class Audience:
+    """The sockets that hear of one call."""
+
+    sids: set[str] = field(default_factory=set)
+    by_participant: dict[str, set[str]] = field(default_factory=dict)
+    speaker: tuple[str, str] | None = None
+    """Participant and producer that dominate."""
+
+
+class Signaling(RoomListener):
+    """Tell sockets what happens in their calls, and do what they ask."""
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        secret: str,
+        clock: Clock,
+        origins: Origins,
+        limiter: RateLimiter,
+        quotas: Quotas,
+    ) -> None:
+        self._settings = settings
+        self._secret = secret
+        self._clock = clock
+        self._limiter = limiter
+        self._quotas = quotas
+        self._rooms: RoomRegistry
+        self._metrics: Metrics
+        self._expiry: Expiry
+        self._sessions: dict[str, Session] = {}
+        self._audiences: dict[str, Audience] = {}
+        self._leaving: dict[tuple[str, str], float] = {}
+        self._io = SocketServer(settings, origins, clock)
+        self._io.on("connect", self._on_connect)
+        self._io.on("disconnect", self._on_disconnect)
+        for event, (model, handler) in self._handlers().items():
+            self._io.on(event, self._guarded(event, model, handler))
+        self._io.on("*", self._on_unknown)
+
+    def use(self, *, rooms: RoomRegistry, metrics: Metrics, expiry: Expiry) -> None:
+        """Hand over what can only be built once rooms have their listener, which this is."""
+        self._rooms = rooms
+        self._metrics = metrics
+        self._expiry = expiry
+
+    def attach(self, app: web.Application) -> None:
+        """Serve Socket.IO under /socket.io/."""
+        self._io.attach(app)
+
+    async def run(self) -> None:
+        """Close sockets whose token ran out, and take out who did not come back, until cancelled."""
+        while True:
+            await asyncio.sleep(SWEEP_INTERVAL_S)
+            self.sweep()
+
+    def sweep(self) -> None:
+        """Do once what :meth:`run` repeats."""
+        self._io.sweep()
+        for session in tuple(self._sessions.values()):
+            if self._expiry.is_over(session.claims):
+                self._io.deliver(
+                    [session.sid],
+                    "participant-left",
+                    {
+                        "callId": session.call_id or session.claims.call_id or "",
+                        "participantId": session.claims.participant_id or session.claims.subject,
+                        "reason": TOKEN_EXPIRED,
+                    },
+                )
+                self._io.cut(session.eio_sid)
+        now_s = self._clock.monotonic_s()
+        for key in [key for key, due_s in self._leaving.items() if now_s >= due_s]:
+            del self._leaving[key]
+            self._leave(*key, "disconnected")
+
+    async def close(self) -> None:
+        """Close all sockets; what was told before is still sent."""
+        await self._io.close_all()
+
+    # ---- events from clients -------------------------------------------------------------------------------------
+
+    def _handlers(
+        self,
+    ) -> dict[str, tuple[type[schemas.WireModel], Callable[[Session, Any], Awaitable[Payload]]]]:
+        return {
+            "join-room": (schemas.RoomEventRequest, self._join_room),
+            "leave-room": (schemas.RoomEventRequest, self._leave_room),
+            "pause-consumer": (schemas.ConsumerEventRequest, self._pause_consumer),
+            "resume-consumer": (schemas.ConsumerEventRequest, self._resume_consumer),
+            "refresh-token": (schemas.RefreshTokenRequest, self._refresh_token),
+        }
+
+    async def _on_connect(self, sid: str, environ: dict[str, Any], auth: object = None) -> None:
+        address = str(environ["aiohttp.request"][ADDRESS])
+        try:
+            # refused handshakes count like refused requests, so that guessing is slow
+            token = auth.get("token") if isinstance(auth, dict) else None
+            claims = self._read_token(token)
+        except UnauthorizedError as error:
+            self._metrics.unauthorized.inc()
+            try:
+                self._limiter.take(self._quotas.other, address_key(address), now_s=self._clock.monotonic_s())
+            except RateLimitedError as limited:
+                raise _refusal(limited) from None
+            raise _refusal(error) from None
+        eio_sid = self._io.manager.eio_sid_from_sid(sid, "/")
+        self._io.named(eio_sid)
+        self._sessions[sid] = Session(sid, eio_sid, address, claims)
+        self._metrics.connections = len(self._sessions)
+
+    async def _on_disconnect(self, sid: str, reason: str = "") -> None:
+        session = self._sessions.pop(sid, None)
+        if session is None:
+            return
+        self._metrics.connections = len(self._sessions)
+        self._limiter.forget(self._quotas.events, sid)
+        self._io.nameless(session.eio_sid)
+        call_id, participant_id = session.call_id, session.participant_id
+        self._forget(session)
+        if call_id is None or participant_id is None or self._is_present(call_id, participant_id):
+            return
+        if reason == CLEAN_DISCONNECT or not self._settings.disconnect_grace_s:
+            self._leave(call_id, participant_id, "disconnected")
+        else:
+            self._leaving[call_id, participant_id] = (
+                self._clock.monotonic_s() + self._settings.disconnect_grace_s
+            )
+
+    async def _on_unknown(self, event: object, sid: str, *_: object) -> Answer:
+        async def refuse(session: Session, payload: object) -> Payload:
+            known = ", ".join(self._handlers())
+            raise InvalidRequestError(f"there is no event of this name; there are {known}")
+
+        return await self._guarded(str(event)[:64], None, refuse, label="unknown")(sid)
+
+    def _guarded(
+        self,
+        event: str,
+        model: type[schemas.WireModel] | None,
+        handler: Callable[[Session, Any], Awaitable[Payload]],
+        *,
+        label: str | None = None,
+    ) -> Callable[..., Awaitable[Answer]]:
+        """Wrap an event handler: limit, schema, errors; the answer is the acknowledgement, if one is asked for."""
+
+        async def handle(sid: str, payload: object = None, *_: object) -> Answer:
+            session = self._sessions.get(sid)
+            if session is None:
+                return _failed(UnauthorizedError("this socket has no token"))
+            self._metrics.events.labels(label or event).inc()
+            try:
+                self._limiter.take(self._quotas.events, sid, now_s=self._clock.monotonic_s())
+                session.refused = 0
+                request = schemas.read(model, payload) if model is not None else payload
+                return {"success": True, "data": await handler(session, request)}
+            except RateLimitedError as error:
+                return self._on_flood(session, event, error)
+            except MeeshyError as error:
+                return self._report(session, event, error)
+            except Exception as error:
+                logger.exception("event %s failed", event)
+                return self._report(session, event, hidden(error))
+
+        return handle
+
+    def _report(self, session: Session, event: str, error: MeeshyError) -> Answer:
+        """Tell the sender what was wrong: in the acknowledgement, and by an event for those who asked for none."""
+        answer = _failed(error)
+        self._io.deliver([session.sid], "request-error", {"event": event, "error": answer["error"]})
+        return answer
+
+    def _on_flood(self, session: Session, event: str, error: RateLimitedError) -> Answer:
+        self._metrics.rate_limited.labels(error.standing.quota.name).inc()
+        session.refused += 1
+        if session.refused > error.standing.quota.limit:
+            logger.warning("address=%s is cut off: it floods events", session.address)
+            self._io.cut(session.eio_sid)
+        # told once; an answer to each event of a flood would be a flood as well
+        return self._report(session, event, error) if session.refused == 1 else _failed(error)
+
+    async def _join_room(self, session: Session, request: schemas.RoomEventRequest) -> Payload:
+        session.claims.require_call(request.call_id)
+        session.claims.require_participant(request.participant_id)
+        room = self._rooms.get(CallId(request.call_id))
+        self._forget(session)
+        session.call_id = request.call_id
+        # a service hears of everybody and is nobody
+        session.participant_id = None if session.claims.is_service else request.participant_id
+        self._expiry.note(session.claims, request.call_id)
+        self._leaving.pop((request.call_id, request.participant_id), None)
+        audience = self._audiences.setdefault(request.call_id, Audience())
+        audience.sids.add(session.sid)
+        if session.participant_id is not None:
+            audience.by_participant.setdefault(session.participant_id, set()).add(session.sid)
+        own = None if session.participant_id is None else ParticipantId(session.participant_id)
+        existing = room.producers(but=own)
+        for participant, producer in existing:
+            self._io.deliver([session.sid], "new-producer", _new_producer(room, participant, producer))
+        if audience.speaker is not None:
+            self._io.deliver([session.sid], "active-speaker", _active_speaker(room, audience, []))
+        return {"roomId": room.id, "participants": len(room.participants), "producers": len(existing)}
+
+    async def _leave_room(self, session: Session, request: schemas.RoomEventRequest) -> Payload:
+        session.claims.require_call(request.call_id)
+        session.claims.require_participant(request.participant_id)
+        self._forget(session)
+        if not session.claims.is_service:
+            self._leave(request.call_id, request.participant_id, "left")
+        return {}
+
+    async def _pause_consumer(self, session: Session, request: schemas.ConsumerEventRequest) -> Payload:
+        await self._consumer(session, request).pause()
+        return {"consumerId": request.consumer_id}
+
+    async def _resume_consumer(self, session: Session, request: schemas.ConsumerEventRequest) -> Payload:
+        await self._consumer(session, request).resume()
+        return {"consumerId": request.consumer_id}
+
+    async def _refresh_token(self, session: Session, request: schemas.RefreshTokenRequest) -> Payload:
+        fresh, former = self._read_token(request.token), session.claims
+        if (fresh.call_id, fresh.participant_id, fresh.role) != (
+            former.call_id,
+            former.participant_id,
+            former.role,
+        ):
+            raise ForbiddenError("the new token is for another call, participant or role")
+        session.claims = fresh
+        if session.call_id is not None:
+            self._expiry.note(fresh, session.call_id)
+        return {"expiresAt": fresh.expires_at_s}
+
+    def _consumer(self, session: Session, request: schemas.ConsumerEventRequest) -> Consumer:
+        if session.call_id is None:
+            raise ConsumerNotFoundError(f"there is no consumer {request.consumer_id}; join-room first")
+        room = self._rooms.get(CallId(session.call_id))
+        owner = None if session.claims.is_service else ParticipantId(str(session.claims.participant_id))
+        return room.consumer(ConsumerId(request.consumer_id), by=owner)[1]
+
+    # ---- what rooms tell -----------------------------------------------------------------------------------------
+
+    def room_closed(self, room: Room, reason: str) -> None:
+        """Tell everybody that the call is over here."""
+        audience = self._audiences.pop(room.call_id, None)
+        if audience is None:
+            return
+        code = ROOM_REASONS.get(reason.partition(":")[0], reason if " " not in reason else "closed")
+        self._io.deliver(
+            audience.sids, "room-closed", {"callId": room.call_id, "roomId": room.id, "reason": code}
+        )
+        for sid in audience.sids:
+            if session := self._sessions.get(sid):
+                session.call_id = session.participant_id = None
+
+    def participant_joined(self, room: Room, participant: Participant) -> None:
+        """Tell the others who came."""
+        payload: Payload = {"callId": room.call_id, "participantId": participant.id}
+        self._tell_others(room, participant, "participant-joined", payload)
+
+    def participant_left(self, room: Room, participant: Participant, reason: str) -> None:
+        """Tell everybody, the one who left included."""
+        audience = self._audiences.get(room.call_id)
+        if audience is None or room.is_closed:
+            return
+        payload: Payload = {"callId": room.call_id, "participantId": participant.id, "reason": reason}
+        self._io.deliver(audience.sids, "participant-left", payload)
+        if reason == TOKEN_EXPIRED:
+            for sid in tuple(audience.by_participant.get(participant.id, ())):
+                self._io.cut(self._sessions[sid].eio_sid)
+
+    def new_producer(self, room: Room, participant: Participant, producer: Producer) -> None:
+        """Tell the others what they can receive."""
+        self._tell_others(room, participant, "new-producer", _new_producer(room, participant, producer))
+
+    def producer_closed(self, room: Room, participant: Participant, producer: Producer, reason: str) -> None:
+        """Tell the others what has ended."""
+        if room.is_closed:
+            return
+        payload: Payload = {
+            "callId": room.call_id,
+            "participantId": participant.id,
+            "producerId": producer.id,
+            "kind": producer.kind,
+        }
+        self._tell_others(room, participant, "producer-closed", payload)
+
+    def producer_score(self, room: Room, participant: Participant, producer: Producer) -> None:
+        """Tell the sender how well it arrives."""
+        scores = [
+            {
+                "encodingIdx": s.encoding_index,
+                "ssrc": s.ssrc,
+                "score": s.score,
+                **({"rid": s.rid} if s.rid else {}),
+            }
+            for s in producer.scores
+        ]
+        payload: Payload = {"callId": room.call_id, "producerId": producer.id, "score": scores}
+        self._tell(room, participant, "score", payload)
+
+    def consumer_score(self, room: Room, participant: Participant, consumer: Consumer) -> None:
+        """Tell the receiver how well it is delivered."""
+        payload: Payload = {
+            "callId": room.call_id,
+            "consumerId": consumer.id,
+            "producerId": consumer.producer.id,
+            "score": {
+                "score": consumer.score,
+                "producerScore": consumer.producer_score,
+                "producerScores": list(consumer.producer_scores),
+            },
+        }
+        self._tell(room, participant, "score", payload)
+
+    def consumer_paused(self, room: Room, participant: Participant, consumer: Consumer) -> None:
+        """Tell the receiver."""
+        self._tell(room, participant, "consumer-paused", _consumer_flow(room, consumer))
+
+    def consumer_resumed(self, room: Room, participant: Participant, consumer: Consumer) -> None:
+        """Tell the receiver."""
+        self._tell(room, participant, "consumer-resumed", _consumer_flow(room, consumer))
+
+    def active_speaker(self, room: Room, participant: Participant | None, producer: Producer | None) -> None:
+        """Tell everybody who speaks now."""
+        audience = self._audiences.setdefault(room.call_id, Audience())
+        audience.speaker = None if participant is None or producer is None else (participant.id, producer.id)
+        self._io.deliver(audience.sids, "active-speaker", _active_speaker(room, audience, []))
+
+    def volumes(self, room: Room, volumes: Sequence[tuple[Participant, Producer, int]]) -> None:
+        """Tell everybody who is how loud."""
+        audience = self._audiences.get(room.call_id)
+        if audience is not None:
+            self._io.deliver(audience.sids, "active-speaker", _active_speaker(room, audience, volumes))
+
+    # ---- parts ---------------------------------------------------------------------------------------------------
+
+    def _tell(self, room: Room, participant: Participant, event: str, payload: Payload) -> None:
+        audience = self._audiences.get(room.call_id)
+        if audience is not None:
+            self._io.deliver(audience.by_participant.get(participant.id, ()), event, payload)
+
+    def _tell_others(self, room: Room, participant: Participant, event: str, payload: Payload) -> None:
+        audience = self._audiences.get(room.call_id)
+        if audience is not None:
+            own = audience.by_participant.get(participant.id, set())
+            self._io.deliver(audience.sids - own, event, payload)
+
+    def _forget(self, session: Session) -> None:
+        """Take a socket out of its call's audience."""
+        audience = self._audiences.get(session.call_id or "")
+        if audience is not None:
+            audience.sids.discard(session.sid)
+            own = audience.by_participant.get(session.participant_id or "", set())
+            own.discard(session.sid)
+            if not own:
+                audience.by_participant.pop(session.participant_id or "", None)
+            if not audience.sids and self._rooms.find(CallId(session.call_id or "")) is None:
+                del self._audiences[session.call_id or ""]
+        session.call_id = session.participant_id = None
+
+    def _is_present(self, call_id: str, participant_id: str) -> bool:
+        audience = self._audiences.get(call_id)
+        return audience is not None and participant_id in audience.by_participant
+
+    def _leave(self, call_id: str, participant_id: str, reason: str) -> None:
+        room = self._rooms.find(CallId(call_id))
+        if room is not None:
+            room.leave(ParticipantId(participant_id), reason)
+
+    def _read_token(self, token: object) -> Claims:
+        return read_token(
+            token, secret=self._secret, now_s=self._clock.unix_s(), leeway_s=self._settings.token_leeway_s
+        )
+
+
+def _failed(error: MeeshyError) -> Answer:
+    body: dict[str, object] = {"code": error.code, "message": error.message}
+    if error.details:
+        body["details"] = error.details
+    if isinstance(error, RateLimitedError):
+        body["retryAfter"] = error.retry_after_s
+    return {"success": False, "error": body}
+
+
+def _refusal(error: MeeshyError) -> Exception:
+    refused: Any = exceptions.ConnectionRefusedError
+    return cast(Exception, refused(error.message, _failed(error)["error"]))
+
+
+def _new_producer(room: Room, participant: Participant, producer: Producer) -> Payload:
+    return {
+        "callId": room.call_id,
+        "participantId": participant.id,
+        "producerId": producer.id,
+        "kind": producer.kind,
+        "appData": dict(producer.app_data),
+        "paused": producer.paused,
+    }
+
+
+def _consumer_flow(room: Room, consumer: Consumer) -> Payload:
+    return {"callId": room.call_id, "consumerId": consumer.id, "producerId": consumer.producer.id}
+
+
+def _active_speaker(
+    room: Room, audience: Audience, volumes: Sequence[tuple[Participant, Producer, int]]
+) -> Payload:
+    participant_id, producer_id = audience.speaker or (None, None)
+    return {
+        "callId": room.call_id,
+        "participantId": participant_id,
+        "producerId": producer_id,
+        "volumes": [
+            {"participantId": participant.id, "producerId": producer.id, "volume": volume}
+            for participant, producer, volume in volumes
+        ],
+    }

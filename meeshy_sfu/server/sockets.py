@@ -1,0 +1,186 @@
+"""The Socket.IO server, hardened: caps on connections, sizes, depth and queues; nobody stays without a token.
+
+Carries events; what they mean is known to signaling.py. Overrides a few inner methods of python-socketio, whose
+version is pinned below the next major one for that reason; tests/integration/server covers each.
+"""
+
+import asyncio
+import json
+import logging
+from collections.abc import Iterable
+from typing import Any
+
+import socketio
+from aiohttp import web
+from engineio import packet as engine_packet
+from socketio.packet import EVENT
+
+from meeshy_sfu.clock import Clock
+from meeshy_sfu.config import Settings
+from meeshy_sfu.errors import MeeshyError
+from meeshy_sfu.server.border import ADDRESS, Origins
+from meeshy_sfu.server.limits import address_key, check_json_depth
+
+logger = logging.getLogger(__name__)
+
+HANDSHAKE_TIMEOUT_S = 10.0
+"""Who has not presented a token by then is cut off."""
+PING_INTERVAL_S = 15
+PING_TIMEOUT_S = 10
+CLOSE_TIMEOUT_S = 1.0
+
+
+class LimitedJson:
+    """The JSON codec of packets: compact out, no deep nesting and no NaN in."""
+
+    def __init__(self, max_depth: int) -> None:
+        self._max_depth = max_depth
+
+    def dumps(self, value: object, **_: object) -> str:
+        """Write compactly."""
+        return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+
+    def loads(self, text: str, **_: object) -> Any:
+        """Read.
+
+        Raises:
+            ValueError: It is no JSON, or too deep.
+        """
+        try:
+            check_json_depth(text.encode("utf-8", "surrogatepass"), self._max_depth)
+            return json.loads(text, parse_constant=_refuse_constant)
+        except (MeeshyError, RecursionError) as error:
+            raise ValueError(str(error)) from None
+
+
+def _refuse_constant(name: str) -> object:
+    raise ValueError(f"{name} is no JSON")
+
+
+_AsyncServer: Any = socketio.AsyncServer
+_EnginePacket: Any = engine_packet.Packet
+# both have no types; as Any their use is at least not noise
+
+
+class SocketServer(_AsyncServer):  # type: ignore[misc]
+    """Accept sockets within the caps and send to them without ever waiting for one.
+
+    Each socket has a queue of its own; a client that lets it grow beyond max_queued_events is cut off.
+    """
+
+    def __init__(self, settings: Settings, origins: Origins, clock: Clock) -> None:
+        quiet = logging.getLogger("engineio")
+        super().__init__(
+            async_mode="aiohttp",
+            # one event at a time per socket: order is kept, and a flood only slows its own sender
+            async_handlers=False,
+            cors_allowed_origins=self._allows,
+            json=LimitedJson(settings.max_json_depth),
+            logger=quiet,
+            engineio_logger=quiet,
+            max_http_buffer_size=settings.max_event_bytes,
+            ping_interval=PING_INTERVAL_S,
+            ping_timeout=PING_TIMEOUT_S,
+        )
+        self._settings = settings
+        self._origins = origins
+        self._clock = clock
+        self._by_address: dict[str, set[str]] = {}
+        self._address: dict[str, str] = {}
+        self._nameless: dict[str, float] = {}
+        self._cutting: set[asyncio.Task[None]] = set()
+        self.slow_clients = 0
+        """How many were cut off because they did not take their events."""
+
+    def deliver(self, sids: Iterable[str], event: str, payload: dict[str, object]) -> None:
+        """Queue an event for some sockets; encoded once, never waits."""
+        packet: object = None
+        for sid in sids:
+            eio_sid = self.manager.eio_sid_from_sid(sid, "/")
+            connection = self.eio.sockets.get(eio_sid)
+            if connection is None or connection.closed or connection.closing:
+                continue
+            if connection.queue.qsize() >= self._settings.max_queued_events:
+                self.slow_clients += 1
+                logger.warning(
+                    "address=%s is cut off: it does not take its events", self._address.get(eio_sid)
+                )
+                self.cut(eio_sid)
+                continue
+            if packet is None:
+                encoded = self.packet_class(EVENT, namespace="/", data=[event, payload]).encode()
+                packet = _EnginePacket(engine_packet.MESSAGE, encoded)
+            connection.queue.put_nowait(packet)
+
+    def named(self, eio_sid: str) -> None:
+        """Take note that a connection has presented a good token."""
+        self._nameless.pop(eio_sid, None)
+
+    def nameless(self, eio_sid: str) -> None:
+        """Take note that a connection has no token (any more); it is given a little time to present one."""
+        if eio_sid in self._address:
+            self._nameless[eio_sid] = self._clock.monotonic_s()
+
+    def sweep(self) -> None:
+        """Cut off who has not presented a token in time."""
+        now_s = self._clock.monotonic_s()
+        late = [sid for sid, since_s in self._nameless.items() if now_s - since_s >= HANDSHAKE_TIMEOUT_S]
+        for eio_sid in late:
+            del self._nameless[eio_sid]
+            self.cut(eio_sid)
+
+    def cut(self, eio_sid: str) -> None:
+        """Close a connection soon, without waiting for its client."""
+        task = asyncio.ensure_future(self._close_connection(eio_sid))
+        self._cutting.add(task)
+        task.add_done_callback(self._cutting.discard)
+
+    async def close_all(self) -> None:
+        """Close every connection, giving clients a moment to take what is queued."""
+        await asyncio.gather(*(self._close_connection(eio_sid) for eio_sid in tuple(self.eio.sockets)))
+        await self.shutdown()
+
+    async def _close_connection(self, eio_sid: str) -> None:
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await self.eio.disconnect(eio_sid)
+        except TimeoutError:
+            # a client that takes nothing; dropping its queue ends the writer
+            connection = self.eio.sockets.pop(eio_sid, None)
+            if connection is not None:
+                connection.queue.put_nowait(None)
+
+    def _allows(self, origin: str, environ: dict[str, Any]) -> bool:
+        same = f"{environ['wsgi.url_scheme']}://{environ.get('HTTP_HOST', '')}"
+        return origin == same or self._origins.allowed(origin)
+
+    async def _handle_eio_connect(self, eio_sid: str, environ: dict[str, Any]) -> str | None:
+        request: web.Request = environ["aiohttp.request"]
+        key = address_key(request[ADDRESS])
+        known = self._by_address.setdefault(key, set())
+        limit = self._settings.max_connections_per_address
+        if len(known) >= limit:
+            return f"more than {limit} connections from {key}; the cap is max_connections_per_address"
+        known.add(eio_sid)
+        self._address[eio_sid] = key
+        self.nameless(eio_sid)
+        await super()._handle_eio_connect(eio_sid, environ)
+        return None
+
+    async def _handle_eio_disconnect(self, eio_sid: str, reason: str) -> None:
+        key = self._address.pop(eio_sid, None)
+        if key is not None:
+            known = self._by_address.get(key, set())
+            known.discard(eio_sid)
+            if not known:
+                self._by_address.pop(key, None)
+        self._nameless.pop(eio_sid, None)
+        await super()._handle_eio_disconnect(eio_sid, reason)
+
+    async def _handle_eio_message(self, eio_sid: str, data: object) -> None:
+        try:
+            await super()._handle_eio_message(eio_sid, data)
+        except Exception as error:
+            # a packet that is none; whoever sends such does not speak Socket.IO
+            logger.info("address=%s is cut off: %s", self._address.get(eio_sid), str(error)[:200])
+            self.cut(eio_sid)
