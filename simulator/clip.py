@@ -20,7 +20,6 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 import av
 import numpy as np
@@ -31,7 +30,7 @@ from simulator.errors import ClipError
 CLIP_NAME = "clip-v2-320x180.bin"
 """Changes with everything that changes the content, so an old file is never taken for a new one."""
 WIDTH, HEIGHT, FPS, SECONDS = 320, 180, 30, 10
-VIDEO_BPS, AUDIO_BPS = 238_000, 32_000
+VIDEO_BPS, AUDIO_BPS = 258_000, 32_000
 KEY_FRAME_EVERY = 2 * FPS
 SAMPLE_RATE, AUDIO_FRAME = 48_000, 960
 
@@ -197,7 +196,7 @@ def sound(index: int) -> NDArray[np.int16]:
 
 
 def _encode_video(seconds: int) -> Iterator[VideoFrame]:
-    codec = cast(av.VideoCodecContext, av.CodecContext.create("libvpx", "w"))
+    codec = av.CodecContext.create("libvpx", "w")
     codec.width, codec.height, codec.pix_fmt, codec.bit_rate = WIDTH, HEIGHT, "yuv420p", VIDEO_BPS
     codec.time_base = fractions.Fraction(1, FPS)
     codec.gop_size = KEY_FRAME_EVERY
@@ -221,7 +220,7 @@ def _encode_video(seconds: int) -> Iterator[VideoFrame]:
 
 
 def _encode_audio(seconds: int) -> Iterator[AudioPacket]:
-    codec = cast(av.AudioCodecContext, av.CodecContext.create("libopus", "w"))
+    codec = av.CodecContext.create("libopus", "w")
     codec.bit_rate, codec.format, codec.layout, codec.sample_rate = AUDIO_BPS, "s16", "stereo", SAMPLE_RATE
     codec.time_base = fractions.Fraction(1, SAMPLE_RATE)
     codec.options = {"application": "voip", "frame_duration": "20"}
