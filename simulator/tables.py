@@ -39,8 +39,9 @@ JOINS = pa.schema(
     [
         pa.field("bot", pa.uint16()),
         pa.field("started_ns", pa.int64()),  # before the first request
-        pa.field("signalled_ns", pa.int64()),  # both transports and all own producers exist
-        pa.field("connected_ns", pa.int64()),  # DTLS up on every transport it needs; 0 when never
+        pa.field(
+            "signalled_ns", pa.int64()
+        ),  # the server has its transports and producers, and it sends; 0: never
     ]
 )
 STREAMS = pa.schema(

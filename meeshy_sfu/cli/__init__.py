@@ -9,7 +9,7 @@ from meeshy_sfu import __version__
 from meeshy_sfu.cli import console, doctor, ports, serve, settings, token
 
 OPTIONAL_COMMANDS = ("simulate", "report", "db", "gateway")
-"""Commands of their own modules with an ``app`` each; added when the module is there."""
+"""Commands of their own modules, with an ``app`` or a function of the same name; added when the module is there."""
 
 app = typer.Typer(
     name="meeshy",
@@ -26,7 +26,11 @@ app.command("doctor")(doctor.doctor)
 app.command("settings")(settings.settings)
 for _name in OPTIONAL_COMMANDS:
     if importlib.util.find_spec(f"{__name__}.{_name}") is not None:
-        app.add_typer(importlib.import_module(f"{__name__}.{_name}").app, name=_name)
+        _module = importlib.import_module(f"{__name__}.{_name}")
+        if hasattr(_module, "app"):
+            app.add_typer(_module.app, name=_name)
+        else:
+            app.command(_name)(getattr(_module, _name))
 
 
 def _show_version(asked: bool) -> None:

@@ -57,7 +57,6 @@ class SyntheticRun:
                 "bot": b,
                 "started_ns": START - 4 * S + b * S // 10,
                 "signalled_ns": START - 4 * S + b * S // 10 + S // 20,
-                "connected_ns": START - 4 * S + b * S // 10 + S // 10,
             }
             for b in range(bots)
         ]

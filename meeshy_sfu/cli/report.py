@@ -1,0 +1,33 @@
+"""``meeshy report``: judges a run again from its raw data. The figures are computed in simulator/."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from meeshy_sfu.cli import console
+from meeshy_sfu.cli.simulate import _MISSING, show
+
+
+def report(
+    *,
+    run_dir: Annotated[
+        Path, typer.Argument(metavar="RUN_DIR", help="Directory that `meeshy simulate` made.")
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="Print summary.json instead of a table.")] = False,
+) -> None:
+    """Compute every figure again from raw samples, write the report anew, and end with the verdict's code."""
+    try:
+        from simulator.errors import SimulatorError
+        from simulator.report import write_report
+    except ModuleNotFoundError as error:
+        console.notice(f"error: {_MISSING.format(error.name)}")
+        raise typer.Exit(console.EXIT_USAGE) from None
+    try:
+        summary = write_report(run_dir)
+    except SimulatorError as error:
+        console.notice(f"error: {error}")
+        raise typer.Exit(error.exit_code) from None
+    show(summary, run_dir, as_json=as_json)

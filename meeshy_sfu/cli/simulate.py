@@ -1,0 +1,191 @@
+"""``meeshy simulate``: runs a load test and ends with its verdict as exit code.
+
+Reads options and shows; running and judging are done in simulator/, which is imported only when it is needed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import os
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import urlsplit
+
+import typer
+import uvloop
+
+from meeshy_sfu.cli import console
+
+if TYPE_CHECKING:
+    from simulator.live import LiveTable
+    from simulator.runner import Run, Target
+    from simulator.scenario import Scenario
+    from simulator.summary import Summary
+
+PREFIX = "MEESHY_SIMULATE_"
+"""Every option is also a variable with this prefix."""
+_SECRET_VARIABLES = (f"{PREFIX}SECRET", "MEESHY_JWT_SECRET", "JWT_SECRET")
+_MISSING = "this command needs the extra 'sim': pip install 'meeshy-sfu[sim]' ({} is missing)"
+
+
+def _option(name: str, text: str, **more: Any) -> Any:
+    return typer.Option(f"--{name}", envvar=PREFIX + name.upper().replace("-", "_"), help=text, **more)
+
+
+def simulate(
+    *,
+    scenario: Annotated[str, typer.Argument(help="A ready scenario (group), or the path of a .toml file.")],
+    participants: Annotated[int | None, _option("participants", "People in the call.")] = None,
+    bots: Annotated[
+        str | None,
+        _option(
+            "bots",
+            "native (cheap load), aiortc (decode what they get), or mixed: two aiortc observers, the rest native.",
+        ),
+    ] = None,
+    duration: Annotated[float | None, _option("duration", "Seconds that are measured.")] = None,
+    server: Annotated[
+        str | None,
+        _option(
+            "server",
+            "URL of a running server; without it the run starts its own. Secret or service token by "
+            "MEESHY_SIMULATE_SECRET or MEESHY_SIMULATE_TOKEN.",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, _option("out", "Run directory to make; default: a new one in the state directory.")
+    ] = None,
+    slo: Annotated[
+        list[str] | None,
+        _option(
+            "slo", "Objective such as 'latency_ms.video.p95<100'; may be given again. Replaces its default."
+        ),
+    ] = None,
+    delay_ms: Annotated[float | None, _option("delay-ms", "Added to what each bot receives.")] = None,
+    jitter_ms: Annotated[float | None, _option("jitter-ms", "Up to this much more delay, at random.")] = None,
+    loss: Annotated[
+        float | None, _option("loss", "Percent of what each bot would receive that is lost.")
+    ] = None,
+    seed: Annotated[int | None, _option("seed", "Start of every random choice.")] = None,
+    as_json: Annotated[bool, _option("json", "Print summary.json instead of tables.")] = False,
+    state_dir: Annotated[
+        Path, typer.Option("--state-dir", envvar="MEESHY_STATE_DIR", help="Where runs and the clip are kept.")
+    ] = Path(".meeshy"),
+) -> None:
+    """Fill a call with bots, measure it, and judge: exit code 0 pass, 3 below an objective, 4 void."""
+    try:
+        from simulator.errors import SimulatorError
+        from simulator.live import LiveTable
+        from simulator.runner import Run, machine
+        from simulator.scenario import Scenario
+    except ModuleNotFoundError as error:
+        console.notice(f"error: {_MISSING.format(error.name)}")
+        raise typer.Exit(console.EXIT_USAGE) from None
+    try:
+        profile = machine().build_profile
+        if profile != "release":
+            console.notice(
+                f"error: the native module is a {profile} build, whose measurements say nothing; "
+                "build it with `uv sync --reinstall-package meeshy-sfu`"
+            )
+            raise typer.Exit(console.EXIT_ERROR)
+        chosen = _with_options(
+            Scenario.load(scenario),
+            participants=participants,
+            bots=bots,
+            duration=duration,
+            slo=slo,
+            delay_ms=delay_ms,
+            jitter_ms=jitter_ms,
+            loss=loss,
+            seed=seed,
+        )
+        title = f"{chosen.name}: {chosen.participants.count} participants, {chosen.participants.bots} bots"
+        live = LiveTable(console.err if as_json else console.out, title)
+        run = Run(chosen, state=state_dir, out=out, target=_target(server, state_dir), watcher=live)
+        directory, summary = _execute(run, live)
+    except SimulatorError as error:
+        console.notice(f"error: {error}")
+        raise typer.Exit(error.exit_code) from None
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        console.notice("interrupted; nothing was kept")
+        raise typer.Exit(console.EXIT_INTERRUPTED) from None
+    show(summary, directory, as_json=as_json)
+
+
+def show(summary: Summary, directory: Path, *, as_json: bool) -> None:
+    """Print a summary and end with its exit code."""
+    from simulator.live import verdict_panel
+    from simulator.report import EXIT_CODES, title
+
+    if as_json:
+        console.line(summary.to_json().rstrip("\n"))
+    else:
+        console.out.print(verdict_panel(summary, title(summary), str(directory / "report.md")))
+    raise typer.Exit(EXIT_CODES[summary.verdict])
+
+
+def _execute(run: Run, live: LiveTable) -> tuple[Path, Summary]:
+    async def execute() -> tuple[Path, Summary]:
+        task = asyncio.current_task()
+        if task is not None:
+            for number in (signal.SIGTERM, signal.SIGHUP):
+                with contextlib.suppress(ValueError, OSError):
+                    asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+        return await run.execute()
+
+    with live:
+        return uvloop.run(execute())
+
+
+def _with_options(scenario: Scenario, **given: Any) -> Scenario:
+    """Put the options over the scenario; those not given change nothing."""
+    loss = given["loss"]
+    return scenario.with_values(
+        {
+            "seed": given["seed"],
+            "slo": [*scenario.slo, *given["slo"]] if given["slo"] else None,
+            "participants": {"count": given["participants"], "bots": given["bots"]},
+            "hold": {"duration_s": given["duration"]},
+            "network": {
+                "down": {
+                    "delay_ms": given["delay_ms"],
+                    "jitter_ms": given["jitter_ms"],
+                    "loss": None if loss is None else loss / 100,
+                }
+            },
+        }
+    )
+
+
+def _target(server: str | None, state_dir: Path) -> Target | None:
+    """Find out how to get into somebody's server; None when we start our own."""
+    from simulator.errors import UsageError
+    from simulator.runner import Target
+    from simulator.signaling import Credentials
+
+    if server is None:
+        return None
+    url = urlsplit(server)
+    if url.scheme not in ("http", "https") or not url.hostname:
+        raise UsageError(f"--server {server!r} is no URL; write it like http://127.0.0.1:3001")
+    token = os.environ.get(f"{PREFIX}TOKEN")
+    secret = next((os.environ[name] for name in _SECRET_VARIABLES if os.environ.get(name)), None)
+    development = state_dir / "development-secret"
+    if token is None and secret is None and _is_loopback(url.hostname) and development.is_file():
+        secret = development.read_text(encoding="ascii").strip()
+    if token is None and secret is None:
+        raise UsageError(
+            "bots cannot get in: set MEESHY_SIMULATE_SECRET to the server's JWT_SECRET, or "
+            "MEESHY_SIMULATE_TOKEN to a token with the role 'service'"
+        )
+    return Target(server, Credentials(secret=None if token else secret, token=token))
+
+
+def _is_loopback(host: str) -> bool:
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(host).is_loopback
+    return host == "localhost"

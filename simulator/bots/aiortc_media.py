@@ -1,0 +1,298 @@
+"""Media of an aiortc bot: what it sends, and receivers that measure what arrives.
+
+Subclasses aiortc 1.16's sender and receiver at two narrow places (`_next_encoded_frame`, `_handle_rtp_packet`),
+because it offers no public way to see encoded media. Transports are in aiortc_peer.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from aiortc import MediaStreamTrack
+from aiortc.mediastreams import MediaStreamError
+from aiortc.rtcdtlstransport import RTCDtlsTransport
+from aiortc.rtcrtpparameters import (
+    RTCRtpCodecParameters,
+    RTCRtpDecodingParameters,
+    RTCRtpHeaderExtensionParameters,
+    RTCRtpReceiveParameters,
+    RTCRtpRtxParameters,
+)
+from aiortc.rtcrtpreceiver import RemoteStreamTrack, RTCRtpReceiver
+from aiortc.rtcrtpsender import RTCEncodedFrame, RTCRtpSender
+from aiortc.rtp import RtpPacket
+from aiortc.utils import random32
+from av import AudioFrame, Packet
+from av.frame import Frame
+
+from simulator import stamp
+from simulator.clip import FPS, SAMPLE_RATE, Clip, pictures, sound
+from simulator.meter import Sample, StreamMeter
+from simulator.signaling import Json
+
+LATE_S = 0.005
+"""Media that leaves later than this after its time is a late send."""
+AUDIO_STAMP_EVERY = 10
+"""Every so many opus packets one carries a stamp, as native bots do it."""
+_GIVE_UP_S = 1.0
+_SYNTHETIC_LOOP = 2 * FPS
+
+
+class SendClock:
+    """When media is due, and how often it was late."""
+
+    def __init__(self, period_s: float) -> None:
+        self._period_s = period_s
+        self._next_s: float | None = None
+        self.sends = 0
+        self.late = 0
+
+    async def wait(self) -> None:
+        """Return when the next frame is due."""
+        now = time.monotonic()
+        due = now if self._next_s is None else self._next_s
+        if due > now:
+            await asyncio.sleep(due - now)
+            now = time.monotonic()
+        self.sends += 1
+        self.late += now - due > LATE_S
+        # After a long stop media goes on from now instead of rushing through what was missed.
+        self._next_s = now if now - due > _GIVE_UP_S else due + self._period_s
+
+
+class ClipVideo(MediaStreamTrack):
+    """The clip's pictures, already encoded, from a key frame on and again from one when asked."""
+
+    kind = "video"
+
+    def __init__(self, clip: Clip, clock: SendClock) -> None:
+        super().__init__()
+        self._frames = clip.video
+        self._clock = clock
+        self._at = 0
+        self._pts = 0
+
+    def request_key_frame(self) -> None:
+        """Go on at the next key frame of the clip."""
+        self._at = next(
+            (i for i in range(self._at, len(self._frames)) if self._frames[i].key),
+            0,
+        )
+
+    async def recv(self) -> Packet[Any]:
+        """Give the next picture when it is due."""
+        await self._clock.wait()
+        packet = Packet(self._frames[self._at].data)
+        packet.pts, packet.time_base = self._pts, Fraction(1, FPS)
+        self._at, self._pts = (self._at + 1) % len(self._frames), self._pts + 1
+        return packet
+
+
+class ClipAudio(MediaStreamTrack):
+    """The clip's sound, already encoded."""
+
+    kind = "audio"
+
+    def __init__(self, clip: Clip, clock: SendClock) -> None:
+        super().__init__()
+        self._packets = clip.audio
+        self._clock = clock
+        self._pts = 0
+        self.level = 127
+        """Level of the packet given last, as in RFC 6464."""
+
+    async def recv(self) -> Packet[Any]:
+        """Give the next 20 ms when they are due."""
+        await self._clock.wait()
+        current = self._packets[self._pts % len(self._packets)]
+        self.level = current.level
+        packet = Packet(current.data)
+        packet.pts, packet.time_base = self._pts * 960, Fraction(1, SAMPLE_RATE)
+        self._pts += 1
+        return packet
+
+
+class SyntheticVideo(MediaStreamTrack):
+    """A moving pattern, encoded live by aiortc."""
+
+    kind = "video"
+
+    def __init__(self, clock: SendClock) -> None:
+        super().__init__()
+        self._frames = list(pictures(_SYNTHETIC_LOOP))
+        self._clock = clock
+        self._pts = 0
+
+    async def recv(self) -> Frame:
+        """Give the next picture when it is due."""
+        await self._clock.wait()
+        frame = self._frames[self._pts % len(self._frames)]
+        frame.pts, frame.time_base = self._pts, Fraction(1, FPS)
+        self._pts += 1
+        return frame
+
+
+class SyntheticAudio(MediaStreamTrack):
+    """A tone, encoded live by aiortc."""
+
+    kind = "audio"
+
+    def __init__(self, clock: SendClock) -> None:
+        super().__init__()
+        self._clock = clock
+        self._pts = 0
+
+    async def recv(self) -> Frame:
+        """Give the next 20 ms when they are due."""
+        await self._clock.wait()
+        frame = AudioFrame.from_ndarray(sound(self._pts)[None, :], format="s16", layout="mono")
+        frame.sample_rate, frame.time_base, frame.pts = SAMPLE_RATE, Fraction(1, SAMPLE_RATE), self._pts * 960
+        self._pts += 1
+        return frame
+
+
+class StampingSender(RTCRtpSender):
+    """Sends a track and puts a stamp into every picture and every tenth packet of sound."""
+
+    def __init__(self, track: MediaStreamTrack, transport: RTCDtlsTransport, bot: int) -> None:
+        super().__init__(track, transport)
+        self._bot = bot
+        self._source = track
+        self._frames = 0
+        self._stamps = 0
+
+    async def _next_encoded_frame(self, codec: RTCRtpCodecParameters) -> RTCEncodedFrame | None:
+        frame = await super()._next_encoded_frame(codec)
+        if frame is None:
+            return None
+        if isinstance(self._source, ClipAudio):
+            # aiortc measures levels of raw sound only; without one the server hears no speaker.
+            frame.audio_level = -self._source.level
+        self._frames += 1
+        if self.kind == "video" or self._frames % AUDIO_STAMP_EVERY == 0:
+            mark = stamp.encode(stamp.Stamp(self._bot, self._stamps, time.time_ns()))
+            last = frame.payloads[-1]
+            stamped = last + mark if self.kind == "video" else stamp.pad_opus(last, mark)
+            if stamped is not None:
+                frame.payloads[-1] = stamped
+                self._stamps += 1
+        return frame
+
+    def _send_keyframe(self) -> None:
+        super()._send_keyframe()
+        if isinstance(self._source, ClipVideo):
+            self._source.request_key_frame()
+
+
+class MeasuringReceiver(RTCRtpReceiver):
+    """Receives one stream, measures every packet as it arrives, and decodes."""
+
+    def __init__(
+        self,
+        kind: str,
+        transport: RTCDtlsTransport,
+        meter: StreamMeter,
+        on_sample: Callable[[Sample], None],
+    ) -> None:
+        super().__init__(kind, transport)
+        self.meter = meter
+        self._kind = kind
+        self._on_sample = on_sample
+        self._ssrc = self._rtx_ssrc = 0
+        self._playing: asyncio.Task[None] | None = None
+        self._track = RemoteStreamTrack(kind)
+        self._set_rtcp_ssrc(random32())
+
+    async def start(self, rtp_parameters: Json) -> None:
+        """Take the server's parameters and get ready; the stream may flow afterwards."""
+        encoding = rtp_parameters["encodings"][0]
+        self._ssrc = int(encoding["ssrc"])
+        self._rtx_ssrc = int((encoding.get("rtx") or {}).get("ssrc", 0))
+        await self.receive(_receive_parameters(rtp_parameters, self._ssrc, self._rtx_ssrc))
+        self._playing = asyncio.create_task(self._play())
+
+    async def close(self) -> None:
+        """Stop receiving. Idempotent."""
+        await self.stop()
+        if self._playing is not None:
+            self._playing.cancel()
+            await asyncio.gather(self._playing, return_exceptions=True)
+            self._playing = None
+
+    async def _handle_rtp_packet(self, packet: RtpPacket, arrival_time_ms: int) -> None:
+        now_ns = time.time_ns()
+        size = len(packet.payload) + packet.padding_size
+        sample = None
+        if packet.ssrc == self._ssrc:
+            sample = self.meter.original(packet.sequence_number, packet.payload, size, now_ns)
+        elif packet.ssrc == self._rtx_ssrc and len(packet.payload) > 2:
+            number = int.from_bytes(packet.payload[:2], "big")
+            sample = self.meter.retransmission(number, packet.payload, size, now_ns)
+        else:
+            return  # aiortc hands over packets of unknown streams when their payload type fits
+        if sample is not None:
+            self._on_sample(sample)
+        await super()._handle_rtp_packet(packet, arrival_time_ms)
+
+    async def _play(self) -> None:
+        """Take decoded frames, as a player would."""
+        try:
+            while True:
+                frame = await self._track.recv()  # type: ignore[union-attr]
+                if isinstance(frame, AudioFrame):
+                    self.meter.sound(_energy(frame))
+                else:
+                    self.meter.picture(time.time_ns())
+        except MediaStreamError:
+            return
+
+
+def _energy(frame: AudioFrame) -> float:
+    """Measure sound: mean square of full-scale samples times seconds."""
+    values = frame.to_ndarray().astype(np.float64) / 32768.0
+    return float(np.mean(values**2)) * frame.samples / frame.sample_rate
+
+
+def codec_parameters(codec: Json) -> RTCRtpCodecParameters:
+    """Turn a codec of the wire into aiortc's."""
+    return RTCRtpCodecParameters(
+        mimeType=codec["mimeType"],
+        clockRate=codec["clockRate"],
+        channels=codec.get("channels"),
+        payloadType=codec["payloadType"],
+        parameters=codec.get("parameters") or {},
+    )
+
+
+def extension_parameters(rtp_parameters: Json) -> list[RTCRtpHeaderExtensionParameters]:
+    """Turn the header extensions of the wire into aiortc's."""
+    return [
+        RTCRtpHeaderExtensionParameters(id=e["id"], uri=e["uri"])
+        for e in rtp_parameters.get("headerExtensions") or []
+    ]
+
+
+def _receive_parameters(rtp_parameters: Json, ssrc: int, rtx_ssrc: int) -> RTCRtpReceiveParameters:
+    codecs = [codec_parameters(c) for c in rtp_parameters["codecs"]]
+    media_type: Any = codecs[0].payloadType
+    encodings = [
+        RTCRtpDecodingParameters(
+            ssrc=ssrc,
+            payloadType=media_type,
+            rtx=RTCRtpRtxParameters(ssrc=rtx_ssrc) if rtx_ssrc else None,
+        )
+    ]
+    if rtx_ssrc:
+        # Packets are routed by the SSRCs of encodings only.
+        encodings.append(RTCRtpDecodingParameters(ssrc=rtx_ssrc, payloadType=media_type))
+    return RTCRtpReceiveParameters(
+        codecs=codecs,
+        headerExtensions=extension_parameters(rtp_parameters),
+        muxId=str(rtp_parameters.get("mid") or ""),
+        encodings=encodings,
+    )

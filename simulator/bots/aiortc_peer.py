@@ -1,0 +1,338 @@
+"""One aiortc bot inside its child process: two transports, its senders and its receivers.
+
+Uses aiortc's ORTC objects directly: ICE, DTLS, sender and receiver take the server's parameters as they are, so there
+is no SDP, a new consumer costs the same as the first, and nothing is renegotiated.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any
+
+from aioice import ice as aioice_ice
+from aiortc import RTCCertificate, RTCIceCandidate, RTCIceGatherer, RTCIceParameters, RTCIceTransport
+from aiortc.rtcdtlstransport import RTCDtlsFingerprint, RTCDtlsParameters, RTCDtlsTransport
+from aiortc.rtcrtpparameters import RTCRtcpParameters, RTCRtpSendParameters
+
+from simulator.bots.aiortc_media import (
+    ClipAudio,
+    ClipVideo,
+    MeasuringReceiver,
+    SendClock,
+    StampingSender,
+    SyntheticAudio,
+    SyntheticVideo,
+    codec_parameters,
+    extension_parameters,
+)
+from simulator.clip import FPS, Clip
+from simulator.meter import Sample, StreamMeter
+from simulator.netem import EmulatedLink
+from simulator.scenario import Network
+from simulator.signaling import Direction, Json
+from simulator.tables import KINDS, Kind
+
+Notice = Callable[..., None]
+"""Takes ``(event, **values)``."""
+
+_AUDIO_TYPE, _VIDEO_TYPE, _RTX_TYPE = 96, 97, 98
+_MID_ID, _LEVEL_ID, _ABS_SEND_TIME_ID = 1, 2, 3
+_MID = "urn:ietf:params:rtp-hdrext:sdes:mid"
+_LEVEL = "urn:ietf:params:rtp-hdrext:ssrc-audio-level"
+_ABS_SEND_TIME = "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time"
+
+
+def use_address(bind: str) -> None:
+    """Let ICE use this local address alone; aioice leaves out loopback, where most runs happen."""
+    aioice_ice.get_host_addresses = lambda use_ipv4, use_ipv6: [bind]
+
+
+class Transport:
+    """ICE and DTLS towards one transport of the server, with the emulated network at its socket."""
+
+    def __init__(self, which: Direction, certificate: RTCCertificate) -> None:
+        self._gatherer = RTCIceGatherer(iceServers=[])
+        self._ice = RTCIceTransport(self._gatherer)
+        self.dtls = RTCDtlsTransport(self._ice, [certificate])
+        # The server offers both roles; mediasoup's clients take the client's.
+        self.dtls._set_role("client")
+        self.which = which
+        self.connected = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    async def connect(
+        self, server: Json, up: EmulatedLink | None, down: EmulatedLink | None, notice: Notice
+    ) -> None:
+        """Begin; `connected` is set, or `notice` gets `closed`, when it is decided."""
+        await self._gatherer.gather()
+        connection = self._ice._connection
+        connection.ice_controlling = True
+        if up is not None and down is not None:
+            impair(connection, up, down)
+        for candidate in server["iceCandidates"]:
+            if candidate["protocol"] == "udp":
+                await self._ice.addRemoteCandidate(
+                    RTCIceCandidate(
+                        component=1,
+                        foundation=candidate["foundation"],
+                        ip=candidate.get("ip") or candidate["address"],
+                        port=candidate["port"],
+                        priority=candidate["priority"],
+                        protocol="udp",
+                        type="host",
+                    )
+                )
+        await self._ice.addRemoteCandidate(None)
+        self._task = asyncio.create_task(self._run(server, notice))
+
+    def fingerprints(self) -> list[Json]:
+        """Give the certificate's fingerprint as the wire carries it."""
+        return [
+            {"algorithm": f.algorithm, "value": f.value}
+            for f in self.dtls.getLocalParameters().fingerprints
+            if f.algorithm == "sha-256"
+        ]
+
+    async def close(self) -> None:
+        """Say goodbye and close the socket. Idempotent."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        await self.dtls.stop()
+        await self._ice.stop()
+
+    async def _run(self, server: Json, notice: Notice) -> None:
+        ice, dtls = server["iceParameters"], server["dtlsParameters"]
+        await self._ice.start(
+            RTCIceParameters(
+                usernameFragment=ice["usernameFragment"],
+                password=ice["password"],
+                iceLite=bool(ice.get("iceLite", True)),
+            )
+        )
+        notice("ice", which=self.which, state=self._ice.state)
+        if self._ice.state != "completed":
+            notice("closed", which=self.which, reason=f"ICE {self._ice.state}")
+            return
+        await self.dtls.start(
+            RTCDtlsParameters(
+                fingerprints=[
+                    RTCDtlsFingerprint(algorithm=f["algorithm"], value=f["value"])
+                    for f in dtls["fingerprints"]
+                ]
+            )
+        )
+        notice("dtls", which=self.which, state=self.dtls.state)
+        if self.dtls.state != "connected":
+            notice("closed", which=self.which, reason=f"DTLS {self.dtls.state}")
+            return
+        self.connected.set()
+
+        def changed() -> None:
+            if self.dtls.state in ("closed", "failed"):
+                notice("closed", which=self.which, reason=f"DTLS {self.dtls.state}")
+
+        self.dtls.on("statechange", changed)
+
+
+class Peer:
+    """One aiortc bot. :meth:`close` ends all of it and may be repeated."""
+
+    def __init__(
+        self,
+        number: int,
+        *,
+        clip: Clip,
+        synthetic: bool,
+        network: Network,
+        seeds: tuple[int, int],
+        on_sample: Callable[[Sample], None],
+        notice: Notice,
+    ) -> None:
+        self.number = number
+        self._clip = clip
+        self._synthetic = synthetic
+        self._network = network
+        self._seeds = seeds
+        self._on_sample = on_sample
+        self._notice = notice
+        self._transports: dict[Direction, Transport] = {}
+        self._senders: dict[Kind, tuple[StampingSender, RTCRtpSendParameters]] = {}
+        self._receivers: list[MeasuringReceiver] = []
+        self.clocks: list[SendClock] = []
+        self.closed = False
+
+    async def connect(self, which: Direction, server: Json) -> Json:
+        """Begin ICE and DTLS; gives the `dtlsParameters` for the server."""
+        transport = Transport(which, RTCCertificate.generateCertificate())
+        self._transports[which] = transport
+        up, down = self._links(which)
+        await transport.connect(server, up, down, self._told)
+        return {"role": "client", "fingerprints": transport.fingerprints()}
+
+    async def produce(self, kind: Kind) -> Json:
+        """Give the `rtpParameters` of what it will send."""
+        clock = SendClock(1 / FPS if kind == "video" else 0.02)
+        self.clocks.append(clock)
+        sender = StampingSender(self._track(kind, clock), self._transports["send"].dtls, self.number)
+        parameters = _send_parameters(kind, sender, self.number)
+        self._senders[kind] = (
+            sender,
+            RTCRtpSendParameters(
+                codecs=[codec_parameters(c) for c in parameters["codecs"]],
+                headerExtensions=extension_parameters(parameters),
+                muxId=parameters["mid"],
+                rtcp=RTCRtcpParameters(cname=parameters["rtcp"]["cname"], mux=True),
+            ),
+        )
+        return parameters
+
+    async def start_sending(self, kind: Kind) -> None:
+        """Send as soon as the transport is up."""
+        await self._transports["send"].connected.wait()
+        sender, parameters = self._senders[kind]
+        await sender.send(parameters)
+
+    async def consume(self, streams: list[Json]) -> None:
+        """Get ready to receive and decode; each is `{tag, sender, kind, rtp_parameters}`."""
+        transport = self._transports["recv"]
+        for stream in streams:
+            meter = StreamMeter(
+                receiver=self.number,
+                sender=stream["sender"],
+                kind=KINDS.index(stream["kind"]),
+                decodes=True,
+            )
+            receiver = MeasuringReceiver(stream["kind"], transport.dtls, meter, self._on_sample)
+            self._receivers.append(receiver)
+            await receiver.start(stream["rtp_parameters"])
+
+    def rows(self, tick: int) -> list[tuple[object, ...]]:
+        """Give a row of the streams table for each stream it receives."""
+        now_ns = time.time_ns()
+        return [receiver.meter.row(tick, now_ns) for receiver in self._receivers]
+
+    async def close(self) -> None:
+        """Stop sending and receiving, and close the sockets. Idempotent."""
+        if self.closed:
+            return
+        self.closed = True
+        await asyncio.gather(
+            *(sender.stop() for sender, _ in self._senders.values()),
+            *(receiver.close() for receiver in self._receivers),
+            return_exceptions=True,
+        )
+        await asyncio.gather(*(t.close() for t in self._transports.values()), return_exceptions=True)
+
+    def _told(self, event: str, **values: object) -> None:
+        if not self.closed:
+            self._notice(event, bot=self.number, **values)
+
+    def _track(self, kind: Kind, clock: SendClock) -> ClipVideo | ClipAudio | SyntheticVideo | SyntheticAudio:
+        if kind == "video":
+            return SyntheticVideo(clock) if self._synthetic else ClipVideo(self._clip, clock)
+        return SyntheticAudio(clock) if self._synthetic else ClipAudio(self._clip, clock)
+
+    def _links(self, which: Direction) -> tuple[EmulatedLink | None, EmulatedLink | None]:
+        if self._network.up.is_clean and self._network.down.is_clean:
+            return None, None
+        # Both transports are on the same network, but each has its own datagrams to lose.
+        salt = 0 if which == "send" else 1 << 40
+        return (
+            EmulatedLink(self._network.up, self._seeds[0] + salt),
+            EmulatedLink(self._network.down, self._seeds[1] + salt),
+        )
+
+
+def impair(connection: Any, up: EmulatedLink, down: EmulatedLink) -> None:
+    """Put emulated links at the sockets of an aioice connection, where every datagram passes."""
+    loop = asyncio.get_running_loop()
+    for protocol in connection._protocols:
+        protocol.transport = _SlowTransport(protocol.transport, up, loop)
+        receive = protocol.datagram_received
+
+        def received(data: bytes, address: Any, receive: Any = receive) -> None:
+            due = down.due_s(len(data), loop.time())
+            if due is not None:
+                _later(loop, due, receive, data, address)
+
+        protocol.datagram_received = received
+
+
+class _SlowTransport:
+    """A datagram transport behind an emulated link; everything but sending is the real one's."""
+
+    def __init__(self, transport: Any, link: EmulatedLink, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._link = link
+        self._loop = loop
+
+    def sendto(self, data: bytes, address: Any = None) -> None:
+        due = self._link.due_s(len(data), self._loop.time())
+        if due is not None:
+            _later(self._loop, due, self._send, data, address)
+
+    def _send(self, data: bytes, address: Any) -> None:
+        if not self._transport.is_closing():
+            self._transport.sendto(data, address)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+
+def _later(loop: asyncio.AbstractEventLoop, due_s: float, call: Any, data: bytes, address: Any) -> None:
+    if due_s <= loop.time():
+        call(data, address)
+    else:
+        loop.call_at(due_s, call, data, address)
+
+
+def _send_parameters(kind: Kind, sender: StampingSender, number: int) -> Json:
+    """Write the `rtpParameters` of a producer, as mediasoup-client would."""
+    feedback: list[Json] = []
+    if kind == "audio":
+        codecs: list[Json] = [
+            {
+                "mimeType": "audio/opus",
+                "payloadType": _AUDIO_TYPE,
+                "clockRate": 48000,
+                "channels": 2,
+                "parameters": {},
+                "rtcpFeedback": feedback,
+            }
+        ]
+        extension: Json = {"uri": _LEVEL, "id": _LEVEL_ID}
+        encoding: Json = {"ssrc": sender._ssrc}
+    else:
+        feedback = [
+            {"type": "nack", "parameter": ""},
+            {"type": "nack", "parameter": "pli"},
+            {"type": "goog-remb", "parameter": ""},
+        ]
+        codecs = [
+            {
+                "mimeType": "video/VP8",
+                "payloadType": _VIDEO_TYPE,
+                "clockRate": 90000,
+                "parameters": {},
+                "rtcpFeedback": feedback,
+            },
+            {
+                "mimeType": "video/rtx",
+                "payloadType": _RTX_TYPE,
+                "clockRate": 90000,
+                "parameters": {"apt": _VIDEO_TYPE},
+                "rtcpFeedback": [],
+            },
+        ]
+        extension = {"uri": _ABS_SEND_TIME, "id": _ABS_SEND_TIME_ID}
+        encoding = {"ssrc": sender._ssrc, "rtx": {"ssrc": sender._rtx_ssrc}}
+    return {
+        "mid": "0" if kind == "audio" else "1",
+        "codecs": codecs,
+        "headerExtensions": [{"uri": _MID, "id": _MID_ID}, extension],
+        "encodings": [encoding],
+        "rtcp": {"cname": f"bot-{number}", "reducedSize": True},
+    }

@@ -1,0 +1,164 @@
+"""A child process with a few aiortc bots: takes orders as JSON lines on standard input, answers on standard output.
+
+Python media costs so much that bots share processes only by twos and threes. Every order is `{"id", "do", …}` and
+gets `{"id", "ok"}` or `{"id", "error"}`; `{"event", …}` comes unasked. The end of the input ends the process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import uvloop
+
+from simulator.bots.aiortc_peer import Peer, use_address
+from simulator.clip import Clip
+from simulator.meter import Sample
+from simulator.netem import link_seed
+from simulator.scenario import Network
+from simulator.signaling import Json
+
+LAG_PERIOD_S = 0.02
+"""How often the event loop is asked whether it is on time."""
+_LINE_LIMIT = 64 * 1024 * 1024
+
+
+class LagMeter:
+    """How late the event loop wakes up."""
+
+    def __init__(self) -> None:
+        self._worst_us = 0
+
+    async def run(self) -> None:
+        """Watch until cancelled."""
+        while True:
+            due = time.monotonic() + LAG_PERIOD_S
+            await asyncio.sleep(LAG_PERIOD_S)
+            self._worst_us = max(self._worst_us, int((time.monotonic() - due) * 1e6))
+
+    def take(self) -> int:
+        """Give the worst lag since the last call, in microseconds."""
+        worst, self._worst_us = self._worst_us, 0
+        return worst
+
+
+class Worker:
+    """The bots of this process and what they measure."""
+
+    def __init__(self, output: BinaryIO) -> None:
+        self._output = output
+        self._peers: dict[int, Peer] = {}
+        self._samples: list[Sample] = []
+        self._settings: Json = {}
+        self._clip: Clip | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.lag = LagMeter()
+
+    def take(self, line: bytes) -> None:
+        """Carry out one order, beside the others that are under way."""
+        order = json.loads(line)
+        task = asyncio.create_task(self._answer(order))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def close(self) -> None:
+        """End all bots."""
+        await asyncio.gather(*(peer.close() for peer in self._peers.values()), return_exceptions=True)
+
+    async def _answer(self, order: Json) -> None:
+        try:
+            answer: Json = {"id": order["id"], "ok": await self._do(order)}
+        except Exception as error:  # whatever it is belongs to the run that asked
+            logging.getLogger(__name__).exception("order %s failed", order.get("do"))
+            answer = {"id": order["id"], "error": f"{type(error).__name__}: {error}"}
+        self._write(answer)
+
+    async def _do(self, order: Json) -> Any:
+        match order["do"]:
+            case "setup":
+                self._settings = order
+                use_address(order["bind"])
+                self._clip = Clip.load(Path(order["clip"]))
+                return os.getpid()
+            case "spawn":
+                self._spawn(order["bot"])
+            case "connect":
+                return await self._peers[order["bot"]].connect(order["which"], order["transport"])
+            case "produce":
+                return await self._peers[order["bot"]].produce(order["kind"])
+            case "start_sending":
+                await self._peers[order["bot"]].start_sending(order["kind"])
+            case "consume":
+                await self._peers[order["bot"]].consume(order["streams"])
+            case "close":
+                await self._peers[order["bot"]].close()
+            case "collect":
+                return self._collect(order["tick"])
+            case unknown:
+                raise ValueError(f"unknown order {unknown!r}")
+        return None
+
+    def _spawn(self, bot: int) -> None:
+        if self._clip is None:
+            raise RuntimeError("spawn before setup")
+        seed = self._settings["seed"]
+        self._peers[bot] = Peer(
+            bot,
+            clip=self._clip,
+            synthetic=self._settings["synthetic"],
+            network=Network.model_validate(self._settings["network"]),
+            seeds=(link_seed(seed, bot, down=False), link_seed(seed, bot, down=True)),
+            on_sample=self._samples.append,
+            notice=self._notice,
+        )
+
+    def _collect(self, tick: int) -> Json:
+        samples, self._samples[:] = list(self._samples), []
+        clocks = [clock for peer in self._peers.values() for clock in peer.clocks]
+        return {
+            "streams": [row for peer in self._peers.values() for row in peer.rows(tick)],
+            "latency": samples,
+            "generator": {
+                "unix_ns": time.time_ns(),
+                "cpu_ns": time.process_time_ns(),
+                "lag_max_us": self.lag.take(),
+                "sends": sum(clock.sends for clock in clocks),
+                "late_sends": sum(clock.late for clock in clocks),
+            },
+        }
+
+    def _notice(self, event: str, **values: object) -> None:
+        self._write({"event": event, "unix_ns": time.time_ns(), **values})
+
+    def _write(self, value: Json) -> None:
+        self._output.write(json.dumps(value).encode() + b"\n")
+        self._output.flush()
+
+
+async def serve() -> None:
+    """Take orders until the input ends."""
+    reader = asyncio.StreamReader(limit=_LINE_LIMIT)
+    await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), sys.stdin
+    )
+    worker = Worker(os.fdopen(os.dup(sys.stdout.fileno()), "wb"))
+    async with asyncio.TaskGroup() as group:
+        lag = group.create_task(worker.lag.run())
+        while line := await reader.readline():
+            worker.take(line)
+        await worker.close()
+        lag.cancel()
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    try:
+        uvloop.run(serve())
+    except (KeyboardInterrupt, BrokenPipeError):
+        os._exit(1)

@@ -1,0 +1,262 @@
+"""Native bots: many light participants in threads of the native module, thousands of streams to a core.
+
+Wraps the pool and turns its records into the tables all bots share; ICE, DTLS, SRTP, RTCP and all counting are in
+crates/sfu-bot. The only module of the simulator that touches the native module.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from meeshy_sfu import _core
+from simulator.bot import Bot, BotSettings, Incoming, pick_capabilities
+from simulator.errors import BotError
+from simulator.netem import link_seed
+from simulator.signaling import Direction, Json
+from simulator.tables import GENERATOR, LATENCY, SAMPLE_FOREIGN, STREAMS, Kind, rows_to_batch
+
+Records = NDArray[np.void]
+
+ROW_DTYPE = np.dtype(_core.BotPool.row_dtype())
+"""One received stream, as counted by the pool."""
+SAMPLE_DTYPE = np.dtype(_core.BotPool.sample_dtype())
+"""One latency sample, as taken by the pool."""
+MAX_SAMPLES = 1 << 21
+CONNECT_TIMEOUT_S = 20.0
+_POOL_FOREIGN = 2  # bit 1 of the pool's sample flags
+_UNKNOWN_SENDER = 65535
+_NOTED = frozenset({"dtls", "closed", "error", "freeze", "thaw", "pli"})
+"""Events of the pool that go to events.jsonl; first packets are in the rows."""
+
+
+def build_profile() -> str:
+    """Tell how the native module was built; measurements of a debug build say nothing."""
+    return _core.BUILD_PROFILE
+
+
+class NativeBot:
+    """One native bot; it exists while its pool does."""
+
+    kind_of_bot = "native"
+    decodes = False
+    generator = "native"
+
+    def __init__(self, number: int, pool: _core.BotPool) -> None:
+        self.number = number
+        self._pool = pool
+        self._closed = False
+        self.connected: dict[Direction, asyncio.Event] = {"send": asyncio.Event(), "recv": asyncio.Event()}
+
+    def capabilities(self, router: Json) -> Json:
+        """Choose opus and VP8 with everything the pool's RTCP does."""
+        return pick_capabilities(
+            router,
+            mime_types=("audio/opus", "video/VP8"),
+            feedback=(("nack", ""), ("nack", "pli"), ("ccm", "fir"), ("transport-cc", "")),
+            extensions=(
+                "urn:ietf:params:rtp-hdrext:sdes:mid",
+                "urn:ietf:params:rtp-hdrext:ssrc-audio-level",
+                "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time",
+                "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01",
+            ),
+        )
+
+    async def connect(self, which: Direction, transport: Json) -> Json:
+        """Begin ICE and DTLS towards the server's transport; gives the `dtlsParameters` to tell the server."""
+        local = json.loads(self._pool.local(self.number))
+        self._pool.connect(
+            self.number,
+            which,
+            json.dumps({key: transport[key] for key in ("iceParameters", "iceCandidates", "dtlsParameters")}),
+        )
+        dtls: Json = local[which]["dtls"]
+        return dtls
+
+    async def produce(self, kind: Kind) -> Json:
+        """Give the `rtpParameters` of what it will send."""
+        parameters: Json = json.loads(self._pool.produce(self.number, kind))
+        return parameters
+
+    async def start_sending(self, kind: Kind) -> None:
+        """Send, once the transport is up."""
+        try:
+            await asyncio.wait_for(self.connected["send"].wait(), CONNECT_TIMEOUT_S)
+        except TimeoutError as error:
+            raise BotError(f"bot {self.number} could not connect its send transport") from error
+        self._pool.start_sending(self.number, kind)
+
+    async def consume(self, streams: Sequence[Incoming]) -> None:
+        """Get ready to receive streams that do not flow yet."""
+        self._pool.consume(
+            self.number,
+            json.dumps(
+                [
+                    {"tag": s.tag, "sender": s.sender, "kind": s.kind, "rtpParameters": s.rtp_parameters}
+                    for s in streams
+                ]
+            ),
+        )
+
+    async def close(self) -> None:
+        """Stop all media. Idempotent."""
+        if not self._closed:
+            self._closed = True
+            self._pool.close_bot(self.number)
+
+
+class NativeGenerator:
+    """The pool of native bots of a run. Use as an async context manager; leaving it ends them."""
+
+    def __init__(self, settings: BotSettings, *, first: int = 0, threads: int = 1) -> None:
+        self._settings = settings
+        self._threads = threads
+        self._bots: dict[int, NativeBot] = {}
+        self._lag_seen: dict[int, tuple[float, float, float]] = {}
+        self._pool = _core.BotPool(
+            json.dumps(
+                {
+                    "threads": threads,
+                    "clip_path": settings.clip,
+                    "seed": settings.seed,
+                    "first_bot": first,
+                    "sample_capacity": MAX_SAMPLES,
+                }
+            )
+        )
+
+    async def __aenter__(self) -> Self:
+        asyncio.get_running_loop().add_reader(self._pool.event_fd, self._take_events)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        asyncio.get_running_loop().remove_reader(self._pool.event_fd)
+        self._pool.stop()
+
+    async def spawn(self, numbers: Sequence[int]) -> Sequence[Bot]:
+        """Make bots with these numbers, which must follow on one another."""
+        made = self._pool.spawn(len(numbers), json.dumps({"bind": self._settings.bind}))
+        if list(made) != list(numbers):
+            raise BotError(f"the pool numbered its bots {made[0]}…{made[-1]}, not {numbers[0]}…{numbers[-1]}")
+        network, seed = self._settings.network, self._settings.seed
+        for number in made:
+            self._bots[number] = NativeBot(number, self._pool)
+            if not (network.up.is_clean and network.down.is_clean):
+                self._pool.impair(
+                    number,
+                    json.dumps({**network.up.model_dump(), "seed": link_seed(seed, number, down=False)}),
+                    json.dumps({**network.down.model_dump(), "seed": link_seed(seed, number, down=True)}),
+                )
+        return list(self._bots.values())
+
+    async def collect(self, tick: int) -> Mapping[str, Sequence[pa.RecordBatch]]:
+        """Give what was measured since the last call, by table."""
+        # These wait for the threads' next look at their queues.
+        rows, samples, health = await asyncio.to_thread(self._fetch)
+        now_ns = time.time_ns()
+        return {
+            "streams": [streams_batch(np.frombuffer(rows, ROW_DTYPE), tick, now_ns)],
+            "latency": [latency_batch(np.frombuffer(samples, SAMPLE_DTYPE))],
+            "generator": [rows_to_batch(GENERATOR, self._health_rows(json.loads(health), tick, now_ns))],
+        }
+
+    def failures(self) -> list[str]:
+        """Say what broke on its own since the last call."""
+        return []
+
+    def _fetch(self) -> tuple[bytes, bytes, str]:
+        return self._pool.rows(), self._pool.samples(MAX_SAMPLES), self._pool.health()
+
+    def _health_rows(self, health: Json, tick: int, now_ns: int) -> list[tuple[object, ...]]:
+        rows: list[tuple[object, ...]] = []
+        # A sample that did not fit was not measured, which is as bad as a datagram that was not received.
+        drops = int(health["socket_drops"]) + int(health["samples_dropped"])
+        for index, thread in enumerate(health["threads"]):
+            rows.append(
+                (
+                    tick,
+                    now_ns,
+                    f"native-{index}",
+                    int(thread["cpu_ns"]),
+                    self._worst_lag(index, thread),
+                    drops if index == 0 else 0,
+                    int(thread["packets_sent"]),
+                    int(thread["late_sends"]),
+                )
+            )
+        return rows
+
+    def _worst_lag(self, index: int, thread: Json) -> int:
+        """Tell how late a thread woke up since the last look.
+
+        The pool keeps totals: the worst case when it grew, else the mean of the ticks since.
+        """
+        ticks, worst = float(thread["ticks"]), float(thread["lag_max_us"])
+        total = float(thread["lag_mean_us"]) * ticks
+        seen_ticks, seen_total, seen_worst = self._lag_seen.get(index, (0.0, 0.0, 0.0))
+        self._lag_seen[index] = (ticks, total, worst)
+        if worst > seen_worst:
+            return int(worst)
+        return int((total - seen_total) / (ticks - seen_ticks)) if ticks > seen_ticks else 0
+
+    def _take_events(self) -> None:
+        for text in self._pool.events():
+            event: dict[str, Any] = json.loads(text)
+            name, unix_ns, number = event.pop("type"), event.pop("unix_ns"), event["bot"]
+            if name == "dtls" and event["state"] == "connected" and number in self._bots:
+                self._bots[number].connected[event["which"]].set()
+            if name in _NOTED:
+                self._settings.on_event(name, unix_ns, **event)
+
+
+def streams_batch(rows: Records, tick: int, now_ns: int) -> pa.RecordBatch:
+    """Turn the pool's rows into rows of the streams table; streams of unknown senders are left out."""
+    rows = rows[rows["sender"] != _UNKNOWN_SENDER]
+    count = len(rows)
+    columns: dict[str, Any] = {
+        "tick": np.full(count, tick, np.int32),
+        "unix_ns": np.full(count, now_ns, np.int64),
+        "receiver": rows["bot"],
+        "sender": rows["sender"],
+        "kind": rows["kind"],
+        "packets": rows["expected"] - rows["lost_after_repair"],
+        "bytes": rows["bytes"],
+        "expected": rows["expected"],
+        "missing_first": rows["lost"],
+        "missing": rows["lost_after_repair"],
+        "duplicates": rows["duplicates"],
+        "out_of_order": rows["out_of_order"],
+        "foreign": rows["foreign"],
+        "first_packet_ns": rows["first_packet_unix_ns"],
+        "last_packet_ns": rows["last_packet_unix_ns"],
+        "freezes": rows["freezes"],
+    }
+    arrays = [
+        pa.array(np.ascontiguousarray(columns[field.name]).astype(field.type.to_pandas_dtype()))
+        if field.name in columns
+        else pa.nulls(count, field.type)
+        for field in STREAMS
+    ]
+    return pa.record_batch(arrays, schema=STREAMS)
+
+
+def latency_batch(samples: Records) -> pa.RecordBatch:
+    """Turn the pool's samples into rows of the latency table."""
+    flags = np.where(samples["flags"] & _POOL_FOREIGN, SAMPLE_FOREIGN, 0).astype(np.uint8)
+    columns = {
+        name: samples[name] for name in ("receiver", "sender", "kind", "seq", "recv_unix_ns", "owd_ns")
+    }
+    columns["flags"] = flags
+    return pa.record_batch(
+        [pa.array(np.ascontiguousarray(columns[field.name])) for field in LATENCY], schema=LATENCY
+    )

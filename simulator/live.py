@@ -1,0 +1,225 @@
+"""Watching a run: what is known while it goes on, and a live table of it.
+
+For the eye only: the verdict is computed from the raw data afterwards. The command line hands in the console.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+import pyarrow as pa
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.panel import Panel
+from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bar
+from rich.table import Table
+from rich.text import Text
+
+from simulator.stack import ServerFigures
+from simulator.summary import Summary, Verdict
+
+_FRESH_NS = 2_000_000_000
+_LAG_WARN_MS = 25.0
+
+
+@dataclass(slots=True)
+class Progress:
+    """Where a run is, as of the last look."""
+
+    people: int
+    expected: int
+    joined: int = 0
+    flowing: int = 0
+    packets_per_s: float = 0.0
+    latency_ms: tuple[float, float, float] | None = None
+    """p50, p95 and p99 since the last look."""
+    loss: float | None = None
+    server_core_percent: float | None = None
+    server_rss_bytes: int | None = None
+    lag_ms: float = 0.0
+    """Worst lag of the generator since the last look."""
+    socket_drops: int = 0
+    _packets: tuple[float, int] = field(default=(0.0, 0))
+    _server: tuple[int, int] | None = None
+
+    def update(
+        self,
+        server: ServerFigures | None,
+        collected: Sequence[Mapping[str, Sequence[pa.RecordBatch]]],
+        streams: Sequence[pa.RecordBatch],
+    ) -> None:
+        """Take what was just collected."""
+        now = time.monotonic()
+        packets = sum(_sum(batch, "packets") for batch in streams)
+        expected = sum(_sum(batch, "expected") for batch in streams)
+        missing = sum(_sum(batch, "missing") for batch in streams)
+        before, counted = self._packets
+        if before:
+            self.packets_per_s = max(0.0, (packets - counted) / max(1e-3, now - before))
+        self._packets = (now, packets)
+        self.loss = missing / expected if expected else None
+        self.flowing = sum(_flowing(batch) for batch in streams)
+        delays = [_column(b, "owd_ns") for part in collected for b in part["latency"] if b.num_rows]
+        if delays:
+            p50, p95, p99 = np.percentile(np.concatenate(delays) / 1e6, [50, 95, 99])
+            self.latency_ms = (float(p50), float(p95), float(p99))
+        health = [b for part in collected for b in part["generator"] if b.num_rows]
+        self.lag_ms = max((float(_column(b, "lag_max_us").max()) for b in health), default=0.0) / 1e3
+        self.socket_drops = sum(_sum(b, "socket_drops") for b in health)
+        if server is not None:
+            self._take_server(server)
+
+    def _take_server(self, server: ServerFigures) -> None:
+        self.server_rss_bytes = server.rss_bytes
+        if server.cpu_ns is None:
+            return
+        if self._server is not None and server.unix_ns > self._server[0]:
+            wall_ns = server.unix_ns - self._server[0]
+            self.server_core_percent = (server.cpu_ns - self._server[1]) / wall_ns * 100
+        self._server = (server.unix_ns, server.cpu_ns)
+
+
+class Watcher:
+    """Sees a run go by. This one does not look; see LiveTable."""
+
+    def phase(self, name: str, duration_s: float | None = None) -> None:
+        """Take note that a phase begins, and how long it will last if that is known."""
+
+    def show(self, progress: Progress) -> None:
+        """Take note of where the run is."""
+
+
+class LiveTable(Watcher):
+    """Shows a run as a table that changes in place. Use as a context manager around the run."""
+
+    def __init__(self, console: Console, title: str) -> None:
+        self._title = title
+        self._bar = Bar(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TimeElapsedColumn(),
+            console=console,
+        )
+        self._task = self._bar.add_task("preparing", total=None)
+        self._until: tuple[float, float] | None = None
+        self._progress: Progress | None = None
+        self._live = Live(console=console, refresh_per_second=4, transient=True, get_renderable=self._render)
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._live.stop()
+
+    def phase(self, name: str, duration_s: float | None = None) -> None:
+        """Show the phase and its own progress."""
+        self._until = None if duration_s is None else (time.monotonic(), duration_s)
+        self._bar.reset(self._task, description=name, total=duration_s)
+
+    def show(self, progress: Progress) -> None:
+        """Show the figures from now on."""
+        self._progress = progress
+
+    def _render(self) -> RenderableType:
+        if self._until is not None:
+            start, duration_s = self._until
+            self._bar.update(self._task, completed=min(duration_s, time.monotonic() - start))
+        elif self._progress is not None:
+            self._bar.update(
+                self._task, total=self._progress.expected or None, completed=self._progress.flowing
+            )
+        parts: list[RenderableType] = [self._bar]
+        if self._progress is not None:
+            parts.insert(0, progress_table(self._progress, self._title))
+        return Group(*parts)
+
+
+def progress_table(p: Progress, title: str) -> Table:
+    """Lay out where a run is."""
+    table = Table(title=title, title_justify="left", show_header=False, min_width=60)
+    table.add_column(style="bold")
+    table.add_column(justify="right")
+    latency = "–" if p.latency_ms is None else " / ".join(f"{v:.1f}" for v in p.latency_ms) + " ms"
+    healthy = p.lag_ms < _LAG_WARN_MS and not p.socket_drops
+    health = Text(
+        f"{'good' if healthy else 'weak'}: lag {p.lag_ms:.1f} ms, {p.socket_drops} dropped",
+        style="green" if healthy else "yellow",
+    )
+    rows: list[tuple[str, RenderableType]] = [
+        ("participants", f"{p.joined} of {p.people}"),
+        ("streams flowing", f"{p.flowing} of {p.expected}"),
+        ("packets received", f"{p.packets_per_s:,.0f}/s"),
+        ("latency p50 / p95 / p99", latency),
+        ("loss", "–" if p.loss is None else f"{p.loss:.3%}"),
+        ("server CPU", "–" if p.server_core_percent is None else f"{p.server_core_percent:.0f} % of a core"),
+        ("server memory", "–" if p.server_rss_bytes is None else f"{p.server_rss_bytes / 1e6:.0f} MB"),
+        ("load generator", health),
+    ]
+    for name, value in rows:
+        table.add_row(name, value)
+    return table
+
+
+_COLOURS: dict[Verdict, str] = {"pass": "green", "fail": "red", "void": "yellow", "error": "red"}
+
+
+def verdict_panel(summary: Summary, title: str, report: str) -> Panel:
+    """Lay out the verdict: what, why, the main figures, and where the report is."""
+    lines = [f"[bold]{title}[/bold]"] + [Text(f"• {reason}").markup for reason in summary.reasons[:10]]
+    table = Table.grid(padding=(0, 2))
+    for kind in ("audio", "video"):
+        p = getattr(summary.latency_ms, kind)
+        if p is not None and p.p95 is not None:
+            table.add_row(
+                f"latency {kind}", f"p50 {p.p50:.1f}  p95 {p.p95:.1f}  p99 {p.p99:.1f}  max {p.max:.1f} ms"
+            )
+    table.add_row("streams", f"{summary.streams.flowing} of {summary.streams.expected} flowing")
+    loss = summary.loss
+    if loss.ratio is not None and loss.before_repair is not None:
+        table.add_row("loss", f"{loss.ratio:.3%} ({loss.before_repair:.3%} before repair)")
+    joins = summary.join_ms
+    if joins is not None and joins.p95 is not None:
+        table.add_row("join", f"p50 {joins.p50:.0f}  p95 {joins.p95:.0f} ms")
+    if summary.decoded is not None:
+        d = summary.decoded
+        table.add_row(
+            "decoded", f"{d.frames} pictures, {d.freezes} freezes, {d.audible}/{d.audio_streams} audible"
+        )
+    server = summary.server
+    if server.cpu_core_percent is not None:
+        per_packet = (
+            "" if server.cpu_ns_per_packet is None else f", {server.cpu_ns_per_packet:.0f} ns per packet out"
+        )
+        memory = "" if server.rss_bytes is None else f", {server.rss_bytes / 1e6:.0f} MB"
+        table.add_row("server", f"{server.cpu_core_percent:.0f} % of a core{per_packet}{memory}")
+    table.add_row("report", report)
+    return Panel(
+        Group(Text.from_markup("\n".join(lines)), Text(""), table),
+        border_style=_COLOURS[summary.verdict],
+        expand=False,
+    )
+
+
+def _column(batch: pa.RecordBatch, name: str) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    return np.asarray(batch.column(name).to_numpy(zero_copy_only=False), dtype=np.int64)
+
+
+def _sum(batch: pa.RecordBatch, name: str) -> int:
+    return int(_column(batch, name).sum()) if batch.num_rows else 0
+
+
+def _flowing(batch: pa.RecordBatch) -> int:
+    if not batch.num_rows:
+        return 0
+    last, now = _column(batch, "last_packet_ns"), _column(batch, "unix_ns")
+    return int(((last > 0) & (now - last < _FRESH_NS)).sum())

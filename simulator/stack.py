@@ -1,0 +1,218 @@
+"""The server of a run: one of our own, started for it and taken down with it, or somebody's, reached by its URL.
+
+Starts, watches and asks for figures; what is done with them is up to runner.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import shutil
+import signal
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+
+from simulator.child import bound_command
+from simulator.errors import SignalingError, StackError
+from simulator.signaling import Credentials, Json, Rest
+
+START_TIMEOUT_S = 30.0
+STOP_TIMEOUT_S = 8.0
+_POLL_S = 0.02
+
+OWN_PLACE: dict[str, str] = {
+    "MEESHY_HOST": "127.0.0.1",
+    "MEESHY_PORT": "0",
+    "MEESHY_RTC_MIN_PORT": "0",
+    "MEESHY_LOG_TO_FILE": "false",
+}
+"""Settings of our own server that nothing overrides: free ports on loopback, beside whatever else runs."""
+ROOMY: dict[str, str] = {
+    "MEESHY_LOG_LEVEL": "info",
+    "MEESHY_MAX_ROOMS": "1000",
+    "MEESHY_MAX_PARTICIPANTS": "1000",
+    "MEESHY_MAX_TRANSPORTS": "4000",
+    "MEESHY_MAX_PRODUCERS": "4000",
+    "MEESHY_MAX_CONSUMERS_PER_PARTICIPANT": "4000",
+    "MEESHY_MAX_CONNECTIONS_PER_ADDRESS": "10000",
+    "MEESHY_MAX_BODY_BYTES": "4194304",
+    "MEESHY_RATE_CREATE": "0",
+    "MEESHY_RATE_TRANSPORTS": "0",
+    "MEESHY_RATE_CONNECT": "0",
+    "MEESHY_RATE_CONSUME": "0",
+    "MEESHY_RATE_OTHER": "0",
+    "MEESHY_RATE_EVENTS": "0",
+}
+"""Settings of our own server: no limit that would refuse a load test from one address.
+
+What the environment sets, such as MEESHY_WORKERS or MEESHY_GSO, reaches it and comes before these.
+"""
+_NOT_PASSED_ON = (
+    "MEESHY_SIMULATE_",
+    "MEESHY_STATE_DIR",
+    "MEESHY_CONFIG",
+    "MEESHY_SUPERVISOR_FD",
+    "MEESHY_TLS_",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerFigures:
+    """What the server says of itself; None where it does not."""
+
+    unix_ns: int
+    cpu_ns: int | None
+    rss_bytes: int | None
+    packets_in: int | None
+    packets_out: int | None
+    workers: tuple[tuple[int, str, int], ...]
+    """Number, name and CPU time of each of its threads."""
+
+
+class Stack:
+    """Our own media server in a child process. Use as an async context manager; leaving it ends the server.
+
+    Its log stays in the directory it was given, its state does not.
+    """
+
+    url: str
+    """Where it answers, once started."""
+    credentials: Credentials
+    """How to get in, with a secret made for this run."""
+
+    def __init__(self, directory: Path) -> None:
+        self.url = ""
+        self.credentials = Credentials(secret=secrets.token_hex(32))
+        self._state = directory / "server-state"
+        self._log_path = directory / "server.log"
+        self._log: IO[bytes] | None = None
+        self._process: asyncio.subprocess.Process | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """Its process id while it runs."""
+        return None if self._process is None else self._process.pid
+
+    async def start(self) -> None:
+        """Start it and wait until it takes calls.
+
+        Raises:
+            StackError: It ended, or was not ready in time; the message holds its own last words.
+        """
+        self._state.mkdir()
+        port_file = self._state / "url"
+        self._log = self._log_path.open("wb")
+        self._process = await asyncio.create_subprocess_exec(
+            *bound_command(
+                [sys.executable, "-m", "meeshy_sfu", "serve", "media", "--port-file", str(port_file)]
+            ),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=asyncio.subprocess.STDOUT,
+            cwd=self._state,
+            env=self._environment(),
+            start_new_session=True,  # Ctrl-C is for the run, which then ends its children in order
+        )
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not port_file.exists():
+            if self._process.returncode is not None:
+                raise StackError(f"the media server did not start:\n{self._last_words()}")
+            if time.monotonic() > deadline:
+                raise StackError(
+                    f"the media server was not ready within {START_TIMEOUT_S:g} s:\n{self._last_words()}"
+                )
+            await asyncio.sleep(_POLL_S)
+        self.url = port_file.read_text(encoding="ascii").strip()
+
+    def complaint(self) -> str | None:
+        """Say that the server ended on its own; None while it runs."""
+        code = None if self._process is None else self._process.returncode
+        return None if code is None else f"the media server ended with code {code}: {self._last_words(3)}"
+
+    async def stop(self) -> None:
+        """End it in order, or by force when that takes too long. Idempotent."""
+        process = self._process
+        if process is not None and process.returncode is None:
+            try:
+                process.send_signal(signal.SIGTERM)
+                await asyncio.wait_for(process.wait(), STOP_TIMEOUT_S)
+            except (TimeoutError, asyncio.CancelledError) as reason:
+                process.kill()
+                await process.wait()
+                if isinstance(reason, asyncio.CancelledError):
+                    raise
+            except ProcessLookupError:
+                await process.wait()
+        if self._log is not None:
+            self._log.close()
+        # Its keys were made for this run and are of no use to anybody.
+        shutil.rmtree(self._state, ignore_errors=True)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    def _environment(self) -> dict[str, str]:
+        passed = {k: v for k, v in os.environ.items() if not k.startswith(_NOT_PASSED_ON)}
+        # The working directory has to stay importable from, wherever the server runs.
+        path = os.pathsep.join(str(Path(p).absolute()) for p in sys.path if p)
+        return {
+            **ROOMY,
+            **passed,
+            **OWN_PLACE,
+            "PYTHONPATH": path,
+            "MEESHY_JWT_SECRET": self.credentials.secret or "",
+            "MEESHY_STATE_DIR": str(self._state.absolute()),
+        }
+
+    def _last_words(self, lines: int = 15) -> str:
+        try:
+            text = self._log_path.read_text(errors="replace").strip().splitlines()
+        except OSError:
+            return "it said nothing"
+        return "\n".join(text[-lines:]) or "it said nothing"
+
+
+async def server_figures(rest: Rest, token: str) -> ServerFigures | None:
+    """Ask a server for its CPU, memory and packets; None when it does not let us."""
+    try:
+        stats = await rest.request("GET", "/api/stats", token)
+    except SignalingError:
+        return None
+    return read_figures(stats, time.time_ns())
+
+
+def read_figures(stats: Json, unix_ns: int) -> ServerFigures:
+    """Read the figures out of /api/stats; what is not there is None."""
+    process: Json = stats.get("process") or {}
+    workers: list[Json] = stats.get("workers") or []
+    cpu_ns = None if process.get("cpuS") is None else int(float(process["cpuS"]) * 1e9)
+    threads = [
+        (int(w.get("index", i)), f"worker-{w.get('index', i)}", int(w["cpuNs"]))
+        for i, w in enumerate(workers)
+        if "cpuNs" in w
+    ]
+    if cpu_ns is not None:
+        threads.append((-1, "control", max(0, cpu_ns - sum(cpu for _, _, cpu in threads))))
+    return ServerFigures(
+        unix_ns=unix_ns,
+        cpu_ns=cpu_ns,
+        rss_bytes=process.get("rssBytes"),
+        packets_in=_sum(workers, "packetsIn"),
+        packets_out=_sum(workers, "packetsOut"),
+        workers=tuple(threads),
+    )
+
+
+def _sum(workers: list[Json], name: str) -> int | None:
+    values: list[Any] = [worker.get(name) for worker in workers]
+    return None if not values or None in values else sum(int(value) for value in values)
