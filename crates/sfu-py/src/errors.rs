@@ -1,0 +1,65 @@
+//! Errors of the crates below as exceptions of `meeshy_sfu.errors`.
+//!
+//! # Job
+//! One function per Rust error. The exceptions live in Python, so that they can be imported, documented and caught
+//! without this module.
+
+use meeshy_sfu_bot::PoolError;
+use pyo3::PyErr;
+
+#[allow(missing_docs, reason = "documented in meeshy_sfu/errors.py")]
+mod python {
+    use pyo3::import_exception;
+
+    import_exception!(meeshy_sfu.errors, ConfigError);
+    import_exception!(meeshy_sfu.errors, ForkError);
+    import_exception!(meeshy_sfu.errors, InvalidRequestError);
+    import_exception!(meeshy_sfu.errors, InvalidStateError);
+    import_exception!(meeshy_sfu.errors, NotFoundError);
+    import_exception!(meeshy_sfu.errors, StartError);
+}
+
+/// A pool did not start.
+pub(crate) fn no_pool(error: &PoolError) -> PyErr {
+    let text = error.to_string();
+    match error {
+        PoolError::Clip(_) | PoolError::Invalid(_) => python::ConfigError::new_err(text),
+        _ => python::StartError::new_err(text),
+    }
+}
+
+/// A pool refused a call.
+pub(crate) fn refused(error: &PoolError) -> PyErr {
+    let text = error.to_string();
+    match error {
+        PoolError::UnknownBot(_) => python::NotFoundError::new_err(text),
+        PoolError::Invalid(_) => python::InvalidRequestError::new_err(text),
+        PoolError::Stopped => python::InvalidStateError::new_err(text),
+        PoolError::Clip(_) => python::ConfigError::new_err(text),
+        _ => python::StartError::new_err(text),
+    }
+}
+
+/// A configuration cannot be read.
+pub(crate) fn bad_config(error: &serde_json::Error) -> PyErr {
+    python::ConfigError::new_err(format!("malformed configuration: {error}"))
+}
+
+/// An argument cannot be read.
+pub(crate) fn bad_argument(error: &serde_json::Error) -> PyErr {
+    python::InvalidRequestError::new_err(format!("malformed argument: {error}"))
+}
+
+/// The object belongs to the parent process.
+pub(crate) fn forked() -> PyErr {
+    python::ForkError::new_err(
+        "this object has stayed behind in the parent process; start workers and bots after the fork, or use spawn",
+    )
+}
+
+/// The process is about to be forked.
+pub(crate) fn forking(live: usize) -> PyErr {
+    python::ForkError::new_err(format!(
+        "the process is forked while {live} native workers or bot pools run; they do not live on in the child",
+    ))
+}
