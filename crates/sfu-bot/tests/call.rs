@@ -1,0 +1,426 @@
+//! Bots against a forwarder on loopback: handshake, media, repair, reports, closing.
+
+#![allow(clippy::unwrap_used)]
+
+mod forwarder;
+
+use std::time::{Duration, Instant};
+
+use forwarder::Forwarder;
+use meeshy_sfu_bot::{
+    BotPool, Clip, ConsumeRequest, ConsumerRow, Direction, Happening, Kind, LinkProfile,
+    PoolConfig, Sample, SenderRow, SpawnOptions,
+};
+
+/// A field of little-endian records, found by the name in the dtype.
+fn column(bytes: &[u8], size: usize, dtype: &[(&str, &str)], name: &str) -> Vec<i64> {
+    let mut at = 0;
+    let mut found = None;
+    for (field, format) in dtype {
+        let width = usize::from(format.as_bytes()[2] - b'0');
+        if *field == name {
+            found = Some((at, width));
+        }
+        at += width;
+    }
+    let (at, width) = found.unwrap_or_else(|| panic!("no field {name}"));
+    let read = |record: &[u8]| {
+        let mut wide = [0; 8];
+        wide[..width].copy_from_slice(&record[at..at + width]);
+        i64::from_le_bytes(wide)
+    };
+    bytes.chunks(size).map(read).collect()
+}
+
+fn rows(pool: &BotPool, name: &str) -> Vec<i64> {
+    column(&pool.rows(), ConsumerRow::SIZE, &ConsumerRow::dtype(), name)
+}
+
+fn sent(pool: &BotPool, name: &str) -> Vec<i64> {
+    column(
+        &pool.sender_rows(),
+        SenderRow::SIZE,
+        &SenderRow::dtype(),
+        name,
+    )
+}
+
+fn wait(what: &str, mut done: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !done() {
+        assert!(Instant::now() < deadline, "waited in vain for: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+struct Call {
+    pool: BotPool,
+    forwarder: Forwarder,
+    bots: Vec<u16>,
+}
+
+impl Call {
+    /// `count` bots, everyone to everyone, audio and video; returns when all transports are connected and all streams flow.
+    fn start(count: usize, options: &SpawnOptions) -> Self {
+        let config = PoolConfig {
+            threads: 1,
+            ..PoolConfig::default()
+        };
+        let pool = BotPool::with_clip(config, Clip::synthetic(10, 250_000)).unwrap();
+        let forwarder = Forwarder::start();
+        let bots = pool.spawn(count, options).unwrap();
+        let mut numbers = Vec::new();
+        for &bot in &bots {
+            let local = pool.local(bot).unwrap();
+            let (send, parameters) = forwarder.transport(&local.send.dtls);
+            pool.connect(bot, Direction::Send, parameters).unwrap();
+            let (recv, parameters) = forwarder.transport(&local.recv.dtls);
+            pool.connect(bot, Direction::Recv, parameters).unwrap();
+            numbers.push((send, recv));
+        }
+        let mut connected = 0;
+        wait("all transports connected", || {
+            for event in pool.events(1000) {
+                match event.what {
+                    Happening::Dtls {
+                        state: "connected",
+                        srtp_profile,
+                        ..
+                    } => {
+                        assert!(srtp_profile.is_some());
+                        connected += 1;
+                    }
+                    Happening::Closed { reason, .. } => panic!("{reason}"),
+                    _ => {}
+                }
+            }
+            connected == 2 * count
+        });
+        for (receiver, &bot) in bots.iter().enumerate() {
+            let mut requests = Vec::new();
+            for (sender, &from) in bots
+                .iter()
+                .enumerate()
+                .filter(|(sender, _)| *sender != receiver)
+            {
+                for kind in [Kind::Audio, Kind::Video] {
+                    let produced = pool.produce(from, kind).unwrap();
+                    requests.push(ConsumeRequest {
+                        tag: requests.len() as u32,
+                        sender: i32::from(from),
+                        kind,
+                        rtp_parameters: forwarder.consume(
+                            numbers[receiver].1,
+                            numbers[sender].0,
+                            &produced,
+                            kind,
+                        ),
+                    });
+                }
+            }
+            pool.consume(bot, requests).unwrap();
+        }
+        wait("all consumers announced", || {
+            rows(&pool, "tag").len() == count * (count - 1) * 2
+        });
+        for &bot in &bots {
+            pool.start_sending(bot, Kind::Audio).unwrap();
+            pool.start_sending(bot, Kind::Video).unwrap();
+        }
+        Self {
+            pool,
+            forwarder,
+            bots,
+        }
+    }
+
+    /// Stops all sending and waits until what is under way has arrived.
+    fn settle(&self, extra: Duration) {
+        for &bot in &self.bots {
+            self.pool.stop_sending(bot, Kind::Audio).unwrap();
+            self.pool.stop_sending(bot, Kind::Video).unwrap();
+        }
+        std::thread::sleep(Duration::from_millis(50) + extra);
+    }
+}
+
+#[test]
+fn four_bots_hear_and_see_each_other_without_loss() {
+    let call = Call::start(4, &SpawnOptions::default());
+    wait("a hundred frames of each stream", || {
+        rows(&call.pool, "frames")
+            .iter()
+            .all(|&frames| frames >= 100)
+    });
+    call.settle(Duration::ZERO);
+    let pool = &call.pool;
+    let packets: i64 = sent(pool, "packets").iter().sum();
+    assert_eq!(rows(pool, "received").iter().sum::<i64>(), packets * 3);
+    for name in [
+        "lost",
+        "lost_after_repair",
+        "duplicates",
+        "out_of_order",
+        "foreign",
+        "freezes",
+        "undecodable_frames",
+    ] {
+        assert_eq!(rows(pool, name).iter().sum::<i64>(), 0, "{name}");
+    }
+    assert_eq!(
+        rows(pool, "stamps").iter().sum::<i64>(),
+        sent(pool, "stamps").iter().sum::<i64>() * 3
+    );
+    let owd = rows(pool, "owd_max_ns");
+    assert!(
+        rows(pool, "owd_min_ns").iter().all(|&ns| ns > 0),
+        "negative delay on one host"
+    );
+    assert!(owd.iter().all(|&ns| ns < 1_000_000_000), "{owd:?}");
+    // One sample a stamp, each heard by who should hear it.
+    let samples = pool.samples(usize::MAX);
+    assert_eq!(
+        (samples.len() / Sample::SIZE) as i64,
+        rows(pool, "stamps").iter().sum::<i64>()
+    );
+    assert!(
+        column(&samples, Sample::SIZE, &Sample::dtype(), "flags")
+            .iter()
+            .all(|flags| flags & 3 == 0)
+    );
+    wait("reports of all kinds", || {
+        let seen = call.forwarder.seen();
+        seen.sender_reports >= 8
+            && seen.receiver_blocks >= 24
+            && seen.feedbacks > 0
+            && seen.reference_times >= 4
+    });
+    let seen = call.forwarder.seen();
+    let video: i64 = rows(pool, "received")
+        .iter()
+        .zip(rows(pool, "kind"))
+        .map(|(&got, kind)| got * kind)
+        .sum();
+    assert!(
+        seen.feedback_arrivals as i64 <= video && seen.feedback_arrivals as i64 > video / 2,
+        "{seen:?} of {video}"
+    );
+    assert_eq!((seen.nacked, seen.lost_blocks), (0, 0));
+    let health = pool.health();
+    assert_eq!(
+        (
+            health.socket_drops,
+            health.samples_dropped,
+            health.events_dropped
+        ),
+        (0, 0, 0)
+    );
+    assert_eq!(
+        (
+            health.threads[0].auth_failures,
+            health.threads[0].unknown_ssrc
+        ),
+        (0, 0)
+    );
+}
+
+#[test]
+fn what_a_lossy_downlink_drops_is_asked_for_and_repaired() {
+    let call = Call::start(3, &SpawnOptions::default());
+    let down = LinkProfile {
+        loss: 0.05,
+        seed: 5,
+        ..LinkProfile::default()
+    };
+    for &bot in &call.bots {
+        call.pool.impair(bot, LinkProfile::default(), down).unwrap();
+    }
+    let pool = &call.pool;
+    wait("three hundred frames of each stream", || {
+        rows(pool, "frames").iter().all(|&frames| frames >= 300)
+    });
+    assert!(rows(pool, "freezes").iter().all(|&freezes| freezes == 0));
+    call.settle(Duration::from_millis(500));
+    let kinds = rows(pool, "kind");
+    let video = |name: &str| -> i64 {
+        rows(pool, name)
+            .iter()
+            .zip(&kinds)
+            .map(|(&value, &kind)| value * kind)
+            .sum()
+    };
+    let (expected, lost) = (video("expected"), video("lost"));
+    let share = lost as f64 / expected as f64;
+    assert!((0.03..0.07).contains(&share), "{lost} of {expected}");
+    assert_eq!(video("repaired") + video("lost_after_repair"), lost);
+    // A packet is lost for good only if its repair is lost ten times; the last ones of a stream are never missed.
+    assert!(
+        video("lost_after_repair") <= 2,
+        "{}",
+        video("lost_after_repair")
+    );
+    assert!(call.forwarder.seen().nacked as i64 >= lost);
+    assert!(call.forwarder.seen().lost_blocks > 0);
+    let audio_lost: i64 = rows(pool, "lost")
+        .iter()
+        .zip(&kinds)
+        .map(|(&value, &kind)| value * (1 - kind))
+        .sum();
+    assert!(audio_lost > 0, "audio has no repair");
+}
+
+#[test]
+fn delay_of_the_emulated_link_shows_in_the_samples() {
+    let call = Call::start(2, &SpawnOptions::default());
+    let pool = &call.pool;
+    let up = LinkProfile {
+        delay_ms: 20.0,
+        ..LinkProfile::default()
+    };
+    let down = LinkProfile {
+        delay_ms: 30.0,
+        ..LinkProfile::default()
+    };
+    for &bot in &call.bots {
+        pool.impair(bot, up, down).unwrap();
+    }
+    std::thread::sleep(Duration::from_millis(300));
+    pool.samples(usize::MAX);
+    std::thread::sleep(Duration::from_millis(1500));
+    let samples = pool.samples(usize::MAX);
+    let mut owd = column(&samples, Sample::SIZE, &Sample::dtype(), "owd_ns");
+    owd.sort_unstable();
+    assert!(owd.len() > 60, "{}", owd.len());
+    assert!(owd[0] >= 50_000_000, "{}", owd[0]);
+    let median = owd[owd.len() / 2];
+    // Sending on the grid, the forwarder's millisecond, and whatever else runs on this machine.
+    assert!(median < 54_000_000, "{median}");
+}
+
+#[test]
+fn a_video_without_key_frame_asks_for_one_and_gets_it() {
+    let call = Call::start(2, &SpawnOptions::default());
+    let pool = &call.pool;
+    wait("video flows", || {
+        rows(pool, "frames").iter().all(|&frames| frames >= 5)
+    });
+    // Joins again in the middle of a group of pictures, as a late joiner does.
+    let produced = pool.produce(call.bots[0], Kind::Video).unwrap();
+    let before: i64 = sent(pool, "requested_key_frames").iter().sum();
+    pool.unconsume(call.bots[1], &[1]).unwrap();
+    let rtp_parameters = call.forwarder.consume(3, 0, &produced, Kind::Video);
+    pool.consume(
+        call.bots[1],
+        vec![ConsumeRequest {
+            tag: 9,
+            sender: 0,
+            kind: Kind::Video,
+            rtp_parameters,
+        }],
+    )
+    .unwrap();
+    let mut first_frame = false;
+    wait("first frame of the new consumer", || {
+        first_frame |= pool
+            .events(1000)
+            .iter()
+            .any(|event| matches!(event.what, Happening::FirstFrame { tag: 9, .. }));
+        first_frame
+    });
+    let requested: i64 = sent(pool, "requested_key_frames").iter().sum();
+    let plis: i64 = rows(pool, "plis").iter().sum();
+    // By chance a key frame of the clip may come first; then nobody asks.
+    assert_eq!(requested - before > 0, plis > 0);
+    assert_eq!(
+        rows(pool, "tag").len(),
+        5,
+        "the row of the ended consumer stays"
+    );
+}
+
+#[test]
+fn silence_freezes_and_speech_thaws() {
+    let call = Call::start(2, &SpawnOptions::default());
+    let pool = &call.pool;
+    wait("audio flows", || {
+        rows(pool, "frames").iter().all(|&frames| frames >= 5)
+    });
+    pool.stop_sending(call.bots[0], Kind::Audio).unwrap();
+    let mut frozen = false;
+    wait("a freeze", || {
+        frozen |= pool.events(1000).iter().any(|event| {
+            event.bot == call.bots[1]
+                && matches!(
+                    event.what,
+                    Happening::Freeze {
+                        sender: 0,
+                        kind: Kind::Audio,
+                        ..
+                    }
+                )
+        });
+        frozen
+    });
+    pool.start_sending(call.bots[0], Kind::Audio).unwrap();
+    let mut gap = 0;
+    wait("the thaw", || {
+        for event in pool.events(1000) {
+            if let Happening::Thaw { gap_ms, .. } = event.what {
+                gap = gap_ms;
+            }
+        }
+        gap > 0
+    });
+    assert!(gap >= 500);
+    assert_eq!(
+        rows(pool, "lost").iter().sum::<i64>(),
+        0,
+        "a pause is not loss"
+    );
+}
+
+#[test]
+fn closing_is_idempotent_says_goodbye_and_gives_the_sockets_back() {
+    let call = Call::start(2, &SpawnOptions::default());
+    let pool = &call.pool;
+    wait("media flows", || {
+        rows(pool, "frames").iter().all(|&frames| frames >= 3)
+    });
+    pool.close_bot(call.bots[0]).unwrap();
+    pool.close_bot(call.bots[0]).unwrap();
+    wait("BYE of both streams", || call.forwarder.seen().byes == 2);
+    assert!(pool.produce(call.bots[0], Kind::Audio).is_err());
+    assert!(pool.close_bot(99).is_err());
+    let before = rows(pool, "received");
+    assert_eq!(before.len(), 4);
+    pool.stop();
+    pool.stop();
+    assert_eq!(rows(pool, "received").len(), 4, "rows outlive the bots");
+    assert!(pool.spawn(1, &SpawnOptions::default()).is_err());
+    assert!(pool.health().threads[0].packets_sent > 0);
+    assert_eq!(pool.health().bots, 0);
+}
+
+#[test]
+fn bots_that_were_never_connected_leave_nothing_behind() {
+    let count = || {
+        let name = |entry: std::fs::DirEntry| {
+            std::fs::read_link(entry.path())
+                .ok()
+                .map(|to| to.display().to_string())
+        };
+        let all = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
+        all.filter_map(name)
+            .filter(|to| to.starts_with("socket:"))
+            .count()
+    };
+    let pool = BotPool::with_clip(PoolConfig::default(), Clip::synthetic(2, 100_000)).unwrap();
+    let bots = pool.spawn(20, &SpawnOptions::default()).unwrap();
+    assert_eq!(bots, (0..20).collect::<Vec<u16>>());
+    let with = count();
+    for bot in bots {
+        pool.close_bot(bot).unwrap();
+    }
+    // Other tests run beside this one, so only a drop of forty sockets proves something.
+    wait("sockets closed", || count() + 30 <= with);
+}
