@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from meeshy_sfu.errors import (
+    CapacityError,
     ConflictError,
     InvalidRequestError,
     InvalidStateError,
@@ -64,6 +65,7 @@ class Channel:
         self._on_event = on_event
         self._loop = asyncio.get_running_loop()
         self._waiting: dict[int, asyncio.Future[Reply]] = {}
+        self._unsent: list[Command] = []
         self._last_id = 0
         self._dead: str | None = None
         self._loop.add_reader(core.event_fd, self._read)
@@ -112,8 +114,16 @@ class Channel:
 
     def tell(self, command: Command) -> None:
         """Have a command carried out without waiting; a dead worker needs no telling."""
-        if self._dead is None:
+        if self._dead is not None:
+            return
+        try:
             self._send(command)
+        except WorkerDiedError:
+            # Its last event is still unread and will close everything.
+            return
+        except CapacityError:
+            # What has to be closed must be closed; it follows once answers have been read.
+            self._unsent.append(command)
 
     def close(self) -> None:
         """Stop the worker and wait for its thread, which takes a few milliseconds. Idempotent."""
@@ -126,7 +136,11 @@ class Channel:
         return self._last_id
 
     def _read(self) -> None:
-        for text in self._core.events(EVENTS_AT_ONCE):
+        texts = self._core.events(EVENTS_AT_ONCE)
+        unsent, self._unsent = self._unsent, []
+        for command in unsent:
+            self.tell(command)
+        for text in texts:
             try:
                 event = read_event(text)
             except (ValueError, KeyError, TypeError):

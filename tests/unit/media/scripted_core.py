@@ -9,7 +9,7 @@ import os
 import random
 from typing import Any
 
-from meeshy_sfu.errors import WorkerDiedError
+from meeshy_sfu.errors import CapacityError, WorkerDiedError
 from meeshy_sfu.media.rtp_parameters import DtlsFingerprint
 from meeshy_sfu.media.worker import Worker
 
@@ -28,6 +28,7 @@ class ScriptedCore:
         self.consumers: dict[int, int] = {}
         self.refuse: dict[str, tuple[str, str]] = {}
         self.silent: set[str] = set()
+        self.full = False
         self.closed = False
         self._fd = os.eventfd(0, os.EFD_NONBLOCK)
         self._events: list[str] = []
@@ -39,6 +40,8 @@ class ScriptedCore:
     def request(self, request_json: str) -> None:
         if self.closed:
             raise WorkerDiedError("closed")
+        if self.full:
+            raise CapacityError("full")
         request = json.loads(request_json)
         command = request["command"]
         self.commands.append(command)

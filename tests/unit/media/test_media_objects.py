@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from meeshy_sfu.errors import (
+    CapacityError,
     ConsumerNotFoundError,
     InvalidRequestError,
     InvalidStateError,
@@ -98,6 +99,30 @@ async def test_the_death_of_a_worker_closes_its_routers_and_all_on_them(
     assert consumer.is_closed
     with pytest.raises(InvalidStateError):
         await router.create_webrtc_transport()
+
+
+async def test_a_close_that_finds_the_queue_full_is_sent_later(core: ScriptedCore, router: Router) -> None:
+    transport = await router.create_webrtc_transport()
+    core.full = True
+    with pytest.raises(CapacityError):
+        await router.create_webrtc_transport()
+    transport.close()
+    assert core.transports
+    core.full = False
+    core.emit("active_speaker", router=router.handle, producer=None)
+    await settle()
+    assert not core.transports
+
+
+async def test_closing_after_an_unread_death_is_quiet(core: ScriptedCore, router: Router) -> None:
+    transport = await router.create_webrtc_transport()
+    core.request = _refuse  # type: ignore[method-assign]
+    transport.close()
+    assert transport.is_closed
+
+
+def _refuse(_: str) -> None:
+    raise WorkerDiedError("dead")
 
 
 async def test_fetched_stats_are_kept_and_later_counters_ignored(worker: Worker, router: Router) -> None:
