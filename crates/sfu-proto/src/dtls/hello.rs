@@ -43,11 +43,17 @@ pub(super) struct PlainRecord<'a> {
 }
 
 /// The records with the long header (DTLS 1.2, and the plaintext ones of 1.3); stops at what does not fit.
+///
+/// Plaintext records are counted from 0 and a handshake has a few dozen, so one with a number beyond 65535
+/// is none: that keeps random bytes out of the handshake, where nothing else could tell them.
 pub(super) fn records(mut datagram: &[u8]) -> impl Iterator<Item = PlainRecord<'_>> {
     std::iter::from_fn(move || {
         let header = datagram.get(..RECORD_HEADER)?;
         let version = be16(header, 1)?;
         if !matches!(header[0], 20..=26) || !matches!(version, DTLS_1_0 | DTLS_1_2) {
+            return None;
+        }
+        if be16(header, 3)? == 0 && header[5..9] != [0; 4] {
             return None;
         }
         let end = RECORD_HEADER + usize::from(be16(header, 11)?);
@@ -133,9 +139,9 @@ impl HelloAssembly {
         Some(datagram)
     }
 
-    /// What the message offers, once all of it is there; `Some(None)` if it makes no sense.
-    pub fn offer(&self) -> Option<Option<HelloOffer>> {
-        self.body().map(HelloOffer::parse)
+    /// What the message offers, once all of it is there and makes sense.
+    pub fn offer(&self) -> Option<HelloOffer> {
+        self.body().and_then(HelloOffer::parse)
     }
 
     /// Forgets everything.
@@ -232,6 +238,35 @@ impl HelloOffer {
         }
         Some(offer)
     }
+}
+
+/// Whether this is the body of a ServerHello a client of ours could get (RFC 5246 §7.4.1.3).
+pub(super) fn is_server_hello(body: &[u8]) -> bool {
+    let read = || {
+        let mut reader = Reader(body);
+        let version = reader.u16()?;
+        reader.take(32)?;
+        let session_id = reader.vector8()?;
+        let (_suite, compression) = (reader.u16()?, reader.take(1)?);
+        let well_formed = version == DTLS_1_2 && session_id.len() <= 32 && compression == [0];
+        if !reader.0.is_empty() {
+            let mut extensions = Reader(reader.vector16()?);
+            while !extensions.0.is_empty() {
+                extensions.u16()?;
+                extensions.vector16()?;
+            }
+        }
+        Some(well_formed && reader.0.is_empty())
+    };
+    read().unwrap_or(false)
+}
+
+/// Whether this is the body of a HelloVerifyRequest (RFC 6347 §4.2.1).
+pub(super) fn is_hello_verify_request(body: &[u8]) -> bool {
+    let mut reader = Reader(body);
+    matches!(reader.u16(), Some(DTLS_1_0 | DTLS_1_2))
+        && reader.vector8().is_some()
+        && reader.0.is_empty()
 }
 
 fn pairs(bytes: &[u8]) -> Option<Vec<u16>> {
@@ -344,7 +379,7 @@ mod tests {
                 dtls_1_3: true,
                 srtp_profiles: vec![1, 8, 7],
             };
-            assert_eq!(assembly.offer(), Some(Some(expected)));
+            assert_eq!(assembly.offer(), Some(expected));
             let mut again = HelloAssembly::default();
             again.push(&assembly.complete().unwrap());
             assert_eq!(again.body(), Some(&body[..]));

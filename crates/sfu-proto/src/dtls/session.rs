@@ -16,7 +16,8 @@
 //! Only handshakes come through here; a finished one costs its `dimpl` state until the transport closes.
 //!
 //! # Left out
-//! Application data (SCTP) is ignored; resumption and renegotiation do not exist in `dimpl`.
+//! Whoever can send from the peer's own address can still spoil a handshake that has begun (not one that
+//! is through): plaintext messages of DTLS carry no proof. Application data (SCTP) is ignored; resumption and renegotiation do not exist in `dimpl`.
 //!
 //! RFC 5764 §4.2 (key derivation), RFC 6347 §4.2.4 (timers), RFC 8122 §5 (fingerprints).
 
@@ -27,7 +28,10 @@ use std::time::{Duration, Instant};
 
 use dimpl::{Config, Dtls, DtlsCertificate, KeyingMaterial, Output, ProtocolVersion};
 
-use super::hello::{ALERT, HANDSHAKE, HelloAssembly, HelloOffer, fragments, records};
+use super::hello::{
+    ALERT, HANDSHAKE, HelloAssembly, HelloOffer, fragments, is_hello_verify_request,
+    is_server_hello, records,
+};
 use super::{Certificate, DtlsRole, DtlsState, DtlsVersion, Fingerprint, SrtpKeys};
 use crate::srtp::{MasterKey, SrtpProfile};
 
@@ -73,7 +77,7 @@ pub enum DtlsFailure {
     NoSrtpProfile,
     /// The peer sent this alert.
     Alert(u8),
-    /// The peer's ClientHello offers neither DTLS 1.2 nor 1.3, or makes no sense.
+    /// The peer's ClientHello offers neither DTLS 1.2 nor 1.3.
     NoVersion,
     /// Another error of the handshake.
     Handshake(String),
@@ -105,7 +109,7 @@ impl fmt::Display for DtlsFailure {
                 alert_name(*description)
             ),
             DtlsFailure::NoVersion => {
-                f.write_str("the peer offers neither DTLS 1.2 nor 1.3, or its ClientHello is malformed; update it")
+                f.write_str("the peer offers neither DTLS 1.2 nor 1.3; update it")
             }
             DtlsFailure::Handshake(reason) => write!(
                 f,
@@ -281,12 +285,8 @@ impl Session {
         self.hello.clear();
         let certificate = self.dimpl_certificate();
         let engine = match offer {
-            Some(HelloOffer { dtls_1_2: true, .. }) => {
-                Dtls::new_12(config(), certificate, self.now)
-            }
-            Some(HelloOffer { dtls_1_3: true, .. }) => {
-                Dtls::new_13(config(), certificate, self.now)
-            }
+            HelloOffer { dtls_1_2: true, .. } => Dtls::new_12(config(), certificate, self.now),
+            HelloOffer { dtls_1_3: true, .. } => Dtls::new_13(config(), certificate, self.now),
             _ => return self.suspect(DtlsFailure::NoVersion),
         };
         self.begin(engine);
@@ -539,10 +539,15 @@ fn decides_version(datagram: &[u8]) -> bool {
     records(datagram).next().is_some_and(|record| {
         record.content_type == HANDSHAKE
             && record.epoch == 0
-            && fragments(record.body).next().is_some_and(|fragment| {
-                matches!(fragment.message_type, SERVER_HELLO | HELLO_VERIFY_REQUEST)
-                    && fragment.body.len() == fragment.length
-            })
+            && fragments(record.body)
+                .next()
+                .is_some_and(|fragment| match fragment.message_type {
+                    SERVER_HELLO => {
+                        fragment.body.len() == fragment.length && is_server_hello(fragment.body)
+                    }
+                    HELLO_VERIFY_REQUEST => is_hello_verify_request(fragment.body),
+                    _ => false,
+                })
     })
 }
 

@@ -60,6 +60,7 @@ impl FullAgent {
         };
         let mut agent = IceAgent::with_hmac(credentials, &AwsLcHmac);
         agent.set_controlling(true);
+        agent.set_max_stun_retransmits(UNANSWERED);
         let candidate =
             Candidate::host(local, protocol_of(socket)).map_err(|_| IceError::LocalAddress)?;
         agent.add_local_candidate(candidate);
@@ -265,6 +266,9 @@ fn protocol_of(socket: SocketId) -> Protocol {
         Protocol::Udp
     }
 }
+
+/// Checks in a row without an answer until a pair is given up: 30 s at the pace of `is`, the consent time.
+const UNANSWERED: usize = 12;
 
 #[derive(Debug)]
 struct AwsLcHmac;

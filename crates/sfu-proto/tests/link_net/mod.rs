@@ -1,6 +1,12 @@
 //! Two ends and an emulated wire between them, with virtual time: the stage of the link scenarios.
 
-#![allow(dead_code, clippy::unwrap_used, unreachable_pub)]
+#![allow(
+    dead_code,
+    missing_docs,
+    unreachable_pub,
+    clippy::print_stdout,
+    clippy::unwrap_used
+)]
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -341,6 +347,11 @@ impl Random {
         Random(seed)
     }
 
+    /// Another generator, for one of several rounds.
+    pub fn fork(&mut self) -> Random {
+        Random(self.next())
+    }
+
     pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
@@ -363,5 +374,35 @@ impl Random {
 
     pub fn bytes(&mut self, length: usize) -> Vec<u8> {
         (0..length).map(|_| self.next() as u8).collect()
+    }
+}
+
+/// The first ClientHello of a client link, and that client's fingerprints.
+pub fn first_hello() -> (Vec<u8>, Vec<Fingerprint>) {
+    let now = Instant::now();
+    let (mut server, mut client) = (server_link(now), client_link(DtlsRole::Client, now));
+    client
+        .connect(DtlsRole::Auto, &fingerprint(&server), now)
+        .unwrap();
+    client.set_remote_ice(server.ice_parameters(), server.candidates(), now);
+    let mut buffer = [0; 2048];
+    loop {
+        let (length, _) = client.poll_transmit(&mut buffer).unwrap();
+        if classify(&buffer[..length]) == Class::Dtls {
+            return (buffer[..length].to_vec(), fingerprint(&client));
+        }
+        server.handle(
+            Class::Stun,
+            &buffer[..length],
+            destination(client_address()),
+            now,
+        );
+        let (length, _) = server.poll_transmit(&mut buffer).unwrap();
+        client.handle(
+            Class::Stun,
+            &buffer[..length],
+            destination(server_address()),
+            now,
+        );
     }
 }

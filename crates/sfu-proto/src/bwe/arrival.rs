@@ -1,0 +1,166 @@
+//! Estimates a sender's path from when its packets arrive, to be told to it as REMB.
+//!
+//! # Job
+//! Compares departure (abs-send-time) and arrival of groups of packets: if the path's queue grows, the
+//! estimate falls below what arrives; else it rises. Writing the REMB belongs to `transport`.
+//!
+//! # Invariants
+//! - The estimate is never above one and a half times what arrives (or the start value), so it means
+//!   something when the sender is the limit.
+//!
+//! # Cost
+//! O(1) per packet; 150 bytes per transport.
+//!
+//! # Left out
+//! Kalman filter and adaptive threshold of the original; transports with transport-wide feedback never
+//! come here.
+//!
+//! draft-alvestrand-rmcat-remb-03, draft-ietf-rmcat-gcc-02 §4 (arrival groups, rate control).
+
+/// Microseconds.
+type Micros = u64;
+
+const MIN_BPS: u64 = 100_000;
+const START_BPS: u64 = 1_000_000;
+/// Packets that left within this time are one group.
+const GROUP: i64 = 5_000;
+/// The queue grew by this much: overuse.
+const OVERUSE: f64 = 12_500.0;
+const RATE_WINDOW: Micros = 500_000;
+const HOLD: Micros = 1_000_000;
+
+/// State of one sender's path.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ArrivalEstimator {
+    estimate: u64,
+    updated_at: Micros,
+    decreased_at: Micros,
+    window_start: Micros,
+    window_bytes: u64,
+    rate: Option<u64>,
+    group: Option<Group>,
+    previous: Option<Group>,
+    /// Smoothed growth of the queue, microseconds.
+    queue: f64,
+}
+
+/// Packets that left together; departures in 6.18 seconds.
+#[derive(Clone, Copy, Debug)]
+struct Group {
+    first_departure: u32,
+    departure: u32,
+    arrival: Micros,
+}
+
+/// Difference of two 6.18 times in microseconds.
+fn between(later: u32, earlier: u32) -> i64 {
+    let difference = (later.wrapping_sub(earlier) << 8) as i32 >> 8;
+    i64::from(difference) * 1_000_000 / (1 << 18)
+}
+
+impl ArrivalEstimator {
+    /// Takes a packet of `len` bytes; `departure` is its abs-send-time.
+    pub(crate) fn received(&mut self, departure: u32, len: usize, now: Micros) {
+        if self.estimate == 0 {
+            self.estimate = START_BPS;
+            self.window_start = now;
+            self.updated_at = now;
+        }
+        self.window_bytes += len as u64;
+        let passed = now.saturating_sub(self.window_start);
+        if passed >= RATE_WINDOW {
+            let rate = self.window_bytes * 8_000_000 / passed;
+            self.rate = Some(self.rate.map_or(rate, |old| (old + rate) / 2));
+            self.window_start = now;
+            self.window_bytes = 0;
+        }
+        let fresh = Group {
+            first_departure: departure,
+            departure,
+            arrival: now,
+        };
+        let Some(group) = &mut self.group else {
+            self.group = Some(fresh);
+            return;
+        };
+        let since = between(departure, group.first_departure);
+        if since < 0 {
+            return;
+        }
+        if since <= GROUP {
+            group.departure = departure;
+            group.arrival = now;
+            return;
+        }
+        let finished = std::mem::replace(group, fresh);
+        if let Some(previous) = self.previous.replace(finished) {
+            let sent = between(finished.departure, previous.departure);
+            let arrived = finished.arrival.saturating_sub(previous.arrival) as i64;
+            // The queue leaks away by itself: one late group is not a trend.
+            self.queue = ((self.queue + (arrived - sent) as f64) * 0.95).max(0.0);
+        }
+        self.adapt(now);
+    }
+
+    fn adapt(&mut self, now: Micros) {
+        let passed = now.saturating_sub(self.updated_at);
+        self.updated_at = now;
+        let rate = self.rate.unwrap_or(START_BPS);
+        if self.queue > OVERUSE && now >= self.decreased_at + HOLD / 2 {
+            self.estimate = (rate * 85 / 100).max(MIN_BPS);
+            self.decreased_at = now;
+            self.queue = 0.0;
+        } else if now >= self.decreased_at + HOLD {
+            // Eight per cent a second.
+            let growth = self.estimate as f64 * 0.08 * passed.min(1_000_000) as f64 / 1e6;
+            let ceiling = (rate * 3 / 2).max(START_BPS);
+            self.estimate = (self.estimate + growth.ceil() as u64).min(ceiling);
+        }
+    }
+
+    /// The estimate, once media came.
+    pub(crate) fn estimate_bps(&self) -> Option<u64> {
+        (self.estimate > 0).then_some(self.estimate)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn departure(micros: u64) -> u32 {
+        ((micros * (1 << 18) / 1_000_000) & 0xff_ffff) as u32
+    }
+
+    #[test]
+    fn a_free_path_lets_the_estimate_follow_the_sender_up() {
+        let mut estimator = ArrivalEstimator::default();
+        for packet in 0..10_000u64 {
+            let now = packet * 5_000;
+            estimator.received(departure(now), 1250, now + 20_000);
+        }
+        // 2 Mbit/s arrive.
+        let estimate = estimator.estimate_bps().expect("media came");
+        assert!((2_500_000..=3_100_000).contains(&estimate), "{estimate}");
+    }
+
+    #[test]
+    fn a_growing_queue_brings_it_below_what_arrives() {
+        let mut estimator = ArrivalEstimator::default();
+        for packet in 0..2_000u64 {
+            let now = packet * 5_000;
+            estimator.received(departure(now), 1250, now);
+        }
+        let start = 2_000 * 5_000;
+        for packet in 0..400u64 {
+            // Sent every 5 ms, carried every 8 ms: 1.25 Mbit/s.
+            estimator.received(
+                departure(start + packet * 5_000),
+                1250,
+                start + packet * 8_000,
+            );
+        }
+        let estimate = estimator.estimate_bps().expect("media came");
+        assert!(estimate < 1_300_000, "{estimate}");
+    }
+}

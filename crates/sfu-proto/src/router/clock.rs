@@ -1,0 +1,92 @@
+//! Time inside a router: microseconds since it was made, and the wall clock that goes with them.
+//!
+//! # Invariants
+//! - The only clock readings are the ones callers hand in.
+
+use std::time::{Duration, Instant};
+
+use crate::rtcp::ntp;
+
+/// Microseconds since the router was made.
+pub(crate) type Micros = u64;
+
+/// No deadline.
+pub(crate) const NEVER: Micros = u64::MAX;
+
+/// Converts between the three kinds of time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clock {
+    start: Instant,
+    /// Time since 1970 at `start`.
+    wall: Duration,
+}
+
+impl Clock {
+    pub(crate) fn new(start: Instant, wall: Duration) -> Self {
+        Self { start, wall }
+    }
+
+    #[inline]
+    pub(crate) fn micros(&self, now: Instant) -> Micros {
+        now.saturating_duration_since(self.start).as_micros() as u64
+    }
+
+    pub(crate) fn instant(&self, at: Micros) -> Instant {
+        self.start + Duration::from_micros(at)
+    }
+
+    /// NTP time in 32.32 seconds.
+    pub(crate) fn ntp(&self, at: Micros) -> u64 {
+        ntp::from_unix(self.wall(at))
+    }
+
+    /// Time since 1970.
+    pub(crate) fn wall(&self, at: Micros) -> Duration {
+        self.wall + Duration::from_micros(at)
+    }
+}
+
+/// Microseconds of a difference of two NTP times.
+pub(crate) fn ntp_difference(later: u64, earlier: u64) -> i64 {
+    ((i128::from(later.wrapping_sub(earlier) as i64) * 1_000_000) >> 32) as i64
+}
+
+/// A duration in the 16.16 seconds of reports.
+pub(crate) fn to_short_ntp(micros: Micros) -> u32 {
+    ntp::compact_duration(Duration::from_micros(micros))
+}
+
+/// A small generator of numbers nobody must guess nothing from: timer spread, first sequence numbers, SSRCs.
+#[derive(Clone, Debug)]
+pub(crate) struct Random(u64);
+
+impl Random {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// SplitMix64.
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound.max(1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ntp_differences_are_microseconds() {
+        let clock = Clock::new(Instant::now(), Duration::from_secs(1_700_000_000));
+        let difference = ntp_difference(clock.ntp(2_500_000), clock.ntp(1_000_000));
+        assert!((difference - 1_500_000).abs() <= 1, "{difference}");
+    }
+}

@@ -1,0 +1,225 @@
+//! One outgoing track: a producer's packets, rewritten for one receiver.
+//!
+//! # Job
+//! Decides per packet whether it goes out and under which number; holds what a header, a retransmission and
+//! a report need. Queues and encryption belong to `egress`, layers to `layers`, numbers to `munger`.
+//!
+//! # Invariants
+//! - Nothing is forwarded while the consumer or its producer is paused; the numbers go on as if no time passed.
+//! - A video consumer starts, and starts again after a pause, with a key frame.
+//!
+//! # Cost
+//! About 350 bytes and, where NACKs are answered, 2 KB. No packet is stored here.
+
+use super::clock::Micros;
+use super::config::{ConsumeError, ConsumerConfig, MediaKind};
+use super::keyframe::Bucket;
+use super::layers::{Choice, LayerSelector, Offer, SingleStream};
+use super::munger::Munger;
+use super::producer::{MAX_CODECS, NO_PAYLOAD_TYPE, Producer};
+use super::ring::{KEY_FRAME, Slot};
+use super::rtx::{Resends, RtxStream};
+use super::score::{Score, Totals};
+use super::stream::StreamRx;
+use super::template::{MAX_MID, Template};
+use crate::rtp::ExtensionMap;
+
+/// Key frame requests of one receiver: this many at once, one more each two seconds.
+type RequestBucket = Bucket<3, 2_000_000>;
+
+/// What the receiver's last report said.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Reported {
+    pub(crate) lost: i64,
+    pub(crate) fraction_lost: u8,
+    pub(crate) jitter: u32,
+    pub(crate) rtt: Option<Micros>,
+}
+
+/// Counters of requests.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Requests {
+    pub(crate) nacks: u64,
+    pub(crate) nacked_packets: u64,
+    pub(crate) key_frames: u64,
+}
+
+/// One outgoing track.
+#[derive(Debug)]
+pub(crate) struct Consumer {
+    pub(crate) transport: u32,
+    pub(crate) producer: u32,
+    pub(crate) ssrc: u32,
+    active: bool,
+    needs_key: bool,
+    selector: SingleStream,
+    /// Payload type by position of the producer's codec.
+    pub(crate) payload_types: [u8; MAX_CODECS],
+    pub(crate) munger: Munger,
+    pub(crate) template: Template,
+    pub(crate) packets: u64,
+    pub(crate) bytes: u64,
+    pub(crate) sent_at: Micros,
+    /// Flush and size of the last packet queued; keeps a stream in order when packets are sorted by size.
+    pub(crate) sorted: (u32, u16),
+    pub(crate) rtx: Option<RtxStream>,
+    pub(crate) resends: Option<Resends>,
+    pub(crate) paused: bool,
+    pub(crate) producer_paused: bool,
+    pub(crate) mid: String,
+    pub(crate) cname: String,
+    pub(crate) reported: Reported,
+    pub(crate) requests: Requests,
+    pub(crate) score: Score,
+    pub(crate) fir_sequence: Option<u8>,
+    heeds_pli: bool,
+    heeds_fir: bool,
+    bucket: RequestBucket,
+}
+
+impl Consumer {
+    pub(crate) fn new(
+        transport: u32,
+        producer_key: u32,
+        producer: &Producer,
+        config: &ConsumerConfig,
+        first: (u16, u16),
+    ) -> Result<Self, ConsumeError> {
+        let mut ids = ExtensionMap::new();
+        for (uri, id) in &config.header_extensions {
+            if *id == 0 {
+                return Err(ConsumeError::ExtensionId);
+            }
+            ids.insert(*id, *uri);
+        }
+        if config.mid.is_empty() || config.mid.len() > MAX_MID {
+            return Err(ConsumeError::Mid(config.mid.clone()));
+        }
+        let mut payload_types = [NO_PAYLOAD_TYPE; MAX_CODECS];
+        let mut rtx_payload_types = [NO_PAYLOAD_TYPE; MAX_CODECS];
+        let (mut nack, mut pli, mut fir) = (false, false, false);
+        for (position, codec) in producer.codecs.iter().enumerate().take(MAX_CODECS) {
+            let wanted = codec.mapped_payload_type;
+            let Some(own) = config.codecs.iter().find(|own| own.payload_type == wanted) else {
+                continue;
+            };
+            payload_types[position] = own.payload_type & 0x7f;
+            if let Some(rtx) = own.rtx_payload_type {
+                rtx_payload_types[position] = rtx & 0x7f;
+            }
+            nack |= own.nack;
+            pli |= own.pli;
+            fir |= own.fir;
+        }
+        if payload_types == [NO_PAYLOAD_TYPE; MAX_CODECS] {
+            return Err(ConsumeError::NoCommonCodec);
+        }
+        let rtx = config
+            .rtx_ssrc
+            .map(|ssrc| RtxStream::new(ssrc, rtx_payload_types, first.1));
+        // Repair under the stream's own SSRC repeats an SRTP index, so the header must repeat too.
+        let per_send = rtx.is_some() || !nack;
+        let audio = producer.kind == MediaKind::Audio;
+        let mut consumer = Self {
+            transport,
+            producer: producer_key,
+            ssrc: config.ssrc,
+            active: false,
+            needs_key: !audio,
+            selector: SingleStream,
+            payload_types,
+            munger: Munger::new(first.0),
+            template: Template::new(config.ssrc, &config.mid, &ids, audio, per_send),
+            packets: 0,
+            bytes: 0,
+            sent_at: 0,
+            sorted: (0, 0),
+            rtx,
+            resends: nack.then(Resends::new),
+            paused: config.paused,
+            producer_paused: producer.paused,
+            mid: config.mid.clone(),
+            cname: config.cname.clone(),
+            reported: Reported::default(),
+            requests: Requests::default(),
+            score: Score::new(10),
+            fir_sequence: None,
+            heeds_pli: pli,
+            heeds_fir: fir,
+            bucket: RequestBucket::default(),
+        };
+        consumer.refresh();
+        Ok(consumer)
+    }
+
+    /// Sets whether media flows from both pauses. True if it begins to flow.
+    pub(crate) fn refresh(&mut self) -> bool {
+        let active = !self.paused && !self.producer_paused;
+        let begins = active && !self.active;
+        if begins {
+            self.munger.desync();
+        }
+        self.active = active;
+        begins
+    }
+
+    pub(crate) fn is_active(&self) -> bool {
+        self.active
+    }
+
+    /// The encoding whose key frame the consumer waits for or needs next.
+    pub(crate) fn wanted_encoding(&self) -> u8 {
+        self.selector.wanted()
+    }
+
+    /// The own index under which a packet goes out, or nothing if it does not.
+    #[inline]
+    pub(crate) fn admit(&mut self, slot: &Slot, stream: &StreamRx, now: Micros) -> Option<u64> {
+        if !self.active {
+            return None;
+        }
+        let key_frame = slot.flags & KEY_FRAME != 0;
+        let offer = Offer {
+            encoding: stream.encoding,
+            key_frame,
+        };
+        if self.selector.choose(offer) != Choice::Forward {
+            return None;
+        }
+        if self.payload_types[usize::from(slot.codec) % MAX_CODECS] == NO_PAYLOAD_TYPE {
+            return None;
+        }
+        if self.needs_key && !key_frame && !self.munger.is_synced(stream.epoch) {
+            return None;
+        }
+        self.munger
+            .admit(slot, stream.epoch, stream.clock_rate, now)
+    }
+
+    /// A PLI came. True if it is heeded.
+    pub(crate) fn heeds_pli(&mut self, now: Micros) -> bool {
+        self.requests.key_frames += 1;
+        self.heeds_pli && self.active && self.needs_key && self.bucket.take(now)
+    }
+
+    /// A FIR with this number came. True if it is heeded; repetitions of one number are not.
+    pub(crate) fn heeds_fir(&mut self, sequence: u8, now: Micros) -> bool {
+        if self.fir_sequence.replace(sequence) == Some(sequence) {
+            return false;
+        }
+        self.requests.key_frames += 1;
+        self.heeds_fir && self.active && self.needs_key && self.bucket.take(now)
+    }
+
+    /// Judges the interval that a report ends. True if the score changed.
+    pub(crate) fn update_score(&mut self) -> bool {
+        let lost = self.reported.lost.max(0) as u64;
+        let resent = self.resends.as_ref().map_or(0, Resends::count);
+        self.score.update(Totals {
+            expected: self.packets,
+            received: self.packets.saturating_sub(lost),
+            repaired: resent.min(lost),
+            retransmitted: resent,
+        })
+    }
+}

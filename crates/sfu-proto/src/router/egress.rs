@@ -1,0 +1,286 @@
+//! The way out: pending lists become trains of encrypted datagrams, one destination after the other.
+//!
+//! # Job
+//! Steps 8 to 10 of a packet's way: order by size, header, encryption from the shared plaintext into the
+//! sink; also the answer to a NACK. Deciding what goes out is `consumer`'s and `rtx`'s.
+//!
+//! # Invariants
+//! - Datagrams of one destination leave largest first, but those of one stream in the order they came.
+//! - Transport-wide numbers are given in the order of sending.
+//! - One SRTP index is used for one packet only; a repetition under the same index is the same bytes.
+//!
+//! # Cost
+//! Per packet one header copy and one encryption. No allocation.
+//!
+//! RFC 3550 §5.1 (padding), RFC 4588 §4.
+
+use std::cmp::Ordering;
+use std::time::Instant;
+
+use super::Router;
+use super::clock::Micros;
+use super::ingest::send_time;
+use super::ring::{FILLER, Rare};
+use super::template::{Fields, MAX_HEADER};
+use crate::net::Sink;
+use crate::pacer::Pacer;
+use crate::transport::Item;
+
+/// Longest RTP padding that is added to make sizes equal.
+const MAX_PAD: u16 = 64;
+/// Retransmissions of one transport between two of its reports (1 to 1.5 s), beyond what it was sent.
+const MAX_RESENT: u32 = 4096;
+
+impl Router {
+    /// Sends everything that waits, in trains per destination.
+    pub fn flush<S: Sink>(&mut self, now: Instant, sink: &mut S) {
+        if self.pending == 0 {
+            self.batch.clear();
+            return;
+        }
+        let at = self.clock.micros(now);
+        if self.padded_transports > 0 {
+            self.equalise();
+        }
+        self.flush_id = self.flush_id.wrapping_add(1);
+        let time = send_time(self.clock.wall(at));
+        let mut kept = 0;
+        for position in 0..self.dirty.len() {
+            let t = self.dirty[position];
+            if self.flush_transport(t, time, at, sink) {
+                self.dirty[kept] = t;
+                kept += 1;
+            }
+        }
+        self.dirty.truncate(kept);
+    }
+
+    /// Packets that wait for `flush`.
+    pub fn pending(&self) -> usize {
+        self.pending
+    }
+
+    /// Sends what waits for one transport. True if something has to wait for the next flush.
+    fn flush_transport<S: Sink>(
+        &mut self,
+        t: u32,
+        time: [u8; 3],
+        now: Micros,
+        sink: &mut S,
+    ) -> bool {
+        self.sort_by_size(t);
+        let Some(transport) = self.transports.get_mut(t) else {
+            return false;
+        };
+        let (Some(tx), Some(to)) = (&transport.tx, &transport.destination) else {
+            self.pending -= transport.pending.len();
+            transport.pending.clear();
+            return false;
+        };
+        let overhead = tx.profile().rtp_overhead();
+        let (mut sent, mut bytes, mut padding) = (0u64, 0u64, 0u64);
+        let mut done = 0;
+        for item in &transport.pending {
+            if !transport.pacer.may_send(usize::from(item.size) + overhead) {
+                break;
+            }
+            done += 1;
+            let stream = &self.streams[item.stream];
+            let Some(slot) = stream.ring.get_low(item.index) else {
+                self.stats.drops.late += 1;
+                continue;
+            };
+            let consumer = &mut self.consumers[item.consumer];
+            let own = consumer.munger.widen(item.own);
+            let pad = if transport.padding { slot.pad } else { 0 };
+            let plaintext = stream.ring.payload(slot, pad);
+            let out = sink.space(MAX_HEADER + plaintext.len() + overhead);
+            let wants_rare = consumer.template.wants_rare();
+            let header_len = consumer.template.write(
+                out,
+                &Fields {
+                    slot,
+                    rare: wants_rare.then(|| stream.ring.rare(slot)).flatten(),
+                    padded: pad > 0 || slot.flags & FILLER != 0,
+                    sequence: own as u16,
+                    timestamp: slot
+                        .timestamp
+                        .wrapping_add(consumer.munger.timestamp_offset(own)),
+                    payload_type: consumer.payload_types[usize::from(slot.codec)],
+                    send_time: time,
+                    transport_sequence: transport.next_sequence,
+                },
+            );
+            let len = tx.protect_rtp(out, header_len, plaintext, consumer.ssrc, own);
+            sink.commit(to, len);
+            transport.next_sequence = transport.next_sequence.wrapping_add(1);
+            consumer.packets += 1;
+            consumer.bytes += u64::from(slot.len);
+            consumer.sent_at = now;
+            sent += 1;
+            bytes += len as u64;
+            padding += u64::from(pad);
+        }
+        sink.end_train();
+        transport.stats.packets_out += sent;
+        transport.stats.bytes_out += bytes;
+        self.stats.packets_out += sent;
+        self.stats.bytes_out += bytes;
+        self.stats.padding_out += padding;
+        self.pending -= done;
+        if done == transport.pending.len() {
+            transport.pending.clear();
+            return false;
+        }
+        transport.pending.drain(..done);
+        true
+    }
+
+    /// Orders a pending list by falling size without turning round the packets of any one stream.
+    #[inline]
+    fn sort_by_size(&mut self, t: u32) {
+        let Some(transport) = self.transports.get_mut(t) else {
+            return;
+        };
+        let (mut last, mut rising) = (u16::MAX, false);
+        for item in &mut transport.pending {
+            let Some(slot) = self.streams[item.stream].ring.get_low(item.index) else {
+                continue;
+            };
+            let consumer = &mut self.consumers[item.consumer];
+            let pad = if transport.padding {
+                u16::from(slot.pad)
+            } else {
+                0
+            };
+            let mut size = consumer.template.len() as u16 + slot.len + pad;
+            if consumer.sorted.0 == self.flush_id {
+                size = size.min(consumer.sorted.1);
+            }
+            consumer.sorted = (self.flush_id, size);
+            item.size = size;
+            rising |= size > last;
+            last = size;
+        }
+        if rising {
+            transport.pending.sort_unstable_by(by_falling_size);
+        }
+    }
+
+    /// Pads packets that came since the last flush up to the next larger size within reach, so that they
+    /// can share a train. Once per packet, not per destination.
+    fn equalise(&mut self) {
+        self.batch.sort_unstable_by(|left, right| right.cmp(left));
+        let mut target = 0;
+        for &(len, s, index) in &self.batch {
+            let missing = u16::saturating_sub(target, len);
+            if missing == 0 || missing > MAX_PAD {
+                target = len;
+                continue;
+            }
+            if let Some(stream) = self.streams.get_mut(s) {
+                stream.ring.pad(index, missing as u8);
+            }
+        }
+        self.batch.clear();
+    }
+
+    /// Sends the packet with this sequence number of a consumer again, if it may be. True if it went out.
+    pub(super) fn resend<S: Sink>(
+        &mut self,
+        consumer_key: u32,
+        sequence: u16,
+        time: [u8; 3],
+        now: Micros,
+        sink: &mut S,
+    ) -> bool {
+        let Some(consumer) = self.consumers.get_mut(consumer_key) else {
+            return false;
+        };
+        let encoding = usize::from(consumer.wanted_encoding());
+        let Some(&s) = self.producers[consumer.producer].streams.get(encoding) else {
+            return false;
+        };
+        let stream = &mut self.streams[s];
+        let transport = &mut self.transports[consumer.transport];
+        let (Some(tx), Some(to), Some(resends)) =
+            (&transport.tx, &transport.destination, &mut consumer.resends)
+        else {
+            return false;
+        };
+        let Some((own, index)) = consumer.munger.locate(sequence, stream.epoch) else {
+            return false;
+        };
+        let Some(&slot) = stream.ring.get(index) else {
+            return false;
+        };
+        if transport.resent_in_interval >= MAX_RESENT
+            || !resends.take(own, consumer.packets, consumer.reported.rtt, now)
+        {
+            self.stats.drops.excessive += 1;
+            return false;
+        }
+        transport.resent_in_interval += 1;
+        let timestamp = slot
+            .timestamp
+            .wrapping_add(consumer.munger.timestamp_offset(own));
+        let rare: Option<Rare> = consumer
+            .template
+            .wants_rare()
+            .then(|| stream.ring.rare(&slot).copied())
+            .flatten();
+        let mut fields = Fields {
+            slot: &slot,
+            rare: rare.as_ref(),
+            padded: slot.flags & FILLER != 0,
+            sequence: own as u16,
+            timestamp,
+            payload_type: consumer.payload_types[usize::from(slot.codec)],
+            send_time: time,
+            transport_sequence: transport.next_sequence,
+        };
+        let room = MAX_HEADER + usize::from(slot.len) + usize::from(slot.pad) + 2;
+        let out = sink.space(room + tx.profile().rtp_overhead());
+        let rtx_type = consumer
+            .rtx
+            .as_ref()
+            .and_then(|rtx| rtx.payload_type(slot.codec));
+        let len = match (&mut consumer.rtx, rtx_type) {
+            (Some(rtx), Some(payload_type)) => {
+                let rtx_index = rtx.advance();
+                fields.sequence = rtx_index as u16;
+                fields.payload_type = payload_type;
+                let header_len = consumer.template.write(out, &fields);
+                out[8..12].copy_from_slice(&rtx.ssrc.to_be_bytes());
+                let plaintext = stream.ring.retransmission(&slot, own as u16);
+                tx.protect_rtp(out, header_len, plaintext, rtx.ssrc, rtx_index)
+            }
+            // A header that changes with each sending must not go out twice under one index.
+            (Some(_), None) => return false,
+            (None, _) => {
+                let pad = if transport.padding { slot.pad } else { 0 };
+                fields.padded |= pad > 0;
+                let header_len = consumer.template.write(out, &fields);
+                let plaintext = stream.ring.payload(&slot, pad);
+                tx.protect_rtp(out, header_len, plaintext, consumer.ssrc, own)
+            }
+        };
+        sink.commit(to, len);
+        transport.next_sequence = transport.next_sequence.wrapping_add(1);
+        transport.stats.packets_out += 1;
+        transport.stats.bytes_out += len as u64;
+        self.stats.packets_out += 1;
+        self.stats.bytes_out += len as u64;
+        true
+    }
+}
+
+/// Larger first; within one consumer in the order of its numbers.
+#[inline]
+fn by_falling_size(left: &Item, right: &Item) -> Ordering {
+    right
+        .size
+        .cmp(&left.size)
+        .then(left.consumer.cmp(&right.consumer))
+        .then((left.own.wrapping_sub(right.own) as i32).cmp(&0))
+}

@@ -1,0 +1,243 @@
+//! RTCP that comes in: reports of senders and receivers, and their requests.
+//!
+//! # Job
+//! Reads a compound and acts on each packet: clocks and losses are kept, NACKs answered, key frame requests
+//! passed on. Writing RTCP belongs to `report`.
+//!
+//! # Invariants
+//! - A packet acts on streams and consumers of its own transport only.
+//! - NACK, PLI and FIR are bounded per consumer and per interval; feedback is walked for a bounded length.
+//!
+//! # Left out
+//! SDES (names come by signalling), application packets, slice and reference picture feedback.
+//!
+//! RFC 3550 §6, RFC 4585, RFC 5104 §4.3.1, RFC 3611 §4.4–4.5, draft-alvestrand-rmcat-remb.
+
+use super::Router;
+use super::clock::{Micros, ntp_difference};
+use super::config::{ConsumerKey, ProducerKey};
+use super::event::RouterEvent;
+use super::ingest::send_time;
+use super::stream::SenderReport;
+use crate::bwe::BandwidthEstimator;
+use crate::error::SrtpError;
+use crate::net::{Destination, Sink};
+use crate::rtcp::xr::XrBlock;
+use crate::rtcp::{Nack, Packet, ReportBlock, SenderInfo, TransportCc, Xr, ntp, packets};
+use crate::transport::PeerReference;
+
+/// Packets of one transport-wide feedback that are looked at.
+const MAX_FEEDBACK: usize = 4096;
+/// Sequence numbers of one NACK that are looked at.
+const MAX_NACKED: usize = 1024;
+/// A sender's clock that moves by more than this was set anew.
+const CLOCK_STEP: i64 = 1_000_000;
+/// A round trip above this is nonsense.
+const MAX_RTT: Micros = 10_000_000;
+
+impl Router {
+    /// Takes one SRTCP datagram of transport `t`.
+    pub(super) fn on_rtcp<S: Sink>(
+        &mut self,
+        t: u32,
+        datagram: &mut [u8],
+        from: &Destination,
+        now: Micros,
+        sink: &mut S,
+    ) {
+        let drops = &mut self.stats.drops;
+        let Some(transport) = self.transports.get_mut(t) else {
+            drops.unknown_class += 1;
+            return;
+        };
+        if !transport.knows(from) {
+            drops.unknown_source += 1;
+            return;
+        }
+        let Some(rx) = &mut transport.rx else {
+            drops.no_keys += 1;
+            return;
+        };
+        let received = datagram.len() as u64;
+        let len = match rx.unprotect_rtcp(datagram) {
+            Ok(len) => len,
+            Err(error) => {
+                match error {
+                    SrtpError::Authentication => drops.not_authentic += 1,
+                    SrtpError::Replayed => drops.replayed += 1,
+                    _ => drops.malformed += 1,
+                }
+                return;
+            }
+        };
+        self.stats.rtcp_in += 1;
+        transport.stats.packets_in += 1;
+        transport.stats.bytes_in += received;
+        for packet in packets(&datagram[..len]) {
+            match packet {
+                Ok(packet) => self.on_rtcp_packet(t, &packet, now, sink),
+                Err(_) => self.stats.drops.malformed += 1,
+            }
+        }
+    }
+
+    fn on_rtcp_packet<S: Sink>(&mut self, t: u32, packet: &Packet<'_>, now: Micros, sink: &mut S) {
+        match packet {
+            Packet::SenderReport(report) => {
+                self.on_sender_report(t, &report.info, now);
+                report
+                    .reports()
+                    .for_each(|block| self.on_report(t, &block, now));
+            }
+            Packet::ReceiverReport(report) => {
+                report
+                    .reports()
+                    .for_each(|block| self.on_report(t, &block, now));
+            }
+            Packet::Bye(bye) => bye.ssrcs().for_each(|ssrc| self.on_bye(t, ssrc)),
+            Packet::Nack(nack) => self.on_nack(t, nack, now, sink),
+            Packet::Pli(pli) => self.on_key_frame_request(t, pli.media_ssrc, None, now),
+            Packet::Fir(fir) => fir.entries().for_each(|entry| {
+                self.on_key_frame_request(t, entry.ssrc, Some(entry.sequence), now)
+            }),
+            Packet::Remb(remb) => self.transports[t].estimator.on_remb(remb.bitrate_bps),
+            Packet::TransportCc(feedback) => self.on_transport_cc(t, feedback),
+            Packet::Xr(xr) => self.on_extended_report(t, xr, now),
+            _ => {}
+        }
+    }
+
+    /// Keeps the sender's clock: one difference for the whole transport, so that its audio and video line up.
+    fn on_sender_report(&mut self, t: u32, info: &SenderInfo, now: Micros) {
+        let transport = &mut self.transports[t];
+        let Some(route) = transport.route(info.ssrc).filter(|route| !route.rtx) else {
+            return;
+        };
+        let difference = ntp_difference(self.clock.ntp(now), info.ntp);
+        transport.ntp_offset = Some(match transport.ntp_offset {
+            // The least delayed report is the truest.
+            Some(known) if (difference - known).abs() < CLOCK_STEP => known.min(difference),
+            _ => difference,
+        });
+        self.streams[route.stream].sender_report = Some(SenderReport {
+            ntp: info.ntp,
+            timestamp: info.rtp_timestamp,
+            at: now,
+        });
+    }
+
+    /// Keeps how a receiver receives one of its consumers.
+    fn on_report(&mut self, t: u32, block: &ReportBlock, now: Micros) {
+        let transport = &mut self.transports[t];
+        let Some(key) = transport.consumer_route(block.ssrc) else {
+            return;
+        };
+        let consumer = &mut self.consumers[key];
+        if consumer.ssrc != block.ssrc {
+            return;
+        }
+        let middle = ntp::compact(self.clock.ntp(now));
+        if let Some(rtt) = ntp::round_trip(middle, block.last_sr, block.delay_since_last_sr) {
+            let rtt = (rtt.as_micros() as Micros).clamp(1, MAX_RTT);
+            consumer.reported.rtt = Some(rtt);
+            transport.stats.rtt = Some(std::time::Duration::from_micros(rtt));
+        }
+        consumer.reported.lost = i64::from(block.cumulative_lost);
+        consumer.reported.fraction_lost = block.fraction_lost;
+        consumer.reported.jitter = block.jitter;
+        if consumer.update_score() {
+            self.events.push_back(RouterEvent::ConsumerScore {
+                consumer: ConsumerKey(key),
+                score: 0,
+                producer_score: 0,
+            });
+        }
+    }
+
+    fn on_bye(&mut self, t: u32, ssrc: u32) {
+        let Some(route) = self.transports[t].route(ssrc).filter(|route| !route.rtx) else {
+            return;
+        };
+        let stream = &mut self.streams[route.stream];
+        let producer = stream.producer;
+        if stream.sleep() {
+            self.producer_score_changed(producer);
+        }
+    }
+
+    fn on_nack<S: Sink>(&mut self, t: u32, nack: &Nack<'_>, now: Micros, sink: &mut S) {
+        let Some(key) = self.transports[t].consumer_route(nack.media_ssrc) else {
+            return;
+        };
+        let consumer = &mut self.consumers[key];
+        if consumer.ssrc != nack.media_ssrc {
+            return;
+        }
+        consumer.requests.nacks += 1;
+        let time = send_time(self.clock.wall(now));
+        let mut asked = 0;
+        for sequence in nack.sequences().take(MAX_NACKED) {
+            asked += 1;
+            self.resend(key, sequence, time, now, sink);
+        }
+        self.consumers[key].requests.nacked_packets += asked;
+        sink.end_train();
+    }
+
+    fn on_key_frame_request(&mut self, t: u32, ssrc: u32, fir: Option<u8>, now: Micros) {
+        let Some(key) = self.transports[t].consumer_route(ssrc) else {
+            return;
+        };
+        let consumer = &mut self.consumers[key];
+        if consumer.ssrc != ssrc {
+            return;
+        }
+        let heeded = match fir {
+            None => consumer.heeds_pli(now),
+            Some(sequence) => consumer.heeds_fir(sequence, now),
+        };
+        if heeded {
+            let (producer, wanted) = (ProducerKey(consumer.producer), consumer.wanted_encoding());
+            self.want_key_frame_of(producer, wanted, now);
+        } else {
+            self.stats.drops.excessive += 1;
+        }
+    }
+
+    fn on_transport_cc(&mut self, t: u32, feedback: &TransportCc<'_>) {
+        let (mut received, mut missing) = (0, 0);
+        for arrival in feedback.arrivals().take(MAX_FEEDBACK) {
+            match arrival.at_us {
+                Some(_) => received += 1,
+                None => missing += 1,
+            }
+        }
+        self.transports[t].estimator.on_feedback(received, missing);
+    }
+
+    fn on_extended_report(&mut self, t: u32, xr: &Xr<'_>, now: Micros) {
+        let middle = ntp::compact(self.clock.ntp(now));
+        for block in xr.blocks() {
+            match block {
+                XrBlock::ReceiverReferenceTime(time) => {
+                    self.transports[t].peer_reference = Some(PeerReference {
+                        ssrc: xr.ssrc,
+                        middle: ntp::compact(time),
+                        at: now,
+                    });
+                }
+                XrBlock::Dlrr(items) => {
+                    let transport = &self.transports[t];
+                    for item in items.iter().filter(|item| item.ssrc == transport.ssrc) {
+                        for p in &transport.producers {
+                            for s in &self.producers[*p].streams {
+                                let stream = &mut self.streams[*s];
+                                stream.take_dlrr(middle, item.last_rr, item.delay_since_last_rr);
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

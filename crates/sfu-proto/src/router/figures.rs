@@ -1,0 +1,150 @@
+//! Figures for people and for the control plane: read-only views, taken when somebody asks.
+
+use std::time::Duration;
+
+use super::Router;
+use super::config::{ConsumerKey, ProducerKey, TransportKey};
+use super::consumer::Consumer;
+use super::event::{
+    ConsumerStats, RouterEvent, RouterStats, StreamScore, StreamStats, TransportStats,
+};
+use super::rtx::Resends;
+use super::stream::StreamRx;
+use crate::bwe::BandwidthEstimator;
+
+/// A span of RTP time.
+fn duration_of(ticks: u32, clock_rate: u32) -> Duration {
+    Duration::from_micros(u64::from(ticks) * 1_000_000 / u64::from(clock_rate.max(1)))
+}
+
+impl Router {
+    /// Totals.
+    pub fn stats(&self) -> RouterStats {
+        RouterStats {
+            ring_bytes: self
+                .streams
+                .iter()
+                .map(|(_, stream)| stream.ring.bytes())
+                .sum(),
+            transports: self.transports.len(),
+            producers: self.producers.len(),
+            consumers: self.consumers.len(),
+            ..self.stats
+        }
+    }
+
+    /// Figures of a transport, if it is open.
+    pub fn transport_stats(&self, transport: TransportKey) -> Option<TransportStats> {
+        let entry = self.transports.get(transport.0)?;
+        Some(TransportStats {
+            remb_bps: entry.estimator.remb_bps(),
+            budget_bps: entry.estimator.budget_bps(),
+            reported_loss: entry.estimator.loss(),
+            ..entry.stats.clone()
+        })
+    }
+
+    /// Figures of a producer's streams in the order of its encodings, if it is open.
+    pub fn producer_stats(&self, producer: ProducerKey) -> Option<Vec<StreamStats>> {
+        let entry = self.producers.get(producer.0)?;
+        Some(
+            entry
+                .streams
+                .iter()
+                .map(|s| stream_stats(&self.streams[*s]))
+                .collect(),
+        )
+    }
+
+    /// Scores of a producer's streams that have been heard, if it is open.
+    pub fn producer_scores(&self, producer: ProducerKey) -> Option<Vec<StreamScore>> {
+        let entry = self.producers.get(producer.0)?;
+        let streams = entry.streams.iter().map(|s| &self.streams[*s]);
+        let heard = streams.enumerate().filter(|(_, stream)| stream.has_media());
+        Some(
+            heard
+                .map(|(encoding, stream)| StreamScore {
+                    encoding,
+                    ssrc: stream.ssrc,
+                    rid: stream.rid.clone(),
+                    score: stream.score.value(),
+                })
+                .collect(),
+        )
+    }
+
+    /// Figures of a consumer, if it is open.
+    pub fn consumer_stats(&self, consumer: ConsumerKey) -> Option<ConsumerStats> {
+        let entry = self.consumers.get(consumer.0)?;
+        let stream = self.source_of(entry)?;
+        Some(ConsumerStats {
+            ssrc: entry.ssrc,
+            packets: entry.packets,
+            bytes: entry.bytes,
+            lost: entry.reported.lost,
+            fraction_lost: entry.reported.fraction_lost,
+            nacks: entry.requests.nacks,
+            nacked_packets: entry.requests.nacked_packets,
+            retransmitted: entry.resends.as_ref().map_or(0, Resends::count),
+            key_frame_requests: entry.requests.key_frames,
+            jitter: duration_of(entry.reported.jitter, stream.clock_rate),
+            rtt: entry.reported.rtt.map(Duration::from_micros),
+            score: entry.score.value(),
+            producer_score: stream.score.value(),
+            paused: entry.paused,
+            producer_paused: entry.producer_paused,
+        })
+    }
+
+    /// Volumes of the last interval in dBov, loudest first; empty is silence.
+    pub fn volumes(&self) -> &[(ProducerKey, i8)] {
+        self.observers.volumes()
+    }
+
+    /// Who speaks.
+    pub fn active_speaker(&self) -> Option<ProducerKey> {
+        self.observers.dominant()
+    }
+
+    pub(super) fn consumer_score_event(&self, consumer: ConsumerKey) -> Option<RouterEvent> {
+        let entry = self.consumers.get(consumer.0)?;
+        let stream = self.source_of(entry)?;
+        Some(RouterEvent::ConsumerScore {
+            consumer,
+            score: entry.score.value(),
+            producer_score: stream.score.value(),
+        })
+    }
+
+    fn source_of(&self, consumer: &Consumer) -> Option<&StreamRx> {
+        let producer = self.producers.get(consumer.producer)?;
+        let s = producer
+            .streams
+            .get(usize::from(consumer.wanted_encoding()))?;
+        self.streams.get(*s)
+    }
+}
+
+fn stream_stats(stream: &StreamRx) -> StreamStats {
+    let counters = &stream.counters;
+    StreamStats {
+        ssrc: stream.ssrc,
+        rtx_ssrc: stream.rtx_ssrc,
+        rid: stream.rid.clone(),
+        packets: counters.packets,
+        bytes: counters.bytes,
+        lost: stream.lost(),
+        fraction_lost: stream.fraction_lost,
+        padding_only: counters.padding_only,
+        nacks: counters.nacks,
+        nacked_packets: counters.nacked_packets,
+        repaired: counters.repaired,
+        rtx_packets: counters.rtx_packets,
+        key_frame_requests: counters.key_frame_requests,
+        key_frames: counters.key_frames,
+        jitter: duration_of(stream.jitter(), stream.clock_rate),
+        rtt: stream.rtt.map(Duration::from_micros),
+        score: stream.score.value(),
+        ring_bytes: stream.ring.bytes(),
+    }
+}

@@ -1,0 +1,353 @@
+//! The way in: an RTP datagram becomes a plain packet in a ring, and an entry in the pending lists of all
+//! who receive it.
+//!
+//! # Job
+//! Steps 3 to 8 of a packet's way: source, header, stream, keys, extensions, bookkeeping, fan-out.
+//! Writing headers and encrypting belongs to `egress`.
+//!
+//! # Invariants
+//! - Nothing changes before the packet is authentic; an SSRC is learned from authentic packets only.
+//!
+//! # Cost
+//! One decryption; per consumer one look at its state and one entry of 20 bytes. No allocation once lists
+//! have grown to their working size.
+//!
+//! RFC 3550, RFC 4588 §4 (RTX payload), RFC 8285, RFC 8843 §9.2.
+
+use super::Router;
+use super::clock::Micros;
+use super::config::{MediaKind, ProducerKey};
+use super::producer::Producer;
+use super::ring::{FILLER, HEADROOM, MAX_PAYLOAD, Rare};
+use super::stream::{Accepted, INACTIVE_AFTER, Incoming};
+use crate::error::SrtpError;
+use crate::net::Destination;
+use crate::rtp::extension::{AbsSendTime, transport_sequence};
+use crate::rtp::{ExtensionUri, RtpHeader};
+use crate::transport::{Item, MAX_PENDING, Route, Transport};
+
+/// What the extensions of a packet say.
+#[derive(Default)]
+struct Extensions {
+    level: Option<u8>,
+    send_time: Option<u32>,
+    transport_sequence: Option<u16>,
+    rare: Rare,
+    has_rare: bool,
+}
+
+impl Extensions {
+    #[inline]
+    fn read(header: &RtpHeader<'_>, transport: &Transport, producer: &Producer) -> Self {
+        let mut found = Self::default();
+        for (id, value) in header.extensions() {
+            let Some(uri) = transport.ids.get(id).or_else(|| producer.ids.get(id)) else {
+                continue;
+            };
+            match uri {
+                ExtensionUri::AudioLevel => found.level = value.first().copied(),
+                ExtensionUri::TransportWideCc => {
+                    found.transport_sequence = transport_sequence(value)
+                }
+                ExtensionUri::AbsSendTime => {
+                    if let [high, middle, low] = *value {
+                        found.send_time = Some(u32::from_be_bytes([0, high, middle, low]));
+                    }
+                }
+                _ => found.read_rare(uri, value),
+            }
+        }
+        found
+    }
+
+    fn read_rare(&mut self, uri: ExtensionUri, value: &[u8]) {
+        match uri {
+            ExtensionUri::VideoOrientation => self.rare.orientation = value.first().copied(),
+            ExtensionUri::TransmissionOffset => self.rare.offset = value.try_into().ok(),
+            ExtensionUri::PlayoutDelay => self.rare.playout_delay = value.try_into().ok(),
+            ExtensionUri::AbsCaptureTime if matches!(value.len(), 8 | 16) => {
+                self.rare.capture_time[..value.len()].copy_from_slice(value);
+                self.rare.capture_time_len = value.len() as u8;
+            }
+            _ => return,
+        }
+        self.has_rare = true;
+    }
+}
+
+impl Router {
+    /// Takes one SRTP datagram of transport `t`.
+    pub(super) fn on_rtp(&mut self, t: u32, datagram: &[u8], from: &Destination, now: Micros) {
+        let drops = &mut self.stats.drops;
+        let Some(transport) = self.transports.get(t) else {
+            drops.unknown_class += 1;
+            return;
+        };
+        if !transport.knows(from) {
+            drops.unknown_source += 1;
+            return;
+        }
+        let Ok(header) = RtpHeader::parse(datagram) else {
+            drops.malformed += 1;
+            return;
+        };
+        let known = transport.route(header.ssrc);
+        let Some(route) = known.or_else(|| self.recognise(t, &header)) else {
+            self.stats.drops.unknown_stream += 1;
+            return;
+        };
+        self.on_stream_packet(t, &header, route, known.is_none(), datagram, now);
+    }
+
+    #[inline]
+    fn on_stream_packet(
+        &mut self,
+        t: u32,
+        header: &RtpHeader<'_>,
+        route: Route,
+        fresh: bool,
+        datagram: &[u8],
+        now: Micros,
+    ) {
+        let drops = &mut self.stats.drops;
+        let transport = &mut self.transports[t];
+        let stream = &mut self.streams[route.stream];
+        let producer = &self.producers[stream.producer];
+        let codec = if route.rtx {
+            producer.codec_of_rtx(header.payload_type)
+        } else {
+            producer.codec_of(header.payload_type)
+        };
+        let Some(rx) = transport.rx.as_mut() else {
+            drops.no_keys += 1;
+            return;
+        };
+        let Some(codec) = codec else {
+            drops.unknown_stream += 1;
+            return;
+        };
+        if route.rtx && !stream.has_media() {
+            drops.unknown_stream += 1;
+            return;
+        }
+        let spare = stream.ring.spare();
+        // The OSN of a retransmission falls into the headroom, so that the payload is in its place.
+        let room = if route.rtx {
+            &mut spare[..HEADROOM + MAX_PAYLOAD]
+        } else {
+            &mut spare[HEADROOM..HEADROOM + MAX_PAYLOAD]
+        };
+        let header_len = header.header_len();
+        if datagram.len() > header_len + rx.profile().rtp_overhead() + room.len() {
+            drops.oversize += 1;
+            return;
+        }
+        let len = match rx.unprotect_rtp(datagram, header_len, room) {
+            Ok((_, len)) => len,
+            Err(error) => {
+                match error {
+                    SrtpError::Authentication => drops.not_authentic += 1,
+                    SrtpError::Replayed => drops.replayed += 1,
+                    _ => drops.malformed += 1,
+                }
+                return;
+            }
+        };
+        let Ok(len) = header.unpadded_len(&room[..len]) else {
+            drops.malformed += 1;
+            return;
+        };
+        let original = [room.first().copied(), room.get(1).copied()];
+        self.stats.packets_in += 1;
+        self.stats.bytes_in += datagram.len() as u64;
+        transport.stats.packets_in += 1;
+        transport.stats.bytes_in += datagram.len() as u64;
+        let extensions = Extensions::read(header, transport, producer);
+        if let (Some(sequence), Some(arrivals)) =
+            (extensions.transport_sequence, &mut transport.arrivals)
+        {
+            arrivals.record(sequence, header.ssrc, now);
+        }
+        if let (Some(departure), Some(estimator)) =
+            (extensions.send_time, &mut transport.arrival_estimator)
+        {
+            estimator.received(departure, datagram.len(), now);
+        }
+        if fresh {
+            transport.learn(route);
+            if route.rtx {
+                stream.rtx_ssrc = Some(header.ssrc);
+            } else if stream.ssrc != Some(header.ssrc) {
+                stream.restart(header.ssrc);
+            }
+        }
+        let mut packet = Incoming {
+            sequence: header.sequence,
+            timestamp: header.timestamp,
+            marker: header.marker,
+            codec,
+            len,
+            level: extensions.level,
+            has_rare: extensions.has_rare && producer.has_rare,
+            repair: route.rtx,
+        };
+        if route.rtx {
+            stream.counters.rtx_packets += 1;
+            let (Some(inner), [Some(high), Some(low)]) = (len.checked_sub(HEADROOM), original)
+            else {
+                // Padding: probes of the sender for bandwidth.
+                return;
+            };
+            packet.len = inner;
+            packet.sequence = u16::from_be_bytes([high, low]);
+        }
+        self.take(route.stream, &packet, &extensions.rare, now);
+    }
+
+    /// Books a plain packet and queues it for everybody who receives it.
+    #[inline]
+    fn take(&mut self, s: u32, packet: &Incoming, rare: &Rare, now: Micros) {
+        let stream = &mut self.streams[s];
+        let producer = &self.producers[stream.producer];
+        let codec = &producer.codecs[usize::from(packet.codec)];
+        stream.clock_rate = codec.clock_rate;
+        let accepted = stream.accept(packet, codec.codec, rare, now);
+        let woken = accepted != Accepted::Late && stream.wake();
+        if let (Some(level), Some(speaker), false) =
+            (packet.level, producer.speaker, producer.paused)
+        {
+            self.observers.level(speaker, level, now);
+        }
+        let urgent = stream.urgent_deadline();
+        let (t, p) = (stream.transport, stream.producer);
+        match accepted {
+            Accepted::Late => self.stats.drops.late += 1,
+            Accepted::Swallowed => {}
+            Accepted::Forward(_) if producer.paused => self.stats.drops.paused += 1,
+            Accepted::Forward(index) => self.fan_out(s, index, now),
+        }
+        if woken {
+            self.touch(t, now + INACTIVE_AFTER);
+            self.producer_score_changed(p);
+        }
+        self.touch_streams(t, urgent);
+    }
+
+    #[inline]
+    fn fan_out(&mut self, s: u32, index: u64, now: Micros) {
+        let stream = &self.streams[s];
+        let Some(slot) = stream.ring.get(index) else {
+            return;
+        };
+        let producer = &self.producers[stream.producer];
+        let mut queued = 0;
+        for &consumer_key in &producer.consumers {
+            let consumer = &mut self.consumers[consumer_key];
+            let target = &mut self.transports[consumer.transport];
+            if !target.is_ready() || target.pending.len() >= MAX_PENDING {
+                self.stats.drops.unready += 1;
+                continue;
+            }
+            let Some(own) = consumer.admit(slot, stream, now) else {
+                continue;
+            };
+            if target.pending.is_empty() {
+                self.dirty.push(consumer.transport);
+            }
+            target.pending.push(Item {
+                stream: s,
+                consumer: consumer_key,
+                index: index as u32,
+                own: own as u32,
+                size: 0,
+            });
+            queued += 1;
+        }
+        self.pending += queued;
+        if self.padded_transports > 0 && queued > 0 && slot.flags & FILLER == 0 {
+            self.batch.push((slot.len, s, index as u32));
+        }
+    }
+
+    /// Finds the stream of an SSRC nobody announced: by mid, else by RID. Authenticity is still open.
+    #[cold]
+    fn recognise(&self, t: u32, header: &RtpHeader<'_>) -> Option<Route> {
+        let transport = self.transports.get(t)?;
+        let (mut mid, mut rid, mut repaired) = (None, None, None);
+        for (id, value) in header.extensions() {
+            match transport.ids.get(id) {
+                Some(ExtensionUri::Mid) => mid = Some(value),
+                Some(ExtensionUri::Rid) => rid = Some(value),
+                Some(ExtensionUri::RepairedRid) => repaired = Some(value),
+                _ => {}
+            }
+        }
+        let mut candidates = transport.producers.iter().map(|key| &self.producers[*key]);
+        let producer = match (mid, rid.or(repaired)) {
+            (Some(mid), _) => candidates.find(|producer| {
+                producer
+                    .mid
+                    .as_deref()
+                    .is_some_and(|known| known.as_bytes() == mid)
+            })?,
+            (None, Some(rid)) => {
+                candidates.find(|producer| self.stream_of_rid(producer, rid).is_some())?
+            }
+            (None, None) => return None,
+        };
+        let rtx = producer.codec_of_rtx(header.payload_type).is_some();
+        if !rtx && producer.codec_of(header.payload_type).is_none() {
+            return None;
+        }
+        let stream = if producer.streams.len() == 1 {
+            producer.streams[0]
+        } else {
+            self.stream_of_rid(producer, if rtx { repaired? } else { rid? })?
+        };
+        let entry = &self.streams[stream];
+        let announced = if rtx {
+            entry.rtx_announced
+        } else {
+            entry.ssrc_announced
+        };
+        (!announced).then_some(Route {
+            ssrc: header.ssrc,
+            stream,
+            rtx,
+        })
+    }
+
+    fn stream_of_rid(&self, producer: &Producer, rid: &[u8]) -> Option<u32> {
+        producer.streams.iter().copied().find(|stream| {
+            self.streams[*stream]
+                .rid
+                .as_deref()
+                .is_some_and(|known| known.as_bytes() == rid)
+        })
+    }
+
+    /// Asks the sender of a stream for a key frame, soon.
+    pub(super) fn want_key_frame(&mut self, s: u32, now: Micros) {
+        let Some(stream) = self.streams.get_mut(s) else {
+            return;
+        };
+        if stream.kind != MediaKind::Video {
+            return;
+        }
+        stream.key_frames.request(now);
+        let (t, urgent) = (stream.transport, stream.urgent_deadline());
+        self.touch_streams(t, urgent);
+    }
+
+    /// The stream a consumer waits for, if its producer has it.
+    pub(super) fn wanted_stream(&self, producer: ProducerKey, encoding: u8) -> Option<u32> {
+        let producer = self.producers.get(producer.0)?;
+        producer.streams.get(usize::from(encoding)).copied()
+    }
+}
+
+/// The 24 bits of a send time for the extension.
+#[inline]
+pub(super) fn send_time(wall: std::time::Duration) -> [u8; 3] {
+    AbsSendTime::from_duration(wall).to_bytes()
+}

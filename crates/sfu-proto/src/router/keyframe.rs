@@ -1,0 +1,138 @@
+//! When a sender is asked for a key frame.
+//!
+//! # Job
+//! Merges the wishes of all consumers of one stream into few requests. Writing the PLI or FIR belongs
+//! to `report`, knowing a key frame to `rtp::payload`.
+//!
+//! # Invariants
+//! - One request is on its way at a time; a wish within `PENDING` of it arms a single repetition.
+//! - Whatever receivers do, a sender gets at most `BURST` requests at once and one each `REFILL` after
+//!   that: a key frame costs the sender's bit rate, which is everybody's picture.
+//!
+//! # Cost
+//! O(1), no allocation.
+
+const PENDING: u64 = 1_000_000;
+const BURST: u64 = 6;
+const REFILL: u64 = 1_000_000;
+const SPACING: u64 = 200_000;
+
+/// The state of one stream; times in microseconds.
+#[derive(Debug, Default)]
+pub(crate) struct KeyFrames {
+    /// When the request on its way was sent.
+    sent: Option<u64>,
+    /// When a request may or must be sent next.
+    due: Option<u64>,
+    last: Option<u64>,
+    bucket: Bucket<BURST, REFILL>,
+}
+
+impl KeyFrames {
+    /// A consumer needs a key frame.
+    pub(crate) fn request(&mut self, now: u64) {
+        if self.due.is_some() {
+            return;
+        }
+        let earliest = match (self.sent, self.last) {
+            (Some(sent), _) => sent + PENDING,
+            (None, Some(last)) => (last + SPACING).max(now),
+            (None, None) => now,
+        };
+        self.due = Some(earliest);
+    }
+
+    /// A key frame came.
+    pub(crate) fn arrived(&mut self) {
+        self.sent = None;
+        self.due = None;
+    }
+
+    pub(crate) fn deadline(&self) -> Option<u64> {
+        self.due
+    }
+
+    /// True if a request has to be sent now.
+    pub(crate) fn take(&mut self, now: u64) -> bool {
+        if self.due.is_none_or(|due| due > now) {
+            return false;
+        }
+        if !self.bucket.take(now) {
+            self.due = Some(self.bucket.next());
+            return false;
+        }
+        self.due = None;
+        self.sent = Some(now);
+        self.last = Some(now);
+        true
+    }
+}
+
+/// A small allowance: at most `BURST` at once, one more each `REFILL` microseconds.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Bucket<const BURST: u64, const REFILL: u64> {
+    /// The time at which the bucket is full again.
+    full_at: u64,
+}
+
+impl<const BURST: u64, const REFILL: u64> Bucket<BURST, REFILL> {
+    pub(crate) fn take(&mut self, now: u64) -> bool {
+        let full_at = self.full_at.max(now) + REFILL;
+        if full_at > now + BURST * REFILL {
+            return false;
+        }
+        self.full_at = full_at;
+        true
+    }
+
+    /// When the next `take` succeeds.
+    pub(crate) fn next(&self) -> u64 {
+        self.full_at.saturating_sub((BURST - 1) * REFILL)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    const MS: u64 = 1000;
+
+    #[test]
+    fn wishes_within_a_second_make_one_repetition() {
+        let mut key_frames = KeyFrames::default();
+        key_frames.request(0);
+        assert!(key_frames.take(0));
+        for at in [10, 300, 900] {
+            key_frames.request(at * MS);
+            assert!(!key_frames.take(at * MS));
+        }
+        assert_eq!(key_frames.deadline(), Some(1000 * MS));
+        assert!(key_frames.take(1000 * MS));
+        assert_eq!(key_frames.deadline(), None);
+    }
+
+    #[test]
+    fn a_key_frame_ends_the_wait() {
+        let mut key_frames = KeyFrames::default();
+        key_frames.request(0);
+        assert!(key_frames.take(0));
+        key_frames.request(5 * MS);
+        key_frames.arrived();
+        assert_eq!(key_frames.deadline(), None);
+        key_frames.request(20 * MS);
+        assert_eq!(key_frames.deadline(), Some(200 * MS), "kept apart");
+    }
+
+    #[test]
+    fn a_flood_of_wishes_is_bounded_whatever_the_sender_does() {
+        let mut key_frames = KeyFrames::default();
+        let mut sent = 0;
+        for at in 0..60_000 {
+            key_frames.request(at * MS);
+            if key_frames.take(at * MS) {
+                sent += 1;
+                key_frames.arrived();
+            }
+        }
+        assert!((60..=67).contains(&sent), "{sent}");
+    }
+}

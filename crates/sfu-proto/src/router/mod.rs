@@ -1,0 +1,41 @@
+//! The forwarding engine of one call: producers' packets in, everybody's copies out.
+//!
+//! One noun, one file: `router` owns the objects, `ingest` and `egress` are the two halves of a packet's
+//! way, `feedback` and `report` the two directions of RTCP, `timer` what time brings. Everything is driven
+//! by its owner: datagrams in, datagrams out, `now` as an argument.
+
+pub(crate) mod clock;
+pub mod config;
+mod consumer;
+mod egress;
+pub mod event;
+mod feedback;
+mod figures;
+mod ingest;
+mod keyframe;
+pub mod layers;
+mod munger;
+mod nack;
+mod observer;
+pub(crate) mod producer;
+mod report;
+mod ring;
+#[allow(clippy::module_inception)]
+mod router;
+mod rtx;
+mod score;
+mod slab;
+mod stream;
+mod template;
+mod timer;
+
+pub use crate::rtp::payload::Codec;
+pub use config::{
+    ConsumeError, ConsumerCodec, ConsumerConfig, ConsumerKey, EncodingConfig, Endpoint, MediaKind,
+    ProduceError, ProducerCodec, ProducerConfig, ProducerKey, RouterConfig, RouterError,
+    TransportConfig, TransportKey,
+};
+pub use event::{
+    ConsumerStats, Drops, RouterEvent, RouterStats, StreamScore, StreamStats, TransportStats,
+};
+pub use router::Router;

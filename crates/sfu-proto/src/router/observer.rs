@@ -1,0 +1,353 @@
+//! Who is loud, and who is speaking.
+//!
+//! # Job
+//! Two observers of the RFC 6464 levels of all audio producers of a call: mean volumes per interval,
+//! and the dominant speaker after Volfin and Cohen in the form Jitsi and mediasoup use. Finding the
+//! level in a packet belongs to `producer`.
+//!
+//! # Invariants
+//! - A level is 0 (loudest) to 127 (silence) dB below overload; a volume is its negative.
+//! - The dominant speaker changes only for somebody clearly more active at all three time scales.
+//!
+//! # Cost
+//! A few stores per audio packet; each interval one pass over the speakers. No allocation after a
+//! speaker is added.
+//!
+//! # Left out
+//! Levels computed from decoded audio: without the header extension a producer is never heard.
+//!
+//! RFC 6464 (audio level); I. Volfin, I. Cohen, "Dominant speaker identification for multipoint
+//! videoconferencing", 2012.
+
+use super::config::ProducerKey;
+
+const C1: f64 = 3.0;
+const C2: f64 = 2.0;
+const C3: f64 = 0.0;
+const N1: u32 = 13;
+const N2: u32 = 5;
+const N3: u32 = 10;
+const IMMEDIATE_P: f64 = 0.5;
+const IMMEDIATE_LAMBDA: f64 = 0.78;
+const MEDIUM_LAMBDA: f64 = 24.0;
+const LONG_LAMBDA: f64 = 47.0;
+const MEDIUM_THRESHOLD: u8 = 7;
+const LONG_THRESHOLD: u8 = 4;
+const MAX_LEVEL: u8 = 127;
+/// Width of the bands a level is sorted into.
+const BAND: u8 = 10;
+const LEVELS: usize = 50;
+const MEDIUMS: usize = 10;
+const MIN_SCORE: f64 = 1e-10;
+/// The algorithm wants one level each 20 ms.
+const LEVEL_INTERVAL: u64 = 20_000;
+const IDLE: u64 = 40_000;
+/// Fewer packets than this in an interval say nothing about a volume.
+const MIN_PACKETS: u32 = 10;
+
+/// Activity of one producer.
+#[derive(Debug)]
+struct Speaker {
+    producer: ProducerKey,
+    levels: [u8; LEVELS],
+    next: usize,
+    changed_at: u64,
+    immediates: [u8; LEVELS],
+    mediums: [u8; MEDIUMS],
+    long: u8,
+    scores: [f64; 3],
+    sum: u32,
+    count: u32,
+}
+
+impl Speaker {
+    fn new(producer: ProducerKey, now: u64) -> Self {
+        Self {
+            producer,
+            levels: [0; LEVELS],
+            next: 0,
+            changed_at: now,
+            immediates: [0; LEVELS],
+            mediums: [0; MEDIUMS],
+            long: 0,
+            scores: [MIN_SCORE; 3],
+            sum: 0,
+            count: 0,
+        }
+    }
+
+    fn push(&mut self, loudness: u8, now: u64) {
+        let steps = (now.saturating_sub(self.changed_at) / LEVEL_INTERVAL).clamp(1, LEVELS as u64);
+        self.changed_at = now;
+        for _ in 0..steps {
+            self.levels[self.next] = loudness;
+            self.next = (self.next + 1) % LEVELS;
+        }
+    }
+
+    fn evaluate(&mut self, now: u64) {
+        if now.saturating_sub(self.changed_at) > IDLE {
+            self.push(0, now);
+        }
+        let mut changed = false;
+        for (age, immediate) in self.immediates.iter_mut().enumerate() {
+            let level = self.levels[(self.next + LEVELS - age - 1) % LEVELS];
+            let band = if level < BAND { 0 } else { level / BAND };
+            changed |= std::mem::replace(immediate, band) != band;
+        }
+        if !changed {
+            return;
+        }
+        self.scores[0] = activity(
+            u32::from(self.immediates[0]),
+            N1,
+            IMMEDIATE_P,
+            IMMEDIATE_LAMBDA,
+        );
+        let mut changed = false;
+        for (medium, part) in self
+            .mediums
+            .iter_mut()
+            .zip(self.immediates.chunks_exact(LEVELS / MEDIUMS))
+        {
+            let active = part.iter().filter(|band| **band > MEDIUM_THRESHOLD).count() as u8;
+            changed |= std::mem::replace(medium, active) != active;
+        }
+        if !changed {
+            return;
+        }
+        self.scores[1] = activity(u32::from(self.mediums[0]), N2, IMMEDIATE_P, MEDIUM_LAMBDA);
+        let active = self
+            .mediums
+            .iter()
+            .filter(|medium| **medium > LONG_THRESHOLD)
+            .count() as u8;
+        if std::mem::replace(&mut self.long, active) != active {
+            self.scores[2] = activity(u32::from(self.long), N3, IMMEDIATE_P, LONG_LAMBDA);
+        }
+    }
+
+    fn is_active(&self) -> bool {
+        self.scores[1] > MIN_SCORE
+    }
+}
+
+/// Logarithm of the odds that `active` of `total` sub-intervals are speech.
+fn activity(active: u32, total: u32, probability: f64, lambda: f64) -> f64 {
+    let active = active.min(total);
+    let mut binomial = 1.0;
+    for step in 1..=active.min(total - active) {
+        binomial *= f64::from(total - step + 1) / f64::from(step);
+    }
+    let score = f64::ln(binomial)
+        + f64::from(active) * probability.ln()
+        + f64::from(total - active) * (1.0 - probability).ln()
+        - lambda.ln()
+        + lambda * f64::from(active);
+    score.max(MIN_SCORE)
+}
+
+/// Both observers of one call.
+#[derive(Debug)]
+pub(crate) struct Observers {
+    speakers: Vec<Speaker>,
+    dominant: Option<ProducerKey>,
+    volumes: Vec<(ProducerKey, i8)>,
+    was_silent: bool,
+    threshold: i8,
+}
+
+impl Observers {
+    /// `threshold`: volumes below it are silence (dBov).
+    pub(crate) fn new(threshold: i8) -> Self {
+        Self {
+            speakers: Vec::new(),
+            dominant: None,
+            volumes: Vec::new(),
+            was_silent: true,
+            threshold,
+        }
+    }
+
+    /// Adds a producer; gives its position for `level`.
+    pub(crate) fn add(&mut self, producer: ProducerKey, now: u64) {
+        self.speakers.push(Speaker::new(producer, now));
+        self.volumes.reserve(self.speakers.len());
+    }
+
+    pub(crate) fn remove(&mut self, producer: ProducerKey) {
+        self.speakers.retain(|speaker| speaker.producer != producer);
+        self.volumes.retain(|(key, _)| *key != producer);
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.speakers.is_empty()
+    }
+
+    /// Where `level` finds this producer now; positions change when speakers are removed.
+    pub(crate) fn position(&self, producer: ProducerKey) -> Option<usize> {
+        self.speakers
+            .iter()
+            .position(|speaker| speaker.producer == producer)
+    }
+
+    /// A packet with this level (0 loudest, 127 silent) came from the speaker at `position`.
+    #[inline]
+    pub(crate) fn level(&mut self, position: usize, level: u8, now: u64) {
+        let level = level & MAX_LEVEL;
+        if let Some(speaker) = self.speakers.get_mut(position) {
+            speaker.sum += u32::from(level);
+            speaker.count += 1;
+            speaker.push(MAX_LEVEL - level, now);
+        }
+    }
+
+    /// Ends a volume interval. True if there is something to tell: volumes, or the first silence.
+    pub(crate) fn end_volume_interval(&mut self) -> bool {
+        self.volumes.clear();
+        for speaker in &mut self.speakers {
+            let (sum, count) = (
+                std::mem::take(&mut speaker.sum),
+                std::mem::take(&mut speaker.count),
+            );
+            if count < MIN_PACKETS {
+                continue;
+            }
+            let volume = -((sum / count).min(127) as i8);
+            if volume >= self.threshold {
+                self.volumes.push((speaker.producer, volume));
+            }
+        }
+        self.volumes
+            .sort_unstable_by_key(|(producer, volume)| (std::cmp::Reverse(*volume), producer.0));
+        let silent = self.volumes.is_empty();
+        !(std::mem::replace(&mut self.was_silent, silent) && silent)
+    }
+
+    /// The volumes of the last interval, loudest first.
+    pub(crate) fn volumes(&self) -> &[(ProducerKey, i8)] {
+        &self.volumes
+    }
+
+    pub(crate) fn dominant(&self) -> Option<ProducerKey> {
+        self.dominant
+    }
+
+    /// Looks who dominates. True if that changed.
+    pub(crate) fn update_dominant(&mut self, now: u64) -> bool {
+        for speaker in &mut self.speakers {
+            speaker.evaluate(now);
+        }
+        let ruling = self
+            .dominant
+            .and_then(|key| self.speakers.iter().find(|speaker| speaker.producer == key));
+        let next = match ruling {
+            // Nobody rules: the most active one who really speaks.
+            None => self
+                .speakers
+                .iter()
+                .filter(|speaker| speaker.is_active())
+                .max_by(|left, right| left.scores[1].total_cmp(&right.scores[1]))
+                .map(|speaker| speaker.producer),
+            Some(ruling) => Some(self.challenger(ruling).unwrap_or(ruling.producer)),
+        };
+        std::mem::replace(&mut self.dominant, next) != next
+    }
+
+    fn challenger(&self, ruling: &Speaker) -> Option<ProducerKey> {
+        let mut best = C2;
+        let mut found = None;
+        for speaker in &self.speakers {
+            if speaker.producer == ruling.producer {
+                continue;
+            }
+            let ratio = |scale: usize| (speaker.scores[scale] / ruling.scores[scale]).ln();
+            let (immediate, medium, long) = (ratio(0), ratio(1), ratio(2));
+            if immediate > C1 && medium > C2 && long > C3 && medium > best {
+                best = medium;
+                found = Some(speaker.producer);
+            }
+        }
+        found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    const ALICE: ProducerKey = ProducerKey(1);
+    const BOB: ProducerKey = ProducerKey(2);
+
+    /// Feeds both for `seconds`, each with its own level; gives the changes of the dominant speaker.
+    fn talk(
+        observers: &mut Observers,
+        from: u64,
+        seconds: u64,
+        levels: [u8; 2],
+    ) -> Vec<Option<ProducerKey>> {
+        let mut changes = Vec::new();
+        for step in 0..seconds * 50 {
+            let now = from + step * 20_000;
+            observers.level(0, levels[0], now);
+            observers.level(1, levels[1], now);
+            if step % 15 == 14 && observers.update_dominant(now) {
+                changes.push(observers.dominant());
+            }
+        }
+        changes
+    }
+
+    fn pair() -> Observers {
+        let mut observers = Observers::new(-80);
+        observers.add(ALICE, 0);
+        observers.add(BOB, 0);
+        observers
+    }
+
+    #[test]
+    fn the_one_who_speaks_dominates_until_another_takes_over() {
+        let mut observers = pair();
+        assert_eq!(talk(&mut observers, 0, 2, [127, 127]), []);
+        assert_eq!(talk(&mut observers, 2_000_000, 3, [20, 127]), [Some(ALICE)]);
+        assert_eq!(talk(&mut observers, 5_000_000, 3, [127, 20]), [Some(BOB)]);
+        assert_eq!(
+            talk(&mut observers, 8_000_000, 3, [127, 127]),
+            [],
+            "silence elects nobody"
+        );
+    }
+
+    #[test]
+    fn a_short_noise_does_not_take_over() {
+        let mut observers = pair();
+        talk(&mut observers, 0, 4, [25, 127]);
+        for step in 0..3 {
+            let now = 4_000_000 + step * 20_000;
+            observers.level(0, 25, now);
+            observers.level(1, 10, now);
+        }
+        assert!(!observers.update_dominant(4_060_000));
+        assert_eq!(observers.dominant(), Some(ALICE));
+    }
+
+    #[test]
+    fn volumes_are_means_loudest_first_and_silence_is_told_once() {
+        let mut observers = pair();
+        talk(&mut observers, 0, 1, [30, 20]);
+        assert!(observers.end_volume_interval());
+        assert_eq!(observers.volumes(), [(BOB, -20), (ALICE, -30)]);
+        talk(&mut observers, 1_000_000, 1, [127, 127]);
+        assert!(observers.end_volume_interval());
+        assert!(observers.volumes().is_empty());
+        assert!(!observers.end_volume_interval());
+    }
+
+    #[test]
+    fn a_speaker_who_left_dominates_no_longer() {
+        let mut observers = pair();
+        talk(&mut observers, 0, 2, [20, 127]);
+        observers.remove(ALICE);
+        assert!(observers.update_dominant(2_100_000));
+        assert_eq!(observers.dominant(), None);
+    }
+}

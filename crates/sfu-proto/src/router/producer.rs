@@ -1,0 +1,119 @@
+//! One incoming track: what was announced, who consumes it, and which packet belongs to it.
+//!
+//! # Job
+//! Holds the announcement and the list of consumers; its encoded streams are `stream::StreamRx`, one for
+//! each encoding, found by the router's keys. Finding the producer of a packet belongs to `transport`.
+//!
+//! # Invariants
+//! - `consumers` is dense: the packet path walks it and touches nothing else of this struct.
+
+use super::config::{MediaKind, ProducerCodec, ProducerConfig};
+use crate::rtp::ExtensionUri;
+
+/// Payload type that means none.
+pub(crate) const NO_PAYLOAD_TYPE: u8 = 0xff;
+/// Codecs a producer may announce.
+pub(crate) const MAX_CODECS: usize = 8;
+
+/// Extension ids of a peer: looked up once per element of each packet.
+#[derive(Clone, Debug)]
+pub(crate) struct IdTable([u8; 256]);
+
+impl IdTable {
+    pub(crate) fn new() -> Self {
+        Self([0; 256])
+    }
+
+    pub(crate) fn insert(&mut self, id: u8, uri: ExtensionUri) {
+        self.0[usize::from(id)] = uri as u8 + 1;
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, id: u8) -> Option<ExtensionUri> {
+        match self.0[usize::from(id)] {
+            0 => None,
+            position => ExtensionUri::ALL.get(usize::from(position) - 1).copied(),
+        }
+    }
+}
+
+/// Tells whether an extension's id counts for the whole transport; the others count per producer.
+pub(crate) fn is_transport_wide(uri: ExtensionUri) -> bool {
+    matches!(
+        uri,
+        ExtensionUri::Mid
+            | ExtensionUri::Rid
+            | ExtensionUri::RepairedRid
+            | ExtensionUri::AbsSendTime
+            | ExtensionUri::TransportWideCc
+    )
+}
+
+/// Tells whether the values of an extension are kept in the side table of the ring.
+fn is_rare(uri: ExtensionUri) -> bool {
+    matches!(
+        uri,
+        ExtensionUri::VideoOrientation
+            | ExtensionUri::TransmissionOffset
+            | ExtensionUri::AbsCaptureTime
+            | ExtensionUri::PlayoutDelay
+    )
+}
+
+/// One incoming track.
+#[derive(Debug)]
+pub(crate) struct Producer {
+    pub(crate) consumers: Vec<u32>,
+    pub(crate) paused: bool,
+    pub(crate) kind: MediaKind,
+    /// Position among the speakers of the observers.
+    pub(crate) speaker: Option<usize>,
+    pub(crate) ids: IdTable,
+    pub(crate) codecs: Vec<ProducerCodec>,
+    pub(crate) streams: Vec<u32>,
+    pub(crate) transport: u32,
+    pub(crate) mid: Option<String>,
+    pub(crate) has_rare: bool,
+}
+
+impl Producer {
+    pub(crate) fn new(transport: u32, config: &ProducerConfig) -> Self {
+        let mut ids = IdTable::new();
+        let mut has_rare = false;
+        for (uri, id) in &config.header_extensions {
+            if !is_transport_wide(*uri) {
+                ids.insert(*id, *uri);
+                has_rare |= is_rare(*uri);
+            }
+        }
+        Self {
+            consumers: Vec::new(),
+            paused: config.paused,
+            kind: config.kind,
+            speaker: None,
+            ids,
+            codecs: config.codecs.clone(),
+            streams: Vec::new(),
+            transport,
+            mid: config.mid.clone(),
+            has_rare,
+        }
+    }
+
+    /// Position of the media codec with this payload type.
+    #[inline]
+    pub(crate) fn codec_of(&self, payload_type: u8) -> Option<u8> {
+        self.codecs
+            .iter()
+            .position(|codec| codec.payload_type == payload_type)
+            .map(|position| position as u8)
+    }
+
+    /// Position of the media codec whose RTX has this payload type.
+    pub(crate) fn codec_of_rtx(&self, payload_type: u8) -> Option<u8> {
+        self.codecs
+            .iter()
+            .position(|codec| codec.rtx_payload_type == Some(payload_type))
+            .map(|position| position as u8)
+    }
+}

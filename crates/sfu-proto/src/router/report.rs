@@ -1,0 +1,312 @@
+//! RTCP that goes out: reports to receivers and senders, requests, feedback, goodbyes.
+//!
+//! # Job
+//! Packs what a transport has to say into as few datagrams as it fits. When, is said by `timer`.
+//!
+//! # Invariants
+//! - A datagram of reports begins with SR or RR; NACK, PLI, FIR, REMB and feedback go alone (reduced size).
+//! - The Sender Reports of one sender's audio and video share one relation of NTP time, so they line up.
+//!
+//! # Cost
+//! Written straight into the sink; no allocation.
+//!
+//! RFC 3550 §6.4–6.6, RFC 5506, RFC 4585, RFC 5104 §4.3.1, RFC 3611, draft-alvestrand-rmcat-remb.
+
+use super::Router;
+use super::clock::{Micros, ntp_difference, to_short_ntp};
+use crate::net::Sink;
+use crate::rtcp::report::MAX_BLOCKS;
+use crate::rtcp::xr::DlrrItem;
+use crate::rtcp::{
+    FirEntry, Pli, ReportBlock, SenderInfo, bye, fir, nack, ntp, remb, rr, sdes, xr,
+};
+
+/// A consumer that sent nothing for this long reports nothing.
+const SILENT: Micros = 2_000_000;
+/// Consumers looked at for one datagram; fewer fit.
+const BATCH: usize = 32;
+/// Feedback datagrams at a time.
+const MAX_FEEDBACKS: usize = 4;
+
+impl Router {
+    /// Sends sender reports for consumers, receiver reports for producers, round-trip blocks and goodbyes.
+    pub(super) fn send_reports<S: Sink>(&mut self, t: u32, now: Micros, sink: &mut S) {
+        self.transports[t].resent_in_interval = 0;
+        sink.end_train();
+        self.send_sender_reports(t, now, sink);
+        self.send_receiver_report(t, now, sink);
+        self.send_goodbyes(t, sink);
+        sink.end_train();
+    }
+
+    fn send_sender_reports<S: Sink>(&mut self, t: u32, now: Micros, sink: &mut S) {
+        let wall = self.clock.ntp(now);
+        let mut position = 0;
+        while position < self.transports[t].consumers.len() {
+            let (transports, consumers) = (&mut self.transports, &self.consumers);
+            let (producers, streams) = (&self.producers, &self.streams);
+            // The sender's clock belongs to another transport: looked up before this one is borrowed.
+            let first = position;
+            let count = BATCH.min(transports[t].consumers.len() - first);
+            let mut batch = [(0, None); BATCH];
+            for (entry, key) in batch.iter_mut().zip(&transports[t].consumers[first..]) {
+                let sender = producers[consumers[*key].producer].transport;
+                *entry = (*key, transports[sender].ntp_offset);
+            }
+            let sent = transports[t].send_rtcp(sink, |out| {
+                let mut len = 0;
+                while position < first + count {
+                    let (key, offset) = batch[position - first];
+                    let consumer = &consumers[key];
+                    let encoding = usize::from(consumer.wanted_encoding());
+                    let silent = consumer.packets == 0 || now > consumer.sent_at + SILENT;
+                    let source = producers[consumer.producer]
+                        .streams
+                        .get(encoding)
+                        .map(|s| &streams[*s]);
+                    let (false, Some(stream)) = (silent, source) else {
+                        position += 1;
+                        continue;
+                    };
+                    let timestamp = stream.timestamp_at(now, wall, offset);
+                    let info = SenderInfo {
+                        ssrc: consumer.ssrc,
+                        ntp: wall,
+                        rtp_timestamp: timestamp
+                            .wrapping_add(consumer.munger.current_timestamp_offset()),
+                        packet_count: consumer.packets as u32,
+                        octet_count: consumer.bytes as u32,
+                    };
+                    let Some(report) = info.write(&[], &mut out[len..]) else {
+                        break;
+                    };
+                    let Some(name) =
+                        sdes::write(consumer.ssrc, &consumer.cname, &mut out[len + report..])
+                    else {
+                        if len == 0 {
+                            // A name that fits nowhere: the report goes alone.
+                            len = report;
+                            position += 1;
+                        }
+                        break;
+                    };
+                    len += report + name;
+                    position += 1;
+                }
+                len
+            });
+            if sent {
+                self.stats.rtcp_out += 1;
+            }
+            if position == first {
+                break;
+            }
+        }
+    }
+
+    fn send_receiver_report<S: Sink>(&mut self, t: u32, now: Micros, sink: &mut S) {
+        let mut blocks = [ReportBlock::default(); MAX_BLOCKS];
+        let mut count = 0;
+        for position in 0..self.transports[t].producers.len() {
+            let p = self.transports[t].producers[position];
+            for encoding in 0..self.producers[p].streams.len() {
+                let s = self.producers[p].streams[encoding];
+                if let Some(block) = self.report_stream(s, now)
+                    && count < MAX_BLOCKS
+                {
+                    blocks[count] = block;
+                    count += 1;
+                }
+                if self.streams[s].update_score() {
+                    self.producer_score_changed(p);
+                }
+            }
+        }
+        let transport = &mut self.transports[t];
+        let ssrc = transport.ssrc;
+        let reference = transport.peer_reference.take();
+        if count == 0 && reference.is_none() {
+            return;
+        }
+        let wall = self.clock.ntp(now);
+        let sent = transport.send_rtcp(sink, |out| {
+            let mut len = rr::write(ssrc, &blocks[..count], out).unwrap_or(0);
+            if count > 0 {
+                len += xr::write_rrtr(ssrc, wall, &mut out[len..]).unwrap_or(0);
+            }
+            if let Some(reference) = reference {
+                let item = DlrrItem {
+                    ssrc: reference.ssrc,
+                    last_rr: reference.middle,
+                    delay_since_last_rr: to_short_ntp(now.saturating_sub(reference.at)),
+                };
+                len += xr::write_dlrr(ssrc, &[item], &mut out[len..]).unwrap_or(0);
+            }
+            len
+        });
+        self.stats.rtcp_out += u64::from(sent);
+    }
+
+    fn report_stream(&mut self, s: u32, now: Micros) -> Option<ReportBlock> {
+        let stream = &mut self.streams[s];
+        let reception = stream.report()?;
+        let (last_sr, delay) = stream.sender_report.map_or((0, 0), |report| {
+            let delay = to_short_ntp(now.saturating_sub(report.at));
+            (ntp::compact(report.ntp), delay)
+        });
+        Some(ReportBlock {
+            ssrc: stream.ssrc?,
+            fraction_lost: reception.fraction_lost,
+            cumulative_lost: reception.cumulative_lost,
+            highest_sequence: reception.highest,
+            jitter: reception.jitter,
+            last_sr,
+            delay_since_last_sr: delay,
+        })
+    }
+
+    fn send_goodbyes<S: Sink>(&mut self, t: u32, sink: &mut S) {
+        let transport = &mut self.transports[t];
+        while !transport.goodbyes.is_empty() {
+            let mut ssrcs = [0; MAX_BLOCKS];
+            let count = transport.goodbyes.len().min(MAX_BLOCKS);
+            let from = transport.goodbyes.len() - count;
+            ssrcs[..count].copy_from_slice(&transport.goodbyes[from..]);
+            transport.goodbyes.truncate(from);
+            let ssrc = transport.ssrc;
+            let sent = transport.send_rtcp(sink, |out| {
+                let report = rr::write(ssrc, &[], out).unwrap_or(0);
+                report + bye::write(&ssrcs[..count], &mut out[report..]).unwrap_or(0)
+            });
+            self.stats.rtcp_out += u64::from(sent);
+        }
+    }
+
+    /// Sends the NACKs and the key frame request that are due for one stream.
+    pub(super) fn request_repair<S: Sink>(&mut self, t: u32, s: u32, now: Micros, sink: &mut S) {
+        let transport = &mut self.transports[t];
+        let stream = &mut self.streams[s];
+        let (Some(media_ssrc), true) = (stream.ssrc, transport.is_ready()) else {
+            return;
+        };
+        let codecs = &self.producers[stream.producer].codecs;
+        let ssrc = transport.ssrc;
+        self.sequences.clear();
+        let sequences = &mut self.sequences;
+        if let Some(generator) = &mut stream.nack {
+            generator.take(now, stream.rtt, |sequence| {
+                sequences.push(sequence);
+                true
+            });
+        }
+        let mut taken = 0;
+        while taken < sequences.len() {
+            let before = taken;
+            let sent = transport.send_rtcp(sink, |out| {
+                let Some(written) = nack::write(ssrc, media_ssrc, &sequences[taken..], out) else {
+                    return 0;
+                };
+                taken += written.taken;
+                written.len
+            });
+            if !sent || taken == before {
+                break;
+            }
+            stream.counters.nacks += 1;
+            self.stats.rtcp_out += 1;
+        }
+        stream.counters.nacked_packets += taken as u64;
+        let pli = codecs.iter().any(|codec| codec.pli);
+        let fir = codecs.iter().any(|codec| codec.fir);
+        if !stream.key_frames.take(now) || !(pli || fir) {
+            return;
+        }
+        if !pli {
+            stream.fir_sequence = stream.fir_sequence.wrapping_add(1);
+        }
+        let entry = FirEntry {
+            ssrc: media_ssrc,
+            sequence: stream.fir_sequence,
+        };
+        let sent = transport.send_rtcp(sink, |out| {
+            let request = Pli {
+                sender_ssrc: ssrc,
+                media_ssrc,
+            };
+            let written = if pli {
+                request.write(out)
+            } else {
+                fir::write(ssrc, &[entry], out)
+            };
+            written.unwrap_or(0)
+        });
+        stream.counters.key_frame_requests += u64::from(sent);
+        self.stats.rtcp_out += u64::from(sent);
+    }
+
+    /// Sends transport-wide feedback for what came since the last one.
+    pub(super) fn send_feedback<S: Sink>(&mut self, t: u32, sink: &mut S) {
+        let transport = &mut self.transports[t];
+        let Some(mut arrivals) = transport.arrivals.take() else {
+            return;
+        };
+        let ssrc = transport.ssrc;
+        for _ in 0..MAX_FEEDBACKS {
+            if !transport.send_rtcp(sink, |out| arrivals.write(ssrc, out).unwrap_or(0)) {
+                break;
+            }
+            self.stats.rtcp_out += 1;
+        }
+        transport.arrivals = Some(arrivals);
+    }
+
+    /// Tells a sender its limit, or what its path seems to carry.
+    pub(super) fn send_remb<S: Sink>(&mut self, t: u32, sink: &mut S) {
+        let transport = &mut self.transports[t];
+        let estimate = transport
+            .arrival_estimator
+            .as_ref()
+            .and_then(|one| one.estimate_bps());
+        let limit = transport.max_incoming_bps.map(u64::from);
+        let bitrate = if transport.lifting > 0 {
+            transport.lifting -= 1;
+            Some(0)
+        } else {
+            limit.into_iter().chain(estimate).min()
+        };
+        if limit.is_none() && transport.arrival_estimator.is_none() && transport.lifting == 0 {
+            transport.deadlines.remb = super::clock::NEVER;
+        }
+        let Some(bitrate) = bitrate else {
+            return;
+        };
+        self.ssrcs.clear();
+        for p in &transport.producers {
+            let streams = self.producers[*p].streams.iter();
+            self.ssrcs.extend(
+                streams
+                    .filter_map(|s| self.streams[*s].ssrc)
+                    .take(MAX_BLOCKS),
+            );
+        }
+        let (ssrc, ssrcs) = (transport.ssrc, &self.ssrcs);
+        let sent = transport.send_rtcp(sink, |out| {
+            remb::write(ssrc, bitrate, ssrcs, out).unwrap_or(0)
+        });
+        self.stats.rtcp_out += u64::from(sent);
+    }
+}
+
+impl super::stream::StreamRx {
+    /// The sender's RTP time at `now` (`wall` in NTP): from its last report, else from its newest packet.
+    fn timestamp_at(&self, now: Micros, wall: u64, ntp_offset: Option<i64>) -> u32 {
+        let (base, elapsed) = match (self.sender_report, ntp_offset) {
+            (Some(report), Some(offset)) => {
+                (report.timestamp, ntp_difference(wall, report.ntp) - offset)
+            }
+            _ => (self.newest.0, now.saturating_sub(self.newest.1) as i64),
+        };
+        let ticks = i128::from(elapsed) * i128::from(self.clock_rate) / 1_000_000;
+        base.wrapping_add(ticks as u32)
+    }
+}

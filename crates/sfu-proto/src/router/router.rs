@@ -1,0 +1,652 @@
+//! The objects of one call and what may be done with them.
+//!
+//! # Job
+//! Owns transports, producers and consumers and creates, pauses and closes them. The packet path is in
+//! `ingest` and `egress`, RTCP in `feedback` and `report`, time in `timer`, figures in `figures`.
+//!
+//! # Invariants
+//! - A producer's consumers and a transport's producers and consumers are all open.
+//! - Closing cascades: transport → its producers and consumers; producer → its consumers, wherever they are.
+//! - What a peer sends never panics and never touches another peer's objects but by forwarding.
+//!
+//! # Cost
+//! Objects live in slabs with dense keys. A producer takes its ring at its first packet.
+//!
+//! # Left out
+//! Pipes to routers of other workers; data channels.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use super::clock::{Clock, Micros, NEVER, Random};
+use super::config::{
+    ConsumeError, ConsumerConfig, ConsumerKey, MediaKind, ProduceError, ProducerConfig,
+    ProducerKey, RouterConfig, RouterError, TransportConfig, TransportKey,
+};
+use super::consumer::Consumer;
+use super::event::{RouterEvent, RouterStats};
+use super::observer::Observers;
+use super::producer::{MAX_CODECS, Producer, is_transport_wide};
+use super::slab::Slab;
+use super::stream::StreamRx;
+use crate::bwe::arrival::ArrivalEstimator;
+use crate::link::{DtlsRole, Fingerprint, IceParameters, Link};
+use crate::net::{Class, Destination, Sink};
+use crate::rtp::ExtensionUri;
+use crate::rtp::payload::Codec;
+use crate::transport::arrivals::Arrivals;
+use crate::transport::{ConsumerRoute, Route, Transport};
+
+/// Encodings a producer may announce.
+const MAX_ENCODINGS: usize = 8;
+/// REMBs that lift a limit.
+const LIFTING_REMBS: u8 = 4;
+
+/// The forwarding engine of one call.
+#[derive(Debug)]
+pub struct Router {
+    pub(super) clock: Clock,
+    pub(super) random: Random,
+    pub(super) transports: Slab<Transport>,
+    pub(super) producers: Slab<Producer>,
+    pub(super) streams: Slab<StreamRx>,
+    pub(super) consumers: Slab<Consumer>,
+    /// Transports with something pending.
+    pub(super) dirty: Vec<u32>,
+    pub(super) pending: usize,
+    /// Length, stream and index of what came since the last flush, for padding.
+    pub(super) batch: Vec<(u16, u32, u32)>,
+    pub(super) padded_transports: usize,
+    pub(super) flush_id: u32,
+    pub(super) observers: Observers,
+    pub(super) volume_interval: Micros,
+    pub(super) speaker_interval: Micros,
+    pub(super) volumes_due: Micros,
+    pub(super) speaker_due: Micros,
+    pub(super) events: VecDeque<RouterEvent>,
+    pub(super) stats: RouterStats,
+    pub(super) due: Micros,
+    /// Sequence numbers of a NACK being written.
+    pub(super) sequences: Vec<u16>,
+    /// SSRCs of a REMB being written.
+    pub(super) ssrcs: Vec<u32>,
+}
+
+impl Router {
+    /// An empty router.
+    pub fn new(config: RouterConfig) -> Self {
+        let micros = |interval: std::time::Duration| interval.as_micros() as Micros;
+        Self {
+            clock: Clock::new(config.wall.0, config.wall.1),
+            random: Random::new(config.seed),
+            transports: Slab::new(),
+            producers: Slab::new(),
+            streams: Slab::new(),
+            consumers: Slab::new(),
+            dirty: Vec::new(),
+            pending: 0,
+            batch: Vec::with_capacity(256),
+            padded_transports: 0,
+            flush_id: 0,
+            observers: Observers::new(config.volume_threshold),
+            volume_interval: micros(config.volume_interval).max(250_000),
+            speaker_interval: micros(config.speaker_interval).max(100_000),
+            volumes_due: NEVER,
+            speaker_due: NEVER,
+            events: VecDeque::with_capacity(64),
+            stats: RouterStats::default(),
+            due: NEVER,
+            sequences: Vec::with_capacity(1024),
+            ssrcs: Vec::with_capacity(32),
+        }
+    }
+
+    /// Opens an endpoint. The events of a preset one begin with its first packet.
+    pub fn create_transport(&mut self, config: TransportConfig, now: Instant) -> TransportKey {
+        let at = self.clock.micros(now);
+        let ssrc = (self.random.next() as u32).max(1);
+        let transport = Transport::new(config, ssrc);
+        self.padded_transports += usize::from(transport.padding);
+        let ready = transport.is_ready();
+        let t = self.transports.insert(transport);
+        self.dirty.reserve(self.transports.len());
+        self.due = self.due.min(at);
+        if ready {
+            self.transport_became_ready(t, at);
+        }
+        TransportKey(t)
+    }
+
+    /// The ICE and DTLS of a transport; none for a preset or unknown one.
+    pub fn link(&self, transport: TransportKey) -> Option<&Link> {
+        self.transports.get(transport.0)?.link()
+    }
+
+    /// Gives the peer's DTLS role and fingerprints, once. Returns our role.
+    pub fn connect<S: Sink>(
+        &mut self,
+        transport: TransportKey,
+        remote_role: DtlsRole,
+        fingerprints: &[Fingerprint],
+        now: Instant,
+        sink: &mut S,
+    ) -> Result<DtlsRole, RouterError> {
+        let entry = self
+            .transports
+            .get_mut(transport.0)
+            .ok_or(RouterError::Unknown)?;
+        let link = entry.link_mut().ok_or(RouterError::NoLink)?;
+        let role = link.connect(remote_role, fingerprints, now)?;
+        self.after_link(transport.0, now, sink);
+        Ok(role)
+    }
+
+    /// Makes `fresh` valid beside the old credentials until the first check with it.
+    pub fn restart_ice(
+        &mut self,
+        transport: TransportKey,
+        fresh: IceParameters,
+        now: Instant,
+    ) -> Result<(), RouterError> {
+        let at = self.clock.micros(now);
+        let entry = self
+            .transports
+            .get_mut(transport.0)
+            .ok_or(RouterError::Unknown)?;
+        entry
+            .link_mut()
+            .ok_or(RouterError::NoLink)?
+            .restart_ice(fresh, now);
+        entry.deadlines.link = at;
+        entry.touch(at);
+        self.due = self.due.min(at);
+        Ok(())
+    }
+
+    /// Limits what the sender sends, by REMB; 0 lifts the limit.
+    pub fn set_max_incoming_bitrate(
+        &mut self,
+        transport: TransportKey,
+        bps: u32,
+        now: Instant,
+    ) -> Result<(), RouterError> {
+        let at = self.clock.micros(now);
+        let entry = self
+            .transports
+            .get_mut(transport.0)
+            .ok_or(RouterError::Unknown)?;
+        let had = entry.max_incoming_bps.take();
+        if bps > 0 {
+            entry.max_incoming_bps = Some(bps);
+            entry.lifting = 0;
+        } else if had.is_some() {
+            entry.lifting = LIFTING_REMBS;
+        }
+        entry.deadlines.remb = NEVER;
+        self.start_feedback(transport.0, at);
+        Ok(())
+    }
+
+    /// Closes a transport with its producers (and their consumers elsewhere) and its consumers.
+    ///
+    /// What it drags along is told by events; unknown keys are no error.
+    pub fn close_transport<S: Sink>(
+        &mut self,
+        transport: TransportKey,
+        now: Instant,
+        sink: &mut S,
+    ) {
+        if let Some(entry) = self.transports.get_mut(transport.0) {
+            if let Some(link) = entry.link_mut() {
+                link.close(now);
+            }
+            entry.drain_link(sink);
+        }
+        self.remove_transport(transport);
+    }
+
+    pub(super) fn close_transport_because(&mut self, transport: TransportKey, reason: String) {
+        self.remove_transport(transport);
+        self.events
+            .push_back(RouterEvent::TransportClosed { transport, reason });
+    }
+
+    fn remove_transport(&mut self, transport: TransportKey) {
+        let Some(entry) = self.transports.get(transport.0) else {
+            return;
+        };
+        let (producers, consumers) = (entry.producers.clone(), entry.consumers.clone());
+        for key in producers {
+            self.close_producer(ProducerKey(key));
+            let producer = ProducerKey(key);
+            self.events
+                .push_back(RouterEvent::ProducerClosed { producer });
+        }
+        for key in consumers {
+            self.close_consumer(ConsumerKey(key));
+            let consumer = ConsumerKey(key);
+            self.events
+                .push_back(RouterEvent::ConsumerClosed { consumer });
+        }
+        self.dirty.retain(|dirty| *dirty != transport.0);
+        if let Some(entry) = self.transports.remove(transport.0) {
+            self.padded_transports -= usize::from(entry.padding);
+            self.pending -= entry.pending.len();
+        }
+    }
+
+    /// Opens an incoming track on a transport.
+    pub fn produce(
+        &mut self,
+        transport: TransportKey,
+        config: ProducerConfig,
+        now: Instant,
+    ) -> Result<ProducerKey, ProduceError> {
+        let at = self.clock.micros(now);
+        self.check_producer(transport, &config)?;
+        let t = transport.0;
+        let producer = Producer::new(t, &config);
+        let (kind, has_rare) = (producer.kind, producer.has_rare);
+        let p = self.producers.insert(producer);
+        let nack = config.codecs.iter().any(|codec| codec.nack);
+        for (position, encoding) in config.encodings.iter().enumerate() {
+            let mut stream = StreamRx::new(p, t, position as u8, kind, has_rare, nack);
+            stream.ssrc = encoding.ssrc;
+            stream.rtx_ssrc = encoding.rtx_ssrc;
+            stream.ssrc_announced = encoding.ssrc.is_some();
+            stream.rtx_announced = encoding.rtx_ssrc.is_some();
+            stream.rid = encoding.rid.clone();
+            let s = self.streams.insert(stream);
+            self.producers[p].streams.push(s);
+            let routes = &mut self.transports[t].routes;
+            let announced = [(encoding.ssrc, false), (encoding.rtx_ssrc, true)];
+            for (ssrc, rtx) in announced {
+                if let Some(ssrc) = ssrc {
+                    routes.push(Route {
+                        ssrc,
+                        stream: s,
+                        rtx,
+                    });
+                }
+            }
+        }
+        self.negotiate_feedback(t, &config);
+        self.transports[t].producers.push(p);
+        self.start_feedback(t, at);
+        if kind == MediaKind::Audio {
+            if self.observers.is_empty() {
+                self.volumes_due = at + self.volume_interval;
+                self.speaker_due = at + self.speaker_interval;
+                self.due = self.due.min(self.speaker_due);
+            }
+            self.observers.add(ProducerKey(p), at);
+            self.producers[p].speaker = self.observers.position(ProducerKey(p));
+        }
+        Ok(ProducerKey(p))
+    }
+
+    fn check_producer(
+        &self,
+        transport: TransportKey,
+        config: &ProducerConfig,
+    ) -> Result<(), ProduceError> {
+        let entry = self
+            .transports
+            .get(transport.0)
+            .ok_or(ProduceError::UnknownTransport)?;
+        if config.codecs.is_empty() || config.codecs.len() > MAX_CODECS {
+            return Err(ProduceError::CodecCount(config.codecs.len()));
+        }
+        let mut payload_types = Vec::new();
+        for codec in &config.codecs {
+            for payload_type in [Some(codec.payload_type), codec.rtx_payload_type]
+                .into_iter()
+                .flatten()
+            {
+                if payload_type > 127 {
+                    return Err(ProduceError::PayloadType(payload_type));
+                }
+                if payload_types.contains(&payload_type) {
+                    return Err(ProduceError::DuplicatePayloadType(payload_type));
+                }
+                payload_types.push(payload_type);
+            }
+            if codec.clock_rate == 0 {
+                return Err(ProduceError::ClockRate(codec.payload_type));
+            }
+        }
+        if config.header_extensions.iter().any(|(_, id)| *id == 0) {
+            return Err(ProduceError::ExtensionId);
+        }
+        check_encodings(config)?;
+        let mut used: Vec<u32> = entry.routes.iter().map(|route| route.ssrc).collect();
+        for encoding in &config.encodings {
+            if let Some(ssrc) = encoding.ssrc {
+                if used.contains(&ssrc) {
+                    return Err(ProduceError::SsrcInUse(ssrc));
+                }
+                used.push(ssrc);
+            }
+            if let Some(ssrc) = encoding.rtx_ssrc {
+                if used.contains(&ssrc) {
+                    return Err(ProduceError::RtxSsrcInUse(ssrc));
+                }
+                used.push(ssrc);
+            }
+        }
+        for other in entry.producers.iter().map(|key| &self.producers[*key]) {
+            if other.mid.is_some() && other.mid == config.mid {
+                return Err(ProduceError::MidInUse(
+                    config.mid.clone().unwrap_or_default(),
+                ));
+            }
+            let taken = config
+                .encodings
+                .iter()
+                .filter_map(|encoding| encoding.rid.as_ref())
+                .find(|rid| {
+                    let same = |stream: &u32| self.streams[*stream].rid.as_ref() == Some(rid);
+                    config.mid.is_none() && other.streams.iter().any(same)
+                });
+            if let Some(rid) = taken {
+                return Err(ProduceError::RidInUse(rid.clone()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the transport-wide extension ids and settles how the sender learns what it may send.
+    fn negotiate_feedback(&mut self, t: u32, config: &ProducerConfig) {
+        let transport = &mut self.transports[t];
+        for (uri, id) in &config.header_extensions {
+            if is_transport_wide(*uri) {
+                transport.ids.insert(*id, *uri);
+            }
+        }
+        let has = |wanted| {
+            config
+                .header_extensions
+                .iter()
+                .any(|(uri, _)| *uri == wanted)
+        };
+        let transport_cc = config.codecs.iter().any(|codec| codec.transport_cc);
+        let remb = config.codecs.iter().any(|codec| codec.remb);
+        if transport_cc && has(ExtensionUri::TransportWideCc) {
+            transport.arrivals.get_or_insert_with(Arrivals::new);
+            transport.arrival_estimator = None;
+        } else if remb && has(ExtensionUri::AbsSendTime) && transport.arrivals.is_none() {
+            transport
+                .arrival_estimator
+                .get_or_insert_with(ArrivalEstimator::default);
+        }
+    }
+
+    /// Opens an outgoing track: `producer`'s packets to `transport`'s receiver.
+    pub fn consume(
+        &mut self,
+        transport: TransportKey,
+        producer: ProducerKey,
+        config: ConsumerConfig,
+        now: Instant,
+    ) -> Result<ConsumerKey, ConsumeError> {
+        let at = self.clock.micros(now);
+        let entry = self
+            .transports
+            .get(transport.0)
+            .ok_or(ConsumeError::UnknownTransport)?;
+        let source = self
+            .producers
+            .get(producer.0)
+            .ok_or(ConsumeError::UnknownProducer)?;
+        for ssrc in std::iter::once(config.ssrc).chain(config.rtx_ssrc) {
+            let twice = config.rtx_ssrc == Some(config.ssrc);
+            if twice || entry.consumer_route(ssrc).is_some() {
+                return Err(ConsumeError::SsrcInUse(ssrc));
+            }
+        }
+        if entry
+            .consumers
+            .iter()
+            .any(|key| self.consumers[*key].mid == config.mid)
+        {
+            return Err(ConsumeError::Mid(config.mid));
+        }
+        // Below 2^15, so that a receiver cannot mistake the first roll-over (RFC 3711 §3.3.1).
+        let first = (
+            self.random.below(1 << 15) as u16,
+            self.random.below(1 << 15) as u16,
+        );
+        let consumer = Consumer::new(transport.0, producer.0, source, &config, first)?;
+        let active = consumer.is_active();
+        let wanted = consumer.wanted_encoding();
+        let c = self.consumers.insert(consumer);
+        self.producers[producer.0].consumers.push(c);
+        let entry = &mut self.transports[transport.0];
+        entry.consumers.push(c);
+        for ssrc in std::iter::once(config.ssrc).chain(config.rtx_ssrc) {
+            entry.add_consumer_route(ConsumerRoute { ssrc, consumer: c });
+        }
+        // What a closed consumer left here must not end the new one.
+        entry
+            .goodbyes
+            .retain(|ssrc| *ssrc != config.ssrc && Some(*ssrc) != config.rtx_ssrc);
+        let room = entry.consumers.len() * 4;
+        entry.pending.reserve(room);
+        if active {
+            self.want_key_frame_of(producer, wanted, at);
+        }
+        Ok(ConsumerKey(c))
+    }
+
+    /// Stops or starts everybody's copies of a producer. Starting asks for key frames.
+    pub fn set_producer_paused(
+        &mut self,
+        producer: ProducerKey,
+        paused: bool,
+        now: Instant,
+    ) -> Result<(), RouterError> {
+        let at = self.clock.micros(now);
+        let entry = self
+            .producers
+            .get_mut(producer.0)
+            .ok_or(RouterError::Unknown)?;
+        if std::mem::replace(&mut entry.paused, paused) == paused {
+            return Ok(());
+        }
+        for key in &entry.consumers {
+            let consumer = &mut self.consumers[*key];
+            consumer.producer_paused = paused;
+            consumer.refresh();
+        }
+        if !paused {
+            for position in 0..self.producers[producer.0].streams.len() {
+                self.want_key_frame_of(producer, position as u8, at);
+            }
+        }
+        Ok(())
+    }
+
+    /// Stops or starts one copy. Starting asks for a key frame.
+    pub fn set_consumer_paused(
+        &mut self,
+        consumer: ConsumerKey,
+        paused: bool,
+        now: Instant,
+    ) -> Result<(), RouterError> {
+        let at = self.clock.micros(now);
+        let entry = self
+            .consumers
+            .get_mut(consumer.0)
+            .ok_or(RouterError::Unknown)?;
+        entry.paused = paused;
+        if entry.refresh() {
+            let (producer, wanted) = (ProducerKey(entry.producer), entry.wanted_encoding());
+            self.want_key_frame_of(producer, wanted, at);
+        }
+        Ok(())
+    }
+
+    /// Asks the consumer's sender for a key frame, unless one is on its way.
+    pub fn request_key_frame(
+        &mut self,
+        consumer: ConsumerKey,
+        now: Instant,
+    ) -> Result<(), RouterError> {
+        let at = self.clock.micros(now);
+        let entry = self.consumers.get(consumer.0).ok_or(RouterError::Unknown)?;
+        if entry.is_active() {
+            self.want_key_frame_of(ProducerKey(entry.producer), entry.wanted_encoding(), at);
+        }
+        Ok(())
+    }
+
+    pub(super) fn want_key_frame_of(&mut self, producer: ProducerKey, encoding: u8, now: Micros) {
+        if let Some(s) = self.wanted_stream(producer, encoding) {
+            self.want_key_frame(s, now);
+        }
+    }
+
+    /// Closes a producer and its consumers; the consumers are told by events. Unknown keys are no error.
+    pub fn close_producer(&mut self, producer: ProducerKey) {
+        let Some(entry) = self.producers.get(producer.0) else {
+            return;
+        };
+        for key in entry.consumers.clone() {
+            self.close_consumer(ConsumerKey(key));
+            let consumer = ConsumerKey(key);
+            self.events
+                .push_back(RouterEvent::ConsumerClosed { consumer });
+        }
+        let Some(entry) = self.producers.remove(producer.0) else {
+            return;
+        };
+        let transport = &mut self.transports[entry.transport];
+        transport.producers.retain(|key| *key != producer.0);
+        transport
+            .routes
+            .retain(|route| !entry.streams.contains(&route.stream));
+        for s in &entry.streams {
+            self.streams.remove(*s);
+        }
+        self.batch
+            .retain(|(_, stream, _)| !entry.streams.contains(stream));
+        if entry.speaker.is_some() {
+            self.observers.remove(producer);
+            for (key, other) in self.producers.iter_mut() {
+                if other.speaker.is_some() {
+                    other.speaker = self.observers.position(ProducerKey(key));
+                }
+            }
+        }
+    }
+
+    /// Closes one copy; its receiver is told by BYE. Unknown keys are no error.
+    pub fn close_consumer(&mut self, consumer: ConsumerKey) {
+        let Some(entry) = self.consumers.remove(consumer.0) else {
+            return;
+        };
+        if let Some(producer) = self.producers.get_mut(entry.producer) {
+            producer.consumers.retain(|key| *key != consumer.0);
+        }
+        let Some(transport) = self.transports.get_mut(entry.transport) else {
+            return;
+        };
+        transport.consumers.retain(|key| *key != consumer.0);
+        transport.remove_consumer_routes(consumer.0);
+        if entry.packets > 0 {
+            transport.goodbyes.push(entry.ssrc);
+        }
+        let before = transport.pending.len();
+        transport.pending.retain(|item| item.consumer != consumer.0);
+        self.pending -= before - transport.pending.len();
+        if before > 0 && transport.pending.is_empty() {
+            self.dirty.retain(|dirty| *dirty != entry.transport);
+        }
+    }
+
+    /// Takes one datagram from a transport's peer; `class` is what `net::classify` says of it.
+    pub fn handle_datagram<S: Sink>(
+        &mut self,
+        transport: TransportKey,
+        class: Class,
+        datagram: &mut [u8],
+        from: Destination,
+        now: Instant,
+        sink: &mut S,
+    ) {
+        match class {
+            Class::Rtp => self.on_rtp(transport.0, datagram, &from, self.clock.micros(now)),
+            Class::Rtcp => self.on_rtcp(transport.0, datagram, &from, self.clock.micros(now), sink),
+            Class::Stun | Class::Dtls => {
+                if let Some(entry) = self.transports.get_mut(transport.0) {
+                    entry.handle_link(class, datagram, from, now);
+                    self.after_link(transport.0, now, sink);
+                }
+            }
+            Class::Unknown => self.stats.drops.unknown_class += 1,
+        }
+    }
+
+    /// The next event. Scores are those of the moment of asking.
+    pub fn poll_event(&mut self) -> Option<RouterEvent> {
+        loop {
+            match self.events.pop_front()? {
+                RouterEvent::ConsumerScore { consumer, .. } => {
+                    if let Some(event) = self.consumer_score_event(consumer) {
+                        return Some(event);
+                    }
+                }
+                RouterEvent::ProducerScore { producer }
+                    if self.producers.get(producer.0).is_none() => {}
+                event => return Some(event),
+            }
+        }
+    }
+
+    /// Tells the producer's score to its owner and to those of its consumers.
+    pub(super) fn producer_score_changed(&mut self, p: u32) {
+        let producer = ProducerKey(p);
+        self.events
+            .push_back(RouterEvent::ProducerScore { producer });
+        for key in &self.producers[p].consumers {
+            self.events.push_back(RouterEvent::ConsumerScore {
+                consumer: ConsumerKey(*key),
+                score: 0,
+                producer_score: 0,
+            });
+        }
+    }
+}
+
+/// The rules for encodings that look at the announcement alone.
+fn check_encodings(config: &ProducerConfig) -> Result<(), ProduceError> {
+    let count = config.encodings.len();
+    if count == 0 || count > MAX_ENCODINGS {
+        return Err(ProduceError::EncodingCount(count));
+    }
+    if count == 1 {
+        let only = &config.encodings[0];
+        if only.ssrc.is_none() && only.rid.is_none() && config.mid.is_none() {
+            return Err(ProduceError::NoWayToRecognise);
+        }
+        return Ok(());
+    }
+    let layered = |codec: Option<Codec>| matches!(codec, Some(Codec::Vp8 | Codec::H264));
+    if !config.codecs.iter().all(|codec| layered(codec.codec)) {
+        return Err(ProduceError::SimulcastCodec);
+    }
+    for (position, encoding) in config.encodings.iter().enumerate() {
+        if encoding.ssrc.is_none() && encoding.rid.is_none() {
+            return Err(ProduceError::AnonymousEncoding(position));
+        }
+        let rids = config.encodings[..position]
+            .iter()
+            .filter_map(|other| other.rid.as_ref());
+        if let Some(rid) = &encoding.rid
+            && rids.into_iter().any(|other| other == rid)
+        {
+            return Err(ProduceError::RidInUse(rid.clone()));
+        }
+    }
+    Ok(())
+}

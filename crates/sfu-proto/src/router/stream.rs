@@ -1,0 +1,550 @@
+//! One encoded stream of a producer: order, loss, repair, key frames, history.
+//!
+//! # Job
+//! Takes decrypted packets, by the media SSRC or recovered from RTX, puts them into the ring and keeps
+//! what reports and requests are made from. Writing those belongs to `report`, forwarding to `router`.
+//!
+//! # Invariants
+//! - The stream index is the sender's extended sequence number less the swallowed ones: padding-only
+//!   packets and jumps. It has no gaps but those of real loss.
+//! - A stream index is forwarded once: what came before, by either way, is refused.
+//! - `epoch` changes when the SSRC does; consumers then start a new segment.
+//!
+//! # Cost
+//! O(1) per packet in order; no allocation after the first packet.
+//!
+//! RFC 3550 Appendix A.1, A.3, A.8 (sequence, loss, jitter), RFC 4588 (RTX).
+
+use super::clock::{Micros, NEVER};
+use super::config::MediaKind;
+use super::keyframe::KeyFrames;
+use super::nack::{Arrival, NackGenerator};
+use super::ring::{FILLER, HEADROOM, KEY_FRAME, LEVEL, MARKER, RARE, Rare, Ring, Slot};
+use super::score::{Score, Totals};
+use crate::rtcp::ntp;
+use crate::rtp::payload::Codec;
+use crate::rtp::seq;
+
+const AUDIO_SLOTS: usize = 64;
+const VIDEO_SLOTS: usize = 512;
+/// A jump further ahead is a sender that went on elsewhere, not loss.
+const MAX_JUMP: u64 = 3000;
+/// No packet for this long: the stream is inactive.
+pub(crate) const INACTIVE_AFTER: Micros = 1_500_000;
+
+/// A decrypted packet; its payload is in the ring's spare buffer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Incoming {
+    pub(crate) sequence: u16,
+    pub(crate) timestamp: u32,
+    pub(crate) marker: bool,
+    pub(crate) codec: u8,
+    /// Payload without padding.
+    pub(crate) len: usize,
+    pub(crate) level: Option<u8>,
+    pub(crate) has_rare: bool,
+    /// Recovered from RTX.
+    pub(crate) repair: bool,
+}
+
+/// What became of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Accepted {
+    /// It is in the ring under this stream index.
+    Forward(u64),
+    /// Nothing but padding: its number was swallowed.
+    Swallowed,
+    /// Came before, or so late that its place is taken.
+    Late,
+}
+
+/// The last Sender Report.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SenderReport {
+    pub(crate) ntp: u64,
+    pub(crate) timestamp: u32,
+    pub(crate) at: Micros,
+}
+
+/// What a report block says (RFC 3550 §6.4.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Reception {
+    pub(crate) fraction_lost: u8,
+    pub(crate) cumulative_lost: i32,
+    pub(crate) highest: u32,
+    pub(crate) jitter: u32,
+}
+
+/// Counters of one stream.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) packets: u64,
+    pub(crate) bytes: u64,
+    pub(crate) padding_only: u64,
+    pub(crate) repaired: u64,
+    pub(crate) rtx_packets: u64,
+    pub(crate) nacks: u64,
+    pub(crate) nacked_packets: u64,
+    pub(crate) key_frame_requests: u64,
+    pub(crate) key_frames: u64,
+}
+
+/// Numbers left out: from an index on, how many.
+#[derive(Clone, Copy, Debug, Default)]
+struct Renumber {
+    shifts: [(u64, u64); 8],
+    len: usize,
+}
+
+impl Renumber {
+    #[inline]
+    fn total_before(&self, index: u64) -> u64 {
+        self.shifts[..self.len]
+            .iter()
+            .rev()
+            .find(|(from, _)| *from <= index)
+            .map_or(
+                // Older than what is remembered: the oldest remembered total is the best guess.
+                if self.len == self.shifts.len() {
+                    self.shifts[0].1
+                } else {
+                    0
+                },
+                |(_, total)| *total,
+            )
+    }
+
+    fn swallow(&mut self, from: u64, count: u64) {
+        let total = self.total_before(u64::MAX) + count;
+        if self.len == self.shifts.len() {
+            self.shifts.copy_within(1.., 0);
+            self.len -= 1;
+        }
+        self.shifts[self.len] = (from, total);
+        self.len += 1;
+    }
+}
+
+/// One incoming encoded stream.
+#[derive(Debug)]
+pub(crate) struct StreamRx {
+    pub(crate) ring: Ring,
+    pub(crate) producer: u32,
+    pub(crate) transport: u32,
+    pub(crate) encoding: u8,
+    pub(crate) kind: MediaKind,
+    pub(crate) epoch: u32,
+    pub(crate) clock_rate: u32,
+    pub(crate) ssrc: Option<u32>,
+    pub(crate) rtx_ssrc: Option<u32>,
+    /// The SSRC was announced, so no other is learned.
+    pub(crate) ssrc_announced: bool,
+    pub(crate) rtx_announced: bool,
+    pub(crate) rid: Option<String>,
+    pub(crate) nack: Option<NackGenerator>,
+    pub(crate) key_frames: KeyFrames,
+    pub(crate) fir_sequence: u8,
+    pub(crate) score: Score,
+    pub(crate) counters: Counters,
+    pub(crate) sender_report: Option<SenderReport>,
+    pub(crate) rtt: Option<Micros>,
+    /// Timestamp and arrival of the newest packet.
+    pub(crate) newest: (u32, Micros),
+    pub(crate) active: bool,
+    pub(crate) fraction_lost: u8,
+    highest: Option<u64>,
+    first: u64,
+    received: u64,
+    renumber: Renumber,
+    transit: Option<u32>,
+    /// Jitter in timestamp units, times 16.
+    jitter: u32,
+    expected_prior: u64,
+    received_prior: u64,
+}
+
+impl StreamRx {
+    pub(crate) fn new(
+        producer: u32,
+        transport: u32,
+        encoding: u8,
+        kind: MediaKind,
+        rare: bool,
+        nack: bool,
+    ) -> Self {
+        let slots = match kind {
+            MediaKind::Audio => AUDIO_SLOTS,
+            MediaKind::Video => VIDEO_SLOTS,
+        };
+        Self {
+            ring: Ring::new(slots, rare),
+            producer,
+            transport,
+            encoding,
+            kind,
+            epoch: 0,
+            clock_rate: 90_000,
+            ssrc: None,
+            rtx_ssrc: None,
+            ssrc_announced: false,
+            rtx_announced: false,
+            rid: None,
+            nack: nack.then(NackGenerator::new),
+            key_frames: KeyFrames::default(),
+            fir_sequence: 0,
+            score: Score::new(0),
+            counters: Counters::default(),
+            sender_report: None,
+            rtt: None,
+            newest: (0, 0),
+            active: false,
+            fraction_lost: 0,
+            highest: None,
+            first: 0,
+            received: 0,
+            renumber: Renumber::default(),
+            transit: None,
+            jitter: 0,
+            expected_prior: 0,
+            received_prior: 0,
+        }
+    }
+
+    /// The stream goes on under another SSRC, or is heard for the first time.
+    pub(crate) fn restart(&mut self, ssrc: u32) {
+        self.ssrc = Some(ssrc);
+        if self.highest.is_none() {
+            return;
+        }
+        self.epoch = self.epoch.wrapping_add(1) & 0x7fff_ffff;
+        self.ring.clear();
+        if let Some(nack) = &mut self.nack {
+            nack.reset();
+        }
+        self.sender_report = None;
+        self.highest = None;
+        self.received = 0;
+        self.expected_prior = 0;
+        self.received_prior = 0;
+        self.renumber = Renumber::default();
+        self.transit = None;
+        self.score.rebase(Totals::default());
+    }
+
+    pub(crate) fn has_media(&self) -> bool {
+        self.highest.is_some()
+    }
+
+    /// Takes the packet in the ring's spare buffer.
+    #[inline]
+    pub(crate) fn accept(
+        &mut self,
+        packet: &Incoming,
+        codec: Option<Codec>,
+        rare: &Rare,
+        now: Micros,
+    ) -> Accepted {
+        let Some(index) = self.extend(packet.sequence) else {
+            return Accepted::Late;
+        };
+        let newest = self.highest.is_none_or(|highest| index > highest);
+        if !newest
+            && self
+                .highest
+                .is_some_and(|highest| index + VIDEO_SLOTS as u64 <= highest)
+        {
+            return Accepted::Late;
+        }
+        let filler = packet.len == 0;
+        let mut flags = if packet.marker { MARKER } else { 0 };
+        if filler {
+            flags |= FILLER;
+            // One byte of padding, counted in its own length.
+            self.ring.spare()[HEADROOM] = 1;
+        } else if self.kind == MediaKind::Video
+            && codec.is_some_and(|codec| {
+                codec.is_keyframe(&self.ring.spare()[HEADROOM..HEADROOM + packet.len])
+            })
+        {
+            flags |= KEY_FRAME;
+        }
+        if packet.level.is_some() {
+            flags |= LEVEL;
+        }
+        if packet.has_rare && !filler {
+            flags |= RARE;
+        }
+        let stream_index = index - self.renumber.total_before(index);
+        let swallowed = filler && newest;
+        if !swallowed {
+            let slot = Slot {
+                index: stream_index,
+                timestamp: packet.timestamp,
+                len: if filler { 1 } else { packet.len as u16 },
+                buffer: 0,
+                flags,
+                pad: 0,
+                codec: packet.codec,
+                level: packet.level.unwrap_or(0),
+            };
+            if !self.ring.commit(slot, rare) {
+                return Accepted::Late;
+            }
+        }
+        self.count(index, packet, flags, newest, now);
+        if swallowed {
+            self.counters.padding_only += 1;
+            self.renumber.swallow(index + 1, 1);
+            return Accepted::Swallowed;
+        }
+        Accepted::Forward(stream_index)
+    }
+
+    #[inline]
+    fn extend(&mut self, sequence: u16) -> Option<u64> {
+        let Some(highest) = self.highest else {
+            // A cycle of room, so that packets before the first one have a place too.
+            let index = 0x1_0000 + u64::from(sequence);
+            self.first = index;
+            return Some(index);
+        };
+        let index = seq::extend_near(sequence, highest)?;
+        if index > highest + MAX_JUMP {
+            let gap = index - highest - 1;
+            self.renumber.swallow(highest + 1, gap);
+            self.first += gap;
+            if let Some(nack) = &mut self.nack {
+                nack.skip_to(index);
+            }
+            self.highest = Some(index - 1);
+            if self.kind == MediaKind::Video {
+                self.key_frames.request(self.newest.1);
+            }
+        }
+        Some(index)
+    }
+
+    #[inline]
+    fn count(&mut self, index: u64, packet: &Incoming, flags: u8, newest: bool, now: Micros) {
+        let first_packet = self.highest.is_none();
+        let key_frame = flags & KEY_FRAME != 0;
+        if newest {
+            self.highest = Some(index);
+            self.newest = (packet.timestamp, now);
+        } else if index < self.first {
+            self.first = index;
+        }
+        self.received += 1;
+        self.counters.packets += 1;
+        self.counters.bytes += packet.len as u64;
+        if !packet.repair {
+            self.measure_jitter(packet.timestamp, now);
+        }
+        if key_frame {
+            self.counters.key_frames += 1;
+            self.key_frames.arrived();
+        } else if first_packet && self.kind == MediaKind::Video {
+            self.key_frames.request(now);
+        }
+        if let Some(nack) = &mut self.nack {
+            match nack.received(index, key_frame, now) {
+                Arrival::Expected => {}
+                Arrival::Repaired => self.counters.repaired += 1,
+                Arrival::Overflow => self.key_frames.request(now),
+            }
+        }
+    }
+
+    #[inline]
+    fn measure_jitter(&mut self, timestamp: u32, now: Micros) {
+        let arrival = (now * u64::from(self.clock_rate) / 1_000_000) as u32;
+        let transit = arrival.wrapping_sub(timestamp);
+        if let Some(previous) = self.transit.replace(transit) {
+            let difference = (transit.wrapping_sub(previous) as i32).unsigned_abs();
+            // A sender that paused or changed its clock is not jitter.
+            if difference < self.clock_rate * 5 {
+                self.jitter = self
+                    .jitter
+                    .saturating_add(difference)
+                    .saturating_sub((self.jitter + 8) >> 4);
+            }
+        }
+    }
+
+    pub(crate) fn jitter(&self) -> u32 {
+        self.jitter >> 4
+    }
+
+    fn expected(&self) -> u64 {
+        self.highest.map_or(0, |highest| highest - self.first + 1)
+    }
+
+    /// Packets missing now.
+    pub(crate) fn lost(&self) -> u64 {
+        self.expected().saturating_sub(self.received)
+    }
+
+    /// Ends a report interval; nothing before the first packet.
+    pub(crate) fn report(&mut self) -> Option<Reception> {
+        let highest = self.highest?;
+        let expected = self.expected();
+        let interval = expected.saturating_sub(self.expected_prior);
+        let received = self.received.saturating_sub(self.received_prior);
+        self.expected_prior = expected;
+        self.received_prior = self.received;
+        let lost = interval.saturating_sub(received);
+        self.fraction_lost = (lost * 256).checked_div(interval).unwrap_or(0).min(255) as u8;
+        let cumulative = expected as i64 - self.received as i64;
+        Some(Reception {
+            fraction_lost: self.fraction_lost,
+            cumulative_lost: cumulative.clamp(-0x80_0000, 0x7f_ffff) as i32,
+            highest: (highest - 0x1_0000) as u32,
+            jitter: self.jitter(),
+        })
+    }
+
+    /// Judges the interval. True if the score changed.
+    pub(crate) fn update_score(&mut self) -> bool {
+        self.active
+            && self.score.update(Totals {
+                expected: self.expected(),
+                received: self.received,
+                repaired: self.counters.repaired,
+                retransmitted: self.counters.repaired,
+            })
+    }
+
+    /// A packet came. True if the stream was inactive until now.
+    #[inline]
+    pub(crate) fn wake(&mut self) -> bool {
+        if self.active {
+            return false;
+        }
+        self.active = true;
+        let totals = Totals {
+            expected: self.expected(),
+            received: self.received,
+            repaired: self.counters.repaired,
+            retransmitted: self.counters.repaired,
+        };
+        self.score.rebase(totals);
+        self.score.reset(10)
+    }
+
+    /// The stream said goodbye or went silent. True if the score changed.
+    pub(crate) fn sleep(&mut self) -> bool {
+        self.active = false;
+        self.score.reset(0)
+    }
+
+    /// When the sender is to be asked for something.
+    #[inline]
+    pub(crate) fn urgent_deadline(&self) -> Micros {
+        let nack = self.nack.as_ref().and_then(NackGenerator::deadline);
+        nack.unwrap_or(NEVER)
+            .min(self.key_frames.deadline().unwrap_or(NEVER))
+    }
+
+    /// When something is to be done for this stream.
+    pub(crate) fn deadline(&self) -> Micros {
+        let inactivity = if self.active {
+            self.newest.1 + INACTIVE_AFTER
+        } else {
+            NEVER
+        };
+        self.urgent_deadline().min(inactivity)
+    }
+
+    /// Takes a DLRR sub-block: delay of our reference time at the sender (RFC 3611 §4.5).
+    pub(crate) fn take_dlrr(&mut self, now_middle: u32, last_rr: u32, delay: u32) {
+        if let Some(round_trip) = ntp::round_trip(now_middle, last_rr, delay) {
+            self.rtt = Some((round_trip.as_micros() as Micros).max(1));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn video() -> StreamRx {
+        StreamRx::new(0, 0, 0, MediaKind::Video, false, true)
+    }
+
+    fn push(stream: &mut StreamRx, sequence: u16, len: usize, now: Micros) -> Accepted {
+        let packet = Incoming {
+            sequence,
+            timestamp: 0,
+            marker: false,
+            codec: 0,
+            len,
+            level: None,
+            has_rare: false,
+            repair: false,
+        };
+        stream.accept(&packet, None, &Rare::default(), now)
+    }
+
+    fn index(accepted: Accepted) -> u64 {
+        match accepted {
+            Accepted::Forward(index) => index,
+            other => panic!("not forwarded: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn padding_only_packets_leave_no_gap() {
+        let mut stream = video();
+        let first = index(push(&mut stream, 10, 100, 0));
+        assert_eq!(push(&mut stream, 12, 0, 0), Accepted::Swallowed);
+        assert_eq!(index(push(&mut stream, 13, 100, 0)), first + 2);
+        assert_eq!(
+            index(push(&mut stream, 11, 100, 0)),
+            first + 1,
+            "late, but before the swallowed one"
+        );
+    }
+
+    #[test]
+    fn padding_that_comes_late_fills_the_hole_it_left() {
+        let mut stream = video();
+        let first = index(push(&mut stream, 10, 100, 0));
+        assert_eq!(index(push(&mut stream, 12, 100, 0)), first + 2);
+        assert_eq!(index(push(&mut stream, 11, 0, 0)), first + 1);
+        let slot = *stream.ring.get(first + 1).expect("stored");
+        assert_eq!(stream.ring.payload(&slot, 0), [1]);
+        assert_ne!(slot.flags & FILLER, 0);
+    }
+
+    #[test]
+    fn what_came_before_is_refused() {
+        let mut stream = video();
+        push(&mut stream, 10, 100, 0);
+        assert_eq!(push(&mut stream, 10, 100, 0), Accepted::Late);
+        assert_eq!(stream.counters.packets, 1);
+    }
+
+    #[test]
+    fn a_far_jump_is_no_loss() {
+        let mut stream = video();
+        let first = index(push(&mut stream, 10, 100, 0));
+        assert_eq!(index(push(&mut stream, 20_000, 100, 0)), first + 1);
+        assert_eq!(stream.lost(), 0);
+        assert!(stream.key_frames.deadline().is_some());
+    }
+
+    #[test]
+    fn reports_count_what_is_missing() {
+        let mut stream = video();
+        assert_eq!(stream.report(), None);
+        for sequence in [0u16, 1, 2, 4, 5, 6, 7] {
+            push(&mut stream, sequence.wrapping_sub(2), 100, 0);
+        }
+        let report = stream.report().expect("media came");
+        assert_eq!((report.fraction_lost, report.cumulative_lost), (32, 1));
+        assert_eq!(report.highest, 0x1_0005);
+        push(&mut stream, 1, 100, 0);
+        let report = stream.report().expect("media came");
+        assert_eq!((report.fraction_lost, report.cumulative_lost), (0, 0));
+    }
+}

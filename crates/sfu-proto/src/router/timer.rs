@@ -1,0 +1,249 @@
+//! What time brings: handshakes, reports, requests, silence, volumes.
+//!
+//! # Invariants
+//! - `due` is never later than the earliest deadline of any transport or observer.
+//!
+//! # Cost
+//! `poll_timeout` reads one number. `handle_timeout` returns at once if nothing is due, else looks at each
+//! transport once.
+
+use std::time::Instant;
+
+use super::Router;
+use super::clock::{Micros, NEVER};
+use super::config::{ProducerKey, TransportKey};
+use super::event::RouterEvent;
+use super::stream::INACTIVE_AFTER;
+use crate::link::{DtlsState, LinkEvent};
+use crate::net::Sink;
+
+/// Transport-wide feedback to a sender.
+const FEEDBACK_INTERVAL: Micros = 100_000;
+/// REMB to a sender that is limited or has nothing better.
+const REMB_INTERVAL: Micros = 1_500_000;
+/// REMB that is all the sender has.
+const REMB_ALONE_INTERVAL: Micros = 500_000;
+/// What could not be done at once is tried again no sooner.
+const BREATH: Micros = 1_000;
+/// Sender and receiver reports: this, times 1.0 to 1.5.
+const REPORT_INTERVAL: Micros = 1_000_000;
+
+impl Router {
+    /// When `handle_timeout` must be called next. It may find nothing to do.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        (self.due != NEVER).then(|| self.clock.instant(self.due))
+    }
+
+    /// Does what is due.
+    pub fn handle_timeout<S: Sink>(&mut self, now: Instant, sink: &mut S) {
+        let at = self.clock.micros(now);
+        if at < self.due {
+            return;
+        }
+        for t in 0..self.transports.bound() {
+            if self
+                .transports
+                .get(t)
+                .is_some_and(|transport| transport.due <= at)
+            {
+                self.run_transport(t, now, at, sink);
+            }
+        }
+        self.run_observers(at);
+        let transports = self.transports.iter().map(|(_, transport)| transport.due);
+        self.due = transports.min().unwrap_or(NEVER).min(self.observers_due());
+    }
+
+    fn observers_due(&self) -> Micros {
+        if self.observers.is_empty() {
+            return NEVER;
+        }
+        self.volumes_due.min(self.speaker_due)
+    }
+
+    fn run_observers(&mut self, now: Micros) {
+        if self.observers.is_empty() {
+            return;
+        }
+        if now >= self.volumes_due {
+            self.volumes_due = now + self.volume_interval;
+            if self.observers.end_volume_interval() {
+                self.events.push_back(RouterEvent::Volumes);
+            }
+        }
+        if now >= self.speaker_due {
+            self.speaker_due = now + self.speaker_interval;
+            if self.observers.update_dominant(now) {
+                let producer = self.observers.dominant();
+                self.events
+                    .push_back(RouterEvent::ActiveSpeaker { producer });
+            }
+        }
+    }
+
+    fn run_transport<S: Sink>(&mut self, t: u32, now: Instant, at: Micros, sink: &mut S) {
+        if self.transports[t].deadlines.link <= at {
+            if let Some(link) = self.transports[t].link_mut() {
+                link.handle_timeout(now);
+            }
+            if !self.after_link(t, now, sink) {
+                return;
+            }
+        }
+        let deadlines = self.transports[t].deadlines;
+        if deadlines.streams <= at {
+            self.run_streams(t, at, sink);
+        }
+        if deadlines.reports <= at {
+            self.send_reports(t, at, sink);
+            let spread = self.random.below(REPORT_INTERVAL / 2);
+            self.transports[t].deadlines.reports = at + REPORT_INTERVAL + spread;
+        }
+        if deadlines.feedback <= at {
+            self.transports[t].deadlines.feedback = at + FEEDBACK_INTERVAL;
+            self.send_feedback(t, sink);
+        }
+        if deadlines.remb <= at {
+            let transport = &mut self.transports[t];
+            let alone = transport.arrivals.is_none();
+            transport.deadlines.remb = at
+                + if alone {
+                    REMB_ALONE_INTERVAL
+                } else {
+                    REMB_INTERVAL
+                };
+            self.send_remb(t, sink);
+        }
+        self.transports[t].schedule();
+    }
+
+    /// Nacks, key frame requests and silence of the streams of one sender.
+    fn run_streams<S: Sink>(&mut self, t: u32, now: Micros, sink: &mut S) {
+        let mut next = NEVER;
+        for position in 0..self.transports[t].producers.len() {
+            let p = self.transports[t].producers[position];
+            for encoding in 0..self.producers[p].streams.len() {
+                let s = self.producers[p].streams[encoding];
+                self.request_repair(t, s, now, sink);
+                let stream = &mut self.streams[s];
+                if stream.active && now >= stream.newest.1 + INACTIVE_AFTER && stream.sleep() {
+                    self.producer_score_changed(p);
+                }
+                next = next.min(self.streams[s].deadline());
+            }
+        }
+        self.transports[t].deadlines.streams = next.max(now + BREATH);
+    }
+
+    /// Something is to be done for transport `t` at `at`.
+    pub(super) fn touch(&mut self, t: u32, at: Micros) {
+        if let Some(transport) = self.transports.get_mut(t) {
+            transport.deadlines.streams = transport.deadlines.streams.min(at);
+            transport.touch(at);
+            self.due = self.due.min(at);
+        }
+    }
+
+    /// As `touch`, for a deadline that mostly is none.
+    #[inline]
+    pub(super) fn touch_streams(&mut self, t: u32, at: Micros) {
+        if at != NEVER {
+            self.touch(t, at);
+        }
+    }
+
+    /// Takes what the link has to say and to send. False if the transport is gone.
+    pub(super) fn after_link<S: Sink>(&mut self, t: u32, now: Instant, sink: &mut S) -> bool {
+        let at = self.clock.micros(now);
+        let transport = TransportKey(t);
+        loop {
+            let Some(entry) = self.transports.get_mut(t) else {
+                return false;
+            };
+            entry.drain_link(sink);
+            let was_ready = entry.is_ready();
+            let Some(event) = entry.poll_link_event() else {
+                break;
+            };
+            if !was_ready && entry.is_ready() {
+                self.transport_became_ready(t, at);
+            }
+            match event {
+                LinkEvent::Ice(state) => {
+                    let selected = self.transports[t].destination;
+                    self.events.push_back(RouterEvent::TransportIce {
+                        transport,
+                        state,
+                        selected,
+                    });
+                }
+                LinkEvent::Dtls(state) => {
+                    let profile = self.transports[t].tx.as_ref().map(|tx| tx.profile());
+                    self.events.push_back(RouterEvent::TransportDtls {
+                        transport,
+                        state,
+                        profile,
+                    });
+                    if state == DtlsState::Closed {
+                        // The peer said close_notify: what it still has it can open anew.
+                        self.close_transport_because(transport, "closed by the peer".to_owned());
+                    }
+                }
+                LinkEvent::IceRestarted => {
+                    self.events
+                        .push_back(RouterEvent::IceRestarted { transport });
+                }
+                LinkEvent::Failed(failure) => {
+                    self.transports[t].drain_link(sink);
+                    self.close_transport_because(transport, failure.to_string());
+                }
+                LinkEvent::Keys(_) | LinkEvent::Selected(_) => {}
+            }
+        }
+        let clock = self.clock;
+        let entry = &mut self.transports[t];
+        let due = entry.link().and_then(|link| link.poll_timeout());
+        entry.deadlines.link = due.map_or(NEVER, |due| clock.micros(due).max(at + BREATH));
+        entry.schedule();
+        self.due = self.due.min(self.transports[t].due);
+        true
+    }
+
+    /// Keys and path are there: reports start, and who waits for pictures asks for them.
+    pub(super) fn transport_became_ready(&mut self, t: u32, now: Micros) {
+        let spread = self.random.below(REPORT_INTERVAL / 2);
+        let transport = &mut self.transports[t];
+        transport.deadlines.reports = now + REPORT_INTERVAL + spread;
+        transport.touch(now + REPORT_INTERVAL);
+        for position in 0..self.transports[t].consumers.len() {
+            let consumer = &self.consumers[self.transports[t].consumers[position]];
+            if consumer.is_active() {
+                let wanted =
+                    self.wanted_stream(ProducerKey(consumer.producer), consumer.wanted_encoding());
+                if let Some(s) = wanted {
+                    self.want_key_frame(s, now);
+                }
+            }
+        }
+        self.start_feedback(t, now);
+    }
+
+    /// Begins what senders need to know how much they may send, if this transport has any.
+    pub(super) fn start_feedback(&mut self, t: u32, now: Micros) {
+        let transport = &mut self.transports[t];
+        if !transport.is_ready() || transport.producers.is_empty() {
+            return;
+        }
+        if transport.arrivals.is_some() && transport.deadlines.feedback == NEVER {
+            transport.deadlines.feedback = now + FEEDBACK_INTERVAL;
+        }
+        let remb = transport.max_incoming_bps.is_some()
+            || transport.lifting > 0
+            || transport.arrival_estimator.is_some();
+        if remb && transport.deadlines.remb == NEVER {
+            transport.deadlines.remb = now + FEEDBACK_INTERVAL;
+        }
+        transport.schedule();
+        self.due = self.due.min(self.transports[t].due);
+    }
+}

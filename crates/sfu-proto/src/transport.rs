@@ -1,0 +1,323 @@
+//! One endpoint of a call: its path, its keys, what belongs to it and what waits to be sent to it.
+//!
+//! # Job
+//! Joins `Link` (ICE and DTLS) with the SRTP contexts, tells which stream a packet belongs to, and keeps the
+//! pending list and the deadlines. Everything over several transports belongs to `router`.
+//!
+//! # Invariants
+//! - Media is taken from validated sources only, and sent only once there are keys and a destination.
+//! - `due` is never later than the earliest of the transport's own deadlines and those of its streams.
+//!
+//! # Cost
+//! Finding a stream is a scan of the transport's few SSRCs.
+//!
+//! # Left out
+//! Several destinations at once: media goes to the selected one.
+//!
+//! RFC 8843 §9.2 (association of packets), RFC 5761.
+
+pub(crate) mod arrivals;
+
+use std::time::Instant;
+
+use crate::bwe::Unlimited;
+use crate::bwe::arrival::ArrivalEstimator;
+use crate::link::{Link, LinkEvent, SrtpKeys};
+use crate::net::{Class, Destination, Sink};
+use crate::pacer::Immediate;
+use crate::router::clock::{Micros, NEVER};
+use crate::router::config::{Endpoint, TransportConfig};
+use crate::router::event::TransportStats;
+use crate::router::producer::IdTable;
+use crate::srtp::{SrtpRx, SrtpTx};
+use arrivals::Arrivals;
+
+/// Packets that may wait for one flush; more only come from a stalled worker.
+pub(crate) const MAX_PENDING: usize = 4096;
+/// Largest plain compound we send.
+pub(crate) const MAX_RTCP: usize = 1200;
+/// Room a link needs for one datagram.
+const LINK_DATAGRAM: usize = 2048;
+
+/// A packet that waits to be sent.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Item {
+    pub(crate) stream: u32,
+    pub(crate) consumer: u32,
+    /// Low half of the stream index.
+    pub(crate) index: u32,
+    /// Low half of the consumer's own index.
+    pub(crate) own: u32,
+    /// Sorting key: length of header and payload, not above that of an earlier packet of the same consumer.
+    pub(crate) size: u16,
+}
+
+/// Which stream an SSRC is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Route {
+    pub(crate) ssrc: u32,
+    pub(crate) stream: u32,
+    pub(crate) rtx: bool,
+}
+
+/// Which consumer an SSRC we send is, media or RTX.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ConsumerRoute {
+    pub(crate) ssrc: u32,
+    pub(crate) consumer: u32,
+}
+
+/// When periodic things are to be done.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Deadlines {
+    pub(crate) link: Micros,
+    pub(crate) reports: Micros,
+    pub(crate) feedback: Micros,
+    pub(crate) remb: Micros,
+    /// The earliest of the streams; may be early.
+    pub(crate) streams: Micros,
+}
+
+/// The peer's last receiver reference time (RFC 3611 §4.4).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PeerReference {
+    pub(crate) ssrc: u32,
+    pub(crate) middle: u32,
+    pub(crate) at: Micros,
+}
+
+/// One endpoint.
+#[derive(Debug)]
+pub(crate) struct Transport {
+    pub(crate) pending: Vec<Item>,
+    pub(crate) tx: Option<SrtpTx>,
+    pub(crate) destination: Option<Destination>,
+    pub(crate) padding: bool,
+    ready: bool,
+    /// Next transport-wide number we send.
+    pub(crate) next_sequence: u16,
+    pub(crate) pacer: Immediate,
+    pub(crate) stats: TransportStats,
+    pub(crate) rx: Option<SrtpRx>,
+    pub(crate) routes: Vec<Route>,
+    pub(crate) ids: IdTable,
+    pub(crate) producers: Vec<u32>,
+    pub(crate) consumers: Vec<u32>,
+    /// By SSRC.
+    consumer_routes: Vec<ConsumerRoute>,
+    pub(crate) endpoint: Endpoint,
+    /// Who we are in reports.
+    pub(crate) ssrc: u32,
+    pub(crate) arrivals: Option<Arrivals>,
+    pub(crate) arrival_estimator: Option<ArrivalEstimator>,
+    pub(crate) estimator: Unlimited,
+    pub(crate) max_incoming_bps: Option<u32>,
+    /// REMBs that lift a former limit, still to be sent.
+    pub(crate) lifting: u8,
+    pub(crate) deadlines: Deadlines,
+    pub(crate) due: Micros,
+    pub(crate) peer_reference: Option<PeerReference>,
+    /// Our NTP time less the sender's, microseconds.
+    pub(crate) ntp_offset: Option<i64>,
+    /// SSRCs of closed consumers the receiver has not been told of.
+    pub(crate) goodbyes: Vec<u32>,
+    /// Requests of the receiver heeded in the current interval.
+    pub(crate) resent_in_interval: u32,
+}
+
+impl Transport {
+    pub(crate) fn new(config: TransportConfig, ssrc: u32) -> Self {
+        let mut transport = Self {
+            pending: Vec::with_capacity(64),
+            tx: None,
+            destination: None,
+            padding: config.padding,
+            ready: false,
+            next_sequence: 0,
+            pacer: Immediate,
+            stats: TransportStats::default(),
+            rx: None,
+            routes: Vec::new(),
+            ids: IdTable::new(),
+            producers: Vec::new(),
+            consumers: Vec::new(),
+            consumer_routes: Vec::new(),
+            endpoint: config.endpoint,
+            ssrc,
+            arrivals: None,
+            arrival_estimator: None,
+            estimator: Unlimited::default(),
+            max_incoming_bps: config.max_incoming_bps.filter(|bps| *bps > 0),
+            lifting: 0,
+            deadlines: Deadlines {
+                link: 0,
+                reports: NEVER,
+                feedback: NEVER,
+                remb: NEVER,
+                streams: NEVER,
+            },
+            due: 0,
+            peer_reference: None,
+            ntp_offset: None,
+            goodbyes: Vec::new(),
+            resent_in_interval: 0,
+        };
+        if let Endpoint::Preset { keys, destination } = &transport.endpoint {
+            let (keys, destination) = (keys.clone(), *destination);
+            transport.deadlines.link = NEVER;
+            transport.set_keys(&keys);
+            transport.set_destination(destination);
+        }
+        transport
+    }
+
+    pub(crate) fn link(&self) -> Option<&Link> {
+        match &self.endpoint {
+            Endpoint::Link(link) => Some(link),
+            Endpoint::Preset { .. } => None,
+        }
+    }
+
+    pub(crate) fn link_mut(&mut self) -> Option<&mut Link> {
+        match &mut self.endpoint {
+            Endpoint::Link(link) => Some(link),
+            Endpoint::Preset { .. } => None,
+        }
+    }
+
+    fn set_keys(&mut self, keys: &SrtpKeys) {
+        self.tx = Some(SrtpTx::new(keys.profile, &keys.local));
+        self.rx = Some(SrtpRx::new(keys.profile, &keys.remote));
+        self.ready = self.destination.is_some();
+    }
+
+    fn set_destination(&mut self, destination: Destination) {
+        self.destination = Some(destination);
+        self.ready = self.tx.is_some();
+    }
+
+    /// Keys and destination are known: media can go out.
+    #[inline]
+    pub(crate) fn is_ready(&self) -> bool {
+        self.ready
+    }
+
+    /// A check has validated this source, or it is the preset one.
+    #[inline]
+    pub(crate) fn knows(&self, from: &Destination) -> bool {
+        self.destination.as_ref() == Some(from)
+            || self.link().is_some_and(|link| link.is_known_source(from))
+    }
+
+    #[inline]
+    pub(crate) fn route(&self, ssrc: u32) -> Option<Route> {
+        self.routes.iter().find(|route| route.ssrc == ssrc).copied()
+    }
+
+    /// Gives a stream's media or RTX another SSRC.
+    pub(crate) fn learn(&mut self, route: Route) {
+        self.routes
+            .retain(|known| (known.stream, known.rtx) != (route.stream, route.rtx));
+        self.routes.push(route);
+    }
+
+    /// The consumer that sends with this SSRC.
+    pub(crate) fn consumer_route(&self, ssrc: u32) -> Option<u32> {
+        self.consumer_routes
+            .binary_search_by_key(&ssrc, |route| route.ssrc)
+            .ok()
+            .map(|position| self.consumer_routes[position].consumer)
+    }
+
+    pub(crate) fn add_consumer_route(&mut self, route: ConsumerRoute) {
+        let position = self
+            .consumer_routes
+            .partition_point(|known| known.ssrc < route.ssrc);
+        self.consumer_routes.insert(position, route);
+    }
+
+    pub(crate) fn remove_consumer_routes(&mut self, consumer: u32) {
+        self.consumer_routes
+            .retain(|route| route.consumer != consumer);
+    }
+
+    /// Hands a STUN or DTLS datagram to the link.
+    pub(crate) fn handle_link(
+        &mut self,
+        class: Class,
+        datagram: &[u8],
+        from: Destination,
+        now: Instant,
+    ) {
+        if let Some(link) = self.link_mut() {
+            link.handle(class, datagram, from, now);
+        }
+    }
+
+    /// Sends what the link has to send.
+    pub(crate) fn drain_link<S: Sink>(&mut self, sink: &mut S) {
+        let Some(link) = self.link_mut() else {
+            return;
+        };
+        let mut sent = 0;
+        while let Some((len, to)) = link.poll_transmit(sink.space(LINK_DATAGRAM)) {
+            // Handshakes and checks are datagrams of their own: no train.
+            sink.end_train();
+            sink.commit(&to, len);
+            sink.end_train();
+            sent += 1;
+        }
+        self.stats.packets_out += sent;
+    }
+
+    /// The next event of the link, with keys and destination already taken.
+    pub(crate) fn poll_link_event(&mut self) -> Option<LinkEvent> {
+        let event = self.link_mut()?.poll_event()?;
+        match &event {
+            LinkEvent::Keys(keys) => self.set_keys(&keys.clone()),
+            LinkEvent::Selected(destination) => self.set_destination(*destination),
+            _ => {}
+        }
+        Some(event)
+    }
+
+    /// Something is to be done at `at`.
+    pub(crate) fn touch(&mut self, at: Micros) {
+        self.due = self.due.min(at);
+    }
+
+    /// Sets `due` from all deadlines.
+    pub(crate) fn schedule(&mut self) {
+        let d = &self.deadlines;
+        self.due = d
+            .link
+            .min(d.reports)
+            .min(d.feedback)
+            .min(d.remb)
+            .min(d.streams);
+    }
+
+    /// Sends one RTCP datagram; `write` fills in the plain compound and gives its length, 0 for none.
+    pub(crate) fn send_rtcp<S: Sink>(
+        &mut self,
+        sink: &mut S,
+        write: impl FnOnce(&mut [u8]) -> usize,
+    ) -> bool {
+        let (Some(tx), Some(to)) = (&mut self.tx, &self.destination) else {
+            return false;
+        };
+        let out = sink.space(MAX_RTCP + tx.profile().rtcp_overhead());
+        let len = write(&mut out[..MAX_RTCP]);
+        if len == 0 {
+            return false;
+        }
+        let total = tx.protect_rtcp(out, len);
+        if total == 0 {
+            return false;
+        }
+        sink.commit(to, total);
+        self.stats.packets_out += 1;
+        self.stats.bytes_out += total as u64;
+        true
+    }
+}
