@@ -3,9 +3,11 @@
 Handlers get checked input from guard.py and put rooms' objects on the wire; rules of calls are in rooms/.
 """
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
+from weakref import WeakValueDictionary
 
 from aiohttp import web
 
@@ -70,6 +72,7 @@ class RestApi:
         self._clock = clock
         self._metrics = metrics
         self._creators: dict[str, str] = {}
+        self._creating: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     # ---- rooms ---------------------------------------------------------------------------------------------------
 
@@ -138,14 +141,8 @@ class RestApi:
     async def join(self, call: Call, body: schemas.JoinRequest) -> web.Response:
         """Let a participant in with a send and a receive transport, and list what there is to receive."""
         call.claims.require_participant(body.participant_id)
-        room = self._rooms.find(CallId(call.call_id))
-        if room is None and body.create:
-            try:
-                room = await self._create(call, None)
-            except RoomAlreadyExistsError:
-                # somebody else was faster, as happens when all come at once
-                room = self._rooms.find(CallId(call.call_id))
-        participant = (room or self._room(call)).join(
+        room = await self._find_or_create(call) if body.create else self._room(call)
+        participant = room.join(
             ParticipantId(body.participant_id), rtp_capabilities=body.rtp_capabilities, app_data=body.app_data
         )
         try:
@@ -154,7 +151,6 @@ class RestApi:
         except MeeshyError:
             participant.leave("could not join")
             raise
-        room = participant.room
         return success(
             _room(room)
             | {
@@ -580,6 +576,12 @@ class RestApi:
 
     def _room(self, call: Call) -> Room:
         return self._rooms.get(CallId(call.call_id))
+
+    async def _find_or_create(self, call: Call) -> Room:
+        """Give the call's room; when all come at once, the first creates it and the others wait for that."""
+        lock = self._creating.setdefault(call.call_id, asyncio.Lock())
+        async with lock:
+            return self._rooms.find(CallId(call.call_id)) or await self._create(call, None)
 
     async def _create(self, call: Call, media_codecs: Any) -> Room:
         room = await self._rooms.create(CallId(call.call_id), media_codecs)
