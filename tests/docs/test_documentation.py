@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 import typer.main
+
+from meeshy_sfu import errors
 from meeshy_sfu.cli import app
 from meeshy_sfu.config import table
 from simulator.summary import Summary
-
-from meeshy_sfu import errors
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
