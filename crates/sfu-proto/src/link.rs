@@ -238,6 +238,7 @@ impl Link {
     /// Tells whether a check has validated this source; media from elsewhere is to be dropped.
     pub fn is_known_source(&self, from: &Destination) -> bool {
         match &self.path {
+            _ if self.failed => false,
             Path::Lite(agent) => agent.is_known(from),
             Path::Full(agent) => agent.is_known(from),
             Path::None(_) => false,

@@ -317,3 +317,28 @@ fn dtls_from_where_no_check_came_is_not_even_looked_at() {
     assert_eq!(server.dtls_state(), DtlsState::New);
     assert_eq!(server.poll_transmit(&mut [0; 2048]), None);
 }
+
+#[test]
+fn two_clients_talk_to_each_other_without_a_server() {
+    let now = Instant::now();
+    let mut one = Link::client(
+        certificate(),
+        ice("one"),
+        server_address(),
+        DtlsRole::Auto,
+        now,
+    );
+    let mut two = client_link(DtlsRole::Client, now);
+    one.connect(DtlsRole::Client, &fingerprint(&two), now)
+        .unwrap();
+    two.connect(DtlsRole::Auto, &fingerprint(&one), now)
+        .unwrap();
+    // Both start as controlling: the tie-breakers settle it.
+    one.set_remote_ice(two.ice_parameters(), &[candidate(client_address())], now);
+    two.set_remote_ice(one.ice_parameters(), &[candidate(server_address())], now);
+    let mut world = World::new(LinkEnd::new(one), LinkEnd::new(two), CLEAN, now);
+    assert!(world.run(Duration::from_secs(5), |one, two| one.has_keys()
+        && two.has_keys()));
+    world.pass(Duration::from_secs(60));
+    assert_eq!((world.server.failed(), world.client.failed()), (None, None));
+}

@@ -199,6 +199,8 @@ pub struct HelloOffer {
     pub dtls_1_2: bool,
     /// DTLS 1.3 may be spoken.
     pub dtls_1_3: bool,
+    /// Cipher suites, in the client's order.
+    pub cipher_suites: Vec<u16>,
     /// Ids of the SRTP profiles, in the client's order.
     pub srtp_profiles: Vec<u16>,
 }
@@ -211,12 +213,13 @@ impl HelloOffer {
         reader.take(32)?;
         reader.vector8()?;
         reader.vector8()?;
-        reader.vector16()?;
+        let cipher_suites = pairs(reader.vector16()?)?;
         reader.vector8()?;
         let mut offer = HelloOffer {
             // Versions count downwards on the wire.
             dtls_1_2: legacy_version <= DTLS_1_2 && legacy_version >> 8 == 0xfe,
             dtls_1_3: false,
+            cipher_suites,
             srtp_profiles: Vec::new(),
         };
         if reader.0.is_empty() {
@@ -377,6 +380,7 @@ mod tests {
             let expected = HelloOffer {
                 dtls_1_2: true,
                 dtls_1_3: true,
+                cipher_suites: vec![0xc02b],
                 srtp_profiles: vec![1, 8, 7],
             };
             assert_eq!(assembly.offer(), Some(expected));

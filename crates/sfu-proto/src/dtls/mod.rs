@@ -7,13 +7,15 @@
 //! RFC 6347 (DTLS 1.2), RFC 9147 (DTLS 1.3), RFC 5764 (DTLS-SRTP), RFC 8122 (fingerprints).
 
 mod certificate;
+mod failure;
 pub mod hello;
 mod keys;
 mod session;
 
 pub use certificate::{Certificate, CertificateError, Fingerprint, HashAlgorithm};
+pub use failure::DtlsFailure;
 pub use keys::SrtpKeys;
-pub use session::{DtlsEvent, DtlsFailure, GRACE, HANDSHAKE_TIMEOUT, Session};
+pub use session::{DtlsEvent, GRACE, HANDSHAKE_TIMEOUT, Session};
 
 /// Who starts the DTLS handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -10,6 +10,7 @@
 //! - What nobody has authenticated (garbage, plaintext alerts, a message `dimpl` chokes on before the
 //!   handshake is through) never ends the association by itself: the handshake starts afresh, and only if
 //!   it does not complete within [`GRACE`] the suspicion becomes the reason of the failure.
+//! - A certificate other than the announced one ends the association at once.
 //! - Waiting output and held input are bounded.
 //!
 //! # Cost
@@ -29,10 +30,12 @@ use std::time::{Duration, Instant};
 use dimpl::{Config, Dtls, DtlsCertificate, KeyingMaterial, Output, ProtocolVersion};
 
 use super::hello::{
-    ALERT, HANDSHAKE, HelloAssembly, HelloOffer, fragments, is_hello_verify_request,
-    is_server_hello, records,
+    ALERT, HANDSHAKE, HelloAssembly, fragments, is_hello_verify_request, is_server_hello, records,
 };
-use super::{Certificate, DtlsRole, DtlsState, DtlsVersion, Fingerprint, SrtpKeys};
+use super::{
+    Certificate, DtlsFailure, DtlsRole, DtlsState, DtlsVersion, Fingerprint, HashAlgorithm,
+    SrtpKeys,
+};
 use crate::srtp::{MasterKey, SrtpProfile};
 
 /// From the start of the handshake to giving up.
@@ -64,62 +67,6 @@ pub enum DtlsEvent {
     /// Comes after `State(Failed)`.
     Failed(DtlsFailure),
 }
-
-/// Why an association came to nothing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum DtlsFailure {
-    /// The peer's certificate has none of the announced fingerprints; with the one it has.
-    FingerprintMismatch(Fingerprint),
-    /// Nothing or not enough came in time.
-    Timeout,
-    /// The handshake is through, but without an SRTP profile.
-    NoSrtpProfile,
-    /// The peer sent this alert.
-    Alert(u8),
-    /// The peer's ClientHello offers neither DTLS 1.2 nor 1.3.
-    NoVersion,
-    /// Another error of the handshake.
-    Handshake(String),
-}
-
-impl fmt::Display for DtlsFailure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            DtlsFailure::FingerprintMismatch(seen) => write!(
-                f,
-                "the peer's certificate is not the announced one (its {} is {}); somebody is in between, or the \
-                 fingerprints were sent of another certificate",
-                seen.algorithm.as_str(),
-                seen.value
-            ),
-            DtlsFailure::Timeout => write!(
-                f,
-                "the DTLS handshake did not finish within {} s; the peer sends no DTLS, or both sides wait for \
-                 the other to start: check the roles",
-                HANDSHAKE_TIMEOUT.as_secs()
-            ),
-            DtlsFailure::NoSrtpProfile => f.write_str(
-                "the peer offers no SRTP profile spoken here; it must offer AEAD_AES_256_GCM, AEAD_AES_128_GCM \
-                 or AES128_CM_HMAC_SHA1_80",
-            ),
-            DtlsFailure::Alert(description) => write!(
-                f,
-                "the peer broke the DTLS handshake off with alert {description} ({}); see its log for the reason",
-                alert_name(*description)
-            ),
-            DtlsFailure::NoVersion => {
-                f.write_str("the peer offers neither DTLS 1.2 nor 1.3; update it")
-            }
-            DtlsFailure::Handshake(reason) => write!(
-                f,
-                "the DTLS handshake failed: {reason}; the peer must speak ECDHE with an ECDSA certificate"
-            ),
-        }
-    }
-}
-
-impl std::error::Error for DtlsFailure {}
 
 /// A DTLS association of one transport.
 pub struct Session {
@@ -283,11 +230,20 @@ impl Session {
             return;
         };
         self.hello.clear();
+        let spoken = |id: &u16| SrtpProfile::from_use_srtp_id(*id).is_some();
+        if !offer.srtp_profiles.iter().any(spoken) {
+            return self.suspect(DtlsFailure::NoSrtpProfile);
+        }
+        let shares = |suites: &[u16]| offer.cipher_suites.iter().any(|id| suites.contains(id));
         let certificate = self.dimpl_certificate();
-        let engine = match offer {
-            HelloOffer { dtls_1_2: true, .. } => Dtls::new_12(config(), certificate, self.now),
-            HelloOffer { dtls_1_3: true, .. } => Dtls::new_13(config(), certificate, self.now),
-            _ => return self.suspect(DtlsFailure::NoVersion),
+        let engine = if offer.dtls_1_2 && shares(&SUITES_1_2) {
+            Dtls::new_12(config(), certificate, self.now)
+        } else if offer.dtls_1_3 && shares(&SUITES_1_3) {
+            Dtls::new_13(config(), certificate, self.now)
+        } else if offer.dtls_1_2 || offer.dtls_1_3 {
+            return self.suspect(DtlsFailure::NoCipherSuite);
+        } else {
+            return self.suspect(DtlsFailure::NoVersion);
         };
         self.begin(engine);
         self.feed(&datagram);
@@ -387,16 +343,8 @@ impl Session {
                 }
                 Output::Connected => connected = true,
                 Output::PeerCert(certificate) => {
-                    if !self
-                        .fingerprints
-                        .iter()
-                        .any(|fingerprint| fingerprint.matches(certificate))
-                    {
-                        let algorithm = self.fingerprints[0].algorithm;
-                        self.fail(DtlsFailure::FingerprintMismatch(Fingerprint::of(
-                            certificate,
-                            algorithm,
-                        )));
+                    if let Some(reason) = mismatch(&self.fingerprints, certificate) {
+                        self.fail(reason);
                         return;
                     }
                     self.certificate_matched = true;
@@ -494,6 +442,23 @@ impl fmt::Debug for Session {
     }
 }
 
+/// Compares the peer's certificate with what was announced of it; any of the fingerprints will do.
+fn mismatch(announced: &[Fingerprint], certificate: &[u8]) -> Option<DtlsFailure> {
+    if announced
+        .iter()
+        .any(|fingerprint| fingerprint.matches(certificate))
+    {
+        return None;
+    }
+    let algorithm = announced
+        .first()
+        .map_or(HashAlgorithm::Sha256, |first| first.algorithm);
+    Some(DtlsFailure::FingerprintMismatch(Fingerprint::of(
+        certificate,
+        algorithm,
+    )))
+}
+
 /// Cuts keying material into client key, server key, client salt, server salt (RFC 5764 §4.2).
 fn split(
     material: &KeyingMaterial,
@@ -551,28 +516,6 @@ fn decides_version(datagram: &[u8]) -> bool {
     })
 }
 
-/// Names of the alerts a handshake ends with (RFC 8446 §6.2, RFC 5246 §7.2.2).
-fn alert_name(description: u8) -> &'static str {
-    match description {
-        10 => "unexpected_message",
-        40 => "handshake_failure",
-        42 => "bad_certificate",
-        43 => "unsupported_certificate",
-        45 => "certificate_expired",
-        46 => "certificate_unknown",
-        47 => "illegal_parameter",
-        48 => "unknown_ca",
-        50 => "decode_error",
-        51 => "decrypt_error",
-        70 => "protocol_version",
-        71 => "insufficient_security",
-        80 => "internal_error",
-        109 => "missing_extension",
-        116 => "certificate_required",
-        _ => "see RFC 8446",
-    }
-}
-
 fn config() -> Arc<Config> {
     static CONFIG: OnceLock<Arc<Config>> = OnceLock::new();
     let config = CONFIG.get_or_init(|| {
@@ -589,6 +532,10 @@ fn config() -> Arc<Config> {
     Arc::clone(config)
 }
 
+/// ECDHE_ECDSA with AES-128-GCM, AES-256-GCM, ChaCha20-Poly1305.
+const SUITES_1_2: [u16; 3] = [0xc02b, 0xc02c, 0xcca9];
+/// AES-128-GCM, AES-256-GCM, ChaCha20-Poly1305.
+const SUITES_1_3: [u16; 3] = [0x1301, 0x1302, 0x1303];
 const FATAL: u8 = 2;
 const SERVER_HELLO: u8 = 2;
 const HELLO_VERIFY_REQUEST: u8 = 3;
