@@ -60,8 +60,12 @@ class Channel:
     dies, fail with WorkerDiedError.
     """
 
+    port: int
+    """The one port of the worker."""
+
     def __init__(self, core: CoreWorker, on_event: Callable[[Event], None]) -> None:
-        self._core = core
+        self.port = core.port
+        self._core: CoreWorker | None = core
         self._on_event = on_event
         self._loop = asyncio.get_running_loop()
         self._waiting: dict[int, asyncio.Future[Reply]] = {}
@@ -74,11 +78,6 @@ class Channel:
     def dead(self) -> bool:
         """Tell whether the worker has died or was closed."""
         return self._dead is not None
-
-    @property
-    def port(self) -> int:
-        """The one port of the worker."""
-        return self._core.port
 
     async def request(
         self,
@@ -128,15 +127,19 @@ class Channel:
     def close(self) -> None:
         """Stop the worker and wait for its thread, which takes a few milliseconds. Idempotent."""
         self._end("the worker was closed")
-        self._core.close()
+        core, self._core = self._core, None
+        if core is not None:
+            core.close()
 
     def _send(self, command: Command) -> int:
+        if self._core is None:
+            raise WorkerDiedError("the worker was closed")
         self._last_id += 1
         self._core.request(json.dumps({"id": self._last_id, "command": command}, separators=(",", ":")))
         return self._last_id
 
     def _read(self) -> None:
-        texts = self._core.events(EVENTS_AT_ONCE)
+        texts = [] if self._core is None else self._core.events(EVENTS_AT_ONCE)
         unsent, self._unsent = self._unsent, []
         for command in unsent:
             self.tell(command)
@@ -166,7 +169,8 @@ class Channel:
         if self._dead is not None:
             return
         self._dead = reason
-        self._loop.remove_reader(self._core.event_fd)
+        if self._core is not None:
+            self._loop.remove_reader(self._core.event_fd)
         waiting, self._waiting = self._waiting, {}
         for future in waiting.values():
             if not future.done():

@@ -2,6 +2,7 @@
 
 import copy
 import json
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -385,3 +386,34 @@ def test_consuming_works_exactly_when_can_consume_says_so(
     else:
         with pytest.raises(UnsupportedCodecError):
             ortc.consumer_template(offered, receiver)
+
+
+@given(
+    name=st.sampled_from(sorted(CHROMIUM["produce"])),
+    changes=st.lists(
+        st.tuples(
+            st.sampled_from(
+                ["payloadType", "mimeType", "clockRate", "channels", "parameters", "id", "rid", "ssrc"]
+            ),
+            st.integers(0, 3),
+            st.sampled_from(
+                [None, 0, 1, 96, 97, 127, 2**32 - 1, "video/rtx", "video/VP9", "r0", {}, {"apt": 96}]
+            ),
+        ),
+        max_size=4,
+    ),
+)
+def test_twisted_parameters_raise_nothing_but_request_errors(
+    name: str, changes: list[tuple[str, int, object]]
+) -> None:
+    wire = chromium(name)
+    for field, index, value in changes:
+        for part in ("codecs", "headerExtensions", "encodings"):
+            items = wire[part]
+            if index < len(items) and field in items[index]:
+                items[index][field] = value
+    with suppress(RequestError):
+        offered = consumable(wire)
+        for receiver in (CHROMIUM_RECEIVER, PYMEDIASOUP_RECEIVER, ROUTER):
+            if ortc.can_consume(offered, receiver):
+                json.dumps(ortc.consumer_template(offered, receiver).to_wire())
