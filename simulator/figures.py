@@ -253,6 +253,7 @@ def decoded(raw: RawRun, deltas: pd.DataFrame) -> Decoded | None:
         freezes=int(video["freezes"].sum()),
         audible=int((audio["audio_energy"] / seconds > AUDIBLE_ENERGY_PER_S).sum()),
         audio_streams=len(audio),
+        playout_ms=_playout(raw),
     )
 
 
@@ -300,6 +301,20 @@ def generator(raw: RawRun) -> Generator:
         busiest_core_percent=_round(float(share.max())),
         socket_drops=int((last["socket_drops"] - first["socket_drops"]).sum()),
         late_send_ratio=round(late / sends, 6) if sends else None,
+    )
+
+
+def _playout(raw: RawRun) -> PerKind | None:
+    rows, start, end = raw.tables["playout"], raw.context.window_start_ns, raw.context.window_end_ns
+    if start is None or end is None:
+        return None
+    rows = rows[(rows["unix_ns"] >= start) & (rows["unix_ns"] <= end)]
+    return PerKind(
+        **{
+            kind: percentiles(rows.loc[rows["kind"] == number, "delay_ns"] / 1e6)
+            for number, kind in enumerate(KINDS)
+            if kind in raw.scenario.media.kinds
+        }
     )
 
 

@@ -196,6 +196,11 @@ def _latency(summary: Summary) -> Section:
     ]
     if summary.join_ms is not None:
         rows.append(_percentile_row("join", summary.join_ms))
+    if summary.decoded is not None and summary.decoded.playout_ms is not None:
+        for kind in ("audio", "video"):
+            playout = getattr(summary.decoded.playout_ms, kind)
+            if playout is not None:
+                rows.append(_percentile_row(f"stamp to decoded {kind}", playout))
     lines = [
         "Latency is one way, from leaving the sending bot to reaching the receiving one; a join lasts until "
         "all streams to and from those already there flow."

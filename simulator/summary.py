@@ -86,6 +86,8 @@ class Decoded(_Object):
     """Audio streams with sound in them."""
     audio_streams: int
     """Audio streams that were decoded."""
+    playout_ms: PerKind | None = None
+    """From stamp to decoded frame: latency, aiortc's jitter buffer and decoding."""
 
 
 class Server(_Object):

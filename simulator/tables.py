@@ -79,6 +79,15 @@ LATENCY = pa.schema(
         pa.field("owd_ns", pa.int64()),
     ]
 )
+PLAYOUT = pa.schema(
+    [
+        pa.field("receiver", pa.uint16()),
+        pa.field("sender", pa.uint16()),
+        pa.field("kind", pa.uint8()),
+        pa.field("unix_ns", pa.int64()),  # when the frame came out of the decoder
+        pa.field("delay_ns", pa.int64()),  # since its stamp
+    ]
+)
 SERVER = pa.schema(
     [
         pa.field("tick", pa.int32()),
@@ -117,6 +126,7 @@ TABLES: Final[dict[str, pa.Schema]] = {
     "joins": JOINS,
     "streams": STREAMS,
     "latency": LATENCY,
+    "playout": PLAYOUT,
     "server": SERVER,
     "server_threads": SERVER_THREADS,
     "generator": GENERATOR,

@@ -20,7 +20,7 @@ from simulator.bot import Bot, BotSettings, Incoming, pick_capabilities
 from simulator.child import bound_command
 from simulator.errors import BotError
 from simulator.signaling import Direction, Json
-from simulator.tables import GENERATOR, LATENCY, STREAMS, Kind, rows_to_batch
+from simulator.tables import GENERATOR, LATENCY, PLAYOUT, STREAMS, Kind, rows_to_batch
 
 ORDER_TIMEOUT_S = 30.0
 _STOP_TIMEOUT_S = 3.0
@@ -244,7 +244,12 @@ class AiortcGenerator:
         answers = await asyncio.gather(
             *(child.order("collect", tick=tick) for child in self._children), return_exceptions=True
         )
-        batches: dict[str, list[pa.RecordBatch]] = {"streams": [], "latency": [], "generator": []}
+        batches: dict[str, list[pa.RecordBatch]] = {
+            "streams": [],
+            "latency": [],
+            "playout": [],
+            "generator": [],
+        }
         for child, answer in zip(self._children, answers, strict=True):
             if isinstance(answer, BotError):
                 continue  # failures() tells of it
@@ -252,6 +257,7 @@ class AiortcGenerator:
                 raise answer
             batches["streams"].append(rows_to_batch(STREAMS, answer["streams"]))
             batches["latency"].append(rows_to_batch(LATENCY, answer["latency"]))
+            batches["playout"].append(rows_to_batch(PLAYOUT, answer["playout"]))
             g = answer["generator"]
             row = (
                 tick,

@@ -40,6 +40,9 @@ LATE_S = 0.005
 AUDIO_STAMP_EVERY = 10
 """Every so many opus packets one carries a stamp, as native bots do it."""
 _GIVE_UP_S = 1.0
+_STAMPS_REMEMBERED = 600
+Playout = tuple[int, int, int, int, int]
+"""One row of the playout table."""
 _SYNTHETIC_LOOP = 2 * FPS
 
 
@@ -198,11 +201,13 @@ class MeasuringReceiver(RTCRtpReceiver):
         transport: RTCDtlsTransport,
         meter: StreamMeter,
         on_sample: Callable[[Sample], None],
+        on_playout: Callable[[Playout], None],
     ) -> None:
         super().__init__(kind, transport)
         self.meter = meter
-        self._kind = kind
         self._on_sample = on_sample
+        self._on_playout = on_playout
+        self._stamped: dict[int, int] = {}
         self._ssrc = self._rtx_ssrc = 0
         self._playing: asyncio.Task[None] | None = None
         self._track = RemoteStreamTrack(kind)
@@ -237,6 +242,9 @@ class MeasuringReceiver(RTCRtpReceiver):
             return  # aiortc hands over packets of unknown streams when their payload type fits
         if sample is not None:
             self._on_sample(sample)
+            self._stamped[packet.timestamp] = now_ns - sample[-1]
+            if len(self._stamped) > _STAMPS_REMEMBERED:
+                del self._stamped[next(iter(self._stamped))]
         await super()._handle_rtp_packet(packet, arrival_time_ms)
 
     async def _play(self) -> None:
@@ -244,12 +252,25 @@ class MeasuringReceiver(RTCRtpReceiver):
         try:
             while True:
                 frame = await self._track.recv()  # type: ignore[union-attr]
+                self._played(frame)
                 if isinstance(frame, AudioFrame):
                     self.meter.sound(_energy(frame))
                 else:
                     self.meter.picture(time.time_ns())
         except MediaStreamError:
             return
+
+    def _played(self, frame: Frame) -> None:
+        """Take the time from a frame's stamp until now, if it had one."""
+        # aiortc counts a frame's time from the stream's first; its mapper knows where that was.
+        origin = self._RTCRtpReceiver__timestamp_mapper._origin  # type: ignore[attr-defined]
+        if frame.pts is None or origin is None:
+            return
+        stamped_ns = self._stamped.pop((frame.pts + origin) & 0xFFFFFFFF, None)
+        if stamped_ns is not None:
+            now_ns = time.time_ns()
+            meter = self.meter
+            self._on_playout((meter.receiver, meter.sender, meter.kind, now_ns, now_ns - stamped_ns))
 
 
 def _energy(frame: AudioFrame) -> float:

@@ -20,6 +20,7 @@ from simulator.bots.aiortc_media import (
     ClipAudio,
     ClipVideo,
     MeasuringReceiver,
+    Playout,
     SendClock,
     StampingSender,
     SyntheticAudio,
@@ -149,6 +150,7 @@ class Peer:
         network: Network,
         seeds: tuple[int, int],
         on_sample: Callable[[Sample], None],
+        on_playout: Callable[[Playout], None],
         notice: Notice,
     ) -> None:
         self.number = number
@@ -157,6 +159,7 @@ class Peer:
         self._network = network
         self._seeds = seeds
         self._on_sample = on_sample
+        self._on_playout = on_playout
         self._notice = notice
         self._transports: dict[Direction, Transport] = {}
         self._senders: dict[Kind, tuple[StampingSender, RTCRtpSendParameters]] = {}
@@ -205,7 +208,9 @@ class Peer:
                 kind=KINDS.index(stream["kind"]),
                 decodes=True,
             )
-            receiver = MeasuringReceiver(stream["kind"], transport.dtls, meter, self._on_sample)
+            receiver = MeasuringReceiver(
+                stream["kind"], transport.dtls, meter, self._on_sample, self._on_playout
+            )
             self._receivers.append(receiver)
             await receiver.start(stream["rtp_parameters"])
 

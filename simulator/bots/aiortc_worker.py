@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 
 import uvloop
 
+from simulator.bots.aiortc_media import Playout
 from simulator.bots.aiortc_peer import Peer, use_address
 from simulator.clip import Clip
 from simulator.meter import Sample
@@ -55,6 +56,7 @@ class Worker:
         self._output = output
         self._peers: dict[int, Peer] = {}
         self._samples: list[Sample] = []
+        self._playouts: list[Playout] = []
         self._settings: Json = {}
         self._clip: Clip | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -115,15 +117,18 @@ class Worker:
             network=Network.model_validate(self._settings["network"]),
             seeds=(link_seed(seed, bot, down=False), link_seed(seed, bot, down=True)),
             on_sample=self._samples.append,
+            on_playout=self._playouts.append,
             notice=self._notice,
         )
 
     def _collect(self, tick: int) -> Json:
         samples, self._samples[:] = list(self._samples), []
+        playouts, self._playouts[:] = list(self._playouts), []
         clocks = [clock for peer in self._peers.values() for clock in peer.clocks]
         return {
             "streams": [row for peer in self._peers.values() for row in peer.rows(tick)],
             "latency": samples,
+            "playout": playouts,
             "generator": {
                 "unix_ns": time.time_ns(),
                 "cpu_ns": time.process_time_ns(),

@@ -66,6 +66,7 @@ class SyntheticRun:
             for e in self.expected
             for n in range(100)
         ]
+        self.playout: list[dict[str, object]] = []
         self.server = [
             {
                 "tick": t,

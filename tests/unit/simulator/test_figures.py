@@ -210,8 +210,15 @@ def test_decoding_bots_report_pictures_freezes_and_sound(run: Any, tmp_path: Pat
             row["frames_decoded"], row["freezes"] = 30 * row["tick"], int(sender == 2 and row["tick"] > 5)
         for row in run.of_stream(0, sender, 0):
             row["frames_decoded"], row["audio_energy"] = 50 * row["tick"], 0.01 * row["tick"] * (sender == 1)
+    run.playout = [
+        {"receiver": 0, "sender": 1, "kind": 1, "unix_ns": run.start_ns + n, "delay_ns": 50_000_000}
+        for n in range(9)
+    ]
     decoded = run.summary(tmp_path).decoded
     assert decoded is not None
+    assert decoded.playout_ms is not None
+    assert decoded.playout_ms.video is not None
+    assert (decoded.playout_ms.video.p50, decoded.playout_ms.video.samples) == (50, 9)
     assert (decoded.streams, decoded.frames, decoded.freezes) == (4, 600, 1)
     assert (decoded.audible, decoded.audio_streams) == (1, 2)
 
