@@ -302,6 +302,8 @@ pub struct ThreadHealth {
     pub lag_p99_us: f64,
     /// The same, worst.
     pub lag_max_us: f64,
+    /// The same, worst of the present and the last full second.
+    pub lag_recent_us: f64,
     /// Longest time one tick needed, microseconds.
     pub busy_max_us: f64,
     /// Media packets sent.

@@ -230,7 +230,7 @@ impl Runner {
         loop {
             ctx.now = Now::read(began);
             let woke_ns = ctx.now.mono_ns;
-            self.lag.add(woke_ns.saturating_sub(planned_ns));
+            self.lag.add(woke_ns.saturating_sub(planned_ns), woke_ns);
             let (go_on, answer) = self.commands(&mut ctx);
             if woke_ns >= next_receive_ns {
                 // Missed ticks are not made up for: one drain takes everything.
@@ -430,6 +430,9 @@ struct Lag {
     count: u64,
     sum_ns: u64,
     max_ns: u64,
+    /// Number of the present second, its worst case and that of the second before.
+    second: u64,
+    worst_ns: [u64; 2],
     /// By powers of √2 nanoseconds.
     buckets: [u64; 80],
 }
@@ -440,13 +443,26 @@ impl Default for Lag {
             count: 0,
             sum_ns: 0,
             max_ns: 0,
+            second: 0,
+            worst_ns: [0; 2],
             buckets: [0; 80],
         }
     }
 }
 
 impl Lag {
-    fn add(&mut self, lag_ns: u64) {
+    fn add(&mut self, lag_ns: u64, now_ns: u64) {
+        let second = now_ns / 1_000_000_000;
+        if second != self.second {
+            let before = if second == self.second + 1 {
+                self.worst_ns[0]
+            } else {
+                0
+            };
+            self.worst_ns = [0, before];
+            self.second = second;
+        }
+        self.worst_ns[0] = self.worst_ns[0].max(lag_ns);
         self.count += 1;
         self.sum_ns += lag_ns;
         self.max_ns = self.max_ns.max(lag_ns);
@@ -458,6 +474,7 @@ impl Lag {
         health.ticks = self.count;
         health.lag_mean_us = self.sum_ns as f64 / self.count.max(1) as f64 / 1000.0;
         health.lag_max_us = self.max_ns as f64 / 1000.0;
+        health.lag_recent_us = self.worst_ns[0].max(self.worst_ns[1]) as f64 / 1000.0;
         let mut left = self.count.div_ceil(100);
         for (bucket, &count) in self.buckets.iter().enumerate().rev() {
             if count >= left {
@@ -475,9 +492,24 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_recent_worst_case_is_forgotten_after_two_seconds() {
+        let mut lag = Lag::default();
+        let mut recent = |lag_ns, now_ns| {
+            lag.add(lag_ns, now_ns);
+            let mut health = ThreadHealth::default();
+            lag.report(&mut health);
+            health.lag_recent_us
+        };
+        assert_eq!(recent(3_000_000, 900_000_000), 3000.0);
+        assert_eq!(recent(1_000_000, 1_900_000_000), 3000.0);
+        assert_eq!(recent(2_000_000, 2_100_000_000), 2000.0);
+        assert_eq!(recent(1_000, 9_000_000_000), 1.0);
+    }
+
+    #[test]
     fn the_99th_percentile_lies_in_its_bucket() {
         let mut lag = Lag::default();
-        (0..1000).for_each(|number| lag.add(if number < 985 { 50_000 } else { 3_000_000 }));
+        (0..1000).for_each(|number| lag.add(if number < 985 { 50_000 } else { 3_000_000 }, number));
         let mut health = ThreadHealth::default();
         lag.report(&mut health);
         assert!((health.lag_mean_us - 94.25).abs() < 0.01);
