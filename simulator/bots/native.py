@@ -120,7 +120,6 @@ class NativeGenerator:
         self._settings = settings
         self._threads = threads
         self._bots: dict[int, NativeBot] = {}
-        self._lag_seen: dict[int, tuple[float, float, float]] = {}
         self._pool = _core.BotPool(
             json.dumps(
                 {
@@ -188,26 +187,13 @@ class NativeGenerator:
                     now_ns,
                     f"native-{index}",
                     int(thread["cpu_ns"]),
-                    self._worst_lag(index, thread),
+                    int(thread["lag_recent_us"]),
                     drops if index == 0 else 0,
                     int(thread["packets_sent"]),
                     int(thread["late_sends"]),
                 )
             )
         return rows
-
-    def _worst_lag(self, index: int, thread: Json) -> int:
-        """Tell how late a thread woke up since the last look.
-
-        The pool keeps totals: the worst case when it grew, else the mean of the ticks since.
-        """
-        ticks, worst = float(thread["ticks"]), float(thread["lag_max_us"])
-        total = float(thread["lag_mean_us"]) * ticks
-        seen_ticks, seen_total, seen_worst = self._lag_seen.get(index, (0.0, 0.0, 0.0))
-        self._lag_seen[index] = (ticks, total, worst)
-        if worst > seen_worst:
-            return int(worst)
-        return int((total - seen_total) / (ticks - seen_ticks)) if ticks > seen_ticks else 0
 
     def _take_events(self) -> None:
         for text in self._pool.events():
