@@ -1,0 +1,368 @@
+//! Loss on either side is repaired, and whoever asks too much is not heard.
+#![allow(clippy::unwrap_used)]
+
+mod router_call;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use meeshy_sfu_proto::rtcp::{FirEntry, Packet as Rtcp, Pli, fir, nack, packets};
+use meeshy_sfu_proto::srtp::SrtpProfile;
+use router_call::*;
+
+const MS: Duration = Duration::from_millis(1);
+
+/// SplitMix64 with a seed that is printed.
+struct Dice(u64);
+
+impl Dice {
+    fn new() -> Self {
+        let seed = std::env::var("MEESHY_TEST_SEED")
+            .ok()
+            .and_then(|seed| seed.parse().ok());
+        let seed = seed.unwrap_or(20_261_122);
+        eprintln!("MEESHY_TEST_SEED={seed}");
+        Self(seed)
+    }
+
+    fn hits(&mut self, percent: u64) -> bool {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        (mixed ^ (mixed >> 27)) % 100 < percent
+    }
+}
+
+fn requests(compounds: &[Vec<u8>]) -> (Vec<u16>, usize, usize) {
+    let (mut nacked, mut plis, mut firs) = (Vec::new(), 0, 0);
+    for packet in compounds.iter().flat_map(|compound| packets(compound)) {
+        match packet.expect("well-formed") {
+            Rtcp::Nack(nack) => nacked.extend(nack.sequences()),
+            Rtcp::Pli(_) => plis += 1,
+            Rtcp::Fir(_) => firs += 1,
+            _ => {}
+        }
+    }
+    (nacked, plis, firs)
+}
+
+fn nack_of(ssrc: u32, sequences: &[u16]) -> Vec<u8> {
+    let mut out = vec![0; 1400];
+    let written = nack::write(1, ssrc, sequences, &mut out).unwrap();
+    out.truncate(written.len);
+    out
+}
+
+fn pli_of(ssrc: u32) -> Vec<u8> {
+    let mut out = vec![0; 64];
+    let request = Pli {
+        sender_ssrc: 1,
+        media_ssrc: ssrc,
+    };
+    let len = request.write(&mut out).unwrap();
+    out.truncate(len);
+    out
+}
+
+#[test]
+fn seeded_loss_on_both_sides_is_repaired_by_rtx() {
+    let mut dice = Dice::new();
+    let mut call = Call::new();
+    let (mut alice, mut bob) = (call.peer(), call.peer());
+    let producer = call.produce(&alice, video(1000));
+    let consumer = call.consume(&bob, producer, video_consumer(5000, "0"));
+    let mut history: BTreeMap<u16, Packet> = BTreeMap::new();
+    let mut rtx_sequence = 0u16;
+    let mut got: BTreeMap<u64, u16> = BTreeMap::new();
+    let (mut lost_up, mut lost_down) = (0, 0);
+    let mut newest: Option<u64> = None;
+    let mut wanted: Vec<(u64, u32)> = Vec::new();
+    const COUNT: u16 = 4000;
+    for step in 0..COUNT + 200 {
+        if step < COUNT {
+            let mut packet = video_packet(1000, step, 3000 * u32::from(step), step == 0);
+            packet.payload[2..4].copy_from_slice(&step.to_be_bytes());
+            history.insert(step, packet.clone());
+            let datagram = alice.protect(&packet);
+            if step > 0 && dice.hits(5) {
+                lost_up += 1;
+            } else {
+                call.deliver(&alice, &datagram);
+            }
+        }
+        call.flush();
+        call.wait(5 * MS);
+        // The sender answers what it is asked for, over a link that loses too.
+        let asked = requests(&call.inbox(&mut alice).rtcp).0;
+        for sequence in asked {
+            let original = &history[&sequence];
+            let mut payload = sequence.to_be_bytes().to_vec();
+            payload.extend(&original.payload);
+            let rtx = Packet {
+                ssrc: 1001,
+                payload_type: 97,
+                sequence: rtx_sequence,
+                payload,
+                ..original.clone()
+            };
+            rtx_sequence += 1;
+            let datagram = alice.protect(&rtx);
+            if !dice.hits(5) {
+                call.deliver(&alice, &datagram);
+            }
+        }
+        call.flush();
+        // The receiver loses, sees holes, asks; one request for each in 50 ms.
+        for packet in call.inbox(&mut bob).rtp {
+            if newest.is_some() && dice.hits(5) {
+                lost_down += 1;
+                continue;
+            }
+            let (own, mark) = if packet.ssrc == 5001 {
+                assert_eq!(packet.payload_type, 102);
+                let sequence = u16::from_be_bytes([packet.payload[0], packet.payload[1]]);
+                let near = newest.unwrap();
+                let own =
+                    near.wrapping_add_signed(i64::from(sequence.wrapping_sub(near as u16) as i16));
+                (own, [packet.payload[4], packet.payload[5]])
+            } else {
+                assert_eq!(packet.payload_type, 101);
+                (packet.index, [packet.payload[2], packet.payload[3]])
+            };
+            let before = got.insert(own, u16::from_be_bytes(mark));
+            assert!(before.is_none_or(|before| before == u16::from_be_bytes(mark)));
+            let from = newest.unwrap_or(own);
+            newest = Some(from.max(own));
+            wanted.extend((from + 1..own).map(|hole| (hole, 0)));
+            wanted.retain(|(hole, _)| *hole != own);
+        }
+        if step % 10 == 9 {
+            wanted.retain_mut(|(_, tries)| {
+                *tries += 1;
+                *tries <= 10
+            });
+            let sequences: Vec<u16> = wanted.iter().map(|(hole, _)| *hole as u16).collect();
+            if !sequences.is_empty() {
+                call.send_rtcp(&mut bob, &nack_of(5000, &sequences));
+            }
+        }
+    }
+    assert!(lost_up > 100 && lost_down > 100, "{lost_up} {lost_down}");
+    let first = *got.keys().next().unwrap();
+    for (own, mark) in &got {
+        assert_eq!(own - first, u64::from(*mark), "numbers follow the sender's");
+    }
+    let missing = usize::from(COUNT) - got.len();
+    assert!(missing <= 2, "{missing} of {COUNT} stay lost");
+    let stream = &call.router.producer_stats(producer).unwrap()[0];
+    assert!(stream.repaired > 100 && stream.rtx_packets >= stream.repaired);
+    assert!(stream.lost <= 2, "{}", stream.lost);
+    let figures = call.router.consumer_stats(consumer).unwrap();
+    assert!(figures.retransmitted > 100 && figures.nacks > 0);
+}
+
+#[test]
+fn without_rtx_a_packet_is_repeated_byte_for_byte() {
+    for profile in [SrtpProfile::AeadAes256Gcm, SrtpProfile::Aes128CmSha1_80] {
+        let mut call = Call::with_profile(profile);
+        let (mut alice, bob) = (call.peer(), call.peer_with(true, None));
+        let mut bob = bob;
+        let producer = call.produce(&alice, video(1000));
+        let mut config = video_consumer(5000, "0");
+        config.rtx_ssrc = None;
+        config.codecs[0].rtx_payload_type = None;
+        call.consume(&bob, producer, config);
+        for step in 0..4u16 {
+            let mut packet = video_packet(1000, step, 0, true);
+            packet.payload.truncate(150 + 10 * usize::from(step));
+            let datagram = alice.protect(&packet);
+            call.deliver(&alice, &datagram);
+        }
+        call.flush();
+        let first: Vec<Vec<u8>> = call
+            .sent
+            .datagrams
+            .drain(..)
+            .map(|(_, datagram)| datagram)
+            .collect();
+        let sequence = |datagram: &Vec<u8>| u16::from_be_bytes([datagram[2], datagram[3]]);
+        call.now += 300 * MS;
+        let asked: Vec<u16> = first.iter().map(sequence).collect();
+        call.send_rtcp(&mut bob, &nack_of(5000, &asked));
+        let mut again: Vec<Vec<u8>> = call
+            .sent
+            .datagrams
+            .drain(..)
+            .map(|(_, datagram)| datagram)
+            .collect();
+        again.sort_by_key(sequence);
+        let mut first = first;
+        first.sort_by_key(sequence);
+        assert_eq!(first, again, "one nonce, one text: {profile:?}");
+    }
+}
+
+#[test]
+fn a_packet_goes_again_once_in_a_round_trip_and_floods_are_bounded() {
+    let mut call = Call::new();
+    let (mut alice, mut bob) = (call.peer(), call.peer());
+    let producer = call.produce(&alice, video(1000));
+    let consumer = call.consume(&bob, producer, video_consumer(5000, "0"));
+    for step in 0..100 {
+        call.send(&mut alice, &video_packet(1000, step, 0, true));
+    }
+    let sequences: Vec<u16> = call
+        .inbox(&mut bob)
+        .rtp
+        .iter()
+        .map(|packet| packet.sequence)
+        .collect();
+    for _ in 0..10 {
+        call.send_rtcp(&mut bob, &nack_of(5000, &sequences));
+    }
+    assert_eq!(call.inbox(&mut bob).rtp.len(), 100, "once in a round trip");
+    for _ in 0..1000 {
+        call.now += 200 * MS;
+        call.send_rtcp(&mut bob, &nack_of(5000, &sequences));
+    }
+    let retransmitted = call.router.consumer_stats(consumer).unwrap().retransmitted;
+    assert_eq!(retransmitted, 100 + 512);
+    assert!(call.router.stats().drops.excessive > 0);
+    // What was never sent, or is nobody's, is not answered.
+    call.inbox(&mut bob);
+    call.send_rtcp(&mut bob, &nack_of(5000, &[sequences[99].wrapping_add(1)]));
+    call.send_rtcp(&mut bob, &nack_of(4711, &sequences));
+    call.send_rtcp(&mut bob, &nack_of(5001, &sequences));
+    assert!(call.inbox(&mut bob).rtp.is_empty());
+}
+
+#[test]
+fn a_flood_of_key_frame_requests_reaches_the_sender_as_a_trickle() {
+    let mut call = Call::new();
+    let (mut alice, mut bob) = (call.peer(), call.peer());
+    let producer = call.produce(&alice, video(1000));
+    call.consume(&bob, producer, video_consumer(5000, "0"));
+    let mut key_frames = 0;
+    let mut sequence = 0;
+    for step in 0..3000u32 {
+        if step % 2 == 0 {
+            call.send_rtcp(&mut bob, &pli_of(5000));
+        } else {
+            let mut out = [0; 64];
+            let entry = FirEntry {
+                ssrc: 5000,
+                sequence: step as u8,
+            };
+            let len = fir::write(1, &[entry], &mut out).unwrap();
+            call.send_rtcp(&mut bob, &out[..len]);
+        }
+        call.wait(10 * MS);
+        let (_, plis, _) = requests(&call.inbox(&mut alice).rtcp);
+        for _ in 0..plis {
+            key_frames += 1;
+            call.send(&mut alice, &video_packet(1000, sequence, 900 * step, true));
+            sequence += 1;
+        }
+    }
+    // 30 s: a burst, then one in two seconds.
+    assert!((10..=20).contains(&key_frames), "{key_frames}");
+}
+
+#[test]
+fn many_receivers_make_one_request() {
+    let mut call = Call::new();
+    let mut alice = call.peer();
+    let producer = call.produce(&alice, video(1000));
+    let mut others: Vec<Peer> = (0..20).map(|_| call.peer()).collect();
+    for peer in &others {
+        call.consume(peer, producer, video_consumer(5000, "0"));
+    }
+    call.wait(MS);
+    for peer in &mut others {
+        call.send_rtcp(peer, &pli_of(5000));
+    }
+    call.wait(500 * MS);
+    assert_eq!(requests(&call.inbox(&mut alice).rtcp).1, 1);
+    call.wait(600 * MS);
+    assert_eq!(
+        requests(&call.inbox(&mut alice).rtcp).1,
+        1,
+        "no key frame within a second: once more"
+    );
+    call.wait(Duration::from_secs(5));
+    assert_eq!(requests(&call.inbox(&mut alice).rtcp).1, 0);
+}
+
+#[test]
+fn a_sender_without_pli_gets_fir() {
+    let mut call = Call::new();
+    let (mut alice, bob) = (call.peer(), call.peer());
+    let mut config = video(1000);
+    config.codecs[0].pli = false;
+    let producer = call.produce(&alice, config);
+    call.consume(&bob, producer, video_consumer(5000, "0"));
+    call.wait(MS);
+    let (_, plis, firs) = requests(&call.inbox(&mut alice).rtcp);
+    assert_eq!((plis, firs), (0, 1));
+}
+
+#[test]
+fn holes_are_asked_for_after_ten_milliseconds_and_given_up_after_ten_tries() {
+    let mut call = Call::new();
+    let mut alice = call.peer();
+    let producer = call.produce(&alice, video(1000));
+    call.send(&mut alice, &video_packet(1000, 65_534, 0, true));
+    call.send(&mut alice, &video_packet(1000, 1, 3000, false));
+    call.wait(9 * MS);
+    assert!(requests(&call.inbox(&mut alice).rtcp).0.is_empty());
+    call.wait(2 * MS);
+    assert_eq!(requests(&call.inbox(&mut alice).rtcp).0, [65_535, 0]);
+    call.wait(Duration::from_secs(3));
+    let later = requests(&call.inbox(&mut alice).rtcp).0;
+    assert_eq!(later.len(), 2 * 9);
+    let stream = &call.router.producer_stats(producer).unwrap()[0];
+    assert_eq!((stream.nacked_packets, stream.lost), (20, 2));
+}
+
+#[test]
+fn too_many_holes_end_in_a_key_frame_request() {
+    let mut call = Call::new();
+    let mut alice = call.peer();
+    call.produce(&alice, video(1000));
+    call.send(&mut alice, &video_packet(1000, 0, 0, true));
+    call.wait(Duration::from_secs(2));
+    call.inbox(&mut alice);
+    call.send(&mut alice, &video_packet(1000, 2500, 3000, false));
+    call.wait(50 * MS);
+    let (nacked, plis, _) = requests(&call.inbox(&mut alice).rtcp);
+    assert_eq!((nacked.len(), plis), (0, 1));
+}
+
+#[test]
+fn hostile_rtcp_changes_nothing_for_others() {
+    let mut dice = Dice::new();
+    let mut call = Call::new();
+    let (mut alice, mut bob, mut mallory) = (call.peer(), call.peer(), call.peer());
+    let producer = call.produce(&alice, video(1000));
+    call.consume(&bob, producer, video_consumer(5000, "0"));
+    call.consume(&mallory, producer, video_consumer(5000, "0"));
+    for round in 0..10_000u32 {
+        let len = 8 + (round as usize * 4) % 200;
+        let mut plain: Vec<u8> = (0..len)
+            .map(|_| u8::from(dice.hits(50)) * (dice.0 >> 32) as u8)
+            .collect();
+        plain[0] = 0x80 | (plain[0] & 0x1f);
+        plain[1] = 200 + (round % 8) as u8;
+        plain[2..4].copy_from_slice(&((len / 4 - 1) as u16).to_be_bytes());
+        if round % 3 == 0 {
+            plain[4..8].copy_from_slice(&5000u32.to_be_bytes());
+        }
+        call.send_rtcp(&mut mallory, &plain);
+        let datagram = alice.protect(&video_packet(1000, round as u16, 3000 * round, round == 0));
+        call.deliver(&alice, &datagram);
+        call.flush();
+        call.wait(MS);
+    }
+    let got = call.inbox(&mut bob).rtp;
+    assert_eq!(got.len(), 10_000);
+    assert_eq!(got[9_999].index - got[0].index, 9_999);
+}
