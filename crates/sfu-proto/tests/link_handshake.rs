@@ -358,3 +358,9 @@ fn a_peer_without_dtls_ends_in_a_timeout_that_says_so() {
         );
     }
 }
+
+#[test]
+fn a_link_can_be_handed_to_another_thread() {
+    fn is_send<T: Send>() {}
+    is_send::<meeshy_sfu_proto::link::Link>();
+}
