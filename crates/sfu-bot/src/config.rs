@@ -290,6 +290,8 @@ pub struct Health {
 /// Self-observation of one thread since the pool began.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct ThreadHealth {
+    /// The thread runs. False after `stop`, or when it panicked: then its bots are gone and the run is void.
+    pub alive: bool,
     /// CPU time of the thread, nanoseconds.
     pub cpu_ns: u64,
     /// Wall time since the thread began, nanoseconds.

@@ -47,17 +47,12 @@ pub(crate) struct EmulatedLink {
 }
 
 impl EmulatedLink {
-    /// A link with this profile; `seed` is used where the profile has none of its own.
-    pub(crate) fn new(profile: LinkProfile, seed: u64) -> Self {
-        let seed = if profile.seed == 0 {
-            seed
-        } else {
-            profile.seed
-        };
+    /// A link with this profile and its seed.
+    pub(crate) fn new(profile: LinkProfile) -> Self {
         Self {
             profile,
-            drops: Random::derive(seed, 1),
-            jitter: Random::derive(seed, 2),
+            drops: Random::derive(profile.seed, 1),
+            jitter: Random::derive(profile.seed, 2),
             free_at_ns: 0,
             latest_due_ns: 0,
             under_way: VecDeque::new(),
@@ -66,8 +61,8 @@ impl EmulatedLink {
     }
 
     /// Changes the profile; what is under way arrives as it would have.
-    pub(crate) fn set_profile(&mut self, profile: LinkProfile, seed: u64) {
-        let mut fresh = Self::new(profile, seed);
+    pub(crate) fn set_profile(&mut self, profile: LinkProfile) {
+        let mut fresh = Self::new(profile);
         fresh.under_way = std::mem::take(&mut self.under_way);
         fresh.spare = std::mem::take(&mut self.spare);
         fresh.latest_due_ns = self.latest_due_ns;
@@ -171,7 +166,7 @@ mod tests {
     }
 
     fn arrivals(profile: LinkProfile, count: u64, gap_ns: u64) -> Vec<(u64, u64)> {
-        let mut link = EmulatedLink::new(profile, 7);
+        let mut link = EmulatedLink::new(profile);
         let mut seen = Vec::new();
         let mut take = |link: &mut EmulatedLink, now| {
             while let Some(arrived) = link.pop(now) {
@@ -299,15 +294,12 @@ mod tests {
 
     #[test]
     fn a_link_is_perfect_again_once_it_is_empty() {
-        let mut link = EmulatedLink::new(
-            LinkProfile {
-                delay_ms: 5.0,
-                ..Default::default()
-            },
-            1,
-        );
+        let mut link = EmulatedLink::new(LinkProfile {
+            delay_ms: 5.0,
+            ..Default::default()
+        });
         link.push(&[0; 10], peer(), 0);
-        link.set_profile(LinkProfile::default(), 1);
+        link.set_profile(LinkProfile::default());
         assert!(!link.is_perfect(), "one datagram is still under way");
         assert_eq!(link.next_due_ns(), Some(5 * MS));
         assert!(link.pop(5 * MS).is_some());

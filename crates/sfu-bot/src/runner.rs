@@ -164,7 +164,12 @@ impl Port {
     pub(crate) fn health(&self) -> (ThreadHealth, u64, u64) {
         let (health, drops) = {
             let outbox = lock(&self.outbox);
-            (outbox.health.clone(), outbox.socket_drops)
+            let alive = !outbox.ended;
+            let health = ThreadHealth {
+                alive,
+                ..outbox.health.clone()
+            };
+            (health, outbox.socket_drops)
         };
         (health, drops, lock(&self.samples).dropped)
     }

@@ -378,7 +378,12 @@ impl StreamOut {
         transport_sequence: &mut u16,
         ctx: &mut Context<'_>,
     ) {
-        let late_ns = ctx.now.mono_ns - self.due_ns();
+        let mut late_ns = ctx.now.mono_ns - self.due_ns();
+        if self.row.frames == 0 && late_ns > self.interval_ns {
+            // The transport was not there yet: the schedule begins now.
+            self.start_ns += late_ns;
+            late_ns = 0;
+        }
         if late_ns > SKIP_NS {
             self.frame += late_ns / self.interval_ns;
         }

@@ -80,15 +80,14 @@ impl Session {
             password: random.text(24),
             ice_lite: false,
         };
-        let (up_seed, down_seed) = (random.next(), random.next());
         Ok(Self {
             config,
             socket,
             link: None,
             keys: None,
             remote: None,
-            up: EmulatedLink::new(LinkProfile::default(), up_seed),
-            down: EmulatedLink::new(LinkProfile::default(), down_seed),
+            up: EmulatedLink::new(LinkProfile::default()),
+            down: EmulatedLink::new(LinkProfile::default()),
             ufrag,
             drops: 0,
             refused: 0,
@@ -134,9 +133,8 @@ impl Session {
     }
 
     pub(crate) fn impair(&mut self, up: LinkProfile, down: LinkProfile) {
-        let mut random = Random::derive(self.config.seed, 0x11a);
-        self.up.set_profile(up, random.next());
-        self.down.set_profile(down, random.next());
+        self.up.set_profile(self.seeded(up, 0));
+        self.down.set_profile(self.seeded(down, 1));
     }
 
     /// ICE and DTLS are up and media may flow.
@@ -258,6 +256,21 @@ impl Session {
     /// Drops by the kernel and datagrams it refused to send.
     pub(crate) fn troubles(&self) -> (u64, u64) {
         (u64::from(self.drops), self.refused)
+    }
+
+    /// The profile with a seed of its own for each direction and transport: one seed given for a bot must not drop
+    /// the same datagrams everywhere.
+    fn seeded(&self, profile: LinkProfile, direction: u64) -> LinkProfile {
+        let given = if profile.seed == 0 {
+            self.config.seed
+        } else {
+            profile.seed
+        };
+        let part = 0x11a0 | u64::from(self.config.which == Direction::Recv) << 1 | direction;
+        LinkProfile {
+            seed: Random::derive(given, part).next(),
+            ..profile
+        }
     }
 
     fn put(&mut self, datagram: &[u8], to: SocketAddr, now: &Now) {

@@ -7,6 +7,7 @@ mod forwarder;
 use std::time::{Duration, Instant};
 
 use forwarder::Forwarder;
+use meeshy_sfu_bot::config::DtlsRoleName;
 use meeshy_sfu_bot::{
     BotPool, Clip, ConsumeRequest, ConsumerRow, Direction, Happening, Kind, LinkProfile,
     PoolConfig, Sample, SenderRow, SpawnOptions,
@@ -225,6 +226,18 @@ fn four_bots_hear_and_see_each_other_without_loss() {
 }
 
 #[test]
+fn a_bot_can_be_the_dtls_server() {
+    let options = SpawnOptions {
+        send_role: DtlsRoleName::Server,
+        ..SpawnOptions::default()
+    };
+    let call = Call::start(2, &options);
+    wait("media flows", || {
+        rows(&call.pool, "frames").iter().all(|&frames| frames >= 5)
+    });
+}
+
+#[test]
 fn what_a_lossy_downlink_drops_is_asked_for_and_repaired() {
     let call = Call::start(3, &SpawnOptions::default());
     let down = LinkProfile {
@@ -398,7 +411,10 @@ fn closing_is_idempotent_says_goodbye_and_gives_the_sockets_back() {
     assert_eq!(rows(pool, "received").len(), 4, "rows outlive the bots");
     assert!(pool.spawn(1, &SpawnOptions::default()).is_err());
     assert!(pool.health().threads[0].packets_sent > 0);
-    assert_eq!(pool.health().bots, 0);
+    assert_eq!(
+        (pool.health().bots, pool.health().threads[0].alive),
+        (0, false)
+    );
 }
 
 #[test]

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use meeshy_sfu_bot::params::DtlsParameters;
 use meeshy_sfu_bot::{ConnectParameters, Kind, RtpParameters};
-use meeshy_sfu_io::{RecvBatch, UdpOptions, UdpSocket, clock};
+use meeshy_sfu_io::{RecvBatch, SendBatch, UdpOptions, UdpSocket, clock};
 use meeshy_sfu_proto::dtls::{Certificate, DtlsRole, Fingerprint, HashAlgorithm};
 use meeshy_sfu_proto::ice::{IceCandidate, IceParameters, IceProtocol};
 use meeshy_sfu_proto::link::{Link, LinkEvent, username_of};
@@ -55,6 +55,9 @@ struct State {
     by_address: HashMap<SocketAddr, usize>,
     by_ufrag: HashMap<String, usize>,
     consumers: Vec<Consumer>,
+    by_producer: HashMap<u32, Vec<usize>>,
+    pending: Vec<Stored>,
+    out: SendBatch,
     history: HashMap<u32, VecDeque<Stored>>,
     next_ssrc: u32,
     seen: Seen,
@@ -96,6 +99,9 @@ impl Forwarder {
             by_address: HashMap::new(),
             by_ufrag: HashMap::new(),
             consumers: Vec::new(),
+            by_producer: HashMap::new(),
+            pending: Vec::new(),
+            out: SendBatch::new(),
             history: HashMap::new(),
             next_ssrc: 1_000_000,
             seen: Seen::default(),
@@ -186,10 +192,13 @@ impl Forwarder {
         let ssrc = state.next_ssrc;
         state.next_ssrc += 2;
         let video = kind == Kind::Video;
+        let number = state.consumers.len();
+        let producer = produced.encodings[0].ssrc.unwrap();
+        state.by_producer.entry(producer).or_default().push(number);
         state.consumers.push(Consumer {
             transport,
             producer_transport: from,
-            producer: produced.encodings[0].ssrc.unwrap(),
+            producer,
             ssrc,
             video,
             rtx_index: 0,
@@ -242,6 +251,7 @@ impl State {
                 break;
             }
         }
+        self.flush();
         for number in 0..self.transports.len() {
             let now = Instant::now();
             let link = &mut self.transports[number].link;
@@ -321,20 +331,40 @@ impl State {
         if header.payload_type == 102 {
             return;
         }
-        for at in 0..self.consumers.len() {
-            if self.consumers[at].producer == header.ssrc {
-                let fields = HeaderFields {
-                    ssrc: self.consumers[at].ssrc,
-                    ..stored.fields
-                };
-                self.send(at, &fields, index, &stored.payload);
+        self.pending.push(stored);
+    }
+
+    /// Copies what came in to all consumers, destination by destination, so that equal sizes leave as trains.
+    fn flush(&mut self) {
+        let mut pending = std::mem::take(&mut self.pending);
+        let mut lists = vec![Vec::new(); self.transports.len()];
+        for (packet, stored) in pending.iter().enumerate() {
+            for &consumer in self
+                .by_producer
+                .get(&stored.fields.ssrc)
+                .into_iter()
+                .flatten()
+            {
+                lists[self.consumers[consumer].transport].push((packet, consumer));
             }
         }
-        let history = self.history.entry(header.ssrc).or_default();
-        history.push_back(stored);
-        if history.len() > 512 {
-            history.pop_front();
+        for (packet, consumer) in lists.into_iter().flatten() {
+            let stored = &pending[packet];
+            let fields = HeaderFields {
+                ssrc: self.consumers[consumer].ssrc,
+                ..stored.fields
+            };
+            self.send(consumer, &fields, stored.index, &stored.payload);
         }
+        self.out.flush(&[&self.socket]);
+        for stored in pending.drain(..) {
+            let history = self.history.entry(stored.fields.ssrc).or_default();
+            history.push_back(stored);
+            if history.len() > 512 {
+                history.pop_front();
+            }
+        }
+        self.pending = pending;
     }
 
     fn send(&mut self, consumer: usize, fields: &HeaderFields, index: u64, payload: &[u8]) {
@@ -345,8 +375,11 @@ impl State {
         let (Some(tx), Some(remote)) = (&transport.tx, transport.remote) else {
             return;
         };
-        let mut out = [0; 2048];
-        let mut writer = HeaderWriter::new(&mut out, fields, ExtensionForm::OneByte).unwrap();
+        if self.out.is_full() {
+            self.out.flush(&[&self.socket]);
+        }
+        let out = self.out.space(2048);
+        let mut writer = HeaderWriter::new(out, fields, ExtensionForm::OneByte).unwrap();
         if video {
             writer
                 .extension(TRANSPORT_CC, &transport.transport_sequence.to_be_bytes())
@@ -354,8 +387,8 @@ impl State {
             transport.transport_sequence = transport.transport_sequence.wrapping_add(1);
         }
         let header = writer.finish();
-        let length = tx.protect_rtp(&mut out, header, payload, fields.ssrc, index);
-        let _ = self.socket.send_to(&out[..length], remote);
+        let length = tx.protect_rtp(out, header, payload, fields.ssrc, index);
+        self.out.commit(0, remote, length);
     }
 
     fn rtcp(&mut self, number: usize, datagram: &mut [u8]) {
