@@ -1,0 +1,4 @@
+//! Hands `link_stun` to libFuzzer.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| meeshy_sfu_fuzz::run("link_stun", data));

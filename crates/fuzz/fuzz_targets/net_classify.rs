@@ -1,0 +1,4 @@
+//! Hands `net_classify` to libFuzzer.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| meeshy_sfu_fuzz::run("net_classify", data));

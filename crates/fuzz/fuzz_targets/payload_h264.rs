@@ -1,0 +1,4 @@
+//! Hands `payload_h264` to libFuzzer.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| meeshy_sfu_fuzz::run("payload_h264", data));

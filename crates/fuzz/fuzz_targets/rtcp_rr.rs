@@ -1,0 +1,4 @@
+//! Hands `rtcp_rr` to libFuzzer.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| meeshy_sfu_fuzz::run("rtcp_rr", data));

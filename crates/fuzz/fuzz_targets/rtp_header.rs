@@ -1,0 +1,4 @@
+//! Hands `rtp_header` to libFuzzer.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| meeshy_sfu_fuzz::run("rtp_header", data));

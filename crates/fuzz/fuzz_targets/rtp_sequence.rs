@@ -1,0 +1,4 @@
+//! Hands `rtp_sequence` to libFuzzer.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| meeshy_sfu_fuzz::run("rtp_sequence", data));

@@ -1,0 +1,4 @@
+//! Hands `srtp_stream` to libFuzzer.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| meeshy_sfu_fuzz::run("srtp_stream", data));
