@@ -32,6 +32,7 @@ mod received;
 mod receiver;
 mod repair;
 mod runner;
+mod schedule;
 mod sender;
 mod session;
 mod ssrc_map;

@@ -2,10 +2,10 @@
 //!
 //! # Job
 //! Plays the clip on schedule, writes stamps and header extensions, answers NACK with RTX and PLI with a key frame, and
-//! reports (SR, SDES, BYE). Cutting payloads belongs to `vp8` and `opus`.
+//! reports (SR, SDES, BYE). When a frame is due belongs to `schedule`, cutting payloads
+//! to `vp8` and `opus`.
 //!
 //! # Invariants
-//! - The n-th frame is due at start + n · interval: a late tick delays a frame, never the ones after it.
 //! - RTP timestamps follow the schedule, stamps tell the moment the packet is handed over.
 //! - A retransmission is the original payload to the byte, stamp included: repair shows as delay.
 //!
@@ -26,6 +26,7 @@ use crate::context::{Context, Now};
 use crate::layout::SenderRow;
 use crate::negotiation::{Media, extension};
 use crate::random::Random;
+use crate::schedule::{Schedule, Slot};
 use crate::session::{Keys, Session};
 use crate::stamp::{FLAG_KEY_FRAME, STAMP_LEN, Stamp};
 use crate::{opus, vp8};
@@ -36,8 +37,6 @@ const HISTORY: usize = 512;
 const AUDIO_STAMP_EVERY: u64 = 10;
 /// A packet this late voids a run.
 const LATE_NS: u64 = 5_000_000;
-/// A bot that was held up longer than this leaves the frames in between out, as a camera would.
-const SKIP_NS: u64 = 200_000_000;
 const REPORT_NS: u64 = 1_000_000_000;
 
 /// One packet as it was sent; enough to make it again.
@@ -62,18 +61,12 @@ struct StreamOut {
     layer: usize,
     stamp: bool,
     running: bool,
-    /// Monotonic time of frame 0.
-    start_ns: u64,
-    interval_ns: u64,
-    ticks: u64,
-    frame: u64,
-    timestamp_base: u32,
+    schedule: Schedule,
     position: usize,
     index: u64,
     rtx_index: u64,
     picture_id: u16,
     stamp_seq: u32,
-    key_wanted: bool,
     key_requested: bool,
     octets: u32,
     history: Vec<Sent>,
@@ -113,23 +106,15 @@ impl Sender {
     pub(crate) fn start(&mut self, media: Media, clip: &Clip, now: &Now) {
         let kind = media.kind;
         if self.stream(kind).is_none() {
-            let stream = StreamOut::new(
-                media,
-                self.bot,
-                self.layer,
-                self.stamp,
-                clip,
-                &mut self.random,
-            );
+            let stream = StreamOut::new(media, self, clip, now);
             self.streams.push(stream);
         }
-        let phase = self.random.next();
         let resumed = self
             .streams
             .iter_mut()
             .find(|stream| stream.media.kind == kind && !stream.running);
         if let Some(stream) = resumed {
-            stream.resume(phase, now);
+            stream.resume(now);
         }
     }
 
@@ -143,7 +128,7 @@ impl Sender {
     pub(crate) fn next_due_ns(&self) -> u64 {
         let running = self.streams.iter().filter(|stream| stream.running);
         running
-            .map(StreamOut::due_ns)
+            .map(|stream| stream.schedule.due_ns())
             .min()
             .map_or(u64::MAX, |due| due.min(self.next_report_ns))
     }
@@ -154,8 +139,8 @@ impl Sender {
             return;
         }
         for stream in &mut self.streams {
-            while stream.running && stream.due_ns() <= ctx.now.mono_ns {
-                stream.send_frame(session, &mut self.transport_sequence, ctx);
+            while let Some(slot) = stream.due(ctx.now.mono_ns) {
+                stream.send_frame(slot, session, &mut self.transport_sequence, ctx);
             }
         }
         if ctx.now.mono_ns >= self.next_report_ns
@@ -275,7 +260,7 @@ impl Sender {
             let info = SenderInfo {
                 ssrc: stream.media.ssrc,
                 ntp: time,
-                rtp_timestamp: stream.timestamp_at(ctx.now.mono_ns),
+                rtp_timestamp: stream.schedule.timestamp_at(ctx.now.mono_ns),
                 packet_count: stream.row.packets as u32,
                 octet_count: stream.octets,
             };
@@ -293,21 +278,23 @@ impl Sender {
 }
 
 impl StreamOut {
-    fn new(
-        media: Media,
-        bot: u16,
-        layer: usize,
-        stamp: bool,
-        clip: &Clip,
-        random: &mut Random,
-    ) -> Self {
+    fn new(media: Media, owner: &mut Sender, clip: &Clip, now: &Now) -> Self {
+        let Sender {
+            bot,
+            layer,
+            stamp,
+            ref mut random,
+            ..
+        } = *owner;
         let video = media.kind == Kind::Video;
-        let ticks = u64::from(if video {
+        let ticks = if video {
             clip.frame_ticks
         } else {
             clip.audio_ticks
-        });
-        let interval_ns = ticks * 1_000_000 / media.clock_khz();
+        };
+        // Bots begin at different moments of a frame's time, or all of them would send at once.
+        let interval_ns = u64::from(ticks) * 1_000_000 / media.clock_khz();
+        let start_ns = now.mono_ns + random.below(interval_ns);
         // Bots begin at different places of the clip, or all their key frames would fall on one moment.
         let position = if video {
             let count = clip.frame_count(layer) as u64;
@@ -330,18 +317,13 @@ impl StreamOut {
             layer,
             stamp,
             running: false,
-            start_ns: 0,
-            interval_ns,
-            ticks,
-            frame: 0,
-            timestamp_base: random.next() as u32,
+            schedule: Schedule::new(start_ns, ticks, media.clock_khz(), random.next() as u32),
             position,
             // Below 2^15, so that the first packets cannot be taken for the end of an earlier cycle.
             index: random.below(0x8000),
             rtx_index: random.below(0x8000),
             picture_id: random.below(0x8000) as u16,
             stamp_seq: 0,
-            key_wanted: false,
             key_requested: false,
             octets: 0,
             history,
@@ -350,46 +332,30 @@ impl StreamOut {
         }
     }
 
-    fn resume(&mut self, phase: u64, now: &Now) {
+    fn resume(&mut self, now: &Now) {
         self.running = true;
+        self.schedule.resume(now.mono_ns);
         if self.row.started_unix_ns == 0 {
             self.row.started_unix_ns = now.unix_ns;
-            self.start_ns = now.mono_ns + phase % self.interval_ns;
-        } else {
-            // The time of silence passes on the RTP clock too.
-            let silent = now.mono_ns.saturating_sub(self.start_ns) / self.interval_ns + 1;
-            self.frame = self.frame.max(silent);
-            self.key_wanted = self.media.kind == Kind::Video;
         }
     }
 
-    fn due_ns(&self) -> u64 {
-        self.start_ns + self.frame * self.interval_ns
-    }
-
-    fn timestamp_at(&self, mono_ns: u64) -> u32 {
-        let elapsed = mono_ns.saturating_sub(self.start_ns) / 1000 * self.media.clock_khz() / 1000;
-        self.timestamp_base.wrapping_add(elapsed as u32)
+    fn due(&mut self, now_ns: u64) -> Option<Slot> {
+        if self.running {
+            self.schedule.take(now_ns)
+        } else {
+            None
+        }
     }
 
     fn send_frame(
         &mut self,
+        slot: Slot,
         session: &mut Session,
         transport_sequence: &mut u16,
         ctx: &mut Context<'_>,
     ) {
-        let mut late_ns = ctx.now.mono_ns - self.due_ns();
-        if self.row.frames == 0 && late_ns > self.interval_ns {
-            // The transport was not there yet: the schedule begins now.
-            self.start_ns += late_ns;
-            late_ns = 0;
-        }
-        if late_ns > SKIP_NS {
-            self.frame += late_ns / self.interval_ns;
-        }
-        let timestamp = self
-            .timestamp_base
-            .wrapping_add((self.frame * self.ticks) as u32);
+        let Slot { timestamp, late_ns } = slot;
         let mut sent = Sent {
             timestamp,
             ..Sent::default()
@@ -418,15 +384,13 @@ impl StreamOut {
         }
         ctx.health.late_max_us = ctx.health.late_max_us.max(late_ns as f64 / 1000.0);
         self.row.frames += 1;
-        self.frame += 1;
     }
 
     fn next_video(&mut self, sent: &mut Sent, clip: &Clip) {
         let mut position = self.position;
         let requested = std::mem::take(&mut self.key_requested);
-        let wanted = std::mem::take(&mut self.key_wanted) || requested;
         let due_anyway = clip.frame(self.layer, position).key;
-        if wanted && !due_anyway {
+        if requested && !due_anyway {
             position = clip.key_frame_from(self.layer, position);
         }
         let frame = clip.frame(self.layer, position);
