@@ -68,11 +68,11 @@ fn everybody_gets_everybody_else_and_nobody_itself() {
         }
     }
     for step in 0..20u16 {
-        for who in 0..6 {
+        for (who, peer) in peers.iter_mut().enumerate() {
             let mut packet = audio_packet(1000 + who as u32, step, 960 * u32::from(step), 40);
             packet.payload = vec![who as u8; 60];
-            let datagram = peers[who].protect(&packet);
-            call.deliver(&peers[who], &datagram);
+            let datagram = peer.protect(&packet);
+            call.deliver(peer, &datagram);
         }
         call.flush();
         call.now += Duration::from_millis(20);
