@@ -283,6 +283,49 @@ fn what_a_lossy_downlink_drops_is_asked_for_and_repaired() {
 }
 
 #[test]
+fn what_a_lossy_uplink_drops_is_sent_again_on_request() {
+    let call = Call::start(3, &SpawnOptions::default());
+    let up = LinkProfile {
+        loss: 0.05,
+        seed: 6,
+        ..LinkProfile::default()
+    };
+    for &bot in &call.bots {
+        call.pool.impair(bot, up, LinkProfile::default()).unwrap();
+    }
+    let pool = &call.pool;
+    wait("two hundred frames of each stream", || {
+        rows(pool, "frames").iter().all(|&frames| frames >= 200)
+    });
+    call.settle(Duration::from_millis(500));
+    let kinds = rows(pool, "kind");
+    let video = |name: &str| -> i64 {
+        rows(pool, name)
+            .iter()
+            .zip(&kinds)
+            .map(|(&value, &kind)| value * kind)
+            .sum()
+    };
+    let seen = call.forwarder.seen();
+    assert!(seen.uploads_lost > 10, "{seen:?}");
+    assert!(seen.uploads_repaired >= seen.uploads_lost, "{seen:?}");
+    let again: i64 = sent(pool, "rtx_packets").iter().sum();
+    assert!(
+        again as u64 >= seen.uploads_repaired,
+        "some of them are lost too"
+    );
+    assert_eq!(sent(pool, "nack_misses").iter().sum::<i64>(), 0);
+    // What comes late comes under its own number, once, and with its own stamp.
+    assert!(video("out_of_order") > 0);
+    assert!(
+        video("lost_after_repair") <= 2,
+        "{}",
+        video("lost_after_repair")
+    );
+    assert_eq!(video("foreign") + video("undecodable_frames"), 0);
+}
+
+#[test]
 fn delay_of_the_emulated_link_shows_in_the_samples() {
     let call = Call::start(2, &SpawnOptions::default());
     let pool = &call.pool;

@@ -2,7 +2,8 @@
 //! none of the server's forwarding code.
 //!
 //! It terminates ICE-lite, DTLS and SRTP on one UDP port, copies every packet of a producer to its consumers under
-//! their SSRCs and the same sequence numbers, answers NACK with RTX and hands PLI to the producer.
+//! their SSRCs and the same sequence numbers, answers NACK with RTX, asks producers for what
+//! is missing, and hands PLI to them.
 
 #![allow(unreachable_pub)]
 
@@ -39,6 +40,8 @@ pub struct Seen {
     pub plis: u64,
     pub byes: u64,
     pub reference_times: u64,
+    pub uploads_lost: u64,
+    pub uploads_repaired: u64,
 }
 
 pub struct Forwarder {
@@ -59,6 +62,7 @@ struct State {
     pending: Vec<Stored>,
     out: SendBatch,
     history: HashMap<u32, VecDeque<Stored>>,
+    newest: HashMap<u32, u64>,
     next_ssrc: u32,
     seen: Seen,
 }
@@ -103,6 +107,7 @@ impl Forwarder {
             pending: Vec::new(),
             out: SendBatch::new(),
             history: HashMap::new(),
+            newest: HashMap::new(),
             next_ssrc: 1_000_000,
             seen: Seen::default(),
         }));
@@ -328,10 +333,50 @@ impl State {
             index,
             payload: plain[..length].to_vec(),
         };
-        if header.payload_type == 102 {
-            return;
+        let stored = if header.payload_type == 102 {
+            self.repaired(stored)
+        } else {
+            stored
+        };
+        let newest = self
+            .newest
+            .entry(stored.fields.ssrc)
+            .or_insert(stored.index);
+        let missing: Vec<u16> = (*newest + 1..stored.index)
+            .map(|index| index as u16)
+            .collect();
+        *newest = stored.index.max(*newest);
+        if stored.fields.payload_type == 101 {
+            self.seen.uploads_lost += missing.len() as u64;
+            self.ask(number, stored.fields.ssrc, &missing);
         }
         self.pending.push(stored);
+    }
+
+    /// The original that an RTX packet of a bot carries; bots count RTX SSRCs one above their media's.
+    fn repaired(&mut self, mut stored: Stored) -> Stored {
+        self.seen.uploads_repaired += 1;
+        let payload = stored.payload.split_off(2);
+        stored.fields.sequence = u16::from_be_bytes([stored.payload[0], stored.payload[1]]);
+        stored.fields.ssrc -= 1;
+        stored.fields.payload_type = 101;
+        let near = self.newest[&stored.fields.ssrc];
+        stored.index =
+            meeshy_sfu_proto::rtp::seq::extend_near(stored.fields.sequence, near).unwrap();
+        Stored { payload, ..stored }
+    }
+
+    fn ask(&mut self, number: usize, media_ssrc: u32, sequences: &[u16]) {
+        let transport = &mut self.transports[number];
+        let (Some(tx), Some(remote)) = (&mut transport.tx, transport.remote) else {
+            return;
+        };
+        let mut out = [0; 1200];
+        let Some(nack) = rtcp::nack::write(1, media_ssrc, sequences, &mut out[..1100]) else {
+            return;
+        };
+        let length = tx.protect_rtcp(&mut out, nack.len);
+        let _ = self.socket.send_to(&out[..length], remote);
     }
 
     /// Copies what came in to all consumers, destination by destination, so that equal sizes leave as trains.
@@ -446,7 +491,13 @@ impl State {
             .into_iter()
             .find(|stored| stored.index as u16 == sequence)
         else {
-            return;
+            // Lost on the way up already.
+            let Consumer {
+                producer_transport,
+                producer,
+                ..
+            } = self.consumers[at];
+            return self.ask(producer_transport, producer, &[sequence]);
         };
         let index = self.consumers[at].rtx_index;
         self.consumers[at].rtx_index += 1;
