@@ -21,9 +21,10 @@ use crate::layout::Sample;
 use crate::negotiation::Media;
 use crate::params::{DtlsParameters, Fingerprint, RtpParameters};
 use crate::peer::Peer;
+use crate::port::{EventQueue, Port, lock};
 use crate::random::Random;
 use crate::receiver::{Habits, Receiver};
-use crate::runner::{Command, EventQueue, Port, Rhythm, Runner, lock};
+use crate::runner::{Command, Rhythm, Runner};
 use crate::sender::Sender;
 use crate::session::{Session, SessionConfig};
 
@@ -239,12 +240,18 @@ impl BotPool {
 
     /// One [`crate::ConsumerRow`] per consumer ever announced, as bytes. Waits for the next tick of each thread.
     pub fn rows(&self) -> Vec<u8> {
-        self.ports.iter().flat_map(|port| port.rows().0).collect()
+        self.ports
+            .iter()
+            .flat_map(|port| port.tables().consumers)
+            .collect()
     }
 
     /// One [`crate::SenderRow`] per stream ever started, as bytes. Waits for the next tick of each thread.
     pub fn sender_rows(&self) -> Vec<u8> {
-        self.ports.iter().flat_map(|port| port.rows().1).collect()
+        self.ports
+            .iter()
+            .flat_map(|port| port.tables().senders)
+            .collect()
     }
 
     /// Takes up to `max` latency samples ([`crate::Sample`]) as bytes, oldest first within each thread.

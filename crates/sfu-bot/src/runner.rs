@@ -1,35 +1,33 @@
 //! The thread that drives a share of the bots.
 //!
 //! # Job
-//! Wakes on a grid, carries out commands, drains sockets, polls the bots that have something due, hands out events,
+//! Wakes on a grid, carries out commands, polls the bots that have something due, drains sockets, hands out events,
 //! samples and rows, and watches how punctual it is.
 //!
 //! # Invariants
 //! - The thread never waits for anything but its own clock; other threads hold its locks only to copy or swap.
-//! - Sockets are drained on the slow grid: arrival times come from the kernel, so nothing is lost by it.
+//! - Each socket is drained once in a receive period: arrival times come from the kernel, so nothing is lost by it.
+//!   The sockets are spread over the period, so that no tick has so much to do that media leaves late.
 //!
 //! # Cost
 //! A wake-up without work is one comparison a bot and about 5 µs of the kernel.
 
-use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use meeshy_sfu_io::{EventFd, RecvBatch, clock, thread};
+use meeshy_sfu_io::{RecvBatch, clock, thread};
 
 use crate::clip::Clip;
-use crate::config::{
-    BotEvent, ConnectParameters, ConsumeRequest, Direction, Kind, LinkProfile, ThreadHealth,
-};
+use crate::config::{ConnectParameters, ConsumeRequest, Direction, Kind, LinkProfile};
 use crate::context::{Context, Now};
-use crate::layout::{ConsumerRow, Sample, SenderRow};
+use crate::lag::Lag;
+use crate::layout::{ConsumerRow, SenderRow};
 use crate::negotiation::Media;
 use crate::peer::Peer;
+use crate::port::{Ended, EventQueue, Port, Tables};
 
 /// Messages a socket gives at once; coalesced trains count as one.
 const BATCH: usize = 32;
-const MAX_EVENTS: usize = 1 << 16;
 const HEALTH_NS: u64 = 50_000_000;
 /// Sockets that carry RTCP only are drained every n-th time.
 const CONTROL_EVERY: u64 = 2;
@@ -47,132 +45,6 @@ pub(crate) enum Command {
     Impair(u16, LinkProfile, LinkProfile),
     Close(u16),
     Stop,
-}
-
-/// Where events of all threads meet.
-#[derive(Debug)]
-pub(crate) struct EventQueue {
-    queue: Mutex<VecDeque<BotEvent>>,
-    pub(crate) bell: EventFd,
-    dropped: AtomicU64,
-}
-
-impl EventQueue {
-    pub(crate) fn new() -> std::io::Result<Self> {
-        Ok(Self {
-            queue: Mutex::default(),
-            bell: EventFd::new()?,
-            dropped: AtomicU64::new(0),
-        })
-    }
-
-    pub(crate) fn take(&self, max: usize) -> Vec<BotEvent> {
-        let mut queue = lock(&self.queue);
-        self.bell.drain();
-        let count = max.min(queue.len());
-        let taken = queue.drain(..count).collect();
-        if !queue.is_empty() {
-            self.bell.notify();
-        }
-        taken
-    }
-
-    pub(crate) fn dropped(&self) -> u64 {
-        self.dropped.load(Ordering::Relaxed)
-    }
-
-    fn put(&self, events: &mut Vec<BotEvent>) {
-        if events.is_empty() {
-            return;
-        }
-        let mut queue = lock(&self.queue);
-        let room = MAX_EVENTS - queue.len();
-        self.dropped
-            .fetch_add(events.len().saturating_sub(room) as u64, Ordering::Relaxed);
-        queue.extend(events.drain(..).take(room));
-        self.bell.notify();
-    }
-}
-
-/// What one thread and the pool exchange.
-#[derive(Debug, Default)]
-pub(crate) struct Port {
-    inbox: Mutex<Inbox>,
-    outbox: Mutex<Outbox>,
-    published: Condvar,
-    samples: Mutex<SampleBuffer>,
-}
-
-#[derive(Debug, Default)]
-struct Inbox {
-    commands: Vec<Command>,
-    /// Number of the latest request for rows.
-    wanted: u64,
-}
-
-#[derive(Debug, Default)]
-struct Outbox {
-    /// Number of the request the rows answer.
-    answered: u64,
-    ended: bool,
-    rows: Vec<u8>,
-    sender_rows: Vec<u8>,
-    health: ThreadHealth,
-    socket_drops: u64,
-}
-
-#[derive(Debug, Default)]
-struct SampleBuffer {
-    bytes: VecDeque<u8>,
-    dropped: u64,
-}
-
-impl Port {
-    pub(crate) fn send(&self, command: Command) {
-        lock(&self.inbox).commands.push(command);
-    }
-
-    /// Rows of all consumers and of all senders, as of the next tick; the last ones after the thread has ended.
-    pub(crate) fn rows(&self) -> (Vec<u8>, Vec<u8>) {
-        let wanted = {
-            let mut inbox = lock(&self.inbox);
-            inbox.wanted += 1;
-            inbox.wanted
-        };
-        let outbox = lock(&self.outbox);
-        let waiting = |outbox: &mut Outbox| outbox.answered < wanted && !outbox.ended;
-        let limit = Duration::from_secs(2);
-        let (outbox, _) = self
-            .published
-            .wait_timeout_while(outbox, limit, waiting)
-            .unwrap_or_else(PoisonError::into_inner);
-        (outbox.rows.clone(), outbox.sender_rows.clone())
-    }
-
-    /// Takes whole samples of at most `max` bytes.
-    pub(crate) fn samples(&self, max: usize, out: &mut Vec<u8>) {
-        let mut buffer = lock(&self.samples);
-        let count = (max / Sample::SIZE * Sample::SIZE).min(buffer.bytes.len());
-        let (head, tail) = buffer.bytes.as_slices();
-        let from_head = count.min(head.len());
-        out.extend_from_slice(&head[..from_head]);
-        out.extend_from_slice(&tail[..count - from_head]);
-        buffer.bytes.drain(..count);
-    }
-
-    /// Latest self-observation, kernel drops, samples dropped.
-    pub(crate) fn health(&self) -> (ThreadHealth, u64, u64) {
-        let (health, drops) = {
-            let outbox = lock(&self.outbox);
-            let alive = !outbox.ended;
-            let health = ThreadHealth {
-                alive,
-                ..outbox.health.clone()
-            };
-            (health, outbox.socket_drops)
-        };
-        (health, drops, lock(&self.samples).dropped)
-    }
 }
 
 /// Times and sizes of a thread.
@@ -197,7 +69,9 @@ pub(crate) struct Runner {
     closed_drops: u64,
     closed_refused: u64,
     lag: Lag,
-    drains: u64,
+    /// Parts the sockets are drained in, one a tick, and how many parts were.
+    parts: u64,
+    drained: u64,
 }
 
 impl Runner {
@@ -218,7 +92,8 @@ impl Runner {
             closed_drops: 0,
             closed_refused: 0,
             lag: Lag::default(),
-            drains: 0,
+            parts: (rhythm.receive_ns / rhythm.send_ns).max(1),
+            drained: 0,
         }
     }
 
@@ -237,13 +112,16 @@ impl Runner {
             let woke_ns = ctx.now.mono_ns;
             self.lag.add(woke_ns.saturating_sub(planned_ns), woke_ns);
             let (go_on, answer) = self.commands(&mut ctx);
+            self.poll(&mut ctx);
+            let step_ns = self.rhythm.receive_ns / self.parts;
             if woke_ns >= next_receive_ns {
-                // Missed ticks are not made up for: one drain takes everything.
-                next_receive_ns = woke_ns + self.rhythm.receive_ns;
-                self.drain_all(&mut batch, &mut ctx);
-            } else {
-                self.drain_connecting(&mut batch, &mut ctx);
+                // Missed parts are made up for, but none is drained twice.
+                let missed = (woke_ns - next_receive_ns) / step_ns + 1;
+                next_receive_ns += missed * step_ns;
+                (0..missed.min(self.parts)).for_each(|_| self.drain_part(&mut batch, &mut ctx));
             }
+            self.drain_connecting(&mut batch, &mut ctx);
+            ctx.now = Now::read(began);
             self.poll(&mut ctx);
             self.hand_out(&mut ctx);
             let done_ns = began.elapsed().as_nanos() as u64;
@@ -265,10 +143,7 @@ impl Runner {
 
     /// Carries out what was asked. Gives false when the thread shall end, and the request for rows to answer.
     fn commands(&mut self, ctx: &mut Context<'_>) -> (bool, Option<u64>) {
-        let (commands, wanted) = {
-            let mut inbox = lock(&self.port.inbox);
-            (std::mem::take(&mut inbox.commands), inbox.wanted)
-        };
+        let (commands, answer) = self.port.take();
         let mut go_on = true;
         for command in commands {
             match command {
@@ -294,8 +169,7 @@ impl Runner {
                 }
             }
         }
-        let answered = lock(&self.port.outbox).answered;
-        (go_on, (wanted > answered).then_some(wanted))
+        (go_on, answer)
     }
 
     fn with(&mut self, bot: u16, act: impl FnOnce(&mut Peer)) {
@@ -319,11 +193,19 @@ impl Runner {
         }
     }
 
-    fn drain_all(&mut self, batch: &mut RecvBatch, ctx: &mut Context<'_>) {
-        self.drains += 1;
-        for peer in &mut self.peers {
+    /// Drains the next part of the sockets.
+    fn drain_part(&mut self, batch: &mut RecvBatch, ctx: &mut Context<'_>) {
+        let part = (self.drained % self.parts) as usize;
+        let control = (self.drained / self.parts).is_multiple_of(CONTROL_EVERY);
+        self.drained += 1;
+        for peer in self
+            .peers
+            .iter_mut()
+            .skip(part)
+            .step_by(self.parts as usize)
+        {
             peer.drain(Direction::Recv, batch, ctx);
-            if self.drains.is_multiple_of(CONTROL_EVERY) || peer.is_connecting() {
+            if control {
                 peer.drain(Direction::Send, batch, ctx);
             }
         }
@@ -347,18 +229,8 @@ impl Runner {
 
     fn hand_out(&mut self, ctx: &mut Context<'_>) {
         self.events.put(&mut ctx.events);
-        if ctx.samples.is_empty() {
-            return;
-        }
-        let mut buffer = lock(&self.port.samples);
-        let room = self
-            .rhythm
-            .sample_capacity
-            .saturating_sub(buffer.bytes.len() / Sample::SIZE);
-        buffer.dropped += ctx.samples.len().saturating_sub(room) as u64;
-        for sample in ctx.samples.drain(..).take(room) {
-            buffer.bytes.extend(&sample.to_bytes());
-        }
+        self.port
+            .put_samples(&mut ctx.samples, self.rhythm.sample_capacity);
     }
 
     fn publish(&mut self, answer: Option<u64>, now_ns: u64, ctx: &Context<'_>) {
@@ -373,26 +245,23 @@ impl Runner {
             socket_drops += drops;
             health.send_refused += refused;
         }
-        let (mut rows, mut sender_rows) = (Vec::new(), Vec::new());
-        let last = self.peers.is_empty();
-        if answer.is_some() || last {
-            let open = self.peers.iter().flat_map(|peer| peer.rows(ctx));
-            open.chain(self.closed_rows.iter().copied())
-                .for_each(|row| rows.extend_from_slice(&row.to_bytes()));
-            let open = self.peers.iter().flat_map(Peer::sender_rows);
-            open.chain(self.closed_sender_rows.iter().copied())
-                .for_each(|row| sender_rows.extend_from_slice(&row.to_bytes()));
+        self.port.put_health(health, socket_drops);
+        if answer.is_some() || self.peers.is_empty() {
+            self.port.put_tables(self.tables(ctx), answer);
         }
-        let mut outbox = lock(&self.port.outbox);
-        outbox.health = health;
-        outbox.socket_drops = socket_drops;
-        if answer.is_some() || last {
-            (outbox.rows, outbox.sender_rows) = (rows, sender_rows);
+    }
+
+    fn tables(&self, ctx: &Context<'_>) -> Tables {
+        let mut tables = Tables::default();
+        let open = self.peers.iter().flat_map(|peer| peer.rows(ctx));
+        for row in open.chain(self.closed_rows.iter().copied()) {
+            tables.consumers.extend_from_slice(&row.to_bytes());
         }
-        if let Some(answer) = answer {
-            outbox.answered = answer;
-            self.port.published.notify_all();
+        let open = self.peers.iter().flat_map(Peer::sender_rows);
+        for row in open.chain(self.closed_sender_rows.iter().copied()) {
+            tables.senders.extend_from_slice(&row.to_bytes());
         }
+        tables
     }
 
     fn next_wake_ns(&self, now_ns: u64, next_receive_ns: u64) -> u64 {
@@ -411,138 +280,5 @@ impl Runner {
             .div_ceil(grid)
             .saturating_mul(grid);
         on_grid_ns.min(next_receive_ns)
-    }
-}
-
-/// Tells waiters that a thread is over.
-struct Ended(Arc<Port>);
-
-impl Drop for Ended {
-    fn drop(&mut self) {
-        lock(&self.0.outbox).ended = true;
-        self.0.published.notify_all();
-    }
-}
-
-/// Locks, also after a panic elsewhere: what is behind these locks is whole at any time.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// How late wake-ups were.
-#[derive(Debug)]
-struct Lag {
-    count: u64,
-    sum_ns: u64,
-    max_ns: u64,
-    /// Number of the present second, its worst case and that of the second before.
-    second: u64,
-    worst_ns: [u64; 2],
-    /// By powers of √2 nanoseconds.
-    buckets: [u64; 80],
-}
-
-impl Default for Lag {
-    fn default() -> Self {
-        Self {
-            count: 0,
-            sum_ns: 0,
-            max_ns: 0,
-            second: 0,
-            worst_ns: [0; 2],
-            buckets: [0; 80],
-        }
-    }
-}
-
-impl Lag {
-    fn add(&mut self, lag_ns: u64, now_ns: u64) {
-        let second = now_ns / 1_000_000_000;
-        if second != self.second {
-            let before = if second == self.second + 1 {
-                self.worst_ns[0]
-            } else {
-                0
-            };
-            self.worst_ns = [0, before];
-            self.second = second;
-        }
-        self.worst_ns[0] = self.worst_ns[0].max(lag_ns);
-        self.count += 1;
-        self.sum_ns += lag_ns;
-        self.max_ns = self.max_ns.max(lag_ns);
-        let bucket = ((lag_ns.max(1) as f64).log2() * 2.0) as usize;
-        self.buckets[bucket.min(79)] += 1;
-    }
-
-    fn report(&self, health: &mut ThreadHealth) {
-        health.ticks = self.count;
-        health.lag_mean_us = self.sum_ns as f64 / self.count.max(1) as f64 / 1000.0;
-        health.lag_max_us = self.max_ns as f64 / 1000.0;
-        health.lag_recent_us = self.worst_ns[0].max(self.worst_ns[1]) as f64 / 1000.0;
-        let mut left = self.count.div_ceil(100);
-        for (bucket, &count) in self.buckets.iter().enumerate().rev() {
-            if count >= left {
-                let bound_us = 2_f64.powf((bucket + 1) as f64 / 2.0) / 1000.0;
-                health.lag_p99_us = bound_us.min(health.lag_max_us);
-                return;
-            }
-            left -= count;
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_recent_worst_case_is_forgotten_after_two_seconds() {
-        let mut lag = Lag::default();
-        let mut recent = |lag_ns, now_ns| {
-            lag.add(lag_ns, now_ns);
-            let mut health = ThreadHealth::default();
-            lag.report(&mut health);
-            health.lag_recent_us
-        };
-        assert_eq!(recent(3_000_000, 900_000_000), 3000.0);
-        assert_eq!(recent(1_000_000, 1_900_000_000), 3000.0);
-        assert_eq!(recent(2_000_000, 2_100_000_000), 2000.0);
-        assert_eq!(recent(1_000, 9_000_000_000), 1.0);
-    }
-
-    #[test]
-    fn the_99th_percentile_lies_in_its_bucket() {
-        let mut lag = Lag::default();
-        (0..1000).for_each(|number| lag.add(if number < 985 { 50_000 } else { 3_000_000 }, number));
-        let mut health = ThreadHealth::default();
-        lag.report(&mut health);
-        assert!((health.lag_mean_us - 94.25).abs() < 0.01);
-        assert_eq!(health.lag_max_us, 3000.0);
-        assert!(
-            health.lag_p99_us >= 2900.0 && health.lag_p99_us <= 3000.0,
-            "{}",
-            health.lag_p99_us
-        );
-    }
-
-    #[test]
-    fn samples_come_out_whole_and_in_order() {
-        let port = Port::default();
-        for seq in 0..10 {
-            lock(&port.samples).bytes.extend(
-                &Sample {
-                    seq,
-                    ..Sample::default()
-                }
-                .to_bytes(),
-            );
-        }
-        let mut out = Vec::new();
-        port.samples(3 * Sample::SIZE + 5, &mut out);
-        assert_eq!(out.len(), 3 * Sample::SIZE);
-        port.samples(usize::MAX, &mut out);
-        let seqs: Vec<u8> = out.chunks(Sample::SIZE).map(|sample| sample[16]).collect();
-        assert_eq!(seqs, (0..10).collect::<Vec<u8>>());
     }
 }
