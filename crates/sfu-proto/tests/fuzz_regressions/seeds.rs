@@ -275,7 +275,7 @@ fn srtp(seeds: &mut Vec<Seed>) {
         (
             "srtp_stream",
             "ring",
-            steps(&[&[1; 80][..], &[930], &[1; 80]].concat()),
+            steps(&[&[1; 80][..], &[930, 30, -10, -5, 1]].concat()),
         ),
         (
             "srtp_stream",
