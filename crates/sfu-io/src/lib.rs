@@ -60,6 +60,6 @@ pub use bind::BindError;
 pub use interfaces::{Interface, interfaces};
 pub use poll::{EventFd, Interest, PollEvent, Poller};
 pub use recv::{Received, RecvBatch};
-pub use send::{MAX_DATAGRAM, SendBatch, SendCounters};
+pub use send::{MAX_DATAGRAM, SendBatch, SendCounters, TrainShape};
 pub use tcp::{FramedStream, MAX_FRAME, WRITE_LIMIT, listen_tcp};
 pub use udp::{UdpOptions, UdpSocket};

@@ -17,8 +17,10 @@ use std::io;
 use std::mem::zeroed;
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
+use std::time::Duration;
 
 use crate::address::RawAddress;
+use crate::clock::thread_cpu;
 use crate::udp::UdpSocket;
 
 /// Largest datagram the arena takes.
@@ -54,6 +56,23 @@ pub struct SendCounters {
     pub dropped_refused: u64,
     /// Trains refused as trains and sent one by one.
     pub trains_split: u64,
+    /// CPU time of the calls, when [`SendBatch::time_calls`] asked for it.
+    pub calls_cpu: Duration,
+}
+
+/// A train as it was handed to the kernel, for replaying it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TrainShape {
+    /// Position of the socket.
+    pub socket: usize,
+    /// Where it went.
+    pub to: SocketAddr,
+    /// Size of its datagrams; the last may be shorter.
+    pub segment: usize,
+    /// Size of them all.
+    pub length: usize,
+    /// It was the last one of its flush.
+    pub last: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -98,7 +117,8 @@ pub struct SendBatch {
     open: Option<Open>,
     headers: Box<Headers>,
     counters: SendCounters,
-    discard: bool,
+    timed: bool,
+    shapes: Option<Vec<TrainShape>>,
 }
 
 // SAFETY: the raw pointers inside `headers` are written before each system call and not used after it;
@@ -123,7 +143,8 @@ impl SendBatch {
             open: None,
             headers: Box::new(headers),
             counters: SendCounters::default(),
-            discard: false,
+            timed: false,
+            shapes: None,
         }
     }
 
@@ -196,10 +217,7 @@ impl SendBatch {
     pub fn flush(&mut self, sockets: &[&UdpSocket]) {
         self.open = None;
         self.at = 0;
-        if self.discard {
-            self.count_discarded(sockets);
-            return;
-        }
+        self.note_shapes();
         let mut waits = WAITS;
         let mut next = 0;
         while next < self.trains.len() {
@@ -216,17 +234,36 @@ impl SendBatch {
         self.counters
     }
 
-    /// For measurements: from now on `flush` counts and throws away without the system call.
-    pub fn discard_all(&mut self, discard: bool) {
-        self.discard = discard;
+    /// For measurements: from now on [`SendCounters::calls_cpu`] counts; costs two clock readings per call.
+    pub fn time_calls(&mut self) {
+        self.timed = true;
     }
 
-    fn count_discarded(&mut self, sockets: &[&UdpSocket]) {
-        for train in self.trains.drain(..) {
-            self.counters.datagrams += u64::from(train.segments);
-            self.counters.bytes += u64::from(train.length);
-            let gso = sockets[usize::from(train.socket)].gso();
-            self.counters.trains += if gso { 1 } else { u64::from(train.segments) };
+    /// For measurements: remembers the trains of each `flush` until [`SendBatch::recorded`] takes them.
+    pub fn record(&mut self) {
+        self.shapes = Some(Vec::new());
+    }
+
+    /// Stops recording and gives what was recorded.
+    pub fn recorded(&mut self) -> Vec<TrainShape> {
+        self.shapes.take().unwrap_or_default()
+    }
+
+    fn note_shapes(&mut self) {
+        let Some(shapes) = &mut self.shapes else {
+            return;
+        };
+        shapes.extend(self.trains.iter().filter_map(|train| {
+            Some(TrainShape {
+                socket: usize::from(train.socket),
+                to: train.to.get()?,
+                segment: usize::from(train.segment),
+                length: train.length as usize,
+                last: false,
+            })
+        }));
+        if let Some(last) = shapes.last_mut() {
+            last.last = true;
         }
     }
 
@@ -266,13 +303,18 @@ impl SendBatch {
     fn send(&mut self, socket: &UdpSocket, waits: &mut u32) {
         let mut done = 0;
         while done < self.headers.count {
+            let before = self.timed.then(thread_cpu);
             let rest = &mut self.headers.messages[done..self.headers.count];
             // SAFETY: `rest` are headers that `push_header` pointed at the arena, at names and controls
             // of this value; all stay alive and unmoved through the call.
             let sent = unsafe {
                 libc::sendmmsg(socket.as_raw_fd(), rest.as_mut_ptr(), rest.len() as u32, 0)
             };
+            let errno = io::Error::last_os_error().raw_os_error().unwrap_or(0);
             self.counters.calls += 1;
+            if let Some(before) = before {
+                self.counters.calls_cpu += thread_cpu().saturating_sub(before);
+            }
             if sent > 0 {
                 for index in done..done + sent as usize {
                     self.count_sent(socket, index);
@@ -280,7 +322,6 @@ impl SendBatch {
                 done += sent as usize;
                 continue;
             }
-            let errno = io::Error::last_os_error().raw_os_error().unwrap_or(0);
             match errno {
                 libc::EINTR => {}
                 libc::EAGAIN if *waits > 0 => {
