@@ -1,5 +1,37 @@
 //! A worker: one pinned thread that owns sockets and routers.
+//!
+//! # Job
+//! Drives `meeshy-sfu-proto` over `meeshy-sfu-io`: one UDP and TCP port for all transports of all its
+//! routers. [`Worker`] is the handle; requests go in, events come out, both typed and serialisable.
+//! Packets never leave the thread.
+//!
+//! # Left out
+//! Calls that span several workers; ICE other than lite.
 #![forbid(unsafe_code)]
 
+mod call;
 pub mod command;
+mod config;
+mod connections;
+mod control;
+mod convert;
+mod demux;
 pub mod event;
+#[cfg(feature = "bench")]
+pub mod harness;
+mod outbox;
+mod queue;
+mod report;
+mod run;
+mod sockets;
+mod stats;
+mod window;
+mod worker;
+
+pub use command::{
+    Command, CommandError, ConsumerId, ErrorCode, ProducerId, Request, RouterId, TransportId,
+};
+pub use config::{StartError, WorkerConfig};
+pub use event::{Event, Reply, Stats};
+pub use queue::{MAX_OUTSTANDING, RequestError};
+pub use worker::Worker;

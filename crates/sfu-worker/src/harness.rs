@@ -1,0 +1,131 @@
+//! The loop of a worker on the caller's thread, for measurements.
+//!
+//! # Job
+//! Runs exactly what a worker's thread runs (sockets, routers, timers, reports) in slices, with calls whose
+//! transports have preset keys. What to measure is the bench's business.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use meeshy_sfu_io::{SendCounters, TrainShape};
+use meeshy_sfu_proto::link::Certificate;
+use meeshy_sfu_proto::net::Destination;
+use meeshy_sfu_proto::router::{Router, RouterConfig, TransportKey};
+
+use crate::call::{Call, TransportRecord};
+use crate::command::{RouterId, TransportId};
+use crate::config::{StartError, WorkerConfig, system};
+use crate::demux::Target;
+use crate::queue::Queues;
+use crate::run::Loop;
+use crate::sockets::Sockets;
+
+/// A worker without a thread of its own.
+pub struct Harness {
+    inner: Loop,
+    queues: Arc<Queues>,
+    local: SocketAddr,
+}
+
+impl Harness {
+    /// Binds the sockets of `config` and prepares the calling thread.
+    pub fn new(config: WorkerConfig) -> Result<Harness, StartError> {
+        let certificate =
+            Certificate::from_der(config.certificate.clone(), config.private_key.clone())
+                .map_err(|e| StartError::Certificate(e.to_string()))?;
+        let sockets = Sockets::bind(&config)?;
+        let local = SocketAddr::new(config.listen[0], sockets.port);
+        let queues = Arc::new(Queues::new().map_err(system("make an event descriptor"))?);
+        let inner = Loop::new(config, sockets, certificate, Arc::clone(&queues))?;
+        Ok(Harness {
+            inner,
+            queues,
+            local,
+        })
+    }
+
+    /// Where clients send to.
+    pub fn local(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// Adds a call that `build` fills; it gives the transports with the address each receives from.
+    pub fn add_call(
+        &mut self,
+        build: impl FnOnce(&mut Router, Instant) -> Vec<(TransportKey, Destination)>,
+    ) {
+        let now = Instant::now();
+        let epoch = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        let mut router = Router::new(RouterConfig::new((now, epoch), 1));
+        let transports = build(&mut router, now);
+        let core = &mut self.inner.core;
+        let id = RouterId(u64::from(core.calls.bound()));
+        core.calls.insert(Call::new(id, router));
+        let Some(position) = core.calls.position(id) else {
+            return;
+        };
+        for (key, from) in transports {
+            let mut record = TransportRecord::default();
+            let target = Target {
+                router: position,
+                transport: key.0,
+            };
+            core.demux.enter(&mut record.entries, target, from);
+            if let Some(call) = core.calls.get_mut(position) {
+                call.transports
+                    .insert(TransportId(u64::from(key.0)), key.0, record);
+            }
+        }
+        core.touch(position);
+    }
+
+    /// Keeps the send window at its most, whatever the load.
+    pub fn hold_window_open(&mut self) {
+        self.inner.core.window.hold_open();
+    }
+
+    /// Makes [`SendCounters::calls_cpu`] count.
+    pub fn time_calls(&mut self) {
+        self.inner.core.outbox.batch_mut().time_calls();
+    }
+
+    /// Remembers the trains sent from now on.
+    pub fn record(&mut self) {
+        self.inner.core.outbox.batch_mut().record();
+    }
+
+    /// What was remembered.
+    pub fn recorded(&mut self) -> Vec<TrainShape> {
+        self.inner.core.outbox.batch_mut().recorded()
+    }
+
+    /// Works until `deadline`.
+    pub fn run_until(&mut self, deadline: Instant) -> io::Result<()> {
+        while Instant::now() < deadline {
+            self.inner.round()?;
+        }
+        // Nobody else reads them.
+        self.queues.drain_events(usize::MAX);
+        Ok(())
+    }
+
+    /// Totals of sending.
+    pub fn sent(&mut self) -> SendCounters {
+        self.inner.core.outbox.batch_mut().counters()
+    }
+
+    /// RTP packets forwarded, and datagrams received.
+    pub fn forwarded(&mut self) -> (u64, u64) {
+        let stats = self.inner.core.snapshot(Instant::now());
+        (stats.forwarded, stats.packets_in)
+    }
+
+    /// What was dropped, by reason.
+    pub fn drops(&mut self) -> std::collections::BTreeMap<String, u64> {
+        self.inner.core.snapshot(Instant::now()).drops
+    }
+}

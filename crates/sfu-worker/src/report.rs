@@ -1,0 +1,204 @@
+//! What routers say, in the words of events.
+//!
+//! # Job
+//! Takes a router's events after it was called, keeps handles and addresses in step, and reports to the
+//! control plane with the caller's handles.
+//!
+//! # Invariants
+//! - Events of a router are taken before any of its keys can be given out again.
+
+use meeshy_sfu_proto::ice::IceState as LinkIceState;
+use meeshy_sfu_proto::link::{DtlsState as LinkDtlsState, DtlsVersion};
+use meeshy_sfu_proto::net::Destination;
+use meeshy_sfu_proto::router::{RouterEvent, TransportKey};
+use meeshy_sfu_proto::srtp::SrtpProfile;
+
+use crate::call::Call;
+use crate::command::ConsumerId;
+use crate::demux::Target;
+use crate::event::{DtlsState, Event, IceState, SelectedTuple, StreamScore, Volume};
+use crate::outbox::Outbox;
+use crate::run::{Core, protocol_of};
+
+impl Core {
+    /// Reports all that the router at `position` has to say.
+    pub(crate) fn events_of(&mut self, position: u32) {
+        while let Some(call) = self.calls.get_mut(position)
+            && let Some(event) = call.router.poll_event()
+        {
+            let router = call.id;
+            match event {
+                RouterEvent::TransportClosed { transport, reason } => {
+                    let id = call.transports.id(transport.0);
+                    self.forget_transport(Target {
+                        router: position,
+                        transport: transport.0,
+                    });
+                    if let Some(transport) = id {
+                        self.queues.push(Event::TransportClosed {
+                            router,
+                            transport,
+                            reason,
+                        });
+                    }
+                }
+                RouterEvent::IceRestarted { transport } => {
+                    self.enter_fragments(position, transport);
+                }
+                RouterEvent::ProducerClosed { producer } => {
+                    call.producers.remove(producer.0);
+                }
+                RouterEvent::ConsumerClosed { consumer } => {
+                    call.consumers.remove(consumer.0);
+                }
+                other => {
+                    if let Some(event) = translate(call, &self.outbox, other) {
+                        self.queues.push(event);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Events that only need words.
+fn translate(call: &Call, outbox: &Outbox, event: RouterEvent) -> Option<Event> {
+    let router = call.id;
+    Some(match event {
+        RouterEvent::TransportIce {
+            transport,
+            state,
+            selected,
+        } => Event::TransportIce {
+            router,
+            transport: call.transports.id(transport.0)?,
+            state: ice_state(state),
+            selected: selected.and_then(|to| tuple(outbox, to)),
+        },
+        RouterEvent::TransportDtls {
+            transport,
+            state,
+            profile,
+        } => Event::TransportDtls {
+            router,
+            transport: call.transports.id(transport.0)?,
+            state: dtls_state(state),
+            reason: None,
+            srtp_profile: profile.map(profile_name),
+            dtls_version: version(call, transport),
+        },
+        RouterEvent::ProducerScore { producer } => Event::ProducerScore {
+            router,
+            producer: call.producers.id(producer.0)?,
+            scores: call
+                .router
+                .producer_scores(producer)
+                .unwrap_or_default()
+                .into_iter()
+                .filter_map(|s| {
+                    Some(StreamScore {
+                        encoding_idx: s.encoding as u32,
+                        ssrc: s.ssrc?,
+                        rid: s.rid,
+                        score: s.score,
+                    })
+                })
+                .collect(),
+        },
+        RouterEvent::ConsumerScore {
+            consumer,
+            score,
+            producer_score,
+        } => {
+            let consumer = call.consumers.id(consumer.0)?;
+            Event::ConsumerScore {
+                router,
+                consumer,
+                score,
+                producer_score,
+                producer_scores: producer_scores(call, consumer),
+            }
+        }
+        RouterEvent::Volumes => Event::Volumes {
+            router,
+            volumes: call
+                .router
+                .volumes()
+                .iter()
+                .filter_map(|(key, volume)| {
+                    let producer = call.producers.id(key.0)?;
+                    Some(Volume {
+                        producer,
+                        volume: i32::from(*volume),
+                    })
+                })
+                .collect(),
+        },
+        RouterEvent::ActiveSpeaker { producer } => Event::ActiveSpeaker {
+            router,
+            producer: producer.and_then(|key| call.producers.id(key.0)),
+        },
+        _ => return None,
+    })
+}
+
+fn producer_scores(call: &Call, consumer: ConsumerId) -> Vec<u8> {
+    let record = call
+        .consumers
+        .key(consumer)
+        .and_then(|key| call.consumers.record(key));
+    let key = record.and_then(|record| call.producer_key(record.producer));
+    let scores = key
+        .and_then(|key| call.router.producer_scores(key))
+        .unwrap_or_default();
+    scores.into_iter().map(|s| s.score).collect()
+}
+
+fn version(call: &Call, transport: TransportKey) -> Option<String> {
+    let version = call.router.link(transport)?.dtls_version()?;
+    Some(
+        match version {
+            DtlsVersion::V1_2 => "1.2",
+            DtlsVersion::V1_3 => "1.3",
+        }
+        .to_owned(),
+    )
+}
+
+/// A destination with the own address it is reached from.
+pub(crate) fn tuple(outbox: &Outbox, to: Destination) -> Option<SelectedTuple> {
+    Some(SelectedTuple {
+        local: outbox.local_of(to.socket)?,
+        remote: to.remote,
+        protocol: protocol_of(to.socket),
+    })
+}
+
+pub(crate) fn ice_state(state: LinkIceState) -> IceState {
+    match state {
+        LinkIceState::New => IceState::New,
+        LinkIceState::Connected => IceState::Connected,
+        LinkIceState::Completed => IceState::Completed,
+        LinkIceState::Disconnected => IceState::Disconnected,
+        LinkIceState::Closed => IceState::Closed,
+    }
+}
+
+pub(crate) fn dtls_state(state: LinkDtlsState) -> DtlsState {
+    match state {
+        LinkDtlsState::New => DtlsState::New,
+        LinkDtlsState::Connecting => DtlsState::Connecting,
+        LinkDtlsState::Connected => DtlsState::Connected,
+        LinkDtlsState::Failed => DtlsState::Failed,
+        LinkDtlsState::Closed => DtlsState::Closed,
+    }
+}
+
+fn profile_name(profile: SrtpProfile) -> String {
+    match profile {
+        SrtpProfile::AeadAes256Gcm => "AEAD_AES_256_GCM",
+        SrtpProfile::AeadAes128Gcm => "AEAD_AES_128_GCM",
+        SrtpProfile::Aes128CmSha1_80 => "AES_CM_128_HMAC_SHA1_80",
+    }
+    .to_owned()
+}

@@ -1,0 +1,301 @@
+//! Figures: the worker's totals and what a router's objects count.
+//!
+//! # Job
+//! Adds up sockets, routers (also those closed since) and the thread's clock into a snapshot, and describes
+//! a router for `dump`. Nothing here runs per packet.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use meeshy_sfu_io::clock::thread_cpu;
+use meeshy_sfu_proto::router::{
+    ConsumerKey, ConsumerStats, Drops, ProducerKey, RouterStats, StreamStats, TransportKey,
+    TransportStats,
+};
+use serde_json::{Value, json};
+
+use crate::command::{CommandError, MediaKind};
+use crate::event::{ConsumerDump, Event, ProducerDump, RouterDump, Stats, TransportDump};
+use crate::report;
+use crate::run::Core;
+
+/// What the worker counts itself.
+#[derive(Debug)]
+pub(crate) struct Totals {
+    started: Instant,
+    pub(crate) packets_in: u64,
+    pub(crate) bytes_in: u64,
+    pub(crate) unknown_class: u64,
+    pub(crate) unknown_source: u64,
+    pub(crate) truncated: u64,
+    pub(crate) tcp_failed: u64,
+    pub(crate) transport_panics: u64,
+    /// Per UDP socket, as its kernel counter stands.
+    pub(crate) kernel_drops: [u32; 2],
+    /// Of routers that are closed.
+    forwarded: u64,
+    drops: Drops,
+    /// Datagrams and trains at the previous snapshot.
+    trains_before: (u64, u64),
+}
+
+impl Totals {
+    pub(crate) fn new(now: Instant) -> Totals {
+        Totals {
+            started: now,
+            packets_in: 0,
+            bytes_in: 0,
+            unknown_class: 0,
+            unknown_source: 0,
+            truncated: 0,
+            tcp_failed: 0,
+            transport_panics: 0,
+            kernel_drops: [0; 2],
+            forwarded: 0,
+            drops: Drops::default(),
+            trains_before: (0, 0),
+        }
+    }
+
+    /// Keeps the figures of a router that closes.
+    pub(crate) fn retire(&mut self, stats: &RouterStats) {
+        self.forwarded += stats.packets_out;
+        add(&mut self.drops, &stats.drops);
+    }
+}
+
+impl Core {
+    /// Reports the totals as an event.
+    pub(crate) fn report(&mut self, now: Instant) {
+        let stats = self.snapshot(now);
+        self.totals.trains_before = self.outbox.trains();
+        self.queues.push(Event::Stats(Box::new(stats)));
+    }
+
+    /// The totals at this moment.
+    pub(crate) fn snapshot(&mut self, now: Instant) -> Stats {
+        let counters = self.outbox.counters();
+        let (gso, gro) = self.outbox.offloads();
+        let (datagrams, trains) = self.outbox.trains();
+        let before = self.totals.trains_before;
+        let since = (datagrams - before.0, trains - before.1);
+        let mut all = RouterStats::default();
+        let mut drops = self.totals.drops;
+        let mut routers = 0;
+        for call in self.calls.iter() {
+            let one = call.router.stats();
+            routers += 1;
+            all.packets_out += one.packets_out;
+            all.ring_bytes += one.ring_bytes;
+            all.transports += one.transports;
+            all.producers += one.producers;
+            all.consumers += one.consumers;
+            add(&mut drops, &one.drops);
+        }
+        let (tcp_dropped, tcp_refused) = self.outbox.connections.losses();
+        let totals = &self.totals;
+        let mut reasons = reasons(&drops);
+        let mut count = |reason: &str, count: u64| {
+            *reasons.entry(reason.to_owned()).or_default() += count;
+        };
+        count("unknown_class", totals.unknown_class);
+        count("unknown_source", totals.unknown_source);
+        count("truncated", totals.truncated);
+        count(
+            "receive_buffer_full",
+            totals.kernel_drops.iter().map(|&n| u64::from(n)).sum(),
+        );
+        count("send_buffer_full", counters.dropped_full);
+        count("send_refused", counters.dropped_refused);
+        count("no_socket", self.outbox.without_socket());
+        count("tcp_buffer_full", tcp_dropped);
+        count("tcp_refused", tcp_refused + totals.tcp_failed);
+        reasons.retain(|_, count| *count > 0);
+        Stats {
+            index: self.config.index,
+            uptime_ms: now.saturating_duration_since(totals.started).as_millis() as u64,
+            cpu_ns: thread_cpu().as_nanos() as u64,
+            load: self.window.load(),
+            packets_in: totals.packets_in,
+            bytes_in: totals.bytes_in,
+            packets_out: counters.datagrams,
+            bytes_out: counters.bytes,
+            forwarded: totals.forwarded + all.packets_out,
+            trains_out: counters.trains,
+            mean_train: if since.1 == 0 {
+                0.0
+            } else {
+                since.0 as f64 / since.1 as f64
+            },
+            gso,
+            gro,
+            window_us: self.window.length().as_micros() as u32,
+            drops: reasons,
+            rings_bytes: all.ring_bytes as u64,
+            routers,
+            transports: all.transports as u64,
+            producers: all.producers as u64,
+            consumers: all.consumers as u64,
+            tcp_connections: self.outbox.connections.len() as u64,
+            remotes: self.demux.remotes() as u64,
+            transport_panics: totals.transport_panics,
+            events_dropped: self.queues.dropped(),
+        }
+    }
+
+    /// A router with the counters of all in it.
+    pub(crate) fn dump(&mut self, position: u32) -> Result<RouterDump, CommandError> {
+        let call = self.call(position)?;
+        let id = call.id;
+        let mut transports = Vec::new();
+        let keys: Vec<_> = call
+            .transports
+            .iter()
+            .map(|(key, id, _)| (key, id))
+            .collect();
+        for (key, transport) in keys {
+            let call = self.call(position)?;
+            let key = TransportKey(key);
+            let Some(link) = call.router.link(key) else {
+                continue;
+            };
+            let (ice, dtls, selected) = (link.ice_state(), link.dtls_state(), link.selected());
+            let stats = call
+                .router
+                .transport_stats(key)
+                .map(|s| transport_value(&s));
+            transports.push(TransportDump {
+                transport,
+                ice_state: report::ice_state(ice),
+                dtls_state: report::dtls_state(dtls),
+                selected: selected.and_then(|to| report::tuple(&self.outbox, to)),
+                stats: stats.unwrap_or_default(),
+            });
+        }
+        let call = self.call(position)?;
+        let producers = call.producers.iter().map(|(key, producer, record)| {
+            let streams = call.router.producer_stats(ProducerKey(key));
+            let streams: Vec<Value> = streams.iter().flatten().map(stream_value).collect();
+            ProducerDump {
+                producer,
+                transport: record.transport,
+                kind: if record.video {
+                    MediaKind::Video
+                } else {
+                    MediaKind::Audio
+                },
+                stats: json!({ "streams": streams }),
+            }
+        });
+        let consumers = call.consumers.iter().map(|(key, consumer, record)| {
+            let stats = call.router.consumer_stats(ConsumerKey(key));
+            ConsumerDump {
+                consumer,
+                producer: record.producer,
+                transport: record.transport,
+                stats: stats.map(|s| consumer_value(&s)).unwrap_or_default(),
+            }
+        });
+        Ok(RouterDump {
+            router: id,
+            transports,
+            producers: producers.collect(),
+            consumers: consumers.collect(),
+        })
+    }
+}
+
+fn add(sum: &mut Drops, more: &Drops) {
+    sum.unknown_class += more.unknown_class;
+    sum.unknown_source += more.unknown_source;
+    sum.no_keys += more.no_keys;
+    sum.malformed += more.malformed;
+    sum.unknown_stream += more.unknown_stream;
+    sum.not_authentic += more.not_authentic;
+    sum.replayed += more.replayed;
+    sum.oversize += more.oversize;
+    sum.late += more.late;
+    sum.paused += more.paused;
+    sum.unready += more.unready;
+    sum.excessive += more.excessive;
+}
+
+fn reasons(drops: &Drops) -> BTreeMap<String, u64> {
+    let named = [
+        ("unknown_class", drops.unknown_class),
+        ("unknown_source", drops.unknown_source),
+        ("no_keys", drops.no_keys),
+        ("malformed", drops.malformed),
+        ("unknown_stream", drops.unknown_stream),
+        ("not_authentic", drops.not_authentic),
+        ("replayed", drops.replayed),
+        ("oversize", drops.oversize),
+        ("late", drops.late),
+        ("producer_paused", drops.paused),
+        ("consumer_unready", drops.unready),
+        ("excessive_feedback", drops.excessive),
+    ];
+    named
+        .into_iter()
+        .map(|(name, count)| (name.to_owned(), count))
+        .collect()
+}
+
+fn transport_value(s: &TransportStats) -> Value {
+    json!({
+        "packets_in": s.packets_in,
+        "bytes_in": s.bytes_in,
+        "packets_out": s.packets_out,
+        "bytes_out": s.bytes_out,
+        "remb_bps": s.remb_bps,
+        "reported_loss": s.reported_loss,
+        "rtt_ms": s.rtt.map(millis),
+    })
+}
+
+fn stream_value(s: &StreamStats) -> Value {
+    json!({
+        "ssrc": s.ssrc,
+        "rtx_ssrc": s.rtx_ssrc,
+        "rid": s.rid,
+        "packets": s.packets,
+        "bytes": s.bytes,
+        "lost": s.lost,
+        "fraction_lost": s.fraction_lost,
+        "padding_only": s.padding_only,
+        "nacks": s.nacks,
+        "nacked_packets": s.nacked_packets,
+        "repaired": s.repaired,
+        "rtx_packets": s.rtx_packets,
+        "key_frame_requests": s.key_frame_requests,
+        "key_frames": s.key_frames,
+        "jitter_ms": millis(s.jitter),
+        "rtt_ms": s.rtt.map(millis),
+        "score": s.score,
+        "ring_bytes": s.ring_bytes,
+    })
+}
+
+fn consumer_value(s: &ConsumerStats) -> Value {
+    json!({
+        "ssrc": s.ssrc,
+        "packets": s.packets,
+        "bytes": s.bytes,
+        "lost": s.lost,
+        "fraction_lost": s.fraction_lost,
+        "nacks": s.nacks,
+        "nacked_packets": s.nacked_packets,
+        "retransmitted": s.retransmitted,
+        "key_frame_requests": s.key_frame_requests,
+        "jitter_ms": millis(s.jitter),
+        "rtt_ms": s.rtt.map(millis),
+        "score": s.score,
+        "producer_score": s.producer_score,
+        "paused": s.paused,
+        "producer_paused": s.producer_paused,
+    })
+}
+
+fn millis(time: Duration) -> f64 {
+    time.as_secs_f64() * 1000.0
+}
