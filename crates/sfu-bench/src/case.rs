@@ -1,0 +1,476 @@
+//! One case: who sends to whom with what, and its measurement.
+
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use meeshy_sfu_io::clock::thread_cpu;
+use meeshy_sfu_io::{SendBatch, TrainShape, UdpOptions, UdpSocket};
+use meeshy_sfu_proto::link::{Certificate, SrtpKeys};
+use meeshy_sfu_proto::net::{Destination, SocketId};
+use meeshy_sfu_proto::router::{
+    Codec, ConsumerCodec, ConsumerConfig, EncodingConfig, Endpoint, MediaKind, ProducerCodec,
+    ProducerConfig, ProducerKey, Router, TransportConfig, TransportKey,
+};
+use meeshy_sfu_proto::rtp::ExtensionUri;
+use meeshy_sfu_proto::srtp::{SrtpProfile, SrtpTx};
+use meeshy_sfu_worker::WorkerConfig;
+use meeshy_sfu_worker::harness::Harness;
+
+use crate::crowd::{Crowd, HEADER, Shared, key_of, ssrc_of};
+
+const WINDOW_US: u32 = 2000;
+/// CPUs of the measured thread and of the clients.
+const CPUS: [usize; 2] = [0, 1];
+/// How fast the single publisher of `1→50` sends, in paces of one call: 90,000 packets a second out.
+const FAN_PACE: u32 = 20;
+
+type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
+
+/// What is measured.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Case {
+    /// Everyone to everyone, or the first to all others.
+    pub(crate) mesh: bool,
+    pub(crate) profile: SrtpProfile,
+    pub(crate) gso: bool,
+    /// Sizes vary as in real calls, and padding brings them together.
+    pub(crate) varied: bool,
+}
+
+/// Medians over the slices; all times are CPU nanoseconds per RTP packet forwarded.
+#[derive(Clone, Debug)]
+pub(crate) struct Figures {
+    pub(crate) case: Case,
+    pub(crate) own: f64,
+    /// The own path without its send calls.
+    pub(crate) user: f64,
+    pub(crate) kernel: f64,
+    pub(crate) crypto: f64,
+    /// Mean datagrams per train of the own path.
+    pub(crate) train: f64,
+    pub(crate) packets_per_s: f64,
+    /// Of one core.
+    pub(crate) load: f64,
+    pub(crate) forwarded: u64,
+    pub(crate) lost: i64,
+    /// Every slice: own, user, kernel, crypto.
+    pub(crate) slices: Vec<[f64; 4]>,
+    pub(crate) drops: Vec<(String, u64)>,
+}
+
+impl Figures {
+    /// Own path over kernel plus crypto.
+    pub(crate) fn ratio(&self) -> f64 {
+        self.own / (self.kernel + self.crypto)
+    }
+}
+
+impl Case {
+    /// All of them, the ones with targets first.
+    pub(crate) fn all() -> Vec<Case> {
+        let gcm = SrtpProfile::AeadAes128Gcm;
+        let sha1 = SrtpProfile::Aes128CmSha1_80;
+        let mut cases = Vec::new();
+        for mesh in [true, false] {
+            for gso in [true, false] {
+                for profile in [gcm, sha1] {
+                    cases.push(Case {
+                        mesh,
+                        profile,
+                        gso,
+                        varied: false,
+                    });
+                }
+            }
+        }
+        cases.insert(
+            2,
+            Case {
+                mesh: true,
+                profile: gcm,
+                gso: true,
+                varied: true,
+            },
+        );
+        cases
+    }
+
+    pub(crate) fn name(&self) -> String {
+        format!(
+            "{} {}{}{}",
+            if self.mesh { "mesh-50" } else { "1-to-50" },
+            if self.profile == SrtpProfile::Aes128CmSha1_80 {
+                "SHA1"
+            } else {
+                "GCM"
+            },
+            if self.gso { "" } else { " no-GSO" },
+            if self.varied { " varied+padding" } else { "" },
+        )
+    }
+
+    /// Runs the case.
+    pub(crate) fn measure(&self, quick: bool) -> Outcome<Figures> {
+        let (slices, own, raw) = if quick {
+            (3, Duration::from_millis(300), Duration::from_millis(80))
+        } else {
+            (11, Duration::from_millis(600), Duration::from_millis(150))
+        };
+        let clients = if self.mesh { 50 } else { 51 };
+        let publishers = if self.mesh { 50 } else { 1 };
+        let pace = if self.mesh { 1 } else { FAN_PACE };
+        let crowd = Crowd::new(clients, publishers, pace, self.varied, self.profile)?;
+        let addresses = crowd.addresses();
+        let shared = crowd.shared();
+        let mut harness = self.harness()?;
+        harness.add_call(|router, now| self.fill(router, &addresses, publishers, now));
+        let thread = crowd.start(harness.local(), CPUS[1]);
+        let figures = self.slices(&mut harness, &shared, &addresses, slices, own, raw);
+        shared.stop.store(true, Relaxed);
+        let _ = thread.join();
+        figures
+    }
+
+    fn slices(
+        &self,
+        harness: &mut Harness,
+        shared: &Shared,
+        addresses: &[SocketAddr],
+        count: usize,
+        own: Duration,
+        raw: Duration,
+    ) -> Outcome<Figures> {
+        shared.sending.store(true, Relaxed);
+        harness.run_until(Instant::now() + own)?;
+        harness.record();
+        harness.run_until(Instant::now() + own / 2)?;
+        let shapes = harness.recorded();
+        let mut limit = Limit::new(self, &shapes, addresses)?;
+        let (mut slices, mut all) = (Vec::new(), Totals::default());
+        for _ in 0..count {
+            shared.sending.store(true, Relaxed);
+            // The first moments after a pause are not typical.
+            harness.run_until(Instant::now() + own / 6)?;
+            let before = Totals::read(harness);
+            harness.run_until(Instant::now() + own)?;
+            let slice = Totals::read(harness).since(&before);
+            shared.sending.store(false, Relaxed);
+            harness.run_until(Instant::now() + Duration::from_millis(10))?;
+            let packets = slice.forwarded as f64;
+            slices.push([
+                slice.cpu.as_nanos() as f64 / packets,
+                slice.cpu.saturating_sub(slice.calls).as_nanos() as f64 / packets,
+                limit.kernel(raw),
+                limit.crypto(raw / 2),
+            ]);
+            all.add(&slice);
+        }
+        let sent = harness.sent();
+        let (forwarded, _) = harness.forwarded();
+        std::thread::sleep(Duration::from_millis(50));
+        let arrived = shared.received.load(Relaxed) as i64;
+        let expected = (sent.datagrams + limit.batch.counters().datagrams) as i64;
+        let median = |column: usize| {
+            let mut values: Vec<f64> = slices.iter().map(|s| s[column]).collect();
+            values.sort_by(f64::total_cmp);
+            values[values.len() / 2]
+        };
+        Ok(Figures {
+            case: *self,
+            own: median(0),
+            user: median(1),
+            kernel: median(2),
+            crypto: median(3),
+            train: all.datagrams as f64 / all.trains as f64,
+            packets_per_s: all.forwarded as f64 / all.wall.as_secs_f64(),
+            load: all.cpu.as_secs_f64() / all.wall.as_secs_f64(),
+            forwarded,
+            lost: expected - arrived,
+            slices,
+            drops: harness.drops().into_iter().collect(),
+        })
+    }
+
+    fn harness(&self) -> Outcome<Harness> {
+        let identity = Certificate::generate()?;
+        let mut config =
+            WorkerConfig::new(identity.der().to_vec(), identity.private_key().to_vec());
+        config.pin_cpu = Some(CPUS[0]);
+        config.gso = self.gso;
+        config.window_max_us = WINDOW_US;
+        let mut harness = Harness::new(config)?;
+        harness.hold_window_open();
+        harness.time_calls();
+        Ok(harness)
+    }
+
+    /// Transports, producers and consumers of the call.
+    fn fill(
+        &self,
+        router: &mut Router,
+        addresses: &[SocketAddr],
+        publishers: usize,
+        now: Instant,
+    ) -> Vec<(TransportKey, Destination)> {
+        let mut transports = Vec::new();
+        for (client, &remote) in addresses.iter().enumerate() {
+            let destination = Destination {
+                socket: SocketId::UDP_V4,
+                remote,
+            };
+            let keys = SrtpKeys {
+                profile: self.profile,
+                local: key_of(client, false, self.profile),
+                remote: key_of(client, true, self.profile),
+            };
+            let endpoint = Endpoint::Preset { keys, destination };
+            let config = TransportConfig {
+                endpoint,
+                max_incoming_bps: None,
+                padding: self.varied,
+            };
+            transports.push((router.create_transport(config, now), destination));
+        }
+        for publisher in 0..publishers {
+            for video in [false, true] {
+                let config = producer(publisher, video);
+                let key = router
+                    .produce(transports[publisher].0, config, now)
+                    .expect("invariant: the bench's producers fit");
+                for (client, (transport, _)) in transports.iter().enumerate() {
+                    if client != publisher {
+                        consume(router, *transport, key, publisher, video, now);
+                    }
+                }
+            }
+        }
+        transports
+    }
+}
+
+fn producer(publisher: usize, video: bool) -> ProducerConfig {
+    ProducerConfig {
+        kind: if video {
+            MediaKind::Video
+        } else {
+            MediaKind::Audio
+        },
+        mid: Some(if video { "v" } else { "a" }.into()),
+        codecs: vec![ProducerCodec {
+            codec: Some(if video { Codec::Vp8 } else { Codec::Opus }),
+            payload_type: if video { 96 } else { 111 },
+            mapped_payload_type: if video { 101 } else { 100 },
+            clock_rate: if video { 90_000 } else { 48_000 },
+            rtx_payload_type: video.then_some(97),
+            nack: video,
+            pli: video,
+            fir: video,
+            transport_cc: true,
+            remb: false,
+        }],
+        header_extensions: extensions(),
+        encodings: vec![EncodingConfig {
+            ssrc: Some(ssrc_of(publisher, video)),
+            ..EncodingConfig::default()
+        }],
+        cname: "bench".into(),
+        paused: false,
+    }
+}
+
+fn consume(
+    router: &mut Router,
+    transport: TransportKey,
+    producer: ProducerKey,
+    publisher: usize,
+    video: bool,
+    now: Instant,
+) {
+    let config = ConsumerConfig {
+        ssrc: 0x4000_0000 + ssrc_of(publisher, video),
+        rtx_ssrc: video.then(|| 0x5000_0000 + ssrc_of(publisher, video)),
+        codecs: vec![ConsumerCodec {
+            payload_type: if video { 101 } else { 100 },
+            rtx_payload_type: video.then_some(102),
+            nack: video,
+            pli: video,
+            fir: video,
+            transport_cc: true,
+            remb: false,
+        }],
+        header_extensions: extensions(),
+        mid: format!("{}{publisher}", if video { "v" } else { "a" }),
+        cname: "bench".into(),
+        paused: false,
+    };
+    router
+        .consume(transport, producer, config, now)
+        .expect("invariant: the bench's consumers fit");
+}
+
+fn extensions() -> Vec<(ExtensionUri, u8)> {
+    vec![
+        (ExtensionUri::AudioLevel, 1),
+        (ExtensionUri::AbsSendTime, 2),
+        (ExtensionUri::TransportWideCc, 3),
+        (ExtensionUri::Mid, 4),
+    ]
+}
+
+/// Counters at one moment, or between two.
+#[derive(Clone, Copy, Debug, Default)]
+struct Totals {
+    cpu: Duration,
+    calls: Duration,
+    wall: Duration,
+    forwarded: u64,
+    datagrams: u64,
+    trains: u64,
+    at: Option<Instant>,
+}
+
+impl Totals {
+    fn read(harness: &mut Harness) -> Totals {
+        let sent = harness.sent();
+        Totals {
+            forwarded: harness.forwarded().0,
+            calls: sent.calls_cpu,
+            datagrams: sent.datagrams,
+            trains: sent.trains,
+            wall: Duration::ZERO,
+            at: Some(Instant::now()),
+            cpu: thread_cpu(),
+        }
+    }
+
+    fn since(&self, before: &Totals) -> Totals {
+        let wall = match (self.at, before.at) {
+            (Some(now), Some(then)) => now - then,
+            _ => Duration::ZERO,
+        };
+        Totals {
+            cpu: self.cpu - before.cpu,
+            calls: self.calls - before.calls,
+            wall,
+            forwarded: self.forwarded - before.forwarded,
+            datagrams: self.datagrams - before.datagrams,
+            trains: self.trains - before.trains,
+            at: None,
+        }
+    }
+
+    fn add(&mut self, more: &Totals) {
+        self.cpu += more.cpu;
+        self.calls += more.calls;
+        self.wall += more.wall;
+        self.forwarded += more.forwarded;
+        self.datagrams += more.datagrams;
+        self.trains += more.trains;
+    }
+}
+
+/// The recorded trains without the SFU: only sent, or only sealed.
+struct Limit<'a> {
+    shapes: &'a [TrainShape],
+    socket: UdpSocket,
+    batch: SendBatch,
+    /// Per train, the keys of its receiver.
+    keys: Vec<SrtpTx>,
+    receiver: Vec<usize>,
+    at: [usize; 2],
+    overhead: usize,
+    payload: Vec<u8>,
+    index: u64,
+}
+
+impl<'a> Limit<'a> {
+    fn new(case: &Case, shapes: &'a [TrainShape], addresses: &[SocketAddr]) -> Outcome<Limit<'a>> {
+        if shapes.is_empty() {
+            return Err("nothing was forwarded".into());
+        }
+        let options = UdpOptions {
+            gso: case.gso,
+            ..UdpOptions::default()
+        };
+        let socket = UdpSocket::bind(([127, 0, 0, 1], 0).into(), &options)?;
+        let of = |shape: &TrainShape| {
+            addresses
+                .iter()
+                .position(|a| *a == shape.to)
+                .unwrap_or_default()
+        };
+        Ok(Limit {
+            shapes,
+            socket,
+            batch: SendBatch::new(),
+            keys: (0..addresses.len())
+                .map(|client| SrtpTx::new(case.profile, &key_of(client, false, case.profile)))
+                .collect(),
+            receiver: shapes.iter().map(of).collect(),
+            at: [0; 2],
+            overhead: case.profile.rtp_overhead(),
+            // As far apart as packets in the producers' rings.
+            payload: vec![0x5a; 16 * 1536],
+            index: 0,
+        })
+    }
+
+    /// Sends trains for `time`; CPU nanoseconds per datagram.
+    fn kernel(&mut self, time: Duration) -> f64 {
+        let until = Instant::now() + time;
+        let datagrams = self.batch.counters().datagrams;
+        let cpu = thread_cpu();
+        while Instant::now() < until {
+            loop {
+                let shape = self.shapes[self.at[0]];
+                self.at[0] = (self.at[0] + 1) % self.shapes.len();
+                let mut left = shape.length;
+                while left > 0 {
+                    let len = shape.segment.min(left);
+                    self.batch.space(len);
+                    self.batch.commit(0, shape.to, len);
+                    left -= len;
+                }
+                self.batch.end_train();
+                if shape.last || self.batch.is_full() {
+                    break;
+                }
+            }
+            self.batch.flush(&[&self.socket]);
+        }
+        let used = thread_cpu() - cpu;
+        used.as_nanos() as f64 / (self.batch.counters().datagrams - datagrams) as f64
+    }
+
+    /// Seals the packets of the trains for `time`; CPU nanoseconds per packet.
+    fn crypto(&mut self, time: Duration) -> f64 {
+        let until = Instant::now() + time;
+        let mut out = [0; 2048];
+        let mut packets = 0u64;
+        let cpu = thread_cpu();
+        while Instant::now() < until {
+            for _ in 0..64 {
+                let position = self.at[1];
+                let shape = self.shapes[position];
+                self.at[1] = (position + 1) % self.shapes.len();
+                let keys = &self.keys[self.receiver[position]];
+                let mut left = shape.length;
+                while left > 0 {
+                    let len = shape.segment.min(left);
+                    left -= len;
+                    let Some(plain) = len.checked_sub(HEADER + self.overhead) else {
+                        continue;
+                    };
+                    self.index += 1;
+                    packets += 1;
+                    let start = (self.index as usize % 16) * 1536;
+                    let plain = &self.payload[start..start + plain];
+                    keys.protect_rtp(&mut out, HEADER, plain, 7, self.index);
+                    std::hint::black_box(&out);
+                }
+            }
+        }
+        (thread_cpu() - cpu).as_nanos() as f64 / packets as f64
+    }
+}

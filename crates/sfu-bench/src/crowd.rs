@@ -1,0 +1,236 @@
+//! The clients of a case: generate SRTP at the pace of a call and drain what comes back.
+//!
+//! # Job
+//! One thread, made cheap: keys are preset, payloads constant, received datagrams only counted.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use meeshy_sfu_io::{BindError, RecvBatch, UdpOptions, UdpSocket, thread};
+use meeshy_sfu_proto::srtp::{MasterKey, SrtpProfile, SrtpTx};
+
+/// Header with one-byte extensions: level 1, abs-send-time 2, transport-wide 3, mid 4.
+pub(crate) const HEADER: usize = 28;
+const AUDIO_BYTES: usize = 120;
+const VIDEO_BYTES: usize = 1100;
+const AUDIO_EVERY: Duration = Duration::from_millis(20);
+const VIDEO_EVERY: Duration = Duration::from_millis(50);
+/// Packets of one video picture, in turn: 40 a second.
+const PICTURES: [u32; 4] = [1, 2, 2, 3];
+const PAUSE: Duration = Duration::from_micros(150);
+
+/// What the measured thread tells and asks the crowd.
+#[derive(Debug, Default)]
+pub(crate) struct Shared {
+    /// Send media.
+    pub(crate) sending: AtomicBool,
+    /// End.
+    pub(crate) stop: AtomicBool,
+    /// Datagrams received by all clients.
+    pub(crate) received: AtomicU64,
+    /// Datagrams sent by all clients.
+    pub(crate) sent: AtomicU64,
+}
+
+/// Sockets and keys of the clients.
+pub(crate) struct Crowd {
+    clients: Vec<Client>,
+    publishers: usize,
+    /// How many times the pace of one call.
+    pace: u32,
+    varied: bool,
+    server: SocketAddr,
+    shared: Arc<Shared>,
+}
+
+struct Client {
+    socket: UdpSocket,
+    protect: SrtpTx,
+    audio: Stream,
+    video: Stream,
+}
+
+struct Stream {
+    ssrc: u32,
+    index: u64,
+    due: Instant,
+    picture: usize,
+}
+
+/// SSRC a publisher uses for this kind.
+pub(crate) fn ssrc_of(publisher: usize, video: bool) -> u32 {
+    1000 * (publisher as u32 + 1) + u32::from(video)
+}
+
+/// Keys of one direction of one client.
+pub(crate) fn key_of(client: usize, upstream: bool, profile: SrtpProfile) -> MasterKey {
+    let byte = |n: usize| (client * 31 + n * 7 + usize::from(upstream) * 101 + 1) as u8;
+    MasterKey {
+        key: (0..profile.key_len()).map(byte).collect(),
+        salt: (100..100 + profile.salt_len()).map(byte).collect(),
+    }
+}
+
+impl Crowd {
+    pub(crate) fn new(
+        clients: usize,
+        publishers: usize,
+        pace: u32,
+        varied: bool,
+        profile: SrtpProfile,
+    ) -> Result<Crowd, BindError> {
+        let now = Instant::now();
+        let make = |number: usize| {
+            let socket = UdpSocket::bind(([127, 0, 0, 1], 0).into(), &UdpOptions::default())?;
+            // Clients do not move in step.
+            let stream = |video: bool, every: Duration| Stream {
+                ssrc: ssrc_of(number, video),
+                index: 1000,
+                due: now + every * (number as u32 * 13 % 50) / 50,
+                picture: number,
+            };
+            Ok(Client {
+                socket,
+                protect: SrtpTx::new(profile, &key_of(number, true, profile)),
+                audio: stream(false, AUDIO_EVERY),
+                video: stream(true, VIDEO_EVERY),
+            })
+        };
+        let clients: Result<Vec<Client>, BindError> = (0..clients).map(make).collect();
+        Ok(Crowd {
+            clients: clients?,
+            publishers,
+            pace,
+            varied,
+            server: ([127, 0, 0, 1], 0).into(),
+            shared: Arc::default(),
+        })
+    }
+
+    pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
+        self.clients.iter().map(|c| c.socket.local_addr()).collect()
+    }
+
+    pub(crate) fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.shared)
+    }
+
+    /// Works on its own thread, on `cpu`, until told to stop.
+    pub(crate) fn start(mut self, server: SocketAddr, cpu: usize) -> std::thread::JoinHandle<()> {
+        self.server = server;
+        std::thread::spawn(move || {
+            // Without a second CPU the figures are worse, not wrong.
+            let _ = thread::pin(cpu);
+            thread::set_timer_slack(Duration::from_micros(1));
+            let mut batch = RecvBatch::new(64);
+            let mut was_sending = false;
+            while !self.shared.stop.load(Relaxed) {
+                let sending = self.shared.sending.load(Relaxed);
+                let now = Instant::now();
+                if sending && !was_sending {
+                    self.resume(now);
+                }
+                was_sending = sending;
+                if sending {
+                    self.send(now);
+                }
+                self.drain(&mut batch);
+                std::thread::sleep(PAUSE);
+            }
+        })
+    }
+
+    /// Goes on as if no time had passed.
+    fn resume(&mut self, now: Instant) {
+        let streams = || self.clients.iter().flat_map(|c| [c.audio.due, c.video.due]);
+        let Some(first) = streams().min() else { return };
+        let shift = now.saturating_duration_since(first);
+        for client in &mut self.clients {
+            client.audio.due += shift;
+            client.video.due += shift;
+        }
+    }
+
+    fn send(&mut self, now: Instant) {
+        let mut sent = 0;
+        for client in &mut self.clients[..self.publishers] {
+            while client.audio.due <= now {
+                client.audio.due += AUDIO_EVERY / self.pace;
+                let vary = if self.varied {
+                    client.audio.index * 37 % 80
+                } else {
+                    36
+                };
+                client.send(false, AUDIO_BYTES - 36 + vary as usize, true, self.server);
+                sent += 1;
+            }
+            while client.video.due <= now {
+                client.video.due += VIDEO_EVERY / self.pace;
+                client.video.picture += 1;
+                let packets = PICTURES[client.video.picture % PICTURES.len()];
+                // All packets of one picture are equally large.
+                let vary = if self.varied {
+                    client.video.picture * 131 % 400
+                } else {
+                    0
+                };
+                for packet in 1..=packets {
+                    client.send(true, VIDEO_BYTES - vary, packet == packets, self.server);
+                    sent += 1;
+                }
+            }
+        }
+        self.shared.sent.fetch_add(sent, Relaxed);
+    }
+
+    fn drain(&mut self, batch: &mut RecvBatch) {
+        let mut received = 0;
+        for client in &self.clients {
+            while let Ok(count) = batch.recv(&client.socket) {
+                for index in 0..count {
+                    let message = batch.message(index);
+                    received += message.data.len().div_ceil(message.segment);
+                }
+                if count < batch.capacity() {
+                    break;
+                }
+            }
+        }
+        self.shared.received.fetch_add(received as u64, Relaxed);
+    }
+}
+
+impl Client {
+    /// Sends one packet of `size` bytes on the wire.
+    fn send(&mut self, video: bool, size: usize, marker: bool, to: SocketAddr) {
+        let stream = if video {
+            &mut self.video
+        } else {
+            &mut self.audio
+        };
+        let index = stream.index;
+        stream.index += 1;
+        let mut out = [0; 2048];
+        out[0] = 0x90;
+        out[1] = if video { 96 } else { 111 } | u8::from(marker) << 7;
+        out[2..4].copy_from_slice(&(index as u16).to_be_bytes());
+        out[4..8].copy_from_slice(&(index as u32 * 960).to_be_bytes());
+        out[8..12].copy_from_slice(&stream.ssrc.to_be_bytes());
+        out[12..16].copy_from_slice(&[0xbe, 0xde, 0, 3]);
+        out[16..HEADER].copy_from_slice(&[0x10, 42, 0x22, 0, 0, 0, 0x31, 0, 0, 0x40, b'x', 0]);
+        let overhead = HEADER + self.protect.profile().rtp_overhead();
+        let mut payload = [0x5a; 1500];
+        if video {
+            // VP8: start of a partition; every packet a key frame, so that nothing waits for one.
+            payload[..7].copy_from_slice(&[0x10, 0, 0, 0, 0x9d, 0x01, 0x2a]);
+        }
+        let plain = &payload[..size - overhead];
+        let len = self
+            .protect
+            .protect_rtp(&mut out, HEADER, plain, stream.ssrc, index);
+        // A full buffer would show as missing packets at the other side.
+        let _ = self.socket.send_to(&out[..len], to);
+    }
+}

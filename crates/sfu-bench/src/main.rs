@@ -1,0 +1,57 @@
+//! CPU time per forwarded packet: our whole path against the raw limit, interleaved in one run.
+//!
+//! # Job
+//! For each case, alternates three kinds of slices on one pinned thread and takes medians:
+//! - **own**: the worker's loop forwards real SRTP over loopback;
+//! - **kernel**: the very trains recorded from it (same sizes, destinations, lengths), sent and nothing else;
+//! - **crypto**: the same packets sealed with the same keys and nothing else.
+//!
+//! A second pinned thread generates the media and drains the receivers in all of them. CPU time is the
+//! thread's clock, so the load of others disturbs the caches but is not counted.
+//!
+//! `--quick` takes about 15 s instead of 90 and is for trends only.
+#![forbid(unsafe_code)]
+#![allow(clippy::print_stdout)]
+
+mod case;
+mod crowd;
+mod report;
+
+use std::process::ExitCode;
+
+use case::Case;
+
+fn main() -> ExitCode {
+    let quick = std::env::args().any(|a| a == "--quick");
+    let only = std::env::args().skip(1).find(|a| !a.starts_with("--"));
+    if cfg!(debug_assertions) {
+        eprintln!("this is a debug build, whose figures mean nothing: cargo run --release");
+        return ExitCode::from(2);
+    }
+    let mut results = Vec::new();
+    for case in Case::all()
+        .into_iter()
+        .filter(|c| only.as_ref().is_none_or(|o| c.name().contains(o)))
+    {
+        match case.measure(quick) {
+            Ok(result) => {
+                report::print_row(results.is_empty(), &result);
+                results.push(result);
+            }
+            Err(error) => {
+                eprintln!("{}: {error}", case.name());
+                return ExitCode::FAILURE;
+            }
+        }
+    }
+    match report::finish(&results, quick) {
+        Ok(path) => {
+            println!("\nwritten to {}", path.display());
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("cannot write the results: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! The table on the terminal and the JSON in `bench-results/`.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use meeshy_sfu_proto::srtp::SrtpProfile;
+use serde_json::{Value, json};
+
+use crate::case::Figures;
+
+/// What the product promises of the mesh with segmentation offload.
+const RATIO_TARGET: f64 = 1.25;
+const USER_TARGET_NS: f64 = 300.0;
+
+pub(crate) fn print_row(first: bool, f: &Figures) {
+    if first {
+        println!("CPU ns per forwarded packet, medians; 2 ms window, loopback");
+        println!(
+            "{:<26}{:>7}{:>8}{:>8}{:>8}{:>8}{:>7}{:>7}{:>8}{:>6}",
+            "case", "own", "kernel", "crypto", "ratio", "user", "train", "load", "kpkt/s", "lost"
+        );
+    }
+    println!(
+        "{:<26}{:>7.0}{:>8.0}{:>8.0}{:>8.2}{:>8.0}{:>7.2}{:>6.0}%{:>8.1}{:>6}{}",
+        f.case.name(),
+        f.own,
+        f.kernel,
+        f.crypto,
+        f.ratio(),
+        f.user,
+        f.train,
+        f.load * 100.0,
+        f.packets_per_s / 1000.0,
+        f.lost,
+        verdict(f)
+    );
+}
+
+/// Writes everything and gives the path.
+pub(crate) fn finish(results: &[Figures], quick: bool) -> io::Result<PathBuf> {
+    println!(
+        "\nratio = own / (kernel + crypto): the same trains only sent, the same packets only sealed.\n\
+         user = own without its send calls. Targets: mesh-50 with GSO ≤ {RATIO_TARGET} ; GCM user ≤ {USER_TARGET_NS} ns."
+    );
+    let directory = PathBuf::from("bench-results");
+    std::fs::create_dir_all(&directory)?;
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs();
+    let document = json!({
+        "schema": 1,
+        "unix_time": now,
+        "quick": quick,
+        "window_us": 2000,
+        "cpu": cpu_model(),
+        "kernel": std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim(),
+        "cases": results.iter().map(to_json).collect::<Vec<Value>>(),
+    });
+    let path = directory.join(format!("bench-{now}.json"));
+    std::fs::write(&path, serde_json::to_string_pretty(&document)?)?;
+    Ok(path)
+}
+
+fn to_json(f: &Figures) -> Value {
+    json!({
+        "name": f.case.name(),
+        "mesh": f.case.mesh,
+        "profile": if f.case.profile == SrtpProfile::Aes128CmSha1_80 { "AES_CM_128_HMAC_SHA1_80" } else { "AEAD_AES_128_GCM" },
+        "gso": f.case.gso,
+        "varied": f.case.varied,
+        "own_ns": f.own,
+        "kernel_ns": f.kernel,
+        "crypto_ns": f.crypto,
+        "ratio": f.ratio(),
+        "user_ns": f.user,
+        "mean_train": f.train,
+        "load": f.load,
+        "packets_per_s": f.packets_per_s,
+        "forwarded": f.forwarded,
+        "lost": f.lost,
+        "drops": f.drops.iter().cloned().collect::<std::collections::BTreeMap<_, _>>(),
+        "slices": f.slices.iter().map(|s| json!({
+            "own_ns": s[0], "user_ns": s[1], "kernel_ns": s[2], "crypto_ns": s[3],
+        })).collect::<Vec<_>>(),
+    })
+}
+
+/// Whether a case with a target meets it.
+fn verdict(f: &Figures) -> &'static str {
+    if !f.case.mesh || !f.case.gso || f.case.varied {
+        return "";
+    }
+    let gcm = f.case.profile != SrtpProfile::Aes128CmSha1_80;
+    if f.ratio() <= RATIO_TARGET && (!gcm || f.user <= USER_TARGET_NS) {
+        "  ok"
+    } else {
+        "  over target"
+    }
+}
+
+fn cpu_model() -> String {
+    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let line = info
+        .lines()
+        .find(|l| l.starts_with("model name"))
+        .unwrap_or_default();
+    line.split(':').nth(1).unwrap_or_default().trim().to_owned()
+}
