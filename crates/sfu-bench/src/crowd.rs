@@ -144,7 +144,8 @@ impl Crowd {
 
     /// Goes on as if no time had passed.
     fn resume(&mut self, now: Instant) {
-        let streams = || self.clients.iter().flat_map(|c| [c.audio.due, c.video.due]);
+        let publishers = &self.clients[..self.publishers];
+        let streams = || publishers.iter().flat_map(|c| [c.audio.due, c.video.due]);
         let Some(first) = streams().min() else { return };
         let shift = now.saturating_duration_since(first);
         for client in &mut self.clients {
