@@ -41,6 +41,7 @@ logger = logging.getLogger(__name__)
 
 SWEEP_INTERVAL_S = 0.5
 CLEAN_DISCONNECT = "client disconnect"
+TRANSPORT_CLOSE = "transport close"
 ROOM_REASONS = {
     "the last participant left": "empty",
     "worker died": "worker-died",
@@ -186,12 +187,15 @@ class Signaling(RoomListener):
             return
         self._metrics.connections = len(self._sessions)
         self._limiter.forget(self._quotas.events, sid)
+        clean = reason == CLEAN_DISCONNECT or (
+            reason == TRANSPORT_CLOSE and self._io.said_goodbye(session.eio_sid)
+        )
         self._io.nameless(session.eio_sid)
         call_id, participant_id = session.call_id, session.participant_id
         self._forget(session)
         if call_id is None or participant_id is None or self._is_present(call_id, participant_id):
             return
-        if reason == CLEAN_DISCONNECT or not self._settings.disconnect_grace_s:
+        if clean or not self._settings.disconnect_grace_s:
             self._leave(call_id, participant_id, "disconnected")
         else:
             self._leaving[call_id, participant_id] = (

@@ -7,12 +7,13 @@ version is pinned below the next major one for that reason; tests/integration/se
 import asyncio
 import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 import socketio
 from aiohttp import web
 from engineio import packet as engine_packet
+from engineio.async_drivers import aiohttp as engine_driver
 from socketio.packet import EVENT
 
 from meeshy_sfu.clock import Clock
@@ -28,6 +29,8 @@ HANDSHAKE_TIMEOUT_S = 10.0
 PING_INTERVAL_S = 15
 PING_TIMEOUT_S = 10
 CLOSE_TIMEOUT_S = 1.0
+GOODBYES = (1000, 1001)
+"""Codes of a WebSocket closed on purpose, and of a page that is left (RFC 6455 §7.4.1)."""
 
 
 class LimitedJson:
@@ -59,7 +62,8 @@ def _refuse_constant(name: str) -> object:
 
 _AsyncServer: Any = socketio.AsyncServer
 _EnginePacket: Any = engine_packet.Packet
-# both have no types; as Any their use is at least not noise
+_EngineWebSocket: Any = engine_driver.WebSocket
+# all three have no types; as Any their use is at least not noise
 
 
 class SocketServer(_AsyncServer):  # type: ignore[misc]
@@ -82,12 +86,21 @@ class SocketServer(_AsyncServer):  # type: ignore[misc]
             ping_interval=PING_INTERVAL_S,
             ping_timeout=PING_TIMEOUT_S,
         )
+        server = self
+
+        class KnownWebSocket(_EngineWebSocket):  # type: ignore[misc]
+            async def __call__(self, environ: dict[str, Any]) -> Any:
+                return await server.carry(super().__call__, self, environ)
+
+        self.eio._async = {**self.eio._async, "websocket": KnownWebSocket}
         self._settings = settings
         self._origins = origins
         self._clock = clock
         self._by_address: dict[str, set[str]] = {}
         self._address: dict[str, str] = {}
         self._nameless: dict[str, float] = {}
+        self._websockets: dict[str, Any] = {}
+        self._ended: dict[str, asyncio.Event] = {}
         self._cutting: set[asyncio.Task[None]] = set()
         self.slow_clients = 0
         """How many were cut off because they did not take their events."""
@@ -135,20 +148,53 @@ class SocketServer(_AsyncServer):  # type: ignore[misc]
         self._cutting.add(task)
         task.add_done_callback(self._cutting.discard)
 
+    async def carry(self, run: Callable[[Any], Awaitable[Any]], socket: Any, environ: dict[str, Any]) -> Any:
+        """Serve one WebSocket to its end, whatever its client sends; for the engine.
+
+        Knows the connection below it meanwhile, because only that can be closed against a client's will.
+        """
+        eio_sid = socket.handler.__self__.sid
+        self._websockets[eio_sid] = socket
+        ended = self._ended[eio_sid] = asyncio.Event()
+        try:
+            return await run(environ)
+        except Exception as error:
+            # what is no Engine.IO packet ends in the engine's face
+            logger.info("address=%s is cut off: %s", self._address.get(eio_sid), repr(error)[:200])
+            await self.eio.disconnect(eio_sid)
+            await socket.close()
+            return socket._sock
+        finally:
+            self._websockets.pop(eio_sid, None)
+            self._ended.pop(eio_sid, None)
+            ended.set()
+
+    def said_goodbye(self, eio_sid: str) -> bool:
+        """Tell whether the client closed its WebSocket itself; a connection that breaks off says nothing."""
+        socket = self._websockets.get(eio_sid)
+        return socket is not None and socket._sock is not None and socket._sock.close_code in GOODBYES
+
     async def close_all(self) -> None:
         """Close every connection, giving clients a moment to take what is queued."""
         await asyncio.gather(*(self._close_connection(eio_sid) for eio_sid in tuple(self.eio.sockets)))
         await self.shutdown()
 
     async def _close_connection(self, eio_sid: str) -> None:
+        connection = self.eio.sockets.get(eio_sid)
+        if connection is None:
+            return
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
                 await self.eio.disconnect(eio_sid)
-        except TimeoutError:
-            # a client that takes nothing; dropping its queue ends the writer
-            connection = self.eio.sockets.pop(eio_sid, None)
-            if connection is not None:
+                # ends the writer, which then says goodbye
                 connection.queue.put_nowait(None)
+                if eio_sid in self._ended:
+                    await self._ended[eio_sid].wait()
+        except TimeoutError:
+            socket = self._websockets.get(eio_sid)
+            if socket is not None and socket.environ["aiohttp.request"].transport is not None:
+                socket.environ["aiohttp.request"].transport.abort()
+            self.eio.sockets.pop(eio_sid, None)
 
     def _allows(self, origin: str, environ: dict[str, Any]) -> bool:
         same = f"{environ['wsgi.url_scheme']}://{environ.get('HTTP_HOST', '')}"

@@ -1,0 +1,260 @@
+"""Sockets hear what concerns them, and only with a good token."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+import socketio
+
+from meeshy_sfu.server import sockets
+from meeshy_sfu.server.app import MediaServer
+from tests.integration.server.conftest import MakePerson, StartServer
+from tests.integration.server.peers import Person, eventually
+
+
+async def in_call(person: MakePerson, *names: str) -> list[Person]:
+    """People with transports and a socket in the room."""
+    people = [person(name) for name in names]
+    for one in people:
+        one.joined = await one.join(create=True)  # type: ignore[attr-defined]
+        await one.connect()
+        assert (await one.join_room())["success"]
+    return people
+
+
+def send_transport(one: Person) -> str:
+    return one.joined["sendTransport"]["id"]  # type: ignore[attr-defined]
+
+
+async def test_others_hear_of_a_new_producer_and_the_owner_does_not(person: MakePerson) -> None:
+    alice, bob, service = *(await in_call(person, "alice", "bob")), person("gateway", role="service")
+    await service.connect()
+    assert (await service.join_room())["success"]
+    producer = await alice.produce(send_transport(alice), "audio", appData={"source": "microphone"})
+    expected = {
+        "callId": "call-1",
+        "participantId": "alice",
+        "producerId": producer["id"],
+        "kind": "audio",
+        "appData": {"source": "microphone"},
+        "paused": False,
+    }
+    assert await bob.wait("new-producer") == expected
+    assert await service.wait("new-producer") == expected
+    assert not alice.heard("new-producer")
+
+
+async def test_who_comes_late_hears_of_what_is_there(person: MakePerson) -> None:
+    (alice,) = await in_call(person, "alice")
+    ids = {(await alice.produce(send_transport(alice), kind))["id"] for kind in ("audio", "video")}
+    bob = person("bob")
+    await bob.connect()
+    answer = await bob.join_room()
+    assert answer["data"]["producers"] == 2
+    assert {event["producerId"] for event in bob.heard("new-producer")} == ids
+    again = await alice.join_room()
+    assert again["data"]["producers"] == 0
+
+
+@pytest.mark.parametrize("how", ["delete", "leave", "leave-room", "disconnect"])
+async def test_others_hear_when_a_producer_ends(person: MakePerson, how: str) -> None:
+    alice, bob = await in_call(person, "alice", "bob")
+    producer = await alice.produce(send_transport(alice), "video")
+    await bob.wait("new-producer")
+    match how:
+        case "delete":
+            await alice.request("DELETE", f"producers/{producer['id']}")
+        case "leave":
+            await alice.post("participants/alice/leave")
+        case "leave-room":
+            await alice.call("leave-room", {"callId": "call-1", "participantId": "alice"})
+        case "disconnect":
+            await alice.close()
+    assert await bob.wait("producer-closed") == {
+        "callId": "call-1",
+        "participantId": "alice",
+        "producerId": producer["id"],
+        "kind": "video",
+    }
+    assert not alice.heard("producer-closed")
+
+
+async def test_receivers_hear_when_the_sender_pauses(person: MakePerson) -> None:
+    alice, bob = await in_call(person, "alice", "bob")
+    producer = await alice.produce(send_transport(alice), "video")
+    consumer = await bob.consume(producer["id"])
+    expected = {"callId": "call-1", "consumerId": consumer["id"], "producerId": producer["id"]}
+    await alice.post(f"producers/{producer['id']}/pause")
+    assert await bob.wait("consumer-paused") == expected
+    await alice.post(f"producers/{producer['id']}/resume")
+    assert await bob.wait("consumer-resumed") == expected
+    assert not alice.heard("consumer-paused")
+
+
+async def test_consumers_can_be_resumed_by_events_as_well(person: MakePerson) -> None:
+    alice, bob = await in_call(person, "alice", "bob")
+    producer = await alice.produce(send_transport(alice), "video")
+    consumer = await bob.consume(producer["id"])
+    assert (await bob.call("resume-consumer", {"consumerId": consumer["id"]}))["success"]
+    assert (await bob.call("pause-consumer", {"consumerId": consumer["id"]}))["success"]
+    other = await alice.call("resume-consumer", {"consumerId": consumer["id"]})
+    assert other["error"]["code"] == "FORBIDDEN"
+
+
+async def test_all_hear_that_the_call_was_ended(person: MakePerson, server: MediaServer) -> None:
+    alice, bob = await in_call(person, "alice", "bob")
+    (room,) = server.rooms.rooms
+    await alice.request("DELETE", "")
+    for one in (alice, bob):
+        assert await one.wait("room-closed") == {"callId": "call-1", "roomId": room.id, "reason": "closed"}
+        assert not one.heard("participant-left")
+
+
+async def test_a_broken_connection_is_waited_for(start_server: StartServer, http, person: MakePerson) -> None:
+    server = await start_server(disconnect_grace_s=1.0)
+    alice, bob = await in_call(lambda *a, **o: person(*a, url=server.url, **o), "alice", "bob")
+    producer = await alice.produce(send_transport(alice), "audio")
+    began_s = time.monotonic()
+    alice.socket.eio.ws._response.connection.transport.abort()
+    await eventually(lambda: not alice.socket.connected)
+    again = person("alice", url=server.url)
+    await again.connect()
+    await again.join_room()
+    await asyncio.sleep(1.7)
+    assert not bob.heard("producer-closed"), "she was back in time"
+    again.socket.eio.ws._response.connection.transport.abort()
+    closed = await bob.wait("producer-closed")
+    assert closed["producerId"] == producer["id"]
+    assert (await bob.wait("participant-left"))["reason"] == "disconnected"
+    assert time.monotonic() - began_s > 2.0
+
+
+@pytest.mark.parametrize(
+    "token",
+    [None, "", "nonsense", "a.b.c", 7, {"token": "x"}],
+    ids=["none", "empty", "word", "dots", "int", "dict"],
+)
+async def test_a_socket_without_a_good_token_is_refused(person: MakePerson, token: object) -> None:
+    alice = person()
+    with pytest.raises(socketio.exceptions.ConnectionError):
+        await alice.socket.connect(alice.url, auth={"token": token}, transports=["websocket"])
+    assert not alice.socket.connected
+
+
+@pytest.mark.parametrize("auth", [None, "text", [], {}, {"Token": "x"}])
+async def test_a_handshake_of_another_shape_is_refused(person: MakePerson, auth: object) -> None:
+    alice = person()
+    with pytest.raises(socketio.exceptions.ConnectionError):
+        await alice.socket.connect(alice.url, auth=auth, transports=["websocket"])
+
+
+async def test_an_expired_token_opens_no_socket(person: MakePerson) -> None:
+    alice = person(lifetime_s=-10)
+    with pytest.raises(socketio.exceptions.ConnectionError):
+        await alice.connect()
+
+
+async def test_sockets_work_by_polling_too(person: MakePerson) -> None:
+    alice = person()
+    await alice.create()
+    await alice.socket.connect(alice.url, auth={"token": alice.token}, transports=["polling"])
+    assert (await alice.join_room())["success"]
+
+
+async def test_one_joins_ones_own_call_as_oneself_alone(person: MakePerson) -> None:
+    alice = person("alice")
+    await alice.create()
+    await person("bob", "call-2").create()
+    await alice.connect()
+    for payload in (
+        {"callId": "call-2", "participantId": "alice"},
+        {"callId": "call-1", "participantId": "bob"},
+    ):
+        assert (await alice.call("join-room", payload))["error"]["code"] == "FORBIDDEN"
+
+
+async def test_joining_a_call_without_a_room_says_so(person: MakePerson) -> None:
+    alice = person()
+    await alice.connect()
+    answer = await alice.join_room()
+    assert answer["error"]["code"] == "ROOM_NOT_FOUND"
+    assert (await alice.wait("request-error"))["event"] == "join-room"
+
+
+async def test_a_token_that_expires_in_mid_call_ends_it_after_the_grace(
+    start_server: StartServer, person: MakePerson
+) -> None:
+    server = await start_server(token_grace_s=0.5, token_leeway_s=0)
+    alice = person("alice", url=server.url, lifetime_s=2)
+    bob = person("bob", url=server.url)
+    for one in (alice, bob):
+        await one.join(create=True)
+        await one.connect()
+        await one.join_room()
+    left = await bob.wait("participant-left")
+    assert (left["participantId"], left["reason"]) == ("alice", "token-expired")
+    await alice.wait_disconnected()
+    assert (await alice.request("GET", "")).status == 401
+    assert bob.socket.connected
+
+
+async def test_a_renewed_token_keeps_one_in_the_call(start_server: StartServer, person: MakePerson) -> None:
+    server = await start_server(token_grace_s=0.5, token_leeway_s=0)
+    alice = person("alice", url=server.url, lifetime_s=2)
+    await alice.join(create=True)
+    await alice.connect()
+    await alice.join_room()
+    other = person("mallory", url=server.url)
+    refused = await alice.call("refresh-token", {"token": other.token})
+    assert refused["error"]["code"] == "FORBIDDEN"
+    assert (await alice.call("refresh-token", {"token": alice.new_token(60)}))["success"]
+    await asyncio.sleep(3.2)
+    assert alice.socket.connected
+    assert server.rooms.rooms
+
+
+async def test_who_never_presents_a_token_is_cut_off(
+    person: MakePerson, http, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sockets, "HANDSHAKE_TIMEOUT_S", 0.2)
+    alice = person()
+    url = alice.url.replace("http", "ws") + "/socket.io/?EIO=4&transport=websocket"
+    async with http.ws_connect(url) as ws:
+        opened = await ws.receive()
+        assert opened.data.startswith("0{")
+        async with asyncio.timeout(4):
+            while not ws.closed:
+                await ws.receive()
+
+
+async def test_a_client_that_takes_nothing_is_cut_off_and_holds_up_nobody(
+    start_server: StartServer, person: MakePerson, http
+) -> None:
+    server = await start_server(max_queued_events=50, rate_other=0)
+    alice, bob = await in_call(lambda *a, **o: person(*a, url=server.url, **o), "alice", "bob")
+    slow = person("slow", url=server.url)
+    url = server.url.replace("http", "ws") + "/socket.io/?EIO=4&transport=websocket"
+    async with http.ws_connect(url, max_msg_size=0) as ws:
+        await ws.receive()
+        await ws.send_str('40{"token":"' + slow.token + '"}')
+        await ws.receive()
+        await ws.send_str('42["join-room",{"callId":"call-1","participantId":"slow"}]')
+        await eventually(lambda: server.metrics.connections == 3)
+        ws._response.connection.transport.pause_reading()
+        producer = await alice.produce(send_transport(alice), "audio", appData={"text": "x" * 4000})
+        await bob.wait("new-producer")
+        for _ in range(3000):
+            server.signaling.new_producer(*_told(server, producer["id"]))
+            await asyncio.sleep(0)
+            if server.metrics.connections == 2:
+                break
+        await eventually(lambda: server.metrics.connections == 2, within_s=4)
+    assert (await bob.call("join-room", {"callId": "call-1", "participantId": "bob"}))["success"]
+
+
+def _told(server: MediaServer, producer_id: str):
+    (room,) = server.rooms.rooms
+    ((owner, producer),) = [item for item in room.producers() if item[1].id == producer_id]
+    return room, owner, producer
