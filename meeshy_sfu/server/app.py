@@ -169,7 +169,7 @@ class MediaServer:
         return self.guard.wrap(bound) if bound.route.access == "token" else bound.handler
 
     async def _index(self, _: web.Request) -> web.Response:
-        raise web.HTTPFound("/docs")
+        return web.Response(status=302, headers={"Location": "/docs"})
 
     async def _listen(self, tls: ssl.SSLContext | None) -> None:
         self._runner = web.AppRunner(self._app, access_log=None, handle_signals=False, shutdown_timeout=0.5)

@@ -5,7 +5,8 @@ are called from here. The same models make the OpenAPI document. Unknown fields 
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import (
@@ -14,12 +15,12 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    PlainValidator,
+    RootModel,
     ValidationError,
-    WithJsonSchema,
     model_validator,
 )
 from pydantic.alias_generators import to_camel
+from pydantic_core import core_schema
 
 from meeshy_sfu.errors import InvalidRequestError
 from meeshy_sfu.media.rtp_parameters import (
@@ -107,9 +108,22 @@ def _app_data(value: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
-def _ref(model: type[BaseModel]) -> WithJsonSchema:
-    # pydantic refuses references it did not make; openapi.py turns the marker into one
-    return WithJsonSchema({MODEL_MARKER: model.__name__})
+@dataclass(frozen=True, slots=True)
+class ReadBy:
+    """Marks a field that a reader of media/ checks, and the model that describes it."""
+
+    reader: Callable[[Any], Any]
+    model: type[BaseModel]
+    many: bool = False
+
+    def __get_pydantic_core_schema__(self, source: object, handler: object) -> core_schema.CoreSchema:
+        """Have the reader called for the field."""
+        return core_schema.no_info_plain_validator_function(self.reader)
+
+    def __get_pydantic_json_schema__(self, schema: object, handler: object) -> dict[str, Any]:
+        """Describe the field; pydantic refuses references it did not make, so openapi.py makes them."""
+        marker = {MODEL_MARKER: self.model.__name__}
+        return {"type": "array", "items": marker} if self.many else marker
 
 
 ObjectId = Annotated[str, Field(min_length=1, max_length=128)]
@@ -120,24 +134,15 @@ Kind = Literal["audio", "video"]
 Ids = Annotated[list[ObjectId], Field(min_length=1, max_length=MAX_BATCH)]
 
 DtlsParametersField = Annotated[
-    DtlsParameters,
-    PlainValidator(DtlsParameters.from_wire),
-    _ref(media_schemas.DtlsParameters),
+    DtlsParameters, ReadBy(DtlsParameters.from_wire, media_schemas.DtlsParameters)
 ]
-RtpParametersField = Annotated[
-    RtpParameters,
-    PlainValidator(RtpParameters.from_wire),
-    _ref(media_schemas.RtpParameters),
-]
+RtpParametersField = Annotated[RtpParameters, ReadBy(RtpParameters.from_wire, media_schemas.RtpParameters)]
 RtpCapabilitiesField = Annotated[
-    RtpCapabilities,
-    PlainValidator(RtpCapabilities.from_wire),
-    _ref(media_schemas.RtpCapabilities),
+    RtpCapabilities, ReadBy(RtpCapabilities.from_wire, media_schemas.RtpCapabilities)
 ]
 MediaCodecsField = Annotated[
     tuple[RtpCodecCapability, ...] | None,
-    PlainValidator(read_media_codecs),
-    WithJsonSchema({"type": "array", "items": {MODEL_MARKER: media_schemas.RtpCodecCapability.__name__}}),
+    ReadBy(read_media_codecs, media_schemas.RtpCodecCapability, many=True),
 ]
 
 # ---- requests ------------------------------------------------------------------------------------------------
@@ -327,14 +332,14 @@ class ConsumeBatchData(WireModel):
     consumers: list[ConsumerData | ConsumeFailure]
 
 
-class ConsumeAnswer(ConsumerData):
-    """Of one producer its consumer; of producerIds ``consumers`` alone, see ConsumeBatchData."""
-
-
 class PreferredLayersData(WireModel):
     """The layers that are received at best; null for a simple track."""
 
     preferred_layers: dict[str, int] | None
+
+
+class ConsumeAnswer(RootModel[ConsumerData | ConsumeBatchData]):
+    """A consumer for producerId, a list for producerIds."""
 
 
 class ConsumerFailure(WireModel):

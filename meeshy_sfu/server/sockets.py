@@ -33,6 +33,9 @@ GOODBYES = (1000, 1001)
 """Codes of a WebSocket closed on purpose, and of a page that is left (RFC 6455 §7.4.1)."""
 
 
+RESERVED_EVENTS = frozenset(("connect", "disconnect", "*"))
+
+
 class LimitedJson:
     """The JSON codec of packets: compact out, no deep nesting and no NaN in."""
 
@@ -221,7 +224,18 @@ class SocketServer(_AsyncServer):  # type: ignore[misc]
             if not known:
                 self._by_address.pop(key, None)
         self._nameless.pop(eio_sid, None)
+        connection = self.eio.sockets.get(eio_sid)
+        if connection is not None and reason == self.reason.CLIENT_DISCONNECT:
+            # the client's own long poll would wait for its timeout otherwise
+            connection.queue.put_nowait(None)
         await super()._handle_eio_disconnect(eio_sid, reason)
+
+    async def _handle_event(self, eio_sid: str, namespace: str | None, id: int | None, data: object) -> None:
+        name = data[0] if isinstance(data, list) and data else None
+        if not isinstance(name, str) or name in RESERVED_EVENTS:
+            # python-socketio would take such an event for the connection's own
+            raise ValueError(f"{str(name)[:50]!r} is no name of an event")
+        await super()._handle_event(eio_sid, namespace, id, data)
 
     async def _handle_eio_message(self, eio_sid: str, data: object) -> None:
         try:
