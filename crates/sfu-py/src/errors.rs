@@ -5,18 +5,53 @@
 //! without this module.
 
 use meeshy_sfu_bot::PoolError;
+use meeshy_sfu_io::BindError;
+use meeshy_sfu_worker::{RequestError, StartError};
 use pyo3::PyErr;
 
 #[allow(missing_docs, reason = "documented in meeshy_sfu/errors.py")]
 mod python {
     use pyo3::import_exception;
 
+    import_exception!(meeshy_sfu.errors, AddressUnavailableError);
+    import_exception!(meeshy_sfu.errors, BindPermissionError);
+    import_exception!(meeshy_sfu.errors, CapacityError);
+    import_exception!(meeshy_sfu.errors, CertificateError);
     import_exception!(meeshy_sfu.errors, ConfigError);
     import_exception!(meeshy_sfu.errors, ForkError);
     import_exception!(meeshy_sfu.errors, InvalidRequestError);
     import_exception!(meeshy_sfu.errors, InvalidStateError);
     import_exception!(meeshy_sfu.errors, NotFoundError);
+    import_exception!(meeshy_sfu.errors, PortInUseError);
+    import_exception!(meeshy_sfu.errors, WorkerDiedError);
+    // Two crates have an error of this name, so this one keeps Python's module in front.
     import_exception!(meeshy_sfu.errors, StartError);
+}
+
+/// A worker did not start.
+pub(crate) fn not_started(error: &StartError) -> PyErr {
+    let text = error.to_string();
+    match error {
+        StartError::Bind(BindError::PortInUse { .. }) => python::PortInUseError::new_err(text),
+        StartError::Bind(BindError::PermissionDenied { .. }) => {
+            python::BindPermissionError::new_err(text)
+        }
+        StartError::Bind(BindError::NoSuchAddress { .. } | BindError::FamilyUnsupported { .. }) => {
+            python::AddressUnavailableError::new_err(text)
+        }
+        StartError::Listen(_) | StartError::Cpu { .. } => python::ConfigError::new_err(text),
+        StartError::Certificate(_) => python::CertificateError::new_err(text),
+        _ => python::StartError::new_err(text),
+    }
+}
+
+/// A worker did not take a request.
+pub(crate) fn not_taken(error: &RequestError) -> PyErr {
+    let text = error.to_string();
+    match error {
+        RequestError::Full => python::CapacityError::new_err(text),
+        _ => python::WorkerDiedError::new_err(text),
+    }
 }
 
 /// A pool did not start.

@@ -13,6 +13,7 @@
 mod bots;
 mod errors;
 mod fork;
+mod worker;
 
 use pyo3::prelude::*;
 
@@ -26,6 +27,8 @@ mod _core {
 
     #[pymodule_export]
     use crate::bots::BotPool;
+    #[pymodule_export]
+    use crate::worker::Worker;
 
     #[pymodule_export]
     const BUILD_PROFILE: &str = if cfg!(debug_assertions) {
