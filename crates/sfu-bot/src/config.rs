@@ -23,7 +23,7 @@ pub struct PoolConfig {
     pub send_tick_us: u64,
     /// Clip file that every bot plays (format: [`crate::clip`]).
     pub clip_path: PathBuf,
-    /// Receive buffer asked for per socket, bytes. Default 1 MiB; the kernel may grant less (see `health`).
+    /// Receive buffer asked for per socket, bytes. Default 4 MiB: most of a second of a 50-person call; the kernel may grant less (see `health`).
     pub rcvbuf: usize,
     /// Seed of everything that is random: SSRCs, phases, jitter, drops. Default 1.
     pub seed: u64,
@@ -42,7 +42,7 @@ impl Default for PoolConfig {
             tick_us: 5000,
             send_tick_us: 1000,
             clip_path: PathBuf::new(),
-            rcvbuf: 1 << 20,
+            rcvbuf: 4 << 20,
             seed: 1,
             first_bot: 0,
             sample_capacity: 1 << 20,
