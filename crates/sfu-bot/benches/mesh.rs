@@ -1,19 +1,22 @@
-//! What a received packet costs a bot: a full mesh over loopback, CPU by the bots' own thread clock.
+//! What a received packet costs a bot: a full mesh through a real worker over loopback, CPU by the bots' own thread
+//! clock.
 //!
-//! `cargo bench -p meeshy-sfu-bot -- 50 10` runs 50 bots for 10 seconds. The other end is the small forwarder of the
-//! tests on a thread of its own; when it is short of CPU it forwards less, which does not change the cost per packet
-//! much, but the line says how many packets came.
+//! `cargo bench -p meeshy-sfu-bot --bench mesh -- 50 10` runs 50 bots for 10 seconds; a third number is the receive
+//! tick in microseconds. On two cores the worker has one; when it is short of CPU it forwards less, which each line
+//! tells.
 #![allow(clippy::unwrap_used, clippy::print_stdout, dead_code)]
 
-#[path = "../tests/forwarder/mod.rs"]
-mod forwarder;
+#[path = "../tests/measured/mod.rs"]
+mod measured;
+#[path = "../tests/mesh/mod.rs"]
+mod mesh;
+#[path = "../tests/server/mod.rs"]
+mod server;
 
 use std::time::Duration;
 
-use forwarder::Forwarder;
-use meeshy_sfu_bot::{
-    BotPool, Clip, ConsumeRequest, Direction, Happening, Kind, PoolConfig, SpawnOptions,
-};
+use meeshy_sfu_bot::{BotPool, Clip, PoolConfig, Sample, SpawnOptions};
+use server::Server;
 
 fn main() {
     let numbers: Vec<u64> = std::env::args()
@@ -28,65 +31,18 @@ fn main() {
         ..PoolConfig::default()
     };
     let pool = BotPool::with_clip(config, Clip::synthetic(10, 258_000)).unwrap();
-    let forwarder = Forwarder::start();
-    let bots = pool.spawn(count, &SpawnOptions::default()).unwrap();
-    let mut numbers = Vec::new();
-    for &bot in &bots {
-        let local = pool.local(bot).unwrap();
-        let (send, parameters) = forwarder.transport(&local.send.dtls);
-        pool.connect(bot, Direction::Send, parameters).unwrap();
-        let (recv, parameters) = forwarder.transport(&local.recv.dtls);
-        pool.connect(bot, Direction::Recv, parameters).unwrap();
-        numbers.push((send, recv));
-    }
-    let mut connected = 0;
-    while connected < 2 * count {
-        for event in pool.events(1000) {
-            connected += usize::from(matches!(
-                event.what,
-                Happening::Dtls {
-                    state: "connected",
-                    ..
-                }
-            ));
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    let mut server = Server::start(true, |_| {});
+    mesh::join(&pool, &mut server, count, &SpawnOptions::default());
     println!(
-        "{count} bots connected, {} CPU ms",
+        "{count} bots joined, {} CPU ms",
         pool.health().threads[0].cpu_ns / 1_000_000
     );
-    for (receiver, &bot) in bots.iter().enumerate() {
-        let mut requests = Vec::new();
-        for (sender, &from) in bots
-            .iter()
-            .enumerate()
-            .filter(|(sender, _)| *sender != receiver)
-        {
-            for kind in [Kind::Audio, Kind::Video] {
-                let produced = pool.produce(from, kind).unwrap();
-                let rtp_parameters =
-                    forwarder.consume(numbers[receiver].1, numbers[sender].0, &produced, kind);
-                requests.push(ConsumeRequest {
-                    tag: requests.len() as u32,
-                    sender: i32::from(from),
-                    kind,
-                    rtp_parameters,
-                });
-            }
-        }
-        pool.consume(bot, requests).unwrap();
-    }
-    for &bot in &bots {
-        pool.start_sending(bot, Kind::Audio).unwrap();
-        pool.start_sending(bot, Kind::Video).unwrap();
-    }
     std::thread::sleep(Duration::from_secs(2));
     let mut before = pool.health().threads[0].clone();
     for _ in 0..seconds {
         std::thread::sleep(Duration::from_secs(1));
         let now = pool.health().threads[0].clone();
-        let samples = pool.samples(usize::MAX).len() / meeshy_sfu_bot::Sample::SIZE;
+        let samples = pool.samples(usize::MAX).len() / Sample::SIZE;
         let packets = now.rtp_packets - before.rtp_packets;
         let sent = now.packets_sent - before.packets_sent;
         let (cpu, wall) = (now.cpu_ns - before.cpu_ns, now.wall_ns - before.wall_ns);
@@ -103,5 +59,11 @@ fn main() {
         );
         before = now;
     }
-    println!("kernel drops {}", pool.health().socket_drops);
+    let lost: i64 = measured::rows(&pool, "lost").iter().sum();
+    let expected: i64 = measured::rows(&pool, "expected").iter().sum();
+    println!(
+        "kernel drops {}, {lost} of {expected} packets lost",
+        pool.health().socket_drops
+    );
+    println!("worker: {}", server.stats());
 }

@@ -3,56 +3,17 @@
 #![allow(clippy::unwrap_used)]
 
 mod forwarder;
+mod measured;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use forwarder::Forwarder;
+use measured::{column, rows, sent, video_sum, wait};
 use meeshy_sfu_bot::config::DtlsRoleName;
 use meeshy_sfu_bot::{
-    BotPool, Clip, ConsumeRequest, ConsumerRow, Direction, Happening, Kind, LinkProfile,
-    PoolConfig, Sample, SenderRow, SpawnOptions,
+    BotPool, Clip, ConsumeRequest, Direction, Happening, Kind, LinkProfile, PoolConfig, Sample,
+    SpawnOptions,
 };
-
-/// A field of little-endian records, found by the name in the dtype.
-fn column(bytes: &[u8], size: usize, dtype: &[(&str, &str)], name: &str) -> Vec<i64> {
-    let mut at = 0;
-    let mut found = None;
-    for (field, format) in dtype {
-        let width = usize::from(format.as_bytes()[2] - b'0');
-        if *field == name {
-            found = Some((at, width));
-        }
-        at += width;
-    }
-    let (at, width) = found.unwrap_or_else(|| panic!("no field {name}"));
-    let read = |record: &[u8]| {
-        let mut wide = [0; 8];
-        wide[..width].copy_from_slice(&record[at..at + width]);
-        i64::from_le_bytes(wide)
-    };
-    bytes.chunks(size).map(read).collect()
-}
-
-fn rows(pool: &BotPool, name: &str) -> Vec<i64> {
-    column(&pool.rows(), ConsumerRow::SIZE, &ConsumerRow::dtype(), name)
-}
-
-fn sent(pool: &BotPool, name: &str) -> Vec<i64> {
-    column(
-        &pool.sender_rows(),
-        SenderRow::SIZE,
-        &SenderRow::dtype(),
-        name,
-    )
-}
-
-fn wait(what: &str, mut done: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while !done() {
-        assert!(Instant::now() < deadline, "waited in vain for: {what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
 
 struct Call {
     pool: BotPool,
@@ -254,14 +215,7 @@ fn what_a_lossy_downlink_drops_is_asked_for_and_repaired() {
     });
     assert!(rows(pool, "freezes").iter().all(|&freezes| freezes == 0));
     call.settle(Duration::from_millis(500));
-    let kinds = rows(pool, "kind");
-    let video = |name: &str| -> i64 {
-        rows(pool, name)
-            .iter()
-            .zip(&kinds)
-            .map(|(&value, &kind)| value * kind)
-            .sum()
-    };
+    let video = |name: &str| video_sum(pool, name);
     let (expected, lost) = (video("expected"), video("lost"));
     let share = lost as f64 / expected as f64;
     assert!((0.03..0.07).contains(&share), "{lost} of {expected}");
@@ -274,11 +228,7 @@ fn what_a_lossy_downlink_drops_is_asked_for_and_repaired() {
     );
     assert!(call.forwarder.seen().nacked as i64 >= lost);
     assert!(call.forwarder.seen().lost_blocks > 0);
-    let audio_lost: i64 = rows(pool, "lost")
-        .iter()
-        .zip(&kinds)
-        .map(|(&value, &kind)| value * (1 - kind))
-        .sum();
+    let audio_lost = rows(pool, "lost").iter().sum::<i64>() - lost;
     assert!(audio_lost > 0, "audio has no repair");
 }
 
@@ -298,14 +248,7 @@ fn what_a_lossy_uplink_drops_is_sent_again_on_request() {
         rows(pool, "frames").iter().all(|&frames| frames >= 200)
     });
     call.settle(Duration::from_millis(500));
-    let kinds = rows(pool, "kind");
-    let video = |name: &str| -> i64 {
-        rows(pool, name)
-            .iter()
-            .zip(&kinds)
-            .map(|(&value, &kind)| value * kind)
-            .sum()
-    };
+    let video = |name: &str| video_sum(pool, name);
     let seen = call.forwarder.seen();
     assert!(seen.uploads_lost > 10, "{seen:?}");
     assert!(seen.uploads_repaired >= seen.uploads_lost, "{seen:?}");
