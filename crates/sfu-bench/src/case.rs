@@ -268,6 +268,7 @@ fn producer(publisher: usize, video: bool) -> ProducerConfig {
             fir: video,
             transport_cc: true,
             remb: false,
+            in_band_fec: false,
         }],
         header_extensions: extensions(),
         encodings: vec![EncodingConfig {

@@ -492,3 +492,70 @@ fn loud_and_speaking_are_told() {
     });
     assert_eq!(next, Some(None), "who left speaks no longer");
 }
+
+#[test]
+fn a_sender_with_in_band_fec_hears_of_its_worst_receiver() {
+    for in_band_fec in [false, true] {
+        let mut call = Call::new();
+        let (mut alice, mut bob) = (call.peer(), call.peer());
+        let mut config = audio(1000);
+        config.codecs[0].in_band_fec = in_band_fec;
+        let producer = call.produce(&alice, config);
+        call.consume(&bob, producer, audio_consumer(5000, "0"));
+        call.send(&mut alice, &audio_packet(1000, 0, 0, 40));
+        let block = ReportBlock {
+            ssrc: 5000,
+            fraction_lost: 80,
+            ..ReportBlock::default()
+        };
+        call.send_rtcp(&mut bob, &written(|out| rr::write(9, &[block], out)));
+        call.wait(Duration::from_millis(1600));
+        let told = report_blocks(&call.inbox(&mut alice).rtcp);
+        assert_eq!(told[0].fraction_lost, if in_band_fec { 80 } else { 0 });
+    }
+}
+
+#[test]
+fn a_flood_of_goodbyes_and_reports_is_told_once_a_second() {
+    let mut call = Call::new();
+    let (mut alice, mut bob) = (call.peer(), call.peer());
+    let producer = call.produce(&alice, audio(1000));
+    call.consume(&bob, producer, audio_consumer(5000, "0"));
+    let mut told = 0;
+    for step in 0..1000u16 {
+        call.send(&mut alice, &audio_packet(1000, step, 0, 40));
+        call.send_rtcp(&mut alice, &written(|out| bye::write(&[1000], out)));
+        let block = ReportBlock {
+            ssrc: 5000,
+            cumulative_lost: i32::from(step) * i32::from(step % 2),
+            ..ReportBlock::default()
+        };
+        call.send_rtcp(&mut bob, &written(|out| rr::write(9, &[block], out)));
+        call.wait(10 * MS);
+        told += call
+            .events()
+            .iter()
+            .filter(|event| !matches!(event, RouterEvent::Volumes))
+            .count();
+    }
+    assert!(told < 100, "{told} events in ten seconds");
+}
+
+#[test]
+fn nothing_is_timed_for_streams_nobody_can_be_asked_about() {
+    let mut call = Call::new();
+    let (alice, bob) = (call.peer(), call.peer());
+    let mut config = video(1000);
+    config.encodings[0].ssrc = None;
+    config.encodings[0].rtx_ssrc = None;
+    let producer = call.produce(&alice, config);
+    call.consume(&bob, producer, video_consumer(5000, "0"));
+    let mut wakes = 0;
+    let end = call.now + Duration::from_secs(10);
+    while let Some(due) = call.router.poll_timeout().filter(|due| *due <= end) {
+        call.now = call.now.max(due);
+        call.router.handle_timeout(call.now, &mut call.sent);
+        wakes += 1;
+    }
+    assert!(wakes < 200, "{wakes} wake-ups for nothing");
+}

@@ -116,6 +116,7 @@ pub(crate) fn producer(wanted: Produce) -> Result<ProducerConfig, CommandError> 
                 fir: codec.fir,
                 transport_cc: codec.transport_cc,
                 remb: codec.remb,
+                in_band_fec: codec.in_band_fec,
             })
             .collect(),
         header_extensions: extensions(&wanted.header_extensions),

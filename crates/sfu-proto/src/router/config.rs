@@ -118,6 +118,8 @@ pub struct ProducerCodec {
     pub transport_cc: bool,
     /// Give REMB.
     pub remb: bool,
+    /// The sender protects opus by in-band FEC: tell it the loss of its worst receiver.
+    pub in_band_fec: bool,
 }
 
 /// One encoding of a producer.

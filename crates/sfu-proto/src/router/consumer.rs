@@ -27,6 +27,9 @@ use crate::rtp::ExtensionMap;
 /// Key frame requests of one receiver: this many at once, one more each two seconds.
 type RequestBucket = Bucket<3, 2_000_000>;
 
+/// Scores change no more often.
+const MIN_SCORE_INTERVAL: Micros = 500_000;
+
 /// What the receiver's last report said.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Reported {
@@ -72,6 +75,7 @@ pub(crate) struct Consumer {
     pub(crate) requests: Requests,
     pub(crate) score: Score,
     pub(crate) fir_sequence: Option<u8>,
+    scored_at: Option<Micros>,
     heeds_pli: bool,
     heeds_fir: bool,
     bucket: RequestBucket,
@@ -144,6 +148,7 @@ impl Consumer {
             requests: Requests::default(),
             score: Score::new(10),
             fir_sequence: None,
+            scored_at: None,
             heeds_pli: pli,
             heeds_fir: fir,
             bucket: RequestBucket::default(),
@@ -211,8 +216,16 @@ impl Consumer {
         self.heeds_fir && self.active && self.needs_key && self.bucket.take(now)
     }
 
-    /// Judges the interval that a report ends. True if the score changed.
-    pub(crate) fn update_score(&mut self) -> bool {
+    /// Judges the interval that a report ends. True if the score changed. Reports that come too often are
+    /// one interval: a receiver cannot make its owner hear of scores all day.
+    pub(crate) fn update_score(&mut self, now: Micros) -> bool {
+        if self
+            .scored_at
+            .is_some_and(|at| now < at + MIN_SCORE_INTERVAL)
+        {
+            return false;
+        }
+        self.scored_at = Some(now);
         let lost = self.reported.lost.max(0) as u64;
         let resent = self.resends.as_ref().map_or(0, Resends::count);
         self.score.update(Totals {

@@ -94,7 +94,7 @@ impl Router {
                     .reports()
                     .for_each(|block| self.on_report(t, &block, now));
             }
-            Packet::Bye(bye) => bye.ssrcs().for_each(|ssrc| self.on_bye(t, ssrc)),
+            Packet::Bye(bye) => bye.ssrcs().for_each(|ssrc| self.on_bye(t, ssrc, now)),
             Packet::Nack(nack) => self.on_nack(t, nack, now, sink),
             Packet::Pli(pli) => self.on_key_frame_request(t, pli.media_ssrc, None, now),
             Packet::Fir(fir) => fir.entries().for_each(|entry| {
@@ -145,7 +145,7 @@ impl Router {
         consumer.reported.lost = i64::from(block.cumulative_lost);
         consumer.reported.fraction_lost = block.fraction_lost;
         consumer.reported.jitter = block.jitter;
-        if consumer.update_score() {
+        if consumer.update_score(now) {
             self.events.push_back(RouterEvent::ConsumerScore {
                 consumer: ConsumerKey(key),
                 score: 0,
@@ -154,13 +154,13 @@ impl Router {
         }
     }
 
-    fn on_bye(&mut self, t: u32, ssrc: u32) {
+    fn on_bye(&mut self, t: u32, ssrc: u32, now: Micros) {
         let Some(route) = self.transports[t].route(ssrc).filter(|route| !route.rtx) else {
             return;
         };
         let stream = &mut self.streams[route.stream];
         let producer = stream.producer;
-        if stream.sleep() {
+        if stream.goodbye(now) {
             self.producer_score_changed(producer);
         }
     }

@@ -148,6 +148,7 @@ impl Router {
     }
 
     fn report_stream(&mut self, s: u32, now: Micros) -> Option<ReportBlock> {
+        let worst = self.worst_reported_loss(s);
         let stream = &mut self.streams[s];
         let reception = stream.report()?;
         let (last_sr, delay) = stream.sender_report.map_or((0, 0), |report| {
@@ -156,13 +157,27 @@ impl Router {
         });
         Some(ReportBlock {
             ssrc: stream.ssrc?,
-            fraction_lost: reception.fraction_lost,
+            fraction_lost: reception.fraction_lost.max(worst),
             cumulative_lost: reception.cumulative_lost,
             highest_sequence: reception.highest,
             jitter: reception.jitter,
             last_sr,
             delay_since_last_sr: delay,
         })
+    }
+
+    /// A sender of opus with in-band FEC protects for its worst receiver (mediasoup does the same).
+    fn worst_reported_loss(&self, s: u32) -> u8 {
+        let producer = &self.producers[self.streams[s].producer];
+        if !producer.codecs.iter().any(|codec| codec.in_band_fec) {
+            return 0;
+        }
+        let consumers = producer.consumers.iter().map(|key| &self.consumers[*key]);
+        let losses = consumers.filter(|consumer| consumer.is_active());
+        losses
+            .map(|consumer| consumer.reported.fraction_lost)
+            .max()
+            .unwrap_or(0)
     }
 
     fn send_goodbyes<S: Sink>(&mut self, t: u32, sink: &mut S) {
@@ -182,12 +197,19 @@ impl Router {
         }
     }
 
-    /// Sends the NACKs and the key frame request that are due for one stream.
-    pub(super) fn request_repair<S: Sink>(&mut self, t: u32, s: u32, now: Micros, sink: &mut S) {
+    /// Sends the NACKs and the key frame request that are due for one stream. False if nobody can be asked
+    /// yet: its SSRC or the path is unknown, and the next packet or the path will bring it up again.
+    pub(super) fn request_repair<S: Sink>(
+        &mut self,
+        t: u32,
+        s: u32,
+        now: Micros,
+        sink: &mut S,
+    ) -> bool {
         let transport = &mut self.transports[t];
         let stream = &mut self.streams[s];
         let (Some(media_ssrc), true) = (stream.ssrc, transport.is_ready()) else {
-            return;
+            return false;
         };
         let codecs = &self.producers[stream.producer].codecs;
         let ssrc = transport.ssrc;
@@ -219,7 +241,7 @@ impl Router {
         let pli = codecs.iter().any(|codec| codec.pli);
         let fir = codecs.iter().any(|codec| codec.fir);
         if !stream.key_frames.take(now) || !(pli || fir) {
-            return;
+            return true;
         }
         if !pli {
             stream.fir_sequence = stream.fir_sequence.wrapping_add(1);
@@ -242,6 +264,7 @@ impl Router {
         });
         stream.counters.key_frame_requests += u64::from(sent);
         self.stats.rtcp_out += u64::from(sent);
+        true
     }
 
     /// Sends transport-wide feedback for what came since the last one.

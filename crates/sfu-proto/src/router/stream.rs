@@ -31,6 +31,7 @@ const VIDEO_SLOTS: usize = 512;
 const MAX_JUMP: u64 = 3000;
 /// No packet for this long: the stream is inactive.
 pub(crate) const INACTIVE_AFTER: Micros = 1_500_000;
+const GOODBYE_INTERVAL: Micros = 1_000_000;
 
 /// A decrypted packet; its payload is in the ring's spare buffer.
 #[derive(Clone, Copy, Debug)]
@@ -152,6 +153,7 @@ pub(crate) struct StreamRx {
     pub(crate) newest: (u32, Micros),
     pub(crate) active: bool,
     pub(crate) fraction_lost: u8,
+    goodbye_at: Option<Micros>,
     highest: Option<u64>,
     first: u64,
     received: u64,
@@ -199,6 +201,7 @@ impl StreamRx {
             newest: (0, 0),
             active: false,
             fraction_lost: 0,
+            goodbye_at: None,
             highest: None,
             first: 0,
             received: 0,
@@ -431,10 +434,23 @@ impl StreamRx {
         self.score.reset(10)
     }
 
-    /// The stream said goodbye or went silent. True if the score changed.
+    /// The stream went silent. True if the score changed.
     pub(crate) fn sleep(&mut self) -> bool {
         self.active = false;
         self.score.reset(0)
+    }
+
+    /// The stream said goodbye. True if the score changed; heard once a second at most, as everybody who
+    /// consumes it is told.
+    pub(crate) fn goodbye(&mut self, now: Micros) -> bool {
+        if self
+            .goodbye_at
+            .is_some_and(|at| now < at + GOODBYE_INTERVAL)
+        {
+            return false;
+        }
+        self.goodbye_at = Some(now);
+        self.sleep()
     }
 
     /// When the sender is to be asked for something.
@@ -445,14 +461,13 @@ impl StreamRx {
             .min(self.key_frames.deadline().unwrap_or(NEVER))
     }
 
-    /// When something is to be done for this stream.
-    pub(crate) fn deadline(&self) -> Micros {
-        let inactivity = if self.active {
+    /// When the stream counts as silent unless something comes.
+    pub(crate) fn inactivity_deadline(&self) -> Micros {
+        if self.active {
             self.newest.1 + INACTIVE_AFTER
         } else {
             NEVER
-        };
-        self.urgent_deadline().min(inactivity)
+        }
     }
 
     /// Takes a DLRR sub-block: delay of our reference time at the sender (RFC 3611 §4.5).

@@ -124,12 +124,16 @@ impl Router {
             let p = self.transports[t].producers[position];
             for encoding in 0..self.producers[p].streams.len() {
                 let s = self.producers[p].streams[encoding];
-                self.request_repair(t, s, now, sink);
+                let asked = self.request_repair(t, s, now, sink);
                 let stream = &mut self.streams[s];
                 if stream.active && now >= stream.newest.1 + INACTIVE_AFTER && stream.sleep() {
                     self.producer_score_changed(p);
                 }
-                next = next.min(self.streams[s].deadline());
+                let stream = &self.streams[s];
+                next = next.min(stream.inactivity_deadline());
+                if asked {
+                    next = next.min(stream.urgent_deadline());
+                }
             }
         }
         self.transports[t].deadlines.streams = next.max(now + BREATH);
@@ -215,6 +219,8 @@ impl Router {
         let transport = &mut self.transports[t];
         transport.deadlines.reports = now + REPORT_INTERVAL + spread;
         transport.touch(now + REPORT_INTERVAL);
+        // What its own streams lack can be asked for from now on.
+        self.touch(t, now);
         for position in 0..self.transports[t].consumers.len() {
             let consumer = &self.consumers[self.transports[t].consumers[position]];
             if consumer.is_active() {

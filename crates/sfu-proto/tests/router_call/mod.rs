@@ -387,6 +387,7 @@ pub fn video(ssrc: u32) -> ProducerConfig {
             fir: true,
             transport_cc: true,
             remb: true,
+            in_band_fec: false,
         }],
         header_extensions: vec![(MID, 4), (SEND_TIME, 2), (TWCC, 3)],
         encodings: vec![EncodingConfig {
@@ -414,6 +415,7 @@ pub fn audio(ssrc: u32) -> ProducerConfig {
             fir: false,
             transport_cc: true,
             remb: false,
+            in_band_fec: false,
         }],
         header_extensions: vec![(MID, 4), (LEVEL, 1), (TWCC, 3)],
         encodings: vec![EncodingConfig {
