@@ -8,8 +8,9 @@ from meeshy_sfu.cli import console
 from meeshy_sfu.cli.options import with_settings
 from meeshy_sfu.clock import SystemClock
 from meeshy_sfu.config import Settings
-from meeshy_sfu.server.auth import SERVICE_ROLE, check_id, make_token
-from meeshy_sfu.server.secret import signing_secret
+from meeshy_sfu.edge.secret import signing_secret
+from meeshy_sfu.edge.tokens import SERVICE_ROLE, check_id
+from meeshy_sfu.server.auth import make_token
 
 
 @with_settings(["state_dir", "token_lifetime_s"])

@@ -4,49 +4,38 @@ Each part is in its own module; the supervisor above it is in cli/.
 """
 
 import asyncio
-import contextlib
-import errno
 import logging
 import os
-import signal
 import ssl
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from meeshy_sfu.clock import Clock, SystemClock
 from meeshy_sfu.config import Settings
-from meeshy_sfu.errors import (
-    AddressUnavailableError,
-    BindPermissionError,
-    CertificateError,
-    PortInUseError,
-    StartError,
-)
+from meeshy_sfu.edge.border import Origins, border
+from meeshy_sfu.edge.limits import RateLimiter
+from meeshy_sfu.edge.openapi import openapi_document
+from meeshy_sfu.edge.process import Listener, run_until_stopped, tls_context
+from meeshy_sfu.edge.routes import BoundRoute, bound_routes
+from meeshy_sfu.edge.secret import signing_secret
 from meeshy_sfu.media.certificate import load_or_create
 from meeshy_sfu.media.worker import WorkerPool, WorkerSettings
 from meeshy_sfu.rooms.limits import RoomLimits
 from meeshy_sfu.rooms.registry import RoomRegistry
-from meeshy_sfu.server.border import Origins, border
+from meeshy_sfu.server.description import DESCRIPTION
 from meeshy_sfu.server.expiry import Expiry
 from meeshy_sfu.server.guard import Guard
 from meeshy_sfu.server.health import HealthApi
-from meeshy_sfu.server.limits import Quotas, RateLimiter
 from meeshy_sfu.server.metrics import Metrics
-from meeshy_sfu.server.openapi import openapi_document
+from meeshy_sfu.server.quotas import Quotas
 from meeshy_sfu.server.rest import RestApi
-from meeshy_sfu.server.routes import BoundRoute, bound_routes
-from meeshy_sfu.server.secret import signing_secret
 from meeshy_sfu.server.signaling import Signaling
 
 logger = logging.getLogger(__name__)
 
 OnReady = Callable[[str, Sequence[str]], None]
-FORCED_EXIT_S = 0.7
-"""How long after shutdown_timeout_s the process ends by force; with the default, within 5 s in all."""
-SECOND_SIGNAL_EXIT = 130
 
 
 class MediaServer:
@@ -98,9 +87,9 @@ class MediaServer:
         for bound in self.routes:
             self._app.router.add_route(bound.route.method, bound.route.path, self._handler(bound))
         self._app.router.add_get("/", self._index)
-        self.health.document = openapi_document(bound.route for bound in self.routes)
+        self.health.document = openapi_document((bound.route for bound in self.routes), DESCRIPTION)
         self.signaling.attach(self._app)
-        self._runner: web.AppRunner | None = None
+        self._listener = Listener(settings)
         self._background: asyncio.Task[None] | None = None
 
     @classmethod
@@ -111,7 +100,7 @@ class MediaServer:
             StartError: Something is in the way; the message says what and the remedy.
         """
         clock = clock or SystemClock()
-        tls = _tls_context(settings)
+        tls = tls_context(settings)
         certificate = load_or_create(settings.state_dir / "certs", clock)
         pool = await WorkerPool.start(
             WorkerSettings(
@@ -143,9 +132,7 @@ class MediaServer:
             await asyncio.gather(background, return_exceptions=True)
         self.rooms.close(reason)
         await self.signaling.close()
-        runner, self._runner = self._runner, None
-        if runner is not None:
-            await runner.cleanup()
+        await self._listener.close()
         await self.pool.close()
 
     async def __aenter__(self) -> "MediaServer":
@@ -172,19 +159,8 @@ class MediaServer:
         return web.Response(status=302, headers={"Location": "/docs"})
 
     async def _listen(self, tls: ssl.SSLContext | None) -> None:
-        self._runner = web.AppRunner(self._app, access_log=None, handle_signals=False, shutdown_timeout=0.5)
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, self.settings.host, self.settings.port, ssl_context=tls)
-        try:
-            await site.start()
-        except OSError as error:
-            await self._runner.cleanup()
-            raise _listen_error(error, self.settings) from error
-        port = self._runner.addresses[0][1]
-        host = f"[{self.settings.host}]" if ":" in self.settings.host else self.settings.host
-        self.url = f"{'https' if tls else 'http'}://{host}:{port}"
+        self.url = await self._listener.open(self._app, self.settings.port, tls)
         self._background = asyncio.create_task(self._run_background(), name="background")
-        logger.info("listening on %s", self.url)
 
     async def _run_background(self) -> None:
         async with asyncio.TaskGroup() as tasks:
@@ -198,43 +174,11 @@ async def run_media_server(settings: Settings, *, on_ready: OnReady) -> None:
     Raises:
         StartError: It could not start.
     """
-    stop = asyncio.Event()
-    with _signals(stop):
-        async with await MediaServer.start(settings) as server:
-            on_ready(server.url, server.addresses)
-            await stop.wait()
-            logger.info("shutting down; a second signal ends at once")
-            _exit_by_force_after(settings.shutdown_timeout_s + FORCED_EXIT_S)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(settings.shutdown_timeout_s):
-                    await server.close()
-    logger.info("stopped")
 
+    def ready(server: MediaServer) -> None:
+        on_ready(server.url, server.addresses)
 
-@contextlib.contextmanager
-def _signals(stop: asyncio.Event) -> Iterator[None]:
-    loop = asyncio.get_running_loop()
-
-    def on_signal() -> None:
-        if stop.is_set():
-            os._exit(SECOND_SIGNAL_EXIT)
-        stop.set()
-
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    for number in numbers:
-        loop.add_signal_handler(number, on_signal)
-    try:
-        yield
-    finally:
-        for number in numbers:
-            loop.remove_signal_handler(number)
-
-
-def _exit_by_force_after(seconds: float) -> None:
-    """End the process even if the event loop hangs; a thread, because only that is certain to run."""
-    timer = threading.Timer(seconds, os._exit, args=(1,))
-    timer.daemon = True
-    timer.start()
+    await run_until_stopped(lambda: MediaServer.start(settings), settings, on_ready=ready)
 
 
 def _room_limits(settings: Settings) -> RoomLimits:
@@ -245,39 +189,3 @@ def _room_limits(settings: Settings) -> RoomLimits:
         producers_per_room=settings.max_producers_per_room,
         consumers_per_participant=settings.max_consumers_per_participant,
     )
-
-
-def _tls_context(settings: Settings) -> ssl.SSLContext | None:
-    if settings.tls_cert is None or settings.tls_key is None:
-        return None
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    try:
-        context.load_cert_chain(settings.tls_cert, settings.tls_key)
-    except (OSError, ssl.SSLError) as error:
-        reason = error.strerror or error.args[-1]
-        raise CertificateError(
-            f"cannot use tls_cert {settings.tls_cert} with tls_key {settings.tls_key}: {reason}; "
-            "both must be readable PEM files that belong together"
-        ) from None
-    return context
-
-
-def _listen_error(error: OSError, settings: Settings) -> StartError:
-    where = f"port {settings.port} on {settings.host}"
-    match error.errno:
-        case errno.EADDRINUSE:
-            return PortInUseError(
-                f"{where} is taken; stop what holds it (ss -lntp shows it) or set another with --port or MEESHY_PORT"
-            )
-        case errno.EACCES | errno.EPERM:
-            return BindPermissionError(
-                f"not allowed to listen on {where}; take one from 1024 up, "
-                "or give the service CAP_NET_BIND_SERVICE"
-            )
-        case errno.EADDRNOTAVAIL:
-            return AddressUnavailableError(
-                f"{settings.host} is no address of this machine (ip addr shows them); set another with --host"
-            )
-        case _:
-            return StartError(f"cannot listen on {where}: {error.strerror or error}")

@@ -1,37 +1,25 @@
-"""Tokens: who is calling, for which call, until when, and what they may touch.
+"""Tokens of the media server: who is calling, for which call, until when, and what they may touch.
 
 Pure: secret and time are handed in. Where a token comes from (header, handshake) is known to rest.py and
-signaling.py; who owns which object, to rooms/.
+signaling.py; who owns which object, to rooms/; what every token must fulfil, to edge/tokens.py.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeGuard
 
-import jwt
-from jwt.types import Options
+from meeshy_sfu.edge.tokens import (
+    SERVICE_ROLE,
+    check_lifetime,
+    id_claim,
+    moment,
+    open_token,
+    sign_token,
+    subject,
+)
+from meeshy_sfu.errors import ForbiddenError
 
-from meeshy_sfu.errors import ForbiddenError, InvalidRequestError, UnauthorizedError
-
-ALGORITHM = "HS256"
-"""The only one accepted; the token's own header is not asked."""
-SERVICE_ROLE = "service"
-"""Role of programs such as the gateway: any call, any participant."""
 ROOM_OWNER_ROLES = frozenset({SERVICE_ROLE, "initiator"})
 """Roles that may end a call for everybody."""
-MAX_TOKEN_CHARS = 4096
-_CHECKED_HERE: Options = {
-    # claims are checked in _read_claims, lifetimes against the clock that was handed in
-    "verify_exp": False,
-    "verify_iat": False,
-    "verify_nbf": False,
-    "verify_aud": False,
-    "verify_iss": False,
-    "verify_sub": False,
-    "verify_jti": False,
-}
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,23 +63,8 @@ class Claims:
             )
 
 
-def check_id(value: object, path: str) -> str:
-    """Check an id that callers choose.
-
-    Raises:
-        InvalidRequestError: It is no string of 1 to 128 letters, digits and ``. _ : @ -``.
-    """
-    if not isinstance(value, str) or not _ID.fullmatch(value):
-        raise InvalidRequestError(
-            "must be 1 to 128 letters, digits, dots, dashes, underscores, colons or @, "
-            "beginning with a letter or digit",
-            path=path,
-        )
-    return value
-
-
 def read_token(token: object, *, secret: str, now_s: float, leeway_s: float = 0.0) -> Claims:
-    """Check signature, algorithm, lifetime and claims of a token.
+    """Check signature, algorithm, claims and lifetime of a token.
 
     Args:
         token: What the caller presented.
@@ -102,31 +75,9 @@ def read_token(token: object, *, secret: str, now_s: float, leeway_s: float = 0.
     Raises:
         UnauthorizedError: The token does not hold; the message says why, without repeating it.
     """
-    if not isinstance(token, str) or not token:
-        raise UnauthorizedError("no token; send Authorization: Bearer <JWT>, or auth.token in the handshake")
-    if len(token) > MAX_TOKEN_CHARS:
-        raise UnauthorizedError("the token is too long")
-    try:
-        payload: dict[str, Any] = jwt.decode(
-            token,
-            secret,
-            algorithms=[ALGORITHM],
-            options=_CHECKED_HERE,
-        )
-    except jwt.InvalidAlgorithmError:
-        raise UnauthorizedError(f"the token must be signed with {ALGORITHM}") from None
-    except jwt.InvalidSignatureError:
-        raise UnauthorizedError("the token was signed with another secret") from None
-    except (jwt.PyJWTError, ValueError, TypeError, RecursionError):
-        raise UnauthorizedError("the token is no valid JWT") from None
+    payload = open_token(token, secret=secret, now_s=now_s, leeway_s=leeway_s)
     claims = _read_claims(payload)
-    if now_s >= claims.expires_at_s + leeway_s:
-        raise UnauthorizedError("the token has expired", {"reason": "expired"})
-    if now_s < claims.issued_at_s - max(leeway_s, 60.0):
-        raise UnauthorizedError("the token was issued in the future; check the clocks")
-    not_before = payload.get("nbf")
-    if _is_number(not_before) and now_s < float(not_before) - leeway_s:
-        raise UnauthorizedError("the token is not valid yet")
+    check_lifetime(payload, now_s=now_s, leeway_s=leeway_s)
     return claims
 
 
@@ -141,56 +92,26 @@ def make_token(
     subject: str | None = None,
 ) -> str:
     """Sign a token as the gateway would; for tools, tests and development."""
-    payload: dict[str, object] = {
-        "sub": subject or participant_id or role,
-        "role": role,
-        "iat": int(now_s),
-        "exp": int(now_s + lifetime_s),
-    }
+    claims: dict[str, object] = {"sub": subject or participant_id or role, "role": role}
     if call_id is not None:
-        payload["callId"] = call_id
+        claims["callId"] = call_id
     if participant_id is not None:
-        payload["participantId"] = participant_id
-    return jwt.encode(payload, secret, algorithm=ALGORITHM)
-
-
-def bearer(header: str | None) -> str | None:
-    """Take the token out of an Authorization header; None when there is none."""
-    scheme, _, token = (header or "").partition(" ")
-    return token.strip() or None if scheme.lower() == "bearer" else None
+        claims["participantId"] = participant_id
+    return sign_token(claims, secret=secret, now_s=now_s, lifetime_s=lifetime_s)
 
 
 def _read_claims(payload: Mapping[str, object]) -> Claims:
-    def text(name: str, *, required: bool) -> str | None:
-        value = payload.get(name)
-        if value is None and not required:
-            return None
-        try:
-            return check_id(value, name)
-        except InvalidRequestError:
-            problem = "is missing" if value is None else "is no valid id"
-            raise UnauthorizedError(f"the token's claim {name} {problem}") from None
-
-    def moment(name: str) -> float:
-        value = payload.get(name)
-        if not _is_number(value):
-            raise UnauthorizedError(f"the token's claim {name} is missing or no number")
-        return float(value)
-
-    role = text("role", required=True)
+    role = id_claim(payload, "role")
     is_service = role == SERVICE_ROLE
-    subject = payload.get("sub")
-    if not isinstance(subject, str) or not subject or len(subject) > 256:
-        raise UnauthorizedError("the token's claim sub is missing or no string")
+
+    def owner(name: str) -> str | None:
+        return None if is_service and payload.get(name) is None else id_claim(payload, name)
+
     return Claims(
-        subject=subject,
-        role=role or "",
-        call_id=text("callId", required=not is_service),
-        participant_id=text("participantId", required=not is_service),
-        issued_at_s=moment("iat"),
-        expires_at_s=moment("exp"),
+        subject=subject(payload),
+        role=role,
+        call_id=owner("callId"),
+        participant_id=owner("participantId"),
+        issued_at_s=moment(payload, "iat"),
+        expires_at_s=moment(payload, "exp"),
     )
-
-
-def _is_number(value: object) -> TypeGuard[int | float]:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e15

@@ -10,14 +10,16 @@ from aiohttp import web
 
 from meeshy_sfu.clock import Clock
 from meeshy_sfu.config import Settings
+from meeshy_sfu.edge.border import ADDRESS, failure, read_json
+from meeshy_sfu.edge.limits import Quota, RateLimitedError, RateLimiter, Standing, address_key
+from meeshy_sfu.edge.routes import BoundRoute, Route
+from meeshy_sfu.edge.tokens import bearer, check_id
+from meeshy_sfu.edge.wire import read
 from meeshy_sfu.errors import MeeshyError, UnauthorizedError
-from meeshy_sfu.server import schemas
-from meeshy_sfu.server.auth import Claims, bearer, check_id, read_token
-from meeshy_sfu.server.border import ADDRESS, failure, read_json
+from meeshy_sfu.server.auth import Claims, read_token
 from meeshy_sfu.server.expiry import Expiry
-from meeshy_sfu.server.limits import Quota, Quotas, RateLimitedError, RateLimiter, Standing, address_key
 from meeshy_sfu.server.metrics import Metrics
-from meeshy_sfu.server.routes import BoundRoute, Route
+from meeshy_sfu.server.quotas import Quotas
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,7 @@ class Guard:
                 if route.body is None:
                     response = await bound.handler(call)
                 else:
-                    response = await bound.handler(call, schemas.read(route.body, raw))
+                    response = await bound.handler(call, read(route.body, raw))
                 self._expiry.note(claims, call_id)
                 response.headers.update(standing.headers())
                 status = response.status

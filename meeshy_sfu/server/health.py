@@ -9,13 +9,14 @@ from aiohttp import web
 
 from meeshy_sfu.clock import Clock
 from meeshy_sfu.config import Settings
+from meeshy_sfu.edge.border import ADDRESS, is_forwarded, is_loopback, same_secret, success
+from meeshy_sfu.edge.openapi import docs_page
+from meeshy_sfu.edge.routes import Route, handles
+from meeshy_sfu.edge.tokens import bearer
 from meeshy_sfu.errors import MeeshyError, UnauthorizedError
 from meeshy_sfu.media.worker import WorkerPool
-from meeshy_sfu.server.auth import bearer, read_token
-from meeshy_sfu.server.border import ADDRESS, is_forwarded, is_loopback, same_secret, success
+from meeshy_sfu.server.auth import read_token
 from meeshy_sfu.server.metrics import CONTENT_TYPE, Metrics
-from meeshy_sfu.server.openapi import docs_page
-from meeshy_sfu.server.routes import Route, handles
 
 DOCS_POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'"
 

@@ -13,6 +13,9 @@ from aiohttp import web
 
 from meeshy_sfu.clock import Clock
 from meeshy_sfu.config import Settings
+from meeshy_sfu.edge.border import success
+from meeshy_sfu.edge.routes import Route, handles
+from meeshy_sfu.edge.tokens import check_id
 from meeshy_sfu.errors import (
     CapacityError,
     ConsumerCreationError,
@@ -44,11 +47,9 @@ from meeshy_sfu.rooms.participant import Participant, ParticipantId
 from meeshy_sfu.rooms.registry import RoomRegistry
 from meeshy_sfu.rooms.room import CallId, Room
 from meeshy_sfu.server import schemas
-from meeshy_sfu.server.auth import ROOM_OWNER_ROLES, Claims, check_id
-from meeshy_sfu.server.border import success
+from meeshy_sfu.server.auth import ROOM_OWNER_ROLES, Claims
 from meeshy_sfu.server.guard import Call
 from meeshy_sfu.server.metrics import Metrics
-from meeshy_sfu.server.routes import Route, handles
 
 ROOM = "/api/rooms/{callId}"
 TRANSPORTS = f"{ROOM}/transports"

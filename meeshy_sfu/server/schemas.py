@@ -5,24 +5,14 @@ are called from here. The same models make the OpenAPI document. Unknown fields 
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    RootModel,
-    ValidationError,
-    model_validator,
-)
-from pydantic.alias_generators import to_camel
+from pydantic import AfterValidator, BaseModel, Field, RootModel, model_validator
 from pydantic_core import core_schema
 
-from meeshy_sfu.errors import InvalidRequestError
+from meeshy_sfu.edge.wire import MODEL_MARKER, WireModel, an_id
 from meeshy_sfu.media.rtp_parameters import (
     DtlsParameters,
     RtpCapabilities,
@@ -31,74 +21,10 @@ from meeshy_sfu.media.rtp_parameters import (
     read_media_codecs,
 )
 from meeshy_sfu.server import media_schemas
-from meeshy_sfu.server.auth import check_id
 
 MAX_APP_DATA_BYTES = 4096
 MAX_BATCH = 512
-MAX_ERRORS_SHOWN = 8
-MODEL_MARKER = "x-model"
 MAX_BITRATE_BPS = 10_000_000_000
-
-Model = TypeVar("Model", bound="WireModel")
-
-
-class WireModel(BaseModel):
-    """Base of everything on the wire."""
-
-    model_config = ConfigDict(
-        alias_generator=to_camel, validate_by_name=True, extra="ignore", frozen=True, strict=True
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _null_is_absent(cls, value: object) -> object:
-        if isinstance(value, dict):
-            return {name: member for name, member in value.items() if member is not None}
-        return value
-
-
-def read(model: type[Model], value: object) -> Model:
-    """Check a body or event.
-
-    Raises:
-        InvalidRequestError: A field is missing or wrong; path and details.errors say which.
-    """
-    if not isinstance(value, dict):
-        raise InvalidRequestError("the body must be a JSON object")
-    try:
-        return model.model_validate(value)
-    except ValidationError as error:
-        found = [
-            {"path": wire_path(item["loc"]), "message": sentence(item)}
-            for item in error.errors(include_url=False, include_context=False)
-        ]
-        first = found[0]
-        raise InvalidRequestError(
-            first["message"], {"errors": found[:MAX_ERRORS_SHOWN]}, path=first["path"]
-        ) from None
-
-
-def wire_path(location: tuple[int | str, ...]) -> str:
-    """Write the place of a field as ``rtpParameters.codecs[0].mimeType``."""
-    path = ""
-    for part in location:
-        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
-    return path
-
-
-def sentence(item: Mapping[str, Any]) -> str:
-    """Say what is wrong with a field, without repeating what may be huge."""
-    if item["type"] == "missing":
-        return "is missing"
-    text = str(item["msg"]).removeprefix("Value error, ").removeprefix("Input ")
-    return text[:1].lower() + text[1:]
-
-
-def _id(path: str) -> BeforeValidator:
-    def check(value: object) -> str:
-        return check_id(value, path)
-
-    return BeforeValidator(check)
 
 
 def _app_data(value: dict[str, Any]) -> dict[str, Any]:
@@ -127,8 +53,8 @@ class ReadBy:
 
 
 ObjectId = Annotated[str, Field(min_length=1, max_length=128)]
-ParticipantId = Annotated[str, _id("participantId"), Field(max_length=128)]
-CallId = Annotated[str, _id("callId"), Field(max_length=128)]
+ParticipantId = Annotated[str, an_id("participantId"), Field(max_length=128)]
+CallId = Annotated[str, an_id("callId"), Field(max_length=128)]
 AppData = Annotated[dict[str, Any], AfterValidator(_app_data)]
 Kind = Literal["audio", "video"]
 Ids = Annotated[list[ObjectId], Field(min_length=1, max_length=MAX_BATCH)]

@@ -14,6 +14,10 @@ from socketio import exceptions
 
 from meeshy_sfu.clock import Clock
 from meeshy_sfu.config import Settings
+from meeshy_sfu.edge.border import ADDRESS, Origins, hidden
+from meeshy_sfu.edge.limits import RateLimitedError, RateLimiter, address_key
+from meeshy_sfu.edge.sockets import SocketServer
+from meeshy_sfu.edge.wire import WireModel, read
 from meeshy_sfu.errors import (
     ConsumerNotFoundError,
     ForbiddenError,
@@ -30,12 +34,10 @@ from meeshy_sfu.rooms.registry import RoomRegistry
 from meeshy_sfu.rooms.room import CallId, Room
 from meeshy_sfu.server import schemas
 from meeshy_sfu.server.auth import Claims, read_token
-from meeshy_sfu.server.border import ADDRESS, Origins, hidden
 from meeshy_sfu.server.expiry import REASON as TOKEN_EXPIRED
 from meeshy_sfu.server.expiry import Expiry
-from meeshy_sfu.server.limits import Quotas, RateLimitedError, RateLimiter, address_key
 from meeshy_sfu.server.metrics import Metrics
-from meeshy_sfu.server.sockets import SocketServer
+from meeshy_sfu.server.quotas import Quotas
 
 logger = logging.getLogger(__name__)
 
@@ -154,7 +156,7 @@ class Signaling(RoomListener):
 
     def _handlers(
         self,
-    ) -> dict[str, tuple[type[schemas.WireModel], Callable[[Session, Any], Awaitable[Payload]]]]:
+    ) -> dict[str, tuple[type[WireModel], Callable[[Session, Any], Awaitable[Payload]]]]:
         return {
             "join-room": (schemas.RoomEventRequest, self._join_room),
             "leave-room": (schemas.RoomEventRequest, self._leave_room),
@@ -212,7 +214,7 @@ class Signaling(RoomListener):
     def _guarded(
         self,
         event: str,
-        model: type[schemas.WireModel] | None,
+        model: type[WireModel] | None,
         handler: Callable[[Session, Any], Awaitable[Payload]],
         *,
         label: str | None = None,
@@ -227,7 +229,7 @@ class Signaling(RoomListener):
             try:
                 self._limiter.take(self._quotas.events, sid, now_s=self._clock.monotonic_s())
                 session.refused = 0
-                request = schemas.read(model, payload) if model is not None else payload
+                request = read(model, payload) if model is not None else payload
                 return {"success": True, "data": await handler(session, request)}
             except RateLimitedError as error:
                 return self._on_flood(session, event, error)

@@ -13,11 +13,11 @@ from typing import Any
 import aiohttp
 import pytest
 
+from meeshy_sfu.edge.routes import Route
 from meeshy_sfu.server import schemas
 from meeshy_sfu.server.app import MediaServer
-from meeshy_sfu.server.openapi import CLIENT_EVENTS
+from meeshy_sfu.server.description import CLIENT_EVENTS
 from meeshy_sfu.server.rest import RestApi
-from meeshy_sfu.server.routes import Route
 from tests.integration.server.conftest import MakePerson, StartServer
 from tests.integration.server.peers import CAPABILITIES, DTLS, Person, rtp_parameters
 

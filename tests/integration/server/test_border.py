@@ -11,9 +11,9 @@ import jsonschema
 import pytest
 import socketio
 
-from meeshy_sfu.server import sockets
+from meeshy_sfu.edge import sockets
 from meeshy_sfu.server.app import MediaServer
-from meeshy_sfu.server.openapi import CLIENT_EVENTS, SERVER_EVENTS
+from meeshy_sfu.server.description import CLIENT_EVENTS, SERVER_EVENTS
 from tests.integration.server.conftest import MakePerson, StartServer
 from tests.integration.server.peers import CAPABILITIES, DTLS, Person, eventually, rtp_parameters
 

@@ -8,7 +8,7 @@ import time
 import pytest
 import socketio
 
-from meeshy_sfu.server import sockets
+from meeshy_sfu.edge import sockets
 from meeshy_sfu.server.app import MediaServer
 from tests.integration.server.conftest import MakePerson, StartServer
 from tests.integration.server.peers import Person, eventually

@@ -8,8 +8,9 @@ import json
 import jwt
 import pytest
 
+from meeshy_sfu.edge.tokens import bearer, check_id
 from meeshy_sfu.errors import ForbiddenError, InvalidRequestError, UnauthorizedError
-from meeshy_sfu.server.auth import Claims, bearer, check_id, make_token, read_token
+from meeshy_sfu.server.auth import Claims, make_token, read_token
 
 SECRET = "s" * 32
 NOW_S = 1_800_000_000.0

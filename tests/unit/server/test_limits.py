@@ -5,16 +5,16 @@ from __future__ import annotations
 import pytest
 
 from meeshy_sfu.config import load_settings
-from meeshy_sfu.errors import PayloadTooLargeError
-from meeshy_sfu.server.limits import (
+from meeshy_sfu.edge.limits import (
     ForwardedFor,
     Quota,
-    Quotas,
     RateLimitedError,
     RateLimiter,
     address_key,
     check_json_depth,
 )
+from meeshy_sfu.errors import PayloadTooLargeError
+from meeshy_sfu.server.quotas import Quotas
 
 QUOTA = Quota("rate_test", limit=3, window_s=60.0)
 

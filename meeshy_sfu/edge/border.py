@@ -16,6 +16,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from meeshy_sfu.config import Settings
+from meeshy_sfu.edge.limits import ForwardedFor, RateLimitedError, check_json_depth
 from meeshy_sfu.errors import (
     ForbiddenError,
     InvalidRequestError,
@@ -27,13 +28,12 @@ from meeshy_sfu.errors import (
     RequestError,
     UnauthorizedError,
 )
-from meeshy_sfu.server.limits import ForwardedFor, RateLimitedError, check_json_depth
 
 logger = logging.getLogger(__name__)
 
 BODY_TIMEOUT_S = 10.0
 SOCKET_PATH = "/socket.io/"
-ALLOWED_METHODS = "GET, POST, DELETE, OPTIONS"
+ALLOWED_METHODS = "GET, POST, PUT, DELETE, OPTIONS"
 ALLOWED_HEADERS = "Authorization, Content-Type"
 EXPOSED_HEADERS = "X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, Retry-After"
 PREFLIGHT_SECONDS = "600"
@@ -44,6 +44,7 @@ def success(
     data: Mapping[str, object] | None = None,
     message: str | None = None,
     *,
+    status: int = 200,
     headers: Mapping[str, str] | None = None,
 ) -> web.Response:
     """Make the envelope of a success: data, or a message when there is none."""
@@ -52,7 +53,7 @@ def success(
         body["data"] = data
     if message is not None:
         body["message"] = message
-    return _json(body, status=200, headers=headers)
+    return _json(body, status=status, headers=headers)
 
 
 def failure(error: MeeshyError, *, headers: Mapping[str, str] | None = None) -> web.Response:

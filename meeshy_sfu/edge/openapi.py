@@ -1,10 +1,11 @@
 """The OpenAPI 3.1 document, out of the declared routes and the schemas that check bodies; and its page.
 
-Only describes; a test compares it with the routes the server really has.
+Only describes; what there is to describe a service hands in as a Description.
 """
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
@@ -12,6 +13,8 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from meeshy_sfu import __version__
+from meeshy_sfu.edge.routes import Route
+from meeshy_sfu.edge.wire import MODEL_MARKER
 from meeshy_sfu.errors import (
     ForbiddenError,
     InvalidRequestError,
@@ -20,62 +23,49 @@ from meeshy_sfu.errors import (
     RateLimitError,
     UnauthorizedError,
 )
-from meeshy_sfu.server import media_schemas, schemas
-from meeshy_sfu.server.routes import Route
 
-PATH_PARAMETERS = {
-    "callId": "The call's id: 1 to 128 letters, digits and . _ : @ -",
-    "transportId": "Of a transport of this call.",
-    "producerId": "Of a producer of this call.",
-    "consumerId": "Of a consumer of this call.",
-    "participantId": "The participant's id within the call.",
-    "index": "Number of the worker.",
-}
-CLIENT_EVENTS: Mapping[str, tuple[type[BaseModel], str]] = {
-    "join-room": (schemas.RoomEventRequest, "Hear of this call; existing producers are told at once."),
-    "leave-room": (schemas.RoomEventRequest, "Leave the call; closes all the participant has."),
-    "pause-consumer": (schemas.ConsumerEventRequest, "The same as the REST path."),
-    "resume-consumer": (schemas.ConsumerEventRequest, "The same as the REST path."),
-    "refresh-token": (schemas.RefreshTokenRequest, "Present a new token before the old one expires."),
-}
-SERVER_EVENTS: Mapping[str, tuple[type[BaseModel], str]] = {
-    "new-producer": (schemas.NewProducerEvent, "Somebody else sends a track, or did before you joined."),
-    "producer-closed": (schemas.ProducerClosedEvent, "A track has ended."),
-    "consumer-paused": (schemas.ConsumerFlowEvent, "The producer of one of your consumers was paused."),
-    "consumer-resumed": (schemas.ConsumerFlowEvent, "The producer of one of your consumers flows again."),
-    "active-speaker": (schemas.ActiveSpeakerEvent, "Who speaks, and how loud each is."),
-    "score": (schemas.ScoreEvent, "The quality of one of your tracks changed."),
-    "transport-state": (schemas.TransportStateEvent, "ICE or DTLS of one of your transports changed."),
-    "participant-left": (schemas.ParticipantLeftEvent, "You were taken out of the call."),
-    "room-closed": (schemas.RoomClosedEvent, "The call is over on this server."),
-}
 _ALWAYS = (UnauthorizedError, ForbiddenError, RateLimitError, MeeshyError)
 
 
-def openapi_document(routes: Iterable[Route], *, server_url: str = "/") -> dict[str, Any]:
+Events = Mapping[str, tuple[type[BaseModel], str]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Description:
+    """What a service says of itself."""
+
+    title: str
+    text: str
+    path_parameters: Mapping[str, str]
+    client_events: Events
+    server_events: Events
+    more_models: Iterable[type[BaseModel]] = ()
+    """Models that others refer to by a marker."""
+
+
+def openapi_document(
+    routes: Iterable[Route], description: Description, *, server_url: str = "/"
+) -> dict[str, Any]:
     """Make the document."""
     listed = list(routes)
     models = {model for route in listed for model in (route.body, route.data) if model is not None}
-    models |= {model for model, _ in (*CLIENT_EVENTS.values(), *SERVER_EVENTS.values())}
     models |= {
-        model
-        for model in vars(media_schemas).values()
-        if isinstance(model, type) and issubclass(model, media_schemas.Described)
-    } - {media_schemas.Described}
+        model for model, _ in (*description.client_events.values(), *description.server_events.values())
+    }
+    models |= set(description.more_models)
     ordered = sorted(models, key=lambda model: model.__name__)
     _, definitions = models_json_schema(
         [(model, "validation") for model in ordered], ref_template="#/components/schemas/{model}"
     )
     paths: dict[str, dict[str, Any]] = {}
     for route in listed:
-        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route)
+        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, description)
     return {
         "openapi": "3.1.0",
         "info": {
-            "title": "Meeshy media server",
+            "title": description.title,
             "version": __version__,
-            "description": "Rooms, transports, producers and consumers of group calls. "
-            "Events go over Socket.IO at /socket.io/ with the token in auth.token.",
+            "description": description.text,
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": server_url}],
@@ -86,15 +76,15 @@ def openapi_document(routes: Iterable[Route], *, server_url: str = "/") -> dict[
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
         },
         "x-socketio": {
-            "clientEvents": _events(CLIENT_EVENTS),
-            "serverEvents": _events(SERVER_EVENTS),
+            "clientEvents": _events(description.client_events),
+            "serverEvents": _events(description.server_events),
         },
     }
 
 
 def docs_page() -> str:
     """Give the page that shows the document; it needs nothing from elsewhere."""
-    return resources.files("meeshy_sfu.server").joinpath("docs.html").read_text(encoding="utf-8")
+    return resources.files("meeshy_sfu.edge").joinpath("docs.html").read_text(encoding="utf-8")
 
 
 _ERROR_SCHEMA: dict[str, Any] = {
@@ -117,19 +107,19 @@ _ERROR_SCHEMA: dict[str, Any] = {
 }
 
 
-def _operation(route: Route) -> dict[str, Any]:
+def _operation(route: Route, description: Description) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "summary": route.summary,
         "tags": [route.tag],
         "operationId": _operation_id(route),
-        "responses": {"200": _success(route), **_failures(route)},
+        "responses": {str(route.status): _success(route), **_failures(route)},
     }
     parameters = [
         {
             "name": name,
             "in": "path",
             "required": True,
-            "description": PATH_PARAMETERS[name],
+            "description": description.path_parameters[name],
             "schema": {"type": "integer" if name == "index" else "string"},
         }
         for name in re.findall(r"{(\w+)}", route.path)
@@ -181,15 +171,15 @@ def _failures(route: Route) -> dict[str, Any]:
     }
 
 
-def _events(events: Mapping[str, tuple[type[BaseModel], str]]) -> dict[str, Any]:
+def _events(events: Events) -> dict[str, Any]:
     return {name: {"summary": summary, "payload": _ref(model)} for name, (model, summary) in events.items()}
 
 
 def _linked(value: Any) -> Any:
-    """Turn the markers of schemas.py into references."""
+    """Turn the markers of wire.py into references."""
     if isinstance(value, dict):
-        if schemas.MODEL_MARKER in value:
-            return {"$ref": f"#/components/schemas/{value[schemas.MODEL_MARKER]}"}
+        if MODEL_MARKER in value:
+            return {"$ref": f"#/components/schemas/{value[MODEL_MARKER]}"}
         return {name: _linked(member) for name, member in value.items()}
     return [_linked(item) for item in value] if isinstance(value, list) else value
 

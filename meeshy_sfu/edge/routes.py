@@ -1,6 +1,6 @@
 """What a route is: method, path, bodies, limit and errors, declared beside its handler.
 
-The declaration registers the route, guards it and documents it; handlers are in rest.py and health.py.
+The declaration registers the route, guards it and documents it; handlers are in the services' rest.py and health.py.
 """
 
 from collections.abc import Callable, Iterator
@@ -9,12 +9,11 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel
 
+from meeshy_sfu.edge.wire import WireModel
 from meeshy_sfu.errors import MeeshyError
-from meeshy_sfu.server.schemas import WireModel
 
 Access = Literal["token", "open", "local"]
-"""token: a JWT for the call; open: anybody; local: loopback, metrics token or service."""
-QuotaName = Literal["create", "transports", "connect", "consume", "other"]
+"""token: a JWT of the service's kind; open: anybody; local: loopback, metrics token or service."""
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -23,18 +22,21 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 class Route:
     """One entry of the API."""
 
-    method: Literal["GET", "POST", "DELETE"]
+    method: Literal["GET", "POST", "PUT", "DELETE"]
     path: str
     summary: str
     tag: str
     body: type[WireModel] | None = None
     data: type[BaseModel] | None = None
     """What data is in the envelope; None means a message."""
-    quota: QuotaName = "other"
+    quota: str = "other"
+    """Which of the service's limits it counts against; `rate_` and this is the setting."""
     cost: int = 1
     """How often it counts against its quota."""
     access: Access = "token"
     errors: tuple[type[MeeshyError], ...] = ()
+    status: int = 200
+    """Of a success."""
     raw: str | None = None
     """Content type, when the answer has no envelope."""
     development_only: bool = False

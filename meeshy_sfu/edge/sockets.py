@@ -18,9 +18,9 @@ from socketio.packet import EVENT
 
 from meeshy_sfu.clock import Clock
 from meeshy_sfu.config import Settings
+from meeshy_sfu.edge.border import ADDRESS, Origins
+from meeshy_sfu.edge.limits import address_key, check_json_depth
 from meeshy_sfu.errors import MeeshyError
-from meeshy_sfu.server.border import ADDRESS, Origins
-from meeshy_sfu.server.limits import address_key, check_json_depth
 
 logger = logging.getLogger(__name__)
 

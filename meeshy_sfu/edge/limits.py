@@ -1,7 +1,7 @@
 """Rate limits and the caps of what a client may send.
 
-Pure: time and settings are handed in. Which request counts against which limit is decided in rest.py and
-signaling.py; caps on what rooms hold are kept by rooms/.
+Pure: time and limits are handed in. Which request counts against which limit is decided by the service; caps on
+what rooms hold are kept by rooms/.
 """
 
 import ipaddress
@@ -9,7 +9,6 @@ import math
 import re
 from dataclasses import dataclass
 
-from meeshy_sfu.config import Settings
 from meeshy_sfu.errors import PayloadTooLargeError, RateLimitError
 
 _KEYS_MAX = 50_000
@@ -69,7 +68,7 @@ class RateLimiter:
 
     Example:
         ```python
-        from meeshy_sfu.server.limits import Quota, RateLimiter
+        from meeshy_sfu.edge.limits import Quota, RateLimiter
 
         limiter = RateLimiter()
         quota = Quota("rate_create", limit=2, window_s=60.0)
@@ -117,28 +116,6 @@ class RateLimiter:
                 del self._windows[key]
         while len(self._windows) >= _KEYS_MAX:
             del self._windows[next(iter(self._windows))]
-
-
-@dataclass(frozen=True, slots=True)
-class Quotas:
-    """All limits of the server, from its settings."""
-
-    create: Quota
-    transports: Quota
-    connect: Quota
-    consume: Quota
-    other: Quota
-    events: Quota
-
-    @classmethod
-    def of(cls, settings: Settings) -> "Quotas":
-        """Read the limits out of the settings."""
-        window_s = settings.rate_window_s
-
-        def quota(name: str) -> Quota:
-            return Quota(f"rate_{name}", getattr(settings, f"rate_{name}"), window_s)
-
-        return cls(*(quota(name) for name in cls.__slots__))
 
 
 def address_key(address: str) -> str:

@@ -1,0 +1,164 @@
+"""A service as a process: it listens, runs until it is told to stop, and then its end is certain."""
+
+import asyncio
+import contextlib
+import errno
+import logging
+import os
+import signal
+import ssl
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Protocol, Self, TypeVar
+
+from aiohttp import web
+
+from meeshy_sfu.config import Settings
+from meeshy_sfu.errors import (
+    AddressUnavailableError,
+    BindPermissionError,
+    CertificateError,
+    PortInUseError,
+    StartError,
+)
+
+FORCED_EXIT_S = 0.7
+"""How long after shutdown_timeout_s the process ends by force; with the default, within 5 s in all."""
+SECOND_SIGNAL_EXIT = 130
+
+logger = logging.getLogger(__name__)
+
+
+class Service(Protocol):
+    """What runs until it is closed."""
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(self, *_: object) -> None: ...
+
+    async def close(self) -> None:
+        """End in order. Idempotent."""
+
+
+ServiceT = TypeVar("ServiceT", bound=Service)
+
+
+async def run_until_stopped(
+    start: Callable[[], Awaitable[ServiceT]], settings: Settings, *, on_ready: Callable[[ServiceT], None]
+) -> None:
+    """Start a service and run it until SIGINT or SIGTERM; a second one ends the process at once.
+
+    Raises:
+        StartError: It could not start.
+    """
+    stop = asyncio.Event()
+    with _signals(stop):
+        async with await start() as service:
+            on_ready(service)
+            await stop.wait()
+            logger.info("shutting down; a second signal ends at once")
+            _exit_by_force_after(settings.shutdown_timeout_s + FORCED_EXIT_S)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(settings.shutdown_timeout_s):
+                    await service.close()
+    logger.info("stopped")
+
+
+class Listener:
+    """The HTTP side of a service on one port."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._runner: web.AppRunner | None = None
+
+    async def open(self, app: web.Application, port: int, tls: ssl.SSLContext | None) -> str:
+        """Listen and give the URL; with port 0 it names the port that was given.
+
+        Raises:
+            StartError: The port cannot be listened on; the message says why and what to do.
+        """
+        self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=0.5)
+        await self._runner.setup()
+        host = self._settings.host
+        try:
+            await web.TCPSite(self._runner, host, port, ssl_context=tls).start()
+        except OSError as error:
+            await self.close()
+            raise _listen_error(error, host, port) from error
+        shown = f"[{host}]" if ":" in host else host
+        url = f"{'https' if tls else 'http'}://{shown}:{self._runner.addresses[0][1]}"
+        logger.info("listening on %s", url)
+        return url
+
+    async def close(self) -> None:
+        """Stop listening and end connections. Idempotent."""
+        runner, self._runner = self._runner, None
+        if runner is not None:
+            await runner.cleanup()
+
+
+@contextlib.contextmanager
+def _signals(stop: asyncio.Event) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+
+    def on_signal() -> None:
+        if stop.is_set():
+            os._exit(SECOND_SIGNAL_EXIT)
+        stop.set()
+
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    for number in numbers:
+        loop.add_signal_handler(number, on_signal)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)
+
+
+def _exit_by_force_after(seconds: float) -> None:
+    """End the process even if the event loop hangs; a thread, because only that is certain to run."""
+    timer = threading.Timer(seconds, os._exit, args=(1,))
+    timer.daemon = True
+    timer.start()
+
+
+def tls_context(settings: Settings) -> ssl.SSLContext | None:
+    """Give the TLS set-up, or None for plain HTTP.
+
+    Raises:
+        CertificateError: The files cannot be used.
+    """
+    if settings.tls_cert is None or settings.tls_key is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(settings.tls_cert, settings.tls_key)
+    except (OSError, ssl.SSLError) as error:
+        reason = error.strerror or error.args[-1]
+        raise CertificateError(
+            f"cannot use tls_cert {settings.tls_cert} with tls_key {settings.tls_key}: {reason}; "
+            "both must be readable PEM files that belong together"
+        ) from None
+    return context
+
+
+def _listen_error(error: OSError, host: str, port: int) -> StartError:
+    where = f"port {port} on {host}"
+    match error.errno:
+        case errno.EADDRINUSE:
+            return PortInUseError(
+                f"{where} is taken; stop what holds it (ss -lntp shows it) or set another with --port or MEESHY_PORT"
+            )
+        case errno.EACCES | errno.EPERM:
+            return BindPermissionError(
+                f"not allowed to listen on {where}; take one from 1024 up, "
+                "or give the service CAP_NET_BIND_SERVICE"
+            )
+        case errno.EADDRNOTAVAIL:
+            return AddressUnavailableError(
+                f"{host} is no address of this machine (ip addr shows them); set another with --host"
+            )
+        case _:
+            return StartError(f"cannot listen on {where}: {error.strerror or error}")

@@ -1,0 +1,80 @@
+"""The base of everything on the wire: camelCase, strict, unknown fields ignored; and how a wrong field is told.
+
+Checks shape and types only.
+"""
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
+from pydantic.alias_generators import to_camel
+
+from meeshy_sfu.edge.tokens import check_id
+from meeshy_sfu.errors import InvalidRequestError
+
+MAX_ERRORS_SHOWN = 8
+MODEL_MARKER = "x-model"
+"""Stands for a reference that pydantic would refuse; openapi.py turns it into one."""
+
+Model = TypeVar("Model", bound="WireModel")
+
+
+class WireModel(BaseModel):
+    """Base of everything on the wire."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel, validate_by_name=True, extra="ignore", frozen=True, strict=True
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_absent(cls, value: object) -> object:
+        if isinstance(value, dict):
+            return {name: member for name, member in value.items() if member is not None}
+        return value
+
+
+def read(model: type[Model], value: object) -> Model:
+    """Check a body or event.
+
+    Raises:
+        InvalidRequestError: A field is missing or wrong; path and details.errors say which.
+    """
+    if not isinstance(value, dict):
+        raise InvalidRequestError("the body must be a JSON object")
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        found = [
+            {"path": wire_path(item["loc"]), "message": sentence(item)}
+            for item in error.errors(include_url=False, include_context=False)
+        ]
+        first = found[0]
+        raise InvalidRequestError(
+            first["message"], {"errors": found[:MAX_ERRORS_SHOWN]}, path=first["path"]
+        ) from None
+
+
+def wire_path(location: tuple[int | str, ...]) -> str:
+    """Write the place of a field as ``rtpParameters.codecs[0].mimeType``."""
+    path = ""
+    for part in location:
+        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
+    return path
+
+
+def sentence(item: Mapping[str, Any]) -> str:
+    """Say what is wrong with a field, without repeating what may be huge."""
+    if item["type"] == "missing":
+        return "is missing"
+    text = str(item["msg"]).removeprefix("Value error, ").removeprefix("Input ")
+    return text[:1].lower() + text[1:]
+
+
+def an_id(path: str) -> BeforeValidator:
+    """Make the check of an id that callers choose."""
+
+    def check(value: object) -> str:
+        return check_id(value, path)
+
+    return BeforeValidator(check)
