@@ -1,0 +1,206 @@
+"""`meeshy simulate` on the real stack: what it says is what was done to the call."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pandas as pd
+import pytest
+
+from simulator.summary import json_schema
+
+from .conftest import Finished, Simulate, command
+from .test_processes import eventually, is_running
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(200)]
+
+
+def judged(run: Finished) -> dict[str, Any]:
+    """Give the summary of a run that was measured; a busy machine may make it void, never anything worse."""
+    assert run.code in {0, 4}, (run.code, run.summary.get("reasons"), run.stderr[-2000:])
+    assert run.summary["verdict"] == ("pass" if run.code == 0 else "void")
+    return run.summary
+
+
+def test_a_native_group_flows_without_loss(simulate: Simulate) -> None:
+    summary = judged(simulate("group", "--participants", "5", "--bots", "native", "--duration", "4"))
+    jsonschema.Draft202012Validator(json_schema()).validate(summary)
+    assert summary["streams"] == {"expected": 40, "flowing": 40}
+    assert summary["loss"]["ratio"] == summary["loss"]["before_repair"] == 0
+    assert summary["foreign_frames"] == 0
+    assert summary["latency_ms"]["video"]["samples"] > 20 * 4 * 25
+    assert summary["server"]["packets_out"] > 20 * 4 * 80
+    assert summary["server"]["cpu_ns_per_packet"] > 0
+    assert summary["join_ms"]["samples"] >= 4
+
+
+def test_aiortc_bots_decode_everyone_without_a_freeze(simulate: Simulate) -> None:
+    run = simulate(
+        {
+            "name": "decoding",
+            "participants": {
+                "count": 6,
+                "bots": "mixed",
+                "observers": 4,
+                "watched": 5,
+                "bots_per_process": 2,
+            },
+            "hold": {"duration_s": 6, "settle_s": 2},
+        }
+    )
+    summary = judged(run)
+    assert summary["streams"] == {"expected": 60, "flowing": 60}
+    decoded = summary["decoded"]
+    assert decoded["streams"] == 40
+    assert decoded["frames"] > 20 * 6 * 25
+    assert decoded["freezes"] == 0
+    assert decoded["audible"] == decoded["audio_streams"] == 20
+    assert decoded["playout_ms"]["video"]["samples"] > 20 * 6 * 20
+
+
+def test_live_encoded_media_is_stamped_and_decoded_too(simulate: Simulate) -> None:
+    run = simulate(
+        {
+            "name": "synthetic",
+            "participants": {"count": 2, "bots": "aiortc"},
+            "media": {"aiortc": "synthetic"},
+            "hold": {"duration_s": 4},
+        }
+    )
+    summary = judged(run)
+    assert summary["streams"] == {"expected": 4, "flowing": 4}
+    assert summary["decoded"]["audible"] == 2
+    assert summary["latency_ms"]["video"]["samples"] > 100
+
+
+def test_an_injected_delay_is_reported_as_it_is(simulate: Simulate) -> None:
+    options = ("--participants", "4", "--duration", "5", "--seed", "3")
+    plain = judged(simulate("group", *options))
+    slow = simulate("group", *options, "--delay-ms", "150", "--slo", "latency_ms.video.p95<1000")
+    assert slow.code in {3, 4}  # audio still has its default objective
+    for kind in ("audio", "video"):
+        added = slow.summary["latency_ms"][kind]["p50"] - plain["latency_ms"][kind]["p50"]
+        assert added == pytest.approx(150, abs=5), kind
+
+
+def test_injected_loss_is_reported_before_repair_and_video_is_repaired(simulate: Simulate) -> None:
+    run = simulate(
+        "group", "--participants", "6", "--duration", "15", "--loss", "5", "--slo", "loss.ratio<10%"
+    )
+    summary = judged(run)
+    pairs = pd.read_csv(run.directory / "pairs.csv")
+    kinds = pd.read_parquet(run.directory / "participants.parquet").set_index("bot")["bot_kind"]
+    pairs["bots"] = pairs["receiver"].map(kinds)
+    for bots, rows in pairs.groupby("bots"):
+        before = (rows["loss_before_repair"] * rows["expected"]).sum() / rows["expected"].sum()
+        assert before == pytest.approx(0.05, abs=0.005 if bots == "native" else 0.0075), bots
+    assert summary["loss"]["before_repair"] == pytest.approx(0.05, abs=0.005)
+    assert summary["loss"]["video"]["ratio"] < 0.001
+    assert summary["loss"]["audio"]["ratio"] == summary["loss"]["audio"]["before_repair"]
+
+
+def test_a_saturated_generator_gives_void_and_never_pass(simulate: Simulate) -> None:
+    run = simulate(
+        {
+            "name": "saturated",
+            "participants": {"count": 8, "bots": "aiortc", "bots_per_process": 16},
+            "media": {"aiortc": "synthetic"},
+            "ramp": {"timeout_s": 8},
+            "hold": {"duration_s": 5},
+        },
+        timeout_s=120,
+    )
+    assert run.code == 4, (run.summary.get("reasons"), run.stderr[-2000:])
+    assert run.summary["verdict"] == "void"
+    assert not run.summary["generator"]["valid"]
+
+
+def test_a_broken_objective_ends_with_its_own_code(simulate: Simulate) -> None:
+    run = simulate(
+        "group", "--participants", "2", "--bots", "native", "--duration", "2", "--slo", "streams.flowing>100"
+    )
+    assert run.code in {3, 4}
+    assert "streams.flowing>100 is broken: 4" in run.summary["reasons"]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("nothing",), "no scenario named 'nothing'"),
+        (("group", "--bots", "robots"), "participants.bots: input should be 'native', 'aiortc' or 'mixed'"),
+        (("group", "--slo", "latency<1"), "no figure 'latency'"),
+        (("group", "--loss", "500"), "network.down.loss"),
+        (("group", "--server", "nowhere"), "is no URL"),
+    ],
+)
+def test_wrong_usage_is_told_with_code_two(simulate: Simulate, options: tuple[str, ...], words: str) -> None:
+    run = simulate(*options)
+    assert run.code == 2
+    assert words in run.stderr
+    assert not run.directory.exists()
+
+
+def test_a_server_that_does_not_answer_is_an_error_with_its_name(simulate: Simulate) -> None:
+    os.environ["MEESHY_SIMULATE_SECRET"] = "s" * 32
+    try:
+        run = simulate("group", "--server", "http://127.0.0.1:1")
+    finally:
+        del os.environ["MEESHY_SIMULATE_SECRET"]
+    assert run.code == 1
+    assert "no answer from http://127.0.0.1:1" in run.stderr
+    assert not run.directory.exists()
+
+
+def test_a_report_is_computed_again_from_raw_data(simulate: Simulate) -> None:
+    run = simulate("group", "--participants", "2", "--bots", "native", "--duration", "2")
+    (run.directory / "summary.json").unlink()
+    again = subprocess.run(
+        [*command(Path())[:3], "report", str(run.directory), "--json"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert again.returncode == run.code
+    assert json.loads(again.stdout) == run.summary
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+def test_however_a_run_is_ended_nothing_stays_behind(
+    state: Path, tmp_path: Path, how: signal.Signals
+) -> None:
+    arguments = ("group", "--participants", "4", "--duration", "60", "--out", str(tmp_path / "run"))
+    with subprocess.Popen(
+        command(state, *arguments), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as run:
+        assert eventually(lambda: len(descendants(run.pid)) >= 3, 20), "server, watchman and aiortc child"
+        time.sleep(2)
+        children = descendants(run.pid)
+        os.kill(run.pid, how)
+        code = run.wait(timeout=30)
+    assert eventually(lambda: not any(is_running(pid) for pid in children))
+    assert eventually(lambda: list(tmp_path.iterdir()) == [])
+    assert code == {signal.SIGKILL: -9}.get(how, 130)
+
+
+def descendants(pid: int) -> set[int]:
+    """Give the processes that descend from one."""
+    found: set[int] = set()
+    parents = {pid}
+    while parents:
+        children = {
+            int(child)
+            for parent in parents
+            for task in Path("/proc", str(parent), "task").glob("*/children")
+            for child in task.read_text().split()
+        }
+        parents = children - found
+        found |= children
+    return found
