@@ -15,8 +15,8 @@ from simulator.errors import SimulatorError
 from simulator.signaling import Announcement, Direction, Joined, Json, ParticipantSession
 from simulator.tables import Kind
 
-GATHER_S = 0.02
-"""How long announcements are gathered into one consume request: a join storm is one request, not fifty."""
+GATHER_S = 0.05
+"""How long announcements are gathered into one consume request: a join storm is a few requests, not hundreds."""
 
 
 class Participant:

@@ -283,7 +283,7 @@ class ParticipantSession:
         )
         socket.on("new-producer", lambda data: self._announce(_announcement(data)))
         socket.on("producer-closed", lambda data: self.on_producer_closed(str(data["producerId"])))
-        socket.on("room-closed", lambda data: self.on_room_closed(str((data or {}).get("reason", ""))))
+        socket.on("room-closed", self._room_closed)
         socket.on("disconnect", self._disconnected)
         try:
             await asyncio.wait_for(
@@ -301,6 +301,11 @@ class ParticipantSession:
             return
         self._announced.add(announcement.producer_id)
         self.on_producer(announcement)
+
+    def _room_closed(self, data: Mapping[str, Any] | None = None) -> None:
+        # The last one to leave closes the room, which is no surprise to those who left.
+        if not self._closing:
+            self.on_room_closed(str((data or {}).get("reason", "")))
 
     def _disconnected(self, reason: object = "") -> None:
         if not self._closing:

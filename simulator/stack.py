@@ -163,13 +163,10 @@ class Stack:
 
     def _environment(self) -> dict[str, str]:
         passed = {k: v for k, v in os.environ.items() if not k.startswith(_NOT_PASSED_ON)}
-        # The working directory has to stay importable from, wherever the server runs.
-        path = os.pathsep.join(str(Path(p).absolute()) for p in sys.path if p)
         return {
             **ROOMY,
             **passed,
             **OWN_PLACE,
-            "PYTHONPATH": path,
             "MEESHY_JWT_SECRET": self.credentials.secret or "",
             "MEESHY_STATE_DIR": str(self._state.absolute()),
         }
