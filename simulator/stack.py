@@ -88,7 +88,7 @@ class Stack:
     def __init__(self, directory: Path) -> None:
         self.url = ""
         self.credentials = Credentials(secret=secrets.token_hex(32))
-        self._state = directory / "server-state"
+        self._state = directory.absolute() / "server-state"
         self._log_path = directory / "server.log"
         self._log: IO[bytes] | None = None
         self._process: asyncio.subprocess.Process | None = None
