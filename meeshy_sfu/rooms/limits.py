@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoomLimits:
-    """Caps. Each is checked before anything is created, and its name is told in ``details.limit``."""
+    """Caps. Each cap is checked before anything is created, and its name is told in ``details.limit``."""
 
     rooms: int = 10
     """Calls on this server."""
@@ -17,3 +17,5 @@ class RoomLimits:
     producers_per_room: int = 200
     consumers_per_participant: int = 400
     """Twice the producers of a full room, so that a client may replace each of its consumers once."""
+    idle_room_s: float = 120.0
+    """A room that nobody has entered for so long makes way for a new call when the server is full."""

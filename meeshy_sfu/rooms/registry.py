@@ -75,7 +75,7 @@ class RoomRegistry:
 
         Raises:
             RoomAlreadyExistsError: The call has a room, or is just getting one.
-            CapacityError: There are as many rooms as allowed.
+            CapacityError: There are as many rooms as allowed, and people in them or expected soon.
             UnsupportedCodecError: A codec is none the media core forwards.
             UnavailableError: No worker lives just now.
         """
@@ -83,7 +83,7 @@ class RoomRegistry:
             raise InvalidStateError("the server is closing")
         if call_id in self._rooms or call_id in self._pending:
             raise RoomAlreadyExistsError(f"call {call_id} has a room already")
-        if self.full:
+        if self.full and not self.close_idle(older_than_s=self._limits.idle_room_s):
             raise CapacityError(f"this server may carry {self._limits.rooms} calls", {"limit": "rooms"})
         self._pending.add(call_id)
         try:

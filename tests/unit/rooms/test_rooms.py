@@ -151,6 +151,20 @@ async def test_rooms_that_nobody_entered_are_closed_after_a_while(
     assert not entered.is_closed
 
 
+async def test_a_room_that_nobody_entered_makes_way_when_the_server_is_full(
+    registry: RoomRegistry, room: Room, clock: ManualClock
+) -> None:
+    await come_in(await registry.create(CallId("call-2")), ANN)
+    clock.advance(119)
+    with pytest.raises(CapacityError):
+        await registry.create(CallId("call-3"))
+    clock.advance(1)
+    await registry.create(CallId("call-3"))
+    assert room.closed_reason == "nobody came"
+    with pytest.raises(CapacityError):
+        await registry.create(CallId("call-4"))
+
+
 async def test_a_closed_registry_takes_no_more_calls(registry: RoomRegistry, room: Room) -> None:
     registry.close()
     assert room.closed_reason == "server closed"
