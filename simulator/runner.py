@@ -170,14 +170,16 @@ class Run:
         async with contextlib.AsyncExitStack() as generators:
             self._watcher.phase("starting the bots")
             bots: list[Bot] = []
-            if self._plan.native:
-                native = await generators.enter_async_context(NativeGenerator(settings))
-                self._generators.append(native)
-                bots += await native.spawn(self._plan.native)
+            # Children first: a process with native threads must not be forked.
             if self._plan.aiortc:
                 aiortc = await generators.enter_async_context(AiortcGenerator(settings, directory))
                 self._generators.append(aiortc)
                 bots += await aiortc.spawn(self._plan.aiortc)
+            if self._plan.native:
+                native = await generators.enter_async_context(NativeGenerator(settings))
+                self._generators.append(native)
+                bots += await native.spawn(self._plan.native)
+            bots.sort(key=lambda bot: bot.number)
             self._participants = [self._participant(bot, server, collector) for bot in bots]
             self._write_plan(collector, server.call_id)
             try:
