@@ -124,7 +124,9 @@ def show(summary: Summary, directory: Path, *, as_json: bool) -> None:
     if as_json:
         console.line(summary.to_json().rstrip("\n"))
     else:
-        console.out.print(verdict_panel(summary, title(summary), str(directory / "report.md")))
+        console.out.print(
+            verdict_panel(summary, title(summary), str(directory / "report.md")), soft_wrap=False
+        )
     raise typer.Exit(EXIT_CODES[summary.verdict])
 
 
