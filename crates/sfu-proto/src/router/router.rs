@@ -163,6 +163,21 @@ impl Router {
         Ok(())
     }
 
+    /// Forgets an address whose TCP connection is gone; another one takes over if there is any.
+    pub fn remove_destination<S: Sink>(
+        &mut self,
+        transport: TransportKey,
+        gone: &Destination,
+        now: Instant,
+        sink: &mut S,
+    ) {
+        let entry = self.transports.get_mut(transport.0);
+        if let Some(link) = entry.and_then(|entry| entry.link_mut()) {
+            link.remove_destination(gone, now);
+            self.after_link(transport.0, now, sink);
+        }
+    }
+
     /// Limits what the sender sends, by REMB; 0 lifts the limit.
     pub fn set_max_incoming_bitrate(
         &mut self,

@@ -166,6 +166,7 @@ impl Router {
             };
             entry.drain_link(sink);
             let was_ready = entry.is_ready();
+            let before = entry.destination;
             let Some(event) = entry.poll_link_event() else {
                 break;
             };
@@ -200,6 +201,16 @@ impl Router {
                 LinkEvent::Failed(failure) => {
                     self.transports[t].drain_link(sink);
                     self.close_transport_because(transport, failure.to_string());
+                }
+                LinkEvent::Selected(to) if before.is_some_and(|old| old != to) => {
+                    // The first choice is told with the state it brings.
+                    let state = self.transports[t].link().map(|link| link.ice_state());
+                    self.events
+                        .extend(state.map(|state| RouterEvent::TransportIce {
+                            transport,
+                            state,
+                            selected: Some(to),
+                        }));
                 }
                 LinkEvent::Keys(_) | LinkEvent::Selected(_) => {}
             }
