@@ -69,6 +69,8 @@ pub struct RecvBatch {
     controls: Vec<Control>,
     buffer: Vec<u8>,
     meta: Vec<Meta>,
+    /// Messages of the last `recv`.
+    last: usize,
     overflow: u32,
     reported: Option<u32>,
 }
@@ -91,6 +93,7 @@ impl RecvBatch {
             controls: vec![Control([0; 96]); capacity],
             buffer: vec![0; capacity * STRIDE],
             meta: Vec::with_capacity(capacity),
+            last: 0,
             overflow: 0,
             reported: None,
         }
@@ -101,36 +104,59 @@ impl RecvBatch {
     pub fn recv(&mut self, socket: &UdpSocket) -> io::Result<usize> {
         self.meta.clear();
         self.reported = None;
-        self.aim();
-        let count = loop {
-            // SAFETY: `aim` made every header point to an own buffer, name and control area of the
-            // stated sizes, which stay alive and untouched through the call.
-            let n = unsafe {
-                libc::recvmmsg(
-                    socket.as_raw_fd(),
-                    self.headers.as_mut_ptr(),
-                    self.headers.len() as u32,
-                    libc::MSG_DONTWAIT,
-                    std::ptr::null_mut(),
-                )
+        let capacity = self.headers.len();
+        // Preparing headers costs more than a second call, so no more than are likely to be used.
+        let mut wanted = (2 * self.last + 4).min(capacity);
+        let mut count = 0;
+        while count < capacity {
+            let taken = match self.call(socket, count, wanted) {
+                Ok(taken) => taken,
+                Err(error) if count == 0 => return Err(error),
+                // It will be there again next time.
+                Err(_) => 0,
             };
-            if n >= 0 {
-                break n as usize;
+            count += taken;
+            if taken < wanted {
+                break;
             }
-            let error = io::Error::last_os_error();
-            match error.raw_os_error() {
-                Some(libc::EINTR) => continue,
-                Some(
-                    libc::EAGAIN | libc::ECONNREFUSED | libc::EHOSTUNREACH | libc::ENETUNREACH,
-                ) => break 0,
-                _ => return Err(error),
-            }
-        };
+            wanted = capacity - count;
+        }
+        self.last = count;
         for index in 0..count {
             let meta = self.read_meta(index);
             self.meta.push(meta);
         }
         Ok(count)
+    }
+
+    /// One system call for `wanted` messages from `first` on.
+    fn call(&mut self, socket: &UdpSocket, first: usize, wanted: usize) -> io::Result<usize> {
+        self.aim(first, wanted);
+        loop {
+            let headers = &mut self.headers[first..first + wanted];
+            // SAFETY: `aim` made every one of these headers point to an own buffer, name and control
+            // area of the stated sizes, which stay alive and untouched through the call.
+            let n = unsafe {
+                libc::recvmmsg(
+                    socket.as_raw_fd(),
+                    headers.as_mut_ptr(),
+                    headers.len() as u32,
+                    libc::MSG_DONTWAIT,
+                    std::ptr::null_mut(),
+                )
+            };
+            if n >= 0 {
+                return Ok(n as usize);
+            }
+            let error = io::Error::last_os_error();
+            match error.raw_os_error() {
+                Some(libc::EINTR) => {}
+                Some(
+                    libc::EAGAIN | libc::ECONNREFUSED | libc::EHOSTUNREACH | libc::ENETUNREACH,
+                ) => return Ok(0),
+                _ => return Err(error),
+            }
+        }
     }
 
     /// Message `index` of the last [`RecvBatch::recv`].
@@ -167,9 +193,10 @@ impl RecvBatch {
     }
 
     /// Points the headers at the buffers; the kernel overwrites lengths and flags each time.
-    fn aim(&mut self) {
+    fn aim(&mut self, first: usize, count: usize) {
         let base = self.buffer.as_mut_ptr();
-        for (index, header) in self.headers.iter_mut().enumerate() {
+        let headers = self.headers.iter_mut().enumerate();
+        for (index, header) in headers.skip(first).take(count) {
             // SAFETY: `buffer` has `headers.len() * STRIDE` bytes, so the offset is inside it.
             let start = unsafe { base.add(index * STRIDE) };
             let vector = &mut self.vectors[index];

@@ -178,8 +178,8 @@ impl Connections {
     }
 
     /// Closes a connection; what is queued goes out as far as the socket takes it. Gives the source that
-    /// is no more.
-    pub(crate) fn close(&mut self, id: SocketId) -> Option<Destination> {
+    /// is no more, and whose it was.
+    pub(crate) fn close(&mut self, id: SocketId) -> Option<(Destination, Option<Target>)> {
         let slot = slot_of(id)?;
         let mut connection = self.slots.get_mut(slot)?.take()?;
         let _ = connection.stream.flush();
@@ -189,7 +189,7 @@ impl Connections {
         if connection.owner.is_none() {
             self.forget_stranger(remote.ip());
         }
-        Some(Destination { socket: id, remote })
+        Some((Destination { socket: id, remote }, connection.owner))
     }
 
     /// Connections of `owner`.

@@ -34,7 +34,7 @@ impl Core {
     /// Carries out all requests that wait.
     pub(crate) fn carry_out(&mut self, now: Instant) {
         // Keys that a router gave up in this round must leave the maps before it gives them out again.
-        self.hear();
+        self.hear(now);
         while let Some(Request { id, command }) = self.queues.next_request() {
             let (ok, error) = match self.execute(command, now) {
                 Ok(value) => (Some(value), None),
@@ -85,7 +85,9 @@ impl Core {
             Command::ResumeProducer { router, producer } => {
                 self.pause_producer(router, producer, false, now)
             }
-            Command::CloseProducer { router, producer } => self.close_producer(router, producer),
+            Command::CloseProducer { router, producer } => {
+                self.close_producer(router, producer, now)
+            }
             Command::Consume {
                 router,
                 transport,
@@ -257,11 +259,14 @@ impl Core {
         // What its consumers have waiting goes before its keys do.
         call.router.flush(now, &mut self.outbox);
         call.router.close_transport(key, now, &mut self.outbox);
-        self.events_of(position);
-        self.forget_transport(Target {
-            router: position,
-            transport: key.0,
-        });
+        self.events_of(position, now);
+        self.forget_transport(
+            Target {
+                router: position,
+                transport: key.0,
+            },
+            now,
+        );
         self.touch(position);
     }
 
@@ -303,7 +308,7 @@ impl Core {
         answer(&Empty {})
     }
 
-    fn close_producer(&mut self, router: RouterId, producer: ProducerId) -> Answer {
+    fn close_producer(&mut self, router: RouterId, producer: ProducerId, now: Instant) -> Answer {
         let position = self.position(router)?;
         let call = self.call(position)?;
         let key = call
@@ -311,7 +316,7 @@ impl Core {
             .ok_or_else(|| unknown("producer", producer.0))?;
         call.router.close_producer(key);
         call.producers.remove(key.0);
-        self.events_of(position);
+        self.events_of(position, now);
         self.touch(position);
         answer(&Empty {})
     }

@@ -7,6 +7,8 @@
 //! # Invariants
 //! - Events of a router are taken before any of its keys can be given out again.
 
+use std::time::Instant;
+
 use meeshy_sfu_proto::ice::IceState as LinkIceState;
 use meeshy_sfu_proto::link::{DtlsState as LinkDtlsState, DtlsVersion};
 use meeshy_sfu_proto::net::Destination;
@@ -22,7 +24,7 @@ use crate::run::{Core, protocol_of};
 
 impl Core {
     /// Reports all that the router at `position` has to say.
-    pub(crate) fn events_of(&mut self, position: u32) {
+    pub(crate) fn events_of(&mut self, position: u32, now: Instant) {
         while let Some(call) = self.calls.get_mut(position)
             && let Some(event) = call.router.poll_event()
         {
@@ -30,10 +32,11 @@ impl Core {
             match event {
                 RouterEvent::TransportClosed { transport, reason } => {
                     let id = call.transports.id(transport.0);
-                    self.forget_transport(Target {
+                    let target = Target {
                         router: position,
                         transport: transport.0,
-                    });
+                    };
+                    self.forget_transport(target, now);
                     if let Some(transport) = id {
                         self.queues.push(Event::TransportClosed {
                             router,

@@ -238,6 +238,9 @@ impl Loop {
                     self.core.input(datagram, from, now);
                 }
             }
+            if let Some(drops) = self.receive.reported_drops() {
+                self.core.totals.kernel_drops[family] = drops;
+            }
             received += count;
             if count < self.receive.capacity() {
                 break;
@@ -245,7 +248,6 @@ impl Loop {
         }
         self.busy |= received > 0;
         self.more |= received >= ROUND;
-        self.core.totals.kernel_drops[family] = self.receive.kernel_drops();
         Ok(())
     }
 
@@ -288,7 +290,7 @@ impl Loop {
             }
         }
         if !alive {
-            self.core.close_connection(id);
+            self.core.close_connection(id, now);
         }
     }
 }
@@ -371,8 +373,8 @@ impl Core {
             let (router, id) = (call.id, call.transports.id(target.transport));
             call.router
                 .close_transport(TransportKey(target.transport), now, &mut self.outbox);
-            self.events_of(target.router);
-            self.forget_transport(target);
+            self.events_of(target.router, now);
+            self.forget_transport(target, now);
             if let Some(transport) = id {
                 let reason = "panic".into();
                 self.queues.push(Event::TransportClosed {
@@ -417,7 +419,7 @@ impl Core {
             call.touched = false;
             call.router.flush(now, &mut self.outbox);
             call.deadline = call.router.poll_timeout();
-            self.events_of(position);
+            self.events_of(position, now);
         }
         touched.clear();
         // `events_of` may have touched more; they wait for the next round.
@@ -425,14 +427,14 @@ impl Core {
         self.touched = touched;
         self.outbox.flush_udp();
         for id in self.outbox.connections.flush(&self.poller, token_of) {
-            self.close_connection(id);
+            self.close_connection(id, now);
         }
     }
 
     /// Reports what the touched calls have said so far.
-    pub(crate) fn hear(&mut self) {
+    pub(crate) fn hear(&mut self, now: Instant) {
         for index in 0..self.touched.len() {
-            self.events_of(self.touched[index]);
+            self.events_of(self.touched[index], now);
         }
     }
 
@@ -441,15 +443,24 @@ impl Core {
         self.calls.iter().filter_map(|call| call.deadline).min()
     }
 
-    /// Ends a TCP connection.
-    fn close_connection(&mut self, id: SocketId) {
-        if let Some(from) = self.outbox.connections.close(id) {
-            self.demux.leave(&from);
+    /// Ends a TCP connection; its transport goes on by another way if it has one.
+    fn close_connection(&mut self, id: SocketId, now: Instant) {
+        let Some((gone, owner)) = self.outbox.connections.close(id) else {
+            return;
+        };
+        self.demux.leave(&gone);
+        if let Some(target) = owner
+            && let Some(call) = self.calls.get_mut(target.router)
+        {
+            let key = TransportKey(target.transport);
+            call.router
+                .remove_destination(key, &gone, now, &mut self.outbox);
+            self.touch(target.router);
         }
     }
 
     /// Removes what is known of a transport that closed: addresses, connections, handle.
-    pub(crate) fn forget_transport(&mut self, target: Target) {
+    pub(crate) fn forget_transport(&mut self, target: Target, now: Instant) {
         let Some(call) = self.calls.get_mut(target.router) else {
             return;
         };
@@ -461,10 +472,10 @@ impl Core {
         if !connections.is_empty() {
             // What the transport said last, such as its close_notify.
             for id in self.outbox.connections.flush(&self.poller, token_of) {
-                self.close_connection(id);
+                self.close_connection(id, now);
             }
             for id in connections {
-                self.close_connection(id);
+                self.close_connection(id, now);
             }
         }
     }
@@ -472,7 +483,7 @@ impl Core {
     /// Once a second: closes connections that nobody validated.
     fn sweep(&mut self, now: Instant) {
         for id in self.outbox.connections.overdue(now) {
-            self.close_connection(id);
+            self.close_connection(id, now);
         }
     }
 

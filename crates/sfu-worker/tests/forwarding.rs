@@ -281,7 +281,7 @@ fn a_paused_consumer_gets_nothing_and_then_goes_on_without_a_gap() {
 }
 
 #[test]
-fn a_client_that_moves_to_another_transport_of_the_worker_is_told_apart() {
+fn two_calls_on_one_worker_are_never_mixed() {
     // Two routers on one worker: the same kind of media, never mixed.
     let mut rig = Rig::new(|_| {});
     let (mut p1, mut s1) = call(&mut rig, Way::UDP, Way::UDP);
@@ -295,6 +295,41 @@ fn a_client_that_moves_to_another_transport_of_the_worker_is_told_apart() {
     }
     exchange(&mut rig, &mut p1, &mut s1, 0, 20);
     assert!(s1.received.iter().all(|p| p.payload[0] != 0xee));
+}
+
+#[test]
+fn clients_may_change_their_address_in_mid_call() {
+    let mut rig = Rig::new(|_| {});
+    let (mut publisher, mut subscriber) = call(&mut rig, Way::UDP, Way::UDP);
+    exchange(&mut rig, &mut publisher, &mut subscriber, 0, 10);
+    publisher.move_to_another_port();
+    subscriber.move_to_another_port();
+    // Media from the new port counts only after a check from there, and goes there only then.
+    let mut number = 10;
+    rig.until(
+        &mut [&mut publisher, &mut subscriber],
+        "media by the new addresses",
+        |_, peers| {
+            number += 1;
+            peers[0].write(VIDEO, VIDEO_PT, number, vp8(number as u32, true));
+            video_numbers(peers[1]).iter().any(|n| *n > 10)
+        },
+    );
+    assert!(rig.stats().drops["unknown_source"] > 0);
+    assert_eq!(rig.stats().remotes, 4);
+    let addresses = rig.events.iter().filter_map(|e| match e {
+        Event::TransportIce {
+            transport: TransportId(2),
+            selected: Some(s),
+            ..
+        } => Some(s.remote),
+        _ => None,
+    });
+    assert_eq!(
+        addresses.collect::<BTreeSet<_>>().len(),
+        2,
+        "both are reported"
+    );
 }
 
 #[test]

@@ -28,6 +28,8 @@ pub struct Peer {
     pub lose: usize,
     pub received: Vec<RtpPacket>,
     pub key_frame_requests: usize,
+    /// STUN messages sent.
+    pub checks: u64,
 }
 
 enum Wire {
@@ -86,6 +88,7 @@ impl Peer {
             lose: 0,
             received: Vec::new(),
             key_frame_requests: 0,
+            checks: 0,
         }
     }
 
@@ -177,6 +180,11 @@ impl Peer {
         }
     }
 
+    /// Goes on from another port, as behind a NAT that forgot us: only the server can notice.
+    pub fn move_to_another_port(&mut self) {
+        self.wire = Wire::open(self.remote, Protocol::Udp);
+    }
+
     /// Sends raw bytes from this peer's address.
     pub fn send_raw(&mut self, datagram: &[u8]) {
         self.wire.write(self.remote, datagram);
@@ -189,7 +197,10 @@ impl Peer {
                     self.timeout = at.min(Instant::now() + Duration::from_millis(50));
                     return;
                 }
-                Output::Transmit(t) => self.wire.write(t.destination, &t.contents),
+                Output::Transmit(t) => {
+                    self.checks += u64::from(t.contents[0] < 4);
+                    self.wire.write(t.destination, &t.contents);
+                }
                 Output::Event(Event::Connected) => self.connected = true,
                 Output::Event(Event::RtpPacket(packet)) => self.received.push(packet),
                 Output::Event(Event::KeyframeRequest(_)) => self.key_frame_requests += 1,
