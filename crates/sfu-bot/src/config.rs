@@ -215,6 +215,11 @@ pub enum Happening {
         /// `new`, `connected`, `completed`, `disconnected` or `closed`.
         state: &'static str,
     },
+    /// The server answered a check with the credentials of an ICE restart.
+    IceRestarted {
+        /// The transport.
+        which: Direction,
+    },
     /// DTLS state of a transport changed.
     Dtls {
         /// The transport.

@@ -143,6 +143,11 @@ impl Peer {
         self.send.is_connecting() || self.recv.is_connecting()
     }
 
+    /// Rows that [`Peer::rows`] gives.
+    pub(crate) fn stream_count(&self) -> usize {
+        self.receiver.stream_count()
+    }
+
     pub(crate) fn rows(&self, ctx: &Context<'_>) -> impl Iterator<Item = ConsumerRow> + '_ {
         self.receiver.rows(&ctx.now)
     }

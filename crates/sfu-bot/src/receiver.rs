@@ -162,6 +162,11 @@ impl Receiver {
         self.map.clear();
     }
 
+    /// Streams that [`Receiver::rows`] gives.
+    pub(crate) fn stream_count(&self) -> usize {
+        self.streams.len() + self.finished.len()
+    }
+
     /// Rows of all streams, present ones first.
     pub(crate) fn rows(&self, now: &Now) -> impl Iterator<Item = ConsumerRow> + '_ {
         let now_ns = now.unix_ns;

@@ -252,7 +252,13 @@ impl Runner {
     }
 
     fn tables(&self, ctx: &Context<'_>) -> Tables {
-        let mut tables = Tables::default();
+        // A megabyte for 50 bots: growing step by step would copy it several times.
+        let streams =
+            self.closed_rows.len() + self.peers.iter().map(Peer::stream_count).sum::<usize>();
+        let mut tables = Tables {
+            consumers: Vec::with_capacity(streams * ConsumerRow::SIZE),
+            senders: Vec::new(),
+        };
         let open = self.peers.iter().flat_map(|peer| peer.rows(ctx));
         for row in open.chain(self.closed_rows.iter().copied()) {
             tables.consumers.extend_from_slice(&row.to_bytes());

@@ -349,7 +349,7 @@ impl Session {
                     },
                 );
             }
-            LinkEvent::IceRestarted => {}
+            LinkEvent::IceRestarted => ctx.tell(bot, Happening::IceRestarted { which }),
         }
     }
 

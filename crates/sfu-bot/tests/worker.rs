@@ -14,6 +14,7 @@ use meeshy_sfu_bot::{
 };
 use meeshy_sfu_worker::Event;
 use mesh::{join, settle};
+use serde_json::json;
 use server::Server;
 
 fn pool() -> BotPool {
@@ -174,4 +175,67 @@ fn a_late_joiner_sees_everyone_after_a_key_frame() {
     });
     assert!(sent(&pool, "plis").iter().sum::<i64>() > before);
     assert_eq!(rows(&pool, "foreign").iter().sum::<i64>(), 0);
+}
+
+#[test]
+fn an_ice_restart_is_followed_without_a_gap() {
+    let mut server = Server::start(false, |_| {});
+    let pool = pool();
+    let bots = join(&pool, &mut server, 2, &SpawnOptions::default());
+    wait("media flows", || {
+        rows(&pool, "frames").iter().all(|&frames| frames >= 5)
+    });
+    // Handles count up: send and recv transport of each bot.
+    for (transport, which) in [(1, Direction::Send), (2, Direction::Recv)] {
+        let fresh = server.ask(json!({"type": "restart_ice", "router": 1, "transport": transport}));
+        let (_, mut parameters) = server.transport(&pool.local(bots[0]).unwrap().send.dtls);
+        parameters.ice_parameters = serde_json::from_value(fresh).unwrap();
+        pool.events(1000);
+        pool.connect(bots[0], which, parameters).unwrap();
+        let mut restarted = false;
+        wait("a check with the new credentials", || {
+            for event in pool.events(1000) {
+                match event.what {
+                    Happening::IceRestarted { which: whose } => {
+                        restarted |= event.bot == bots[0] && whose == which;
+                    }
+                    Happening::Closed { reason, .. } | Happening::Error { message: reason } => {
+                        panic!("{reason}")
+                    }
+                    _ => {}
+                }
+            }
+            restarted
+        });
+    }
+    let before = rows(&pool, "received");
+    std::thread::sleep(Duration::from_millis(500));
+    assert!(
+        rows(&pool, "received")
+            .iter()
+            .zip(before)
+            .all(|(&after, before)| after >= before + 10)
+    );
+    assert_eq!(rows(&pool, "lost").iter().sum::<i64>(), 0);
+    assert_eq!(rows(&pool, "freezes").iter().sum::<i64>(), 0);
+}
+
+#[test]
+fn a_transport_the_server_closes_is_reported() {
+    let mut server = Server::start(false, |_| {});
+    let pool = pool();
+    let bots = join(&pool, &mut server, 2, &SpawnOptions::default());
+    server.ask(json!({"type": "close_transport", "router": 1, "transport": 3}));
+    wait("the closed transport", || {
+        pool.events(1000).iter().any(|event| {
+            event.bot == bots[1]
+                && matches!(
+                    event.what,
+                    Happening::Closed {
+                        which: Direction::Send,
+                        ..
+                    }
+                )
+        })
+    });
 }
