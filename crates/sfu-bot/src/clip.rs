@@ -37,7 +37,7 @@
 use std::fmt;
 use std::io;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::checksum::crc32;
 
@@ -107,8 +107,8 @@ pub struct AudioPacket<'a> {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ClipError {
-    /// The file could not be read or written.
-    Io(io::Error),
+    /// The file could not be read.
+    Io(PathBuf, io::Error),
     /// Not a clip, or of another version.
     NotAClip,
     /// It ends too early, or a length points beyond the end.
@@ -122,7 +122,7 @@ pub enum ClipError {
 impl fmt::Display for ClipError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Io(error) => write!(f, "clip file: {error}"),
+            Self::Io(path, error) => write!(f, "clip file {}: {error}", path.display()),
             Self::NotAClip => write!(f, "not a clip of version {VERSION}"),
             Self::Truncated => write!(f, "clip ends too early"),
             Self::Corrupt => write!(f, "clip checksum does not match"),
@@ -134,22 +134,17 @@ impl fmt::Display for ClipError {
 impl std::error::Error for ClipError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Io(error) => Some(error),
+            Self::Io(_, error) => Some(error),
             _ => None,
         }
-    }
-}
-
-impl From<io::Error> for ClipError {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error)
     }
 }
 
 impl Clip {
     /// Reads a clip file.
     pub fn load(path: &Path) -> Result<Self, ClipError> {
-        Self::parse(std::fs::read(path)?)
+        let bytes = std::fs::read(path).map_err(|error| ClipError::Io(path.to_owned(), error))?;
+        Self::parse(bytes)
     }
 
     /// Takes the bytes of a clip file; checks all of it once, so that playing never has to.

@@ -24,10 +24,10 @@ struct Call {
 impl Call {
     /// `count` bots, everyone to everyone, audio and video; returns when all transports are connected and all streams flow.
     fn start(count: usize, options: &SpawnOptions) -> Self {
-        let config = PoolConfig {
-            threads: 1,
-            ..PoolConfig::default()
-        };
+        Self::with(PoolConfig::default(), count, options)
+    }
+
+    fn with(config: PoolConfig, count: usize, options: &SpawnOptions) -> Self {
         let pool = BotPool::with_clip(config, Clip::synthetic(10, 250_000)).unwrap();
         let forwarder = Forwarder::start();
         let bots = pool.spawn(count, options).unwrap();
@@ -196,6 +196,51 @@ fn a_bot_can_be_the_dtls_server() {
     wait("media flows", || {
         rows(&call.pool, "frames").iter().all(|&frames| frames >= 5)
     });
+}
+
+#[test]
+fn a_generator_that_cannot_keep_up_says_so() {
+    let config = PoolConfig {
+        rcvbuf: 2048,
+        tick_us: 300_000,
+        ..PoolConfig::default()
+    };
+    let call = Call::with(config, 3, &SpawnOptions::default());
+    wait("drops by the kernel", || {
+        call.pool.health().socket_drops > 10
+    });
+    let lost: i64 = rows(&call.pool, "lost").iter().sum();
+    assert!(lost > 0, "what was dropped is missing");
+}
+
+#[test]
+fn two_threads_share_the_bots() {
+    let config = PoolConfig {
+        threads: 2,
+        first_bot: 100,
+        ..PoolConfig::default()
+    };
+    let call = Call::with(config, 3, &SpawnOptions::default());
+    assert_eq!(call.bots, [100, 101, 102]);
+    wait("media flows", || {
+        rows(&call.pool, "frames")
+            .iter()
+            .all(|&frames| frames >= 20)
+    });
+    call.settle(Duration::ZERO);
+    let packets: i64 = sent(&call.pool, "packets").iter().sum();
+    assert_eq!(
+        rows(&call.pool, "received").iter().sum::<i64>(),
+        packets * 2
+    );
+    assert_eq!(rows(&call.pool, "foreign").iter().sum::<i64>(), 0);
+    let health = call.pool.health();
+    assert!(
+        health
+            .threads
+            .iter()
+            .all(|thread| thread.rtp_packets > 0 && thread.alive)
+    );
 }
 
 #[test]
@@ -401,6 +446,65 @@ fn closing_is_idempotent_says_goodbye_and_gives_the_sockets_back() {
         (pool.health().bots, pool.health().threads[0].alive),
         (0, false)
     );
+}
+
+#[test]
+fn arguments_that_make_no_sense_are_refused_with_their_name() {
+    let missing = PoolConfig {
+        clip_path: "/nowhere/clip.bin".into(),
+        ..PoolConfig::default()
+    };
+    assert!(
+        BotPool::new(missing)
+            .unwrap_err()
+            .to_string()
+            .contains("/nowhere/clip.bin")
+    );
+    let clip = || Clip::synthetic(2, 100_000);
+    let refused = |config| BotPool::with_clip(config, clip()).unwrap_err().to_string();
+    assert!(
+        refused(PoolConfig {
+            threads: 0,
+            ..PoolConfig::default()
+        })
+        .contains("threads")
+    );
+    assert!(
+        refused(PoolConfig {
+            tick_us: 0,
+            ..PoolConfig::default()
+        })
+        .contains("tick_us")
+    );
+    let pool = BotPool::with_clip(PoolConfig::default(), clip()).unwrap();
+    let no_layer = SpawnOptions {
+        layer: 1,
+        ..SpawnOptions::default()
+    };
+    assert!(
+        pool.spawn(1, &no_layer)
+            .unwrap_err()
+            .to_string()
+            .contains("layer")
+    );
+    assert!(
+        pool.spawn(70_000, &SpawnOptions::default())
+            .unwrap_err()
+            .to_string()
+            .contains("count")
+    );
+    let bot = pool.spawn(1, &SpawnOptions::default()).unwrap()[0];
+    let wrong = LinkProfile {
+        loss: 1.5,
+        ..LinkProfile::default()
+    };
+    assert!(
+        pool.impair(bot, LinkProfile::default(), wrong)
+            .unwrap_err()
+            .to_string()
+            .contains("down.loss")
+    );
+    assert!(pool.local(bot + 1).is_err());
 }
 
 #[test]
