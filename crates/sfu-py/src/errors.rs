@@ -91,10 +91,3 @@ pub(crate) fn forked() -> PyErr {
         "this object has stayed behind in the parent process; start workers and bots after the fork, or use spawn",
     )
 }
-
-/// The process is about to be forked.
-pub(crate) fn forking(live: usize) -> PyErr {
-    python::ForkError::new_err(format!(
-        "the process is forked while {live} native workers or bot pools run; they do not live on in the child",
-    ))
-}

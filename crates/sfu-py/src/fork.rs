@@ -1,17 +1,12 @@
 //! Forks: threads do not survive them, so what owns threads must not be used, or waited for, in a child.
 //!
 //! # Job
-//! Remembers which process made an object, and counts what runs, to tell of a fork when it happens. Python cannot
-//! be kept from forking; the error of the hook is printed, and raised for good when the child uses the object.
-
-use std::sync::atomic::{AtomicUsize, Ordering};
+//! Remembers which process made an object; a child that uses it gets an error. The fork itself is let pass: most
+//! are followed by an exec, as when a subprocess is started, and then nothing is lost.
 
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
 
 use crate::errors;
-
-static RUNNING: AtomicUsize = AtomicUsize::new(0);
 
 /// Something with threads, owned by the process that made it.
 #[derive(Debug)]
@@ -21,9 +16,8 @@ pub(crate) struct Guarded<T> {
 }
 
 impl<T> Guarded<T> {
-    /// Takes note of a running `value`.
+    /// Takes note of the process that made `value`.
     pub(crate) fn new(value: T) -> Self {
-        RUNNING.fetch_add(1, Ordering::Relaxed);
         Guarded {
             value: Some(value),
             process: std::process::id(),
@@ -44,28 +38,9 @@ impl<T> Guarded<T> {
 
 impl<T> Drop for Guarded<T> {
     fn drop(&mut self) {
-        if self.process == std::process::id() {
-            RUNNING.fetch_sub(1, Ordering::Relaxed);
-        } else {
+        if self.process != std::process::id() {
             // Dropping would wait for threads that this process does not have.
             std::mem::forget(self.value.take());
         }
-    }
-}
-
-/// Has Python tell of forks while something runs.
-pub(crate) fn watch(py: Python<'_>) -> PyResult<()> {
-    let arguments = PyDict::new(py);
-    arguments.set_item("before", wrap_pyfunction!(before_fork, py)?)?;
-    py.import("os")?
-        .call_method("register_at_fork", (), Some(&arguments))?;
-    Ok(())
-}
-
-#[pyfunction]
-fn before_fork() -> PyResult<()> {
-    match RUNNING.load(Ordering::Relaxed) {
-        0 => Ok(()),
-        live => Err(errors::forking(live)),
     }
 }

@@ -48,6 +48,6 @@ mod _core {
                 1,
             )?;
         }
-        crate::fork::watch(py)
+        Ok(())
     }
 }

@@ -160,4 +160,5 @@ def test_a_forked_child_is_told_that_its_workers_stayed_behind() -> None:
         [sys.executable, "-c", FORK], capture_output=True, text=True, timeout=20, check=False
     )
     assert result.returncode == 7, result.stderr
-    assert "ForkError" in result.stderr
+    # Starting a subprocess forks too, and must not be complained about.
+    assert result.stderr == ""
