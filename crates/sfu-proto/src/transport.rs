@@ -64,7 +64,8 @@ pub(crate) struct Route {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ConsumerRoute {
     pub(crate) ssrc: u32,
-    pub(crate) consumer: u32,
+    /// `None` once it is closed.
+    pub(crate) consumer: Option<u32>,
 }
 
 /// When periodic things are to be done.
@@ -223,10 +224,19 @@ impl Transport {
 
     /// The consumer that sends with this SSRC.
     pub(crate) fn consumer_route(&self, ssrc: u32) -> Option<u32> {
+        let position = self
+            .consumer_routes
+            .binary_search_by_key(&ssrc, |route| route.ssrc)
+            .ok()?;
+        self.consumer_routes[position].consumer
+    }
+
+    /// Something is or was sent with this SSRC. Under one key it must never start again: SRTP would use its
+    /// nonces twice (RFC 7714 §12.1).
+    pub(crate) fn has_used(&self, ssrc: u32) -> bool {
         self.consumer_routes
             .binary_search_by_key(&ssrc, |route| route.ssrc)
-            .ok()
-            .map(|position| self.consumer_routes[position].consumer)
+            .is_ok()
     }
 
     pub(crate) fn add_consumer_route(&mut self, route: ConsumerRoute) {
@@ -236,9 +246,12 @@ impl Transport {
         self.consumer_routes.insert(position, route);
     }
 
-    pub(crate) fn remove_consumer_routes(&mut self, consumer: u32) {
-        self.consumer_routes
-            .retain(|route| route.consumer != consumer);
+    pub(crate) fn retire_consumer_routes(&mut self, consumer: u32) {
+        for route in &mut self.consumer_routes {
+            if route.consumer == Some(consumer) {
+                route.consumer = None;
+            }
+        }
     }
 
     /// Hands a STUN or DTLS datagram to the link.

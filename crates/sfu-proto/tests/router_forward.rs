@@ -575,6 +575,38 @@ fn consumers_that_would_be_mixed_up_are_refused() {
     );
 }
 
+#[test]
+fn an_ssrc_once_sent_is_never_sent_again_under_the_same_keys() {
+    let mut call = Call::new();
+    let (alice, bob) = (call.peer(), call.peer());
+    let producer = call.produce(&alice, video(1000));
+    let consumer = call.consume(&bob, producer, video_consumer(5000, "0"));
+    call.router.close_consumer(consumer);
+    for ssrc in [5000, 5001] {
+        let again = video_consumer(ssrc, "1");
+        let error = call
+            .router
+            .consume(bob.transport, producer, again, call.now)
+            .unwrap_err();
+        assert!(
+            matches!(error, ConsumeError::SsrcInUse(5000 | 5001)),
+            "a nonce would repeat"
+        );
+    }
+}
+
+#[test]
+fn a_video_codec_nobody_here_can_read_flows_as_it_comes() {
+    let mut call = Call::new();
+    let (mut alice, mut bob) = (call.peer(), call.peer());
+    let mut source = video(1000);
+    source.codecs[0].codec = None;
+    let producer = call.produce(&alice, source);
+    call.consume(&bob, producer, video_consumer(5000, "0"));
+    call.send(&mut alice, &video_packet(1000, 0, 0, false));
+    assert_eq!(call.inbox(&mut bob).rtp.len(), 1);
+}
+
 fn key_frame_requests(compounds: &[Vec<u8>]) -> usize {
     use meeshy_sfu_proto::rtcp::{Packet, packets};
     let all = compounds.iter().flat_map(|compound| packets(compound));

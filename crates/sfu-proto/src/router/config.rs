@@ -284,7 +284,7 @@ pub enum ConsumeError {
     UnknownProducer,
     /// None of the producer's codecs is among `codecs`.
     NoCommonCodec,
-    /// The SSRC or RTX SSRC is already sent on this transport.
+    /// The SSRC or RTX SSRC is or was sent on this transport.
     SsrcInUse(u32),
     /// The mid is empty, longer than 32 bytes, or already used on this transport.
     Mid(String),
@@ -298,7 +298,9 @@ impl fmt::Display for ConsumeError {
             Self::UnknownTransport => write!(f, "transport: no such transport"),
             Self::UnknownProducer => write!(f, "producer: no such producer"),
             Self::NoCommonCodec => write!(f, "codecs: none of the producer's codecs is among them"),
-            Self::SsrcInUse(ssrc) => write!(f, "ssrc: {ssrc} is already sent on this transport"),
+            Self::SsrcInUse(ssrc) => {
+                write!(f, "ssrc: {ssrc} is or was already sent on this transport")
+            }
             Self::Mid(mid) => write!(
                 f,
                 "mid: {mid:?} is empty, over 32 bytes or already used on this transport"

@@ -17,11 +17,11 @@ use super::keyframe::Bucket;
 use super::layers::{Choice, LayerSelector, Offer, SingleStream};
 use super::munger::Munger;
 use super::producer::{MAX_CODECS, NO_PAYLOAD_TYPE, Producer};
-use super::ring::{KEY_FRAME, Slot};
+use super::ring::{FILLER, KEY_FRAME, Rare, Slot};
 use super::rtx::{Resends, RtxStream};
 use super::score::{Score, Totals};
 use super::stream::StreamRx;
-use super::template::{MAX_MID, Template};
+use super::template::{Fields, MAX_MID, Template};
 use crate::rtp::ExtensionMap;
 
 /// Key frame requests of one receiver: this many at once, one more each two seconds.
@@ -124,12 +124,14 @@ impl Consumer {
         // Repair under the stream's own SSRC repeats an SRTP index, so the header must repeat too.
         let per_send = rtx.is_some() || !nack;
         let audio = producer.kind == MediaKind::Audio;
+        // Of a codec nobody here can read, key frames cannot be told: it flows as it comes.
+        let readable = producer.codecs.iter().all(|codec| codec.codec.is_some());
         let mut consumer = Self {
             transport,
             producer: producer_key,
             ssrc: config.ssrc,
             active: false,
-            needs_key: !audio,
+            needs_key: !audio && readable,
             selector: SingleStream,
             payload_types,
             munger: Munger::new(first.0),
@@ -201,10 +203,40 @@ impl Consumer {
             .admit(slot, stream.epoch, stream.clock_rate, now)
     }
 
+    /// What the header of a packet sent under this own index says; when it is sent is the caller's to add.
+    #[inline]
+    pub(crate) fn fields<'a>(
+        &self,
+        slot: &'a Slot,
+        own: u64,
+        rare: Option<&'a Rare>,
+    ) -> Fields<'a> {
+        Fields {
+            slot,
+            rare,
+            padded: slot.flags & FILLER != 0,
+            sequence: own as u16,
+            timestamp: slot
+                .timestamp
+                .wrapping_add(self.munger.timestamp_offset(own)),
+            payload_type: self.payload_types[usize::from(slot.codec) % MAX_CODECS],
+            send_time: [0; 3],
+            transport_sequence: 0,
+        }
+    }
+
+    /// Counts a packet that went out.
+    #[inline]
+    pub(crate) fn sent(&mut self, slot: &Slot, now: Micros) {
+        self.packets += 1;
+        self.bytes += u64::from(slot.len);
+        self.sent_at = now;
+    }
+
     /// A PLI came. True if it is heeded.
     pub(crate) fn heeds_pli(&mut self, now: Micros) -> bool {
         self.requests.key_frames += 1;
-        self.heeds_pli && self.active && self.needs_key && self.bucket.take(now)
+        self.heeds_pli && self.active && self.bucket.take(now)
     }
 
     /// A FIR with this number came. True if it is heeded; repetitions of one number are not.
@@ -213,7 +245,7 @@ impl Consumer {
             return false;
         }
         self.requests.key_frames += 1;
-        self.heeds_fir && self.active && self.needs_key && self.bucket.take(now)
+        self.heeds_fir && self.active && self.bucket.take(now)
     }
 
     /// Judges the interval that a report ends. True if the score changed. Reports that come too often are

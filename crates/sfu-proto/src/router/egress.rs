@@ -19,12 +19,14 @@ use std::time::Instant;
 
 use super::Router;
 use super::clock::Micros;
+use super::consumer::Consumer;
 use super::ingest::send_time;
-use super::ring::{FILLER, Rare};
-use super::template::{Fields, MAX_HEADER};
+use super::ring::{HEADROOM, Rare, Slot};
+use super::stream::StreamRx;
+use super::template::MAX_HEADER;
 use crate::net::Sink;
 use crate::pacer::Pacer;
-use crate::transport::Item;
+use crate::transport::{Item, Transport};
 
 /// Longest RTP padding that is added to make sizes equal.
 const MAX_PAD: u16 = 64;
@@ -95,28 +97,16 @@ impl Router {
             let pad = if transport.padding { slot.pad } else { 0 };
             let plaintext = stream.ring.payload(slot, pad);
             let out = sink.space(MAX_HEADER + plaintext.len() + overhead);
-            let wants_rare = consumer.template.wants_rare();
-            let header_len = consumer.template.write(
-                out,
-                &Fields {
-                    slot,
-                    rare: wants_rare.then(|| stream.ring.rare(slot)).flatten(),
-                    padded: pad > 0 || slot.flags & FILLER != 0,
-                    sequence: own as u16,
-                    timestamp: slot
-                        .timestamp
-                        .wrapping_add(consumer.munger.timestamp_offset(own)),
-                    payload_type: consumer.payload_types[usize::from(slot.codec)],
-                    send_time: time,
-                    transport_sequence: transport.next_sequence,
-                },
-            );
+            let rare = rare_of(consumer, stream, slot);
+            let mut fields = consumer.fields(slot, own, rare);
+            fields.padded |= pad > 0;
+            fields.send_time = time;
+            fields.transport_sequence = transport.next_sequence;
+            let header_len = consumer.template.write(out, &fields);
             let len = tx.protect_rtp(out, header_len, plaintext, consumer.ssrc, own);
             sink.commit(to, len);
             transport.next_sequence = transport.next_sequence.wrapping_add(1);
-            consumer.packets += 1;
-            consumer.bytes += u64::from(slot.len);
-            consumer.sent_at = now;
+            consumer.sent(slot, now);
             sent += 1;
             bytes += len as u64;
             padding += u64::from(pad);
@@ -128,12 +118,9 @@ impl Router {
         self.stats.bytes_out += bytes;
         self.stats.padding_out += padding;
         self.pending -= done;
-        if done == transport.pending.len() {
-            transport.pending.clear();
-            return false;
-        }
+        // What the pacer holds back stays in front.
         transport.pending.drain(..done);
-        true
+        !transport.pending.is_empty()
     }
 
     /// Orders a pending list by falling size without turning round the packets of any one stream.
@@ -185,7 +172,7 @@ impl Router {
         self.batch.clear();
     }
 
-    /// Sends the packet with this sequence number of a consumer again, if it may be. True if it went out.
+    /// Sends the packet with this sequence number of a consumer again, if it may be.
     pub(super) fn resend<S: Sink>(
         &mut self,
         consumer_key: u32,
@@ -193,86 +180,92 @@ impl Router {
         time: [u8; 3],
         now: Micros,
         sink: &mut S,
-    ) -> bool {
-        let Some(consumer) = self.consumers.get_mut(consumer_key) else {
-            return false;
-        };
+    ) {
+        let consumer = &mut self.consumers[consumer_key];
         let encoding = usize::from(consumer.wanted_encoding());
         let Some(&s) = self.producers[consumer.producer].streams.get(encoding) else {
-            return false;
+            return;
         };
         let stream = &mut self.streams[s];
         let transport = &mut self.transports[consumer.transport];
-        let (Some(tx), Some(to), Some(resends)) =
-            (&transport.tx, &transport.destination, &mut consumer.resends)
+        let found = consumer.munger.locate(sequence, stream.epoch);
+        let Some((own, slot)) =
+            found.and_then(|(own, index)| Some((own, *stream.ring.get(index)?)))
         else {
-            return false;
+            return;
         };
-        let Some((own, index)) = consumer.munger.locate(sequence, stream.epoch) else {
-            return false;
+        let Some(resends) = &mut consumer.resends else {
+            return;
         };
-        let Some(&slot) = stream.ring.get(index) else {
-            return false;
-        };
-        if transport.resent_in_interval >= MAX_RESENT
-            || !resends.take(own, consumer.packets, consumer.reported.rtt, now)
-        {
+        let allowed = transport.resent_in_interval < MAX_RESENT
+            && resends.take(own, consumer.packets, consumer.reported.rtt, now);
+        if !allowed {
             self.stats.drops.excessive += 1;
-            return false;
+            return;
         }
         transport.resent_in_interval += 1;
-        let timestamp = slot
-            .timestamp
-            .wrapping_add(consumer.munger.timestamp_offset(own));
-        let rare: Option<Rare> = consumer
-            .template
-            .wants_rare()
-            .then(|| stream.ring.rare(&slot).copied())
-            .flatten();
-        let mut fields = Fields {
-            slot: &slot,
-            rare: rare.as_ref(),
-            padded: slot.flags & FILLER != 0,
-            sequence: own as u16,
-            timestamp,
-            payload_type: consumer.payload_types[usize::from(slot.codec)],
-            send_time: time,
-            transport_sequence: transport.next_sequence,
-        };
-        let room = MAX_HEADER + usize::from(slot.len) + usize::from(slot.pad) + 2;
-        let out = sink.space(room + tx.profile().rtp_overhead());
-        let rtx_type = consumer
-            .rtx
-            .as_ref()
-            .and_then(|rtx| rtx.payload_type(slot.codec));
-        let len = match (&mut consumer.rtx, rtx_type) {
-            (Some(rtx), Some(payload_type)) => {
-                let rtx_index = rtx.advance();
-                fields.sequence = rtx_index as u16;
-                fields.payload_type = payload_type;
-                let header_len = consumer.template.write(out, &fields);
-                out[8..12].copy_from_slice(&rtx.ssrc.to_be_bytes());
-                let plaintext = stream.ring.retransmission(&slot, own as u16);
-                tx.protect_rtp(out, header_len, plaintext, rtx.ssrc, rtx_index)
-            }
-            // A header that changes with each sending must not go out twice under one index.
-            (Some(_), None) => return false,
-            (None, _) => {
-                let pad = if transport.padding { slot.pad } else { 0 };
-                fields.padded |= pad > 0;
-                let header_len = consumer.template.write(out, &fields);
-                let plaintext = stream.ring.payload(&slot, pad);
-                tx.protect_rtp(out, header_len, plaintext, consumer.ssrc, own)
-            }
-        };
-        sink.commit(to, len);
-        transport.next_sequence = transport.next_sequence.wrapping_add(1);
-        transport.stats.packets_out += 1;
-        transport.stats.bytes_out += len as u64;
-        self.stats.packets_out += 1;
-        self.stats.bytes_out += len as u64;
-        true
+        let len = write_again(transport, consumer, stream, &slot, own, time, sink);
+        if len > 0 {
+            transport.next_sequence = transport.next_sequence.wrapping_add(1);
+            transport.stats.packets_out += 1;
+            transport.stats.bytes_out += len as u64;
+            self.stats.packets_out += 1;
+            self.stats.bytes_out += len as u64;
+        }
     }
+}
+
+/// Writes a retransmission: RTX where there is one, else the very packet. Gives its length, 0 for none.
+fn write_again<S: Sink>(
+    transport: &Transport,
+    consumer: &mut Consumer,
+    stream: &mut StreamRx,
+    slot: &Slot,
+    own: u64,
+    time: [u8; 3],
+    sink: &mut S,
+) -> usize {
+    let (Some(tx), Some(to)) = (&transport.tx, &transport.destination) else {
+        return 0;
+    };
+    let rare = rare_of(consumer, stream, slot).copied();
+    let mut fields = consumer.fields(slot, own, rare.as_ref());
+    fields.send_time = time;
+    fields.transport_sequence = transport.next_sequence;
+    let room = MAX_HEADER + usize::from(slot.len) + usize::from(slot.pad) + HEADROOM;
+    let out = sink.space(room + tx.profile().rtp_overhead());
+    let Some(rtx) = &mut consumer.rtx else {
+        // One SRTP index, one text: the padding of the first time belongs to it.
+        let pad = if transport.padding { slot.pad } else { 0 };
+        fields.padded |= pad > 0;
+        let header_len = consumer.template.write(out, &fields);
+        let plaintext = stream.ring.payload(slot, pad);
+        let len = tx.protect_rtp(out, header_len, plaintext, consumer.ssrc, own);
+        sink.commit(to, len);
+        return len;
+    };
+    // With RTX the header changes with each sending, so it must not go out twice under one index.
+    let Some(payload_type) = rtx.payload_type(slot.codec) else {
+        return 0;
+    };
+    let index = rtx.advance();
+    fields.sequence = index as u16;
+    fields.payload_type = payload_type;
+    let header_len = consumer.template.write(out, &fields);
+    out[8..12].copy_from_slice(&rtx.ssrc.to_be_bytes());
+    let plaintext = stream.ring.retransmission(slot, own as u16);
+    let len = tx.protect_rtp(out, header_len, plaintext, rtx.ssrc, index);
+    sink.commit(to, len);
+    len
+}
+
+/// The rare extensions of a packet, for a consumer that passes them on.
+#[inline]
+fn rare_of<'s>(consumer: &Consumer, stream: &'s StreamRx, slot: &Slot) -> Option<&'s Rare> {
+    if !consumer.template.wants_rare() {
+        return None;
+    }
+    stream.ring.rare(slot)
 }
 
 /// Larger first; within one consumer in the order of its numbers.

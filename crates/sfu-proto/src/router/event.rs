@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::config::{ConsumerKey, ProducerKey, TransportKey};
+use crate::error::SrtpError;
 use crate::link::{DtlsState, IceState};
 use crate::net::Destination;
 use crate::srtp::SrtpProfile;
@@ -114,6 +115,17 @@ pub struct Drops {
     pub unready: u64,
     /// Requests beyond the allowance of a receiver (NACK, PLI, FIR).
     pub excessive: u64,
+}
+
+impl Drops {
+    /// Counts a datagram that SRTP or SRTCP refused.
+    pub(super) fn count(&mut self, error: SrtpError) {
+        match error {
+            SrtpError::Authentication => self.not_authentic += 1,
+            SrtpError::Replayed => self.replayed += 1,
+            _ => self.malformed += 1,
+        }
+    }
 }
 
 /// Totals of a router.

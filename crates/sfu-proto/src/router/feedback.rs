@@ -20,7 +20,6 @@ use super::event::RouterEvent;
 use super::ingest::send_time;
 use super::stream::SenderReport;
 use crate::bwe::BandwidthEstimator;
-use crate::error::SrtpError;
 use crate::net::{Destination, Sink};
 use crate::rtcp::xr::XrBlock;
 use crate::rtcp::{Nack, Packet, ReportBlock, SenderInfo, TransportCc, Xr, ntp, packets};
@@ -62,11 +61,7 @@ impl Router {
         let len = match rx.unprotect_rtcp(datagram) {
             Ok(len) => len,
             Err(error) => {
-                match error {
-                    SrtpError::Authentication => drops.not_authentic += 1,
-                    SrtpError::Replayed => drops.replayed += 1,
-                    _ => drops.malformed += 1,
-                }
+                drops.count(error);
                 return;
             }
         };

@@ -17,10 +17,10 @@
 use super::Router;
 use super::clock::Micros;
 use super::config::{MediaKind, ProducerKey};
+use super::event::Drops;
 use super::producer::Producer;
 use super::ring::{FILLER, HEADROOM, MAX_PAYLOAD, Rare};
-use super::stream::{Accepted, INACTIVE_AFTER, Incoming};
-use crate::error::SrtpError;
+use super::stream::{Accepted, INACTIVE_AFTER, Incoming, StreamRx};
 use crate::net::Destination;
 use crate::rtp::extension::{AbsSendTime, transport_sequence};
 use crate::rtp::{ExtensionUri, RtpHeader};
@@ -58,6 +58,22 @@ impl Extensions {
             }
         }
         found
+    }
+
+    /// Books the arrival for what the sender is told about its path.
+    #[inline]
+    fn note(&self, transport: &mut Transport, ssrc: u32, len: usize, now: Micros) {
+        transport.stats.packets_in += 1;
+        transport.stats.bytes_in += len as u64;
+        if let (Some(sequence), Some(arrivals)) = (self.transport_sequence, &mut transport.arrivals)
+        {
+            arrivals.record(sequence, ssrc, now);
+        }
+        if let (Some(departure), Some(estimator)) =
+            (self.send_time, &mut transport.arrival_estimator)
+        {
+            estimator.received(departure, len, now);
+        }
     }
 
     fn read_rare(&mut self, uri: ExtensionUri, value: &[u8]) {
@@ -109,70 +125,18 @@ impl Router {
         datagram: &[u8],
         now: Micros,
     ) {
-        let drops = &mut self.stats.drops;
         let transport = &mut self.transports[t];
         let stream = &mut self.streams[route.stream];
         let producer = &self.producers[stream.producer];
-        let codec = if route.rtx {
-            producer.codec_of_rtx(header.payload_type)
-        } else {
-            producer.codec_of(header.payload_type)
-        };
-        let Some(rx) = transport.rx.as_mut() else {
-            drops.no_keys += 1;
+        let drops = &mut self.stats.drops;
+        let Some((codec, len)) = open(transport, stream, producer, header, route, datagram, drops)
+        else {
             return;
         };
-        let Some(codec) = codec else {
-            drops.unknown_stream += 1;
-            return;
-        };
-        if route.rtx && !stream.has_media() {
-            drops.unknown_stream += 1;
-            return;
-        }
-        let spare = stream.ring.spare();
-        // The OSN of a retransmission falls into the headroom, so that the payload is in its place.
-        let room = if route.rtx {
-            &mut spare[..HEADROOM + MAX_PAYLOAD]
-        } else {
-            &mut spare[HEADROOM..HEADROOM + MAX_PAYLOAD]
-        };
-        let header_len = header.header_len();
-        if datagram.len() > header_len + rx.profile().rtp_overhead() + room.len() {
-            drops.oversize += 1;
-            return;
-        }
-        let len = match rx.unprotect_rtp(datagram, header_len, room) {
-            Ok((_, len)) => len,
-            Err(error) => {
-                match error {
-                    SrtpError::Authentication => drops.not_authentic += 1,
-                    SrtpError::Replayed => drops.replayed += 1,
-                    _ => drops.malformed += 1,
-                }
-                return;
-            }
-        };
-        let Ok(len) = header.unpadded_len(&room[..len]) else {
-            drops.malformed += 1;
-            return;
-        };
-        let original = [room.first().copied(), room.get(1).copied()];
         self.stats.packets_in += 1;
         self.stats.bytes_in += datagram.len() as u64;
-        transport.stats.packets_in += 1;
-        transport.stats.bytes_in += datagram.len() as u64;
         let extensions = Extensions::read(header, transport, producer);
-        if let (Some(sequence), Some(arrivals)) =
-            (extensions.transport_sequence, &mut transport.arrivals)
-        {
-            arrivals.record(sequence, header.ssrc, now);
-        }
-        if let (Some(departure), Some(estimator)) =
-            (extensions.send_time, &mut transport.arrival_estimator)
-        {
-            estimator.received(departure, datagram.len(), now);
-        }
+        extensions.note(transport, header.ssrc, datagram.len(), now);
         if fresh {
             transport.learn(route);
             if route.rtx {
@@ -193,13 +157,13 @@ impl Router {
         };
         if route.rtx {
             stream.counters.rtx_packets += 1;
-            let (Some(inner), [Some(high), Some(low)]) = (len.checked_sub(HEADROOM), original)
-            else {
+            let Some(inner) = len.checked_sub(HEADROOM) else {
                 // Padding: probes of the sender for bandwidth.
                 return;
             };
+            let original = &stream.ring.spare()[..HEADROOM];
             packet.len = inner;
-            packet.sequence = u16::from_be_bytes([high, low]);
+            packet.sequence = u16::from_be_bytes([original[0], original[1]]);
         }
         self.take(route.stream, &packet, &extensions.rare, now);
     }
@@ -344,6 +308,53 @@ impl Router {
         let producer = self.producers.get(producer.0)?;
         producer.streams.get(usize::from(encoding)).copied()
     }
+}
+
+/// Decrypts a packet into the spare buffer of its stream's ring. Gives the position of its codec and the
+/// length of what was in it, without padding; else counts why not.
+#[inline]
+fn open(
+    transport: &mut Transport,
+    stream: &mut StreamRx,
+    producer: &Producer,
+    header: &RtpHeader<'_>,
+    route: Route,
+    datagram: &[u8],
+    drops: &mut Drops,
+) -> Option<(u8, usize)> {
+    let codec = if route.rtx {
+        producer.codec_of_rtx(header.payload_type)
+    } else {
+        producer.codec_of(header.payload_type)
+    };
+    let Some(rx) = transport.rx.as_mut() else {
+        drops.no_keys += 1;
+        return None;
+    };
+    let (Some(codec), false) = (codec, route.rtx && !stream.has_media()) else {
+        drops.unknown_stream += 1;
+        return None;
+    };
+    let spare = stream.ring.spare();
+    // The OSN of a retransmission falls into the headroom, so that the payload is in its place.
+    let room = if route.rtx {
+        &mut spare[..HEADROOM + MAX_PAYLOAD]
+    } else {
+        &mut spare[HEADROOM..HEADROOM + MAX_PAYLOAD]
+    };
+    let header_len = header.header_len();
+    if datagram.len() > header_len + rx.profile().rtp_overhead() + room.len() {
+        drops.oversize += 1;
+        return None;
+    }
+    match rx.unprotect_rtp(datagram, header_len, room) {
+        Ok((_, len)) => match header.unpadded_len(&room[..len]) {
+            Ok(unpadded) => return Some((codec, unpadded)),
+            Err(_) => drops.malformed += 1,
+        },
+        Err(error) => drops.count(error),
+    }
+    None
 }
 
 /// The 24 bits of a send time for the extension.

@@ -4,6 +4,7 @@
 //! way, `feedback` and `report` the two directions of RTCP, `timer` what time brings. Everything is driven
 //! by its owner: datagrams in, datagrams out, `now` as an argument.
 
+mod admission;
 pub(crate) mod clock;
 pub mod config;
 mod consumer;

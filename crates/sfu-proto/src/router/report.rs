@@ -14,12 +14,15 @@
 
 use super::Router;
 use super::clock::{Micros, ntp_difference, to_short_ntp};
+use super::consumer::Consumer;
+use super::stream::StreamRx;
 use crate::net::Sink;
 use crate::rtcp::report::MAX_BLOCKS;
 use crate::rtcp::xr::DlrrItem;
 use crate::rtcp::{
     FirEntry, Pli, ReportBlock, SenderInfo, bye, fir, nack, ntp, remb, rr, sdes, xr,
 };
+use crate::transport::Transport;
 
 /// A consumer that sent nothing for this long reports nothing.
 const SILENT: Micros = 2_000_000;
@@ -59,38 +62,16 @@ impl Router {
                     let (key, offset) = batch[position - first];
                     let consumer = &consumers[key];
                     let encoding = usize::from(consumer.wanted_encoding());
-                    let silent = consumer.packets == 0 || now > consumer.sent_at + SILENT;
-                    let source = producers[consumer.producer]
-                        .streams
-                        .get(encoding)
-                        .map(|s| &streams[*s]);
-                    let (false, Some(stream)) = (silent, source) else {
-                        position += 1;
-                        continue;
-                    };
-                    let timestamp = stream.timestamp_at(now, wall, offset);
-                    let info = SenderInfo {
-                        ssrc: consumer.ssrc,
-                        ntp: wall,
-                        rtp_timestamp: timestamp
-                            .wrapping_add(consumer.munger.current_timestamp_offset()),
-                        packet_count: consumer.packets as u32,
-                        octet_count: consumer.bytes as u32,
-                    };
-                    let Some(report) = info.write(&[], &mut out[len..]) else {
-                        break;
-                    };
-                    let Some(name) =
-                        sdes::write(consumer.ssrc, &consumer.cname, &mut out[len + report..])
-                    else {
-                        if len == 0 {
-                            // A name that fits nowhere: the report goes alone.
-                            len = report;
-                            position += 1;
+                    let source = producers[consumer.producer].streams.get(encoding);
+                    let info =
+                        source.and_then(|s| sender_info(consumer, &streams[*s], now, wall, offset));
+                    if let Some(info) = info {
+                        let written = write_sender_report(&info, &consumer.cname, &mut out[len..]);
+                        if written == 0 {
+                            break;
                         }
-                        break;
-                    };
-                    len += report + name;
+                        len += written;
+                    }
                     position += 1;
                 }
                 len
@@ -212,58 +193,22 @@ impl Router {
             return false;
         };
         let codecs = &self.producers[stream.producer].codecs;
-        let ssrc = transport.ssrc;
-        self.sequences.clear();
-        let sequences = &mut self.sequences;
-        if let Some(generator) = &mut stream.nack {
-            generator.take(now, stream.rtt, |sequence| {
-                sequences.push(sequence);
-                true
-            });
+        let methods = (
+            codecs.iter().any(|codec| codec.pli),
+            codecs.iter().any(|codec| codec.fir),
+        );
+        let mut sent = send_nacks(
+            transport,
+            stream,
+            media_ssrc,
+            &mut self.sequences,
+            now,
+            sink,
+        );
+        if stream.key_frames.take(now) {
+            sent += request_key_frame(transport, stream, media_ssrc, methods, sink);
         }
-        let mut taken = 0;
-        while taken < sequences.len() {
-            let before = taken;
-            let sent = transport.send_rtcp(sink, |out| {
-                let Some(written) = nack::write(ssrc, media_ssrc, &sequences[taken..], out) else {
-                    return 0;
-                };
-                taken += written.taken;
-                written.len
-            });
-            if !sent || taken == before {
-                break;
-            }
-            stream.counters.nacks += 1;
-            self.stats.rtcp_out += 1;
-        }
-        stream.counters.nacked_packets += taken as u64;
-        let pli = codecs.iter().any(|codec| codec.pli);
-        let fir = codecs.iter().any(|codec| codec.fir);
-        if !stream.key_frames.take(now) || !(pli || fir) {
-            return true;
-        }
-        if !pli {
-            stream.fir_sequence = stream.fir_sequence.wrapping_add(1);
-        }
-        let entry = FirEntry {
-            ssrc: media_ssrc,
-            sequence: stream.fir_sequence,
-        };
-        let sent = transport.send_rtcp(sink, |out| {
-            let request = Pli {
-                sender_ssrc: ssrc,
-                media_ssrc,
-            };
-            let written = if pli {
-                request.write(out)
-            } else {
-                fir::write(ssrc, &[entry], out)
-            };
-            written.unwrap_or(0)
-        });
-        stream.counters.key_frame_requests += u64::from(sent);
-        self.stats.rtcp_out += u64::from(sent);
+        self.stats.rtcp_out += sent;
         true
     }
 
@@ -320,7 +265,113 @@ impl Router {
     }
 }
 
-impl super::stream::StreamRx {
+/// Asks for what is missing of a stream. Gives the datagrams sent.
+fn send_nacks<S: Sink>(
+    transport: &mut Transport,
+    stream: &mut StreamRx,
+    media_ssrc: u32,
+    sequences: &mut Vec<u16>,
+    now: Micros,
+    sink: &mut S,
+) -> u64 {
+    sequences.clear();
+    if let Some(generator) = &mut stream.nack {
+        generator.take(now, stream.rtt, |sequence| {
+            sequences.push(sequence);
+            true
+        });
+    }
+    let ssrc = transport.ssrc;
+    let (mut taken, mut sent) = (0, 0);
+    while taken < sequences.len() {
+        let before = taken;
+        let went = transport.send_rtcp(sink, |out| {
+            let Some(written) = nack::write(ssrc, media_ssrc, &sequences[taken..], out) else {
+                return 0;
+            };
+            taken += written.taken;
+            written.len
+        });
+        if !went || taken == before {
+            break;
+        }
+        sent += 1;
+    }
+    stream.counters.nacks += sent;
+    stream.counters.nacked_packets += taken as u64;
+    sent
+}
+
+/// Asks for a key frame by PLI, else by FIR, whichever the sender takes. Gives the datagrams sent.
+fn request_key_frame<S: Sink>(
+    transport: &mut Transport,
+    stream: &mut StreamRx,
+    media_ssrc: u32,
+    (pli, fir): (bool, bool),
+    sink: &mut S,
+) -> u64 {
+    if !pli && !fir {
+        return 0;
+    }
+    if !pli {
+        stream.fir_sequence = stream.fir_sequence.wrapping_add(1);
+    }
+    let entry = FirEntry {
+        ssrc: media_ssrc,
+        sequence: stream.fir_sequence,
+    };
+    let request = Pli {
+        sender_ssrc: transport.ssrc,
+        media_ssrc,
+    };
+    let sent = transport.send_rtcp(sink, |out| {
+        let written = if pli {
+            request.write(out)
+        } else {
+            fir::write(request.sender_ssrc, &[entry], out)
+        };
+        written.unwrap_or(0)
+    });
+    stream.counters.key_frame_requests += u64::from(sent);
+    u64::from(sent)
+}
+
+/// What a Sender Report says of a consumer; nothing if it is silent.
+fn sender_info(
+    consumer: &Consumer,
+    stream: &StreamRx,
+    now: Micros,
+    wall: u64,
+    ntp_offset: Option<i64>,
+) -> Option<SenderInfo> {
+    if consumer.packets == 0 || now > consumer.sent_at + SILENT {
+        return None;
+    }
+    let timestamp = stream.timestamp_at(now, wall, ntp_offset);
+    Some(SenderInfo {
+        ssrc: consumer.ssrc,
+        ntp: wall,
+        rtp_timestamp: timestamp.wrapping_add(consumer.munger.current_timestamp_offset()),
+        packet_count: consumer.packets as u32,
+        octet_count: consumer.bytes as u32,
+    })
+}
+
+/// Writes a report and its name; 0 if they do not fit. A name over 255 bytes is left out.
+fn write_sender_report(info: &SenderInfo, cname: &str, out: &mut [u8]) -> usize {
+    let Some(report) = info.write(&[], out) else {
+        return 0;
+    };
+    if cname.len() > 255 {
+        return report;
+    }
+    match sdes::write(info.ssrc, cname, &mut out[report..]) {
+        Some(name) => report + name,
+        None => 0,
+    }
+}
+
+impl StreamRx {
     /// The sender's RTP time at `now` (`wall` in NTP): from its last report, else from its newest packet.
     fn timestamp_at(&self, now: Micros, wall: u64, ntp_offset: Option<i64>) -> u32 {
         let (base, elapsed) = match (self.sender_report, ntp_offset) {

@@ -26,19 +26,16 @@ use super::config::{
 use super::consumer::Consumer;
 use super::event::{RouterEvent, RouterStats};
 use super::observer::Observers;
-use super::producer::{MAX_CODECS, Producer, is_transport_wide};
+use super::producer::{Producer, is_transport_wide};
 use super::slab::Slab;
 use super::stream::StreamRx;
 use crate::bwe::arrival::ArrivalEstimator;
 use crate::link::{DtlsRole, Fingerprint, IceParameters, Link};
 use crate::net::{Class, Destination, Sink};
 use crate::rtp::ExtensionUri;
-use crate::rtp::payload::Codec;
 use crate::transport::arrivals::Arrivals;
 use crate::transport::{ConsumerRoute, Route, Transport};
 
-/// Encodings a producer may announce.
-const MAX_ENCODINGS: usize = 8;
 /// REMBs that lift a limit.
 const LIFTING_REMBS: u8 = 4;
 
@@ -300,76 +297,6 @@ impl Router {
         Ok(ProducerKey(p))
     }
 
-    fn check_producer(
-        &self,
-        transport: TransportKey,
-        config: &ProducerConfig,
-    ) -> Result<(), ProduceError> {
-        let entry = self
-            .transports
-            .get(transport.0)
-            .ok_or(ProduceError::UnknownTransport)?;
-        if config.codecs.is_empty() || config.codecs.len() > MAX_CODECS {
-            return Err(ProduceError::CodecCount(config.codecs.len()));
-        }
-        let mut payload_types = Vec::new();
-        for codec in &config.codecs {
-            for payload_type in [Some(codec.payload_type), codec.rtx_payload_type]
-                .into_iter()
-                .flatten()
-            {
-                if payload_type > 127 {
-                    return Err(ProduceError::PayloadType(payload_type));
-                }
-                if payload_types.contains(&payload_type) {
-                    return Err(ProduceError::DuplicatePayloadType(payload_type));
-                }
-                payload_types.push(payload_type);
-            }
-            if codec.clock_rate == 0 {
-                return Err(ProduceError::ClockRate(codec.payload_type));
-            }
-        }
-        if config.header_extensions.iter().any(|(_, id)| *id == 0) {
-            return Err(ProduceError::ExtensionId);
-        }
-        check_encodings(config)?;
-        let mut used: Vec<u32> = entry.routes.iter().map(|route| route.ssrc).collect();
-        for encoding in &config.encodings {
-            if let Some(ssrc) = encoding.ssrc {
-                if used.contains(&ssrc) {
-                    return Err(ProduceError::SsrcInUse(ssrc));
-                }
-                used.push(ssrc);
-            }
-            if let Some(ssrc) = encoding.rtx_ssrc {
-                if used.contains(&ssrc) {
-                    return Err(ProduceError::RtxSsrcInUse(ssrc));
-                }
-                used.push(ssrc);
-            }
-        }
-        for other in entry.producers.iter().map(|key| &self.producers[*key]) {
-            if other.mid.is_some() && other.mid == config.mid {
-                return Err(ProduceError::MidInUse(
-                    config.mid.clone().unwrap_or_default(),
-                ));
-            }
-            let taken = config
-                .encodings
-                .iter()
-                .filter_map(|encoding| encoding.rid.as_ref())
-                .find(|rid| {
-                    let same = |stream: &u32| self.streams[*stream].rid.as_ref() == Some(rid);
-                    config.mid.is_none() && other.streams.iter().any(same)
-                });
-            if let Some(rid) = taken {
-                return Err(ProduceError::RidInUse(rid.clone()));
-            }
-        }
-        Ok(())
-    }
-
     /// Takes the transport-wide extension ids and settles how the sender learns what it may send.
     fn negotiate_feedback(&mut self, t: u32, config: &ProducerConfig) {
         let transport = &mut self.transports[t];
@@ -415,7 +342,7 @@ impl Router {
             .ok_or(ConsumeError::UnknownProducer)?;
         for ssrc in std::iter::once(config.ssrc).chain(config.rtx_ssrc) {
             let twice = config.rtx_ssrc == Some(config.ssrc);
-            if twice || entry.consumer_route(ssrc).is_some() {
+            if twice || entry.has_used(ssrc) {
                 return Err(ConsumeError::SsrcInUse(ssrc));
             }
         }
@@ -439,12 +366,11 @@ impl Router {
         let entry = &mut self.transports[transport.0];
         entry.consumers.push(c);
         for ssrc in std::iter::once(config.ssrc).chain(config.rtx_ssrc) {
-            entry.add_consumer_route(ConsumerRoute { ssrc, consumer: c });
+            entry.add_consumer_route(ConsumerRoute {
+                ssrc,
+                consumer: Some(c),
+            });
         }
-        // What a closed consumer left here must not end the new one.
-        entry
-            .goodbyes
-            .retain(|ssrc| *ssrc != config.ssrc && Some(*ssrc) != config.rtx_ssrc);
         let room = entry.consumers.len() * 4;
         entry.pending.reserve(room);
         if active {
@@ -567,7 +493,7 @@ impl Router {
             return;
         };
         transport.consumers.retain(|key| *key != consumer.0);
-        transport.remove_consumer_routes(consumer.0);
+        transport.retire_consumer_routes(consumer.0);
         if entry.packets > 0 {
             transport.goodbyes.push(entry.ssrc);
         }
@@ -631,37 +557,4 @@ impl Router {
             });
         }
     }
-}
-
-/// The rules for encodings that look at the announcement alone.
-fn check_encodings(config: &ProducerConfig) -> Result<(), ProduceError> {
-    let count = config.encodings.len();
-    if count == 0 || count > MAX_ENCODINGS {
-        return Err(ProduceError::EncodingCount(count));
-    }
-    if count == 1 {
-        let only = &config.encodings[0];
-        if only.ssrc.is_none() && only.rid.is_none() && config.mid.is_none() {
-            return Err(ProduceError::NoWayToRecognise);
-        }
-        return Ok(());
-    }
-    let layered = |codec: Option<Codec>| matches!(codec, Some(Codec::Vp8 | Codec::H264));
-    if !config.codecs.iter().all(|codec| layered(codec.codec)) {
-        return Err(ProduceError::SimulcastCodec);
-    }
-    for (position, encoding) in config.encodings.iter().enumerate() {
-        if encoding.ssrc.is_none() && encoding.rid.is_none() {
-            return Err(ProduceError::AnonymousEncoding(position));
-        }
-        let rids = config.encodings[..position]
-            .iter()
-            .filter_map(|other| other.rid.as_ref());
-        if let Some(rid) = &encoding.rid
-            && rids.into_iter().any(|other| other == rid)
-        {
-            return Err(ProduceError::RidInUse(rid.clone()));
-        }
-    }
-    Ok(())
 }

@@ -1,0 +1,361 @@
+//! Transports with real ICE and DTLS: from the first check to media, and to the end.
+#![allow(clippy::unwrap_used)]
+
+mod router_call;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use meeshy_sfu_proto::link::{
+    Certificate, DtlsRole, DtlsState, HashAlgorithm, IceCandidate, IceParameters, IceProtocol,
+    IceState, Link, LinkEvent, SrtpKeys,
+};
+use meeshy_sfu_proto::net::{Class, Destination, SocketId, classify};
+use meeshy_sfu_proto::router::{
+    Endpoint, ProducerKey, Router, RouterConfig, RouterError, RouterEvent, TransportConfig,
+    TransportKey,
+};
+use meeshy_sfu_proto::rtp::{ExtensionForm, HeaderFields, HeaderWriter, RtpHeader};
+use meeshy_sfu_proto::srtp::{SrtpRx, SrtpTx};
+use router_call::{EPOCH, Sent, audio, audio_consumer};
+
+const SERVER: &str = "192.0.2.1:10000";
+
+fn credentials(name: &str) -> IceParameters {
+    IceParameters {
+        username_fragment: format!("{name}Fragment"),
+        password: format!("{name}PasswordOfEnoughLength"),
+        ice_lite: name == "server",
+    }
+}
+
+/// A client behind its own address.
+struct Client {
+    link: Link,
+    address: SocketAddr,
+    transport: TransportKey,
+    keys: Option<SrtpKeys>,
+    media: Vec<Vec<u8>>,
+}
+
+struct Stage {
+    router: Router,
+    sent: Sent,
+    now: Instant,
+    clients: Vec<Client>,
+    events: Vec<RouterEvent>,
+}
+
+impl Stage {
+    fn new() -> Self {
+        let now = Instant::now();
+        Self {
+            router: Router::new(RouterConfig::new((now, EPOCH), 3)),
+            sent: Sent::default(),
+            now,
+            clients: Vec::new(),
+            events: Vec::new(),
+        }
+    }
+
+    /// Adds a client; `server_role` is ours in DTLS.
+    fn join(&mut self, client_role: DtlsRole) -> usize {
+        let number = self.clients.len();
+        let ours = Arc::new(Certificate::generate().unwrap());
+        let theirs = Arc::new(Certificate::generate().unwrap());
+        let server = credentials("server");
+        let candidate = IceCandidate {
+            foundation: "udpcandidate".into(),
+            priority: 1_076_302_079,
+            address: "192.0.2.1".parse().unwrap(),
+            port: 10_000,
+            protocol: IceProtocol::Udp,
+            tcp_type: None,
+        };
+        let link = Link::server(
+            ours.clone(),
+            server.clone(),
+            vec![candidate.clone()],
+            self.now,
+        );
+        let transport = self.router.create_transport(
+            TransportConfig {
+                endpoint: Endpoint::Link(Box::new(link)),
+                max_incoming_bps: None,
+                padding: false,
+            },
+            self.now,
+        );
+        let address: SocketAddr = format!("198.51.100.{}:5000", number + 1).parse().unwrap();
+        let mut link = Link::client(
+            theirs.clone(),
+            credentials("client"),
+            address,
+            client_role,
+            self.now,
+        );
+        link.set_remote_ice(&server, &[candidate], self.now);
+        let prints = |certificate: &Certificate| [certificate.fingerprint(HashAlgorithm::Sha256)];
+        let our_role = self
+            .router
+            .connect(
+                transport,
+                client_role,
+                &prints(&theirs),
+                self.now,
+                &mut self.sent,
+            )
+            .unwrap();
+        link.connect(our_role, &prints(&ours), self.now).unwrap();
+        self.clients.push(Client {
+            link,
+            address,
+            transport,
+            keys: None,
+            media: Vec::new(),
+        });
+        number
+    }
+
+    fn source(&self, client: usize) -> Destination {
+        Destination {
+            socket: SocketId::UDP_V4,
+            remote: self.clients[client].address,
+        }
+    }
+
+    /// Lets both sides talk for `time`, a millisecond at a time.
+    fn run(&mut self, time: Duration) {
+        let end = self.now + time;
+        while self.now < end {
+            self.now += Duration::from_millis(1);
+            for at in 0..self.clients.len() {
+                let from = self.source(at);
+                let client = &mut self.clients[at];
+                client.link.handle_timeout(self.now);
+                let mut buffer = [0; 2048];
+                while let Some((len, _)) = self.clients[at].link.poll_transmit(&mut buffer) {
+                    let class = classify(&buffer[..len]);
+                    let transport = self.clients[at].transport;
+                    let datagram = &mut buffer[..len];
+                    self.router.handle_datagram(
+                        transport,
+                        class,
+                        datagram,
+                        from,
+                        self.now,
+                        &mut self.sent,
+                    );
+                }
+                while let Some(event) = self.clients[at].link.poll_event() {
+                    if let LinkEvent::Keys(keys) = event {
+                        self.clients[at].keys = Some(keys);
+                    }
+                }
+            }
+            if self
+                .router
+                .poll_timeout()
+                .is_some_and(|due| due <= self.now)
+            {
+                self.router.handle_timeout(self.now, &mut self.sent);
+            }
+            self.router.flush(self.now, &mut self.sent);
+            self.deliver();
+            self.events
+                .extend(std::iter::from_fn(|| self.router.poll_event()));
+        }
+    }
+
+    fn deliver(&mut self) {
+        let server = Destination {
+            socket: SocketId::UDP_V4,
+            remote: SERVER.parse().unwrap(),
+        };
+        for (to, datagram) in std::mem::take(&mut self.sent.datagrams) {
+            let Some(client) = self
+                .clients
+                .iter_mut()
+                .find(|client| client.address == to.remote)
+            else {
+                continue;
+            };
+            match classify(&datagram) {
+                class @ (Class::Stun | Class::Dtls) => {
+                    client.link.handle(class, &datagram, server, self.now)
+                }
+                Class::Rtp => client.media.push(datagram),
+                _ => {}
+            }
+        }
+    }
+
+    fn send_audio(&mut self, client: usize, ssrc: u32, sequence: u16) {
+        let keys = self.clients[client].keys.as_ref().expect("connected");
+        let tx = SrtpTx::new(keys.profile, &keys.local);
+        let mut out = [0; 256];
+        let fields = HeaderFields {
+            payload_type: 111,
+            sequence,
+            ssrc,
+            ..HeaderFields::default()
+        };
+        let header = HeaderWriter::new(&mut out, &fields, ExtensionForm::OneByte)
+            .unwrap()
+            .finish();
+        let len = tx.protect_rtp(&mut out, header, &[1; 80], ssrc, u64::from(sequence));
+        let (from, transport) = (self.source(client), self.clients[client].transport);
+        self.router.handle_datagram(
+            transport,
+            Class::Rtp,
+            &mut out[..len],
+            from,
+            self.now,
+            &mut self.sent,
+        );
+    }
+
+    fn produce(&mut self, client: usize, ssrc: u32) -> ProducerKey {
+        let transport = self.clients[client].transport;
+        self.router
+            .produce(transport, audio(ssrc), self.now)
+            .unwrap()
+    }
+}
+
+#[test]
+fn media_flows_once_both_sides_are_connected_in_either_dtls_role() {
+    for role in [DtlsRole::Client, DtlsRole::Server] {
+        let mut stage = Stage::new();
+        let (alice, bob) = (stage.join(role), stage.join(role));
+        let producer = stage.produce(alice, 1000);
+        let receiver = stage.clients[bob].transport;
+        stage
+            .router
+            .consume(receiver, producer, audio_consumer(5000, "0"), stage.now)
+            .unwrap();
+        stage.run(Duration::from_secs(2));
+        for sequence in 0..5 {
+            stage.send_audio(alice, 1000, sequence);
+            stage.run(Duration::from_millis(20));
+        }
+        let keys = stage.clients[bob].keys.clone().expect("connected");
+        let mut rx = SrtpRx::new(keys.profile, &keys.remote);
+        assert_eq!(stage.clients[bob].media.len(), 5, "{role:?}");
+        for datagram in &stage.clients[bob].media {
+            let header = RtpHeader::parse(datagram).unwrap();
+            let mut payload = [0; 256];
+            let (_, len) = rx
+                .unprotect_rtp(datagram, header.header_len(), &mut payload)
+                .unwrap();
+            assert_eq!((header.ssrc, &payload[..len]), (5000, &[1; 80][..]));
+        }
+        let dtls = |wanted| {
+            let states = stage.events.iter().filter_map(|event| match event {
+                RouterEvent::TransportDtls { state, profile, .. } => {
+                    Some((*state, profile.is_some()))
+                }
+                _ => None,
+            });
+            states.filter(|state| *state == wanted).count()
+        };
+        assert_eq!(dtls((DtlsState::Connected, true)), 2);
+        let connected = |event: &&RouterEvent| {
+            matches!(
+                event,
+                RouterEvent::TransportIce {
+                    state: IceState::Completed,
+                    selected: Some(_),
+                    ..
+                }
+            )
+        };
+        assert_eq!(stage.events.iter().filter(connected).count(), 2);
+    }
+}
+
+#[test]
+fn a_second_connect_is_refused_and_presets_have_no_link() {
+    let mut stage = Stage::new();
+    let alice = stage.join(DtlsRole::Client);
+    let transport = stage.clients[alice].transport;
+    let print = [Certificate::generate()
+        .unwrap()
+        .fingerprint(HashAlgorithm::Sha256)];
+    let again = stage.router.connect(
+        transport,
+        DtlsRole::Client,
+        &print,
+        stage.now,
+        &mut stage.sent,
+    );
+    assert!(matches!(again, Err(RouterError::Link(_))));
+    let gone = TransportKey(9);
+    let unknown = stage
+        .router
+        .connect(gone, DtlsRole::Client, &print, stage.now, &mut stage.sent);
+    assert_eq!(unknown, Err(RouterError::Unknown));
+    assert_eq!(
+        stage
+            .router
+            .link(transport)
+            .unwrap()
+            .username_fragments()
+            .count(),
+        1
+    );
+}
+
+#[test]
+fn a_client_that_says_goodbye_takes_its_tracks_with_it() {
+    let mut stage = Stage::new();
+    let (alice, bob) = (stage.join(DtlsRole::Client), stage.join(DtlsRole::Client));
+    let producer = stage.produce(alice, 1000);
+    let receiver = stage.clients[bob].transport;
+    let consumer = stage
+        .router
+        .consume(receiver, producer, audio_consumer(5000, "0"), stage.now)
+        .unwrap();
+    stage.run(Duration::from_secs(2));
+    stage.events.clear();
+    let now = stage.now;
+    stage.clients[alice].link.close(now);
+    stage.run(Duration::from_millis(100));
+    assert!(
+        stage
+            .events
+            .contains(&RouterEvent::ProducerClosed { producer })
+    );
+    assert!(
+        stage
+            .events
+            .contains(&RouterEvent::ConsumerClosed { consumer })
+    );
+    let transport = stage.clients[alice].transport;
+    let closed = |event: &RouterEvent| matches!(event, RouterEvent::TransportClosed { transport: which, .. } if *which == transport);
+    assert!(stage.events.iter().any(closed));
+    assert_eq!(stage.router.stats().transports, 1);
+}
+
+#[test]
+fn a_client_that_vanishes_loses_consent_and_is_closed() {
+    let mut stage = Stage::new();
+    let alice = stage.join(DtlsRole::Client);
+    stage.run(Duration::from_secs(2));
+    stage.clients.clear();
+    let mut steps = 0;
+    while stage.router.stats().transports > 0 {
+        stage.run(Duration::from_millis(500));
+        steps += 1;
+        assert!(steps < 200, "still there after {steps} half seconds");
+    }
+    let reason = stage.events.iter().find_map(|event| match event {
+        RouterEvent::TransportClosed { reason, .. } => Some(reason.clone()),
+        _ => None,
+    });
+    assert!(
+        reason.is_some_and(|reason| !reason.is_empty()),
+        "{alice} goes with a reason"
+    );
+}
