@@ -142,6 +142,8 @@ class Consumer:
     def set_preferred_layers(self, spatial_layer: int, temporal_layer: int | None = None) -> Layers | None:
         """Choose what to receive at most; clamped to what there is, and ignored for a simple stream.
 
+        Kept and answered for now: the core forwards the first encoding whole (A8 in docs/assumptions.md).
+
         Raises:
             ConsumerNotFoundError: The consumer is closed.
         """
