@@ -27,13 +27,14 @@ err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def line(text: str = "") -> None:
-    """Print a line as it is, so that it can be piped."""
-    out.print(text, markup=False)
+    """Print a line as it is, tabs included, so that it can be piped."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
 
 
 def data(value: object) -> None:
     """Print a value as JSON, for programs."""
-    out.print(json.dumps(value, indent=2, ensure_ascii=False), markup=False)
+    line(json.dumps(value, indent=2, ensure_ascii=False))
 
 
 def notice(text: str) -> None:

@@ -91,6 +91,7 @@ class MediaServer:
         self.signaling.attach(self._app)
         self._listener = Listener(settings)
         self._background: asyncio.Task[None] | None = None
+        self._closed = False
 
     @classmethod
     async def start(cls, settings: Settings, clock: Clock | None = None) -> "MediaServer":
@@ -125,15 +126,20 @@ class MediaServer:
 
     async def close(self, reason: str = "server-shutdown") -> None:
         """Tell all clients, close all rooms, then sockets, then workers. Idempotent."""
+        if self._closed:
+            return
+        self._closed = True
         self.health.stopping = True
-        background, self._background = self._background, None
-        if background is not None:
-            background.cancel()
-            await asyncio.gather(background, return_exceptions=True)
-        self.rooms.close(reason)
-        await self.signaling.close()
-        await self._listener.close()
-        await self.pool.close()
+        try:
+            if self._background is not None:
+                self._background.cancel()
+                await asyncio.gather(self._background, return_exceptions=True)
+            self.rooms.close(reason)
+            await self.signaling.close()
+            await self._listener.close()
+        finally:
+            # also when the time for the rest has run out
+            await self.pool.close()
 
     async def __aenter__(self) -> "MediaServer":
         return self
