@@ -64,14 +64,13 @@ def media(
     _start_logging(settings, "media")
 
     def ready(url: str, addresses: Sequence[str]) -> None:
-        for text in banner(settings, url, addresses, SystemClock()):
-            console.line(text)
+        if link is not None:
+            link.ready()
         if port_file is not None:
             scratch = port_file.with_name(f".{port_file.name}.{os.getpid()}")
             scratch.write_text(url + "\n", encoding="ascii")
             scratch.replace(port_file)
-        if link is not None:
-            link.ready()
+        console.line("\n".join(banner(settings, url, addresses, SystemClock())))
 
     try:
         uvloop.run(run_media_server(settings, on_ready=ready))

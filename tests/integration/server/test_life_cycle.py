@@ -74,7 +74,8 @@ async def test_the_start_says_where_everything_is(tmp_path: Path) -> None:
         port = probe.getsockname()[1]
     variables = {"RTC_MIN_PORT": str(port), "RTC_MAX_PORT": str(port), "ANNOUNCED_IP": "203.0.113.7"}
     async with meeshy(tmp_path, "serve", "media", **variables) as server:
-        await server.wait_for(f"tcp 203.0.113.7:{port}")
+        await server.wait_for(READY)
+        assert f"tcp 203.0.113.7:{port}" in server.output.partition(READY)[2]
         assert f"udp 203.0.113.7:{port}" in server.output
         assert SECRET not in server.output
         assert (tmp_path / "certs" / "dtls-key.pem").stat().st_mode & 0o777 == 0o600
@@ -122,16 +123,21 @@ async def test_without_a_secret_development_mode_prints_a_token_that_works(tmp_p
     ],
     ids=["unknown key", "bad value", "open", "short secret", "no file", "flag", "tls", "address", "state"],
 )
-@pytest.mark.parametrize("command", [("serve", "media"), ("serve",)], ids=["media", "supervised"])
 async def test_a_failing_start_says_cause_and_remedy(
-    tmp_path: Path, variables: dict[str, str], arguments: tuple[str, ...], code: int, words: list[str],
-    command: tuple[str, ...],
-) -> None:  # fmt: skip
-    found, output = await run(tmp_path, *command, *arguments, **variables)
+    tmp_path: Path, variables: dict[str, str], arguments: tuple[str, ...], code: int, words: list[str]
+) -> None:
+    found, output = await run(tmp_path, "serve", "media", *arguments, **variables)
     assert found == code, output
     for word in words:
         assert word in output
     assert "Traceback" not in output
+
+
+async def test_a_service_that_cannot_start_ends_its_supervisor(tmp_path: Path) -> None:
+    code, output = await run(tmp_path, "serve", MEESHY_HOST="203.0.113.1")
+    assert code == 1, output
+    assert "203.0.113.1" in output
+    assert "the lines above say why" in output
 
 
 @pytest.mark.parametrize("kind", ["http", "media"])
@@ -253,7 +259,7 @@ async def test_arguments_show_no_secret(tmp_path: Path) -> None:
 async def test_flags_of_the_supervisor_reach_the_service(tmp_path: Path) -> None:
     async with meeshy(tmp_path, "serve", "--max-rooms", "1", "--log-format", "json") as supervisor:
         await supervisor.wait_for(READY)
-        assert '"logger": "meeshy_sfu.server.app"' in supervisor.output
+        assert '"logger": "meeshy_sfu.edge.process"' in supervisor.output
         async with aiohttp.ClientSession() as session:
             await Person(session, supervisor.url, "call-1", "a").create()
             full = await Person(session, supervisor.url, "call-2", "a").post("create")
