@@ -58,12 +58,18 @@ class PageServer:
         self.reports[body["participantId"]] = body
         return web.json_response({"order": self.orders.pop(body["participantId"], None)})
 
+    async def _index(self, _: web.Request) -> web.FileResponse:
+        return web.FileResponse(PAGE / "index.html")
+
+    async def _script(self, _: web.Request) -> web.FileResponse:
+        return web.FileResponse(PAGE / "dist" / "page.js")
+
     @asynccontextmanager
     async def running(self) -> AsyncIterator[PageServer]:
         app = web.Application()
         app.router.add_post("/report", self._report)
-        app.router.add_get("/", lambda _: web.FileResponse(PAGE / "index.html"))
-        app.router.add_get("/page.js", lambda _: web.FileResponse(PAGE / "dist" / "page.js"))
+        app.router.add_get("/", self._index)
+        app.router.add_get("/page.js", self._script)
         runner = web.AppRunner(app)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)

@@ -13,7 +13,7 @@ import numpy as np
 from aiortc import AudioStreamTrack, MediaStreamTrack, VideoStreamTrack
 from aiortc.mediastreams import MediaStreamError
 from pymediasoup import AiortcHandler, Device
-from pymediasoup.rtp_parameters import RtpParameters
+from pymediasoup.rtp_parameters import RtpCapabilities, RtpParameters
 
 from .stack import MediaServer
 
@@ -107,7 +107,7 @@ class PyMediasoupPeer:
 
     async def load(self) -> None:
         room = await self.api("GET", "")
-        await self.device.load(room["rtpCapabilities"])
+        await self.device.load(RtpCapabilities(**room["rtpCapabilities"]))
 
     async def _options(self, direction: str) -> dict[str, Any]:
         answer = await self.api(
