@@ -9,6 +9,7 @@ import socketio
 from aiortc import AudioStreamTrack, VideoStreamTrack
 from aiortc.mediastreams import MediaStreamError
 from pymediasoup import AiortcHandler, Device
+from pymediasoup.rtp_parameters import RtpCapabilities
 
 options = argparse.ArgumentParser(description=__doc__)
 options.add_argument("url")
@@ -63,7 +64,7 @@ async def main() -> None:
         # One request enters the call and tells what is there; {"create": true} makes the call if need be.
         room = await api("POST", "/join", {"participantId": given.participant, "create": True})
         device = Device(AiortcHandler.createFactory(tracks=[]))
-        await device.load(room["rtpCapabilities"])
+        await device.load(RtpCapabilities(**room["rtpCapabilities"]))
 
         sending = transport(api, device.createSendTransport, room["sendTransport"])
         receiving = transport(api, device.createRecvTransport, room["recvTransport"])
