@@ -156,15 +156,15 @@ fn schedule(peers: &mut [Peer], time: Duration, feedback: bool) -> Vec<(Duration
             if step % 3 != 2 {
                 let frame = step;
                 let size = 700 + (frame as usize * 131 + who * 17) % 450;
-                let packets = if frame % 5 == 0 { 2 } else { 1 };
+                let packets = if frame.is_multiple_of(5) { 2 } else { 1 };
                 for part in 0..packets {
                     let mut packet = video_packet(
                         base + 10,
                         sequence,
                         1800 * frame,
-                        frame % 150 == 0 && part == 0,
+                        frame.is_multiple_of(150) && part == 0,
                     );
-                    packet.payload = vp8(frame % 150 == 0 && part == 0, size);
+                    packet.payload = vp8(frame.is_multiple_of(150) && part == 0, size);
                     packet.marker = part + 1 == packets;
                     packet.extensions = vec![(4, b"v".to_vec()), (3, wide.to_be_bytes().to_vec())];
                     wide = wide.wrapping_add(1);
