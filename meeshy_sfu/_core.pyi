@@ -108,11 +108,14 @@ class BotPool:
         Args:
             count: How many.
             options_json: ``bind``, ``send_role``, ``recv_role``, ``layer``, ``stamp``, ``nack``,
-                ``transport_cc``, ``pli``; each may be left out.
+                ``transport_cc``, ``pli``, ``audio_stamp_every``; each may be left out. ``person`` makes the bot a
+                leg of that person: all its legs send the same frames under that number, and each track is shown
+                from one leg at a time. ``peer`` (``controlling`` or ``controlled``) gives it one transport towards
+                a peer, called ``recv``; ``audio`` and ``video`` are rtpParameters whose numbers it sends with.
         """
 
     def local(self, bot: int) -> str:
-        """Give what the server must be told: ``{"send": {"dtls": …, "port": …}, "recv": …}``."""
+        """Give what the other side must be told: ``{"send": {"dtls", "ice", "address", "port"}, "recv": …}``."""
 
     def connect(self, bot: int, which: str, params_json: str) -> None:
         """Start ICE and DTLS of the ``send`` or ``recv`` transport.
@@ -143,6 +146,13 @@ class BotPool:
 
     def unconsume(self, bot: int, tags: list[int]) -> None:
         """Forget streams; their rows stay."""
+
+    def prefer(self, bot: int) -> None:
+        """Show a person's tracks from this leg as soon as they can be decoded there; the last preferred wins.
+
+        A track that changes legs is told by the event ``entered``; each sample of a leg tells by bit 3 (shown)
+        or 4 (not shown, because another leg brought it) of its flags what became of its frame.
+        """
 
     def impair(self, bot: int, up_json: str, down_json: str) -> None:
         """Put emulated links between a bot and the network.

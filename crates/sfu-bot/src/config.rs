@@ -71,6 +71,28 @@ pub struct SpawnOptions {
     pub transport_cc: bool,
     /// Ask for a key frame when a video stream starts without one or breaks. Default true.
     pub pli: bool,
+    /// Every n-th audio packet carries a stamp. Default 10; 1 lets every packet be told from its copies on other legs.
+    pub audio_stamp_every: u64,
+    /// Make the bot a leg of this person: all legs of a person send the same frames with its number in the stamps,
+    /// and each received track is shown from one leg at a time. Default none: the bot is a person of its own.
+    pub person: Option<u16>,
+    /// One transport for both directions, towards a peer instead of a media server; it is called `recv`.
+    /// Default none.
+    pub peer: Option<IceRole>,
+    /// Numbers to send audio with (mid, payload type, header extensions), where another side chose them. Default none.
+    pub audio: Option<RtpParameters>,
+    /// The same for video.
+    pub video: Option<RtpParameters>,
+}
+
+/// Who nominates the path between two peers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum IceRole {
+    /// The one that made the offer.
+    Controlling,
+    /// The one that answered.
+    Controlled,
 }
 
 impl Default for SpawnOptions {
@@ -84,6 +106,11 @@ impl Default for SpawnOptions {
             nack: true,
             transport_cc: true,
             pli: true,
+            audio_stamp_every: 10,
+            person: None,
+            peer: None,
+            audio: None,
+            video: None,
         }
     }
 }
@@ -123,7 +150,7 @@ pub enum Kind {
 /// What signalling must tell the server about a bot's transports.
 #[derive(Debug, Clone, Serialize)]
 pub struct LocalParameters {
-    /// Of the send transport.
+    /// Of the send transport; of the only one towards a peer.
     pub send: LocalTransport,
     /// Of the recv transport.
     pub recv: LocalTransport,
@@ -134,7 +161,11 @@ pub struct LocalParameters {
 pub struct LocalTransport {
     /// Body of the connect request's `dtlsParameters`.
     pub dtls: DtlsParameters,
-    /// Local UDP port, for logs.
+    /// Own ICE credentials, for an offer or answer.
+    pub ice: IceParameters,
+    /// Local address; with an unspecified one the route decides.
+    pub address: IpAddr,
+    /// Local UDP port.
     pub port: u16,
 }
 
@@ -244,6 +275,15 @@ pub enum Happening {
         tag: u32,
         /// Announced sender, -1 unknown.
         sender: i32,
+    },
+    /// A track of this sender is shown from this leg from now on.
+    Entered {
+        /// The stream.
+        tag: u32,
+        /// Who is seen or heard, by the stamp.
+        sender: u16,
+        /// Audio or video.
+        kind: Kind,
     },
     /// The server asked this bot for a key frame.
     Pli,

@@ -8,6 +8,11 @@
 //! - Fields are ordered so that numpy's packed layout is also naturally aligned: 8-byte fields first.
 //! - 0 in a `*_unix_ns` field means "never".
 
+/// Flag of a sample: the frame was shown to the person whose leg received it.
+pub const SAMPLE_SHOWN: u8 = 8;
+/// Flag of a sample: the frame was not shown, because another leg brought it or brings the track.
+pub const SAMPLE_SURPLUS: u8 = 16;
+
 /// Value of `sender` in rows and samples when it is not known.
 pub const UNKNOWN_SENDER: u16 = u16::MAX;
 
@@ -197,7 +202,8 @@ record! {
         sender: u16,
         /// 0 audio, 1 video.
         kind: u8,
-        /// Bit 0 came as RTX, bit 1 foreign, bit 2 key frame.
+        /// Bit 0 came as RTX, bit 1 foreign, bit 2 key frame; legs of a person: bit 3 shown, bit 4 not shown because
+        /// another leg brought it.
         flags: u8,
         /// Zero.
         reserved: u16,

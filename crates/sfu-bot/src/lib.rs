@@ -6,6 +6,10 @@
 //! the caller: it fetches [`BotPool::local`], talks to the server, and hands the answers to [`BotPool::connect`] and
 //! [`BotPool::consume`].
 //!
+//! A bot may also be one of several legs of a person ([`SpawnOptions::person`]): towards a server, or straight to a peer
+//! over one transport ([`SpawnOptions::peer`]). Legs of a person send the same frames, and what they receive is shown
+//! from one leg at a time, so that a call can move from one path to another without a gap.
+//!
 //! # Invariants
 //! - No call blocks on the network; `rows`, `sender_rows` and `stop` wait at most for the threads' next tick.
 //! - Every RTP packet is decrypted, authenticated and counted; nothing is sampled.
@@ -35,18 +39,20 @@ mod receiver;
 mod repair;
 mod runner;
 mod schedule;
+mod script;
 mod sender;
 mod session;
 mod ssrc_map;
+mod stage;
 mod stamp;
 mod vp8;
 mod window;
 
 pub use clip::{Clip, ClipError, ClipWriter};
 pub use config::{
-    BotEvent, ConnectParameters, ConsumeRequest, Direction, Happening, Health, Kind, LinkProfile,
-    LocalParameters, PoolConfig, SpawnOptions, ThreadHealth,
+    BotEvent, ConnectParameters, ConsumeRequest, Direction, Happening, Health, IceRole, Kind,
+    LinkProfile, LocalParameters, PoolConfig, SpawnOptions, ThreadHealth,
 };
-pub use layout::{ConsumerRow, Sample, SenderRow};
+pub use layout::{ConsumerRow, SAMPLE_SHOWN, SAMPLE_SURPLUS, Sample, SenderRow};
 pub use params::RtpParameters;
 pub use pool::{BotPool, PoolError};

@@ -40,6 +40,54 @@ pub(crate) struct Media {
     pub(crate) ssrc: u32,
     pub(crate) payload_type: u8,
     pub(crate) rtx: Option<Rtx>,
+    pub(crate) extensions: Extensions,
+}
+
+/// Ids of the header extensions of a sent stream; None is not sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Extensions {
+    pub(crate) mid: Option<u8>,
+    pub(crate) abs_send_time: Option<u8>,
+    pub(crate) transport_cc: Option<u8>,
+    pub(crate) audio_level: Option<u8>,
+}
+
+impl Extensions {
+    fn usual(kind: Kind) -> Self {
+        Self {
+            mid: Some(extension::MID),
+            abs_send_time: Some(extension::ABS_SEND_TIME),
+            transport_cc: Some(extension::TRANSPORT_CC),
+            audio_level: (kind == Kind::Audio).then_some(extension::AUDIO_LEVEL),
+        }
+    }
+
+    fn chosen(kind: Kind, wire: &[RtpHeaderExtension]) -> Self {
+        let id = |uri: ExtensionUri| {
+            let known = |extension: &&RtpHeaderExtension| {
+                ExtensionUri::from_uri(&extension.uri) == Some(uri)
+            };
+            // One-byte headers have room for 1 to 14 (RFC 8285 §4.2).
+            let found = wire.iter().find(known).map(|extension| extension.id);
+            found.filter(|id| (1..=14).contains(id))
+        };
+        Self {
+            mid: id(ExtensionUri::Mid),
+            abs_send_time: id(ExtensionUri::AbsSendTime),
+            transport_cc: id(ExtensionUri::TransportWideCc),
+            audio_level: id(ExtensionUri::AudioLevel).filter(|_| kind == Kind::Audio),
+        }
+    }
+
+    fn named(self) -> impl Iterator<Item = (u8, ExtensionUri)> {
+        let pairs = [
+            (self.mid, ExtensionUri::Mid),
+            (self.abs_send_time, ExtensionUri::AbsSendTime),
+            (self.transport_cc, ExtensionUri::TransportWideCc),
+            (self.audio_level, ExtensionUri::AudioLevel),
+        ];
+        pairs.into_iter().filter_map(|(id, uri)| Some((id?, uri)))
+    }
 }
 
 impl Media {
@@ -58,7 +106,36 @@ impl Media {
                 ssrc: ssrc + 1,
                 payload_type: VP8_RTX,
             }),
+            extensions: Extensions::usual(kind),
         }
+    }
+
+    /// The same stream with the numbers another side has chosen: mid, payload types and header extensions.
+    pub(crate) fn numbered_as(mut self, theirs: &RtpParameters) -> Self {
+        let is = |codec: &&RtpCodec, name: &str| codec.mime_type.eq_ignore_ascii_case(name);
+        let wanted = if self.kind == Kind::Video {
+            "video/VP8"
+        } else {
+            "audio/opus"
+        };
+        if let Some(mid) = &theirs.mid {
+            self.mid.clone_from(mid);
+        }
+        if let Some(codec) = theirs.codecs.iter().find(|codec| is(codec, wanted)) {
+            self.payload_type = codec.payload_type;
+        }
+        let repairs = |codec: &&RtpCodec| {
+            let apt = codec.parameters.as_ref().and_then(|all| all.get("apt"));
+            is(codec, "video/rtx")
+                && apt.and_then(serde_json::Value::as_u64) == Some(self.payload_type.into())
+        };
+        let rtx = theirs.codecs.iter().find(repairs);
+        self.rtx = self.rtx.zip(rtx).map(|(ours, theirs)| Rtx {
+            payload_type: theirs.payload_type,
+            ..ours
+        });
+        self.extensions = Extensions::chosen(self.kind, &theirs.header_extensions);
+        self
     }
 
     /// Kilohertz of the RTP clock.
@@ -92,19 +169,12 @@ impl Media {
                 rtcp_feedback: Some(Vec::new()),
             });
         }
-        let mut extensions = vec![
-            (extension::MID, ExtensionUri::Mid),
-            (extension::ABS_SEND_TIME, ExtensionUri::AbsSendTime),
-            (extension::TRANSPORT_CC, ExtensionUri::TransportWideCc),
-        ];
-        if self.kind == Kind::Audio {
-            extensions.push((extension::AUDIO_LEVEL, ExtensionUri::AudioLevel));
-        }
         RtpParameters {
             mid: Some(self.mid.clone()),
             codecs,
-            header_extensions: extensions
-                .into_iter()
+            header_extensions: self
+                .extensions
+                .named()
                 .map(|(id, uri)| RtpHeaderExtension {
                     uri: uri.as_str().into(),
                     id,
@@ -214,6 +284,33 @@ mod tests {
         assert!(wire["codecs"].as_array().unwrap().len() == 1);
         assert!(wire["encodings"][0].get("rtx").is_none());
         assert_ne!(audio.ssrc, media.ssrc);
+    }
+
+    #[test]
+    fn a_stream_takes_the_numbers_of_whoever_offered_first() {
+        let ours = Media::new(Kind::Video, 3);
+        let offered: RtpParameters = serde_json::from_value(serde_json::json!({
+            "mid": "v", "codecs": [
+                {"mimeType": "video/vp8", "payloadType": 97, "clockRate": 90000},
+                {"mimeType": "video/rtx", "payloadType": 98, "clockRate": 90000, "parameters": {"apt": 97}},
+            ],
+            "headerExtensions": [{"uri": "urn:ietf:params:rtp-hdrext:sdes:mid", "id": 9}],
+        }))
+        .unwrap();
+        let media = ours.clone().numbered_as(&offered);
+        assert_eq!((media.mid.as_str(), media.payload_type), ("v", 97));
+        assert_eq!(media.rtx.map(|rtx| rtx.payload_type), Some(98));
+        assert_eq!(media.ssrc, ours.ssrc);
+        assert_eq!(media.extensions.mid, Some(9));
+        assert_eq!(media.extensions.transport_cc, None);
+        let wire = serde_json::to_value(media.rtp_parameters("x")).unwrap();
+        assert_eq!(wire["headerExtensions"].as_array().unwrap().len(), 1);
+        // A side without RTX gets none.
+        let bare = RtpParameters {
+            codecs: vec![offered.codecs[0].clone()],
+            ..RtpParameters::default()
+        };
+        assert_eq!(Media::new(Kind::Video, 3).numbered_as(&bare).rtx, None);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! One bot: two transports, a sending and a receiving half.
+//! One bot: two transports towards a server or one towards a peer, a sending and a receiving half.
 //!
 //! # Job
 //! Leads each datagram to the half it concerns and polls what is due. When to do so belongs to `runner`.
@@ -24,7 +24,8 @@ use crate::session::Session;
 #[derive(Debug)]
 pub(crate) struct Peer {
     pub(crate) bot: u16,
-    pub(crate) send: Session,
+    /// None towards a peer: then the other one carries both directions.
+    pub(crate) send: Option<Session>,
     pub(crate) recv: Session,
     pub(crate) sender: Sender,
     pub(crate) receiver: Receiver,
@@ -69,13 +70,22 @@ impl Peer {
     }
 
     pub(crate) fn impair(&mut self, up: LinkProfile, down: LinkProfile) {
-        self.send.impair(up, down);
+        if let Some(send) = &mut self.send {
+            send.impair(up, down);
+        }
         self.recv.impair(up, down);
         self.due_ns = 0;
     }
 
+    pub(crate) fn sessions(&self) -> impl Iterator<Item = &Session> {
+        self.send.iter().chain([&self.recv])
+    }
+
     /// Drains the socket of one transport.
     pub(crate) fn drain(&mut self, which: Direction, batch: &mut RecvBatch, ctx: &mut Context<'_>) {
+        if which == Direction::Send && self.send.is_none() {
+            return;
+        }
         loop {
             let count = self.session(which).receive(batch);
             for at in 0..count {
@@ -106,23 +116,32 @@ impl Peer {
     /// Does all that is due at this moment, and finds out when to come back.
     pub(crate) fn poll(&mut self, ctx: &mut Context<'_>) {
         for which in [Direction::Send, Direction::Recv] {
+            // Towards a peer the first look takes all there is.
             while let Some(mut arrived) = self.session(which).delayed(&ctx.now) {
+                let which = if self.send.is_none() {
+                    Direction::Recv
+                } else {
+                    which
+                };
                 self.take(which, &mut arrived.bytes, arrived.peer, arrived.due_ns, ctx);
                 self.session(which).recycle(arrived.bytes);
             }
         }
-        self.sender.poll(&mut self.send, ctx);
+        self.sender
+            .poll(self.send.as_mut().unwrap_or(&mut self.recv), ctx);
         self.receiver.poll(&mut self.recv, ctx);
-        self.send.poll(ctx);
+        if let Some(send) = &mut self.send {
+            send.poll(ctx);
+        }
         self.recv.poll(ctx);
         let mut due_ns = u64::MAX;
-        if self.send.is_ready() {
+        if self.send.as_ref().unwrap_or(&self.recv).is_ready() {
             due_ns = due_ns.min(self.sender.next_due_ns());
         }
         if self.recv.is_ready() {
             due_ns = due_ns.min(self.receiver.next_due_ns());
         }
-        for session in [&self.send, &self.recv] {
+        for session in self.send.iter().chain([&self.recv]) {
             due_ns = due_ns.min(session.next_timer_ns(&ctx.now));
             if let Some(at_ns) = session.next_due_ns() {
                 due_ns = due_ns.min(ctx.now.mono_ns + at_ns.saturating_sub(ctx.now.unix_ns));
@@ -133,14 +152,17 @@ impl Peer {
 
     /// Says goodbye on both transports. The sockets close with the value.
     pub(crate) fn close(&mut self, ctx: &mut Context<'_>) {
-        self.sender.goodbye(&mut self.send, ctx);
+        self.sender
+            .goodbye(self.send.as_mut().unwrap_or(&mut self.recv), ctx);
         self.receiver.remove_all(&ctx.now);
-        self.send.close(ctx);
+        if let Some(send) = &mut self.send {
+            send.close(ctx);
+        }
         self.recv.close(ctx);
     }
 
     pub(crate) fn is_connecting(&self) -> bool {
-        self.send.is_connecting() || self.recv.is_connecting()
+        self.sessions().any(Session::is_connecting)
     }
 
     /// Rows that [`Peer::rows`] gives.
@@ -191,18 +213,22 @@ impl Peer {
             return;
         };
         for packet in packets(&datagram[..length]).map_while(Result::ok) {
-            match which {
-                Direction::Send => self.sender.on_rtcp(&packet, &mut self.send, ctx),
-                Direction::Recv => self.receiver.on_rtcp(&packet, ctx),
+            match (which, &mut self.send) {
+                (Direction::Send, Some(send)) => self.sender.on_rtcp(&packet, send, ctx),
+                (Direction::Recv, Some(_)) => self.receiver.on_rtcp(&packet, ctx),
+                (_, None) => {
+                    self.sender.on_rtcp(&packet, &mut self.recv, ctx);
+                    self.receiver.on_rtcp(&packet, ctx);
+                }
             }
         }
     }
 
     #[inline]
     fn session(&mut self, which: Direction) -> &mut Session {
-        match which {
-            Direction::Send => &mut self.send,
-            Direction::Recv => &mut self.recv,
+        match (which, &mut self.send) {
+            (Direction::Send, Some(send)) => send,
+            _ => &mut self.recv,
         }
     }
 }

@@ -4,6 +4,7 @@
 //! Keeps the list of bots, makes their keys, sockets and SSRCs, and passes commands to the threads. What a bot does with
 //! them belongs to `peer`.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
@@ -25,8 +26,9 @@ use crate::port::{EventQueue, Port, lock};
 use crate::random::Random;
 use crate::receiver::{Habits, Receiver};
 use crate::runner::{Command, Rhythm, Runner};
-use crate::sender::Sender;
+use crate::sender::{Common, Sender, Speaker, first_script};
 use crate::session::{Session, SessionConfig};
+use crate::stage::Stage;
 
 /// A group of bots and the threads that drive them. All methods take `&self` and may be called from any thread.
 #[derive(Debug)]
@@ -42,16 +44,37 @@ pub struct BotPool {
 #[derive(Debug, Default)]
 struct Bots {
     entries: Vec<Entry>,
+    people: HashMap<u16, Person>,
     stopped: bool,
+}
+
+/// What the legs of one person share.
+#[derive(Debug, Clone)]
+struct Person {
+    common: Common,
+    stage: Stage,
+    layer: usize,
 }
 
 /// What the control side knows of a bot without asking its thread.
 #[derive(Debug)]
 struct Entry {
     open: bool,
-    seed: u64,
+    /// Number of the thread that drives it.
+    thread: usize,
+    audio: Media,
+    video: Media,
     cname: String,
     local: LocalParameters,
+}
+
+impl Entry {
+    fn media(&self, kind: Kind) -> &Media {
+        match kind {
+            Kind::Audio => &self.audio,
+            Kind::Video => &self.video,
+        }
+    }
 }
 
 /// Why a call on a pool was refused.
@@ -146,8 +169,11 @@ impl BotPool {
         let mut numbers = Vec::with_capacity(count);
         for _ in 0..count {
             let bot = self.config.first_bot + bots.entries.len() as u16;
-            let (peer, entry) = self.build(bot, options)?;
-            self.port(bot).send(Command::Adopt(Box::new(peer)));
+            let person = options
+                .person
+                .map(|number| self.person(&mut bots.people, number, options));
+            let (peer, entry) = self.build(bot, options, person.transpose()?)?;
+            self.ports[entry.thread].send(Command::Adopt(Box::new(peer)));
             bots.entries.push(entry);
             numbers.push(bot);
         }
@@ -172,14 +198,12 @@ impl BotPool {
 
     /// The rtpParameters for the produce request of this kind; always the same for one bot.
     pub fn produce(&self, bot: u16, kind: Kind) -> Result<RtpParameters, PoolError> {
-        self.entry(bot, |entry| {
-            Media::new(kind, entry.seed).rtp_parameters(&entry.cname)
-        })
+        self.entry(bot, |entry| entry.media(kind).rtp_parameters(&entry.cname))
     }
 
     /// Starts sending media of this kind (once the transport is connected).
     pub fn start_sending(&self, bot: u16, kind: Kind) -> Result<(), PoolError> {
-        let media = self.entry(bot, |entry| Media::new(kind, entry.seed))?;
+        let media = self.entry(bot, |entry| entry.media(kind).clone())?;
         self.command(bot, Command::Start(bot, media))
     }
 
@@ -196,6 +220,11 @@ impl BotPool {
     /// Forgets streams; their rows stay. Unknown tags are ignored.
     pub fn unconsume(&self, bot: u16, tags: &[u32]) -> Result<(), PoolError> {
         self.command(bot, Command::Unconsume(bot, tags.to_vec()))
+    }
+
+    /// Shows the tracks of a person from this leg as soon as they can be decoded there; the leg preferred last wins.
+    pub fn prefer(&self, bot: u16) -> Result<(), PoolError> {
+        self.command(bot, Command::Prefer(bot))
     }
 
     /// Puts emulated links between a bot's sockets and its protocols; the default profile is a perfect link.
@@ -228,7 +257,7 @@ impl BotPool {
             .and_then(|at| bots.entries.get_mut(at))
             .ok_or(PoolError::UnknownBot(bot))?;
         if std::mem::take(&mut entry.open) {
-            self.port(bot).send(Command::Close(bot));
+            self.ports[entry.thread].send(Command::Close(bot));
         }
         Ok(())
     }
@@ -300,7 +329,45 @@ impl BotPool {
         }
     }
 
-    fn build(&self, bot: u16, options: &SpawnOptions) -> Result<(Peer, Entry), PoolError> {
+    /// What the legs of a person share; made with its first leg.
+    fn person(
+        &self,
+        people: &mut HashMap<u16, Person>,
+        number: u16,
+        options: &SpawnOptions,
+    ) -> Result<Person, PoolError> {
+        let person = people.entry(number).or_insert_with(|| {
+            let mut random = Random::derive(self.config.seed, 0x9e45 << 16 | u64::from(number));
+            let script =
+                |kind, random: &mut Random| first_script(kind, options.layer, &self.clip, random);
+            Person {
+                common: Common {
+                    audio: script(Kind::Audio, &mut random),
+                    video: script(Kind::Video, &mut random),
+                    seed: random.next(),
+                },
+                stage: Stage::default(),
+                layer: options.layer,
+            }
+        });
+        if person.layer != options.layer {
+            return Err(PoolError::Invalid(format!(
+                "layer is {}; the other legs of person {number} send layer {}",
+                options.layer, person.layer
+            )));
+        }
+        Ok(person.clone())
+    }
+
+    fn build(
+        &self,
+        bot: u16,
+        options: &SpawnOptions,
+        person: Option<Person>,
+    ) -> Result<(Peer, Entry), PoolError> {
+        if options.audio_stamp_every == 0 {
+            return Err(PoolError::Invalid("audio_stamp_every is above zero".into()));
+        }
         let seed = Random::derive(self.config.seed, u64::from(bot)).next();
         let mut random = Random::derive(seed, 0xb07);
         let certificate = Certificate::generate().map_err(io::Error::other)?;
@@ -312,13 +379,17 @@ impl BotPool {
                 which,
                 bind: options.bind,
                 role,
+                peer: options.peer,
                 certificate: certificate.clone(),
                 receive_buffer: self.config.rcvbuf,
                 gro: self.config.gro,
                 seed: random.next(),
             })
         };
-        let send = session(Direction::Send, options.send_role)?;
+        let send = match options.peer {
+            None => Some(session(Direction::Send, options.send_role)?),
+            Some(_) => None,
+        };
         let recv = session(Direction::Recv, options.recv_role)?;
         let fingerprint = certificate.fingerprint(HashAlgorithm::Sha256);
         let local = |role, session: &Session| LocalTransport {
@@ -329,11 +400,31 @@ impl BotPool {
                     value: fingerprint.value.clone(),
                 }],
             },
-            port: session.local_port(),
+            ice: session.ice(),
+            address: session.local().ip(),
+            port: session.local().port(),
         };
         let local = LocalParameters {
-            send: local(options.send_role, &send),
+            send: match &send {
+                Some(send) => local(options.send_role, send),
+                None => local(options.recv_role, &recv),
+            },
             recv: local(options.recv_role, &recv),
+        };
+        let media = |kind, theirs: &Option<RtpParameters>| {
+            let ours = Media::new(kind, seed);
+            match theirs {
+                Some(theirs) => ours.numbered_as(theirs),
+                None => ours,
+            }
+        };
+        let (stage, common) = person.map(|person| (person.stage, person.common)).unzip();
+        let speaker = Speaker {
+            number: options.person.unwrap_or(bot),
+            stamp: options.stamp,
+            audio_stamp_every: options.audio_stamp_every,
+            layer: options.layer,
+            common,
         };
         let habits = Habits {
             nack: options.nack,
@@ -344,29 +435,22 @@ impl BotPool {
             bot,
             send,
             recv,
-            sender: Sender::new(
-                bot,
-                cname.clone(),
-                options.layer,
-                options.stamp,
-                random.next(),
-            ),
-            receiver: Receiver::new(bot, cname.clone(), random.next() as u32 | 1, habits),
+            sender: Sender::new(bot, cname.clone(), speaker, random.next()),
+            receiver: Receiver::new(bot, cname.clone(), random.next() as u32 | 1, habits, stage),
             due_ns: 0,
         };
         Ok((
             peer,
             Entry {
                 open: true,
-                seed,
+                // The legs of a person share a clock, so they share a thread.
+                thread: usize::from(options.person.unwrap_or(bot)) % self.ports.len(),
+                audio: media(Kind::Audio, &options.audio),
+                video: media(Kind::Video, &options.video),
                 cname,
                 local,
             },
         ))
-    }
-
-    fn port(&self, bot: u16) -> &Port {
-        &self.ports[usize::from(bot) % self.ports.len()]
     }
 
     fn entry<T>(&self, bot: u16, read: impl FnOnce(&Entry) -> T) -> Result<T, PoolError> {
@@ -382,8 +466,8 @@ impl BotPool {
     }
 
     fn command(&self, bot: u16, command: Command) -> Result<(), PoolError> {
-        self.entry(bot, |_| ())?;
-        self.port(bot).send(command);
+        let thread = self.entry(bot, |entry| entry.thread)?;
+        self.ports[thread].send(command);
         Ok(())
     }
 }

@@ -57,6 +57,8 @@ pub(crate) struct StreamIn {
     base: u64,
     last_frame_ns: u64,
     frozen: bool,
+    /// A frame became complete since this was last asked.
+    complete: bool,
     jitter: Jitter,
     frames: FrameTracker,
 }
@@ -81,6 +83,7 @@ impl StreamIn {
             base: 0,
             last_frame_ns: 0,
             frozen: false,
+            complete: false,
             jitter: Jitter::default(),
             frames: FrameTracker::default(),
         }
@@ -159,6 +162,11 @@ impl StreamIn {
 
     pub(crate) fn count_pli(&mut self) {
         self.row.plis += 1;
+    }
+
+    /// Whether a decodable frame (audio: a packet) came since this was last asked.
+    pub(crate) fn take_complete(&mut self) -> bool {
+        std::mem::take(&mut self.complete)
     }
 
     /// The video waits for a key frame.
@@ -289,6 +297,7 @@ impl StreamIn {
             }
         }
         self.frozen = false;
+        self.complete = true;
         self.last_frame_ns = self.last_frame_ns.max(now_ns);
     }
 

@@ -23,12 +23,13 @@ use meeshy_sfu_proto::rtp::{RtpHeader, extension, seq};
 use crate::arrivals::Arrivals;
 use crate::config::{Happening, Kind};
 use crate::context::{Context, Now};
-use crate::layout::{ConsumerRow, UNKNOWN_SENDER};
+use crate::layout::{ConsumerRow, Sample, UNKNOWN_SENDER};
 use crate::negotiation::Incoming;
 use crate::received::{Notice, StreamId, StreamIn};
 use crate::repair::Repair;
 use crate::session::{Keys, Session};
 use crate::ssrc_map::{Slot, SsrcMap};
+use crate::stage::{Stage, Unit};
 use crate::window::SeqWindow;
 
 const REPORT_NS: u64 = 1_000_000_000;
@@ -55,6 +56,8 @@ struct Reception {
     incoming: Incoming,
     repair: Repair,
     rtx: SeqWindow,
+    /// Sample of a frame whose end came before all of it was there.
+    held: Option<Sample>,
     /// Latest sender report: middle of its NTP time, and when it came.
     last_sr: Option<(u32, u64)>,
     expected_reported: u64,
@@ -66,6 +69,8 @@ struct Reception {
 pub(crate) struct Receiver {
     bot: u16,
     habits: Habits,
+    /// Where frames are shown, if this is a leg of a person.
+    stage: Option<Stage>,
     /// Who reports: a bot sends nothing on this transport, but reports need a name.
     own_ssrc: u32,
     cname: String,
@@ -85,10 +90,17 @@ pub(crate) struct Receiver {
 }
 
 impl Receiver {
-    pub(crate) fn new(bot: u16, cname: String, own_ssrc: u32, habits: Habits) -> Self {
+    pub(crate) fn new(
+        bot: u16,
+        cname: String,
+        own_ssrc: u32,
+        habits: Habits,
+        stage: Option<Stage>,
+    ) -> Self {
         Self {
             bot,
             habits,
+            stage,
             own_ssrc,
             cname,
             map: SsrcMap::new(),
@@ -128,6 +140,7 @@ impl Receiver {
                 incoming.pli && self.habits.pli,
             ),
             rtx: SeqWindow::default(),
+            held: None,
             last_sr: None,
             expected_reported: 0,
             lost_reported: 0,
@@ -153,6 +166,9 @@ impl Receiver {
 
     /// Ends all streams.
     pub(crate) fn remove_all(&mut self, now: &Now) {
+        if let Some(stage) = &self.stage {
+            stage.retire(self.bot);
+        }
         self.finished.extend(
             self.streams
                 .drain(..)
@@ -248,11 +264,63 @@ impl Receiver {
                 arrival_ns,
             )
         };
-        if let Some(sample) = sample {
+        if self.stage.is_some() {
+            self.show(slot.stream, sample, arrival_ns, ctx);
+        } else if let Some(sample) = sample {
             ctx.samples.push(sample);
         }
         if notice != Notice::default() {
             self.react(slot, notice, arrival_ns, ctx);
+        }
+    }
+
+    /// Makes this leg the one from which tracks are taken, as soon as they can be decoded.
+    pub(crate) fn prefer(&self) {
+        if let Some(stage) = &self.stage {
+            stage.prefer(self.bot);
+        }
+    }
+
+    /// Brings a frame before the person when it is complete; its sample tells the moment and what became of it.
+    fn show(&mut self, at: usize, sample: Option<Sample>, arrival_ns: u64, ctx: &mut Context<'_>) {
+        let (Some(stage), stream) = (&self.stage, &mut self.streams[at]) else {
+            return;
+        };
+        let held = &mut self.receptions[at].held;
+        if !stream.take_complete() {
+            // A frame that never became complete was not shown; what was measured of it is kept all the same.
+            if let Some(sample) = sample {
+                ctx.samples.extend(held.replace(sample));
+            }
+            return;
+        }
+        let id = stream.id;
+        let earlier = held.take();
+        let Some(mut sample) = sample.or(earlier) else {
+            return;
+        };
+        if sample.recv_unix_ns < arrival_ns {
+            sample.owd_ns += (arrival_ns - sample.recv_unix_ns).cast_signed();
+            sample.recv_unix_ns = arrival_ns;
+        }
+        let verdict = stage.take(Unit {
+            leg: id.bot,
+            sender: sample.sender,
+            kind: id.kind,
+            number: sample.seq,
+        });
+        sample.flags |= verdict.flags();
+        ctx.samples.push(sample);
+        if verdict.entered {
+            ctx.events.push(crate::config::BotEvent {
+                bot: id.bot,
+                unix_ns: arrival_ns,
+                what: Happening::Entered {
+                    tag: id.tag,
+                    sender: sample.sender,
+                    kind: id.kind,
+                },
+            });
         }
     }
 
@@ -428,6 +496,9 @@ impl Receiver {
             }
             if let Some((index, count)) = due.given_up {
                 let notice = self.streams[at].give_up(index, count, ctx.now.unix_ns);
+                if self.stage.is_some() {
+                    self.show(at, None, ctx.now.unix_ns, ctx);
+                }
                 if notice != Notice::default() {
                     self.react(
                         Slot {

@@ -43,6 +43,7 @@ pub(crate) enum Command {
     Consume(u16, Vec<ConsumeRequest>),
     Unconsume(u16, Vec<u32>),
     Impair(u16, LinkProfile, LinkProfile),
+    Prefer(u16),
     Close(u16),
     Stop,
 }
@@ -160,6 +161,7 @@ impl Runner {
                     self.with(bot, |peer| peer.receiver.remove(&tags, &ctx.now))
                 }
                 Command::Impair(bot, up, down) => self.with(bot, |peer| peer.impair(up, down)),
+                Command::Prefer(bot) => self.with(bot, |peer| peer.receiver.prefer()),
                 Command::Close(bot) => self.close(bot, ctx),
                 Command::Stop => {
                     while let Some(bot) = self.peers.last().map(|peer| peer.bot) {
@@ -186,7 +188,7 @@ impl Runner {
         peer.close(ctx);
         self.closed_rows.extend(peer.rows(ctx));
         self.closed_sender_rows.extend(peer.sender_rows());
-        for session in [&peer.send, &peer.recv] {
+        for session in peer.sessions() {
             let (drops, refused) = session.troubles();
             self.closed_drops += drops;
             self.closed_refused += refused;
@@ -240,7 +242,7 @@ impl Runner {
         self.lag.report(&mut health);
         let mut socket_drops = self.closed_drops;
         health.send_refused = self.closed_refused;
-        for session in self.peers.iter().flat_map(|peer| [&peer.send, &peer.recv]) {
+        for session in self.peers.iter().flat_map(Peer::sessions) {
             let (drops, refused) = session.troubles();
             socket_drops += drops;
             health.send_refused += refused;

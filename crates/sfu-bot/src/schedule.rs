@@ -20,12 +20,16 @@ pub(crate) struct Schedule {
     timestamp_base: u32,
     frame: u64,
     taken: bool,
+    /// Frames are numbered since the thread began: time that passes before the first one counts.
+    common: bool,
 }
 
 /// A frame that is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Slot {
     pub(crate) timestamp: u32,
+    /// Number of the frame since the schedule's start.
+    pub(crate) number: u64,
     /// How much after its time it is sent.
     pub(crate) late_ns: u64,
 }
@@ -43,6 +47,15 @@ impl Schedule {
             timestamp_base,
             frame: 0,
             taken: false,
+            common: false,
+        }
+    }
+
+    /// Frames whose numbers all schedules with the same `start_ns` share, whenever each of them begins.
+    pub(crate) fn common(start_ns: u64, ticks: u32, clock_khz: u64, timestamp_base: u32) -> Self {
+        Self {
+            common: true,
+            ..Self::new(start_ns, ticks, clock_khz, timestamp_base)
         }
     }
 
@@ -56,8 +69,14 @@ impl Schedule {
         let mut late_ns = now_ns.checked_sub(self.due_ns())?;
         if !self.taken && late_ns > self.interval_ns {
             // There was nowhere to send to yet: the schedule begins now.
-            self.start_ns += late_ns;
-            late_ns = 0;
+            if self.common {
+                let passed = late_ns / self.interval_ns;
+                self.frame += passed;
+                late_ns -= passed * self.interval_ns;
+            } else {
+                self.start_ns += late_ns;
+                late_ns = 0;
+            }
         }
         self.taken = true;
         if late_ns > SKIP_NS {
@@ -66,8 +85,13 @@ impl Schedule {
         let timestamp = self
             .timestamp_base
             .wrapping_add((self.frame * self.ticks) as u32);
+        let number = self.frame;
         self.frame += 1;
-        Some(Slot { timestamp, late_ns })
+        Some(Slot {
+            timestamp,
+            number,
+            late_ns,
+        })
     }
 
     /// Leaves out the frames of a pause that ends now; its time passes on the RTP clock too.
@@ -132,6 +156,7 @@ mod tests {
                 1023 * MS,
                 Slot {
                     timestamp: 0,
+                    number: 1,
                     late_ns: 0
                 }
             )
@@ -145,6 +170,7 @@ mod tests {
             schedule.take(0),
             Some(Slot {
                 timestamp: 0,
+                number: 0,
                 late_ns: 0
             })
         );
@@ -152,6 +178,7 @@ mod tests {
             schedule.take(120 * MS),
             Some(Slot {
                 timestamp: 960,
+                number: 1,
                 late_ns: 100 * MS
             })
         );
@@ -159,6 +186,7 @@ mod tests {
             schedule.take(120 * MS),
             Some(Slot {
                 timestamp: 1920,
+                number: 2,
                 late_ns: 80 * MS
             })
         );
@@ -167,6 +195,7 @@ mod tests {
             schedule.take(1000 * MS),
             Some(Slot {
                 timestamp: 50 * 960,
+                number: 50,
                 late_ns: 940 * MS
             })
         );
@@ -181,6 +210,7 @@ mod tests {
             schedule.take(900 * MS),
             Some(Slot {
                 timestamp: 0,
+                number: 0,
                 late_ns: 0
             })
         );
@@ -189,6 +219,7 @@ mod tests {
             schedule.take(920 * MS),
             Some(Slot {
                 timestamp: 960,
+                number: 1,
                 late_ns: 0
             })
         );
@@ -204,9 +235,32 @@ mod tests {
             schedule.take(5020 * MS),
             Some(Slot {
                 timestamp: 251 * 960,
+                number: 251,
                 late_ns: 0
             })
         );
         assert_eq!(schedule.timestamp_at(5020 * MS), 251 * 960);
+    }
+
+    #[test]
+    fn legs_of_one_person_number_their_frames_alike_whenever_they_begin() {
+        let mut early = Schedule::common(7 * MS, 960, 48, 1);
+        let mut late = Schedule::common(7 * MS, 960, 48, 2);
+        early.resume(0);
+        let first: Vec<_> = run(&mut early, 0);
+        late.resume(5000 * MS);
+        let second: Vec<_> = run(&mut late, 3);
+        // Nowhere to send to before the first tick of the run: what was due until then is not made up for.
+        assert!(first[0].0 < 1002 * MS);
+        let at = |slots: &[(u64, Slot)], number| {
+            slots
+                .iter()
+                .find(|(_, slot)| slot.number == number)
+                .map(|(at, _)| *at)
+        };
+        for number in 260..500 {
+            let (one, other) = (at(&first, number), at(&second, number));
+            assert!(one.unwrap().abs_diff(other.unwrap()) <= 4 * MS, "{number}");
+        }
     }
 }

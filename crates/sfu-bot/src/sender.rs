@@ -24,20 +24,42 @@ use crate::clip::Clip;
 use crate::config::{Happening, Kind};
 use crate::context::{Context, Now};
 use crate::layout::SenderRow;
-use crate::negotiation::{Media, extension};
+use crate::negotiation::Media;
 use crate::random::Random;
 use crate::schedule::{Schedule, Slot};
+use crate::script::Script;
 use crate::session::{Keys, Session};
 use crate::stamp::{FLAG_KEY_FRAME, STAMP_LEN, Stamp};
 use crate::{opus, vp8};
 
 /// Packets that can be sent again: at least 5 s of video.
 const HISTORY: usize = 512;
-/// Every n-th audio packet carries a stamp: a stamp adds 26 bytes to some 80.
-const AUDIO_STAMP_EVERY: u64 = 10;
 /// A packet this late voids a run.
 const LATE_NS: u64 = 5_000_000;
 const REPORT_NS: u64 = 1_000_000_000;
+
+/// Whom a sender speaks for.
+#[derive(Debug, Clone)]
+pub(crate) struct Speaker {
+    /// Number in the stamps.
+    pub(crate) number: u16,
+    /// Stamp at all.
+    pub(crate) stamp: bool,
+    /// Every n-th audio packet carries a stamp: a stamp adds 26 bytes to some 80.
+    pub(crate) audio_stamp_every: u64,
+    /// Layer of the clip.
+    pub(crate) layer: usize,
+    /// What it has in common with the other legs of its person; None if there are none.
+    pub(crate) common: Option<Common>,
+}
+
+/// Shared by the senders of all legs of one person, so that a frame is the same on each of them.
+#[derive(Debug, Clone)]
+pub(crate) struct Common {
+    pub(crate) seed: u64,
+    pub(crate) audio: Script,
+    pub(crate) video: Script,
+}
 
 /// One packet as it was sent; enough to make it again.
 #[derive(Debug, Clone, Copy, Default)]
@@ -58,16 +80,14 @@ struct Sent {
 #[derive(Debug)]
 struct StreamOut {
     media: Media,
-    layer: usize,
-    stamp: bool,
+    speaker: Speaker,
     running: bool,
     schedule: Schedule,
-    position: usize,
+    script: Script,
     index: u64,
     rtx_index: u64,
     picture_id: u16,
     stamp_seq: u32,
-    key_requested: bool,
     octets: u32,
     history: Vec<Sent>,
     row: SenderRow,
@@ -78,8 +98,7 @@ struct StreamOut {
 pub(crate) struct Sender {
     bot: u16,
     cname: String,
-    stamp: bool,
-    layer: usize,
+    speaker: Speaker,
     random: Random,
     streams: Vec<StreamOut>,
     transport_sequence: u16,
@@ -88,12 +107,11 @@ pub(crate) struct Sender {
 }
 
 impl Sender {
-    pub(crate) fn new(bot: u16, cname: String, layer: usize, stamp: bool, seed: u64) -> Self {
+    pub(crate) fn new(bot: u16, cname: String, speaker: Speaker, seed: u64) -> Self {
         Self {
             bot,
             cname,
-            stamp,
-            layer,
+            speaker,
             random: Random::derive(seed, 0x5e4d),
             streams: Vec::new(),
             transport_sequence: 0,
@@ -245,7 +263,7 @@ impl Sender {
         };
         if stream.media.kind == Kind::Video {
             stream.row.plis += 1;
-            stream.key_requested = true;
+            stream.script.request_key_frame();
             ctx.tell(self.bot, Happening::Pli);
         }
     }
@@ -279,13 +297,8 @@ impl Sender {
 
 impl StreamOut {
     fn new(media: Media, owner: &mut Sender, clip: &Clip, now: &Now) -> Self {
-        let Sender {
-            bot,
-            layer,
-            stamp,
-            ref mut random,
-            ..
-        } = *owner;
+        let (bot, speaker) = (owner.bot, owner.speaker.clone());
+        let random = &mut owner.random;
         let video = media.kind == Kind::Video;
         let ticks = if video {
             clip.frame_ticks
@@ -295,12 +308,20 @@ impl StreamOut {
         // Bots begin at different moments of a frame's time, or all of them would send at once.
         let interval_ns = u64::from(ticks) * 1_000_000 / media.clock_khz();
         let start_ns = now.mono_ns + random.below(interval_ns);
-        // Bots begin at different places of the clip, or all their key frames would fall on one moment.
-        let position = if video {
-            let count = clip.frame_count(layer) as u64;
-            clip.key_frame_from(layer, random.below(count) as usize)
-        } else {
-            random.below(clip.audio_count() as u64) as usize
+        let timestamp = random.next() as u32;
+        let (schedule, script) = match &speaker.common {
+            None => (
+                Schedule::new(start_ns, ticks, media.clock_khz(), timestamp),
+                first_script(media.kind, speaker.layer, clip, random),
+            ),
+            Some(common) => {
+                let phase_ns = Random::derive(common.seed, video.into()).below(interval_ns);
+                let script = if video { &common.video } else { &common.audio };
+                (
+                    Schedule::common(phase_ns, ticks, media.clock_khz(), timestamp),
+                    script.clone(),
+                )
+            }
         };
         let history = if video {
             vec![Sent::default(); HISTORY]
@@ -314,17 +335,15 @@ impl StreamOut {
             ..SenderRow::default()
         };
         Self {
-            layer,
-            stamp,
+            speaker,
             running: false,
-            schedule: Schedule::new(start_ns, ticks, media.clock_khz(), random.next() as u32),
-            position,
+            schedule,
+            script,
             // Below 2^15, so that the first packets cannot be taken for the end of an earlier cycle.
             index: random.below(0x8000),
             rtx_index: random.below(0x8000),
             picture_id: random.below(0x8000) as u16,
             stamp_seq: 0,
-            key_requested: false,
             octets: 0,
             history,
             row,
@@ -355,14 +374,18 @@ impl StreamOut {
         transport_sequence: &mut u16,
         ctx: &mut Context<'_>,
     ) {
-        let Slot { timestamp, late_ns } = slot;
+        let Slot {
+            timestamp,
+            number,
+            late_ns,
+        } = slot;
         let mut sent = Sent {
             timestamp,
             ..Sent::default()
         };
         match self.media.kind {
-            Kind::Video => self.next_video(&mut sent, ctx.clip),
-            Kind::Audio => self.next_audio(&mut sent, ctx.clip),
+            Kind::Video => self.next_video(&mut sent, number, ctx.clip),
+            Kind::Audio => self.next_audio(&mut sent, number, ctx.clip),
         }
         for part in 0..sent.parts {
             sent.part = part;
@@ -386,43 +409,50 @@ impl StreamOut {
         self.row.frames += 1;
     }
 
-    fn next_video(&mut self, sent: &mut Sent, clip: &Clip) {
-        let mut position = self.position;
-        let requested = std::mem::take(&mut self.key_requested);
-        let due_anyway = clip.frame(self.layer, position).key;
-        if requested && !due_anyway {
-            position = clip.key_frame_from(self.layer, position);
-        }
-        let frame = clip.frame(self.layer, position);
-        self.position = (position + 1) % clip.frame_count(self.layer);
+    fn next_video(&mut self, sent: &mut Sent, number: u64, clip: &Clip) {
+        let choice = self.script.choose(number, clip);
+        let frame = clip.frame(self.speaker.layer, choice.position);
         self.picture_id = (self.picture_id + 1) & 0x7fff;
-        self.row.key_frames += u64::from(frame.key && due_anyway);
-        self.row.requested_key_frames += u64::from(frame.key && !due_anyway);
-        self.stamp_seq += u32::from(self.stamp);
-        self.row.stamps += u64::from(self.stamp);
+        self.row.key_frames += u64::from(frame.key && !choice.requested);
+        self.row.requested_key_frames += u64::from(frame.key && choice.requested);
+        let stamped = self.speaker.stamp;
+        self.count_stamp(stamped, number);
         *sent = Sent {
-            position: position as u32,
+            position: choice.position as u32,
             picture_id: self.picture_id,
             stamp_seq: self.stamp_seq,
-            parts: vp8::part_count(frame.data.len(), self.stamp) as u8,
+            parts: vp8::part_count(frame.data.len(), stamped) as u8,
             key: frame.key,
-            stamped: self.stamp,
+            stamped,
             ..*sent
         };
     }
 
-    fn next_audio(&mut self, sent: &mut Sent, clip: &Clip) {
-        let stamped = self.stamp && self.row.frames.is_multiple_of(AUDIO_STAMP_EVERY);
-        self.stamp_seq += u32::from(stamped);
-        self.row.stamps += u64::from(stamped);
+    fn next_audio(&mut self, sent: &mut Sent, number: u64, clip: &Clip) {
+        let choice = self.script.choose(number, clip);
+        let count = match self.speaker.common {
+            Some(_) => number,
+            None => self.row.frames,
+        };
+        let stamped = self.speaker.stamp && count.is_multiple_of(self.speaker.audio_stamp_every);
+        self.count_stamp(stamped, number);
         *sent = Sent {
-            position: self.position as u32,
+            position: choice.position as u32,
             stamp_seq: self.stamp_seq,
             parts: 1,
             stamped,
             ..*sent
         };
-        self.position = (self.position + 1) % clip.audio_count();
+    }
+
+    /// Gives a stamp its number: stamps of legs tell the frame, those of others are consecutive.
+    fn count_stamp(&mut self, stamped: bool, number: u64) {
+        if self.speaker.common.is_some() {
+            self.stamp_seq = number as u32;
+        } else {
+            self.stamp_seq += u32::from(stamped);
+        }
+        self.row.stamps += u64::from(stamped);
     }
 
     /// Answers a request for one packet.
@@ -509,16 +539,23 @@ impl StreamOut {
         let sent_at = AbsSendTime::from_duration(Duration::from_nanos(ctx.now.unix_ns));
         let mut writer = HeaderWriter::new(&mut ctx.out[..], fields, ExtensionForm::OneByte)
             .expect("invariant: a datagram has room for a header");
-        writer.extension(extension::MID, self.media.mid.as_bytes());
-        writer.extension(extension::ABS_SEND_TIME, &sent_at.to_bytes());
-        writer.extension(extension::TRANSPORT_CC, &transport_sequence.to_be_bytes());
-        if self.media.kind == Kind::Audio {
+        let ids = self.media.extensions;
+        if let Some(id) = ids.mid {
+            writer.extension(id, self.media.mid.as_bytes());
+        }
+        if let Some(id) = ids.abs_send_time {
+            writer.extension(id, &sent_at.to_bytes());
+        }
+        if let Some(id) = ids.transport_cc {
+            writer.extension(id, &transport_sequence.to_be_bytes());
+        }
+        if let Some(id) = ids.audio_level {
             let audio = ctx.clip.audio(sent.position as usize);
             let level = AudioLevel {
                 voice: audio.voice,
                 dbov: -(audio.level as i8),
             };
-            writer.extension(extension::AUDIO_LEVEL, &level.to_bytes());
+            writer.extension(id, &level.to_bytes());
         }
         writer.finish()
     }
@@ -526,12 +563,12 @@ impl StreamOut {
     fn payload(&self, sent: &Sent, clip: &Clip, out: &mut [u8]) -> usize {
         let stamp = Stamp {
             flags: u8::from(sent.key) * FLAG_KEY_FRAME,
-            bot: self.row.bot,
+            bot: self.speaker.number,
             seq: sent.stamp_seq,
             unix_ns: sent.stamp_ns,
         };
         if self.media.kind == Kind::Video {
-            let frame = clip.frame(self.layer, sent.position as usize);
+            let frame = clip.frame(self.speaker.layer, sent.position as usize);
             let (part, parts) = (usize::from(sent.part), usize::from(sent.parts));
             return vp8::write_part(
                 frame.data,
@@ -552,4 +589,15 @@ impl StreamOut {
         out[..audio.len()].copy_from_slice(audio);
         audio.len()
     }
+}
+
+/// A script that begins somewhere in the clip: else the key frames of all bots would fall on one moment.
+pub(crate) fn first_script(kind: Kind, layer: usize, clip: &Clip, random: &mut Random) -> Script {
+    let position = if kind == Kind::Video {
+        let count = clip.frame_count(layer) as u64;
+        clip.key_frame_from(layer, random.below(count) as usize)
+    } else {
+        random.below(clip.audio_count() as u64) as usize
+    };
+    Script::new(kind, layer, position)
 }

@@ -20,7 +20,7 @@ use meeshy_sfu_proto::link::{Link, LinkEvent};
 use meeshy_sfu_proto::net::{Class, Destination, SocketId};
 use meeshy_sfu_proto::srtp::{SrtpProfile, SrtpRx, SrtpTx};
 
-use crate::config::{ConnectParameters, Direction, DtlsRoleName, Happening, LinkProfile};
+use crate::config::{ConnectParameters, Direction, DtlsRoleName, Happening, IceRole, LinkProfile};
 use crate::context::{Context, DATAGRAM, Now};
 use crate::impair::EmulatedLink;
 use crate::params;
@@ -33,6 +33,8 @@ pub(crate) struct SessionConfig {
     pub(crate) which: Direction,
     pub(crate) bind: IpAddr,
     pub(crate) role: DtlsRoleName,
+    /// The other side is a peer, not a server; who nominates the path.
+    pub(crate) peer: Option<IceRole>,
     pub(crate) certificate: Arc<Certificate>,
     pub(crate) receive_buffer: usize,
     pub(crate) gro: bool,
@@ -95,8 +97,16 @@ impl Session {
         })
     }
 
-    pub(crate) fn local_port(&self) -> u16 {
-        self.socket.local_addr().port()
+    pub(crate) fn local(&self) -> SocketAddr {
+        self.socket.local_addr()
+    }
+
+    pub(crate) fn ice(&self) -> params::IceParameters {
+        params::IceParameters {
+            username_fragment: self.ufrag.username_fragment.clone(),
+            password: self.ufrag.password.clone(),
+            ice_lite: false,
+        }
     }
 
     /// Starts ICE towards the server's UDP candidates, and DTLS as soon as there is a path.
@@ -117,11 +127,12 @@ impl Session {
             .local_towards(&candidates[0])
             .map_err(|error| error.to_string())?;
         let role = role(self.config.role);
-        let mut link = Link::client(
+        let mut link = Link::peer(
             self.config.certificate.clone(),
             self.ufrag.clone(),
             local,
             role,
+            self.config.peer != Some(IceRole::Controlled),
             now.instant,
         );
         link.set_remote_ice(&remote, &candidates, now.instant);

@@ -155,6 +155,22 @@ impl Link {
         )
     }
 
+    /// One side of a peer-to-peer path over UDP: full ICE; the offerer is controlling, the answerer is not.
+    pub fn peer(
+        certificate: Arc<Certificate>,
+        ice: IceParameters,
+        local: SocketAddr,
+        dtls_role: DtlsRole,
+        controlling: bool,
+        now: Instant,
+    ) -> Link {
+        let mut link = Link::client(certificate, ice, local, dtls_role, now);
+        if let (Path::Full(agent), false) = (&mut link.path, controlling) {
+            agent.set_controlled();
+        }
+        link
+    }
+
     /// The client's side over any socket; a TCP connection (`socket.is_tcp()`) uses the TCP candidates.
     pub fn client_by(
         certificate: Arc<Certificate>,

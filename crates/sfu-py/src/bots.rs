@@ -108,6 +108,12 @@ impl BotPool {
             .map_err(|e| errors::refused(&e))
     }
 
+    fn prefer(&self, py: Python<'_>, bot: u16) -> PyResult<()> {
+        let pool = self.inner.get()?;
+        py.detach(|| pool.prefer(bot))
+            .map_err(|e| errors::refused(&e))
+    }
+
     fn impair(&self, py: Python<'_>, bot: u16, up_json: &str, down_json: &str) -> PyResult<()> {
         let pool = self.inner.get()?;
         let (up, down) = (read(up_json)?, read(down_json)?);

@@ -1,4 +1,4 @@
-//! The client's side of ICE: makes checks and nominates, for bots.
+//! The full side of ICE: makes checks, and nominates when controlling, for bots.
 //!
 //! # Job
 //! Adapts the agent of `is` to one local address and to `Destination`. When to restart belongs to the
@@ -29,7 +29,7 @@ use super::stun::{check_credentials, sha1_hmac};
 use super::{IceCandidate, IceError, IceEvent, IceParameters, IceProtocol, IceState};
 use crate::net::{Destination, SocketId};
 
-/// A full, controlling agent with one local address.
+/// A full agent with one local address; controlling unless told otherwise.
 #[derive(Debug)]
 pub struct FullAgent {
     agent: IceAgent,
@@ -77,6 +77,12 @@ impl FullAgent {
             events: VecDeque::new(),
             next_timeout: None,
         })
+    }
+
+    /// Leaves the nomination to the peer. Between two full agents the one that answers does (RFC 8445 §6.1.1); call it
+    /// before there is a remote.
+    pub fn set_controlled(&mut self) {
+        self.agent.set_controlling(false);
     }
 
     /// Our credentials.
