@@ -5,6 +5,7 @@ import json
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -162,3 +163,34 @@ def test_a_forked_child_is_told_that_its_workers_stayed_behind() -> None:
     assert result.returncode == 7, result.stderr
     # Starting a subprocess forks too, and must not be complained about.
     assert result.stderr == ""
+
+
+async def test_udp_and_tcp_are_offered_on_one_port_and_tcp_alone_when_forced(
+    settings: WorkerSettings,
+) -> None:
+    worker = await Worker.start(settings, 0)
+    router = await worker.create_router(())
+    both = await router.create_webrtc_transport()
+    tcp = await router.create_webrtc_transport(udp=False)
+    assert [candidate.protocol for candidate in both.ice_candidates] == ["udp", "tcp"]
+    assert [candidate.protocol for candidate in tcp.ice_candidates] == ["tcp"]
+    assert {candidate.port for candidate in both.ice_candidates} == {worker.port}
+    assert both.ice_candidates[0].priority > both.ice_candidates[1].priority
+    assert len(both.ice_parameters.username_fragment) >= 4
+    assert len(both.ice_parameters.password) >= 22
+    worker.close()
+
+
+async def test_both_ip_versions_are_offered(settings: WorkerSettings) -> None:
+    worker = await Worker.start(replace(settings, listen=("127.0.0.1", "::1")), 0)
+    transport = await (await worker.create_router(())).create_webrtc_transport(tcp=False)
+    assert {candidate.address for candidate in transport.ice_candidates} == {"127.0.0.1", "::1"}
+    worker.close()
+
+
+async def test_the_announced_address_is_offered_instead_of_the_bound_one(settings: WorkerSettings) -> None:
+    worker = await Worker.start(replace(settings, announced="203.0.113.7"), 0)
+    transport = await (await worker.create_router(())).create_webrtc_transport()
+    assert {candidate.address for candidate in transport.ice_candidates} == {"203.0.113.7"}
+    assert worker.addresses[0] == f"udp 203.0.113.7:{worker.port}"
+    worker.close()
