@@ -294,6 +294,13 @@ impl Transport {
         Some(event)
     }
 
+    /// Counts datagrams that went out.
+    #[inline]
+    pub(crate) fn count_out(&mut self, packets: u64, bytes: u64) {
+        self.stats.packets_out += packets;
+        self.stats.bytes_out += bytes;
+    }
+
     /// Something is to be done at `at`.
     pub(crate) fn touch(&mut self, at: Micros) {
         self.due = self.due.min(at);

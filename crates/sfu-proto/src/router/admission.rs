@@ -1,4 +1,4 @@
-//! Who is let in: the checks before a producer is opened.
+//! Who is let in: the checks before a producer or consumer is opened.
 //!
 //! # Job
 //! Refuses announcements that would mix up packets on a transport. What codecs a call speaks, and who may
@@ -8,7 +8,10 @@
 //! - Nothing is changed here; a refused announcement leaves no trace.
 
 use super::Router;
-use super::config::{EncodingConfig, ProduceError, ProducerCodec, ProducerConfig, TransportKey};
+use super::config::{
+    ConsumeError, ConsumerConfig, EncodingConfig, ProduceError, ProducerCodec, ProducerConfig,
+    TransportKey,
+};
 use super::producer::{MAX_CODECS, Producer};
 use crate::rtp::payload::Codec;
 use crate::transport::Transport;
@@ -34,6 +37,24 @@ impl Router {
         check_ssrcs(&config.encodings, entry)?;
         for other in entry.producers.iter().map(|key| &self.producers[*key]) {
             self.check_names(config, other)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn check_consumer(
+        &self,
+        transport: &Transport,
+        config: &ConsumerConfig,
+    ) -> Result<(), ConsumeError> {
+        for ssrc in std::iter::once(config.ssrc).chain(config.rtx_ssrc) {
+            let twice = config.rtx_ssrc == Some(config.ssrc);
+            if twice || transport.has_used(ssrc) {
+                return Err(ConsumeError::SsrcInUse(ssrc));
+            }
+        }
+        let mut others = transport.consumers.iter().map(|key| &self.consumers[*key]);
+        if others.any(|other| other.mid == config.mid) {
+            return Err(ConsumeError::Mid(config.mid.clone()));
         }
         Ok(())
     }

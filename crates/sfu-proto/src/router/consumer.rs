@@ -99,30 +99,12 @@ impl Consumer {
         if config.mid.is_empty() || config.mid.len() > MAX_MID {
             return Err(ConsumeError::Mid(config.mid.clone()));
         }
-        let mut payload_types = [NO_PAYLOAD_TYPE; MAX_CODECS];
-        let mut rtx_payload_types = [NO_PAYLOAD_TYPE; MAX_CODECS];
-        let (mut nack, mut pli, mut fir) = (false, false, false);
-        for (position, codec) in producer.codecs.iter().enumerate().take(MAX_CODECS) {
-            let wanted = codec.mapped_payload_type;
-            let Some(own) = config.codecs.iter().find(|own| own.payload_type == wanted) else {
-                continue;
-            };
-            payload_types[position] = own.payload_type & 0x7f;
-            if let Some(rtx) = own.rtx_payload_type {
-                rtx_payload_types[position] = rtx & 0x7f;
-            }
-            nack |= own.nack;
-            pli |= own.pli;
-            fir |= own.fir;
-        }
-        if payload_types == [NO_PAYLOAD_TYPE; MAX_CODECS] {
-            return Err(ConsumeError::NoCommonCodec);
-        }
+        let common = Common::find(producer, config)?;
         let rtx = config
             .rtx_ssrc
-            .map(|ssrc| RtxStream::new(ssrc, rtx_payload_types, first.1));
+            .map(|ssrc| RtxStream::new(ssrc, common.rtx_payload_types, first.1));
         // Repair under the stream's own SSRC repeats an SRTP index, so the header must repeat too.
-        let per_send = rtx.is_some() || !nack;
+        let per_send = rtx.is_some() || !common.nack;
         let audio = producer.kind == MediaKind::Audio;
         // Of a codec nobody here can read, key frames cannot be told: it flows as it comes.
         let readable = producer.codecs.iter().all(|codec| codec.codec.is_some());
@@ -133,7 +115,7 @@ impl Consumer {
             active: false,
             needs_key: !audio && readable,
             selector: SingleStream,
-            payload_types,
+            payload_types: common.payload_types,
             munger: Munger::new(first.0),
             template: Template::new(config.ssrc, &config.mid, &ids, audio, per_send),
             packets: 0,
@@ -141,7 +123,7 @@ impl Consumer {
             sent_at: 0,
             sorted: (0, 0),
             rtx,
-            resends: nack.then(Resends::new),
+            resends: common.nack.then(Resends::new),
             paused: config.paused,
             producer_paused: producer.paused,
             mid: config.mid.clone(),
@@ -151,8 +133,8 @@ impl Consumer {
             score: Score::new(10),
             fir_sequence: None,
             scored_at: None,
-            heeds_pli: pli,
-            heeds_fir: fir,
+            heeds_pli: common.pli,
+            heeds_fir: common.fir,
             bucket: RequestBucket::default(),
         };
         consumer.refresh();
@@ -266,5 +248,43 @@ impl Consumer {
             repaired: resent.min(lost),
             retransmitted: resent,
         })
+    }
+}
+
+/// What producer and consumer have in common.
+struct Common {
+    payload_types: [u8; MAX_CODECS],
+    rtx_payload_types: [u8; MAX_CODECS],
+    nack: bool,
+    pli: bool,
+    fir: bool,
+}
+
+impl Common {
+    fn find(producer: &Producer, config: &ConsumerConfig) -> Result<Self, ConsumeError> {
+        let mut common = Self {
+            payload_types: [NO_PAYLOAD_TYPE; MAX_CODECS],
+            rtx_payload_types: [NO_PAYLOAD_TYPE; MAX_CODECS],
+            nack: false,
+            pli: false,
+            fir: false,
+        };
+        for (position, codec) in producer.codecs.iter().enumerate().take(MAX_CODECS) {
+            let wanted = codec.mapped_payload_type;
+            let Some(own) = config.codecs.iter().find(|own| own.payload_type == wanted) else {
+                continue;
+            };
+            common.payload_types[position] = own.payload_type & 0x7f;
+            if let Some(rtx) = own.rtx_payload_type {
+                common.rtx_payload_types[position] = rtx & 0x7f;
+            }
+            common.nack |= own.nack;
+            common.pli |= own.pli;
+            common.fir |= own.fir;
+        }
+        if common.payload_types == [NO_PAYLOAD_TYPE; MAX_CODECS] {
+            return Err(ConsumeError::NoCommonCodec);
+        }
+        Ok(common)
     }
 }

@@ -80,8 +80,7 @@ impl Router {
             return false;
         };
         let overhead = tx.profile().rtp_overhead();
-        let (mut sent, mut bytes, mut padding) = (0u64, 0u64, 0u64);
-        let mut done = 0;
+        let (mut sent, mut bytes, mut padding, mut done) = (0, 0, 0, 0);
         for item in &transport.pending {
             if !transport.pacer.may_send(usize::from(item.size) + overhead) {
                 break;
@@ -112,10 +111,8 @@ impl Router {
             padding += u64::from(pad);
         }
         sink.end_train();
-        transport.stats.packets_out += sent;
-        transport.stats.bytes_out += bytes;
-        self.stats.packets_out += sent;
-        self.stats.bytes_out += bytes;
+        transport.count_out(sent, bytes);
+        self.stats.count_out(sent, bytes);
         self.stats.padding_out += padding;
         self.pending -= done;
         // What the pacer holds back stays in front.
@@ -207,10 +204,8 @@ impl Router {
         let len = write_again(transport, consumer, stream, &slot, own, time, sink);
         if len > 0 {
             transport.next_sequence = transport.next_sequence.wrapping_add(1);
-            transport.stats.packets_out += 1;
-            transport.stats.bytes_out += len as u64;
-            self.stats.packets_out += 1;
-            self.stats.bytes_out += len as u64;
+            transport.count_out(1, len as u64);
+            self.stats.count_out(1, len as u64);
         }
     }
 }

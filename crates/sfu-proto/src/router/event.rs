@@ -157,6 +157,13 @@ pub struct RouterStats {
     pub consumers: usize,
 }
 
+impl RouterStats {
+    pub(super) fn count_out(&mut self, packets: u64, bytes: u64) {
+        self.packets_out += packets;
+        self.bytes_out += bytes;
+    }
+}
+
 /// Figures of one transport.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TransportStats {

@@ -340,19 +340,7 @@ impl Router {
             .producers
             .get(producer.0)
             .ok_or(ConsumeError::UnknownProducer)?;
-        for ssrc in std::iter::once(config.ssrc).chain(config.rtx_ssrc) {
-            let twice = config.rtx_ssrc == Some(config.ssrc);
-            if twice || entry.has_used(ssrc) {
-                return Err(ConsumeError::SsrcInUse(ssrc));
-            }
-        }
-        if entry
-            .consumers
-            .iter()
-            .any(|key| self.consumers[*key].mid == config.mid)
-        {
-            return Err(ConsumeError::Mid(config.mid));
-        }
+        self.check_consumer(entry, &config)?;
         // Below 2^15, so that a receiver cannot mistake the first roll-over (RFC 3711 §3.3.1).
         let first = (
             self.random.below(1 << 15) as u16,

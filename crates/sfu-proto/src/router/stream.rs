@@ -251,32 +251,12 @@ impl StreamRx {
             return Accepted::Late;
         };
         let newest = self.highest.is_none_or(|highest| index > highest);
-        if !newest
-            && self
-                .highest
-                .is_some_and(|highest| index + VIDEO_SLOTS as u64 <= highest)
-        {
+        let history = index + VIDEO_SLOTS as u64;
+        if self.highest.is_some_and(|highest| history <= highest) {
             return Accepted::Late;
         }
         let filler = packet.len == 0;
-        let mut flags = if packet.marker { MARKER } else { 0 };
-        if filler {
-            flags |= FILLER;
-            // One byte of padding, counted in its own length.
-            self.ring.spare()[HEADROOM] = 1;
-        } else if self.kind == MediaKind::Video
-            && codec.is_some_and(|codec| {
-                codec.is_keyframe(&self.ring.spare()[HEADROOM..HEADROOM + packet.len])
-            })
-        {
-            flags |= KEY_FRAME;
-        }
-        if packet.level.is_some() {
-            flags |= LEVEL;
-        }
-        if packet.has_rare && !filler {
-            flags |= RARE;
-        }
+        let flags = self.flags(packet, codec);
         let stream_index = index - self.renumber.total_before(index);
         let swallowed = filler && newest;
         if !swallowed {
@@ -301,6 +281,29 @@ impl StreamRx {
             return Accepted::Swallowed;
         }
         Accepted::Forward(stream_index)
+    }
+
+    /// What is to be known of a packet when it goes out.
+    #[inline]
+    fn flags(&mut self, packet: &Incoming, codec: Option<Codec>) -> u8 {
+        let mut flags = if packet.marker { MARKER } else { 0 };
+        if packet.level.is_some() {
+            flags |= LEVEL;
+        }
+        let payload = &mut self.ring.spare()[HEADROOM..];
+        if packet.len == 0 {
+            // One byte of padding, counted in its own length.
+            payload[0] = 1;
+            return flags | FILLER;
+        }
+        if packet.has_rare {
+            flags |= RARE;
+        }
+        let video = codec.filter(|_| self.kind == MediaKind::Video);
+        if video.is_some_and(|codec| codec.is_keyframe(&payload[..packet.len])) {
+            flags |= KEY_FRAME;
+        }
+        flags
     }
 
     #[inline]

@@ -70,20 +70,8 @@ impl Template {
         per_send: bool,
     ) -> Self {
         let id = |uri| ids.id(uri).unwrap_or(0);
-        let rare_ids = [
-            id(ExtensionUri::VideoOrientation),
-            id(ExtensionUri::TransmissionOffset),
-            id(ExtensionUri::PlayoutDelay),
-            id(ExtensionUri::AbsCaptureTime),
-        ];
-        let sent_ids = [
-            id(ExtensionUri::Mid),
-            id(ExtensionUri::AbsSendTime),
-            id(ExtensionUri::TransportWideCc),
-            id(ExtensionUri::AudioLevel),
-        ];
-        let two_byte = mid.len() > 16 || rare_ids.iter().chain(&sent_ids).any(|id| *id > 14);
-        let form = if two_byte {
+        let mut template = Self::empty(ids, mid);
+        let form = if template.two_byte {
             ExtensionForm::TwoByte
         } else {
             ExtensionForm::OneByte
@@ -91,20 +79,6 @@ impl Template {
         let fields = HeaderFields {
             ssrc,
             ..HeaderFields::default()
-        };
-        let mut template = Self {
-            bytes: [0; CAPACITY],
-            len: FIXED_LEN as u8,
-            elements_end: FIXED_LEN as u8,
-            send_time_at: 0,
-            sequence_at: 0,
-            level_at: 0,
-            two_byte,
-            has_rare: rare_ids.iter().any(|id| *id != 0),
-            orientation_id: rare_ids[0],
-            offset_id: rare_ids[1],
-            playout_id: rare_ids[2],
-            capture_id: rare_ids[3],
         };
         let mut writer = HeaderWriter::new(&mut template.bytes, &fields, form)
             .expect("invariant: the template holds a fixed header");
@@ -120,19 +94,15 @@ impl Template {
             at as u8
         };
         if per_send {
-            template.send_time_at = element(sent_ids[1], &[0; 3]);
-            template.sequence_at = element(sent_ids[2], &[0; 2]);
+            template.send_time_at = element(id(ExtensionUri::AbsSendTime), &[0; 3]);
+            template.sequence_at = element(id(ExtensionUri::TransportWideCc), &[0; 2]);
         }
         if audio {
-            template.level_at = element(sent_ids[3], &[0; 1]);
+            template.level_at = element(id(ExtensionUri::AudioLevel), &[0; 1]);
         }
         // Last, as its length differs: what is behind it is padding.
-        element(sent_ids[0], mid.as_bytes());
-        let room = if sent_ids[0] == 0 {
-            0
-        } else {
-            MID_ROOM.saturating_sub(mid.len())
-        };
+        let has_mid = element(id(ExtensionUri::Mid), mid.as_bytes()) != 0;
+        let room = usize::from(has_mid) * MID_ROOM.saturating_sub(mid.len());
         let len = writer.finish();
         template.elements_end = end as u8;
         let wanted = if end == FIXED_LEN {
@@ -143,6 +113,37 @@ impl Template {
         template.len = len.max(wanted) as u8;
         template.write_block_len(usize::from(template.len));
         template
+    }
+
+    /// Ids and form, without any element.
+    fn empty(ids: &ExtensionMap, mid: &str) -> Self {
+        let id = |uri| ids.id(uri).unwrap_or(0);
+        let rare_ids = [
+            id(ExtensionUri::VideoOrientation),
+            id(ExtensionUri::TransmissionOffset),
+            id(ExtensionUri::PlayoutDelay),
+            id(ExtensionUri::AbsCaptureTime),
+        ];
+        let sent_ids = [
+            id(ExtensionUri::Mid),
+            id(ExtensionUri::AbsSendTime),
+            id(ExtensionUri::TransportWideCc),
+            id(ExtensionUri::AudioLevel),
+        ];
+        Self {
+            bytes: [0; CAPACITY],
+            len: FIXED_LEN as u8,
+            elements_end: FIXED_LEN as u8,
+            send_time_at: 0,
+            sequence_at: 0,
+            level_at: 0,
+            two_byte: mid.len() > 16 || rare_ids.iter().chain(&sent_ids).any(|id| *id > 14),
+            has_rare: rare_ids.iter().any(|id| *id != 0),
+            orientation_id: rare_ids[0],
+            offset_id: rare_ids[1],
+            playout_id: rare_ids[2],
+            capture_id: rare_ids[3],
+        }
     }
 
     fn write_block_len(&mut self, len: usize) {

@@ -15,7 +15,7 @@ use super::config::{ProducerKey, TransportKey};
 use super::event::RouterEvent;
 use super::stream::INACTIVE_AFTER;
 use crate::link::{DtlsState, LinkEvent};
-use crate::net::Sink;
+use crate::net::{Destination, Sink};
 
 /// Transport-wide feedback to a sender.
 const FEEDBACK_INTERVAL: Micros = 100_000;
@@ -173,47 +173,7 @@ impl Router {
             if !was_ready && entry.is_ready() {
                 self.transport_became_ready(t, at);
             }
-            match event {
-                LinkEvent::Ice(state) => {
-                    let selected = self.transports[t].destination;
-                    self.events.push_back(RouterEvent::TransportIce {
-                        transport,
-                        state,
-                        selected,
-                    });
-                }
-                LinkEvent::Dtls(state) => {
-                    let profile = self.transports[t].tx.as_ref().map(|tx| tx.profile());
-                    self.events.push_back(RouterEvent::TransportDtls {
-                        transport,
-                        state,
-                        profile,
-                    });
-                    if state == DtlsState::Closed {
-                        // The peer said close_notify: what it still has it can open anew.
-                        self.close_transport_because(transport, "closed by the peer".to_owned());
-                    }
-                }
-                LinkEvent::IceRestarted => {
-                    self.events
-                        .push_back(RouterEvent::IceRestarted { transport });
-                }
-                LinkEvent::Failed(failure) => {
-                    self.transports[t].drain_link(sink);
-                    self.close_transport_because(transport, failure.to_string());
-                }
-                LinkEvent::Selected(to) if before.is_some_and(|old| old != to) => {
-                    // The first choice is told with the state it brings.
-                    let state = self.transports[t].link().map(|link| link.ice_state());
-                    self.events
-                        .extend(state.map(|state| RouterEvent::TransportIce {
-                            transport,
-                            state,
-                            selected: Some(to),
-                        }));
-                }
-                LinkEvent::Keys(_) | LinkEvent::Selected(_) => {}
-            }
+            self.on_link_event(transport, event, before, sink);
         }
         let clock = self.clock;
         let entry = &mut self.transports[t];
@@ -222,6 +182,58 @@ impl Router {
         entry.schedule();
         self.due = self.due.min(self.transports[t].due);
         true
+    }
+
+    /// Tells the owner; `before` is where media went until now.
+    fn on_link_event<S: Sink>(
+        &mut self,
+        transport: TransportKey,
+        event: LinkEvent,
+        before: Option<Destination>,
+        sink: &mut S,
+    ) {
+        let entry = &mut self.transports[transport.0];
+        match event {
+            LinkEvent::Ice(state) => {
+                let selected = entry.destination;
+                self.events.push_back(RouterEvent::TransportIce {
+                    transport,
+                    state,
+                    selected,
+                });
+            }
+            LinkEvent::Dtls(state) => {
+                let profile = entry.tx.as_ref().map(|tx| tx.profile());
+                self.events.push_back(RouterEvent::TransportDtls {
+                    transport,
+                    state,
+                    profile,
+                });
+                if state == DtlsState::Closed {
+                    // The peer said close_notify: whatever it wants next, it opens anew.
+                    self.close_transport_because(transport, "closed by the peer".to_owned());
+                }
+            }
+            LinkEvent::IceRestarted => {
+                self.events
+                    .push_back(RouterEvent::IceRestarted { transport });
+            }
+            LinkEvent::Failed(failure) => {
+                entry.drain_link(sink);
+                self.close_transport_because(transport, failure.to_string());
+            }
+            LinkEvent::Selected(to) if before.is_some_and(|old| old != to) => {
+                // The first choice is told with the state it brings.
+                let state = entry.link().map(|link| link.ice_state());
+                self.events
+                    .extend(state.map(|state| RouterEvent::TransportIce {
+                        transport,
+                        state,
+                        selected: Some(to),
+                    }));
+            }
+            LinkEvent::Keys(_) | LinkEvent::Selected(_) => {}
+        }
     }
 
     /// Keys and path are there: reports start, and who waits for pictures asks for them.
