@@ -123,8 +123,8 @@ class Participant:
         try:
             with self.room.transport_slot():
                 transport = await self.room.router.create_webrtc_transport(
-                    udp=not force_tcp,
-                    tcp=True,
+                    udp=self.room.udp and not force_tcp,
+                    tcp=self.room.tcp,
                     max_incoming_bps=max_incoming_bps,
                     padding=direction == "recv" and self.room.padding,
                 )

@@ -41,12 +41,15 @@ class RoomRegistry:
         clock: Clock,
         listener: RoomListener,
         padding: bool = False,
+        udp: bool = True,
+        tcp: bool = True,
     ) -> None:
         self._routers = routers
         self._limits = limits
         self._clock = clock
         self._listener = listener
         self._padding = padding
+        self._udp, self._tcp = udp, tcp
         self._rooms: dict[CallId, Room] = {}
         self._pending: set[CallId] = set()
         self._closed = False
@@ -101,6 +104,8 @@ class RoomRegistry:
             listener=self._listener,
             on_closed=self._forget,
             padding=self._padding,
+            udp=self._udp,
+            tcp=self._tcp,
         )
         self._rooms[call_id] = room
         logger.info("room=%s call=%s created on worker=%d", room.id, call_id, router.worker_index)

@@ -54,6 +54,10 @@ class Room:
     limits: RoomLimits
     padding: bool
     """Pad what is sent, for less CPU time (see Router.create_webrtc_transport)."""
+    udp: bool
+    """Offer UDP, but to clients that force TCP."""
+    tcp: bool
+    """Offer TCP."""
     participants: dict[ParticipantId, Participant]
     closed_reason: str | None
     """Why it is closed, or None."""
@@ -68,12 +72,15 @@ class Room:
         listener: RoomListener,
         on_closed: Callable[["Room"], None],
         padding: bool = False,
+        udp: bool = True,
+        tcp: bool = True,
     ) -> None:
         self.id = RoomId(new_id())
         self.call_id = call_id
         self.router = router
         self.limits = limits
         self.padding = padding
+        self.udp, self.tcp = udp, tcp
         self.created_at_s = clock.unix_s()
         self.idle_since_s: float | None = clock.monotonic_s()
         self.participants = {}

@@ -59,14 +59,31 @@ class MediaServer:
         self.signaling = Signaling(
             settings=settings, secret=secret, clock=clock, origins=origins, limiter=limiter, quotas=quotas
         )
-        self.rooms = RoomRegistry(pool, limits=_room_limits(settings), clock=clock, listener=self.signaling)
+        self.rooms = RoomRegistry(
+            pool,
+            limits=_room_limits(settings),
+            clock=clock,
+            listener=self.signaling,
+            padding=settings.padding,
+            udp=settings.udp,
+            tcp=settings.tcp,
+        )
         self.metrics = Metrics(pool, self.rooms, clock)
-        self.expiry = Expiry(self.rooms, clock, grace_s=settings.token_grace_s)
+        self.expiry = Expiry(
+            self.rooms, clock, grace_s=settings.token_grace_s, empty_room_s=settings.empty_room_s
+        )
         self.signaling.use(rooms=self.rooms, metrics=self.metrics, expiry=self.expiry)
         self.health = HealthApi(
             settings=settings, secret=secret, clock=clock, pool=pool, metrics=self.metrics
         )
-        self.rest = RestApi(settings=settings, pool=pool, rooms=self.rooms, clock=clock, metrics=self.metrics)
+        self.rest = RestApi(
+            settings=settings,
+            pool=pool,
+            rooms=self.rooms,
+            clock=clock,
+            metrics=self.metrics,
+            on_transport=self.signaling.watch_transport,
+        )
         self.guard = Guard(
             settings=settings,
             secret=secret,

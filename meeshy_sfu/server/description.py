@@ -26,7 +26,9 @@ SERVER_EVENTS: Events = {
     "active-speaker": (schemas.ActiveSpeakerEvent, "Who speaks, and how loud each is."),
     "score": (schemas.ScoreEvent, "The quality of one of your tracks changed."),
     "transport-state": (schemas.TransportStateEvent, "ICE or DTLS of one of your transports changed."),
-    "participant-left": (schemas.ParticipantLeftEvent, "You were taken out of the call."),
+    "participant-joined": (schemas.ParticipantJoinedEvent, "Somebody else came into the call."),
+    "participant-left": (schemas.ParticipantLeftEvent, "Somebody left or was taken out, you included."),
+    "request-error": (schemas.RequestErrorEvent, "An event of yours was refused."),
     "room-closed": (schemas.RoomClosedEvent, "The call is over on this server."),
 }
 

@@ -1,4 +1,4 @@
-"""Tokens that expire in mid-call: who may stay how long.
+"""What runs out: tokens in mid-call, and rooms that nobody enters.
 
 Remembers until when each participant's newest token holds, and takes people out when that and a grace are over.
 Sockets are closed by signaling.py, which hears of it as of every leave.
@@ -22,10 +22,11 @@ REASON = "token-expired"
 class Expiry:
     """Take participants out whose tokens have run out."""
 
-    def __init__(self, rooms: RoomRegistry, clock: Clock, *, grace_s: float) -> None:
+    def __init__(self, rooms: RoomRegistry, clock: Clock, *, grace_s: float, empty_room_s: float) -> None:
         self._rooms = rooms
         self._clock = clock
         self._grace_s = grace_s
+        self._empty_room_s = empty_room_s
         self._until_s: dict[tuple[str, str], float] = {}
 
     def note(self, claims: Claims, call_id: str) -> None:
@@ -40,7 +41,8 @@ class Expiry:
         return self._clock.unix_s() >= claims.expires_at_s + self._grace_s
 
     def sweep(self) -> None:
-        """Take out everybody whose time is over."""
+        """Take out everybody whose time is over, and close rooms nobody came to."""
+        self._rooms.close_idle(older_than_s=self._empty_room_s)
         now_s = self._clock.unix_s()
         over = [key for key, until_s in self._until_s.items() if now_s >= until_s + self._grace_s]
         for key in over:

@@ -65,9 +65,17 @@ class RestApi:
     """Answer requests about calls. Every object is looked up in the caller's own call and its owner compared."""
 
     def __init__(
-        self, *, settings: Settings, pool: WorkerPool, rooms: RoomRegistry, clock: Clock, metrics: Metrics
+        self,
+        *,
+        settings: Settings,
+        pool: WorkerPool,
+        rooms: RoomRegistry,
+        clock: Clock,
+        metrics: Metrics,
+        on_transport: Callable[[Participant, WebRtcTransport], None],
     ) -> None:
         self._settings = settings
+        self._on_transport = on_transport
         self._pool = pool
         self._rooms = rooms
         self._clock = clock
@@ -143,15 +151,17 @@ class RestApi:
         """Let a participant in with a send and a receive transport, and list what there is to receive."""
         call.claims.require_participant(body.participant_id)
         room = await self._find_or_create(call) if body.create else self._room(call)
-        participant = room.join(
-            ParticipantId(body.participant_id), rtp_capabilities=body.rtp_capabilities, app_data=body.app_data
+        self._check_tcp(force=body.force_tcp)
+        participant, send, recv = await room.join_with_transports(
+            ParticipantId(body.participant_id),
+            rtp_capabilities=body.rtp_capabilities,
+            app_data=body.app_data,
+            force_tcp=body.force_tcp,
         )
-        try:
-            send = await self._create_transport(participant, "send", force_tcp=body.force_tcp)
-            recv = await self._create_transport(participant, "recv", force_tcp=body.force_tcp)
-        except MeeshyError:
-            participant.leave("could not join")
-            raise
+        for transport in (send, recv):
+            self._watch(participant, transport)
+        if self._settings.max_incoming_bps:
+            await send.set_max_incoming_bitrate(self._settings.max_incoming_bps)
         return success(
             _room(room)
             | {
@@ -199,13 +209,23 @@ class RestApi:
         """Open an ICE and DTLS endpoint."""
         call.claims.require_participant(body.participant_id)
         room = self._room(call)
-        participant = room.enter(ParticipantId(body.participant_id))
-        try:
-            transport = await self._create_transport(participant, body.direction, force_tcp=body.force_tcp)
-        except MeeshyError:
-            if not participant.transports:
-                participant.leave("could not join")
-            raise
+        self._check_tcp(force=body.force_tcp)
+        participant_id = ParticipantId(body.participant_id)
+        known = room.participants.get(participant_id)
+        limit = self._settings.max_transports_per_participant
+        if known is not None and len(known.transports) >= limit:
+            raise CapacityError(
+                f"participant {participant_id} has {limit} transports; "
+                "the cap is max_transports_per_participant",
+                {"limit": "transports_per_participant"},
+            )
+        transport = await room.create_transport(
+            participant_id,
+            body.direction,
+            force_tcp=body.force_tcp,
+            max_incoming_bps=self._settings.max_incoming_bps or None,
+        )
+        self._watch(room.participant(participant_id), transport)
         return success(_transport(transport))
 
     @handles(
@@ -591,22 +611,13 @@ class RestApi:
         self._creators[room.id] = call.claims.subject
         return room
 
-    async def _create_transport(
-        self, participant: Participant, direction: Any, *, force_tcp: bool
-    ) -> WebRtcTransport:
-        limit = self._settings.max_transports_per_participant
-        if len(participant.transports) >= limit:
-            raise CapacityError(
-                f"participant {participant.id} has {limit} transports; the cap is max_transports_per_participant",
-                {"limit": "transports_per_participant"},
-            )
-        transport = await participant.create_transport(
-            direction,
-            force_tcp=force_tcp or not self._settings.udp,
-            max_incoming_bps=self._settings.max_incoming_bps or None,
-        )
+    def _check_tcp(self, *, force: bool) -> None:
+        if force and not self._settings.tcp:
+            raise InvalidRequestError("this server offers no TCP; its setting is tcp", path="forceTcp")
+
+    def _watch(self, participant: Participant, transport: WebRtcTransport) -> None:
         transport.dtls_state_changed.subscribe(self._connection_timer())
-        return transport
+        self._on_transport(participant, transport)
 
     def _connection_timer(self) -> Callable[[str], None]:
         created_s = self._clock.monotonic_s()

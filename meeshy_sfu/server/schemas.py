@@ -386,8 +386,10 @@ class TransportStateEvent(WireModel):
 
     call_id: str
     transport_id: str
-    ice_state: str
-    dtls_state: str
+    ice_state: Literal["new", "connected", "completed", "disconnected", "closed"]
+    dtls_state: Literal["new", "connecting", "connected", "failed", "closed"]
+    reason: str | None
+    """Why it failed, if it did."""
 
 
 class RoomClosedEvent(WireModel):
@@ -398,10 +400,24 @@ class RoomClosedEvent(WireModel):
     """closed, empty, worker-died or shutdown."""
 
 
+class ParticipantJoinedEvent(WireModel):
+    """Somebody came into the call."""
+
+    call_id: str
+    participant_id: str
+
+
 class ParticipantLeftEvent(WireModel):
-    """You were taken out of the call."""
+    """Somebody is out of the call; told to them as well."""
 
     call_id: str
     participant_id: str
     reason: str
-    """left, removed, token-expired, disconnected or replaced."""
+    """left, removed, disconnected, token-expired, or a sentence such as why the connection was lost."""
+
+
+class RequestErrorEvent(WireModel):
+    """An event of yours was refused; the acknowledgement says the same to those who ask for one."""
+
+    event: str
+    error: ItemError

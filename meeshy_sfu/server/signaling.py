@@ -28,6 +28,7 @@ from meeshy_sfu.errors import (
 from meeshy_sfu.media.consumer import Consumer
 from meeshy_sfu.media.ids import ConsumerId
 from meeshy_sfu.media.producer import Producer
+from meeshy_sfu.media.transport import WebRtcTransport
 from meeshy_sfu.rooms.listener import RoomListener
 from meeshy_sfu.rooms.participant import Participant, ParticipantId
 from meeshy_sfu.rooms.registry import RoomRegistry
@@ -408,6 +409,23 @@ class Signaling(RoomListener):
         audience = self._audiences.get(room.call_id)
         if audience is not None:
             self._io.deliver(audience.sids, "active-speaker", _active_speaker(room, audience, volumes))
+
+    def watch_transport(self, participant: Participant, transport: WebRtcTransport) -> None:
+        """Tell the owner of a transport how it gets on, and why it failed if it did."""
+
+        def tell(_: str) -> None:
+            payload: Payload = {
+                "callId": participant.room.call_id,
+                "transportId": transport.id,
+                "iceState": transport.ice_state,
+                "dtlsState": transport.dtls_state,
+                "reason": transport.failure,
+            }
+            self._tell(participant.room, participant, "transport-state", payload)
+
+        transport.ice_state_changed.subscribe(tell)
+        transport.dtls_state_changed.subscribe(tell)
+        transport.closed.subscribe(tell)
 
     # ---- parts ---------------------------------------------------------------------------------------------------
 

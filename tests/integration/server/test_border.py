@@ -99,7 +99,6 @@ async def test_a_flood_of_events_is_refused_and_then_cut_off(
         ({"max_rooms": 1}, "SERVER_AT_CAPACITY", 503),
         ({"max_participants_per_room": 1}, "ROOM_FULL", 403),
         ({"max_transports_per_room": 3}, "SERVER_AT_CAPACITY", 503),
-        ({"max_transports_per_participant": 1}, "SERVER_AT_CAPACITY", 503),
     ],
 )
 async def test_caps_hold(
@@ -115,6 +114,35 @@ async def test_caps_hold(
     assert refused
     assert {(answer.code, answer.status) for answer in refused} == {(code, status)}
     assert "limit" in refused[0].body["error"]["details"]
+
+
+async def test_one_participant_does_not_take_all_transports(
+    start_server: StartServer, person: MakePerson
+) -> None:
+    server = await start_server(max_transports_per_participant=2)
+    alice = person(url=server.url)
+    await alice.join(create=True)
+    answer = await alice.post("transports", {"participantId": "alice", "direction": "send"})
+    assert (answer.status, answer.code) == (503, "SERVER_AT_CAPACITY")
+
+
+@pytest.mark.parametrize(("flags", "offered"), [({"udp": False}, {"tcp"}), ({"tcp": False}, {"udp"})])
+async def test_protocols_that_are_off_are_not_offered(
+    start_server: StartServer, person: MakePerson, flags: dict[str, bool], offered: set[str]
+) -> None:
+    server = await start_server(**flags)
+    alice = person(url=server.url)
+    joined = await alice.join(create=True)
+    assert {c["protocol"] for c in joined["sendTransport"]["iceCandidates"]} == offered
+    assert {address.split()[0] for address in server.addresses} == offered
+    forced = await alice.post("join", {"participantId": "alice", "forceTcp": True})
+    assert forced.status == (200 if "tcp" in offered else 400)
+
+
+async def test_rooms_that_nobody_enters_are_closed(start_server: StartServer, person: MakePerson) -> None:
+    server = await start_server(empty_room_s=1)
+    await person(url=server.url).create()
+    await eventually(lambda: not server.rooms.rooms)
 
 
 async def test_caps_on_producers_and_consumers_hold(start_server: StartServer, person: MakePerson) -> None:

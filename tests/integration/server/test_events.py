@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 
+import jsonschema
 import pytest
 import socketio
 
 from meeshy_sfu.edge import sockets
 from meeshy_sfu.server.app import MediaServer
+from meeshy_sfu.server.description import SERVER_EVENTS
 from tests.integration.server.conftest import MakePerson, StartServer
 from tests.integration.server.peers import Person, eventually
 
@@ -259,3 +261,86 @@ def _told(server: MediaServer, producer_id: str):
     (room,) = server.rooms.rooms
     ((owner, producer),) = [item for item in room.producers() if item[1].id == producer_id]
     return room, owner, producer
+
+
+async def test_all_hear_who_speaks_and_the_owner_hears_scores(
+    person: MakePerson, server: MediaServer
+) -> None:
+    alice, bob = await in_call(person, "alice", "bob")
+    made = await alice.produce(send_transport(alice), "audio")
+    made_consumer = await bob.consume(made["id"])
+    room, owner, producer = _told(server, made["id"])
+    receiver, consumer = room.consumer(made_consumer["id"], by=None)
+    server.signaling.active_speaker(room, owner, producer)
+    server.signaling.volumes(room, [(owner, producer, -20)])
+    loud = {"participantId": "alice", "producerId": made["id"], "volume": -20}
+    for one in (alice, bob):
+        event = await one.wait("active-speaker", holds=lambda e: bool(e["volumes"]))
+        assert (event["participantId"], event["producerId"]) == ("alice", made["id"])
+        assert event["volumes"] == [loud]
+    carol = person("carol")
+    await carol.connect()
+    await carol.join_room()
+    assert (await carol.wait("active-speaker"))["participantId"] == "alice"
+    server.signaling.active_speaker(room, None, None)
+    server.signaling.volumes(room, [])
+    silent = await bob.wait("active-speaker", holds=lambda e: e["participantId"] is None)
+    assert silent["volumes"] == []
+
+    producer.score_changed.emit()
+    consumer.score_changed.emit()
+    assert (await alice.wait("score"))["producerId"] == made["id"]
+    score = await bob.wait("score")
+    assert score["consumerId"] == made_consumer["id"]
+    assert set(score["score"]) == {"score", "producerScore", "producerScores"}
+    assert len(alice.heard("score")) == len(bob.heard("score")) == 1
+    assert receiver.id == "bob"
+
+
+async def test_the_owner_hears_how_a_transport_gets_on(person: MakePerson, server: MediaServer) -> None:
+    alice, bob = await in_call(person, "alice", "bob")
+    await alice.request("DELETE", f"transports/{send_transport(alice)}")
+    assert await alice.wait("transport-state") == {
+        "callId": "call-1",
+        "transportId": send_transport(alice),
+        "iceState": "closed",
+        "dtlsState": "closed",
+        "reason": None,
+    }
+    assert not bob.heard("transport-state")
+
+
+async def test_others_hear_who_comes_and_goes(person: MakePerson) -> None:
+    (alice,) = await in_call(person, "alice")
+    bob = person("bob")
+    await bob.join()
+    assert await alice.wait("participant-joined") == {"callId": "call-1", "participantId": "bob"}
+    await bob.post("participants/bob/leave")
+    left = await alice.wait("participant-left")
+    assert left == {"callId": "call-1", "participantId": "bob", "reason": "left"}
+
+
+async def test_events_are_as_documented(person: MakePerson, server: MediaServer) -> None:
+    alice, bob = await in_call(person, "alice", "bob")
+    made = await alice.produce(send_transport(alice), "audio")
+    await bob.consume(made["id"])
+    room, owner, producer = _told(server, made["id"])
+    server.signaling.active_speaker(room, owner, producer)
+    for consumer in producer.consumers:
+        consumer.score_changed.emit()
+    producer.score_changed.emit()
+    await alice.post(f"producers/{made['id']}/pause")
+    await alice.post(f"producers/{made['id']}/resume")
+    await bob.call("no-such-event")
+    await alice.request("DELETE", f"transports/{send_transport(alice)}")
+    await alice.post("participants/alice/leave")
+    await bob.request("DELETE", "")
+    await person("gw", role="service").request("DELETE", "")
+    await bob.wait("room-closed")
+    heard = alice.events + bob.events
+    assert {event for event, _ in heard} == set(SERVER_EVENTS)
+    components = {"components": server.health.document["components"]}
+    for event, payload in heard:
+        jsonschema.validate(
+            payload, {"$ref": f"#/components/schemas/{SERVER_EVENTS[event][0].__name__}"} | components
+        )
