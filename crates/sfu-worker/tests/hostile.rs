@@ -27,7 +27,7 @@ impl Random {
             .ok()
             .and_then(|s| s.parse().ok());
         let seed = seed.unwrap_or_else(|| RandomState::new().hash_one(0u8) | 1);
-        println!("MEESHY_TEST_SEED={seed}");
+        eprintln!("MEESHY_TEST_SEED={seed}");
         Random(seed)
     }
 
@@ -74,7 +74,7 @@ fn datagram(kind: Kind, random: &mut Random, fragment: &str) -> Vec<u8> {
         }
         Kind::Dtls => {
             bytes[0] = 20 + (random.next() % 44) as u8;
-            if random.next() % 2 == 0 {
+            if random.next().is_multiple_of(2) {
                 bytes[..3].copy_from_slice(&[22, 0xfe, 0xfd]);
             }
         }
