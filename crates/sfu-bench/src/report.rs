@@ -12,9 +12,17 @@ use crate::case::Figures;
 /// What the product promises of the mesh with segmentation offload.
 const RATIO_TARGET: f64 = 1.25;
 const USER_TARGET_NS: f64 = 300.0;
+/// Load average above which others disturb; the bench itself makes about one.
+const BUSY: f64 = 1.5;
 
 pub(crate) fn print_row(first: bool, f: &Figures) {
     if first {
+        if let Some(load) = load_average().filter(|load| *load > BUSY) {
+            println!(
+                "This machine is busy (load average {load}): caches are shared and wake-ups late, \
+                 so expect worse figures and other trains than on a quiet one."
+            );
+        }
         println!("CPU ns per forwarded packet, medians; 2 ms window, loopback");
         println!(
             "{:<26}{:>7}{:>8}{:>8}{:>8}{:>8}{:>7}{:>7}{:>8}{:>6}",
@@ -53,6 +61,7 @@ pub(crate) fn finish(results: &[Figures], quick: bool) -> io::Result<PathBuf> {
         "schema": 1,
         "unix_time": now,
         "quick": quick,
+        "load_average": load_average(),
         "window_us": 2000,
         "cpu": cpu_model(),
         "kernel": std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim(),
@@ -98,6 +107,12 @@ fn verdict(f: &Figures) -> &'static str {
     } else {
         "  over target"
     }
+}
+
+/// Over the last minute, or None where it cannot be known.
+fn load_average() -> Option<f64> {
+    let text = std::fs::read_to_string("/proc/loadavg").ok()?;
+    text.split(' ').next()?.parse().ok()
 }
 
 fn cpu_model() -> String {

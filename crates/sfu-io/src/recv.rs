@@ -99,8 +99,8 @@ impl RecvBatch {
         }
     }
 
-    /// Takes what waits, without blocking; 0 when nothing does. Errors that an earlier send provoked
-    /// (such as ECONNREFUSED) are swallowed.
+    /// Takes what waits, without blocking; 0 when nothing does. Errors of the network (such as
+    /// ECONNREFUSED after an earlier send) are swallowed; what remains means that the socket is unusable.
     pub fn recv(&mut self, socket: &UdpSocket) -> io::Result<usize> {
         self.meta.clear();
         self.reported = None;
@@ -151,10 +151,12 @@ impl RecvBatch {
             let error = io::Error::last_os_error();
             match error.raw_os_error() {
                 Some(libc::EINTR) => {}
-                Some(
-                    libc::EAGAIN | libc::ECONNREFUSED | libc::EHOSTUNREACH | libc::ENETUNREACH,
-                ) => return Ok(0),
-                _ => return Err(error),
+                Some(libc::EBADF | libc::ENOTSOCK | libc::EFAULT | libc::EINVAL) => {
+                    return Err(error);
+                }
+                // Nothing there, or an error that the network or an earlier send left on the socket and
+                // that is gone by being read.
+                _ => return Ok(0),
             }
         }
     }

@@ -15,7 +15,7 @@
 //! # Cost
 //! With an open window one wake-up per window, however many datagrams came.
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::net::TcpListener;
 use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -59,6 +59,8 @@ pub(crate) struct Loop {
     pub(crate) core: Core,
     receive: RecvBatch,
     listeners: Vec<TcpListener>,
+    /// Positions of listeners that are not watched until the next report.
+    resting: Vec<usize>,
     ready: Vec<PollEvent>,
     frame: Box<[u8; meeshy_sfu_io::MAX_FRAME]>,
     /// When the next round is due while the window is open.
@@ -142,6 +144,7 @@ impl Loop {
             },
             receive: RecvBatch::new(BATCH),
             listeners,
+            resting: Vec::new(),
             ready: Vec::new(),
             frame: Box::new([0; meeshy_sfu_io::MAX_FRAME]),
             tick: now,
@@ -188,6 +191,7 @@ impl Loop {
         if now >= self.report_at {
             self.report_at = now + REPORT;
             self.core.sweep(now);
+            self.wake_listeners();
             self.core.report(now);
         }
         Ok(())
@@ -251,16 +255,49 @@ impl Loop {
         Ok(())
     }
 
+    /// Takes the connections that wait.
     fn accept(&mut self, position: usize, now: Instant) {
-        // As many as wait; errors of single connections are theirs, out of descriptors waits for better times.
-        while let Ok((stream, _)) = self.listeners[position].accept() {
-            let Core { outbox, poller, .. } = &mut self.core;
-            if outbox
-                .connections
-                .accept(stream, now, poller, token_of)
-                .is_err()
-            {
-                self.core.totals.tcp_failed += 1;
+        let listener = &self.listeners[position];
+        loop {
+            let outcome = listener.accept();
+            let Core {
+                outbox,
+                poller,
+                totals,
+                ..
+            } = &mut self.core;
+            match outcome {
+                Ok((stream, _)) => {
+                    if outbox
+                        .connections
+                        .accept(stream, now, poller, token_of)
+                        .is_err()
+                    {
+                        totals.tcp_failed += 1;
+                    }
+                }
+                Err(e) if e.kind() == ErrorKind::WouldBlock => return,
+                // The peer gave up before we came to it.
+                Err(e) if e.kind() == ErrorKind::ConnectionAborted => {}
+                Err(_) => {
+                    // Out of descriptors or memory: asking again at once would only burn the CPU.
+                    totals.tcp_failed += 1;
+                    if poller.remove(listener.as_fd()).is_ok() {
+                        self.resting.push(position);
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Watches listeners again that had failed.
+    fn wake_listeners(&mut self) {
+        for position in std::mem::take(&mut self.resting) {
+            let fd = self.listeners[position].as_fd();
+            let token = LISTENER + position as u64;
+            if self.core.poller.add(fd, token, Interest::Readable).is_err() {
+                self.resting.push(position);
             }
         }
     }
