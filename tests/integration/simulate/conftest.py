@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,6 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from meeshy_sfu.cli import main
+from simulator.scenario import Scenario, to_toml
 
 Simulate = Callable[..., "Finished"]
 
@@ -33,23 +34,17 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def simulate(state: Path, tmp_path: Path) -> Simulate:
-    """Run a scenario to its end; gives exit code, summary and run directory."""
+def simulate(state: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Simulate:
+    """Run a scenario to its end, in this process; gives exit code, summary and run directory."""
 
-    def run(scenario: str | dict[str, Any], *options: str, timeout_s: float = 80) -> Finished:
+    def run(scenario: str | dict[str, Any], *options: str) -> Finished:
         number = len(list(tmp_path.iterdir()))
         name = scenario if isinstance(scenario, str) else str(write(scenario, tmp_path / f"s{number}.toml"))
         out = tmp_path / f"run{number}"
-        done = subprocess.run(
-            command(state, name, "--out", str(out), "--json", *options),
-            capture_output=True,
-            text=True,
-            timeout=timeout_s,
-            check=False,
-            env=os.environ | {"COLUMNS": "200"},
-        )
-        summary = json.loads(done.stdout) if done.stdout.startswith("{") else {}
-        return Finished(done.returncode, summary, out, done.stderr)
+        code = main(["simulate", name, "--out", str(out), "--json", *options, "--state-dir", str(state)])
+        printed = capsys.readouterr()
+        summary = json.loads(printed.out) if printed.out.startswith("{") else {}
+        return Finished(code, summary, out, printed.err)
 
     return run
 
@@ -59,7 +54,5 @@ def command(state: Path, *arguments: str) -> list[str]:
 
 
 def write(values: dict[str, Any], path: Path) -> Path:
-    from simulator.scenario import Scenario, to_toml  # noqa: PLC0415 - heavy, and not needed by every test
-
     path.write_text(to_toml(Scenario.from_values(values).to_values()))
     return path
