@@ -173,8 +173,8 @@ def progress_table(p: Progress, title: str) -> Table:
 _COLOURS: dict[Verdict, str] = {"pass": "green", "fail": "red", "void": "yellow", "error": "red"}
 
 
-def verdict_panel(summary: Summary, title: str, report: str) -> Panel:
-    """Lay out the verdict: what, why, the main figures, and where the report is."""
+def verdict_panel(summary: Summary, title: str) -> Panel:
+    """Lay out the verdict: what, why, and the main figures."""
     lines = [f"[bold]{title}[/bold]"] + [Text(f"• {reason}").markup for reason in summary.reasons[:10]]
     table = Table.grid(padding=(0, 2))
     for kind in ("audio", "video"):
@@ -202,7 +202,6 @@ def verdict_panel(summary: Summary, title: str, report: str) -> Panel:
         )
         memory = "" if server.rss_bytes is None else f", {server.rss_bytes / 1e6:.0f} MB"
         table.add_row("server", f"{server.cpu_core_percent:.0f} % of a core{per_packet}{memory}")
-    table.add_row("report", report)
     return Panel(
         Group(Text.from_markup("\n".join(lines)), Text(""), table),
         border_style=_COLOURS[summary.verdict],

@@ -124,9 +124,9 @@ def show(summary: Summary, directory: Path, *, as_json: bool) -> None:
     if as_json:
         console.line(summary.to_json().rstrip("\n"))
     else:
-        console.out.print(
-            verdict_panel(summary, title(summary), str(directory / "report.md")), soft_wrap=False
-        )
+        console.out.print(verdict_panel(summary, title(summary)), soft_wrap=False)
+        # Not in the panel, where a long path would be cut.
+        console.line(f"report: {directory / 'report.md'}")
     raise typer.Exit(EXIT_CODES[summary.verdict])
 
 
