@@ -42,15 +42,26 @@ fn main() {
     for _ in 0..seconds {
         std::thread::sleep(Duration::from_secs(1));
         let now = pool.health().threads[0].clone();
-        let samples = pool.samples(usize::MAX).len() / Sample::SIZE;
+        let samples = pool.samples(usize::MAX);
+        let mut owd = measured::column(&samples, Sample::SIZE, &Sample::dtype(), "owd_ns");
+        owd.sort_unstable();
+        let owd_ms = |part: usize| {
+            owd.get(owd.len() * part / 100)
+                .map_or(0.0, |ns| *ns as f64 / 1e6)
+        };
         let packets = now.rtp_packets - before.rtp_packets;
         let sent = now.packets_sent - before.packets_sent;
         let (cpu, wall) = (now.cpu_ns - before.cpu_ns, now.wall_ns - before.wall_ns);
         println!(
-            "{packets} packets/s in, {sent} out, {samples} samples; {:.1} % of a core, {:.3} us per received packet; \
-             lag mean {:.0} p99 {:.0} max {:.0} us, busy max {:.0} us, late {}",
+            "{packets} packets/s in, {sent} out; {:.1} % of a core, {:.3} us per received packet; {} samples, \
+             latency p50 {:.2} p95 {:.2} p99 {:.2} ms; lag mean {:.0} p99 {:.0} max {:.0} us, busy max {:.0} us, \
+             late {}",
             cpu as f64 / wall as f64 * 100.0,
             cpu as f64 / 1000.0 / packets.max(1) as f64,
+            owd.len(),
+            owd_ms(50),
+            owd_ms(95),
+            owd_ms(99),
             now.lag_mean_us,
             now.lag_p99_us,
             now.lag_max_us,
