@@ -95,6 +95,9 @@ impl Peer {
                     .received
                     .map_or(ctx.now.unix_ns, |time| time.as_nanos() as u64);
                 let direct = self.session(which).is_direct();
+                if direct && which == Direction::Recv && message.data.len() > message.segment {
+                    self.receiver.anticipate(message.data, message.segment);
+                }
                 for datagram in message.segments() {
                     ctx.health.datagrams += 1;
                     if direct {

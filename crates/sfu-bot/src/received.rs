@@ -89,6 +89,16 @@ impl StreamIn {
         }
     }
 
+    /// Reads from each cache line that a packet in order will change.
+    #[inline]
+    pub(crate) fn touch(&self) -> u64 {
+        self.window.newest()
+            ^ self.row.received
+            ^ self.row.stamps
+            ^ self.last_frame_ns
+            ^ u64::from(self.jitter.scaled)
+    }
+
     /// Takes an original packet whose index is new; `wire_len` is the datagram's length.
     #[inline]
     pub(crate) fn original(
