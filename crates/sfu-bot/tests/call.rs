@@ -449,6 +449,51 @@ fn closing_is_idempotent_says_goodbye_and_gives_the_sockets_back() {
 }
 
 #[test]
+fn random_datagrams_change_nothing() {
+    let call = Call::start(2, &SpawnOptions::default());
+    let pool = &call.pool;
+    wait("media flows", || {
+        rows(pool, "frames").iter().all(|&frames| frames >= 5)
+    });
+    let stranger = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut random = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    for &bot in &call.bots {
+        let local = pool.local(bot).unwrap();
+        for port in [local.send.port, local.recv.port] {
+            // First bytes of STUN, DTLS, RTP and RTCP, and anything.
+            for first in [0, 22, 128, 128, 255] {
+                for _ in 0..500 {
+                    let mut datagram: Vec<u8> =
+                        (0..random() % 200).map(|_| random() as u8).collect();
+                    datagram.insert(0, first);
+                    stranger.send_to(&datagram, ("127.0.0.1", port)).unwrap();
+                }
+                // The bots drain in ticks; more at once than a receive buffer holds proves nothing.
+                std::thread::sleep(Duration::from_millis(2));
+            }
+        }
+    }
+    let before = rows(pool, "received");
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(
+        rows(pool, "received")
+            .iter()
+            .zip(before)
+            .all(|(&after, before)| after > before)
+    );
+    call.settle(Duration::ZERO);
+    let packets: i64 = sent(pool, "packets").iter().sum();
+    assert_eq!(rows(pool, "received").iter().sum::<i64>(), packets);
+    assert!(pool.health().threads[0].alive);
+}
+
+#[test]
 fn arguments_that_make_no_sense_are_refused_with_their_name() {
     let missing = PoolConfig {
         clip_path: "/nowhere/clip.bin".into(),
