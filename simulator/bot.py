@@ -44,6 +44,8 @@ class Bot(Protocol):
     """Who runs it, for the table of participants."""
     decodes: bool
     """Whether it decodes what it receives."""
+    takes_early: bool
+    """Whether streams may flow before it was told of them: it ignores them until then, and needs no start."""
 
     def capabilities(self, router: Json) -> Json:
         """Choose from the router's capabilities what this bot can receive."""
@@ -58,7 +60,7 @@ class Bot(Protocol):
         """Send, once the server has the producer."""
 
     async def consume(self, streams: Sequence[Incoming]) -> None:
-        """Get ready to receive streams that do not flow yet."""
+        """Get ready to receive streams; unless it `takes_early`, they do not flow yet."""
 
     async def close(self) -> None:
         """Stop all media. Idempotent."""

@@ -110,7 +110,8 @@ class Participant:
                 senders[announcement.producer_id] = sender
         if not senders:
             return
-        consumed = await self.session.consume(list(senders), capabilities)
+        began_ns = time.time_ns()
+        consumed = await self.session.consume(list(senders), capabilities, paused=not self.bot.takes_early)
         if not consumed:
             return
         streams = [
@@ -119,7 +120,9 @@ class Participant:
         ]
         self._next_tag += len(streams)
         await self.bot.consume(streams)
-        await self.session.resume([c.consumer_id for c in consumed])
+        if not self.bot.takes_early:
+            await self.session.resume([c.consumer_id for c in consumed])
+        self._note("consumed", streams=len(streams), ms=(time.time_ns() - began_ns) / 1e6)
 
     def _note(self, event: str, **values: object) -> None:
         self._on_event(event, time.time_ns(), bot=self.bot.number, **values)

@@ -6,7 +6,6 @@ retried: a load test that hides refusals measures nothing. Uses the batched form
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -215,8 +214,10 @@ class ParticipantSession:
         )
         return str(_read(data, "producerId"))
 
-    async def consume(self, producer_ids: Sequence[str], rtp_capabilities: Json) -> list[Consumed]:
-        """Ask for streams of others, paused. One that is gone in the meantime is left out.
+    async def consume(
+        self, producer_ids: Sequence[str], rtp_capabilities: Json, *, paused: bool = True
+    ) -> list[Consumed]:
+        """Ask for streams of others, paused or flowing at once. One that is gone by now is left out.
 
         Raises:
             SignalingError: The server refused one for another reason.
@@ -228,6 +229,7 @@ class ParticipantSession:
                 "participantId": self.participant_id,
                 "producerIds": list(producer_ids),
                 "rtpCapabilities": rtp_capabilities,
+                "paused": paused,
             },
         )
         made: list[Consumed] = []
@@ -286,9 +288,11 @@ class ParticipantSession:
         socket.on("room-closed", self._room_closed)
         socket.on("disconnect", self._disconnected)
         try:
-            await asyncio.wait_for(
-                socket.connect(self._rest.url, auth={"token": self._token}, transports=["websocket"]),
-                REQUEST_TIMEOUT_S,
+            await socket.connect(
+                self._rest.url,
+                auth={"token": self._token},
+                transports=["websocket"],
+                wait_timeout=REQUEST_TIMEOUT_S,
             )
             await socket.emit("join-room", {"callId": self.call_id, "participantId": self.participant_id})
         except (socketio.exceptions.SocketIOError, TimeoutError) as error:

@@ -32,6 +32,7 @@ class AiortcBot:
 
     kind_of_bot = "aiortc"
     decodes = True
+    takes_early = False
 
     def __init__(self, number: int, process: ChildProcess) -> None:
         self.number = number

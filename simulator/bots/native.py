@@ -48,6 +48,7 @@ class NativeBot:
 
     kind_of_bot = "native"
     decodes = False
+    takes_early = True
     generator = "native"
 
     def __init__(self, number: int, pool: _core.BotPool) -> None:
@@ -95,7 +96,7 @@ class NativeBot:
         self._pool.start_sending(self.number, kind)
 
     async def consume(self, streams: Sequence[Incoming]) -> None:
-        """Get ready to receive streams that do not flow yet."""
+        """Receive streams, which may flow already."""
         self._pool.consume(
             self.number,
             json.dumps(
