@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import errno
+import gc
 import logging
 import os
 import signal
@@ -54,6 +55,7 @@ async def run_until_stopped(
     stop = asyncio.Event()
     with _signals(stop):
         async with await start() as service:
+            _spare_collector()
             on_ready(service)
             await stop.wait()
             logger.info("shutting down; a second signal ends at once")
@@ -95,6 +97,16 @@ class Listener:
         runner, self._runner = self._runner, None
         if runner is not None:
             await runner.cleanup()
+
+
+def _spare_collector() -> None:
+    """Keep the garbage collector off what lives as long as the process, and rarer on the rest.
+
+    A join storm makes many objects that stay; looking through them again and again was a fifth of its CPU time.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 100)
 
 
 @contextlib.contextmanager

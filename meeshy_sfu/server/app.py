@@ -31,6 +31,7 @@ from meeshy_sfu.server.health import HealthApi
 from meeshy_sfu.server.metrics import Metrics
 from meeshy_sfu.server.quotas import Quotas
 from meeshy_sfu.server.rest import RestApi
+from meeshy_sfu.server.rest_consumers import ConsumerApi
 from meeshy_sfu.server.signaling import Signaling
 
 logger = logging.getLogger(__name__)
@@ -84,6 +85,7 @@ class MediaServer:
             metrics=self.metrics,
             on_transport=self.signaling.watch_transport,
         )
+        self.consumers = ConsumerApi(rooms=self.rooms, clock=clock, metrics=self.metrics)
         self.guard = Guard(
             settings=settings,
             secret=secret,
@@ -98,7 +100,8 @@ class MediaServer:
         )
         self.routes = [
             bound
-            for bound in (*bound_routes(self.health), *bound_routes(self.rest))
+            for owner in (self.health, self.rest, self.consumers)
+            for bound in bound_routes(owner)
             if settings.is_development or not bound.route.development_only
         ]
         for bound in self.routes:

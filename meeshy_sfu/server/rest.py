@@ -1,10 +1,10 @@
-"""The REST API of calls: rooms, transports, producers, consumers.
+"""The REST API of calls: rooms, transports, producers; consumers are in rest_consumers.py.
 
 Handlers get checked input from guard.py and put rooms' objects on the wire; rules of calls are in rooms/.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 from weakref import WeakValueDictionary
@@ -18,12 +18,9 @@ from meeshy_sfu.edge.routes import Route, handles
 from meeshy_sfu.edge.tokens import check_id
 from meeshy_sfu.errors import (
     CapacityError,
-    ConsumerCreationError,
-    ConsumerNotFoundError,
     ForbiddenError,
     InvalidRequestError,
     InvalidStateError,
-    MeeshyError,
     NotFoundError,
     ParticipantNotFoundError,
     ProducerAlreadyExistsError,
@@ -37,28 +34,25 @@ from meeshy_sfu.errors import (
     UnavailableError,
     UnsupportedCodecError,
 )
-from meeshy_sfu.media.consumer import Consumer
-from meeshy_sfu.media.ids import ConsumerId, ProducerId, TransportId
+from meeshy_sfu.media.ids import ProducerId, TransportId
 from meeshy_sfu.media.producer import Producer
-from meeshy_sfu.media.rtp_parameters import Wire
 from meeshy_sfu.media.transport import WebRtcTransport
 from meeshy_sfu.media.worker import WorkerPool
 from meeshy_sfu.rooms.participant import Participant, ParticipantId
 from meeshy_sfu.rooms.registry import RoomRegistry
 from meeshy_sfu.rooms.room import CallId, Room
 from meeshy_sfu.server import schemas
-from meeshy_sfu.server.auth import ROOM_OWNER_ROLES, Claims
+from meeshy_sfu.server.auth import ROOM_OWNER_ROLES
 from meeshy_sfu.server.guard import Call
 from meeshy_sfu.server.metrics import Metrics
+from meeshy_sfu.server.representation import acting_for, camel_case, producer_wire, room_wire, transport_wire
 
 ROOM = "/api/rooms/{callId}"
 TRANSPORTS = f"{ROOM}/transports"
 TRANSPORT = f"{TRANSPORTS}/{{transportId}}"
 PRODUCER = f"{ROOM}/producers/{{producerId}}"
-CONSUMERS = f"{ROOM}/consumers"
-CONSUMER = f"{CONSUMERS}/{{consumerId}}"
 
-_ROOMS, _TRANSPORTS, _PRODUCERS, _CONSUMERS = "Rooms", "Transports", "Producers", "Consumers"
+_ROOMS, _TRANSPORTS, _PRODUCERS = "Rooms", "Transports", "Producers"
 
 
 class RestApi:
@@ -99,7 +93,7 @@ class RestApi:
     )
     async def create_room(self, call: Call, body: schemas.CreateRoomRequest) -> web.Response:
         """Open a room; optional mediaCodecs say what it forwards."""
-        return success(_room(await self._create(call, body.media_codecs)))
+        return success(room_wire(await self._create(call, body.media_codecs)))
 
     @handles(
         Route("GET", ROOM, "Look at a room", _ROOMS, data=schemas.RoomDetails, errors=(RoomNotFoundError,))
@@ -108,7 +102,7 @@ class RestApi:
         """Show a room with its size."""
         room = self._room(call)
         created_at = datetime.fromtimestamp(room.created_at_s, UTC).isoformat(timespec="milliseconds")
-        data = _room(room) | {
+        data = room_wire(room) | {
             "participantCount": len(room.participants),
             "createdAt": created_at.replace("+00:00", "Z"),
         }
@@ -163,12 +157,12 @@ class RestApi:
         if self._settings.max_incoming_bps:
             await send.set_max_incoming_bitrate(self._settings.max_incoming_bps)
         return success(
-            _room(room)
+            room_wire(room)
             | {
-                "sendTransport": _transport(send),
-                "recvTransport": _transport(recv),
+                "sendTransport": transport_wire(send),
+                "recvTransport": transport_wire(recv),
                 "producers": [
-                    _producer(owner, producer) for owner, producer in room.producers(but=participant.id)
+                    producer_wire(owner, producer) for owner, producer in room.producers(but=participant.id)
                 ],
             }
         )
@@ -226,7 +220,7 @@ class RestApi:
             max_incoming_bps=self._settings.max_incoming_bps or None,
         )
         self._watch(room.participant(participant_id), transport)
-        return success(_transport(transport))
+        return success(transport_wire(transport))
 
     @handles(
         Route(
@@ -305,7 +299,7 @@ class RestApi:
             "srtpProfile": transport.srtp_profile,
             "dtlsVersion": transport.dtls_version,
         }
-        return success({"stats": state | _camel(await transport.stats())})
+        return success({"stats": state | camel_case(await transport.stats())})
 
     @handles(
         Route(
@@ -401,7 +395,7 @@ class RestApi:
     )
     async def producer_stats(self, call: Call) -> web.Response:
         """Give the counters."""
-        return success({"stats": _camel(await self._own_producer(call).stats())})
+        return success({"stats": camel_case(await self._own_producer(call).stats())})
 
     @handles(
         Route(
@@ -416,159 +410,6 @@ class RestApi:
         """Close it."""
         self._own_producer(call).close()
         return success(message="Producer closed")
-
-    # ---- consumers -----------------------------------------------------------------------------------------------
-
-    @handles(
-        Route(
-            "POST",
-            f"{ROOM}/consume",
-            "Receive one track, or several at once, on the newest receive transport",
-            _CONSUMERS,
-            body=schemas.ConsumeRequest,
-            data=schemas.ConsumeAnswer,
-            quota="consume",
-            errors=(
-                RoomNotFoundError,
-                ParticipantNotFoundError,
-                TransportNotFoundError,
-                ProducerNotFoundError,
-                UnsupportedCodecError,
-                CapacityError,
-                ConsumerCreationError,
-            ),
-        )
-    )
-    async def consume(self, call: Call, body: schemas.ConsumeRequest) -> web.Response:
-        """Make consumers, born paused; of a batch, each succeeds or fails alone."""
-        began_s = self._clock.monotonic_s()
-        call.claims.require_participant(body.participant_id)
-        participant = self._consuming_participant(call, body)
-        wanted = body.producer_ids or [str(body.producer_id)]
-        results = await participant.consume(
-            [ProducerId(producer_id) for producer_id in wanted], body.rtp_capabilities, paused=body.paused
-        )
-        self._metrics.consumer_creation.observe(self._clock.monotonic_s() - began_s)
-        owners = {producer.id: owner for owner, producer in participant.room.producers()}
-        if body.producer_ids is None:
-            (result,) = results
-            if isinstance(result, MeeshyError):
-                raise result
-            return success(_consumer(result, owners))
-        items = [
-            _failure(result, "producerId", producer_id)
-            if isinstance(result, MeeshyError)
-            else _consumer(result, owners)
-            for producer_id, result in zip(wanted, results, strict=True)
-        ]
-        return success({"consumers": items})
-
-    @handles(
-        Route(
-            "POST",
-            f"{CONSUMERS}/resume",
-            "Let several tracks flow; pictures begin with a key frame",
-            _CONSUMERS,
-            body=schemas.ConsumersRequest,
-            data=schemas.ResumedData,
-            errors=(RoomNotFoundError,),
-        )
-    )
-    async def resume_consumers(self, call: Call, body: schemas.ConsumersRequest) -> web.Response:
-        """Resume a batch; each succeeds or fails alone."""
-        done, errors = await self._set_paused(call, body.consumer_ids, paused=False)
-        return success({"resumed": done, "errors": errors})
-
-    @handles(
-        Route(
-            "POST",
-            f"{CONSUMERS}/pause",
-            "Hold several tracks",
-            _CONSUMERS,
-            body=schemas.ConsumersRequest,
-            data=schemas.PausedData,
-            errors=(RoomNotFoundError,),
-        )
-    )
-    async def pause_consumers(self, call: Call, body: schemas.ConsumersRequest) -> web.Response:
-        """Pause a batch; each succeeds or fails alone."""
-        done, errors = await self._set_paused(call, body.consumer_ids, paused=True)
-        return success({"paused": done, "errors": errors})
-
-    @handles(
-        Route(
-            "POST",
-            f"{CONSUMER}/resume",
-            "Let a track flow; pictures begin with a key frame",
-            _CONSUMERS,
-            errors=(RoomNotFoundError, ConsumerNotFoundError),
-        )
-    )
-    async def resume_consumer(self, call: Call) -> web.Response:
-        """Resume one."""
-        await self._own_consumer(call).resume()
-        return success(message="Consumer resumed")
-
-    @handles(
-        Route(
-            "POST",
-            f"{CONSUMER}/pause",
-            "Hold a track",
-            _CONSUMERS,
-            errors=(RoomNotFoundError, ConsumerNotFoundError),
-        )
-    )
-    async def pause_consumer(self, call: Call) -> web.Response:
-        """Pause one."""
-        await self._own_consumer(call).pause()
-        return success(message="Consumer paused")
-
-    @handles(
-        Route(
-            "POST",
-            f"{CONSUMER}/preferred-layers",
-            "Choose the best layers to receive; of a simple track nothing",
-            _CONSUMERS,
-            body=schemas.PreferredLayersRequest,
-            data=schemas.PreferredLayersData,
-            errors=(RoomNotFoundError, ConsumerNotFoundError),
-        )
-    )
-    async def set_preferred_layers(self, call: Call, body: schemas.PreferredLayersRequest) -> web.Response:
-        """Set the layers, clamped to what there is."""
-        layers = self._own_consumer(call).set_preferred_layers(body.spatial_layer, body.temporal_layer)
-        chosen = None
-        if layers is not None:
-            chosen = {"spatialLayer": layers.spatial_layer, "temporalLayer": layers.temporal_layer}
-        return success({"preferredLayers": chosen})
-
-    @handles(
-        Route(
-            "GET",
-            f"{CONSUMER}/stats",
-            "Counters of a received track",
-            _CONSUMERS,
-            data=schemas.StatsData,
-            errors=(RoomNotFoundError, ConsumerNotFoundError),
-        )
-    )
-    async def consumer_stats(self, call: Call) -> web.Response:
-        """Give the counters."""
-        return success({"stats": _camel(await self._own_consumer(call).stats())})
-
-    @handles(
-        Route(
-            "DELETE",
-            CONSUMER,
-            "Stop receiving a track",
-            _CONSUMERS,
-            errors=(RoomNotFoundError, ConsumerNotFoundError),
-        )
-    )
-    async def close_consumer(self, call: Call) -> web.Response:
-        """Close it."""
-        self._own_consumer(call).close("closed by the receiver")
-        return success(message="Consumer closed")
 
     # ---- development ---------------------------------------------------------------------------------------------
 
@@ -629,118 +470,7 @@ class RestApi:
         return note
 
     def _own_transport(self, call: Call) -> tuple[Participant, WebRtcTransport]:
-        return self._room(call).transport(TransportId(call.id("transportId")), by=_who(call.claims))
+        return self._room(call).transport(TransportId(call.id("transportId")), by=acting_for(call.claims))
 
     def _own_producer(self, call: Call) -> Producer:
-        return self._room(call).producer(ProducerId(call.id("producerId")), by=_who(call.claims))[1]
-
-    def _own_consumer(self, call: Call) -> Consumer:
-        return self._room(call).consumer(ConsumerId(call.id("consumerId")), by=_who(call.claims))[1]
-
-    def _consuming_participant(self, call: Call, body: schemas.ConsumeRequest) -> Participant:
-        room = self._room(call)
-        participant = room.participants.get(ParticipantId(body.participant_id))
-        if participant is None:
-            # without a transport there is nothing to consume on, whoever asks
-            raise TransportNotFoundError(
-                f"participant {body.participant_id} has no receive transport; create one first"
-            )
-        if body.producer_ids is not None and len(set(body.producer_ids)) != len(body.producer_ids):
-            raise InvalidRequestError("must not name a producer twice", path="producerIds")
-        return participant
-
-    async def _set_paused(
-        self, call: Call, consumer_ids: Sequence[str], *, paused: bool
-    ) -> tuple[list[str], list[Wire]]:
-        room, who = self._room(call), _who(call.claims)
-        by_owner: dict[Participant, list[ConsumerId]] = {}
-        errors: list[Wire] = []
-        for consumer_id in dict.fromkeys(consumer_ids):
-            try:
-                owner, consumer = room.consumer(ConsumerId(consumer_id), by=who)
-            except MeeshyError as error:
-                errors.append(_failure(error, "consumerId", consumer_id))
-            else:
-                by_owner.setdefault(owner, []).append(consumer.id)
-        done: list[str] = []
-        for owner, ids in by_owner.items():
-            change = owner.pause_consumers if paused else owner.resume_consumers
-            gone = set(await change(ids))
-            done += [consumer_id for consumer_id in ids if consumer_id not in gone]
-            errors += [
-                _failure(ConsumerNotFoundError(f"there is no consumer {item}"), "consumerId", item)
-                for item in gone
-            ]
-        return done, errors
-
-
-def _who(claims: Claims) -> ParticipantId | None:
-    """Give whose objects may be touched; None: everybody's."""
-    return None if claims.is_service else ParticipantId(str(claims.participant_id))
-
-
-def _room(room: Room) -> Wire:
-    return {
-        "roomId": room.id,
-        "routerId": room.router.id,
-        "rtpCapabilities": room.router.rtp_capabilities.to_wire(),
-    }
-
-
-def _transport(transport: WebRtcTransport) -> Wire:
-    return {
-        "transportId": transport.id,
-        "id": transport.id,
-        "iceParameters": transport.ice_parameters.to_wire(),
-        "iceCandidates": [candidate.to_wire() for candidate in transport.ice_candidates],
-        "dtlsParameters": transport.dtls_parameters.to_wire(),
-        "sctpParameters": None,
-    }
-
-
-def _producer(owner: Participant, producer: Producer) -> Wire:
-    return {
-        "participantId": owner.id,
-        "producerId": producer.id,
-        "kind": producer.kind,
-        "appData": dict(producer.app_data),
-        "paused": producer.paused,
-    }
-
-
-def _consumer(consumer: Consumer, owners: Mapping[ProducerId, Participant]) -> Wire:
-    producer = consumer.producer
-    owner = owners.get(producer.id)
-    return {
-        "consumerId": consumer.id,
-        "id": consumer.id,
-        "producerId": producer.id,
-        "kind": consumer.kind,
-        "rtpParameters": consumer.rtp_parameters.to_wire(),
-        "type": consumer.type,
-        "producerPaused": consumer.producer_paused,
-        "paused": consumer.paused,
-        "participantId": "" if owner is None else owner.id,
-        "appData": dict(producer.app_data),
-    }
-
-
-def _failure(error: MeeshyError, name: str, value: str) -> Wire:
-    return {name: value, "error": {"code": error.code, "message": error.message}}
-
-
-def _camel(values: Mapping[str, object]) -> Wire:
-    """Write counters with wire names; they come from the core in snake_case."""
-
-    def rename(name: str) -> str:
-        first, *rest = name.split("_")
-        return first + "".join(word.capitalize() for word in rest)
-
-    def convert(value: object) -> object:
-        if isinstance(value, Mapping):
-            return {rename(str(name)): convert(member) for name, member in value.items()}
-        if isinstance(value, (list, tuple)):
-            return [convert(item) for item in value]
-        return value
-
-    return {rename(name): convert(value) for name, value in values.items()}
+        return self._room(call).producer(ProducerId(call.id("producerId")), by=acting_for(call.claims))[1]

@@ -18,11 +18,15 @@ from meeshy_sfu.server import schemas
 from meeshy_sfu.server.app import MediaServer
 from meeshy_sfu.server.description import CLIENT_EVENTS
 from meeshy_sfu.server.rest import RestApi
+from meeshy_sfu.server.rest_consumers import ConsumerApi
 from tests.integration.server.conftest import MakePerson, StartServer
 from tests.integration.server.peers import CAPABILITIES, DTLS, Person, rtp_parameters
 
 ROUTES: dict[str, Route] = {
-    name: function.__route__ for name, function in vars(RestApi).items() if hasattr(function, "__route__")
+    name: function.__route__
+    for api in (RestApi, ConsumerApi)
+    for name, function in vars(api).items()
+    if hasattr(function, "__route__")
 }
 WRONG: dict[str, Any] = {
     "string": "\u0000 no such thing \u202e",
