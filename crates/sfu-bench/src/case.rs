@@ -47,6 +47,8 @@ pub(crate) struct Figures {
     pub(crate) user: f64,
     pub(crate) kernel: f64,
     pub(crate) crypto: f64,
+    /// Own path over kernel plus crypto, slice by slice.
+    pub(crate) ratio: f64,
     /// Mean datagrams per train of the own path.
     pub(crate) train: f64,
     pub(crate) packets_per_s: f64,
@@ -57,13 +59,6 @@ pub(crate) struct Figures {
     /// Every slice: own, user, kernel, crypto.
     pub(crate) slices: Vec<[f64; 4]>,
     pub(crate) drops: Vec<(String, u64)>,
-}
-
-impl Figures {
-    /// Own path over kernel plus crypto.
-    pub(crate) fn ratio(&self) -> f64 {
-        self.own / (self.kernel + self.crypto)
-    }
 }
 
 impl Case {
@@ -143,18 +138,18 @@ impl Case {
     ) -> Outcome<Figures> {
         shared.sending.store(true, Relaxed);
         harness.run_until(Instant::now() + own)?;
-        harness.record();
-        harness.run_until(Instant::now() + own / 2)?;
-        let shapes = harness.recorded();
-        let mut limit = Limit::new(self, &shapes, addresses)?;
+        let mut limit = Limit::new(self, addresses)?;
         let (mut slices, mut all) = (Vec::new(), Totals::default());
         for _ in 0..count {
             shared.sending.store(true, Relaxed);
             // The first moments after a pause are not typical.
             harness.run_until(Instant::now() + own / 6)?;
+            harness.record();
             let before = Totals::read(harness);
             harness.run_until(Instant::now() + own)?;
             let slice = Totals::read(harness).since(&before);
+            // The limit of this slice's own trains: their length depends on how the machine shares its time.
+            limit.take(harness.recorded())?;
             shared.sending.store(false, Relaxed);
             harness.run_until(Instant::now() + Duration::from_millis(10))?;
             let packets = slice.forwarded as f64;
@@ -171,17 +166,18 @@ impl Case {
         std::thread::sleep(Duration::from_millis(50));
         let arrived = shared.received.load(Relaxed) as i64;
         let expected = (sent.datagrams + limit.batch.counters().datagrams) as i64;
-        let median = |column: usize| {
-            let mut values: Vec<f64> = slices.iter().map(|s| s[column]).collect();
+        let median = |of: &dyn Fn(&[f64; 4]) -> f64| {
+            let mut values: Vec<f64> = slices.iter().map(of).collect();
             values.sort_by(f64::total_cmp);
             values[values.len() / 2]
         };
         Ok(Figures {
             case: *self,
-            own: median(0),
-            user: median(1),
-            kernel: median(2),
-            crypto: median(3),
+            own: median(&|s| s[0]),
+            user: median(&|s| s[1]),
+            kernel: median(&|s| s[2]),
+            crypto: median(&|s| s[3]),
+            ratio: median(&|s| s[0] / (s[2] + s[3])),
             train: all.datagrams as f64 / all.trains as f64,
             packets_per_s: all.forwarded as f64 / all.wall.as_secs_f64(),
             load: all.cpu.as_secs_f64() / all.wall.as_secs_f64(),
@@ -372,8 +368,9 @@ impl Totals {
 }
 
 /// The recorded trains without the SFU: only sent, or only sealed.
-struct Limit<'a> {
-    shapes: &'a [TrainShape],
+struct Limit {
+    addresses: Vec<SocketAddr>,
+    shapes: Vec<TrainShape>,
     socket: UdpSocket,
     batch: SendBatch,
     /// Per train, the keys of its receiver.
@@ -385,36 +382,42 @@ struct Limit<'a> {
     index: u64,
 }
 
-impl<'a> Limit<'a> {
-    fn new(case: &Case, shapes: &'a [TrainShape], addresses: &[SocketAddr]) -> Outcome<Limit<'a>> {
-        if shapes.is_empty() {
-            return Err("nothing was forwarded".into());
-        }
+impl Limit {
+    fn new(case: &Case, addresses: &[SocketAddr]) -> Outcome<Limit> {
         let options = UdpOptions {
             gso: case.gso,
             ..UdpOptions::default()
         };
-        let socket = UdpSocket::bind(([127, 0, 0, 1], 0).into(), &options)?;
-        let of = |shape: &TrainShape| {
-            addresses
-                .iter()
-                .position(|a| *a == shape.to)
-                .unwrap_or_default()
-        };
         Ok(Limit {
-            shapes,
-            socket,
+            addresses: addresses.to_vec(),
+            shapes: Vec::new(),
+            socket: UdpSocket::bind(([127, 0, 0, 1], 0).into(), &options)?,
             batch: SendBatch::new(),
             keys: (0..addresses.len())
                 .map(|client| SrtpTx::new(case.profile, &key_of(client, false, case.profile)))
                 .collect(),
-            receiver: shapes.iter().map(of).collect(),
+            receiver: Vec::new(),
             at: [0; 2],
             overhead: case.profile.rtp_overhead(),
             // As far apart as packets in the producers' rings.
             payload: vec![0x5a; 16 * 1536],
             index: 0,
         })
+    }
+
+    /// The trains of the next measurements.
+    fn take(&mut self, shapes: Vec<TrainShape>) -> Outcome<()> {
+        if shapes.is_empty() {
+            return Err("nothing was forwarded".into());
+        }
+        let of = |shape: &TrainShape| self.addresses.iter().position(|a| *a == shape.to);
+        self.receiver = shapes
+            .iter()
+            .map(|shape| of(shape).unwrap_or_default())
+            .collect();
+        self.shapes = shapes;
+        self.at = [0; 2];
+        Ok(())
     }
 
     /// Sends trains for `time`; CPU nanoseconds per datagram.

@@ -35,7 +35,7 @@ pub(crate) fn print_row(first: bool, f: &Figures) {
         f.own,
         f.kernel,
         f.crypto,
-        f.ratio(),
+        f.ratio,
         f.user,
         f.train,
         f.load * 100.0,
@@ -82,7 +82,7 @@ fn to_json(f: &Figures) -> Value {
         "own_ns": f.own,
         "kernel_ns": f.kernel,
         "crypto_ns": f.crypto,
-        "ratio": f.ratio(),
+        "ratio": f.ratio,
         "user_ns": f.user,
         "mean_train": f.train,
         "load": f.load,
@@ -102,7 +102,7 @@ fn verdict(f: &Figures) -> &'static str {
         return "";
     }
     let gcm = f.case.profile != SrtpProfile::Aes128CmSha1_80;
-    if f.ratio() <= RATIO_TARGET && (!gcm || f.user <= USER_TARGET_NS) {
+    if f.ratio <= RATIO_TARGET && (!gcm || f.user <= USER_TARGET_NS) {
         "  ok"
     } else {
         "  over target"

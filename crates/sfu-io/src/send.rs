@@ -36,6 +36,8 @@ const MAX_SEGMENTS: u16 = 64;
 const MAX_TRAIN_BYTES: u32 = 65_000;
 /// Headers handed to one sendmmsg.
 const CALL: usize = 64;
+/// Trains remembered at most.
+const MAX_SHAPES: usize = 1 << 16;
 /// Waits for room in the socket's buffer per flush, 1 ms each.
 const WAITS: u32 = 2;
 
@@ -239,9 +241,10 @@ impl SendBatch {
         self.timed = true;
     }
 
-    /// For measurements: remembers the trains of each `flush` until [`SendBatch::recorded`] takes them.
+    /// For measurements: remembers the trains of each `flush` until [`SendBatch::recorded`] takes them, 65,536
+    /// at most.
     pub fn record(&mut self) {
-        self.shapes = Some(Vec::new());
+        self.shapes = Some(Vec::with_capacity(MAX_SHAPES));
     }
 
     /// Stops recording and gives what was recorded.
@@ -253,6 +256,9 @@ impl SendBatch {
         let Some(shapes) = &mut self.shapes else {
             return;
         };
+        if shapes.len() + self.trains.len() > MAX_SHAPES {
+            return;
+        }
         shapes.extend(self.trains.iter().filter_map(|train| {
             Some(TrainShape {
                 socket: usize::from(train.socket),
