@@ -25,7 +25,7 @@ from simulator.stack import ServerFigures
 from simulator.summary import Summary, Verdict
 
 _FRESH_NS = 2_000_000_000
-_LAG_WARN_MS = 25.0
+_LAG_WARN_MS = 50.0
 
 
 @dataclass(slots=True)
