@@ -330,8 +330,8 @@ class Settings(BaseSettings):
 
     @property
     def media_ips(self) -> tuple[str, ...]:
-        """The addresses the workers listen on."""
-        return self.rtc_listen_ips or (self.host,)
+        """The addresses the workers listen on; they take no names."""
+        return tuple("127.0.0.1" if ip == "localhost" else ip for ip in self.rtc_listen_ips or (self.host,))
 
     def worker_count(self, cores: int) -> int:
         """Give the number of workers on a machine of so many cores: at most one per port."""

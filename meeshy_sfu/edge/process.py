@@ -47,7 +47,7 @@ ServiceT = TypeVar("ServiceT", bound=Service)
 async def run_until_stopped(
     start: Callable[[], Awaitable[ServiceT]], settings: Settings, *, on_ready: Callable[[ServiceT], None]
 ) -> None:
-    """Start a service and run it until SIGINT or SIGTERM; a second one ends the process at once.
+    """Start a service and run it until SIGINT, SIGTERM or SIGHUP; a second one ends the process at once.
 
     Raises:
         StartError: It could not start.
@@ -118,7 +118,7 @@ def _signals(stop: asyncio.Event) -> Iterator[None]:
             os._exit(SECOND_SIGNAL_EXIT)
         stop.set()
 
-    numbers = (signal.SIGINT, signal.SIGTERM)
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     for number in numbers:
         loop.add_signal_handler(number, on_signal)
     try:

@@ -9,6 +9,7 @@ import json
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
+from urllib.parse import urlsplit
 
 import socketio
 from aiohttp import web
@@ -200,8 +201,9 @@ class SocketServer(_AsyncServer):  # type: ignore[misc]
             self.eio.sockets.pop(eio_sid, None)
 
     def _allows(self, origin: str, environ: dict[str, Any]) -> bool:
-        same = f"{environ['wsgi.url_scheme']}://{environ.get('HTTP_HOST', '')}"
-        return origin == same or self._origins.allowed(origin)
+        # the scheme is left out: behind a proxy, or with TLS of our own, the engine does not know it
+        own_page = urlsplit(origin).netloc == environ.get("HTTP_HOST")
+        return own_page or self._origins.allowed(origin)
 
     async def _handle_eio_connect(self, eio_sid: str, environ: dict[str, Any]) -> str | None:
         request: web.Request = environ["aiohttp.request"]

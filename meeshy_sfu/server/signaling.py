@@ -331,7 +331,8 @@ class Signaling(RoomListener):
                 session.call_id = session.participant_id = None
 
     def participant_joined(self, room: Room, participant: Participant) -> None:
-        """Tell the others who came."""
+        """Tell the others who came; who was waited for is back, even if the socket is not yet."""
+        self._leaving.pop((room.call_id, participant.id), None)
         payload: Payload = {"callId": room.call_id, "participantId": participant.id}
         self._tell_others(room, participant, "participant-joined", payload)
 

@@ -227,6 +227,16 @@ async def test_other_origins_may_not(
         assert answer.status == 400
 
 
+async def test_a_page_of_the_server_itself_may_open_a_socket(
+    server: MediaServer, http: aiohttp.ClientSession
+) -> None:
+    host = server.url.partition("://")[2]
+    for origin in (f"http://{host}", f"https://{host}"):
+        url = f"{server.url}/socket.io/?EIO=4&transport=polling"
+        async with http.get(url, headers={"Origin": origin}) as answer:
+            assert answer.status == 200
+
+
 async def test_in_development_loopback_origins_may(
     start_server: StartServer, http: aiohttp.ClientSession
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import signal
@@ -245,6 +246,31 @@ async def test_a_hanging_service_does_not_outlive_its_supervisor(tmp_path: Path)
         supervisor.signal(signal.SIGTERM)
         await supervisor.ended(within_s=4)
         assert not is_running(child)
+
+
+async def test_a_second_signal_to_the_supervisor_ends_at_once(tmp_path: Path) -> None:
+    variables = {"MEESHY_SHUTDOWN_TIMEOUT_S": "30"}
+    async with meeshy(tmp_path, "serve", **variables) as supervisor:
+        await supervisor.wait_for(READY)
+        child = await child_of(supervisor)
+        os.kill(child, signal.SIGSTOP)
+        for _ in range(2):
+            supervisor.signal(signal.SIGINT)
+            await asyncio.sleep(0.3)
+        await supervisor.ended(within_s=2)
+        assert not is_running(child)
+
+
+async def test_everything_works_on_ipv6(tmp_path: Path) -> None:
+    async with (
+        meeshy(tmp_path, "serve", "media", "--host", "::1") as server,
+        aiohttp.ClientSession() as session,
+    ):
+        await server.wait_for(READY)
+        assert server.url.startswith("http://[::1]:")
+        alice = await in_call(session, server.url)
+        assert "udp [::1]:" in server.output
+        await alice.close()
 
 
 async def test_arguments_show_no_secret(tmp_path: Path) -> None:
