@@ -298,41 +298,6 @@ async def test_options_before_the_service_are_refused_not_ignored(tmp_path: Path
     assert "behind" in output
 
 
-@pytest.mark.parametrize(
-    ("arguments", "code", "words"),
-    [
-        (("--version",), 0, ["meeshy "]),
-        (("--help",), 0, ["serve", "token", "ports", "doctor"]),
-        ((), 2, ["Usage"]),
-        (("nonsense",), 2, ["nonsense"]),
-        (("ports", "--port", "4000", "--rtc-min-port", "5000", "--rtc-max-port", "5001"), 0,
-         ["tcp\t4000\t127.0.0.1\tREST and Socket.IO (http, ws)", "udp\t5000\t127.0.0.1\tmedia, worker 0"]),
-        (("doctor", "--json"), 0, ['"topic": "media core"', '"topic": "UDP GSO"', '"topic": "clock"']),
-        (("settings",), 0, ["max_rooms", "MEESHY_MAX_ROOMS"]),
-        (("token", "--role", "service"), 0, ["eyJ"]),
-        (("token",), 2, ["--call and --participant"]),
-        (("token", "--call", "a b", "--participant", "p"), 1, ["--call"]),
-    ],
-)  # fmt: skip
-async def test_the_small_commands(
-    tmp_path: Path, arguments: tuple[str, ...], code: int, words: list[str]
-) -> None:
-    found, output = await run(tmp_path, *arguments, COLUMNS="200")
-    assert found == code, output
-    for word in words:
-        assert word in output
-
-
-async def test_doctor_names_a_taken_port(tmp_path: Path) -> None:
-    with socket.socket() as other:
-        other.bind(("127.0.0.1", 0))
-        other.listen()
-        port = other.getsockname()[1]
-        code, output = await run(tmp_path, "doctor", "--json", PORT=str(port))
-    assert code == 1
-    assert f"tcp/{port} on 127.0.0.1" in output
-
-
 async def test_the_port_file_tells_tools_the_url(tmp_path: Path) -> None:
     file = tmp_path / "url"
     async with meeshy(tmp_path, "serve", "media", "--port-file", str(file)) as server:
