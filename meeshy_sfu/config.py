@@ -27,7 +27,7 @@ CONFIG_FILE_VARIABLE = "MEESHY_CONFIG"
 """Names the TOML file when ``--config`` does not."""
 OTHER_VARIABLES = ("MEESHY_CONFIG", "MEESHY_SUPERVISOR_FD")
 """Variables with our prefix that are no settings of the media server."""
-OTHER_PREFIXES = ("MEESHY_SIMULATE_", "MEESHY_GATEWAY_", "MEESHY_TEST_")
+OTHER_PREFIXES = ("MEESHY_SIMULATE_", "MEESHY_TEST_")
 """Variables of the other programs; each checks its own."""
 SECRET_BYTES_MIN = 32
 
@@ -57,18 +57,20 @@ def _split(value: object) -> object:
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
 
-HTTP, SECRETS, FILES, MEDIA, CAPS, RATES = (
+HTTP, SECRETS, FILES, MEDIA, CALLS, TURN, CAPS, RATES = (
     "HTTP and Socket.IO",
     "Tokens and secrets",
     "Files and logs",
     "Media",
+    "Calls (gateway)",
+    "STUN and TURN (gateway)",
     "Caps",
     "Rate limits",
 )
 
 
 class Settings(BaseSettings):
-    """All settings of the media server, read once and frozen.
+    """All settings of media server and gateway, read once and frozen.
 
     Example:
         ```python
@@ -192,6 +194,57 @@ class Settings(BaseSettings):
         True, MEDIA, "Use UDP segmentation offload where the kernel has it.",
         "None; without it sending costs several times the CPU.", "Off when a network driver mistreats it.")
 
+    gateway_port: int = setting(
+        4000, CALLS, "TCP port of the gateway's REST and Socket.IO; 0 takes a free one.", "None.",
+        "When something else holds it.", bare="GATEWAY_PORT", ge=0, le=65535)
+    media_server_urls: Names = setting(
+        (), CALLS, "Media servers the gateway makes rooms on; empty means the one of this host and port.",
+        "None.", "When media servers run elsewhere, or there are several.", bare="MEDIA_SERVER_URL")
+    media_server_public_urls: Names = setting(
+        (), CALLS, "The same servers as clients reach them, in the same order; empty means the same URLs.",
+        "Wrong values leave group calls without media.", "Behind proxies and in containers.",
+        bare="MEDIA_SERVER_PUBLIC_URL")
+    database_url: SecretStr | None = setting(
+        None, CALLS, "sqlite:///path/to/file.db or postgresql://user:password@host/name; "
+        "not set means meeshy.db in state_dir.", "A file, or connections to a server.",
+        "To PostgreSQL in production.", bare="DATABASE_URL")
+    prewarm: bool = setting(
+        True, CALLS, "Prepare the SFU leg while two people still talk peer to peer.",
+        "A room and four idle transports per call of two; in return the switch is faster, and a blocked path is "
+        "known before it is needed.", "Off to spare the media server.")
+    switch_deadline_s: float = setting(
+        10.0, CALLS, "How long a change between peer to peer and SFU may take before it is decided without those "
+        "who are missing.", "The old and the new path flow side by side meanwhile.", "Rarely.", unit="seconds",
+        gt=0, le=120)
+    p2p_hysteresis_s: float = setting(
+        0.0, CALLS, "How long two people must have been alone before their call goes back to peer to peer.",
+        "The media server carries them that much longer.", "Up where people come and go.", unit="seconds", ge=0,
+        le=3600)
+    ring_timeout_s: float = setting(
+        60.0, CALLS, "When a call that nobody answered ends.", "None.", "To what your clients show.",
+        unit="seconds", gt=0, le=3600)
+    reconnect_grace_s: float = setting(
+        60.0, CALLS, "How long a person whose socket broke off stays in the call.",
+        "The others wait for somebody who may be gone.", "With disconnect_grace_s.", unit="seconds", ge=0,
+        le=3600)
+    media_down_s: float = setting(
+        1.0, CALLS, "How long a media server may be unreachable before its calls are made again on another.",
+        "Shorter moves calls for a hiccup of the network.", "Up when gateway and media servers are far apart.",
+        unit="seconds", ge=0, le=60)
+    media_token_lifetime_s: int = setting(
+        3600, CALLS, "Lifetime of the tokens clients get for the media server; renewed at half of it.",
+        "Longer ones are harder to revoke.", "Rarely.", unit="seconds", ge=60, le=86400)
+
+    turn_servers: Names = setting(
+        (), TURN, "Servers told to clients: host:port or turn: and turns: URIs with credentials, stun: URIs without.",
+        "None.", "When clients are behind NAT.", bare="TURN_SERVERS")
+    turn_secret: SecretStr | None = setting(
+        None, TURN, "Secret shared with the TURN servers (static-auth-secret of coturn); without it none are told.",
+        "Who knows it can relay through them.", "With turn_servers.", bare="TURN_SECRET")
+    turn_credential_ttl_s: int = setting(
+        86_400, TURN, "How long the credentials of a client hold.", "Longer ones are of more use to thieves.",
+        "Above the longest call.", unit="seconds", bare="TURN_CREDENTIAL_TTL", ge=60, le=2_592_000)
+
     max_rooms: int = setting(
         100, CAPS, "Calls at once.", "Memory and CPU by people, not by calls.", "By `meeshy simulate`.",
         unit="rooms", ge=1)
@@ -231,6 +284,12 @@ class Settings(BaseSettings):
     max_queued_events: int = setting(
         1000, CAPS, "Events that wait for a slow client before it is cut off.", "Memory per slow client.",
         "Rarely.", unit="events", ge=10)
+    max_sdp_bytes: int = setting(
+        50_000, CAPS, "Largest session description the gateway relays.", "Memory per event.", "Rarely.",
+        unit="bytes", ge=1000, le=1_000_000)
+    max_candidate_bytes: int = setting(
+        1024, CAPS, "Largest ICE candidate the gateway relays.", "None.", "Rarely.", unit="bytes", ge=100,
+        le=10_000)
 
     rate_window_s: float = setting(
         60.0, RATES, "Length of the window all limits below count in.", "None.", "Rarely.", unit="seconds",
@@ -255,6 +314,24 @@ class Settings(BaseSettings):
     rate_events: int = setting(
         600, RATES, "Socket.IO events per connection.", "None.", "For chatty clients.",
         unit="events per window", ge=0)
+    rate_calls: int = setting(
+        100, RATES, "Gateway: requests per address in 15 minutes.", "None.",
+        "Up when many people share an address, and for load tests.", unit="requests per 15 minutes", ge=0)
+    rate_initiate: int = setting(
+        5, RATES, "Gateway: calls begun, per user.", "Each rings others.", "For load tests.",
+        unit="events per window", ge=0)
+    rate_join: int = setting(
+        20, RATES, "Gateway: joins and rejoins, per user.", "A row and messages to all in the call.",
+        "For load tests.", unit="events per window", ge=0)
+    rate_leave: int = setting(
+        20, RATES, "Gateway: leaves and ends, per user.", "As above.", "With rate_join.",
+        unit="events per window", ge=0)
+    rate_toggle: int = setting(
+        50, RATES, "Gateway: media switched on and off, per user.", "A message to all in the call.", "Rarely.",
+        unit="events per window", ge=0)
+    rate_signals: int = setting(
+        100, RATES, "Gateway: signals relayed in 10 seconds, per user.", "None.",
+        "For clients with very many candidates.", unit="signals per 10 seconds", ge=0)
     # fmt: on
 
     @classmethod
@@ -292,6 +369,14 @@ class Settings(BaseSettings):
                 raise ValueError(f"{origin!r} is no origin; write it like https://app.example.org")
         return tuple(origin.rstrip("/") for origin in value)
 
+    @field_validator("media_server_urls", "media_server_public_urls")
+    @classmethod
+    def _is_url(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for url in value:
+            if not re.fullmatch(r"https?://[^/\s]+(/[^\s]*)?", url):
+                raise ValueError(f"{url!r} is no URL; write it like https://media.example.org")
+        return tuple(url.rstrip("/") for url in value)
+
     @field_validator("jwt_secret")
     @classmethod
     def _is_long_enough(cls, value: SecretStr | None) -> SecretStr | None:
@@ -319,6 +404,11 @@ class Settings(BaseSettings):
                 f"{self.workers} workers do not fit into the ports {self.rtc_min_port} to "
                 f"{self.rtc_max_port}; each takes one: raise rtc_max_port or lower workers"
             )
+        if self.media_server_public_urls and len(self.media_server_public_urls) != len(self.media_urls):
+            raise ValueError(
+                f"media_server_public_urls has {len(self.media_server_public_urls)} entries and there are "
+                f"{len(self.media_urls)} media servers; give one for each, in the same order"
+            )
         if not (self.udp or self.tcp):
             raise ValueError("udp and tcp are both off, so no client could send media; switch one on")
         return self
@@ -327,6 +417,18 @@ class Settings(BaseSettings):
     def addresses(self) -> tuple[str, ...]:
         """Every address something listens on."""
         return tuple(dict.fromkeys((self.host, *self.media_ips)))
+
+    @property
+    def media_urls(self) -> tuple[str, ...]:
+        """The media servers, as the gateway reaches them."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        own = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host)  # noqa: S104 - read, not listened on
+        return self.media_server_urls or (f"{'https' if self.tls_cert else 'http'}://{own}:{self.port}",)
+
+    @property
+    def public_media_urls(self) -> Mapping[str, str]:
+        """What clients are told for each of them."""
+        return dict(zip(self.media_urls, self.media_server_public_urls or self.media_urls, strict=True))
 
     @property
     def media_ips(self) -> tuple[str, ...]:
@@ -541,7 +643,7 @@ def _explain(error: ValidationError, origins: Mapping[str, str]) -> str:
 def sample_env() -> str:
     """Write ``.env.example``: every setting with its default, commented out."""
     lines = [
-        "# Settings of the Meeshy media server. Copy to .env and uncomment what you change.",
+        "# Settings of Meeshy's services. Copy to .env and uncomment what you change.",
         "# Order: flag, environment, .env, the file of --config, default; the first that is given counts.",
         "# Generated from meeshy_sfu/config.py by `meeshy settings --env`; a test compares the two.",
     ]

@@ -7,11 +7,21 @@ Draws the tree once, for Python and for the native module; what a client sees of
     │   ├── InvalidRequestError          400 INVALID_REQUEST            details.path names the field
     │   │   └── InvalidRtpCapabilitiesError
     │   │                                400 INVALID_RTP_CAPABILITIES
+    │   │   └── InvalidSignalError       400 INVALID_SIGNAL             lacks what its type needs, or too large
     │   ├── UnauthorizedError            401 UNAUTHORIZED
+    │   │   └── NotAuthenticatedError    401 NOT_AUTHENTICATED          a socket whose token has run out
     │   ├── ForbiddenError               403 FORBIDDEN
-    │   │   └── RoomFullError            403 ROOM_FULL
+    │   │   ├── RoomFullError            403 ROOM_FULL
+    │   │   ├── PermissionDeniedError    403 PERMISSION_DENIED          not your conversation, or not your right
+    │   │   ├── CallsNotSupportedError   403 VIDEO_CALLS_NOT_SUPPORTED  neither DIRECT nor GROUP
+    │   │   ├── CallFullError            403 MAX_PARTICIPANTS_REACHED
+    │   │   ├── NotAParticipantError     403 NOT_A_PARTICIPANT
+    │   │   └── SignalSenderMismatchError
+    │   │                                403 SIGNAL_SENDER_MISMATCH
     │   ├── NotFoundError                404 NOT_FOUND
     │   │   ├── RoomNotFoundError        404 ROOM_NOT_FOUND
+    │   │   ├── CallNotFoundError        404 CALL_NOT_FOUND
+    │   │   ├── TargetNotFoundError      404 TARGET_NOT_FOUND           a signal for somebody who is not there
     │   │   ├── ParticipantNotFoundError 404 PARTICIPANT_NOT_FOUND
     │   │   ├── TransportNotFoundError   404 TRANSPORT_NOT_FOUND
     │   │   ├── ProducerNotFoundError    404 PRODUCER_NOT_FOUND
@@ -21,13 +31,19 @@ Draws the tree once, for Python and for the native module; what a client sees of
     │   │   ├── RoomAlreadyExistsError   409 ROOM_ALREADY_EXISTS
     │   │   ├── ProducerAlreadyExistsError
     │   │   │                            409 PRODUCER_ALREADY_EXISTS
+    │   │   ├── CallAlreadyActiveError   409 CALL_ALREADY_ACTIVE        details.callId is the conversation's call
+    │   │   ├── AlreadyInCallError       409 ALREADY_IN_CALL            this socket is in another call
+    │   │   ├── KickedError              409 KICKED                     a newer socket took the place
+    │   │   ├── InvalidModeError         409 INVALID_MODE               a confirmation of another mode
     │   │   └── InvalidStateError        409 INVALID_STATE              closed, or connected twice
+    │   ├── CallEndedError               410 CALL_ENDED
     │   ├── PayloadTooLargeError         413 PAYLOAD_TOO_LARGE
     │   ├── UnsupportedCodecError        422 UNSUPPORTED_CODEC
     │   └── RateLimitError               429 RATE_LIMIT_EXCEEDED        retry_after_s
     ├── UnavailableError                 503 SERVICE_UNAVAILABLE        the same request may work later
     │   ├── CapacityError                503 SERVER_AT_CAPACITY         details.limit names the cap
     │   │   └── NoPortError              503 SERVER_AT_CAPACITY
+    │   ├── MediaServerError             503 MEDIA_SERVER_ERROR         no media server answers the gateway
     │   └── WorkerDiedError              503 WORKER_DIED                the call has to be created again
     ├── MediaError                       500 INTERNAL_SERVER_ERROR      the media core refused or failed
     │   ├── TransportConnectionError     500 TRANSPORT_CONNECTION_FAILED
@@ -95,11 +111,23 @@ class InvalidRtpCapabilitiesError(InvalidRequestError):
     code = "INVALID_RTP_CAPABILITIES"
 
 
+class InvalidSignalError(InvalidRequestError):
+    """A signal lacks what its type needs, or is too large."""
+
+    code = "INVALID_SIGNAL"
+
+
 class UnauthorizedError(RequestError):
     """No token, or one that does not hold."""
 
     code = "UNAUTHORIZED"
     http_status = 401
+
+
+class NotAuthenticatedError(UnauthorizedError):
+    """The socket's token has run out."""
+
+    code = "NOT_AUTHENTICATED"
 
 
 class ForbiddenError(RequestError):
@@ -115,6 +143,36 @@ class RoomFullError(ForbiddenError):
     code = "ROOM_FULL"
 
 
+class PermissionDeniedError(ForbiddenError):
+    """The conversation is none of the caller's, or the right is missing."""
+
+    code = "PERMISSION_DENIED"
+
+
+class CallsNotSupportedError(ForbiddenError):
+    """The conversation is of a type that cannot call."""
+
+    code = "VIDEO_CALLS_NOT_SUPPORTED"
+
+
+class CallFullError(ForbiddenError):
+    """The call holds as many people as are allowed."""
+
+    code = "MAX_PARTICIPANTS_REACHED"
+
+
+class NotAParticipantError(ForbiddenError):
+    """The caller is not in this call."""
+
+    code = "NOT_A_PARTICIPANT"
+
+
+class SignalSenderMismatchError(ForbiddenError):
+    """A signal says that it comes from somebody else."""
+
+    code = "SIGNAL_SENDER_MISMATCH"
+
+
 class NotFoundError(RequestError):
     """There is no such thing, or no longer."""
 
@@ -126,6 +184,18 @@ class RoomNotFoundError(NotFoundError):
     """No room for this call on this server."""
 
     code = "ROOM_NOT_FOUND"
+
+
+class CallNotFoundError(NotFoundError):
+    """There is no such call, or none the caller may see."""
+
+    code = "CALL_NOT_FOUND"
+
+
+class TargetNotFoundError(NotFoundError):
+    """The target of a signal is not in the call, or its socket is away."""
+
+    code = "TARGET_NOT_FOUND"
 
 
 class ParticipantNotFoundError(NotFoundError):
@@ -178,10 +248,41 @@ class ProducerAlreadyExistsError(ConflictError):
     code = "PRODUCER_ALREADY_EXISTS"
 
 
+class CallAlreadyActiveError(ConflictError):
+    """The conversation has a call; join that."""
+
+    code = "CALL_ALREADY_ACTIVE"
+
+
+class AlreadyInCallError(ConflictError):
+    """This socket is in another call; leave that first."""
+
+    code = "ALREADY_IN_CALL"
+
+
+class KickedError(ConflictError):
+    """A newer socket of the same person took the place of this one."""
+
+    code = "KICKED"
+
+
+class InvalidModeError(ConflictError):
+    """A confirmation names another mode than the transition."""
+
+    code = "INVALID_MODE"
+
+
 class InvalidStateError(ConflictError):
     """The object is closed, or the step was taken before."""
 
     code = "INVALID_STATE"
+
+
+class CallEndedError(RequestError):
+    """The call is over."""
+
+    code = "CALL_ENDED"
+    http_status = 410
 
 
 class PayloadTooLargeError(RequestError):
@@ -229,6 +330,12 @@ class CapacityError(UnavailableError):
 
 class NoPortError(CapacityError):
     """The worker has no port or descriptor left."""
+
+
+class MediaServerError(UnavailableError):
+    """No media server answers the gateway."""
+
+    code = "MEDIA_SERVER_ERROR"
 
 
 class WorkerDiedError(UnavailableError):

@@ -1,6 +1,6 @@
 """``meeshy serve``: the stack under a supervisor, or one service of it in this process.
 
-Reads settings and starts; what the services do is in server/.
+Reads settings and starts; what the services do is in server/ and gateway/.
 """
 
 import asyncio
@@ -18,24 +18,30 @@ from meeshy_sfu.cli.options import as_environment, with_settings
 from meeshy_sfu.cli.supervisor import Service, ServiceFailedError, Supervisor, SupervisorLink
 from meeshy_sfu.clock import SystemClock
 from meeshy_sfu.config import Settings
+from meeshy_sfu.edge.secret import signing_secret
 from meeshy_sfu.log import start_logging, stop_logging
 
-app = typer.Typer(help="Start the media server, or all services under a supervisor.")
+app = typer.Typer(help="Start the media server, the gateway, or both under a supervisor.")
 
 
 @app.callback(invoke_without_command=True)
 @with_settings()
 def serve(context: typer.Context, *, settings: Settings) -> None:
-    """Run all services as child processes, restarted when they die; `serve media` runs one here."""
+    """Run all services as child processes, restarted when they die; `serve media` and `serve gateway` run one here."""
     _start_logging(settings, "supervisor")
-    media = Service(
-        "media",
-        ("serve", "media"),
-        as_environment(settings),
-        shutdown_timeout_s=settings.shutdown_timeout_s + 0.5,
-    )
+    # both have to agree on it, also where it is made for development
+    signing_secret(settings)
+    services = [
+        Service(
+            name,
+            ("serve", name),
+            as_environment(settings),
+            shutdown_timeout_s=settings.shutdown_timeout_s + 0.5,
+        )
+        for name in ("media", "gateway")
+    ]
     try:
-        uvloop.run(_supervise([media]))
+        uvloop.run(_supervise(services))
     except ServiceFailedError as error:
         console.notice(f"error: {error.message}")
         raise typer.Exit(error.exit_code if error.exit_code > 0 else console.EXIT_ERROR) from None
@@ -58,24 +64,60 @@ def media(
     from meeshy_sfu.server.app import run_media_server  # noqa: PLC0415
     from meeshy_sfu.server.banner import banner  # noqa: PLC0415
 
-    link = SupervisorLink.from_environment(os.environ)
-    if link is not None:
-        link.watch(exit_after_s=settings.shutdown_timeout_s + 1.0)
+    link = _link(settings)
     _start_logging(settings, "media")
 
     def ready(url: str, addresses: Sequence[str]) -> None:
-        if link is not None:
-            link.ready()
-        if port_file is not None:
-            scratch = port_file.with_name(f".{port_file.name}.{os.getpid()}")
-            scratch.write_text(url + "\n", encoding="ascii")
-            scratch.replace(port_file)
-        console.line("\n".join(banner(settings, url, addresses, SystemClock())))
+        _tell_ready(banner(settings, url, addresses, SystemClock()), url, port_file, link)
 
     try:
         uvloop.run(run_media_server(settings, on_ready=ready))
     finally:
         stop_logging()
+
+
+@app.command()
+@with_settings()
+def gateway(
+    *,
+    settings: Settings,
+    port_file: Annotated[
+        Path | None,
+        typer.Option("--port-file", help="Write the URL here once the gateway takes calls; for tools."),
+    ] = None,
+) -> None:
+    """Run the call gateway in this process: REST, Socket.IO and the database."""
+    # imported only here, so that `meeshy serve media` needs no database
+    from meeshy_sfu.gateway.app import run_gateway  # noqa: PLC0415
+    from meeshy_sfu.gateway.banner import banner  # noqa: PLC0415
+
+    link = _link(settings)
+    _start_logging(settings, "gateway")
+
+    def ready(url: str) -> None:
+        _tell_ready(banner(settings, url, SystemClock()), url, port_file, link)
+
+    try:
+        uvloop.run(run_gateway(settings, on_ready=ready))
+    finally:
+        stop_logging()
+
+
+def _link(settings: Settings) -> SupervisorLink | None:
+    link = SupervisorLink.from_environment(os.environ)
+    if link is not None:
+        link.watch(exit_after_s=settings.shutdown_timeout_s + 1.0)
+    return link
+
+
+def _tell_ready(lines: Sequence[str], url: str, port_file: Path | None, link: SupervisorLink | None) -> None:
+    if link is not None:
+        link.ready()
+    if port_file is not None:
+        scratch = port_file.with_name(f".{port_file.name}.{os.getpid()}")
+        scratch.write_text(url + "\n", encoding="ascii")
+        scratch.replace(port_file)
+    console.line("\n".join(lines))
 
 
 async def _supervise(services: list[Service]) -> None:
@@ -89,7 +131,12 @@ async def _supervise(services: list[Service]) -> None:
 def _start_logging(settings: Settings, name: str) -> None:
     secrets = [
         secret.get_secret_value()
-        for secret in (settings.jwt_secret, settings.metrics_token)
+        for secret in (
+            settings.jwt_secret,
+            settings.metrics_token,
+            settings.turn_secret,
+            settings.database_url,
+        )
         if secret is not None
     ]
     start_logging(

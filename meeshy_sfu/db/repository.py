@@ -256,6 +256,7 @@ class Repository:
         audio_enabled: bool,
         video_enabled: bool,
         now: datetime,
+        status: str = "connecting",
     ) -> Participant:
         """Store who joined; who was there before gets the same row again."""
         identity = (
@@ -264,7 +265,7 @@ class Repository:
             else participants.c.anonymous_user_id == anonymous_user_id
         )
         values = {
-            "status": "connecting",
+            "status": status,
             "joined_at": now,
             "left_at": None,
             "audio_enabled": audio_enabled,

@@ -26,7 +26,8 @@ from meeshy_sfu.errors import (
 
 _ALWAYS = (UnauthorizedError, ForbiddenError, RateLimitError, MeeshyError)
 
-
+DOCS_POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'"
+"""What the page may load: nothing from elsewhere."""
 Events = Mapping[str, tuple[type[BaseModel], str]]
 
 

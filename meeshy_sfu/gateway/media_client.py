@@ -186,6 +186,32 @@ class MediaServerClient:
             if error.status != HTTP_NOT_FOUND:
                 raise
 
+    async def leave(self, call_id: str, participant_id: str) -> None:
+        """Put somebody out of a call's room; who is not in it, or a room that is gone, counts as done."""
+        path = f"/api/rooms/{call_id}/participants/{participant_id}/leave"
+        try:
+            await self._request(self._pinned_server(call_id), "POST", path, repeat=True)
+        except MediaServerRefusedError as error:
+            if error.status != HTTP_NOT_FOUND:
+                raise
+
+    async def list_rooms(self, url: str) -> list[str]:
+        """The calls that have a room on a server."""
+        data = await self._request(self._servers[url], "GET", "/api/rooms", repeat=True)
+        return [str(room["callId"]) for room in data.get("rooms", [])]
+
+    async def drop_room(self, url: str, call_id: str) -> None:
+        """Destroy a room on a certain server, whatever the call is pinned to."""
+        try:
+            await self._request(self._servers[url], "DELETE", f"/api/rooms/{call_id}", repeat=True)
+        except MediaServerRefusedError as error:
+            if error.status != HTTP_NOT_FOUND:
+                raise
+
+    def calls_on(self, url: str) -> list[str]:
+        """The calls that are pinned to a server."""
+        return [call_id for call_id, pinned in self._pinned.items() if pinned == url]
+
     def pin(self, call_id: str, url: str) -> None:
         """Say where a call lives, after a restart of the gateway."""
         if url in self._servers:
@@ -264,8 +290,9 @@ class MediaServerClient:
         except MeeshyError:
             server.load = float("inf")
         else:
-            server.load = float(stats.get("participants", 0))
-            server.rooms = int(stats.get("rooms", 0))
+            counts = stats.get("counts") or {}
+            server.load = float(counts.get("participants", 0))
+            server.rooms = int(counts.get("rooms", 0))
         server.load_at = self._clock.monotonic_s()
 
     async def _request(

@@ -64,11 +64,13 @@ class ModePolicy:
             more spares transitions in calls where people come and go.
         retry_delays_s: Pauses before a failed transition is tried again; after the last one only a join or
             leave starts another.
+        rehome_retry_s: Pause before a call without any path is given a room again; never given up.
     """
 
     deadline_s: float = 10.0
     hysteresis_s: float = 0.0
     retry_delays_s: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0, 16.0)
+    rehome_retry_s: float = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +164,8 @@ class ModeController:
         self._alone_since: float | None = None
         self._retry_at: float | None = None
         self._failures = 0
+        self._homeless: str | None = None
+        """Why the SFU path is gone, while no new one was made."""
 
     @property
     def mode(self) -> CallMode:
@@ -216,6 +220,29 @@ class ModeController:
         self._form_pair()
         return self._look(now, "participant_joined")
 
+    def rejoin(self, participant: str, now: float) -> list[Decision]:
+        """Somebody in the call begins anew: what they had of either path is gone, they have to confirm again."""
+        if participant not in self._connected:
+            return self.join(participant, now)
+        running = self._transition
+        if running is not None:
+            running.confirmed.discard(participant)
+            running.waiting.add(participant)
+            if participant in self._pair:
+                self._pair = frozenset()
+        return self._look(now, "participant_joined")
+
+    def restore(self, participants: frozenset[str], pair: frozenset[str]) -> None:
+        """Take up a call as it was before a restart: nothing is decided until `tick` or a change.
+
+        Args:
+            participants: Who was in the call.
+            pair: The two who talked directly, if the mode is P2P.
+        """
+        self._connected = set(participants)
+        if self._mode is CallMode.P2P and len(pair) == P2P_PARTICIPANTS_MAX:
+            self._pair = pair
+
     def leave(self, participant: str, now: float) -> list[Decision]:
         """Somebody left or is given up; nobody waits for them any more."""
         if participant not in self._connected:
@@ -257,11 +284,23 @@ class ModeController:
         """The media server or worker that carried the call is gone: move everyone to a new room."""
         if self._transition is not None:
             if self._transition.source is CallMode.SFU:
+                self._homeless = reason
                 return self._abandon_and_rehome(now, reason)
             return self._roll_back(now, reason, frozenset(self._transition.waiting))
         if self._mode is not CallMode.SFU or not self._connected:
             return []
-        return [self._start(CallMode.SFU, now, reason)]
+        self._homeless = reason
+        return self._look(now, reason)
+
+    def retry(self, now: float) -> list[Decision]:
+        """Somebody asks to try a failed transition again without waiting."""
+        self._retry_at, self._failures = None, 0
+        return self._look(now, "manual")
+
+    def lose_room(self, reason: str) -> None:
+        """Take note that the SFU path is gone without deciding yet; the next `tick` makes another."""
+        if self._transition is None and self._mode is CallMode.SFU:
+            self._homeless = reason
 
     def tick(self, now: float) -> list[Decision]:
         """Time passed: deadlines, hysteresis, retries."""
@@ -309,6 +348,10 @@ class ModeController:
     def _look(self, now: float, reason: str) -> list[Decision]:
         running = self._transition
         target = determine_mode(self._conversation, len(self._connected))
+        if running is None and self._homeless is not None and self._connected and target is CallMode.SFU:
+            if self._retry_at is not None and now < self._retry_at:
+                return []
+            return [self._start(CallMode.SFU, now, self._homeless)]
         if running is not None:
             if target is not running.target and self._is_pointless(running):
                 return self._roll_back(now, "superseded", frozenset())
@@ -346,6 +389,7 @@ class ModeController:
         assert done is not None  # noqa: S101 - invariant: only called during a transition
         self._transition = None
         self._failures = 0
+        self._homeless = None
         self._mode = done.target
         self._pair = frozenset()
         self._form_pair()
@@ -368,6 +412,9 @@ class ModeController:
         ended: Decision = RollBack(back.epoch, back.source, back.target, reason, failed, now - back.started)
         if reason == "superseded":
             return [ended, *self._look(now, "participant_left")]
+        if self._homeless is not None:
+            self._retry_at = now + self._policy.rehome_retry_s
+            return [ended]
         delays = self._policy.retry_delays_s
         self._retry_at = now + delays[self._failures] if self._failures < len(delays) else None
         self._failures += 1

@@ -52,6 +52,7 @@ class RoomRegistry:
         self._udp, self._tcp = udp, tcp
         self._rooms: dict[CallId, Room] = {}
         self._pending: set[CallId] = set()
+        self._pending_in_advance: set[CallId] = set()
         self._closed = False
 
     @property
@@ -66,15 +67,23 @@ class RoomRegistry:
 
     @property
     def full(self) -> bool:
-        """Tell whether no other call is taken."""
-        return len(self._rooms) + len(self._pending) >= self._limits.rooms
+        """Tell whether no other call is taken; rooms made in advance do not count."""
+        counted = sum(not room.in_advance for room in self._rooms.values())
+        return counted + len(self._pending) >= self._limits.rooms
 
-    async def create(self, call_id: CallId, media_codecs: Sequence[RtpCodecCapability] | None = None) -> Room:
+    async def create(
+        self,
+        call_id: CallId,
+        media_codecs: Sequence[RtpCodecCapability] | None = None,
+        *,
+        in_advance: bool = False,
+    ) -> Room:
         """Open a room for a call.
 
         Args:
             call_id: Must have no room yet.
             media_codecs: What it forwards; None (default): opus, VP8, VP9, H264 and AV1.
+            in_advance: The call does not need it yet; it counts against the limit from `activate` on.
 
         Raises:
             RoomAlreadyExistsError: The call has a room, or is just getting one.
@@ -110,6 +119,19 @@ class RoomRegistry:
         self._rooms[call_id] = room
         logger.info("room=%s call=%s created on worker=%d", room.id, call_id, router.worker_index)
         self._listener.room_created(room)
+        return room
+
+    def activate(self, call_id: CallId) -> Room:
+        """Count a room that was made in advance from now on. Idempotent.
+
+        Raises:
+            RoomNotFoundError: The call has none.
+            CapacityError: There are as many rooms as allowed; it stays as it is.
+        """
+        room = self.get(call_id)
+        if room.in_advance:
+            self._require_place()
+            room.in_advance = False
         return room
 
     def get(self, call_id: CallId) -> Room:
@@ -152,6 +174,10 @@ class RoomRegistry:
         self._closed = True
         for room in self.rooms:
             room.close(reason)
+
+    def _require_place(self) -> None:
+        if self.full:
+            raise CapacityError(f"this server may carry {self._limits.rooms} calls", {"limit": "rooms"})
 
     def _forget(self, room: Room) -> None:
         if self._rooms.get(room.call_id) is room:

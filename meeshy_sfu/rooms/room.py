@@ -61,6 +61,8 @@ class Room:
     participants: dict[ParticipantId, Participant]
     closed_reason: str | None
     """Why it is closed, or None."""
+    in_advance: bool
+    """Whether the call does not need it yet, so that it does not count (see RoomRegistry.activate)."""
 
     def __init__(
         self,
@@ -85,6 +87,7 @@ class Room:
         self.idle_since_s: float | None = clock.monotonic_s()
         self.participants = {}
         self.closed_reason = None
+        self.in_advance = False
         self._clock = clock
         self._listener = listener
         self._on_closed = on_closed

@@ -32,6 +32,7 @@ from meeshy_sfu.server.metrics import Metrics
 from meeshy_sfu.server.quotas import Quotas
 from meeshy_sfu.server.rest import RestApi
 from meeshy_sfu.server.rest_consumers import ConsumerApi
+from meeshy_sfu.server.rest_services import ServiceApi
 from meeshy_sfu.server.signaling import Signaling
 
 logger = logging.getLogger(__name__)
@@ -100,7 +101,7 @@ class MediaServer:
         )
         self.routes = [
             bound
-            for owner in (self.health, self.rest, self.consumers)
+            for owner in (self.health, self.rest, self.consumers, ServiceApi(self.rooms))
             for bound in bound_routes(owner)
             if settings.is_development or not bound.route.development_only
         ]

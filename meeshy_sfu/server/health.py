@@ -9,16 +9,13 @@ from aiohttp import web
 
 from meeshy_sfu.clock import Clock
 from meeshy_sfu.config import Settings
-from meeshy_sfu.edge.border import ADDRESS, is_forwarded, is_loopback, same_secret, success
-from meeshy_sfu.edge.openapi import docs_page
+from meeshy_sfu.edge.border import success
+from meeshy_sfu.edge.openapi import DOCS_POLICY, docs_page
 from meeshy_sfu.edge.routes import Route, handles
-from meeshy_sfu.edge.tokens import bearer
-from meeshy_sfu.errors import MeeshyError, UnauthorizedError
+from meeshy_sfu.edge.watchers import CONTENT_TYPE, Watchers
+from meeshy_sfu.errors import MeeshyError
 from meeshy_sfu.media.worker import WorkerPool
-from meeshy_sfu.server.auth import read_token
-from meeshy_sfu.server.metrics import CONTENT_TYPE, Metrics
-
-DOCS_POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'"
+from meeshy_sfu.server.metrics import Metrics
 
 
 class HealthApi:
@@ -27,9 +24,7 @@ class HealthApi:
     def __init__(
         self, *, settings: Settings, secret: str, clock: Clock, pool: WorkerPool, metrics: Metrics
     ) -> None:
-        self._settings = settings
-        self._secret = secret
-        self._clock = clock
+        self._watchers = Watchers(settings, secret, clock)
         self._pool = pool
         self._metrics = metrics
         self.stopping = False
@@ -75,13 +70,13 @@ class HealthApi:
     @handles(Route("GET", "/metrics", "Figures for Prometheus", "Server", access="local", raw="text/plain"))
     async def metrics(self, request: web.Request) -> web.Response:
         """Give all figures as text."""
-        self._require_local(request)
+        self._watchers.require(request)
         return web.Response(body=self._metrics.text(), headers={"Content-Type": CONTENT_TYPE})
 
     @handles(Route("GET", "/api/stats", "The same figures by worker and room", "Server", access="local"))
     async def stats(self, request: web.Request) -> web.Response:
         """Give all figures as JSON, taken now."""
-        self._require_local(request)
+        self._watchers.require(request)
         for worker in self._pool.workers:
             if worker.alive:
                 try:
@@ -101,24 +96,3 @@ class HealthApi:
         """Give the page that shows it."""
         headers = {"Content-Security-Policy": DOCS_POLICY}
         return web.Response(text=docs_page(), content_type="text/html", headers=headers)
-
-    def _require_local(self, request: web.Request) -> None:
-        """Let in this machine, whoever has the metrics token, and services.
-
-        Raises:
-            UnauthorizedError: It is somebody else.
-        """
-        if is_loopback(request[ADDRESS]) and not is_forwarded(request):
-            return
-        token = bearer(request.headers.get("Authorization"))
-        wanted = self._settings.metrics_token
-        if same_secret(token, wanted.get_secret_value() if wanted else None):
-            return
-        claims = read_token(
-            token,
-            secret=self._secret,
-            now_s=self._clock.unix_s(),
-            leeway_s=self._settings.token_leeway_s,
-        )
-        if not claims.is_service:
-            raise UnauthorizedError("figures are for this machine, services and holders of metrics_token")

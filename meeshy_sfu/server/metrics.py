@@ -21,7 +21,6 @@ from meeshy_sfu.clock import Clock
 from meeshy_sfu.media.worker import WorkerPool
 from meeshy_sfu.rooms.registry import RoomRegistry
 
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 DURATIONS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _COUNTERS = {
     "packets_in": "Datagrams received.",

@@ -93,7 +93,9 @@ class RestApi:
     )
     async def create_room(self, call: Call, body: schemas.CreateRoomRequest) -> web.Response:
         """Open a room; optional mediaCodecs say what it forwards."""
-        return success(room_wire(await self._create(call, body.media_codecs)))
+        if body.prewarm and not call.claims.is_service:
+            raise ForbiddenError("only a service may make rooms in advance")
+        return success(room_wire(await self._create(call, body.media_codecs, in_advance=body.prewarm)))
 
     @handles(
         Route("GET", ROOM, "Look at a room", _ROOMS, data=schemas.RoomDetails, errors=(RoomNotFoundError,))
@@ -445,8 +447,8 @@ class RestApi:
         async with lock:
             return self._rooms.find(CallId(call.call_id)) or await self._create(call, None)
 
-    async def _create(self, call: Call, media_codecs: Any) -> Room:
-        room = await self._rooms.create(CallId(call.call_id), media_codecs)
+    async def _create(self, call: Call, media_codecs: Any, *, in_advance: bool = False) -> Room:
+        room = await self._rooms.create(CallId(call.call_id), media_codecs, in_advance=in_advance)
         live = {known.id for known in self._rooms.rooms}
         self._creators = {room_id: who for room_id, who in self._creators.items() if room_id in live}
         self._creators[room.id] = call.claims.subject

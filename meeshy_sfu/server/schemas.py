@@ -83,6 +83,8 @@ class CreateRoomRequest(WireModel):
 
     media_codecs: MediaCodecsField = None
     """Codecs of this call, most wanted first; the server's own choice when left out."""
+    prewarm: bool = False
+    """Made in advance, by a service: it counts as a call from POST …/activate on."""
 
 
 class JoinRequest(WireModel):
@@ -182,6 +184,21 @@ class RoomDetails(RoomData):
     participant_count: int
     created_at: str
     """ISO 8601, UTC."""
+
+
+class ListedRoom(WireModel):
+    """One room of the list."""
+
+    call_id: str
+    room_id: str
+    participant_count: int
+    prewarm: bool
+
+
+class RoomList(WireModel):
+    """All rooms of this server, oldest first."""
+
+    rooms: list[ListedRoom]
 
 
 class TransportData(WireModel):

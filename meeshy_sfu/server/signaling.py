@@ -68,6 +68,8 @@ class Session:
     call_id: str | None = None
     """The call it has joined."""
     participant_id: str | None = None
+    watched: set[str] = field(default_factory=set)
+    """The calls a service hears of; it may hear of many."""
     refused: int = 0
     """Events refused by the rate limit since the last that passed."""
 
@@ -261,10 +263,13 @@ class Signaling(RoomListener):
         session.claims.require_call(request.call_id)
         session.claims.require_participant(request.participant_id)
         room = self._rooms.get(CallId(request.call_id))
-        self._forget(session)
+        if session.claims.is_service:
+            # it hears of everybody and is nobody; consumers it names are looked for in the call it joined last
+            session.watched.add(request.call_id)
+        else:
+            self._forget(session)
+            session.participant_id = request.participant_id
         session.call_id = request.call_id
-        # a service hears of everybody and is nobody
-        session.participant_id = None if session.claims.is_service else request.participant_id
         self._expiry.note(session.claims, request.call_id)
         self._leaving.pop((request.call_id, request.participant_id), None)
         audience = self._audiences.setdefault(request.call_id, Audience())
@@ -282,9 +287,11 @@ class Signaling(RoomListener):
     async def _leave_room(self, session: Session, request: schemas.RoomEventRequest) -> Payload:
         session.claims.require_call(request.call_id)
         session.claims.require_participant(request.participant_id)
+        if session.claims.is_service:
+            self._unwatch(session, request.call_id)
+            return {}
         self._forget(session)
-        if not session.claims.is_service:
-            self._leave(request.call_id, request.participant_id, "left")
+        self._leave(request.call_id, request.participant_id, "left")
         return {}
 
     async def _pause_consumer(self, session: Session, request: schemas.ConsumerEventRequest) -> Payload:
@@ -328,7 +335,9 @@ class Signaling(RoomListener):
         )
         for sid in audience.sids:
             if session := self._sessions.get(sid):
-                session.call_id = session.participant_id = None
+                session.watched.discard(room.call_id)
+                if session.call_id == room.call_id:
+                    session.call_id = session.participant_id = None
 
     def participant_joined(self, room: Room, participant: Participant) -> None:
         """Tell the others who came; who was waited for is back, even if the socket is not yet."""
@@ -441,8 +450,19 @@ class Signaling(RoomListener):
             own = audience.by_participant.get(participant.id, set())
             self._io.deliver(audience.sids - own, event, payload)
 
+    def _unwatch(self, session: Session, call_id: str) -> None:
+        """Let a service hear no more of a call."""
+        session.watched.discard(call_id)
+        audience = self._audiences.get(call_id)
+        if audience is not None:
+            audience.sids.discard(session.sid)
+            if not audience.sids and self._rooms.find(CallId(call_id)) is None:
+                del self._audiences[call_id]
+
     def _forget(self, session: Session) -> None:
-        """Take a socket out of its call's audience."""
+        """Take a socket out of its call's audience; a service out of all."""
+        for call_id in tuple(session.watched):
+            self._unwatch(session, call_id)
         audience = self._audiences.get(session.call_id or "")
         if audience is not None:
             audience.sids.discard(session.sid)

@@ -1,0 +1,38 @@
+"""Who may see the figures of a service: this machine, holders of the metrics token, and services."""
+
+from aiohttp import web
+
+from meeshy_sfu.clock import Clock
+from meeshy_sfu.config import Settings
+from meeshy_sfu.edge.border import ADDRESS, is_forwarded, is_loopback, same_secret
+from meeshy_sfu.edge.tokens import SERVICE_ROLE, bearer, check_lifetime, open_token
+from meeshy_sfu.errors import UnauthorizedError
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class Watchers:
+    """Check who asks for figures."""
+
+    def __init__(self, settings: Settings, secret: str, clock: Clock) -> None:
+        self._settings = settings
+        self._secret = secret
+        self._clock = clock
+
+    def require(self, request: web.Request) -> None:
+        """Let in this machine, whoever has the metrics token, and services.
+
+        Raises:
+            UnauthorizedError: It is somebody else.
+        """
+        if is_loopback(request[ADDRESS]) and not is_forwarded(request):
+            return
+        token = bearer(request.headers.get("Authorization"))
+        wanted = self._settings.metrics_token
+        if same_secret(token, wanted.get_secret_value() if wanted else None):
+            return
+        now_s, leeway_s = self._clock.unix_s(), self._settings.token_leeway_s
+        payload = open_token(token, secret=self._secret, now_s=now_s, leeway_s=leeway_s)
+        check_lifetime(payload, now_s=now_s, leeway_s=leeway_s)
+        if payload.get("role") != SERVICE_ROLE:
+            raise UnauthorizedError("figures are for this machine, services and holders of metrics_token")

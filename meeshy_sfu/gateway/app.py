@@ -1,0 +1,227 @@
+"""The gateway as a program: builds its parts, listens, and takes everything down in order.
+
+Stopping it ends no call: media outlives the gateway, and the next one takes the calls up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from meeshy_sfu.clock import Clock, SystemClock
+from meeshy_sfu.db import schema
+from meeshy_sfu.db.repository import Repository
+from meeshy_sfu.db.session import create_engine, default_url
+from meeshy_sfu.edge.border import Origins, border
+from meeshy_sfu.edge.limits import RateLimiter
+from meeshy_sfu.edge.openapi import openapi_document
+from meeshy_sfu.edge.process import Listener, run_until_stopped, tls_context
+from meeshy_sfu.edge.routes import BoundRoute, bound_routes
+from meeshy_sfu.edge.secret import signing_secret
+from meeshy_sfu.edge.watchers import Watchers
+from meeshy_sfu.errors import ConfigError
+from meeshy_sfu.gateway.calls import Calls
+from meeshy_sfu.gateway.description import DESCRIPTION
+from meeshy_sfu.gateway.events import Events
+from meeshy_sfu.gateway.guard import Guard
+from meeshy_sfu.gateway.health import HealthApi
+from meeshy_sfu.gateway.jobs import Jobs
+from meeshy_sfu.gateway.journal import Journal
+from meeshy_sfu.gateway.media_client import MediaServerClient
+from meeshy_sfu.gateway.media_events import MediaEvents
+from meeshy_sfu.gateway.metrics import Metrics
+from meeshy_sfu.gateway.notices import Notices
+from meeshy_sfu.gateway.quotas import Quotas
+from meeshy_sfu.gateway.rest import RestApi
+from meeshy_sfu.gateway.supervision import Supervision
+from meeshy_sfu.gateway.switching import Switcher
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from aiohttp.typedefs import Handler
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+    from meeshy_sfu.config import Settings
+
+logger = logging.getLogger(__name__)
+
+SWEEP_INTERVAL_S = 0.05
+JOURNAL_FILE = "events/gateway.jsonl"
+"""Below the state directory."""
+
+
+def database_url(settings: Settings) -> str:
+    """Give the database's URL: the configured one, or the embedded file."""
+    url = settings.database_url
+    return default_url(settings.state_dir) if url is None else url.get_secret_value()
+
+
+class Gateway:
+    """Serve calls over REST and Socket.IO, and move them between peer to peer and media servers.
+
+    Made by :meth:`start`; owns database connections, sockets and jobs. Close it, or use it as an asynchronous
+    context manager.
+    """
+
+    url: str
+    """Where it is reached; with port 0 the port it was given."""
+
+    def __init__(self, settings: Settings, engine: AsyncEngine, clock: Clock) -> None:
+        self.settings = settings
+        self.url = ""
+        self._engine = engine
+        secret = signing_secret(settings)
+        quotas, limiter, origins = Quotas.of(settings), RateLimiter(), Origins(settings)
+        self.jobs = Jobs()
+        self.journal = Journal(clock, settings.state_dir / JOURNAL_FILE if settings.log_to_file else None)
+        self.repository = Repository(engine)
+        self.media = MediaServerClient(settings.media_urls, secret=secret, clock=clock)
+        self.media_events = MediaEvents(self.media, clock, self.jobs, down_s=settings.media_down_s)
+        self.events = Events(
+            settings=settings, secret=secret, clock=clock, origins=origins, limiter=limiter, quotas=quotas
+        )
+        notices = Notices(settings, secret, clock, self.events)
+        self.metrics = Metrics()
+        self.switcher = Switcher(
+            settings=settings,
+            clock=clock,
+            repository=self.repository,
+            media=self.media,
+            events=self.media_events,
+            notices=notices,
+            journal=self.journal,
+            metrics=self.metrics,
+            jobs=self.jobs,
+        )
+        self.calls = Calls(
+            settings=settings,
+            clock=clock,
+            repository=self.repository,
+            switcher=self.switcher,
+            notices=notices,
+            journal=self.journal,
+            metrics=self.metrics,
+            jobs=self.jobs,
+        )
+        self.metrics.show(self.calls.live)
+        self.events.use(calls=self.calls, metrics=self.metrics)
+        self.supervision = Supervision(
+            settings=settings,
+            clock=clock,
+            repository=self.repository,
+            calls=self.calls,
+            media=self.media,
+            events=self.media_events,
+            notices=notices,
+            switcher=self.switcher,
+            journal=self.journal,
+        )
+        self.health = HealthApi(
+            watchers=Watchers(settings, secret, clock),
+            engine=engine,
+            media=self.media,
+            events=self.media_events,
+            metrics=self.metrics,
+        )
+        rest = RestApi(calls=self.calls, repository=self.repository, notices=notices, clock=clock)
+        self.guard = Guard(
+            settings=settings,
+            secret=secret,
+            clock=clock,
+            limiter=limiter,
+            quotas=quotas,
+            metrics=self.metrics,
+        )
+        self._app = web.Application(
+            middlewares=[border(settings, origins)], client_max_size=settings.max_body_bytes
+        )
+        self.routes = [*bound_routes(self.health), *bound_routes(rest)]
+        for bound in self.routes:
+            self._app.router.add_route(bound.route.method, bound.route.path, self._handler(bound))
+        self._app.router.add_get("/", self._index)
+        self.health.document = openapi_document((bound.route for bound in self.routes), DESCRIPTION)
+        self.events.attach(self._app)
+        self._listener = Listener(settings)
+
+    @classmethod
+    async def start(cls, settings: Settings, clock: Clock | None = None) -> Gateway:
+        """Bring the database up to date, take up its calls, and listen.
+
+        Raises:
+            StartError: Something is in the way; the message says what and the remedy.
+        """
+        clock = clock or SystemClock()
+        if not settings.media_server_urls and settings.port == 0:
+            raise ConfigError("with port 0 the media server's URL is not known; set MEDIA_SERVER_URL")
+        tls = tls_context(settings)
+        engine = create_engine(database_url(settings))
+        gateway: Gateway | None = None
+        try:
+            before, after = await schema.upgrade(engine)
+            if before != after:
+                logger.info("database upgraded from %s to %s", before or "empty", after)
+            gateway = cls(settings, engine, clock)
+            await gateway._begin(tls)
+        except BaseException:
+            if gateway is not None:
+                await gateway.close()
+            await engine.dispose()
+            raise
+        return gateway
+
+    async def _begin(self, tls: ssl.SSLContext | None) -> None:
+        found = await self.supervision.take_up()
+        if found:
+            logger.info("took up %d calls", found)
+        self.media_events.start(self.supervision)
+        self.jobs.start(self._sweep(), "sweep")
+        self.url = await self._listener.open(self._app, self.settings.gateway_port, tls)
+
+    async def close(self) -> None:
+        """Close sockets and connections; calls, rooms and rows stay as they are. Idempotent."""
+        self.health.stopping = True
+        await self.events.close()
+        await self._listener.close()
+        await self.jobs.close()
+        await self.media.close()
+        await self._engine.dispose()
+        self.journal.close()
+
+    async def __aenter__(self) -> Gateway:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    def _handler(self, bound: BoundRoute) -> Handler:
+        return self.guard.wrap(bound) if bound.route.access == "token" else bound.handler
+
+    async def _index(self, _: web.Request) -> web.Response:
+        return web.Response(status=302, headers={"Location": "/docs"})
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_INTERVAL_S)
+            try:
+                self.calls.sweep()
+                self.events.sweep()
+            except Exception:
+                logger.exception("sweep failed")
+
+
+async def run_gateway(settings: Settings, *, on_ready: Callable[[str], None]) -> None:
+    """Run the gateway until SIGINT or SIGTERM; a second one ends the process at once.
+
+    Raises:
+        StartError: It could not start.
+    """
+
+    def ready(gateway: Gateway) -> None:
+        on_ready(gateway.url)
+
+    await run_until_stopped(lambda: Gateway.start(settings), settings, on_ready=ready)

@@ -1,0 +1,170 @@
+"""Tokens of the gateway: who somebody is and which conversations are theirs; and the tokens for the media server.
+
+Pure: secret and time are handed in. What every token must fulfil is known to edge/tokens.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from meeshy_sfu.edge.tokens import check_id, check_lifetime, id_claim, moment, open_token, sign_token, subject
+from meeshy_sfu.errors import (
+    CallsNotSupportedError,
+    InvalidRequestError,
+    PermissionDeniedError,
+    UnauthorizedError,
+)
+from meeshy_sfu.gateway.mode import ConversationType
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+MAX_TOKEN_CHARS = 32_768
+"""More than the media server takes: a person may have hundreds of conversations."""
+MAX_CONVERSATIONS = 1000
+MAX_NAME_CHARS = 128
+ADMIN_ROLES = frozenset({"admin", "owner", "moderator"})
+"""Roles in a conversation that may end its calls and put people out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """One conversation of a person."""
+
+    id: str
+    type: str
+    role: str = "member"
+
+    @property
+    def is_admin(self) -> bool:
+        """Whether they may end its calls."""
+        return self.role in ADMIN_ROLES
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """Who a checked token speaks for."""
+
+    id: str
+    username: str
+    anonymous: bool
+    conversations: Mapping[str, Conversation]
+    expires_at_s: float
+
+    @property
+    def key(self) -> str:
+        """Tells users and guests apart even if their ids are equal."""
+        return f"{'guest' if self.anonymous else 'user'}:{self.id}"
+
+    def conversation(self, conversation_id: str) -> Conversation:
+        """Give a conversation of theirs.
+
+        Raises:
+            PermissionDeniedError: It is none of theirs.
+        """
+        found = self.conversations.get(conversation_id)
+        if found is None:
+            raise PermissionDeniedError(f"conversation {conversation_id} is none of yours")
+        return found
+
+    def call_type(self, conversation_id: str) -> ConversationType:
+        """Give the type of a conversation of theirs that can call.
+
+        Raises:
+            PermissionDeniedError: It is none of theirs.
+            CallsNotSupportedError: It cannot call.
+        """
+        kind = self.conversation(conversation_id).type
+        try:
+            return ConversationType(kind)
+        except ValueError:
+            raise CallsNotSupportedError(
+                f"conversation {conversation_id} is of type {kind}; calls are for DIRECT and GROUP"
+            ) from None
+
+    def view(self) -> dict[str, object]:
+        """As others see them."""
+        return {"id": self.id, "username": self.username, "kind": "anonymous" if self.anonymous else "user"}
+
+
+def read_user_token(token: object, *, secret: str, now_s: float, leeway_s: float = 0.0) -> User:
+    """Check signature, algorithm, claims and lifetime of a user's token.
+
+    Raises:
+        UnauthorizedError: The token does not hold; the message says why, without repeating it.
+    """
+    payload = open_token(token, secret=secret, now_s=now_s, leeway_s=leeway_s, max_chars=MAX_TOKEN_CHARS)
+    kind = payload.get("kind")
+    if kind not in ("user", "anonymous"):
+        raise UnauthorizedError("the token's claim kind is neither user nor anonymous")
+    user_id = id_claim(payload, "sub")
+    name = payload.get("username", user_id)
+    if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME_CHARS:
+        raise UnauthorizedError(
+            f"the token's claim username is no string of 1 to {MAX_NAME_CHARS} characters"
+        )
+    user = User(
+        id=subject(payload),
+        username=name,
+        anonymous=kind == "anonymous",
+        conversations={item.id: item for item in _conversations(payload.get("conversations"))},
+        expires_at_s=moment(payload, "exp"),
+    )
+    check_lifetime(payload, now_s=now_s, leeway_s=leeway_s)
+    return user
+
+
+def _conversations(value: object) -> Iterable[Conversation]:
+    if not isinstance(value, list) or len(value) > MAX_CONVERSATIONS:
+        raise UnauthorizedError(
+            f"the token's claim conversations is missing or no list of at most {MAX_CONVERSATIONS}"
+        )
+    for item in value:
+        if not isinstance(item, dict):
+            raise UnauthorizedError("the token's claim conversations holds something else than objects")
+        kind, role = item.get("type"), item.get("role", "member")
+        try:
+            conversation_id = check_id(item.get("id"), "conversations.id")
+        except InvalidRequestError:
+            raise UnauthorizedError("the token's claim conversations holds an invalid id") from None
+        if not isinstance(kind, str) or not isinstance(role, str):
+            raise UnauthorizedError("the token's claim conversations lacks a type, or holds a wrong role")
+        yield Conversation(conversation_id, kind.upper(), role.lower())
+
+
+def make_user_token(
+    *,
+    secret: str,
+    now_s: float,
+    lifetime_s: float,
+    user_id: str,
+    conversations: Iterable[Conversation],
+    username: str | None = None,
+    anonymous: bool = False,
+) -> str:
+    """Sign a user's token as the application around the gateway would; for tools, tests and development.
+
+    Example:
+        ```python
+        token = make_user_token(
+            secret="x" * 32, now_s=0.0, lifetime_s=60.0, user_id="ada", conversations=[Conversation("c1", "GROUP")]
+        )
+        assert read_user_token(token, secret="x" * 32, now_s=1.0).conversation("c1").type == "GROUP"
+        ```
+    """
+    claims: dict[str, Any] = {
+        "sub": user_id,
+        "username": username or user_id,
+        "kind": "anonymous" if anonymous else "user",
+        "conversations": [{"id": c.id, "type": c.type, "role": c.role} for c in conversations],
+    }
+    return sign_token(claims, secret=secret, now_s=now_s, lifetime_s=lifetime_s)
+
+
+def make_media_token(
+    *, secret: str, now_s: float, lifetime_s: float, call_id: str, participant_id: str, subject: str
+) -> str:
+    """Sign a token for one participant of one call, for the media server."""
+    claims = {"sub": subject, "role": "participant", "callId": call_id, "participantId": participant_id}
+    return sign_token(claims, secret=secret, now_s=now_s, lifetime_s=lifetime_s)

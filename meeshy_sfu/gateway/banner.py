@@ -1,0 +1,41 @@
+"""What the gateway says at its start: its URL, and in development a token. Only writes lines; cli/ prints them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from meeshy_sfu import __version__
+from meeshy_sfu.edge.secret import signing_secret
+from meeshy_sfu.gateway.auth import Conversation, make_user_token
+
+if TYPE_CHECKING:
+    from meeshy_sfu.clock import Clock
+    from meeshy_sfu.config import Settings
+
+DEMO_CONVERSATION = Conversation("demo", "GROUP", "admin")
+DEMO_USER = "ada"
+
+
+def banner(settings: Settings, url: str, clock: Clock) -> list[str]:
+    """Give the lines to print once the gateway takes calls."""
+    lines = [
+        f"Meeshy call gateway {__version__}",
+        f"  REST and Socket.IO   {url}",
+        f"  API documentation    {url}/docs",
+        f"  Media servers        {', '.join(settings.media_urls)}",
+    ]
+    if settings.is_development:
+        token = make_user_token(
+            secret=signing_secret(settings),
+            now_s=clock.unix_s(),
+            lifetime_s=settings.token_lifetime_s,
+            user_id=DEMO_USER,
+            conversations=[DEMO_CONVERSATION],
+        )
+        lines += [
+            f"  A token of {DEMO_USER} in the conversation {DEMO_CONVERSATION.id}, good for "
+            f"{settings.token_lifetime_s} s (`meeshy token --user` makes others):",
+            f"    {token}",
+            f"  Link: {url}/?conversation={DEMO_CONVERSATION.id}#token={token}",
+        ]
+    return lines

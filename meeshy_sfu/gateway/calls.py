@@ -1,0 +1,722 @@
+"""Calls: who begins, joins, leaves and ends them, and what they say to each other.
+
+Checks permission and state, keeps rows and members in step, and hands the mode machine's decisions to `switching`.
+Sockets and HTTP are known to `events` and `rest`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any
+
+from meeshy_sfu.errors import (
+    CallAlreadyActiveError,
+    CallEndedError,
+    CallFullError,
+    CallNotFoundError,
+    InvalidModeError,
+    InvalidSignalError,
+    KickedError,
+    MeeshyError,
+    NotAParticipantError,
+    PermissionDeniedError,
+    SignalSenderMismatchError,
+    TargetNotFoundError,
+)
+from meeshy_sfu.gateway import journal as log
+from meeshy_sfu.gateway.live_call import LiveCall, Member, moment
+from meeshy_sfu.gateway.mode import (
+    P2P_PARTICIPANTS_MAX,
+    ConversationType,
+    ModeController,
+    ModePolicy,
+    Phase,
+    determine_mode,
+)
+from meeshy_sfu.gateway.notices import iso, iso_s
+from meeshy_sfu.gateway.schemas import CandidateBody, MediaSettings, ModeSwitchedRequest, Signal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from datetime import datetime
+
+    from meeshy_sfu.clock import Clock
+    from meeshy_sfu.config import Settings
+    from meeshy_sfu.db.models import Call
+    from meeshy_sfu.db.repository import Repository
+    from meeshy_sfu.gateway.auth import User
+    from meeshy_sfu.gateway.jobs import Jobs
+    from meeshy_sfu.gateway.journal import Journal
+    from meeshy_sfu.gateway.metrics import Metrics
+    from meeshy_sfu.gateway.notices import Notices
+    from meeshy_sfu.gateway.switching import Switcher
+
+logger = logging.getLogger(__name__)
+
+ROOM_WAIT_S = 5.0
+"""How long somebody who joins waits for the room that their coming needs; then they are told what there is."""
+Answer = dict[str, Any]
+
+
+class Calls:
+    """All calls that are not over."""
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        clock: Clock,
+        repository: Repository,
+        switcher: Switcher,
+        notices: Notices,
+        journal: Journal,
+        metrics: Metrics,
+        jobs: Jobs,
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._repository = repository
+        self._switcher = switcher
+        self._notices = notices
+        self._journal = journal
+        self._metrics = metrics
+        self._jobs = jobs
+        self.live: dict[str, LiveCall] = {}
+        self._by_conversation: dict[str, str] = {}
+        self._initiating: dict[str, asyncio.Lock] = {}
+        self.on_detached: Callable[[str], None] = lambda sid: None
+        """Told of a socket that speaks for nobody any more."""
+
+    # ---- finding
+
+    def add(self, call: LiveCall) -> None:
+        """Take a call in, new or from before a restart."""
+        self.live[call.id] = call
+        self._by_conversation[call.conversation_id] = call.id
+
+    def active_in(self, conversation_id: str) -> LiveCall | None:
+        """Give the call of a conversation that is not over."""
+        return self.live.get(self._by_conversation.get(conversation_id, ""))
+
+    async def find(self, user: User, call_id: str) -> LiveCall:
+        """Give a call that is not over and whose conversation is the user's.
+
+        Raises:
+            CallNotFoundError: There is none, or it is none of theirs.
+            CallEndedError: It is over.
+        """
+        call = self.live.get(call_id)
+        if call is None:
+            row = await self.find_row(user, call_id)
+            raise CallEndedError(f"call {row.id} is over", {"endReason": row.end_reason})
+        self._require_conversation(user, call.conversation_id, call_id)
+        return call
+
+    async def find_row(self, user: User, call_id: str) -> Call:
+        """Give a call out of the database, live or over.
+
+        Raises:
+            CallNotFoundError: There is none, or it is none of the user's.
+        """
+        row = await self._repository.get_call(call_id)
+        if row is None:
+            raise CallNotFoundError(f"there is no call {call_id}")
+        self._require_conversation(user, row.conversation_id, call_id)
+        return row
+
+    def _require_conversation(self, user: User, conversation_id: str, call_id: str) -> None:
+        if conversation_id not in user.conversations:
+            raise PermissionDeniedError(f"call {call_id} belongs to a conversation that is none of yours")
+
+    # ---- coming
+
+    async def initiate(
+        self, user: User, conversation_id: str, kind: str, media: MediaSettings, *, sid: str | None
+    ) -> Answer:
+        """Begin a call and put its initiator in it.
+
+        Raises:
+            PermissionDeniedError: The conversation is none of theirs.
+            CallsNotSupportedError: It cannot call.
+            CallAlreadyActiveError: It has a call already.
+        """
+        conversation_type = user.call_type(conversation_id)
+        lock = self._initiating.setdefault(conversation_id, asyncio.Lock())
+        try:
+            async with lock:
+                active = self.active_in(conversation_id)
+                if active is not None:
+                    raise CallAlreadyActiveError(
+                        f"conversation {conversation_id} has a call; join that", {"callId": active.id}
+                    )
+                call = await self._create(user, conversation_id, conversation_type, kind, media)
+        finally:
+            if not lock.locked():
+                self._initiating.pop(conversation_id, None)
+        async with call.lane:
+            member = await self._add_member(call, user, media, role="initiator")
+        if self._notices.initiated(call, but_sid=sid):
+            await self._set_status(call, "ringing")
+        return self._answer(call, member, sid)
+
+    async def _create(
+        self,
+        user: User,
+        conversation_id: str,
+        conversation_type: ConversationType,
+        kind: str,
+        media: MediaSettings,
+    ) -> LiveCall:
+        settings = {
+            **media.model_dump(by_alias=True),
+            "conversationType": conversation_type.value,
+            "initiator": {"username": user.username, "anonymous": user.anonymous},
+        }
+        now_s = self._clock.unix_s()
+        row = await self._repository.create_call(
+            conversation_id, kind, user.id, mode="p2p", settings=settings, now=moment(now_s)
+        )
+        call = LiveCall(
+            id=row.id,
+            conversation_id=conversation_id,
+            conversation_type=conversation_type,
+            kind=kind,
+            initiator_id=user.id,
+            initiator_name=user.username,
+            settings=settings,
+            created_at=row.created_at,
+            mode=ModeController(conversation_type, policy=mode_policy(self._settings)),
+            ring_deadline_s=self._clock.monotonic_s() + self._settings.ring_timeout_s,
+        )
+        self.add(call)
+        self._metrics.began(kind, conversation_type.value)
+        logger.info("call=%s conversation=%s begun by user=%s", call.id, conversation_id, user.id)
+        return call
+
+    async def join(self, user: User, call_id: str, media: MediaSettings, *, sid: str | None) -> Answer:
+        """Put somebody into a call; who is in it already begins anew.
+
+        Raises:
+            CallNotFoundError: There is none.
+            CallEndedError: It is over.
+            PermissionDeniedError: Its conversation is none of theirs.
+            CallFullError: It is full.
+        """
+        call = await self.find(user, call_id)
+        async with call.lane:
+            self._require_live(call)
+            known = call.member_of(user)
+            if known is not None and not known.met and sid is not None:
+                # a place taken over REST that no socket has spoken for yet
+                member = known
+            elif known is not None:
+                self._kick(known, sid)
+                self._notices.participant_left(call, known, "rejoined")
+                member = await self._renew_member(call, known, user, media)
+            else:
+                self._require_room(call)
+                member = await self._add_member(call, user, media, role="participant")
+            if len(call.members) > 1 and call.status != "active":
+                await self._set_status(call, "active")
+        await self._wait_for_room(call)
+        return self._answer(call, member, sid)
+
+    async def rejoin(self, user: User, call_id: str, participant_id: str, *, sid: str) -> Answer:
+        """Take one's place again after a broken socket; nothing else changes.
+
+        Raises:
+            NotAParticipantError: The place is given up, or another's.
+        """
+        call = await self.find(user, call_id)
+        async with call.lane:
+            self._require_live(call)
+            member = call.require_member(user)
+            if member.id != participant_id:
+                raise NotAParticipantError(f"participant {participant_id} is not you")
+            member.username = user.username
+            self._kick(member, sid)
+            await self._repository.count(call.id, "reconnections", self.now())
+            if call.settle_at_s is not None and all(m.sid for m in call.members.values() if m is not member):
+                call.settle_at_s = self._clock.monotonic_s()
+        return self._answer(call, member, sid)
+
+    async def _wait_for_room(self, call: LiveCall) -> None:
+        try:
+            async with asyncio.timeout(ROOM_WAIT_S):
+                await call.settled.wait()
+        except TimeoutError:
+            logger.warning("call=%s has no room after %g s", call.id, ROOM_WAIT_S)
+
+    async def _add_member(self, call: LiveCall, user: User, media: MediaSettings, *, role: str) -> Member:
+        row = await self._repository.add_participant(
+            call.id,
+            user_id=None if user.anonymous else user.id,
+            anonymous_user_id=user.id if user.anonymous else None,
+            role=role,
+            status="connected",
+            audio_enabled=media.audio_enabled,
+            video_enabled=media.video_enabled,
+            now=self.now(),
+        )
+        member = Member.of_row(row, user.username, self._clock.monotonic_s())
+        call.members[member.id] = member
+        decisions = call.mode.join(member.id, self._clock.monotonic_s())
+        await self._switcher.carry_out(call, decisions)
+        self._metrics.joined()
+        self._journal.note(call.id, "join", participantId=member.id, epoch=call.mode.epoch)
+        self._notices.participant_joined(call, member)
+        return member
+
+    async def _renew_member(self, call: LiveCall, known: Member, user: User, media: MediaSettings) -> Member:
+        row = await self._repository.add_participant(
+            call.id,
+            user_id=None if user.anonymous else user.id,
+            anonymous_user_id=user.id if user.anonymous else None,
+            role=known.role,
+            status="connected",
+            audio_enabled=media.audio_enabled,
+            video_enabled=media.video_enabled,
+            now=self.now(),
+        )
+        member = Member.of_row(row, user.username, self._clock.monotonic_s())
+        # at the end, as the youngest: the other one of two offers
+        del call.members[known.id]
+        call.members[member.id] = member
+        call.unreachable.pop(member.id, None)
+        await self._switcher.carry_out(call, call.mode.rejoin(member.id, self._clock.monotonic_s()))
+        self._journal.note(call.id, "rejoin", participantId=member.id, epoch=call.mode.epoch)
+        self._notices.participant_joined(call, member)
+        return member
+
+    def _answer(self, call: LiveCall, member: Member, sid: str | None) -> Answer:
+        """Give what somebody has to know, as of now; from here on their socket hears everything.
+
+        Nothing may wait between this and the acknowledgement, so that no event comes before it.
+        """
+        was_away = member.away_since_s is not None
+        if sid is not None:
+            member.sid, member.away_since_s, member.met = sid, None, True
+        answer = self._notices.join_answer(call, member)
+        if sid is not None and was_away:
+            self._notices.connection(call, member)
+        return answer
+
+    def after_answer(self, call_id: str, participant_id: str) -> None:
+        """Tell somebody who came in what is beside the answer: the room made in advance."""
+        call = self.live.get(call_id)
+        member = call.members.get(participant_id) if call else None
+        if call is not None and member is not None and call.rooms.warm and call.wants_warm_room:
+            self._notices.prewarm_one(call, member)
+
+    def _kick(self, member: Member, sid: str | None) -> None:
+        if member.sid is not None and member.sid != sid:
+            error = KickedError("another socket of yours took your place in the call")
+            self._notices.error(member.sid, {"code": error.code, "message": error.message})
+            self.on_detached(member.sid)
+        member.sid = None
+
+    def _require_live(self, call: LiveCall) -> None:
+        if call.ended:
+            raise CallEndedError(f"call {call.id} is over")
+
+    def _require_room(self, call: LiveCall) -> None:
+        direct = call.conversation_type is ConversationType.DIRECT
+        limit = P2P_PARTICIPANTS_MAX if direct else self._settings.max_participants_per_room
+        if len(call.members) >= limit:
+            raise CallFullError(f"call {call.id} holds {limit} people", {"limit": limit})
+
+    # ---- going
+
+    async def leave(self, user: User, call_id: str) -> Answer:
+        """Take oneself out of a call.
+
+        Raises:
+            NotAParticipantError: One is not in it.
+        """
+        call = await self.find(user, call_id)
+        async with call.lane:
+            self._require_live(call)
+            member = call.require_member(user)
+            return await self._remove(call, member, "left")
+
+    async def remove(self, user: User, call_id: str, participant_id: str) -> Answer:
+        """Take out oneself, or as initiator or admin somebody else.
+
+        Raises:
+            ParticipantNotFoundError: Nobody of this id is in the call.
+            PermissionDeniedError: It is somebody else, and one may not.
+        """
+        call = await self.find(user, call_id)
+        async with call.lane:
+            self._require_live(call)
+            member = call.member(participant_id)
+            if member.is_user(user):
+                return await self._remove(call, member, "left")
+            self._require_moderator(call, user)
+            self._kick(member, None)
+            return await self._remove(call, member, "forced")
+
+    async def force_leave(self, user: User, conversation_id: str, participant_id: str | None) -> Answer:
+        """Give up one's place in a conversation's call, from wherever it was taken; or somebody else's.
+
+        Raises:
+            CallNotFoundError: The conversation has no call.
+            NotAParticipantError: One is not in it.
+        """
+        user.conversation(conversation_id)
+        call = self.active_in(conversation_id)
+        if call is None:
+            raise CallNotFoundError(f"conversation {conversation_id} has no call")
+        if participant_id is not None:
+            return await self.remove(user, call.id, participant_id)
+        async with call.lane:
+            self._require_live(call)
+            member = call.require_member(user)
+            self._kick(member, None)
+            return await self._remove(call, member, "left")
+
+    async def _remove(self, call: LiveCall, member: Member, reason: str) -> Answer:
+        """Take a member out; the last one out ends the call. The caller holds the lane."""
+        now = self.now()
+        del call.members[member.id]
+        call.unreachable.pop(member.id, None)
+        if member.sid is not None:
+            self.on_detached(member.sid)
+        await self._repository.set_participant_status(member.id, "disconnected", now)
+        self._journal.note(call.id, "leave", participantId=member.id, reason=reason)
+        self._notices.participant_left(call, member, reason)
+        decisions = call.mode.leave(member.id, self._clock.monotonic_s())
+        if call.members:
+            await self._switcher.carry_out(call, decisions)
+            self._switcher.keeper.leave(call, member.id)
+        else:
+            await self._end(call, "normal", member.user_id)
+        return {
+            "message": "left",
+            "callId": call.id,
+            "participantId": member.id,
+            "leftAt": iso(now),
+        }
+
+    async def end(self, user: User, call_id: str) -> Answer:
+        """End a call for everybody.
+
+        Raises:
+            PermissionDeniedError: One is neither its initiator nor an admin, nor one of two.
+        """
+        call = await self.find(user, call_id)
+        async with call.lane:
+            self._require_live(call)
+            own = call.member_of(user)
+            if not (own is not None and call.conversation_type is ConversationType.DIRECT):
+                self._require_moderator(call, user)
+            row = await self._end(call, "normal" if own is not None else "forced", user.id)
+        return {
+            "message": "ended",
+            "callId": call.id,
+            "endedAt": iso(row.ended_at) if row else iso_s(self._clock.unix_s()),
+            "duration": (row.duration or 0) if row else 0,
+        }
+
+    async def reject(self, user: User, call_id: str, reason: str) -> Answer:
+        """Say no. An unanswered call of two ends by it.
+
+        Raises:
+            PermissionDeniedError: Its conversation is none of theirs.
+        """
+        call = await self.find(user, call_id)
+        async with call.lane:
+            self._require_live(call)
+            if call.member_of(user) is None:
+                self._notices.rejected(call, user.id, reason)
+                if call.conversation_type is ConversationType.DIRECT and call.status != "active":
+                    await self._end(call, "normal", user.id)
+        return {"callId": call.id}
+
+    async def abandon(self, call: LiveCall) -> None:
+        """End a call that nobody is in."""
+        async with call.lane:
+            await self._end(call, "error", None)
+
+    def _require_moderator(self, call: LiveCall, user: User) -> None:
+        initiator = call.settings.get("initiator") or {}
+        is_initiator = user.id == call.initiator_id and user.anonymous is bool(initiator.get("anonymous"))
+        if not (is_initiator or user.conversation(call.conversation_id).is_admin):
+            raise PermissionDeniedError("only the call's initiator and the conversation's admins may do this")
+
+    async def _end(self, call: LiveCall, reason: str, ended_by: str | None) -> Call | None:
+        """End a call. The caller holds the lane."""
+        row = await self._repository.end_call(call.id, reason=reason, ended_by=ended_by, now=self.now())
+        call.ended = True
+        call.settled.set()
+        self._journal.note(call.id, log.ENDED, reason=reason, mode=call.mode.mode.value)
+        logger.info("call=%s ended: %s", call.id, reason)
+        if row is not None:
+            self._notices.ended(call, row)
+            self._metrics.ended(row.duration or 0, reason)
+        for member in call.members.values():
+            if member.sid is not None:
+                self.on_detached(member.sid)
+        call.members.clear()
+        self.live.pop(call.id, None)
+        if self._by_conversation.get(call.conversation_id) == call.id:
+            del self._by_conversation[call.conversation_id]
+        self._switcher.keeper.look(call)
+        return row
+
+    async def retry_mode(self, user: User, call_id: str, mode: str) -> LiveCall:
+        """Look at the mode again now, for example after a failed switch.
+
+        Raises:
+            PermissionDeniedError: One is neither initiator nor admin.
+            InvalidModeError: The number of people does not give this mode.
+        """
+        call = await self.find(user, call_id)
+        async with call.lane:
+            self._require_live(call)
+            self._require_moderator(call, user)
+            wanted = determine_mode(call.conversation_type, len(call.members)).value
+            if mode != wanted:
+                raise InvalidModeError(
+                    f"a {call.conversation_type} call of {len(call.members)} is {wanted}", {"mode": wanted}
+                )
+            await self._switcher.carry_out(call, call.mode.retry(self._clock.monotonic_s()))
+        return call
+
+    # ---- what members say
+
+    def signal(self, user: User, call: LiveCall, signal: Signal) -> Answer:
+        """Pass a signal on to its target.
+
+        Raises:
+            NotAParticipantError: The sender is not in the call.
+            SignalSenderMismatchError: It claims to come from somebody else.
+            TargetNotFoundError: The target is not in the call, or away.
+            InvalidSignalError: It lacks what its type needs, or is too large.
+        """
+        sender = call.require_member(user)
+        if signal.sender is not None and signal.sender != sender.id:
+            raise SignalSenderMismatchError("the signal's from is not your participantId")
+        payload = self._checked(signal)
+        target = call.members.get(signal.to)
+        if target is None or target.id == sender.id:
+            raise TargetNotFoundError(f"participant {signal.to} is not in call {call.id}")
+        if target.sid is None:
+            raise TargetNotFoundError(f"participant {signal.to} is away; try again")
+        self._notices.signal(
+            call, target, {"type": signal.type, "from": sender.id, "to": target.id, **payload}
+        )
+        return {}
+
+    def _checked(self, signal: Signal) -> Answer:
+        settings = self._settings
+        payload: Answer = {}
+        if signal.type == "ice-candidate":
+            candidate = signal.candidate
+            if candidate is None:
+                raise InvalidSignalError("is missing", path="signal.candidate")
+            text = candidate.candidate if isinstance(candidate, CandidateBody) else candidate
+            if len(text.encode()) > settings.max_candidate_bytes:
+                raise InvalidSignalError(
+                    f"is larger than {settings.max_candidate_bytes} bytes", path="signal.candidate"
+                )
+            payload["candidate"] = (
+                candidate.model_dump(by_alias=True, exclude_none=True)
+                if isinstance(candidate, CandidateBody)
+                else candidate
+            )
+        else:
+            if not signal.sdp:
+                raise InvalidSignalError("is missing", path="signal.sdp")
+            if len(signal.sdp.encode()) > settings.max_sdp_bytes:
+                raise InvalidSignalError(f"is larger than {settings.max_sdp_bytes} bytes", path="signal.sdp")
+            payload["sdp"] = signal.sdp
+        more: Mapping[str, object] = {
+            "sdpMid": signal.sdp_mid,
+            "sdpMLineIndex": signal.sdp_m_line_index,
+            "usernameFragment": signal.username_fragment,
+            "epoch": signal.epoch,
+        }
+        return payload | {name: value for name, value in more.items() if value is not None}
+
+    async def toggle(self, user: User, call_id: str, changes: Mapping[str, bool | None]) -> Answer:
+        """Note and tell what somebody sends; keys are `audio`, `video` and `screen`."""
+        call = await self.find(user, call_id)
+        answer: Answer = {"callId": call_id}
+        async with call.lane:
+            self._require_live(call)
+            member = call.require_member(user)
+            answer["participantId"] = member.id
+            for media, enabled in changes.items():
+                if enabled is None:
+                    continue
+                setattr(member, f"{media}_enabled", enabled)
+                column = "screen_share" if media == "screen" else media
+                await self._repository.set_media_enabled(member.id, column, enabled, self.now())
+                answer |= self._notices.media_toggled(call, member, media, enabled=enabled)
+        return answer
+
+    async def confirm(self, user: User, request: ModeSwitchedRequest) -> Answer:
+        """Take a member's word on a transition, and the ids of what they have on the media server.
+
+        Raises:
+            InvalidModeError: It is about another mode than the transition of this epoch.
+        """
+        call = await self.find(user, request.call_id)
+        async with call.lane:
+            self._require_live(call)
+            member = call.require_member(user)
+            target = {Phase.SWITCHING_TO_SFU: "sfu", Phase.SWITCHING_TO_P2P: "p2p"}.get(call.phase)
+            if request.epoch == call.mode.epoch and target is not None and request.mode != target:
+                raise InvalidModeError(
+                    f"epoch {request.epoch} is about {target}, not {request.mode}", {"mode": target}
+                )
+            if request.epoch == call.mode.epoch:
+                await self._store_ids(call, member, request)
+                if not request.success:
+                    call.errors[member.id] = request.error or "failed"
+                    logger.warning(
+                        "call=%s participant=%s epoch=%d failed: %s",
+                        call.id,
+                        member.id,
+                        request.epoch,
+                        request.error,
+                    )
+                decisions = call.mode.confirm(
+                    member.id, request.epoch, self._clock.monotonic_s(), success=request.success
+                )
+                self._journal.note(
+                    call.id,
+                    "confirm",
+                    participantId=member.id,
+                    epoch=request.epoch,
+                    success=request.success,
+                )
+                await self._switcher.carry_out(call, decisions)
+            return {
+                "callId": call.id,
+                "mode": call.mode.mode.value,
+                "epoch": call.mode.epoch,
+                "phase": call.phase.value,
+            }
+
+    async def _store_ids(self, call: LiveCall, member: Member, request: ModeSwitchedRequest) -> None:
+        if request.mode != "sfu" or not request.success or call.phase is Phase.P2P:
+            return
+        producers = request.producer_ids
+        ids = {
+            "sfu_send_transport_id": request.sfu_send_transport_id,
+            "sfu_recv_transport_id": request.sfu_recv_transport_id,
+            "sfu_audio_producer_id": producers.audio if producers else None,
+            "sfu_video_producer_id": producers.video if producers else None,
+            "sfu_screen_producer_id": producers.screen if producers else None,
+        }
+        told = {name: value for name, value in ids.items() if value is not None}
+        if told:
+            await self._repository.set_sfu_ids(member.id, told, self.now())
+
+    async def sfu_ready(self, user: User, call_id: str, *, success: bool, reason: str | None) -> Answer:
+        """Take note of whether the leg made in advance works; warn everybody if not."""
+        call = await self.find(user, call_id)
+        member = call.require_member(user)
+        if success:
+            call.unreachable.pop(member.id, None)
+        elif member.id not in call.unreachable:
+            call.unreachable[member.id] = reason or "unreachable"
+            self._notices.sfu_unreachable(call, member.id, reason or "unreachable")
+            await self._repository.count(call.id, "transport_errors", self.now())
+        self._journal.note(call.id, "sfu_ready", participantId=member.id, success=success, reason=reason)
+        return {"callId": call_id}
+
+    async def media_token(self, user: User, call_id: str) -> Answer:
+        """Give a fresh token for the media server."""
+        call = await self.find(user, call_id)
+        payload = self._notices.media_token(call, call.require_member(user))
+        if payload is None:
+            raise MeeshyError(f"call {call_id} has no room on a media server")
+        return payload
+
+    # ---- time and sockets
+
+    def socket_gone(self, call_id: str, participant_id: str, sid: str, *, clean: bool) -> None:
+        """A member's socket is gone; who said goodbye leaves at once, others may come back."""
+        call = self.live.get(call_id)
+        member = call.members.get(participant_id) if call else None
+        if call is None or member is None or member.sid != sid:
+            return
+        member.sid = None
+        member.away_since_s = self._clock.monotonic_s()
+        if clean or not self._settings.reconnect_grace_s:
+            self._jobs.start(self._drop(call, member, "left"), f"leave of {member.id}")
+        else:
+            self._notices.connection(call, member)
+
+    async def _drop(self, call: LiveCall, member: Member, reason: str) -> None:
+        async with call.lane:
+            if not call.ended and call.members.get(member.id) is member and member.sid is None:
+                await self._remove(call, member, reason)
+
+    def sweep(self) -> None:
+        """See to calls with something due."""
+        now_s = self._clock.monotonic_s()
+        for call in tuple(self.live.values()):
+            due_s = call.due_s(grace_s=self._settings.reconnect_grace_s)
+            if due_s is not None and due_s <= now_s and not call.busy:
+                call.busy = True
+                self._jobs.start(self._do_due(call), f"due of call {call.id}")
+            elif call.wants_warm_room:
+                self._switcher.keeper.look(call)
+
+    async def _do_due(self, call: LiveCall) -> None:
+        try:
+            async with call.lane:
+                if not call.ended:
+                    await self._do_due_now(call, self._clock.monotonic_s())
+        finally:
+            call.busy = False
+
+    async def _do_due_now(self, call: LiveCall, now_s: float) -> None:
+        if call.ring_deadline_s is not None and now_s >= call.ring_deadline_s:
+            call.ring_deadline_s = None
+            if call.status != "active":
+                await self._end(call, "timeout", None)
+                return
+        for member in tuple(call.members.values()):
+            if (
+                member.away_since_s is not None
+                and now_s >= member.away_since_s + self._settings.reconnect_grace_s
+            ):
+                await self._remove(call, member, "timeout")
+                if call.ended:
+                    return
+            elif member.token_renewal_s is not None and now_s >= member.token_renewal_s:
+                member.token_renewal_s = now_s + self._settings.media_token_lifetime_s / 2
+                self._notices.media_token(call, member)
+        deadline_s = call.mode.next_deadline()
+        settle = call.settle_at_s is not None and now_s >= call.settle_at_s
+        if settle:
+            call.settle_at_s = None
+        if (deadline_s is not None and now_s >= deadline_s) or settle:
+            if call.phase is Phase.SWITCHING_TO_SFU and call.told_epoch != call.mode.epoch:
+                decisions = call.mode.fail(call.mode.epoch, now_s, "sfu-unavailable")
+            else:
+                decisions = call.mode.tick(now_s)
+            await self._switcher.carry_out(call, decisions)
+
+    async def _set_status(self, call: LiveCall, status: str) -> None:
+        now = self.now()
+        call.status = status
+        if status == "active":
+            call.started_at = call.started_at or now
+            call.ring_deadline_s = None
+        await self._repository.set_status(call.id, status, now)
+
+    def now(self) -> datetime:
+        """Give the time as the database holds it."""
+        return moment(self._clock.unix_s())
+
+
+def mode_policy(settings: Settings) -> ModePolicy:
+    """Give the machine's times out of the settings."""
+    return ModePolicy(deadline_s=settings.switch_deadline_s, hysteresis_s=settings.p2p_hysteresis_s)

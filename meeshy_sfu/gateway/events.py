@@ -1,0 +1,379 @@
+"""Socket.IO of the gateway: who is connected, what they ask, and who hears what.
+
+Checks events as `rest` checks requests and hands them to `calls`. Sockets and their caps are in edge/sockets.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+from socketio import exceptions
+
+from meeshy_sfu.edge.border import ADDRESS, hidden
+from meeshy_sfu.edge.limits import RateLimitedError, address_key
+from meeshy_sfu.edge.sockets import SocketServer
+from meeshy_sfu.edge.wire import WireModel, read
+from meeshy_sfu.errors import (
+    AlreadyInCallError,
+    InvalidRequestError,
+    MeeshyError,
+    NotAuthenticatedError,
+    UnauthorizedError,
+)
+from meeshy_sfu.gateway import schemas
+from meeshy_sfu.gateway.auth import User, read_user_token
+from meeshy_sfu.gateway.calls import Answer, Calls
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+    from meeshy_sfu.clock import Clock
+    from meeshy_sfu.config import Settings
+    from meeshy_sfu.edge.border import Origins
+    from meeshy_sfu.edge.limits import Quota, RateLimiter
+    from meeshy_sfu.gateway.metrics import Metrics
+    from meeshy_sfu.gateway.quotas import Quotas
+
+logger = logging.getLogger(__name__)
+
+CLEAN_DISCONNECT = "client disconnect"
+TRANSPORT_CLOSE = "transport close"
+VALIDATION_ERROR = "VALIDATION_ERROR"
+"""What events call INVALID_REQUEST."""
+
+Handler = Callable[["Session", Any], Awaitable[Answer]]
+
+
+@dataclass(slots=True)
+class Session:
+    """One socket with a good token."""
+
+    sid: str
+    eio_sid: str
+    address: str
+    user: User
+    call_id: str | None = None
+    """The call it speaks in."""
+    participant_id: str | None = None
+    refused: int = 0
+    """Events refused by a rate limit since the last that passed."""
+
+
+class Events:
+    """The sockets of the gateway; the outbox of its notices."""
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        secret: str,
+        clock: Clock,
+        origins: Origins,
+        limiter: RateLimiter,
+        quotas: Quotas,
+    ) -> None:
+        self._settings = settings
+        self._secret = secret
+        self._clock = clock
+        self._limiter = limiter
+        self._quotas = quotas
+        self._calls: Calls
+        self._metrics: Metrics
+        self._sessions: dict[str, Session] = {}
+        self._by_conversation: dict[str, set[str]] = {}
+        self._closing = False
+        self._io = SocketServer(settings, origins, clock)
+        self._io.on("connect", self._on_connect)
+        self._io.on("disconnect", self._on_disconnect)
+        for event, (model, quota, handler) in self._handlers().items():
+            self._io.on(event, self._guarded(event, model, quota, handler))
+        self._io.on("*", self._on_unknown)
+
+    def use(self, *, calls: Calls, metrics: Metrics) -> None:
+        """Hand over what can only be built once there is an outbox, which this is."""
+        self._calls = calls
+        self._metrics = metrics
+        calls.on_detached = self._detach
+
+    def attach(self, app: web.Application) -> None:
+        """Serve Socket.IO under /socket.io/."""
+        self._io.attach(app)
+
+    def sweep(self) -> None:
+        """Cut off sockets whose token and its grace have run out, and those that never had one."""
+        self._io.sweep()
+        now_s = self._clock.unix_s()
+        for session in tuple(self._sessions.values()):
+            if now_s >= session.user.expires_at_s + self._settings.token_grace_s:
+                error = NotAuthenticatedError("the token has expired; authenticate in time")
+                self.deliver([session.sid], "call:error", {"code": error.code, "message": error.message})
+                self._io.cut(session.eio_sid)
+
+    async def close(self) -> None:
+        """Close all sockets; nobody leaves a call by it."""
+        self._closing = True
+        await self._io.close_all()
+
+    # ---- the outbox
+
+    def deliver(self, sids: Iterable[str], event: str, payload: dict[str, object]) -> None:
+        """Queue an event for some sockets; never waits."""
+        self._io.deliver(sids, event, payload)
+
+    def deliver_to_conversation(
+        self, conversation_id: str, event: str, payload: dict[str, object], *, but: Iterable[str] = ()
+    ) -> int:
+        """Queue an event for all sockets of a conversation's people, some left out; gives their number."""
+        sids = self._by_conversation.get(conversation_id, set()) - set(but)
+        self._io.deliver(sids, event, payload)
+        return len(sids)
+
+    # ---- connections
+
+    async def _on_connect(self, sid: str, environ: dict[str, Any], auth: object = None) -> None:
+        address = str(environ["aiohttp.request"][ADDRESS])
+        try:
+            # refused handshakes count like refused requests, so that guessing is slow
+            user = self._read_token(auth.get("token") if isinstance(auth, dict) else None)
+        except UnauthorizedError as error:
+            self._metrics.unauthorized.inc()
+            try:
+                self._limiter.take(self._quotas.calls, address_key(address), now_s=self._clock.monotonic_s())
+            except RateLimitedError as limited:
+                raise _refusal(limited) from None
+            raise _refusal(error) from None
+        eio_sid = self._io.manager.eio_sid_from_sid(sid, "/")
+        self._io.named(eio_sid)
+        session = self._sessions[sid] = Session(sid, eio_sid, address, user)
+        self._subscribe(session)
+        self._metrics.connections = len(self._sessions)
+        self.deliver([sid], "authenticated", {"success": True, "user": user.view()})
+
+    async def _on_disconnect(self, sid: str, reason: str = "") -> None:
+        session = self._sessions.pop(sid, None)
+        if session is None:
+            return
+        self._metrics.connections = len(self._sessions)
+        self._limiter.forget(self._quotas.events, sid)
+        self._unsubscribe(session)
+        clean = reason == CLEAN_DISCONNECT or (
+            reason == TRANSPORT_CLOSE and self._io.said_goodbye(session.eio_sid)
+        )
+        self._io.nameless(session.eio_sid)
+        if session.call_id is not None and session.participant_id is not None and not self._closing:
+            self._calls.socket_gone(session.call_id, session.participant_id, sid, clean=clean)
+
+    def _subscribe(self, session: Session) -> None:
+        for conversation_id in session.user.conversations:
+            self._by_conversation.setdefault(conversation_id, set()).add(session.sid)
+
+    def _unsubscribe(self, session: Session) -> None:
+        for conversation_id in session.user.conversations:
+            sids = self._by_conversation.get(conversation_id, set())
+            sids.discard(session.sid)
+            if not sids:
+                self._by_conversation.pop(conversation_id, None)
+
+    def _detach(self, sid: str) -> None:
+        session = self._sessions.get(sid)
+        if session is not None:
+            session.call_id = session.participant_id = None
+
+    def _read_token(self, token: object) -> User:
+        return read_user_token(
+            token, secret=self._secret, now_s=self._clock.unix_s(), leeway_s=self._settings.token_leeway_s
+        )
+
+    # ---- events from clients
+
+    def _handlers(self) -> dict[str, tuple[type[WireModel], Quota | None, Handler]]:
+        quotas = self._quotas
+        return {
+            "authenticate": (schemas.AuthenticateRequest, None, self._authenticate),
+            "call:initiate": (schemas.InitiateRequest, quotas.initiate, self._initiate),
+            "call:join": (schemas.JoinRequest, quotas.join, self._join),
+            "call:accept": (schemas.JoinRequest, quotas.join, self._join),
+            "call:rejoin": (schemas.RejoinRequest, quotas.join, self._rejoin),
+            "call:leave": (schemas.CallRequest, quotas.leave, self._leave),
+            "call:reject": (schemas.RejectRequest, quotas.leave, self._reject),
+            "call:signal": (schemas.SignalRequest, quotas.signals, self._signal),
+            "call:toggle-audio": (schemas.ToggleRequest, quotas.toggle, self._toggle_audio),
+            "call:toggle-video": (schemas.ToggleRequest, quotas.toggle, self._toggle_video),
+            "call:media-state-change": (schemas.MediaStateRequest, quotas.toggle, self._media_state),
+            "call:end": (schemas.CallRequest, quotas.leave, self._end),
+            "call:force-leave": (schemas.ForceLeaveRequest, quotas.leave, self._force_leave),
+            "call:mode-switched": (schemas.ModeSwitchedRequest, None, self._mode_switched),
+            "call:mode-switch-ack": (schemas.ModeSwitchedRequest, None, self._mode_switched),
+            "call:sfu-ready": (schemas.SfuReadyRequest, quotas.toggle, self._sfu_ready),
+            "call:media-token": (schemas.CallRequest, quotas.toggle, self._media_token),
+        }
+
+    async def _on_unknown(self, event: object, sid: str, *_: object) -> Answer:
+        async def refuse(session: Session, payload: object) -> Answer:
+            known = ", ".join(self._handlers())
+            raise InvalidRequestError(f"there is no event of this name; there are {known}")
+
+        return await self._guarded(str(event)[:64], None, None, refuse, label="unknown")(sid)
+
+    def _guarded(
+        self,
+        event: str,
+        model: type[WireModel] | None,
+        quota: Quota | None,
+        handler: Handler,
+        *,
+        label: str | None = None,
+    ) -> Callable[..., Awaitable[Answer]]:
+        """Wrap an event handler: limits, schema, errors; the answer is the acknowledgement."""
+
+        async def handle(sid: str, payload: object = None, *_: object) -> Answer:
+            session = self._sessions.get(sid)
+            if session is None:
+                return _failed(NotAuthenticatedError("this socket has no token"))
+            self._metrics.events.labels(label or event).inc()
+            try:
+                now_s = self._clock.monotonic_s()
+                self._limiter.take(self._quotas.events, sid, now_s=now_s)
+                if quota is not None:
+                    self._limiter.take(quota, session.user.key, now_s=now_s)
+                session.refused = 0
+                request = read(model, payload) if model is not None else payload
+                return {"success": True, "data": await handler(session, request)}
+            except RateLimitedError as error:
+                return self._on_flood(session, event, payload, error)
+            except MeeshyError as error:
+                return self._report(session, event, payload, error)
+            except Exception as error:
+                logger.exception("event %s failed", event)
+                return self._report(session, event, payload, hidden(error))
+
+        return handle
+
+    def _report(self, session: Session, event: str, payload: object, error: MeeshyError) -> Answer:
+        """Tell the sender what was wrong: in the acknowledgement, and by an event."""
+        answer = _failed(error)
+        told: dict[str, object] = {"event": event, **cast("dict[str, object]", answer["error"])}
+        call_id = payload.get("callId") if isinstance(payload, dict) else None
+        if isinstance(call_id, str):
+            told["callId"] = call_id[:128]
+        self.deliver([session.sid], "call:error", told)
+        return answer
+
+    def _on_flood(self, session: Session, event: str, payload: object, error: RateLimitedError) -> Answer:
+        self._metrics.rate_limited.labels(error.standing.quota.name).inc()
+        session.refused += 1
+        if session.refused > max(error.standing.quota.limit, self._quotas.events.limit):
+            logger.warning(
+                "address=%s user=%s is cut off: it floods events", session.address, session.user.id
+            )
+            self._io.cut(session.eio_sid)
+        # told once; an answer to each event of a flood would be a flood as well
+        return self._report(session, event, payload, error) if session.refused == 1 else _failed(error)
+
+    async def _authenticate(self, session: Session, request: schemas.AuthenticateRequest) -> Answer:
+        fresh = self._read_token(request.token)
+        if fresh.key != session.user.key:
+            raise UnauthorizedError("the new token is somebody else's")
+        self._unsubscribe(session)
+        session.user = fresh
+        self._subscribe(session)
+        answer: Answer = {"user": fresh.view()}
+        self.deliver([session.sid], "authenticated", {"success": True, **answer})
+        return answer
+
+    async def _initiate(self, session: Session, request: schemas.InitiateRequest) -> Answer:
+        self._require_free(session, None)
+        answer = await self._calls.initiate(
+            session.user, request.conversation_id, request.type, request.settings, sid=session.sid
+        )
+        return self._came_in(session, "call:join", answer)
+
+    async def _join(self, session: Session, request: schemas.JoinRequest) -> Answer:
+        self._require_free(session, request.call_id)
+        answer = await self._calls.join(session.user, request.call_id, request.settings, sid=session.sid)
+        return self._came_in(session, "call:join", answer)
+
+    async def _rejoin(self, session: Session, request: schemas.RejoinRequest) -> Answer:
+        self._require_free(session, request.call_id)
+        answer = await self._calls.rejoin(
+            session.user, request.call_id, request.participant_id, sid=session.sid
+        )
+        return self._came_in(session, "call:rejoined", answer)
+
+    def _came_in(self, session: Session, event: str, answer: Answer) -> Answer:
+        call_id, participant_id = str(answer["callId"]), str(answer["participantId"])
+        if self._sessions.get(session.sid) is not session:
+            # it broke off while its coming was dealt with
+            self._calls.socket_gone(call_id, participant_id, session.sid, clean=False)
+            return answer
+        session.call_id, session.participant_id = call_id, participant_id
+        self.deliver([session.sid], event, {"success": True, **answer})
+        asyncio.get_running_loop().call_soon(self._calls.after_answer, call_id, participant_id)
+        return answer
+
+    def _require_free(self, session: Session, call_id: str | None) -> None:
+        if session.call_id is not None and session.call_id != call_id:
+            raise AlreadyInCallError(
+                f"this socket is in call {session.call_id}; leave that first", {"callId": session.call_id}
+            )
+
+    async def _leave(self, session: Session, request: schemas.CallRequest) -> Answer:
+        return await self._calls.leave(session.user, request.call_id)
+
+    async def _reject(self, session: Session, request: schemas.RejectRequest) -> Answer:
+        return await self._calls.reject(session.user, request.call_id, request.reason)
+
+    async def _signal(self, session: Session, request: schemas.SignalRequest) -> Answer:
+        call = await self._calls.find(session.user, request.call_id)
+        return self._calls.signal(session.user, call, request.signal)
+
+    async def _toggle_audio(self, session: Session, request: schemas.ToggleRequest) -> Answer:
+        return await self._calls.toggle(session.user, request.call_id, {"audio": request.enabled})
+
+    async def _toggle_video(self, session: Session, request: schemas.ToggleRequest) -> Answer:
+        return await self._calls.toggle(session.user, request.call_id, {"video": request.enabled})
+
+    async def _media_state(self, session: Session, request: schemas.MediaStateRequest) -> Answer:
+        changes = {
+            "audio": request.audio_enabled,
+            "video": request.video_enabled,
+            "screen": request.screen_share_enabled,
+        }
+        answer = await self._calls.toggle(session.user, request.call_id, changes)
+        return {"callId": answer["callId"], "participantId": answer["participantId"]}
+
+    async def _end(self, session: Session, request: schemas.CallRequest) -> Answer:
+        return await self._calls.end(session.user, request.call_id)
+
+    async def _force_leave(self, session: Session, request: schemas.ForceLeaveRequest) -> Answer:
+        return await self._calls.force_leave(session.user, request.conversation_id, request.participant_id)
+
+    async def _mode_switched(self, session: Session, request: schemas.ModeSwitchedRequest) -> Answer:
+        return await self._calls.confirm(session.user, request)
+
+    async def _sfu_ready(self, session: Session, request: schemas.SfuReadyRequest) -> Answer:
+        return await self._calls.sfu_ready(
+            session.user, request.call_id, success=request.success, reason=request.error
+        )
+
+    async def _media_token(self, session: Session, request: schemas.CallRequest) -> Answer:
+        return await self._calls.media_token(session.user, request.call_id)
+
+
+def _failed(error: MeeshyError) -> Answer:
+    code = VALIDATION_ERROR if error.code == InvalidRequestError.code else error.code
+    body: dict[str, object] = {"code": code, "message": error.message}
+    if error.details:
+        body["details"] = error.details
+    if isinstance(error, RateLimitedError):
+        body["retryAfter"] = error.retry_after_s
+    return {"success": False, "error": body}
+
+
+def _refusal(error: MeeshyError) -> Exception:
+    refused: Any = exceptions.ConnectionRefusedError
+    return cast("Exception", refused(error.message, _failed(error)["error"]))

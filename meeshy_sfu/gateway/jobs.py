@@ -1,0 +1,50 @@
+"""Work that goes on beside the events that caused it; nothing of it is lost from sight.
+
+A failing job is logged and ends alone; all jobs end with the service.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+logger = logging.getLogger(__name__)
+
+
+class Jobs:
+    """The jobs of one service. Close it; then nothing runs any more and nothing new begins."""
+
+    def __init__(self) -> None:
+        self._running: set[asyncio.Task[None]] = set()
+        self._closed = False
+
+    def start(self, work: Coroutine[Any, Any, object], name: str) -> None:
+        """Begin a job."""
+        if self._closed:
+            work.close()
+            return
+        task = asyncio.create_task(self._run(work, name), name=name)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+
+    async def close(self) -> None:
+        """Cancel what runs and wait for its end. Idempotent."""
+        self._closed = True
+        while self._running:
+            for task in self._running:
+                task.cancel()
+            await asyncio.gather(*self._running, return_exceptions=True)
+
+    def __len__(self) -> int:
+        """Give the number of jobs that run."""
+        return len(self._running)
+
+    async def _run(self, work: Coroutine[Any, Any, object], name: str) -> None:
+        try:
+            await work
+        except Exception:
+            logger.exception("job %s failed", name)

@@ -1,0 +1,164 @@
+"""The event log of calls: one JSON object a line, in the order things happened; and what can be proven from it.
+
+Written by the gateway for every change of a call's mode and members; read by `check` and by people.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+    from typing import TextIO
+
+    from meeshy_sfu.clock import Clock
+
+logger = logging.getLogger(__name__)
+
+RECENT_MAX = 10_000
+START, TOLD, COMPLETE, ROLL_BACK, ENDED, RESTORED = (
+    "start",
+    "told",
+    "complete",
+    "roll_back",
+    "ended",
+    "restored",
+)
+
+
+class Journal:
+    """Append entries to a file, if there is one, and keep the newest in memory.
+
+    Owns the file; `close` it.
+    """
+
+    def __init__(self, clock: Clock, path: Path | None = None) -> None:
+        self._clock = clock
+        self.recent: deque[dict[str, Any]] = deque(maxlen=RECENT_MAX)
+        self._file: TextIO | None = None
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = path.open("a", encoding="utf-8")
+
+    def note(self, call_id: str, event: str, **values: Any) -> None:
+        """Write one entry."""
+        entry = {"at": round(self._clock.unix_s(), 6), "callId": call_id, "event": event, **values}
+        self.recent.append(entry)
+        if self._file is None:
+            return
+        try:
+            self._file.write(json.dumps(entry, separators=(",", ":")) + "\n")
+            self._file.flush()
+        except OSError as error:
+            # a full disk must not end calls
+            logger.error("the event log cannot be written, and is given up: %s", error)
+            self._file = None
+
+    def close(self) -> None:
+        """Close the file. Idempotent."""
+        file, self._file = self._file, None
+        if file is not None:
+            file.close()
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """Read an event log; a last line that was cut off by a kill is left out."""
+    entries = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            entries.append(json.loads(line))
+        except ValueError:
+            continue
+    return entries
+
+
+@dataclass(slots=True)
+class _Seen:
+    epoch: int = 0
+    open_epoch: int | None = None
+    mode: str = "p2p"
+    target: str = ""
+    ended: bool = False
+
+
+@dataclass(slots=True)
+class Verdict:
+    """What a log shows."""
+
+    calls: int = 0
+    transitions: int = 0
+    completed: int = 0
+    rolled_back: int = 0
+    cut_off: int = 0
+    """Transitions that a restart of the gateway or the end of the call cut off."""
+    problems: list[str] = field(default_factory=list)
+
+
+def check(entries: Iterable[dict[str, Any]]) -> Verdict:
+    """Prove from a log that transitions of a call never interleave and epochs only grow.
+
+    Example:
+        ```python
+        entries = [
+            {"callId": "a", "event": "start", "epoch": 1, "source": "p2p", "target": "sfu"},
+            {"callId": "a", "event": "start", "epoch": 2, "source": "p2p", "target": "sfu"},
+        ]
+        assert check(entries).problems == ["call a: epoch 2 started while 1 was under way"]
+        ```
+    """
+    calls: dict[str, _Seen] = {}
+    verdict = Verdict()
+    for entry in entries:
+        call_id = str(entry["callId"])
+        seen = calls.setdefault(call_id, _Seen())
+        problem = _follow(seen, entry, verdict)
+        if problem:
+            verdict.problems.append(f"call {call_id}: {problem}")
+    verdict.calls = len(calls)
+    return verdict
+
+
+def _follow(seen: _Seen, entry: dict[str, Any], verdict: Verdict) -> str | None:
+    event, epoch = entry["event"], entry.get("epoch", 0)
+    if seen.ended:
+        return f"{event} after its end"
+    match event:
+        case "start":
+            verdict.transitions += 1
+            was, seen.open_epoch, former = seen.epoch, epoch, seen.open_epoch
+            seen.epoch, seen.target = max(was, epoch), entry["target"]
+            if former is not None:
+                return f"epoch {epoch} started while {former} was under way"
+            if epoch <= was:
+                return f"epoch {epoch} started after {was}"
+            if entry["source"] != seen.mode:
+                return f"epoch {epoch} leaves {entry['source']}, but the call was {seen.mode}"
+        case "told":
+            if epoch != seen.open_epoch:
+                return f"epoch {epoch} was told while {seen.open_epoch} was under way"
+        case "complete" | "roll_back":
+            running, seen.open_epoch = seen.open_epoch, None
+            if event == "complete":
+                verdict.completed += 1
+                seen.mode = seen.target
+            else:
+                verdict.rolled_back += 1
+            if epoch != running:
+                return f"{event} of epoch {epoch} while {running} was under way"
+        case "restored":
+            if seen.open_epoch is not None:
+                verdict.cut_off += 1
+            seen.open_epoch = None
+            before, seen.epoch, seen.mode = seen.epoch, max(seen.epoch, epoch), entry["mode"]
+            if epoch < before:
+                return f"restored with epoch {epoch} after {before}"
+        case "ended":
+            if seen.open_epoch is not None:
+                verdict.cut_off += 1
+            seen.ended = True
+    return None

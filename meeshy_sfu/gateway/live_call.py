@@ -1,0 +1,211 @@
+"""A call that is not over, as this gateway knows it: who is in it, on which path, in which room.
+
+Holds state and finds things in it; what happens to it is decided by `mode` and carried out by `calls` and `switching`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from meeshy_sfu.errors import NotAParticipantError, ParticipantNotFoundError
+from meeshy_sfu.gateway.mode import CallMode, ConversationType, ModeController, Phase
+
+if TYPE_CHECKING:
+    from meeshy_sfu.db.models import Participant
+    from meeshy_sfu.gateway.auth import User
+    from meeshy_sfu.gateway.media_client import MediaRoom
+
+
+def moment(unix_s: float) -> datetime:
+    """Give a time as the database holds it."""
+    return datetime.fromtimestamp(unix_s, UTC)
+
+
+@dataclass(slots=True)
+class Member:
+    """Somebody in a call, with or without a socket just now."""
+
+    id: str
+    user_id: str
+    anonymous: bool
+    username: str
+    role: str
+    joined_at: datetime
+    audio_enabled: bool
+    video_enabled: bool
+    screen_enabled: bool = False
+    sid: str | None = None
+    """The socket that speaks for them; None while it is away or has not come yet."""
+    away_since_s: float | None = None
+    met: bool = False
+    """Whether a socket has spoken for them; not yet after a join over REST."""
+    token_renewal_s: float | None = None
+    """When their token for the media server has to be renewed."""
+
+    @classmethod
+    def of_row(cls, row: Participant, username: str, now_s: float) -> Member:
+        """Make one of a row; without a socket, as of now."""
+        return cls(
+            id=row.id,
+            user_id=row.identity,
+            anonymous=row.user_id is None,
+            username=username,
+            role=row.role,
+            joined_at=row.joined_at,
+            audio_enabled=row.audio_enabled,
+            video_enabled=row.video_enabled,
+            screen_enabled=row.screen_share_enabled,
+            away_since_s=now_s,
+        )
+
+    def is_user(self, user: User) -> bool:
+        """Tell whether this is the person of that token."""
+        return self.user_id == user.id and self.anonymous is user.anonymous
+
+    @property
+    def key(self) -> str:
+        """As User.key."""
+        return f"{'guest' if self.anonymous else 'user'}:{self.user_id}"
+
+
+@dataclass(slots=True)
+class RoomState:
+    """The room of a call on a media server, and what is to become of it."""
+
+    room: MediaRoom | None = None
+    warm: bool = False
+    """Made in advance: it does not count as a call there yet."""
+    stale: bool = False
+    """Has to be destroyed before another is made."""
+    retry_at_s: float = 0.0
+    """When making one in advance may be tried again."""
+    failure: str | None = None
+    """Why the last attempt to make one failed."""
+    producers: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """What is sent in it, by producer id, as told by the media server."""
+
+
+@dataclass(slots=True)
+class LiveCall:
+    """One call. Membership and mode change under `lane` only, so that they happen one after the other."""
+
+    id: str
+    conversation_id: str
+    conversation_type: ConversationType
+    kind: str
+    initiator_id: str
+    initiator_name: str
+    settings: dict[str, Any]
+    created_at: datetime
+    mode: ModeController
+    status: str = "initiated"
+    started_at: datetime | None = None
+    last_mode_change: datetime | None = None
+    members: dict[str, Member] = field(default_factory=dict)
+    rooms: RoomState = field(default_factory=RoomState)
+    lane: asyncio.Lock = field(default_factory=asyncio.Lock)
+    media_lane: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held by whoever makes or destroys the room."""
+    settled: asyncio.Event = field(default_factory=asyncio.Event)
+    """Clear while a switch to the SFU has begun and its room is not there yet."""
+    told_epoch: int = 0
+    """The newest transition that members were told of."""
+    switch_reason: str = ""
+    deadline_unix_ms: int | None = None
+    errors: dict[str, str] = field(default_factory=dict)
+    """What members said about the running transition, by participant."""
+    unreachable: dict[str, str] = field(default_factory=dict)
+    """Members who said that the media server cannot be reached, and why."""
+    ring_deadline_s: float | None = None
+    settle_at_s: float | None = None
+    """After a restart: when the mode is looked at, whoever is back by then."""
+    ended: bool = False
+    busy: bool = False
+    """A sweep is doing what was due."""
+
+    def __post_init__(self) -> None:
+        """Begin settled."""
+        self.settled.set()
+
+    @property
+    def phase(self) -> Phase:
+        """One of the four states."""
+        return self.mode.phase
+
+    @property
+    def build_mode(self) -> CallMode:
+        """The path that somebody who comes in now has to build."""
+        if self.phase is Phase.SWITCHING_TO_SFU:
+            return CallMode.SFU if self.told_epoch == self.mode.epoch else CallMode.P2P
+        return CallMode.P2P if self.phase is Phase.P2P else CallMode.SFU
+
+    @property
+    def wants_warm_room(self) -> bool:
+        """Whether the SFU leg would be worth preparing: two people of a group talk directly."""
+        return (
+            not self.ended
+            and self.conversation_type is ConversationType.GROUP
+            and self.phase is Phase.P2P
+            and len(self.members) == len(self.mode.pair) != 0
+        )
+
+    @property
+    def wants_active_room(self) -> bool:
+        """Whether media goes or is about to go through a media server."""
+        return not self.ended and self.phase is not Phase.P2P
+
+    def member_of(self, user: User) -> Member | None:
+        """Give the place of a person, or None."""
+        return next((member for member in self.members.values() if member.is_user(user)), None)
+
+    def require_member(self, user: User) -> Member:
+        """Give the place of a person.
+
+        Raises:
+            NotAParticipantError: They have none.
+        """
+        member = self.member_of(user)
+        if member is None:
+            raise NotAParticipantError(f"you are not in call {self.id}; join it first")
+        return member
+
+    def member(self, participant_id: str) -> Member:
+        """Give a member by id.
+
+        Raises:
+            ParticipantNotFoundError: Nobody of this id is in the call.
+        """
+        member = self.members.get(participant_id)
+        if member is None:
+            raise ParticipantNotFoundError(f"participant {participant_id} is not in call {self.id}")
+        return member
+
+    def sids(self, *, but: Iterable[str] = ()) -> list[str]:
+        """Give the sockets of the members, without those of some participants."""
+        left_out = set(but)
+        return [m.sid for m in self.members.values() if m.sid is not None and m.id not in left_out]
+
+    def peer_of(self, participant_id: str) -> str | None:
+        """Give the other one of two, or None."""
+        others = [member_id for member_id in self.members if member_id != participant_id]
+        return others[0] if len(others) == 1 else None
+
+    def offers(self, participant_id: str) -> bool:
+        """Tell whether this one of two makes the offer: the one who has been here longer, else the lower id."""
+        peer = self.peer_of(participant_id)
+        if peer is None:
+            return False
+        own, other = self.members[participant_id], self.members[peer]
+        return (own.joined_at, own.id) < (other.joined_at, other.id)
+
+    def due_s(self, *, grace_s: float) -> float | None:
+        """When something has to be done at the latest."""
+        times = [self.mode.next_deadline(), self.ring_deadline_s, self.settle_at_s]
+        for member in self.members.values():
+            times.append(None if member.away_since_s is None else member.away_since_s + grace_s)
+            times.append(member.token_renewal_s)
+        return min((at for at in times if at is not None), default=None)

@@ -1,0 +1,201 @@
+"""What media servers tell of their rooms: one Socket.IO connection to each, kept up, caught up after every break.
+
+Knows rooms by their call; what a lost room means is decided by its listener.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from typing import TYPE_CHECKING, Any, Protocol
+
+import socketio
+
+from meeshy_sfu.errors import MeeshyError
+
+if TYPE_CHECKING:
+    from meeshy_sfu.clock import Clock
+    from meeshy_sfu.gateway.jobs import Jobs
+    from meeshy_sfu.gateway.media_client import MediaServerClient
+
+logger = logging.getLogger(__name__)
+
+CONNECT_TIMEOUT_S = 3.0
+CALL_TIMEOUT_S = 3.0
+RETRY_MIN_S = 0.05
+RETRY_MAX_S = 1.0
+SERVICE_PARTICIPANT = "gateway"
+SERVER_DOWN = "media-server-died"
+ROOM_LOST = "room-lost"
+_AsyncClient: Any = socketio.AsyncClient
+
+
+class MediaListener(Protocol):
+    """Who is told what happens in rooms."""
+
+    def media_event(self, call_id: str, event: str, payload: dict[str, Any]) -> None:
+        """Something was told of a call that is watched."""
+
+    def producers_are(self, call_id: str, producers: dict[str, dict[str, Any]]) -> None:
+        """After a break: all that is sent in a room now."""
+
+    async def room_gone(self, call_id: str, room_id: str | None, reason: str) -> None:
+        """A room is not there any more; None for the room means: whichever was on that server."""
+
+    async def server_back(self, url: str) -> None:
+        """A media server is connected (again); its rooms may be others than before."""
+
+
+class MediaEvents:
+    """Listen to all media servers."""
+
+    def __init__(self, media: MediaServerClient, clock: Clock, jobs: Jobs, *, down_s: float) -> None:
+        self._media = media
+        self._clock = clock
+        self._jobs = jobs
+        self._servers = {url: _ServerLink(self, url, down_s) for url in media.urls}
+        self.watched: set[str] = set()
+        self.listener: MediaListener
+
+    def start(self, listener: MediaListener) -> None:
+        """Begin to connect to all servers."""
+        self.listener = listener
+        for url, link in self._servers.items():
+            self._jobs.start(link.run(), f"events of {url}")
+
+    async def watch(self, call_id: str) -> None:
+        """Hear of a call's room, on the server the call is pinned to; if that is away, once it is back."""
+        self.watched.add(call_id)
+        url = self._media.server_of(call_id)
+        if url is not None:
+            await self._servers[url].join(call_id)
+
+    def unwatch(self, call_id: str) -> None:
+        """Hear no more of a call's room."""
+        self.watched.discard(call_id)
+        url = self._media.server_of(call_id)
+        if url is not None:
+            self._jobs.start(self._servers[url].leave(call_id), f"unwatch {call_id}")
+
+    def connected(self) -> dict[str, bool]:
+        """Tell which servers are connected; for health and tests."""
+        return {url: link.connected for url, link in self._servers.items()}
+
+
+class _ServerLink:
+    """The connection to one media server."""
+
+    def __init__(self, owner: MediaEvents, url: str, down_s: float) -> None:
+        self._owner = owner
+        self._url = url
+        self._down_s = down_s
+        self._client: Any = None
+        self._collecting: dict[str, dict[str, dict[str, Any]]] = {}
+        self.connected = False
+
+    async def run(self) -> None:
+        """Keep the connection up until cancelled."""
+        down_since_s: float | None = None
+        pause_s = RETRY_MIN_S
+        told = False
+        while True:
+            if await self._connect():
+                down_since_s, pause_s, told = None, RETRY_MIN_S, False
+                logger.info("server=%s connected", self._url)
+                try:
+                    await self._catch_up()
+                    await self._client.wait()
+                finally:
+                    self.connected = False
+                    await self._client.shutdown()
+                logger.warning("server=%s connection lost", self._url)
+            now_s = self._owner._clock.monotonic_s()
+            down_since_s = down_since_s if down_since_s is not None else now_s
+            if not told and now_s - down_since_s >= self._down_s:
+                told = True
+                await self._give_up()
+            await asyncio.sleep(random.uniform(pause_s / 2, pause_s))
+            pause_s = min(RETRY_MAX_S, pause_s * 1.5)
+
+    async def join(self, call_id: str) -> None:
+        """Ask for a room's events; a room that is not there is told as gone."""
+        if not self.connected:
+            return
+        self._collecting[call_id] = {}
+        try:
+            answer = await self._client.call(
+                "join-room",
+                {"callId": call_id, "participantId": SERVICE_PARTICIPANT},
+                timeout=CALL_TIMEOUT_S,
+            )
+        except (socketio.exceptions.SocketIOError, MeeshyError) as error:
+            # the connection broke; catching up repeats it
+            logger.info("server=%s call=%s cannot be watched: %s", self._url, call_id, error)
+            return
+        finally:
+            found = self._collecting.pop(call_id, {})
+        if not isinstance(answer, dict) or not answer.get("success"):
+            await self._owner.listener.room_gone(call_id, None, ROOM_LOST)
+        elif call_id in self._owner.watched:
+            self._owner.listener.producers_are(call_id, found)
+
+    async def leave(self, call_id: str) -> None:
+        """Ask for no more events of a room."""
+        if self.connected and call_id not in self._owner.watched:
+            try:
+                await self._client.emit(
+                    "leave-room", {"callId": call_id, "participantId": SERVICE_PARTICIPANT}
+                )
+            except socketio.exceptions.SocketIOError:
+                logger.debug("server=%s broke while leaving call=%s", self._url, call_id)
+
+    async def _connect(self) -> bool:
+        # a fresh client each time: a broken one remembers too much
+        self._client = _AsyncClient(reconnection=False, logger=False, engineio_logger=False)
+        self._client.on("*", self._on_event)
+        try:
+            await self._client.connect(
+                self._url,
+                auth={"token": self._owner._media.service_token()},
+                transports=["websocket"],
+                wait_timeout=CONNECT_TIMEOUT_S,
+            )
+        except (socketio.exceptions.SocketIOError, OSError, ValueError, TimeoutError) as error:
+            logger.debug("server=%s cannot be reached: %s", self._url, error)
+            await self._client.shutdown()
+            return False
+        self.connected = True
+        return True
+
+    async def _catch_up(self) -> None:
+        await self._owner.listener.server_back(self._url)
+        for call_id in self._owner._media.calls_on(self._url):
+            if call_id in self._owner.watched:
+                await self.join(call_id)
+
+    async def _give_up(self) -> None:
+        lost = [c for c in self._owner._media.calls_on(self._url) if c in self._owner.watched]
+        logger.error("server=%s is down; %d calls are made again elsewhere", self._url, len(lost))
+        for call_id in lost:
+            await self._owner.listener.room_gone(call_id, None, SERVER_DOWN)
+
+    async def _on_event(self, event: str, payload: Any = None) -> None:
+        if not isinstance(payload, dict):
+            return
+        call_id = str(payload.get("callId", ""))
+        if event == "new-producer" and call_id in self._collecting:
+            self._collecting[call_id][str(payload.get("producerId"))] = payload
+        if call_id not in self._owner.watched or self._owner._media.server_of(call_id) != self._url:
+            return
+        if event == "room-closed":
+            reason = str(payload.get("reason", ""))
+            known = {"worker-died": "worker-died", "server-shutdown": SERVER_DOWN}
+            self._owner._jobs.start(
+                self._owner.listener.room_gone(
+                    call_id, str(payload.get("roomId")), known.get(reason, ROOM_LOST)
+                ),
+                f"room of call {call_id} gone",
+            )
+        else:
+            self._owner.listener.media_event(call_id, event, payload)

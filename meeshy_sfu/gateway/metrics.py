@@ -1,0 +1,137 @@
+"""Figures of the gateway for Prometheus: calls, changes of mode, people, sockets, requests.
+
+Reads the live calls when asked. Units stand in the names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+if TYPE_CHECKING:
+    from prometheus_client.metrics_core import Metric
+
+    from meeshy_sfu.gateway.live_call import LiveCall
+    from meeshy_sfu.gateway.mode import CallMode
+
+TRANSITIONS_S = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
+REQUESTS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+CALLS_S = (60, 300, 600, 1800, 3600, 7200)
+
+
+class Metrics:
+    """Everything the gateway's /metrics shows, in a registry of its own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._live: Mapping[str, LiveCall] = {}
+        self.connections = 0
+        """Sockets connected now."""
+        own = self.registry
+        self._begun = Counter("meeshy_calls", "Calls begun.", ["type", "conversation_type"], registry=own)
+        self._failed = Counter("meeshy_calls_failed", "Calls that ended by an error.", registry=own)
+        self._ended = Counter("meeshy_calls_ended", "Calls that ended, by reason.", ["reason"], registry=own)
+        self._duration = Histogram(
+            "meeshy_call_duration_seconds", "From the answer to the end.", buckets=CALLS_S, registry=own
+        )
+        self._joins = Counter("meeshy_joins", "People who came into a call.", registry=own)
+        self._transition = Histogram(
+            "call_mode_transition_duration_seconds",
+            "From the decision to the last confirmation.",
+            ["source", "target"],
+            buckets=TRANSITIONS_S,
+            registry=own,
+        )
+        self._rollbacks = Counter(
+            "meeshy_mode_rollbacks", "Transitions that were rolled back, by reason.", ["reason"], registry=own
+        )
+        self.requests = Counter(
+            "meeshy_http_requests",
+            "Requests by route and status.",
+            ["method", "route", "status"],
+            registry=own,
+        )
+        self.request_duration = Histogram(
+            "meeshy_http_request_duration_seconds",
+            "Handling of requests.",
+            ["method", "route"],
+            buckets=REQUESTS_S,
+            registry=own,
+        )
+        self.events = Counter(
+            "meeshy_socketio_events", "Events received from clients.", ["event"], registry=own
+        )
+        self.rate_limited = Counter(
+            "meeshy_rate_limited", "Requests and events refused by a rate limit.", ["limit"], registry=own
+        )
+        self.unauthorized = Counter(
+            "meeshy_unauthorized", "Requests and sockets without a good token.", registry=own
+        )
+        ProcessCollector(registry=own)
+        own.register(_Live(self))
+
+    def show(self, live: Mapping[str, LiveCall]) -> None:
+        """Count these calls at each scrape."""
+        self._live = live
+
+    def began(self, kind: str, conversation_type: str) -> None:
+        """Count a call."""
+        self._begun.labels(kind, conversation_type).inc()
+
+    def ended(self, duration_s: float, reason: str) -> None:
+        """Count the end of a call."""
+        self._ended.labels(reason).inc()
+        self._duration.observe(duration_s)
+        if reason == "error":
+            self._failed.inc()
+
+    def joined(self) -> None:
+        """Count somebody who came in."""
+        self._joins.inc()
+
+    def switched(self, source: CallMode, target: CallMode, duration_s: float) -> None:
+        """Count a completed transition."""
+        self._transition.labels(source.value, target.value).observe(duration_s)
+
+    def rolled_back(self, reason: str) -> None:
+        """Count a transition that was rolled back."""
+        self._rollbacks.labels(reason).inc()
+
+    def text(self) -> bytes:
+        """Give the Prometheus text."""
+        return generate_latest(self.registry)
+
+    def live(self) -> Iterator[Metric]:
+        """Give what is read from the live calls."""
+        calls = list(self._live.values())
+        modes = [call.mode.mode.value for call in calls]
+        people = sum(len(call.members) for call in calls)
+        transitions = sum(call.phase.value.startswith("switching") for call in calls)
+        yield GaugeMetricFamily("calls_active_total", "Calls that are not over.", value=len(calls))
+        yield GaugeMetricFamily(
+            "calls_mode_p2p_total", "Calls whose media flows directly.", value=modes.count("p2p")
+        )
+        yield GaugeMetricFamily(
+            "calls_mode_sfu_total", "Calls whose media goes through a media server.", value=modes.count("sfu")
+        )
+        yield GaugeMetricFamily(
+            "calls_mode_transitions_total", "Calls whose mode is changing now.", value=transitions
+        )
+        yield GaugeMetricFamily("meeshy_active_participants", "People in calls now.", value=people)
+        yield GaugeMetricFamily(
+            "meeshy_socketio_connections", "Sockets connected now.", value=self.connections
+        )
+
+
+class _Live(Collector):
+    """Read the live calls at each scrape."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def collect(self) -> Iterable[Metric]:
+        return self._metrics.live()

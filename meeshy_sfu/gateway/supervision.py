@@ -1,0 +1,205 @@
+"""Between media servers and calls: relays what rooms tell, and sees to it that rooms and calls agree.
+
+Also takes up the calls a restarted gateway finds in its database.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from meeshy_sfu.errors import MeeshyError
+from meeshy_sfu.gateway import journal as log
+from meeshy_sfu.gateway.calls import Calls, mode_policy
+from meeshy_sfu.gateway.live_call import LiveCall, Member, RoomState
+from meeshy_sfu.gateway.media_client import MediaRoom, MediaServerRefusedError
+from meeshy_sfu.gateway.mode import CallMode, ConversationType, ModeController, Phase
+
+if TYPE_CHECKING:
+    from meeshy_sfu.clock import Clock
+    from meeshy_sfu.config import Settings
+    from meeshy_sfu.db.models import Call
+    from meeshy_sfu.db.repository import Repository
+    from meeshy_sfu.gateway.journal import Journal
+    from meeshy_sfu.gateway.media_client import MediaServerClient
+    from meeshy_sfu.gateway.media_events import MediaEvents
+    from meeshy_sfu.gateway.notices import Notices
+    from meeshy_sfu.gateway.switching import Switcher
+
+logger = logging.getLogger(__name__)
+
+SETTLE_S = 8.0
+"""How long after a restart a call's mode is left alone while not everybody is back."""
+RELAYED = ("new-producer", "producer-closed", "active-speaker")
+
+
+class Supervision:
+    """The listener of all media servers."""
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        clock: Clock,
+        repository: Repository,
+        calls: Calls,
+        media: MediaServerClient,
+        events: MediaEvents,
+        notices: Notices,
+        switcher: Switcher,
+        journal: Journal,
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._repository = repository
+        self._calls = calls
+        self._media = media
+        self._events = events
+        self._notices = notices
+        self._switcher = switcher
+        self._journal = journal
+
+    # ---- what rooms tell
+
+    def media_event(self, call_id: str, event: str, payload: dict[str, Any]) -> None:
+        """Pass on who sends what, and who speaks."""
+        call = self._calls.live.get(call_id)
+        if call is None or event not in RELAYED:
+            return
+        owner = payload.get("participantId")
+        producer_id = str(payload.get("producerId"))
+        if event == "new-producer":
+            if producer_id in call.rooms.producers:
+                return
+            call.rooms.producers[producer_id] = payload
+        elif event == "producer-closed":
+            if call.rooms.producers.pop(producer_id, None) is None:
+                return
+        else:
+            owner = None
+        self._notices.relay(call, event, payload, owner=owner if isinstance(owner, str) else None)
+
+    def producers_are(self, call_id: str, producers: dict[str, dict[str, Any]]) -> None:
+        """Tell what began and ended while the connection was away."""
+        for payload in producers.values():
+            self.media_event(call_id, "new-producer", payload)
+        call = self._calls.live.get(call_id)
+        if call is None:
+            return
+        for producer_id, known in list(call.rooms.producers.items()):
+            if producer_id not in producers:
+                ended = {name: known[name] for name in ("callId", "participantId", "producerId", "kind")}
+                self.media_event(call_id, "producer-closed", ended)
+
+    async def room_gone(self, call_id: str, room_id: str | None, reason: str) -> None:
+        """Make another where one is needed."""
+        call = self._calls.live.get(call_id)
+        if call is not None:
+            await self._switcher.room_lost(call, room_id, reason)
+
+    async def server_back(self, url: str) -> None:
+        """Destroy rooms of ours that nobody needs any more, for example of calls that ended meanwhile."""
+        try:
+            found = await self._media.list_rooms(url)
+        except MeeshyError as error:
+            logger.warning("server=%s does not list its rooms: %s", url, error)
+            return
+        for call_id in found:
+            call = self._calls.live.get(call_id)
+            if call is not None:
+                pinned = self._media.server_of(call_id)
+                unneeded = pinned is not None and pinned != url and not call.media_lane.locked()
+            else:
+                # rooms of other gateways are theirs to keep
+                row = await self._repository.get_call(call_id)
+                unneeded = row is not None and row.ended_at is not None
+            if unneeded:
+                logger.warning("server=%s call=%s has a room nobody needs; destroying it", url, call_id)
+                try:
+                    await self._media.drop_room(url, call_id)
+                except MeeshyError as error:
+                    logger.warning("server=%s call=%s keeps its room: %s", url, call_id, error)
+
+    # ---- restart
+
+    async def take_up(self) -> int:
+        """Take up the calls of the database that are not over; gives their number."""
+        rows = await self._repository.active_calls()
+        for row in rows:
+            call = self._restored(row)
+            self._calls.add(call)
+            if not call.members:
+                # the gateway died between the call and its first member; nobody would come back to it
+                await self._calls.abandon(call)
+                continue
+            await self._find_room(call)
+            self._journal.note(call.id, log.RESTORED, epoch=call.mode.epoch, mode=call.mode.mode.value)
+            logger.info(
+                "call=%s taken up: mode=%s members=%d room=%s",
+                call.id,
+                call.mode.mode,
+                len(call.members),
+                call.rooms.room.room_id if call.rooms.room else None,
+            )
+        return len(rows)
+
+    def _restored(self, row: Call) -> LiveCall:
+        now_s = self._clock.monotonic_s()
+        conversation_type = ConversationType(row.settings.get("conversationType", "GROUP"))
+        # Epochs are not stored; a transition takes longer than a millisecond, so this is above all before.
+        age_ms = int((self._clock.unix_s() - row.created_at.timestamp()) * 1000)
+        mode = ModeController(
+            conversation_type,
+            policy=mode_policy(self._settings),
+            mode=CallMode(row.mode),
+            epoch=max(row.mode_change_count, age_ms),
+        )
+        initiator = row.settings.get("initiator") or {}
+        call = LiveCall(
+            id=row.id,
+            conversation_id=row.conversation_id,
+            conversation_type=conversation_type,
+            kind=row.type,
+            initiator_id=row.initiator_id,
+            initiator_name=str(initiator.get("username") or row.initiator_id),
+            settings=dict(row.settings),
+            created_at=row.created_at,
+            mode=mode,
+            status=row.status,
+            started_at=row.started_at,
+            last_mode_change=row.last_mode_change,
+            ring_deadline_s=None if row.status == "active" else now_s + self._settings.ring_timeout_s,
+            settle_at_s=now_s + SETTLE_S,
+        )
+        for person in row.participants:
+            if person.left_at is None:
+                member = Member.of_row(person, person.identity, now_s)
+                member.met = True
+                call.members[member.id] = member
+        # the first two who came are the ones who may still talk directly
+        mode.restore(frozenset(call.members), frozenset(list(call.members)[:2]))
+        return call
+
+    async def _find_room(self, call: LiveCall) -> None:
+        for url in self._media.urls:
+            self._media.pin(call.id, url)
+            try:
+                room = await self._media.get_room(call.id)
+            except (MeeshyError, MediaServerRefusedError) as error:
+                logger.warning("server=%s call=%s cannot be asked for: %s", url, call.id, error)
+                continue
+            if room is not None:
+                await self._adopt(call, room)
+                return
+        self._media.unpin(call.id)
+        if call.phase is Phase.SFU:
+            # decided when the call settles; until then whoever comes back finds it on the SFU
+            call.mode.lose_room("room-lost")
+
+    async def _adopt(self, call: LiveCall, room: MediaRoom) -> None:
+        # a room of a call that is P2P is of a switch that was not finished, or made in advance
+        call.rooms = RoomState(room=room, warm=False, stale=call.phase is Phase.P2P)
+        if call.phase is Phase.P2P:
+            self._switcher.keeper.look(call)
+        else:
+            self._events.watched.add(call.id)

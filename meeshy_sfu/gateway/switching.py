@@ -1,0 +1,242 @@
+"""Carries out what the mode machine decides: rooms, messages, database, event log, in this order.
+
+Decides nothing itself. Callers hold the call's lane, so that decisions of one call never overlap.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from meeshy_sfu.db.models import ModeTransition
+from meeshy_sfu.gateway import journal as log
+from meeshy_sfu.gateway.live_call import LiveCall, moment
+from meeshy_sfu.gateway.mode import CallMode, CompleteSwitch, Decision, Phase, RollBack, StartSwitch
+from meeshy_sfu.gateway.room_keeper import RoomKeeper
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from meeshy_sfu.clock import Clock
+    from meeshy_sfu.config import Settings
+    from meeshy_sfu.db.repository import Repository
+    from meeshy_sfu.gateway.jobs import Jobs
+    from meeshy_sfu.gateway.journal import Journal
+    from meeshy_sfu.gateway.media_client import MediaServerClient
+    from meeshy_sfu.gateway.media_events import MediaEvents
+    from meeshy_sfu.gateway.metrics import Metrics
+    from meeshy_sfu.gateway.notices import Notices
+
+logger = logging.getLogger(__name__)
+
+
+class Switcher:
+    """Move calls between peer to peer and SFU as their machines decide."""
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        clock: Clock,
+        repository: Repository,
+        media: MediaServerClient,
+        events: MediaEvents,
+        notices: Notices,
+        journal: Journal,
+        metrics: Metrics,
+        jobs: Jobs,
+    ) -> None:
+        self._clock = clock
+        self._repository = repository
+        self._media = media
+        self._events = events
+        self._notices = notices
+        self._journal = journal
+        self._metrics = metrics
+        self.keeper = RoomKeeper(settings, clock, media, jobs, self)
+
+    async def carry_out(self, call: LiveCall, decisions: Sequence[Decision]) -> None:
+        """Do what was decided, in order. The caller holds the lane."""
+        for decision in decisions:
+            match decision:
+                case StartSwitch():
+                    self._start(call, decision)
+                case CompleteSwitch():
+                    await self._complete(call, decision)
+                case RollBack():
+                    self._roll_back(call, decision)
+        self.keeper.look(call)
+
+    # ---- the three decisions
+
+    def _start(self, call: LiveCall, start: StartSwitch) -> None:
+        now_s = self._clock.monotonic_s()
+        call.deadline_unix_ms = round((self._clock.unix_s() + start.deadline - now_s) * 1000)
+        call.errors.clear()
+        call.switch_reason = start.reason
+        self._note(call, log.START, start, reason=start.reason, participants=sorted(start.participants))
+        logger.info(
+            "call=%s epoch=%d from %s to %s: %s",
+            call.id,
+            start.epoch,
+            start.source,
+            start.target,
+            start.reason,
+        )
+        if start.target is CallMode.P2P or (
+            call.rooms.room is not None and not call.rooms.warm and not call.rooms.stale
+        ):
+            self._tell(call, start)
+        else:
+            call.settled.clear()
+
+    def _tell(self, call: LiveCall, start: StartSwitch) -> None:
+        call.told_epoch = start.epoch
+        self._notices.mode_switch(call, start)
+        self._note(call, log.TOLD, start)
+        call.settled.set()
+
+    async def _complete(self, call: LiveCall, done: CompleteSwitch) -> None:
+        now = moment(self._clock.unix_s())
+        call.last_mode_change = now
+        call.deadline_unix_ms = None
+        room = call.rooms.room if done.target is CallMode.SFU else None
+        self._note(
+            call,
+            log.COMPLETE,
+            done,
+            reason=done.reason,
+            durationS=round(done.duration_s, 6),
+            missing=sorted(done.missing),
+        )
+        try:
+            await self._repository.set_mode(
+                call.id,
+                done.target.value,
+                room_id=room.room_id if room else None,
+                rtp_capabilities=room.rtp_capabilities if room else None,
+                transition=ModeTransition(
+                    done.source.value, done.target.value, now, round(done.duration_s, 6), done.reason
+                ),
+            )
+        except SQLAlchemyError:
+            # media flows; the row is put right by the next change
+            logger.exception("call=%s the change of mode is not in the database", call.id)
+        self._metrics.switched(done.source, done.target, done.duration_s)
+        self._notices.completed(call, done)
+        if done.target is CallMode.P2P:
+            call.rooms.stale = True
+        call.settled.set()
+
+    def _roll_back(self, call: LiveCall, back: RollBack) -> None:
+        call.deadline_unix_ms = None
+        self._note(
+            call,
+            log.ROLL_BACK,
+            back,
+            reason=back.reason,
+            durationS=round(back.duration_s, 6),
+            failed=sorted(back.failed),
+        )
+        self._metrics.rolled_back(back.reason)
+        logger.warning(
+            "call=%s epoch=%d stays %s: %s, failed=%s",
+            call.id,
+            back.epoch,
+            back.source,
+            back.reason,
+            sorted(back.failed),
+        )
+        if call.told_epoch == back.epoch:
+            self._notices.rolled_back(call, back)
+        if back.target is CallMode.SFU and call.phase is not Phase.SFU:
+            call.rooms.stale = call.rooms.room is not None and not call.rooms.warm
+        call.settled.set()
+
+    # ---- what the room keeper tells
+
+    async def room_ready(self, call: LiveCall) -> None:
+        """Tell everyone of the switch that waited for the room."""
+        async with call.lane:
+            self._tell_if_waiting(call)
+
+    def _tell_if_waiting(self, call: LiveCall) -> None:
+        if (
+            call.ended
+            or call.phase is not Phase.SWITCHING_TO_SFU
+            or call.told_epoch == call.mode.epoch
+            or call.rooms.room is None
+        ):
+            return
+        self._tell(
+            call,
+            StartSwitch(
+                call.mode.epoch,
+                call.mode.mode,
+                CallMode.SFU,
+                call.mode.connected,
+                call.mode.next_deadline() or 0.0,
+                call.switch_reason,
+            ),
+        )
+
+    async def room_failed(self, call: LiveCall, epoch: int, reason: str) -> None:
+        """Give the transition up that needed the room; the machine tries again."""
+        async with call.lane:
+            if not call.ended:
+                await self.carry_out(call, call.mode.fail(epoch, self._clock.monotonic_s(), reason))
+                call.settled.set()
+
+    def room_warm(self, call: LiveCall) -> None:
+        """Invite the two to prepare their SFU leg."""
+        call.unreachable.clear()
+        self._notices.prewarm(call)
+
+    async def watch(self, call: LiveCall) -> None:
+        """Hear of the room's events."""
+        await self._events.watch(call.id)
+
+    def unwatch(self, call: LiveCall) -> None:
+        """Hear no more of the room."""
+        self._events.unwatch(call.id)
+
+    # ---- what the media servers tell
+
+    async def room_lost(self, call: LiveCall, room_id: str | None, reason: str) -> None:
+        """A room is gone, or its server: make another where one is needed.
+
+        Args:
+            call: Whose it was.
+            room_id: Which one; None if the server as such is gone.
+            reason: As clients are told.
+        """
+        async with call.lane:
+            room = call.rooms.room
+            if call.ended or room is None or (room_id is not None and room.room_id != room_id):
+                return
+            logger.warning("call=%s lost room=%s: %s", call.id, room.room_id, reason)
+            self._forget_room(call)
+            call.rooms.retry_at_s = self._clock.monotonic_s() + 1.0
+            if call.phase is Phase.P2P:
+                self.keeper.look(call)
+                return
+            await self.carry_out(call, call.mode.rehome(self._clock.monotonic_s(), reason))
+
+    def _forget_room(self, call: LiveCall) -> None:
+        self._events.unwatch(call.id)
+        self._media.unpin(call.id)
+        call.rooms = type(call.rooms)()
+
+    def _note(
+        self, call: LiveCall, event: str, decision: StartSwitch | CompleteSwitch | RollBack, **values: Any
+    ) -> None:
+        self._journal.note(
+            call.id,
+            event,
+            epoch=decision.epoch,
+            source=decision.source.value,
+            target=decision.target.value,
+            **values,
+        )

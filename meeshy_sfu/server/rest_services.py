@@ -1,0 +1,55 @@
+"""The REST API for services alone: all rooms at a glance, and rooms made in advance.
+
+What calls themselves need is in rest.py.
+"""
+
+from aiohttp import web
+
+from meeshy_sfu.edge.border import success
+from meeshy_sfu.edge.routes import Route, handles
+from meeshy_sfu.errors import CapacityError, ForbiddenError, RoomNotFoundError
+from meeshy_sfu.rooms.registry import RoomRegistry
+from meeshy_sfu.rooms.room import CallId
+from meeshy_sfu.server import schemas
+from meeshy_sfu.server.guard import Call
+
+
+class ServiceApi:
+    """Answer the gateway and its like."""
+
+    def __init__(self, rooms: RoomRegistry) -> None:
+        self._rooms = rooms
+
+    @handles(Route("GET", "/api/rooms", "List all rooms; for services", "Rooms", data=schemas.RoomList))
+    async def list_rooms(self, call: Call) -> web.Response:
+        """Show all rooms, so that a gateway can compare them with its calls."""
+        self._require_service(call)
+        rooms = [
+            {
+                "callId": room.call_id,
+                "roomId": room.id,
+                "participantCount": len(room.participants),
+                "prewarm": room.in_advance,
+            }
+            for room in self._rooms.rooms
+        ]
+        return success({"rooms": rooms})
+
+    @handles(
+        Route(
+            "POST",
+            "/api/rooms/{callId}/activate",
+            "Count a room made in advance as a call from now on; for services",
+            "Rooms",
+            errors=(RoomNotFoundError, CapacityError),
+        )
+    )
+    async def activate(self, call: Call) -> web.Response:
+        """Count it."""
+        self._require_service(call)
+        self._rooms.activate(CallId(call.call_id))
+        return success(message="Room active")
+
+    def _require_service(self, call: Call) -> None:
+        if not call.claims.is_service:
+            raise ForbiddenError("this is for services, such as the gateway")
