@@ -6,6 +6,7 @@ Reads settings and starts; what the services do is in server/ and gateway/.
 import asyncio
 import os
 import signal
+import socket
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -31,6 +32,9 @@ def serve(context: typer.Context, *, settings: Settings) -> None:
     _start_logging(settings, "supervisor")
     # both have to agree on it, also where it is made for development
     signing_secret(settings)
+    if settings.port == 0 and not settings.media_server_urls:
+        # the gateway has to know where the media server will be
+        settings = settings.model_copy(update={"port": _free_port(settings.host)})
     services = [
         Service(
             name,
@@ -101,6 +105,17 @@ def gateway(
         uvloop.run(run_gateway(settings, on_ready=ready))
     finally:
         stop_logging()
+
+
+def _free_port(host: str) -> int:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        try:
+            probe.bind((host, 0))
+        except OSError:
+            # the media server says what is wrong with it
+            return 0
+        return int(probe.getsockname()[1])
 
 
 def _link(settings: Settings) -> SupervisorLink | None:

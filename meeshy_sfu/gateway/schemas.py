@@ -118,7 +118,7 @@ class CandidateBody(WireModel):
 
     candidate: str
     sdp_mid: Annotated[str, Field(max_length=64)] | None = None
-    sdp_m_line_index: Annotated[int, Field(ge=0, le=1024, alias="sdpMLineIndex")] | None = None
+    sdp_m_line_index: Annotated[int, Field(ge=0, le=1024)] | None = None
     username_fragment: Annotated[str, Field(max_length=256)] | None = None
 
 
@@ -127,11 +127,11 @@ class Signal(WireModel):
 
     type: Literal["offer", "answer", "ice-candidate"]
     to: ParticipantId
-    sender: Annotated[ParticipantId, Field(alias="from")] | None = None
+    sender: Annotated[ParticipantId | None, Field(alias="from")] = None
     sdp: str | None = None
     candidate: str | CandidateBody | None = None
     sdp_mid: Annotated[str, Field(max_length=64)] | None = None
-    sdp_m_line_index: Annotated[int, Field(ge=0, le=1024, alias="sdpMLineIndex")] | None = None
+    sdp_m_line_index: Annotated[int, Field(ge=0, le=1024)] | None = None
     username_fragment: Annotated[str, Field(max_length=256)] | None = None
     epoch: Epoch | None = None
 

@@ -65,6 +65,7 @@ def environment(state_dir: Path, **variables: str) -> dict[str, str]:
     ours = {
         "JWT_SECRET": SECRET,
         "PORT": "0",
+        "MEESHY_GATEWAY_PORT": "0",
         "RTC_MIN_PORT": "0",
         "MEESHY_WORKERS": "1",
         "MEESHY_STATE_DIR": str(state_dir),

@@ -205,8 +205,14 @@ async def test_a_key_that_does_not_belong_to_the_certificate_is_named(tmp_path: 
 
 
 async def child_of(supervisor: Meeshy) -> int:
-    await eventually(lambda: len(children(supervisor.process.pid)) == 1)
-    return children(supervisor.process.pid)[0]
+    """The media server of a supervisor."""
+
+    def media() -> list[int]:
+        pids = children(supervisor.process.pid)
+        return [pid for pid in pids if b"\0media\0" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+    await eventually(lambda: len(media()) == 1)
+    return media()[0]
 
 
 async def test_the_supervisor_starts_a_dead_service_again(tmp_path: Path) -> None:

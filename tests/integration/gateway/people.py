@@ -1,0 +1,200 @@
+"""People who call over the wire: events by python-socketio's client, REST by aiohttp, media by requests alone."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+import aiohttp
+import socketio
+
+from meeshy_sfu.gateway.auth import Conversation, make_user_token
+from tests.integration.server.peers import CAPABILITIES, DTLS, Answer, rtp_parameters
+
+SECRET = "the-secret-of-the-integration-tests"
+GROUP = Conversation("c1", "GROUP")
+DEADLINE_S = 8.0
+
+
+class Caller:
+    """One person with a socket to the gateway."""
+
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        url: str,
+        name: str,
+        *,
+        conversations: list[Conversation] | None = None,
+        anonymous: bool = False,
+        lifetime_s: float = 3600,
+    ) -> None:
+        self.session, self.url, self.name = session, url, name
+        self.conversations = [GROUP] if conversations is None else conversations
+        self.anonymous = anonymous
+        self.token = self.new_token(lifetime_s)
+        self.events: list[tuple[str, Any]] = []
+        self.call_id = self.id = ""
+        self.answer: dict[str, Any] = {}
+        self._news = asyncio.Event()
+        self.socket = self._new_socket()
+
+    def new_token(self, lifetime_s: float, *, secret: str = SECRET) -> str:
+        return make_user_token(
+            secret=secret,
+            now_s=time.time(),
+            lifetime_s=lifetime_s,
+            user_id=self.name,
+            username=self.name.capitalize(),
+            conversations=self.conversations,
+            anonymous=self.anonymous,
+        )
+
+    def _new_socket(self) -> Any:
+        socket = socketio.AsyncClient(reconnection=False)
+        socket.on("*", self._note)
+        return socket
+
+    async def _note(self, event: str, payload: Any = None) -> None:
+        self.events.append((event, payload))
+        self._news.set()
+
+    # ---- gateway
+
+    async def connect(self, *, token: str | None = None) -> Caller:
+        await self.socket.connect(self.url, auth={"token": token or self.token}, transports=["websocket"])
+        return self
+
+    async def reconnect(self, url: str | None = None) -> None:
+        """A new socket, as after a broken one; what was heard before is kept."""
+        self.url = url or self.url
+        self.socket = self._new_socket()
+        await self.connect()
+
+    async def vanish(self) -> None:
+        """Break the connection without a word."""
+        self.socket.eio.ws._response.connection.transport.abort()
+        await self.socket.wait()
+
+    async def emit(self, event: str, payload: object = None) -> dict[str, Any]:
+        """The acknowledgement."""
+        answer: dict[str, Any] = await self.socket.call(event, payload, timeout=DEADLINE_S)
+        return answer
+
+    async def ask(self, event: str, payload: object = None) -> dict[str, Any]:
+        """The data of an acknowledgement that has to be a success."""
+        answer = await self.emit(event, payload)
+        assert answer["success"], answer
+        data: dict[str, Any] = answer["data"]
+        return data
+
+    async def code(self, event: str, payload: object = None) -> str:
+        """The code of an acknowledgement that has to be a failure."""
+        answer = await self.emit(event, payload)
+        assert not answer["success"], answer
+        return str(answer["error"]["code"])
+
+    def _in(self, answer: dict[str, Any]) -> dict[str, Any]:
+        self.call_id, self.id, self.answer = answer["callId"], answer["participantId"], answer
+        return answer
+
+    async def initiate(self, conversation: str = "c1", **fields: Any) -> dict[str, Any]:
+        payload = {"conversationId": conversation, "type": "video", **fields}
+        return self._in(await self.ask("call:initiate", payload))
+
+    async def join(self, call_id: str) -> dict[str, Any]:
+        return self._in(await self.ask("call:join", {"callId": call_id}))
+
+    async def rejoin(self) -> dict[str, Any]:
+        payload = {"callId": self.call_id, "participantId": self.id}
+        return self._in(await self.ask("call:rejoin", payload))
+
+    async def leave(self) -> dict[str, Any]:
+        return await self.ask("call:leave", {"callId": self.call_id})
+
+    async def signal(self, to: Caller, **fields: Any) -> dict[str, Any]:
+        signal = {"type": "offer", "from": self.id, "to": to.id, "sdp": "v=0", **fields}
+        return await self.emit("call:signal", {"callId": self.call_id, "signal": signal})
+
+    async def confirm(self, epoch: int, mode: str = "sfu", *, success: bool = True, **fields: Any) -> Any:
+        payload = {
+            "callId": self.call_id,
+            "mode": mode,
+            "epoch": epoch,
+            "success": success,
+            **fields,
+        }
+        return await self.ask("call:mode-switched", payload)
+
+    def heard(self, event: str) -> list[Any]:
+        return [payload for name, payload in self.events if name == event]
+
+    async def wait(
+        self, event: str, *, holds: Callable[[Any], bool] = lambda _: True, within_s: float = DEADLINE_S
+    ) -> Any:
+        """The first event of this name for which ``holds``."""
+        deadline = time.monotonic() + within_s
+        while True:
+            for payload in self.heard(event):
+                if holds(payload):
+                    return payload
+            self._news.clear()
+            try:
+                async with asyncio.timeout(deadline - time.monotonic()):
+                    await self._news.wait()
+            except TimeoutError:
+                heard = [name for name, _ in self.events]
+                raise AssertionError(f"{self.name}: no {event} within {within_s} s; heard {heard}") from None
+
+    async def switched(self, epoch: int, mode: str) -> Any:
+        """The end of a transition."""
+        return await self.wait(
+            "call:mode-switched", holds=lambda p: p["epoch"] >= epoch and p["mode"] == mode
+        )
+
+    async def request(
+        self, method: str, path: str, body: object = None, *, token: str | None = None
+    ) -> Answer:
+        data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
+        headers = {"Authorization": f"Bearer {token or self.token}", "Content-Type": "application/json"}
+        async with self.session.request(method, self.url + path, data=data, headers=headers) as answer:
+            return Answer(answer.status, answer.headers, await answer.json())
+
+    # ---- media server
+
+    async def media(self, access: dict[str, Any], method: str, path: str, body: object = None) -> Answer:
+        """A request with the token and URL the gateway gave."""
+        headers = {"Authorization": f"Bearer {access['mediaToken']}", "Content-Type": "application/json"}
+        url = f"{access['mediaServerUrl']}/api/rooms/{self.call_id}/{path}"
+        data = None if body is None else json.dumps(body).encode()
+        async with self.session.request(method, url, data=data, headers=headers) as answer:
+            return Answer(answer.status, answer.headers, await answer.json())
+
+    async def go_to_sfu(self, access: dict[str, Any]) -> dict[str, Any]:
+        """Join the room, connect and produce audio, as a client does; the ids for the confirmation."""
+        body = {"participantId": self.id, "rtpCapabilities": CAPABILITIES}
+        joined = (await self.media(access, "POST", "join", body)).data
+        send = joined["sendTransport"]["transportId"]
+        connected = await self.media(access, "POST", f"transports/{send}/connect", {"dtlsParameters": DTLS})
+        assert connected.status == 200, connected
+        body = {"participantId": self.id, "kind": "audio", "rtpParameters": rtp_parameters("audio")}
+        producer = (await self.media(access, "POST", f"transports/{send}/produce", body)).data
+        return {
+            "sfuSendTransportId": send,
+            "sfuRecvTransportId": joined["recvTransport"]["transportId"],
+            "producerIds": {"audio": producer["producerId"]},
+        }
+
+    async def close(self) -> None:
+        await self.socket.disconnect()
+
+
+async def eventually(holds: Callable[[], bool], *, within_s: float = DEADLINE_S) -> None:
+    """Wait until a condition in this process holds."""
+    deadline = time.monotonic() + within_s
+    while not holds():
+        assert time.monotonic() < deadline, "did not come true in time"
+        await asyncio.sleep(0.01)
