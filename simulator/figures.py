@@ -78,6 +78,8 @@ class RawRun:
     scenario: Scenario
     context: RunContext
     tables: dict[str, pd.DataFrame]
+    events: tuple[dict[str, Any], ...] = ()
+    """What happened, in order."""
 
     @classmethod
     def read(cls, directory: Path) -> RawRun:
@@ -92,13 +94,15 @@ class RawRun:
                 tomllib.loads((directory / "scenario.toml").read_text(encoding="utf-8")),
                 source=str(directory / "scenario.toml"),
             )
+            lines = (directory / "events.jsonl").read_text(encoding="utf-8").splitlines()
+            events = tuple(json.loads(line) for line in lines)
             tables = {name: _read_table(directory / f"{name}.parquet") for name in TABLES}
         except FileNotFoundError as error:
             name = Path(error.filename).name if error.filename else "a file"
             raise RunDirectoryError(f"{directory} is no run directory: {name} is missing") from error
         except (ValidationError, json.JSONDecodeError, tomllib.TOMLDecodeError, OSError) as error:
             raise RunDirectoryError(f"{directory} cannot be read: {error}") from error
-        return cls(scenario, context, tables)
+        return cls(scenario, context, tables, events)
 
     @property
     def duration_s(self) -> float | None:

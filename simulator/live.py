@@ -25,7 +25,7 @@ from simulator.stack import ServerFigures
 from simulator.summary import Summary, Verdict
 
 _FRESH_NS = 2_000_000_000
-_LAG_WARN_MS = 50.0
+_LAG_WARN_MS = 100.0
 
 
 @dataclass(slots=True)
@@ -93,6 +93,39 @@ class Watcher:
 
     def show(self, progress: Progress) -> None:
         """Take note of where the run is."""
+
+
+class PhaseLines(Watcher):
+    """Prints a line for each phase, for logs and other places where nothing can change in place."""
+
+    def __init__(self, console: Console, title: str) -> None:
+        self._console = console
+        self._title = title
+        self._last: Progress | None = None
+
+    def __enter__(self) -> Self:
+        self._console.print(self._title, markup=False)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return
+
+    def phase(self, name: str, duration_s: float | None = None) -> None:
+        """Print the phase, and what was reached before it."""
+        p = self._last
+        reached = (
+            ""
+            if p is None
+            else f" ({p.joined} of {p.people} in, {p.flowing} of {p.expected} streams flowing)"
+        )
+        length = "" if duration_s is None else f", {duration_s:g} s"
+        self._console.print(f"  {name}{length}{reached}", markup=False)
+
+    def show(self, progress: Progress) -> None:
+        """Keep the figures for the next line."""
+        self._last = progress
 
 
 class LiveTable(Watcher):

@@ -21,6 +21,18 @@ from simulator.summary import Percentiles, SloResult, Summary, Verdict
 EXIT_CODES: dict[Verdict, int] = {"pass": 0, "error": 1, "fail": 3, "void": 4}
 """What `meeshy simulate` and `meeshy report` end with."""
 _WORST = 10
+_TROUBLES = frozenset(
+    {
+        "closed",
+        "disconnected",
+        "error",
+        "freeze",
+        "leave-failed",
+        "producer-closed",
+        "ramp-timeout",
+        "room-closed",
+    }
+)
 _TITLES: dict[Verdict, str] = {
     "pass": "PASS: every objective holds",
     "fail": "FAIL: below an objective",
@@ -119,6 +131,7 @@ def sections(summary: Summary, raw: RawRun, pairs: pd.DataFrame) -> list[Section
         _decoded(summary),
         _server(summary),
         _generator(summary),
+        _troubles(raw),
         _worst(pairs),
         _machine(summary),
     ]
@@ -269,6 +282,24 @@ def _generator(summary: Summary) -> Section:
     ]
     verdict = "kept up" if g.valid else "did NOT keep up, so the run is void"
     return Section("Load generator", [f"The generator {verdict}."], ["figure", "value"], rows)
+
+
+def _troubles(raw: RawRun) -> Section:
+    """List what went wrong on the way, whether or not it changed a figure."""
+    end = raw.context.window_end_ns
+    seen = [
+        event
+        for event in raw.events
+        if event.get("event") in _TROUBLES and (end is None or event.get("unix_ns", 0) <= end)
+    ]
+    lines = []
+    for event in seen[:_WORST]:
+        at_s = (event.get("unix_ns", 0) - raw.context.started_ns) / 1e9
+        details = ", ".join(f"{k} {v}" for k, v in event.items() if k not in ("event", "unix_ns"))
+        lines.append(f"- {at_s:.1f} s: {event['event']}" + (f": {details}" if details else ""))
+    if len(seen) > _WORST:
+        lines.append(f"- and {len(seen) - _WORST} more; see events.jsonl")
+    return Section("What went wrong on the way", lines)
 
 
 def _worst(pairs: pd.DataFrame) -> Section:

@@ -20,7 +20,7 @@ import uvloop
 from meeshy_sfu.cli import console
 
 if TYPE_CHECKING:
-    from simulator.live import LiveTable
+    from simulator.live import LiveTable, PhaseLines
     from simulator.runner import Run, Target
     from simulator.scenario import Scenario
     from simulator.summary import Summary
@@ -78,7 +78,7 @@ def simulate(
     """Fill a call with bots, measure it, and judge: exit code 0 pass, 3 below an objective, 4 void."""
     try:
         from simulator.errors import SimulatorError
-        from simulator.live import LiveTable
+        from simulator.live import LiveTable, PhaseLines
         from simulator.runner import Run, machine
         from simulator.scenario import Scenario
     except ModuleNotFoundError as error:
@@ -104,7 +104,8 @@ def simulate(
             seed=seed,
         )
         title = f"{chosen.name}: {chosen.participants.count} participants, {chosen.participants.bots} bots"
-        live = LiveTable(console.err if as_json else console.out, title)
+        place = console.err if as_json or not console.out.is_terminal else console.out
+        live = LiveTable(place, title) if place.is_terminal else PhaseLines(place, title)
         run = Run(chosen, state=state_dir, out=out, target=_target(server, state_dir), watcher=live)
         directory, summary = _execute(run, live)
     except SimulatorError as error:
@@ -130,7 +131,7 @@ def show(summary: Summary, directory: Path, *, as_json: bool) -> None:
     raise typer.Exit(EXIT_CODES[summary.verdict])
 
 
-def _execute(run: Run, live: LiveTable) -> tuple[Path, Summary]:
+def _execute(run: Run, live: LiveTable | PhaseLines) -> tuple[Path, Summary]:
     async def execute() -> tuple[Path, Summary]:
         task = asyncio.current_task()
         if task is not None:

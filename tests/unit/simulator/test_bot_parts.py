@@ -9,7 +9,7 @@ from rich.console import Console
 
 from simulator.bot import pick_capabilities
 from simulator.bots.native import ROW_DTYPE, SAMPLE_DTYPE, latency_batch, streams_batch
-from simulator.live import Progress, progress_table
+from simulator.live import PhaseLines, Progress, progress_table
 from simulator.runner import Plan, _bot_number, _participant_id
 from simulator.scenario import Scenario
 from simulator.signaling import Credentials, refusal
@@ -138,6 +138,15 @@ def test_samples_of_the_pool_keep_their_foreign_flag_only() -> None:
     rows = latency_batch(samples).to_pylist()
     assert [row["flags"] for row in rows] == [0, SAMPLE_FOREIGN]
     assert [row["owd_ns"] for row in rows] == [5, -6]
+
+
+def test_phases_are_printed_with_what_was_reached() -> None:
+    out = StringIO()
+    with PhaseLines(Console(file=out, width=100), "group") as lines:
+        lines.phase("ramp")
+        lines.show(Progress(people=3, expected=12, joined=3, flowing=12))
+        lines.phase("hold", 5)
+    assert out.getvalue() == "group\n  ramp\n  hold, 5 s (3 of 3 in, 12 of 12 streams flowing)\n"
 
 
 def test_the_live_table_shows_where_the_run_is() -> None:

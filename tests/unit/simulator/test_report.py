@@ -38,6 +38,21 @@ def test_a_summary_is_recomputed_from_the_raw_data_and_not_from_itself(run: Any,
     assert write_report(tmp_path) == first
 
 
+def test_troubles_on_the_way_are_listed_but_those_of_leaving_are_not(run: Any, tmp_path: Path) -> None:
+    run.write(tmp_path)
+    lines = [
+        {"unix_ns": run.start_ns, "event": "closed", "bot": 3, "reason": "ICE failed"},
+        {"unix_ns": run.start_ns, "event": "joined", "bot": 4},
+        {"unix_ns": run.start_ns + 60 * NS_PER_S, "event": "closed", "bot": 5},
+    ]
+    (tmp_path / "events.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    write_report(tmp_path)
+    text = (tmp_path / "report.md").read_text()
+    assert "- 5.0 s: closed: bot 3, reason ICE failed" in text
+    assert "bot 5" not in text
+    assert "joined" not in text
+
+
 def test_hostile_text_does_not_reach_the_page(run: Any, tmp_path: Path) -> None:
     run.context.aborted = ["<script>alert(1)</script>"]
     write_report(run.write(tmp_path))
