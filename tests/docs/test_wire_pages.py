@@ -17,6 +17,7 @@ from meeshy_sfu.edge.routes import Route
 from meeshy_sfu.server.description import CLIENT_EVENTS, SERVER_EVENTS
 from meeshy_sfu.server.health import HealthApi
 from meeshy_sfu.server.rest import RestApi
+from meeshy_sfu.server.rest_consumers import ConsumerApi
 
 ROOT = Path(__file__).resolve().parents[2]
 REST = (ROOT / "docs" / "rest-api.md").read_text(encoding="utf-8")
@@ -28,7 +29,7 @@ curl() { command curl "$@" | tee -a answers; echo >> answers; }
 
 
 def routes() -> list[Route]:
-    members = (*vars(HealthApi).values(), *vars(RestApi).values())
+    members = [member for api in (HealthApi, RestApi, ConsumerApi) for member in vars(api).values()]
     return [member.__route__ for member in members if hasattr(member, "__route__")]
 
 
