@@ -37,8 +37,9 @@ class Expiry:
         self._until_s[key] = max(claims.expires_at_s, self._until_s.get(key, 0.0))
 
     def is_over(self, claims: Claims) -> bool:
-        """Tell whether a socket's token and its grace have run out."""
-        return self._clock.unix_s() >= claims.expires_at_s + self._grace_s
+        """Tell whether the bearer's time and grace have run out; the newest token they used anywhere counts."""
+        newest_s = self._until_s.get((claims.call_id or "", claims.participant_id or ""), 0.0)
+        return self._clock.unix_s() >= max(claims.expires_at_s, newest_s) + self._grace_s
 
     def sweep(self) -> None:
         """Take out everybody whose time is over, and close rooms nobody came to."""

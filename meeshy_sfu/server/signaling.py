@@ -70,6 +70,8 @@ class Session:
     participant_id: str | None = None
     watched: set[str] = field(default_factory=set)
     """The calls a service hears of; it may hear of many."""
+    expired: bool = False
+    """It was told that its time is over, and is being closed."""
     refused: int = 0
     """Events refused by the rate limit since the last that passed."""
 
@@ -135,7 +137,8 @@ class Signaling(RoomListener):
         """Do once what :meth:`run` repeats."""
         self._io.sweep()
         for session in tuple(self._sessions.values()):
-            if self._expiry.is_over(session.claims):
+            if not session.expired and self._expiry.is_over(session.claims):
+                session.expired = True
                 self._io.deliver(
                     [session.sid],
                     "participant-left",
@@ -354,6 +357,7 @@ class Signaling(RoomListener):
         self._io.deliver(audience.sids, "participant-left", payload)
         if reason == TOKEN_EXPIRED:
             for sid in tuple(audience.by_participant.get(participant.id, ())):
+                self._sessions[sid].expired = True
                 self._io.cut(self._sessions[sid].eio_sid)
 
     def new_producer(self, room: Room, participant: Participant, producer: Producer) -> None:

@@ -198,6 +198,7 @@ async def test_a_token_that_expires_in_mid_call_ends_it_after_the_grace(
     left = await bob.wait("participant-left")
     assert (left["participantId"], left["reason"]) == ("alice", "token-expired")
     await alice.wait_disconnected()
+    assert len(alice.heard("participant-left")) == 1
     assert (await alice.request("GET", "")).status == 401
     assert bob.socket.connected
 

@@ -87,6 +87,13 @@ def test_a_socket_is_over_after_the_grace(expiry: Expiry, clock: ManualClock) ->
     assert expiry.is_over(token)
 
 
+def test_a_newer_token_used_elsewhere_keeps_the_socket(expiry: Expiry, clock: ManualClock) -> None:
+    expiry.note(claims(until_s=5000.0), CALL)
+    clock.advance(1000.0)
+    assert not expiry.is_over(claims(until_s=1010.0))
+    assert expiry.is_over(claims(until_s=1010.0, participant="bob"))
+
+
 async def test_a_room_nobody_enters_is_closed(
     expiry: Expiry,
     clock: ManualClock,
