@@ -15,7 +15,7 @@ from simulator.errors import SimulatorError
 from simulator.signaling import Announcement, Direction, Joined, Json, ParticipantSession
 from simulator.tables import Kind
 
-GATHER_S = 0.1
+GATHER_S = 0.2
 """How long announcements are gathered into one consume request: a join storm is a few requests, not hundreds."""
 
 

@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 import aiohttp
 import jwt
+import orjson
 import socketio
 
 from simulator.errors import ServerRefusedError, SignalingError
@@ -141,7 +142,7 @@ class Rest:
             async with self.session.request(
                 method, self.url + path, json=body, headers=_bearer(token)
             ) as response:
-                answer = await response.json(content_type=None)
+                answer = await response.json(content_type=None, loads=orjson.loads)
                 status, headers = response.status, response.headers
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             raise _unreachable(self.url, method, path, error) from error

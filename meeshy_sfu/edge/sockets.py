@@ -19,7 +19,7 @@ from socketio.packet import EVENT
 
 from meeshy_sfu.clock import Clock
 from meeshy_sfu.config import Settings
-from meeshy_sfu.edge.border import ADDRESS, Origins
+from meeshy_sfu.edge.border import ADDRESS, Origins, json_bytes
 from meeshy_sfu.edge.limits import address_key, check_json_depth
 from meeshy_sfu.errors import MeeshyError
 
@@ -45,7 +45,7 @@ class LimitedJson:
 
     def dumps(self, value: object, **_: object) -> str:
         """Write compactly."""
-        return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+        return json_bytes(value).decode()
 
     def loads(self, text: str, **_: object) -> Any:
         """Read.

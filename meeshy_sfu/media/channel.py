@@ -4,10 +4,11 @@ Carries JSON and wakes up by a file descriptor; what the commands mean is known 
 """
 
 import asyncio
-import json
 import logging
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
+
+import orjson
 
 from meeshy_sfu.errors import (
     CapacityError,
@@ -135,7 +136,7 @@ class Channel:
         if self._core is None:
             raise WorkerDiedError("the worker was closed")
         self._last_id += 1
-        self._core.request(json.dumps({"id": self._last_id, "command": command}, separators=(",", ":")))
+        self._core.request(orjson.dumps({"id": self._last_id, "command": command}).decode())
         return self._last_id
 
     def _read(self) -> None:

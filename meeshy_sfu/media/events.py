@@ -3,10 +3,11 @@
 Reads its JSON; carrying replies and events to whom they concern is the work of channel.py.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
+
+import orjson
 
 from meeshy_sfu.media.stats import WorkerStats
 
@@ -155,7 +156,7 @@ def read_event(text: str) -> Event:
     Raises:
         ValueError: It is none of the events this version knows; the core and the package do not match.
     """
-    raw: dict[str, Any] = json.loads(text)
+    raw: dict[str, Any] = orjson.loads(text)
     match raw["type"]:
         case "reply":
             return _read_reply(raw)

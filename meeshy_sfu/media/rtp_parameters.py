@@ -7,6 +7,7 @@ This is one of the two places where wire names (camelCase) appear.
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Literal
 
 from meeshy_sfu.errors import InvalidRtpCapabilitiesError
@@ -355,8 +356,8 @@ class RtpParameters:
         """Write it as JSON."""
         wire: Wire = {
             "mid": self.mid,
-            "codecs": [codec.to_wire() for codec in self.codecs],
-            "headerExtensions": [extension.to_wire() for extension in self.header_extensions],
+            "codecs": _all_to_wire(self.codecs),
+            "headerExtensions": _all_to_wire(self.header_extensions),
             "encodings": [encoding.to_wire() for encoding in self.encodings],
             "rtcp": self.rtcp.to_wire(),
             "msid": self.msid,
@@ -529,3 +530,14 @@ def _parameter(parameters: CodecParameters, name: str) -> ParameterValue | None:
 
 def _without_none(wire: Mapping[str, object]) -> Wire:
     return {name: value for name, value in wire.items() if value is not None}
+
+
+@lru_cache(maxsize=4096)
+def _all_to_wire(
+    parts: tuple[RtpCodecParameters, ...] | tuple[RtpHeaderExtensionParameters, ...],
+) -> list[Wire]:
+    """Write codecs or extensions; every consumer of a producer has the same, so they are written once.
+
+    What comes out is shared: callers read it and write nothing into it.
+    """
+    return [part.to_wire() for part in parts]
