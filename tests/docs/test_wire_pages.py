@@ -1,4 +1,4 @@
-"""The pages on REST and Socket.IO: every route, event and field is there, and every example runs."""
+"""The pages on REST and Socket.IO of the media server: every route, event and field is there, and every example runs."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from meeshy_sfu.server.description import CLIENT_EVENTS, SERVER_EVENTS
 from meeshy_sfu.server.health import HealthApi
 from meeshy_sfu.server.rest import RestApi
 from meeshy_sfu.server.rest_consumers import ConsumerApi
+from meeshy_sfu.server.rest_services import ServiceApi
 
 ROOT = Path(__file__).resolve().parents[2]
 REST = (ROOT / "docs" / "rest-api.md").read_text(encoding="utf-8")
@@ -29,7 +30,8 @@ curl() { command curl "$@" | tee -a answers; echo >> answers; }
 
 
 def routes() -> list[Route]:
-    members = [member for api in (HealthApi, RestApi, ConsumerApi) for member in vars(api).values()]
+    parts = (HealthApi, RestApi, ConsumerApi, ServiceApi)
+    members = (member for part in parts for member in vars(part).values())
     return [member.__route__ for member in members if hasattr(member, "__route__")]
 
 
