@@ -104,7 +104,7 @@ class Settings(BaseSettings):
         None, HTTP, "PEM file with the key of tls_cert.", "None.", "Together with tls_cert.")
     trusted_proxies: Names = setting(
         (), HTTP,
-        "Addresses or networks whose X-Forwarded-For and -Proto headers count; others' are ignored.",
+        "Addresses or networks whose X-Forwarded-For header counts; others' are ignored.",
         "A listed host can claim any client address.",
         "Behind a reverse proxy, else all clients share one limit.")
     shutdown_timeout_s: float = setting(

@@ -413,8 +413,9 @@ class RoomClosedEvent(WireModel):
     """The call is over on this server."""
 
     call_id: str
+    room_id: str
     reason: str
-    """closed, empty, worker-died or shutdown."""
+    """closed, empty, worker-died or server-shutdown."""
 
 
 class ParticipantJoinedEvent(WireModel):
@@ -433,8 +434,16 @@ class ParticipantLeftEvent(WireModel):
     """left, removed, disconnected, token-expired, or a sentence such as why the connection was lost."""
 
 
+class EventError(ItemError):
+    """Why an event was refused."""
+
+    details: dict[str, Any] | None = None
+    retry_after: float | None = None
+    """Seconds; of a rate limit only."""
+
+
 class RequestErrorEvent(WireModel):
     """An event of yours was refused; the acknowledgement says the same to those who ask for one."""
 
     event: str
-    error: ItemError
+    error: EventError
