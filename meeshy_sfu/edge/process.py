@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import Protocol, Self, TypeVar
 
 from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
 
 from meeshy_sfu.config import Settings
 from meeshy_sfu.errors import (
@@ -26,6 +27,8 @@ from meeshy_sfu.errors import (
 FORCED_EXIT_S = 0.7
 """How long after shutdown_timeout_s the process ends by force; with the default, within 5 s in all."""
 SECOND_SIGNAL_EXIT = 130
+FIRST_REQUEST_S = 10.0
+"""How long a connection may take to send its first request."""
 
 logger = logging.getLogger(__name__)
 
@@ -67,11 +70,17 @@ async def run_until_stopped(
 
 
 class Listener:
-    """The HTTP side of a service on one port."""
+    """The HTTP side of a service on one port.
+
+    Closes connections that send no request, as those of somebody who wants to use up all descriptors do.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._runner: web.AppRunner | None = None
+        self._asked: set[web.RequestHandler] = set()
+        self._silent: dict[web.RequestHandler, float] = {}
+        self._sweeper: asyncio.Task[None] | None = None
 
     async def open(self, app: web.Application, port: int, tls: ssl.SSLContext | None) -> str:
         """Listen and give the URL; with port 0 it names the port that was given.
@@ -79,6 +88,7 @@ class Listener:
         Raises:
             StartError: The port cannot be listened on; the message says why and what to do.
         """
+        app.middlewares.insert(0, self._note_request())
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=0.5)
         await self._runner.setup()
         host = self._settings.host
@@ -89,14 +99,38 @@ class Listener:
             raise _listen_error(error, host, port) from error
         shown = f"[{host}]" if ":" in host else host
         url = f"{'https' if tls else 'http'}://{shown}:{self._runner.addresses[0][1]}"
+        self._sweeper = asyncio.create_task(self._sweep_silent(), name="silent-connections")
         logger.info("listening on %s", url)
         return url
 
     async def close(self) -> None:
         """Stop listening and end connections. Idempotent."""
+        sweeper, self._sweeper = self._sweeper, None
+        if sweeper is not None:
+            sweeper.cancel()
+            await asyncio.gather(sweeper, return_exceptions=True)
         runner, self._runner = self._runner, None
         if runner is not None:
             await runner.cleanup()
+
+    def _note_request(self) -> Middleware:
+        @web.middleware
+        async def note(request: web.Request, handler: Handler) -> web.StreamResponse:
+            self._asked.add(request.protocol)
+            return await handler(request)
+
+        return note
+
+    async def _sweep_silent(self) -> None:
+        while self._runner is not None and self._runner.server is not None:
+            now_s = asyncio.get_running_loop().time()
+            known = set(self._runner.server.connections)
+            self._asked &= known
+            self._silent = {one: self._silent.get(one, now_s) for one in known - self._asked}
+            for one, since_s in self._silent.items():
+                if now_s - since_s >= FIRST_REQUEST_S:
+                    one.force_close()
+            await asyncio.sleep(FIRST_REQUEST_S / 10)
 
 
 def _spare_collector() -> None:
