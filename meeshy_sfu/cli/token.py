@@ -1,4 +1,7 @@
-"""``meeshy token``: makes a token for a call, as the gateway would. What tokens say is in server/auth.py."""
+"""``meeshy token``: makes tokens: for people, as the application around the gateway would; for calls, as the gateway would.
+
+What tokens say is in gateway/auth.py and server/auth.py.
+"""
 
 from typing import Annotated
 
@@ -10,6 +13,7 @@ from meeshy_sfu.clock import SystemClock
 from meeshy_sfu.config import Settings
 from meeshy_sfu.edge.secret import signing_secret
 from meeshy_sfu.edge.tokens import SERVICE_ROLE, check_id
+from meeshy_sfu.gateway.auth import Conversation, make_user_token
 from meeshy_sfu.server.auth import make_token
 
 
@@ -17,29 +21,73 @@ from meeshy_sfu.server.auth import make_token
 def token(
     *,
     settings: Settings,
-    call: Annotated[
-        str | None, typer.Option("--call", help="Call id; not needed for --role service.")
+    user: Annotated[str | None, typer.Option("--user", help="User id: a token for the gateway.")] = None,
+    conversation: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--conversation", help="With --user: ID:TYPE or ID:TYPE:ROLE, as c1:GROUP:admin; repeatable."
+        ),
     ] = None,
+    username: Annotated[
+        str | None, typer.Option("--username", help="With --user: name shown to others.")
+    ] = None,
+    anonymous: Annotated[
+        bool, typer.Option("--anonymous", help="With --user: a guest's session instead of a user.")
+    ] = False,
+    call: Annotated[str | None, typer.Option("--call", help="Call id: a token for the media server.")] = None,
     participant: Annotated[
-        str | None, typer.Option("--participant", help="Participant id; not needed for --role service.")
+        str | None, typer.Option("--participant", help="With --call: participant id.")
     ] = None,
     role: Annotated[
         str, typer.Option("--role", help="participant, initiator (may end the call) or service (any call).")
     ] = "participant",
 ) -> None:
     """Print a token signed with JWT_SECRET, or with the development secret of the state directory."""
+    secret, now_s = signing_secret(settings), SystemClock().unix_s()
+    if user is not None:
+        if call is not None or participant is not None:
+            raise typer.BadParameter(
+                "--user makes a token for the gateway; --call and --participant one for media"
+            )
+        conversations = [_conversation(text) for text in conversation or []]
+        if not conversations:
+            raise typer.BadParameter("--user needs at least one --conversation, as c1:GROUP")
+        console.line(
+            make_user_token(
+                secret=secret,
+                now_s=now_s,
+                lifetime_s=settings.token_lifetime_s,
+                user_id=check_id(user, "--user"),
+                username=username,
+                conversations=conversations,
+                anonymous=anonymous,
+            )
+        )
+        return
     if role != SERVICE_ROLE and (call is None or participant is None):
-        raise typer.BadParameter("--call and --participant are needed unless --role is service")
+        raise typer.BadParameter("--user, or --call and --participant are needed unless --role is service")
     for name, value in (("--call", call), ("--participant", participant), ("--role", role)):
         if value is not None:
             check_id(value, name)
     console.line(
         make_token(
-            secret=signing_secret(settings),
-            now_s=SystemClock().unix_s(),
+            secret=secret,
+            now_s=now_s,
             lifetime_s=settings.token_lifetime_s,
             role=role,
             call_id=call,
             participant_id=participant,
         )
+    )
+
+
+def _conversation(text: str) -> Conversation:
+    parts = text.rsplit(":", 2) if text.count(":") >= 2 else text.split(":")
+    if len(parts) not in (2, 3) or not all(parts):
+        raise typer.BadParameter(
+            f"{text!r} is no conversation; write ID:TYPE or ID:TYPE:ROLE, as c1:GROUP:admin"
+        )
+    conversation_id, kind, *role = parts
+    return Conversation(
+        check_id(conversation_id, "--conversation"), kind.upper(), *(part.lower() for part in role)
     )

@@ -18,6 +18,8 @@ from meeshy_sfu.errors import ConfigError
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+    from meeshy_sfu.config import Settings
+
 BUSY_TIMEOUT_S = 30
 DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}
 
@@ -25,6 +27,12 @@ DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg", "po
 def default_url(state_dir: Path) -> str:
     """The embedded database below the state directory."""
     return f"sqlite:///{(state_dir / 'meeshy.db').absolute()}"
+
+
+def settings_url(settings: Settings) -> str:
+    """Give the configured database's URL, or the embedded one."""
+    url = settings.database_url
+    return default_url(settings.state_dir) if url is None else url.get_secret_value()
 
 
 def create_engine(url: str) -> AsyncEngine:

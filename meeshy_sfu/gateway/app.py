@@ -11,11 +11,12 @@ import ssl
 from typing import TYPE_CHECKING
 
 from aiohttp import web
+from sqlalchemy.exc import SQLAlchemyError
 
 from meeshy_sfu.clock import Clock, SystemClock
 from meeshy_sfu.db import schema
 from meeshy_sfu.db.repository import Repository
-from meeshy_sfu.db.session import create_engine, default_url
+from meeshy_sfu.db.session import create_engine, settings_url
 from meeshy_sfu.edge.border import Origins, border
 from meeshy_sfu.edge.limits import RateLimiter
 from meeshy_sfu.edge.openapi import openapi_document
@@ -23,7 +24,7 @@ from meeshy_sfu.edge.process import Listener, run_until_stopped, tls_context
 from meeshy_sfu.edge.routes import BoundRoute, bound_routes
 from meeshy_sfu.edge.secret import signing_secret
 from meeshy_sfu.edge.watchers import Watchers
-from meeshy_sfu.errors import ConfigError
+from meeshy_sfu.errors import ConfigError, StartError
 from meeshy_sfu.gateway.calls import Calls
 from meeshy_sfu.gateway.description import DESCRIPTION
 from meeshy_sfu.gateway.events import Events
@@ -53,12 +54,6 @@ logger = logging.getLogger(__name__)
 SWEEP_INTERVAL_S = 0.05
 JOURNAL_FILE = "events/gateway.jsonl"
 """Below the state directory."""
-
-
-def database_url(settings: Settings) -> str:
-    """Give the database's URL: the configured one, or the embedded file."""
-    url = settings.database_url
-    return default_url(settings.state_dir) if url is None else url.get_secret_value()
 
 
 class Gateway:
@@ -159,10 +154,10 @@ class Gateway:
         if not settings.media_server_urls and settings.port == 0:
             raise ConfigError("with port 0 the media server's URL is not known; set MEDIA_SERVER_URL")
         tls = tls_context(settings)
-        engine = create_engine(database_url(settings))
+        engine = create_engine(settings_url(settings))
         gateway: Gateway | None = None
         try:
-            before, after = await schema.upgrade(engine)
+            before, after = await _upgrade(engine)
             if before != after:
                 logger.info("database upgraded from %s to %s", before or "empty", after)
             gateway = cls(settings, engine, clock)
@@ -212,6 +207,14 @@ class Gateway:
                 self.events.sweep()
             except Exception:
                 logger.exception("sweep failed")
+
+
+async def _upgrade(engine: AsyncEngine) -> tuple[str | None, str | None]:
+    try:
+        return await schema.upgrade(engine)
+    except (SQLAlchemyError, OSError) as error:
+        reason = str(getattr(error, "orig", None) or error)
+        raise StartError(f"the database cannot be used: {reason}; check database_url") from error
 
 
 async def run_gateway(settings: Settings, *, on_ready: Callable[[str], None]) -> None:

@@ -92,6 +92,7 @@ class _ServerLink:
         self._down_s = down_s
         self._client: Any = None
         self._collecting: dict[str, dict[str, dict[str, Any]]] = {}
+        self._broken = asyncio.Event()
         self.connected = False
 
     async def run(self) -> None:
@@ -105,7 +106,7 @@ class _ServerLink:
                 logger.info("server=%s connected", self._url)
                 try:
                     await self._catch_up()
-                    await self._client.wait()
+                    await self._broken.wait()
                 finally:
                     self.connected = False
                     await self._client.shutdown()
@@ -153,7 +154,10 @@ class _ServerLink:
     async def _connect(self) -> bool:
         # a fresh client each time: a broken one remembers too much
         self._client = _AsyncClient(reconnection=False, logger=False, engineio_logger=False)
+        self._broken = broken = asyncio.Event()
         self._client.on("*", self._on_event)
+        # the client's own wait() swallows cancellation and notices a break a second late
+        self._client.on("disconnect", lambda *_: broken.set())
         try:
             await self._client.connect(
                 self._url,

@@ -1,0 +1,90 @@
+"""``meeshy db``: the version of the gateway's database, and the way between versions.
+
+What the versions are is in db/migrations; `meeshy serve` upgrades by itself.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Annotated, TypeVar
+
+import typer
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from meeshy_sfu.cli import console
+from meeshy_sfu.cli.options import with_settings
+from meeshy_sfu.config import Settings
+from meeshy_sfu.db import schema
+from meeshy_sfu.db.session import create_engine, settings_url
+from meeshy_sfu.errors import StartError
+
+app = typer.Typer(help="Show and change the version of the gateway's database.", no_args_is_help=True)
+SETTINGS = ["state_dir"]
+Result = TypeVar("Result")
+
+
+@app.command()
+@with_settings(SETTINGS)
+def upgrade(
+    *,
+    settings: Settings,
+    revision: Annotated[str, typer.Argument(help="Revision to go to.")] = "head",
+) -> None:
+    """Bring the database to the newest version, or to a revision."""
+    before, after = _run(settings, lambda engine: schema.upgrade(engine, revision))
+    console.line(f"{before or 'empty'} -> {after or 'empty'}")
+
+
+@app.command()
+@with_settings(SETTINGS)
+def downgrade(
+    *,
+    settings: Settings,
+    revision: Annotated[str, typer.Argument(help="Revision to go back to; base for empty.")],
+) -> None:
+    """Take the database back to a revision; data of what stays is kept."""
+    before, after = _run(settings, lambda engine: schema.downgrade(engine, revision))
+    console.line(f"{before or 'empty'} -> {after or 'empty'}")
+
+
+@app.command()
+@with_settings(SETTINGS)
+def current(*, settings: Settings) -> None:
+    """Print the revision the database has, and the one this program needs."""
+    found = _run(settings, schema.current)
+    console.line(f"{found or 'empty'} (needs {schema.head()})")
+
+
+@app.command()
+@with_settings(SETTINGS)
+def check(*, settings: Settings) -> None:
+    """Say whether the database has the version this program needs; exit code 1 if not."""
+    problem = _run(settings, schema.check)
+    if problem is not None:
+        console.notice(f"error: {problem}")
+        raise typer.Exit(console.EXIT_ERROR)
+    console.line("the database is up to date")
+
+
+@app.command()
+@with_settings(SETTINGS)
+def stamp(
+    *, settings: Settings, revision: Annotated[str, typer.Argument(help="Revision the database has.")]
+) -> None:
+    """Say which revision the database has, without touching its tables."""
+    _run(settings, lambda engine: schema.stamp(engine, revision))
+    console.line(f"marked as {revision}")
+
+
+def _run(settings: Settings, work: Callable[[AsyncEngine], Awaitable[Result]]) -> Result:
+    async def go() -> Result:
+        engine = create_engine(settings_url(settings))
+        try:
+            return await work(engine)
+        except (SQLAlchemyError, OSError) as error:
+            reason = str(getattr(error, "orig", None) or error)
+            raise StartError(f"the database cannot be used: {reason}; check database_url") from error
+        finally:
+            await engine.dispose()
+
+    return asyncio.run(go())
