@@ -30,6 +30,8 @@ class Jobs:
         task = asyncio.create_task(self._run(work, name), name=name)
         self._running.add(task)
         task.add_done_callback(self._running.discard)
+        # a job that is cancelled before it began has never touched its work
+        task.add_done_callback(lambda _: work.close())
 
     async def close(self) -> None:
         """Cancel what runs and wait for its end. Idempotent."""

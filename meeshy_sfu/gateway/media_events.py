@@ -10,6 +10,7 @@ import logging
 import random
 from typing import TYPE_CHECKING, Any, Protocol
 
+import aiohttp
 import socketio
 
 from meeshy_sfu.errors import MeeshyError
@@ -97,11 +98,16 @@ class _ServerLink:
 
     async def run(self) -> None:
         """Keep the connection up until cancelled."""
+        # ours, because the client forgets to close its own when it cannot connect
+        async with aiohttp.ClientSession() as session:
+            await self._keep_up(session)
+
+    async def _keep_up(self, session: aiohttp.ClientSession) -> None:
         down_since_s: float | None = None
         pause_s = RETRY_MIN_S
         told = False
         while True:
-            if await self._connect():
+            if await self._connect(session):
                 down_since_s, pause_s, told = None, RETRY_MIN_S, False
                 logger.info("server=%s connected", self._url)
                 try:
@@ -151,9 +157,11 @@ class _ServerLink:
             except socketio.exceptions.SocketIOError:
                 logger.debug("server=%s broke while leaving call=%s", self._url, call_id)
 
-    async def _connect(self) -> bool:
+    async def _connect(self, session: aiohttp.ClientSession) -> bool:
         # a fresh client each time: a broken one remembers too much
-        self._client = _AsyncClient(reconnection=False, logger=False, engineio_logger=False)
+        self._client = _AsyncClient(
+            reconnection=False, logger=False, engineio_logger=False, http_session=session
+        )
         self._broken = broken = asyncio.Event()
         self._client.on("*", self._on_event)
         # the client's own wait() swallows cancellation and notices a break a second late

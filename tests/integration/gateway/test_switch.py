@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Any
+
 from meeshy_sfu.gateway import journal
 from meeshy_sfu.gateway.app import Gateway
+from meeshy_sfu.gateway.auth import Conversation
 from meeshy_sfu.server.app import MediaServer
-from tests.integration.gateway.conftest import MakeCaller
+from tests.integration.gateway.conftest import MakeCaller, StartGateway
 from tests.integration.gateway.people import Caller, eventually
 
 
@@ -67,3 +71,168 @@ async def test_two_to_three_to_two(gateway: Gateway, media: MediaServer, caller:
     ]
     verdict = journal.check(gateway.journal.recent)
     assert (verdict.transitions, verdict.completed, verdict.problems) == (2, 2, [])
+
+
+async def start_switch(gateway: Gateway, caller: MakeCaller) -> tuple[Caller, Caller, Caller, dict[str, Any]]:
+    """A pair that a third person has just joined; all told, nobody has confirmed."""
+    ada, bob = await pair(gateway, caller)
+    eve = await caller(gateway, "eve")
+    answer = await eve.join(ada.call_id)
+    await ada.wait("call:mode-switch")
+    await bob.wait("call:mode-switch")
+    return ada, bob, eve, answer
+
+
+async def test_the_newcomers_answer_is_the_mode_switch_of_the_others(
+    gateway: Gateway, caller: MakeCaller
+) -> None:
+    ada, _, eve, answer = await start_switch(gateway, caller)
+    told = ada.heard("call:mode-switch")[0]
+    assert (answer["mode"], answer["phase"], answer["epoch"]) == ("sfu", "switching_to_sfu", 1)
+    assert (told["mode"], told["oldMode"], told["newMode"], told["epoch"]) == ("sfu", "p2p", "sfu", 1)
+    assert told["mediaServerConfig"] == answer["mediaServerConfig"]
+    assert (
+        told["rtpCapabilities"] == answer["rtpCapabilities"] == told["mediaServerConfig"]["rtpCapabilities"]
+    )
+    assert told["switchDeadline"] == answer["switchDeadline"]
+    assert len(told["participants"]) == len(answer["participants"]) == 3
+    assert eve.heard("call:mode-switch") == []
+    assert eve.heard("call:join")[0]["participantId"] == eve.id
+    joined = await ada.wait("call:participant-joined", holds=lambda p: p["totalParticipants"] == 3)
+    assert (joined["participant"]["participantId"], joined["initiator"]) == (eve.id, False)
+
+
+async def test_one_of_the_pair_failing_keeps_p2p_and_tells_why_then_it_is_tried_again(
+    gateway: Gateway, media: MediaServer, caller: MakeCaller
+) -> None:
+    ada, bob, eve, _ = await start_switch(gateway, caller)
+    await eve.confirm(1)
+    await bob.confirm(1, success=False, error="udp blocked")
+    for person in (ada, bob, eve):
+        told = await person.wait("call:mode-switched")
+        assert (told["success"], told["mode"], told["reason"]) == (False, "p2p", "participant_failed")
+        assert (told["failed"], told["errors"]) == ([bob.id], {bob.id: "udp blocked"})
+    again = await ada.wait("call:mode-switch", holds=lambda p: p["epoch"] == 2)
+    assert again["mediaServerConfig"]["roomId"] == media.rooms.rooms[0].id
+    await eve.wait("call:mode-switch", holds=lambda p: p["epoch"] == 2)
+    for person in (ada, bob, eve):
+        await person.confirm(2)
+    assert (await ada.switched(2, "sfu"))["success"]
+
+
+async def test_a_newcomer_that_fails_does_not_stop_the_pair(gateway: Gateway, caller: MakeCaller) -> None:
+    ada, bob, eve, _ = await start_switch(gateway, caller)
+    await eve.confirm(1, success=False, error="no codec")
+    await ada.confirm(1)
+    await bob.confirm(1)
+    assert (await ada.switched(1, "sfu"))["success"]
+
+
+async def test_the_deadline_decides_without_a_newcomer_and_against_one_of_the_pair(
+    start_gateway: StartGateway, caller: MakeCaller
+) -> None:
+    gateway = await start_gateway(switch_deadline_s=0.6)
+    ada, bob, eve, _ = await start_switch(gateway, caller)
+    await ada.confirm(1)
+    told = await eve.wait("call:mode-switched")
+    assert (told["success"], told["reason"], told["failed"]) == (False, "deadline", sorted([bob.id, eve.id]))
+    await ada.wait("call:mode-switch", holds=lambda p: p["epoch"] == 2)
+    await ada.confirm(2)
+    await bob.confirm(2)
+    told = await ada.switched(2, "sfu")
+    assert (told["success"], told["missing"]) == (True, [eve.id])
+
+
+async def test_a_third_who_leaves_at_once_leaves_the_pair_on_p2p(
+    gateway: Gateway, media: MediaServer, caller: MakeCaller
+) -> None:
+    ada, bob, eve, _ = await start_switch(gateway, caller)
+    await eve.leave()
+    told = await ada.wait("call:mode-switched")
+    assert (told["success"], told["mode"], told["reason"]) == (False, "p2p", "superseded")
+    await bob.wait("call:mode-switched")
+    await eventually(lambda: not media.rooms.rooms)
+    assert gateway.calls.live[ada.call_id].phase == "p2p"
+
+
+async def test_somebody_who_comes_during_the_way_back_keeps_the_call_on_the_sfu(
+    gateway: Gateway, media: MediaServer, caller: MakeCaller
+) -> None:
+    ada, _, eve = await trio(gateway, caller)
+    room = media.rooms.rooms[0].id
+    await eve.leave()
+    await ada.wait("call:mode-switch", holds=lambda p: p["newMode"] == "p2p")
+    zoe = await caller(gateway, "zoe")
+    answer = await zoe.join(ada.call_id)
+    assert (answer["mode"], answer["phase"]) == ("sfu", "sfu")
+    assert answer["mediaServerConfig"]["roomId"] == room
+    assert len(answer["producers"]) == 2
+    told = await ada.wait("call:mode-switched", holds=lambda p: p["epoch"] == 2)
+    assert (told["success"], told["mode"]) == (False, "sfu")
+
+
+async def test_confirmations_of_other_epochs_change_nothing_and_of_other_modes_are_refused(
+    gateway: Gateway, caller: MakeCaller
+) -> None:
+    ada, bob, eve, _ = await start_switch(gateway, caller)
+    for epoch in (0, 2, 99):
+        answer = await ada.confirm(epoch)
+        assert (answer["epoch"], answer["phase"]) == (1, "switching_to_sfu")
+    payload = {"callId": ada.call_id, "mode": "p2p", "epoch": 1, "success": True}
+    assert await ada.code("call:mode-switched", payload) == "INVALID_MODE"
+    for person in (ada, bob, eve):
+        answer = await person.emit("call:mode-switch-ack", payload | {"mode": "sfu"})
+        assert answer["success"]
+    assert (await ada.switched(1, "sfu"))["success"]
+
+
+async def test_without_a_media_server_the_pair_talks_on_and_the_newcomer_is_told(
+    start_gateway: StartGateway, caller: MakeCaller
+) -> None:
+    gateway = await start_gateway(media_server_urls=["http://127.0.0.1:9"])
+    ada, bob = await pair(gateway, caller)
+    eve = await caller(gateway, "eve")
+    answer = await eve.join(ada.call_id)
+    assert (answer["mode"], answer["phase"], answer["peer"]) == ("p2p", "p2p", None)
+    assert answer["reason"] == "sfu-unavailable"
+    assert (await ada.signal(bob))["success"]
+    assert ada.heard("call:mode-switch") == []
+
+
+async def test_direct_conversations_stay_p2p_and_hold_two(gateway: Gateway, caller: MakeCaller) -> None:
+    direct = [Conversation("d1", "DIRECT")]
+    ada, bob, eve = [await caller(gateway, name, conversations=direct) for name in ("ada", "bob", "eve")]
+    await ada.initiate("d1")
+    await bob.join(ada.call_id)
+    assert await eve.code("call:join", {"callId": ada.call_id}) == "MAX_PARTICIPANTS_REACHED"
+    assert gateway.calls.live[ada.call_id].mode.epoch == 0
+
+
+async def test_fifty_who_join_within_a_second_make_one_transition(
+    gateway: Gateway, media: MediaServer, caller: MakeCaller
+) -> None:
+    people = await asyncio.gather(*(caller(gateway, f"p{number}") for number in range(50)))
+    ada = people[0]
+    await ada.initiate()
+    answers = await asyncio.gather(*(person.join(ada.call_id) for person in people[1:]))
+    in_sfu = [answer for answer in answers if answer["mode"] == "sfu"]
+    assert len(in_sfu) == 48
+    assert {answer["epoch"] for answer in in_sfu} == {1}
+    await asyncio.gather(*(person.confirm(1) for person in people))
+    for person in people:
+        assert (await person.switched(1, "sfu"))["success"]
+    verdict = journal.check(gateway.journal.recent)
+    assert (verdict.transitions, verdict.completed, verdict.problems) == (1, 1, [])
+    late = await caller(gateway, "late")
+    assert await late.code("call:join", {"callId": ada.call_id}) == "MAX_PARTICIPANTS_REACHED"
+    assert len(media.rooms.rooms) == 1
+
+
+async def test_hysteresis_waits_with_the_way_back(start_gateway: StartGateway, caller: MakeCaller) -> None:
+    gateway = await start_gateway(p2p_hysteresis_s=0.5)
+    ada, _, eve = await trio(gateway, caller)
+    await eve.leave()
+    await ada.wait("call:participant-left")
+    assert gateway.calls.live[ada.call_id].phase == "sfu"
+    back = await ada.wait("call:mode-switch", holds=lambda p: p["newMode"] == "p2p")
+    assert back["reason"] == "participant_left"
