@@ -22,7 +22,7 @@ from simulator.errors import BotError
 from simulator.signaling import Direction, Json
 from simulator.tables import GENERATOR, LATENCY, PLAYOUT, STREAMS, Kind, rows_to_batch
 
-ORDER_TIMEOUT_S = 30.0
+ORDER_TIMEOUT_S = 60.0
 _STOP_TIMEOUT_S = 3.0
 _LINE_LIMIT = 64 * 1024 * 1024
 

@@ -31,7 +31,9 @@ def judged(run: Finished) -> dict[str, Any]:
 
 
 def test_a_native_group_flows_without_loss(simulate: Simulate) -> None:
-    summary = judged(simulate("group", "--participants", "5", "--bots", "native", "--duration", "4"))
+    summary = judged(
+        simulate("group", "--participants", "5", "--bots", "native", "--duration", "4", patient=True)
+    )
     jsonschema.Draft202012Validator(json_schema()).validate(summary)
     assert summary["streams"] == {"expected": 40, "flowing": 40}
     assert summary["loss"]["ratio"] == summary["loss"]["before_repair"] == 0
@@ -54,7 +56,8 @@ def test_aiortc_bots_decode_everyone_without_a_freeze(simulate: Simulate) -> Non
                 "bots_per_process": 2,
             },
             "hold": {"duration_s": 5, "settle_s": 1},
-        }
+        },
+        patient=True,
     )
     summary = judged(run)
     assert summary["streams"] == {"expected": 60, "flowing": 60}
@@ -73,7 +76,8 @@ def test_live_encoded_media_is_stamped_and_decoded_too(simulate: Simulate) -> No
             "participants": {"count": 2, "bots": "aiortc"},
             "media": {"aiortc": "synthetic"},
             "hold": {"duration_s": 4},
-        }
+        },
+        patient=True,
     )
     summary = judged(run)
     assert summary["streams"] == {"expected": 4, "flowing": 4}
@@ -83,7 +87,7 @@ def test_live_encoded_media_is_stamped_and_decoded_too(simulate: Simulate) -> No
 
 def test_an_injected_delay_is_reported_as_it_is(simulate: Simulate) -> None:
     options = ("--participants", "4", "--duration", "5", "--seed", "3")
-    plain = judged(simulate("group", *options))
+    plain = judged(simulate("group", *options, patient=True))
     slow = simulate("group", *options, "--delay-ms", "150", "--slo", "latency_ms.video.p95<1000")
     assert slow.code in {3, 4}  # audio still has its default objective
     for kind in ("audio", "video"):
@@ -104,6 +108,7 @@ def test_injected_loss_is_reported_before_repair_and_video_is_repaired(simulate:
         "loss.ratio<10%",
         "--slo",
         "decoded.freezes<50",  # aiortc asks again for a lost packet only when it misses the next one
+        patient=True,
     )
     summary = judged(run)
     pairs = pd.read_csv(run.directory / "pairs.csv")
