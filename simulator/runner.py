@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import os
 import platform
 import secrets
@@ -39,6 +40,8 @@ from simulator.watchman import Watchman
 
 TICK_S = 1.0
 """How often counters are collected while measuring."""
+STREAMS_PER_THREAD = 6000
+"""Received streams that one thread of native bots carries."""
 _RAMP_LOOK_S = 0.25
 _LEAVE_TIMEOUT_S = 5.0
 
@@ -72,6 +75,11 @@ class Plan:
         if participants.bots != "mixed" or receiver not in self.aiortc:
             return True
         return (sender - receiver) % participants.count <= participants.watched
+
+    def native_threads(self) -> int:
+        """Give the threads native bots need: one carries the streams of about fifty people in one call."""
+        streams = sum(1 for receiver, _, _ in self.expected() if receiver < len(self.native))
+        return max(1, min(len(os.sched_getaffinity(0)), math.ceil(streams / STREAMS_PER_THREAD)))
 
     def expected(self) -> list[tuple[int, int, int]]:
         """Give the streams that should flow, as rows of the table of expected ones."""
@@ -176,7 +184,9 @@ class Run:
                 self._generators.append(aiortc)
                 bots += await aiortc.spawn(self._plan.aiortc)
             if self._plan.native:
-                native = await generators.enter_async_context(NativeGenerator(settings))
+                native = await generators.enter_async_context(
+                    NativeGenerator(settings, threads=self._plan.native_threads())
+                )
                 self._generators.append(native)
                 bots += await native.spawn(self._plan.native)
             bots.sort(key=lambda bot: bot.number)

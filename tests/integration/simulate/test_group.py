@@ -172,6 +172,29 @@ def test_a_server_that_does_not_answer_is_an_error_with_its_name(
     assert not run.directory.exists()
 
 
+def test_a_limit_that_was_met_is_named_and_the_run_is_an_error(
+    simulate: Simulate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MEESHY_RATE_OTHER", "3")
+    run = simulate("group", "--participants", "6", "--bots", "native", "--duration", "2")
+    assert run.code == 1
+    assert run.summary["verdict"] == "error"
+    (reason,) = run.summary["reasons"]
+    assert "RATE_LIMIT_EXCEEDED" in reason
+    assert "limit 3 per window" in reason
+
+
+def test_a_server_that_cannot_start_is_told_with_its_own_words(
+    simulate: Simulate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MEESHY_WORKERS", "many")
+    run = simulate("group", "--participants", "2", "--bots", "native")
+    assert run.code == 1
+    assert "the media server did not start" in run.stderr
+    assert "MEESHY_WORKERS" in run.stderr
+    assert not run.directory.exists()
+
+
 def test_a_report_is_computed_again_from_raw_data(
     simulate: Simulate, capsys: pytest.CaptureFixture[str]
 ) -> None:

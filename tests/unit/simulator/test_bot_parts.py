@@ -1,5 +1,6 @@
 """Small pure parts around bots: capabilities, who receives whom, refusals, the server's figures, the live table."""
 
+import os
 from io import StringIO
 
 import jwt
@@ -57,6 +58,12 @@ def test_in_a_mixed_call_observers_receive_only_as_many_as_they_watch() -> None:
     assert len([1 for r, _ in received if r == 48]) == 4
     assert len([1 for r, _ in received if r == 0]) == 49
     assert len(received) == 48 * 49 + 2 * 4
+
+
+def test_one_thread_carries_fifty_native_bots_and_never_more_threads_than_cores_are_used() -> None:
+    assert Plan(scenario(50, "native")).native_threads() == 1
+    assert Plan(scenario(2, "aiortc")).native_threads() == 1
+    assert 1 <= Plan(scenario(500, "native")).native_threads() <= (os.cpu_count() or 1)
 
 
 def test_a_small_mixed_call_is_a_full_mesh() -> None:
