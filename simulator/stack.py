@@ -58,7 +58,14 @@ _NOT_PASSED_ON = (
     "MEESHY_CONFIG",
     "MEESHY_SUPERVISOR_FD",
     "MEESHY_TLS_",
+    "MEESHY_ANNOUNCED_IP",
+    "MEESHY_RTC_",
 )
+"""Variables of the shell that are for another server than that of a run."""
+_BARE = frozenset(
+    {"PORT", "JWT_SECRET", "ANNOUNCED_IP", "FRONTEND_URL", "LOG_LEVEL", "RTC_MIN_PORT", "RTC_MAX_PORT"}
+)
+"""The same under the names without prefix."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +169,11 @@ class Stack:
         await self.stop()
 
     def _environment(self) -> dict[str, str]:
-        passed = {k: v for k, v in os.environ.items() if not k.startswith(_NOT_PASSED_ON)}
+        passed = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(_NOT_PASSED_ON) and name not in _BARE
+        }
         return {
             **ROOMY,
             **passed,

@@ -211,6 +211,32 @@ def test_what_is_no_run_is_no_report(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "is no run directory" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("victim", "reason"),
+    [
+        ("aiortc_worker", "aiortc-0 has ended (code -9)"),
+        ("serve media", "the media server ended with code -9"),
+    ],
+)
+def test_a_run_that_lost_a_child_is_an_error_that_names_it(
+    state: Path, tmp_path: Path, victim: str, reason: str
+) -> None:
+    arguments = ("group", "--participants", "3", "--duration", "60", "--out", str(tmp_path / "run"), "--json")
+    with subprocess.Popen(
+        command(state, *arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as run:
+        assert run.stderr is not None
+        while "hold" not in run.stderr.readline():
+            assert run.poll() is None
+        (pid,) = [pid for pid in descendants(run.pid) if victim in command_line(pid)]
+        os.kill(pid, signal.SIGKILL)
+        out, _ = run.communicate(timeout=60)
+    assert run.returncode == 1
+    summary = json.loads(out)
+    assert summary["verdict"] == "error"
+    assert any(reason in line for line in summary["reasons"]), summary["reasons"]
+
+
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_however_a_run_is_ended_nothing_stays_behind(
     state: Path, tmp_path: Path, how: signal.Signals
@@ -227,6 +253,10 @@ def test_however_a_run_is_ended_nothing_stays_behind(
     assert eventually(lambda: not any(is_running(pid) for pid in children))
     assert eventually(lambda: list(tmp_path.iterdir()) == [])
     assert code == {signal.SIGKILL: -9}.get(how, 130)
+
+
+def command_line(pid: int) -> str:
+    return Path("/proc", str(pid), "cmdline").read_bytes().replace(b"\0", b" ").decode()
 
 
 def descendants(pid: int) -> set[int]:
