@@ -294,7 +294,7 @@ class Calls:
 
         Nothing may wait between this and the acknowledgement, so that no event comes before it.
         """
-        was_away = member.away_since_s is not None
+        was_away = member.met and member.away_since_s is not None
         if sid is not None:
             member.sid, member.away_since_s, member.met = sid, None, True
         answer = self._notices.join_answer(call, member)

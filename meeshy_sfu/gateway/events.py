@@ -114,7 +114,9 @@ class Events:
                 self._io.cut(session.eio_sid)
 
     async def close(self) -> None:
-        """Close all sockets; nobody leaves a call by it."""
+        """Close all sockets; nobody leaves a call by it. Idempotent."""
+        if self._closing:
+            return
         self._closing = True
         await self._io.close_all()
 

@@ -267,6 +267,8 @@ class MediaServerClient:
                 raise
             # Ours from an attempt whose answer was lost, or from before a restart.
             data = await self._request(server, "GET", f"/api/rooms/{call_id}", repeat=True)
+            if not prewarm:
+                await self._request(server, "POST", f"/api/rooms/{call_id}/activate", repeat=True)
         server.rooms += 1
         return _room(server.url, data)
 

@@ -10,9 +10,8 @@ import logging
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Protocol
 
-from meeshy_sfu.errors import MeeshyError
+from meeshy_sfu.errors import CapacityError, MeeshyError
 from meeshy_sfu.gateway.live_call import LiveCall, RoomState
-from meeshy_sfu.gateway.media_client import MediaServerRefusedError
 from meeshy_sfu.gateway.mode import Phase
 
 if TYPE_CHECKING:
@@ -127,11 +126,10 @@ class RoomKeeper:
             case Step.ACTIVATE:
                 try:
                     await self._media.activate_room(call.id)
-                except (MeeshyError, KeyError) as error:
-                    # it went while nobody needed it; the next step makes another, anywhere
-                    logger.warning("call=%s the room made in advance is lost: %s", call.id, error)
-                    self._media.unpin(call.id)
-                    call.rooms = RoomState()
+                except MeeshyError as error:
+                    # gone, or its server is full meanwhile; the next steps destroy it and make another, anywhere
+                    logger.warning("call=%s the room made in advance is of no use: %s", call.id, error)
+                    call.rooms.stale = True
                 else:
                     call.rooms.warm = False
                     await self._listener.room_ready(call)
@@ -147,7 +145,7 @@ class RoomKeeper:
                     await self._listener.room_ready(call)
 
     async def _failed(self, call: LiveCall, step: Step, epoch: int, error: MeeshyError) -> None:
-        reason = "sfu-refused" if isinstance(error, MediaServerRefusedError) else "sfu-unavailable"
+        reason = "sfu-full" if isinstance(error, CapacityError) else "sfu-unavailable"
         logger.warning("call=%s %s failed: %s", call.id, step.name.lower(), error)
         if step is Step.DESTROY:
             # the server is gone, and the room with it; if it comes back, its rooms are compared with ours

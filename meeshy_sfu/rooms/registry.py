@@ -93,15 +93,16 @@ class RoomRegistry:
         """
         if self._closed:
             raise InvalidStateError("the server is closing")
-        if call_id in self._rooms or call_id in self._pending:
+        if call_id in self._rooms or call_id in self._pending or call_id in self._pending_in_advance:
             raise RoomAlreadyExistsError(f"call {call_id} has a room already")
-        if self.full and not self.close_idle(older_than_s=self._limits.idle_room_s):
-            raise CapacityError(f"this server may carry {self._limits.rooms} calls", {"limit": "rooms"})
-        self._pending.add(call_id)
+        if not in_advance:
+            self._require_place()
+        pending = self._pending_in_advance if in_advance else self._pending
+        pending.add(call_id)
         try:
             router = await self._routers.create_router(media_codecs or DEFAULT_MEDIA_CODECS)
         finally:
-            self._pending.discard(call_id)
+            pending.discard(call_id)
         if self._closed:
             router.close("server closed")
             raise InvalidStateError("the server is closing")
@@ -116,6 +117,7 @@ class RoomRegistry:
             udp=self._udp,
             tcp=self._tcp,
         )
+        room.in_advance = in_advance
         self._rooms[call_id] = room
         logger.info("room=%s call=%s created on worker=%d", room.id, call_id, router.worker_index)
         self._listener.room_created(room)
@@ -176,6 +178,8 @@ class RoomRegistry:
             room.close(reason)
 
     def _require_place(self) -> None:
+        if self.full:
+            self.close_idle(older_than_s=self._limits.idle_room_s)
         if self.full:
             raise CapacityError(f"this server may carry {self._limits.rooms} calls", {"limit": "rooms"})
 

@@ -151,6 +151,23 @@ async def test_rooms_that_nobody_entered_are_closed_after_a_while(
     assert not entered.is_closed
 
 
+async def test_a_room_made_in_advance_counts_only_once_it_is_activated(
+    registry: RoomRegistry, room: Room
+) -> None:
+    await come_in(room, ANN)
+    for number in range(3):
+        await registry.create(CallId(f"in-advance-{number}"), in_advance=True)
+    assert not registry.full
+    assert not registry.activate(CallId("in-advance-0")).in_advance
+    assert registry.full
+    registry.activate(CallId("in-advance-0"))
+    with pytest.raises(CapacityError):
+        registry.activate(CallId("in-advance-1"))
+    assert registry.get(CallId("in-advance-1")).in_advance
+    with pytest.raises(RoomNotFoundError):
+        registry.activate(CallId("unknown"))
+
+
 async def test_a_room_that_nobody_entered_makes_way_when_the_server_is_full(
     registry: RoomRegistry, room: Room, clock: ManualClock
 ) -> None:
