@@ -16,7 +16,6 @@ from meeshy_sfu.clock import Clock, SystemClock
 from meeshy_sfu.config import Settings
 from meeshy_sfu.edge.border import Origins, border
 from meeshy_sfu.edge.limits import RateLimiter
-from meeshy_sfu.edge.openapi import openapi_document
 from meeshy_sfu.edge.process import Listener, run_until_stopped, tls_context
 from meeshy_sfu.edge.routes import BoundRoute, bound_routes
 from meeshy_sfu.edge.secret import signing_secret
@@ -24,7 +23,6 @@ from meeshy_sfu.media.certificate import load_or_create
 from meeshy_sfu.media.worker import WorkerPool, WorkerSettings
 from meeshy_sfu.rooms.limits import RoomLimits
 from meeshy_sfu.rooms.registry import RoomRegistry
-from meeshy_sfu.server.description import DESCRIPTION
 from meeshy_sfu.server.expiry import Expiry
 from meeshy_sfu.server.guard import Guard
 from meeshy_sfu.server.health import HealthApi
@@ -108,7 +106,7 @@ class MediaServer:
         for bound in self.routes:
             self._app.router.add_route(bound.route.method, bound.route.path, self._handler(bound))
         self._app.router.add_get("/", self._index)
-        self.health.document = openapi_document((bound.route for bound in self.routes), DESCRIPTION)
+        self.health.routes = tuple(bound.route for bound in self.routes)
         self.signaling.attach(self._app)
         self._listener = Listener(settings)
         self._background: asyncio.Task[None] | None = None

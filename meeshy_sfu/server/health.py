@@ -10,11 +10,12 @@ from aiohttp import web
 from meeshy_sfu.clock import Clock
 from meeshy_sfu.config import Settings
 from meeshy_sfu.edge.border import success
-from meeshy_sfu.edge.openapi import DOCS_POLICY, docs_page
+from meeshy_sfu.edge.openapi import DOCS_POLICY, docs_page, openapi_document
 from meeshy_sfu.edge.routes import Route, handles
 from meeshy_sfu.edge.watchers import CONTENT_TYPE, Watchers
 from meeshy_sfu.errors import MeeshyError
 from meeshy_sfu.media.worker import WorkerPool
+from meeshy_sfu.server.description import DESCRIPTION
 from meeshy_sfu.server.metrics import Metrics
 
 
@@ -29,8 +30,13 @@ class HealthApi:
         self._metrics = metrics
         self.stopping = False
         """Set while the server shuts down, so that nobody sends it calls any more."""
-        self.document: dict[str, object] = {}
-        """The OpenAPI document; set once all routes are known."""
+        self.routes: tuple[Route, ...] = ()
+        """What the OpenAPI document describes; set once all are known."""
+
+    @property
+    def document(self) -> dict[str, object]:
+        """The OpenAPI document, made when it is first asked for."""
+        return openapi_document(self.routes, DESCRIPTION)
 
     @handles(
         Route("GET", "/health", "Whether the process lives", "Server", access="open", raw="application/json")
