@@ -97,14 +97,16 @@ def test_two_participants_decode_each_other(server_url: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(90)
+@pytest.mark.timeout(150)
 def test_a_scenario_runs_and_its_report_is_read(tmp_path: Path) -> None:
-    out = tmp_path / "run"
     scenario = EXAMPLES / "scenario" / "weak_network.toml"
-    done = run(
-        "-m", "meeshy_sfu", "simulate", "--state-dir", tmp_path, "--out", out, "--duration", "5", scenario
-    )
-    # A machine that is busy with other things may be too slow to judge, which the verdict says.
+    for attempt in range(3):  # neighbours on the same cores may starve a call of CPU
+        out = tmp_path / f"run{attempt}"
+        done = run(
+            "-m", "meeshy_sfu", "simulate", "--state-dir", tmp_path, "--out", out, "--duration", "5", scenario
+        )
+        if done.returncode == 0:
+            break
     assert done.returncode in {0, 4}, done.stdout + done.stderr
     read = run("examples/report/slowest.py", out)
     assert read.returncode == 0, read.stderr
