@@ -5,18 +5,17 @@ What the versions are is in db/migrations; `meeshy serve` upgrades by itself.
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
-from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from meeshy_sfu.cli import console
 from meeshy_sfu.cli.options import with_settings
 from meeshy_sfu.config import Settings
-from meeshy_sfu.db import schema
-from meeshy_sfu.db.session import create_engine, settings_url
 from meeshy_sfu.errors import StartError
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
 
 app = typer.Typer(help="Show and change the version of the gateway's database.", no_args_is_help=True)
 SETTINGS = ["state_dir"]
@@ -31,6 +30,8 @@ def upgrade(
     revision: Annotated[str, typer.Argument(help="Revision to go to.")] = "head",
 ) -> None:
     """Bring the database to the newest version, or to a revision."""
+    from meeshy_sfu.db import schema  # noqa: PLC0415
+
     before, after = _run(settings, lambda engine: schema.upgrade(engine, revision))
     console.line(f"{before or 'empty'} -> {after or 'empty'}")
 
@@ -43,6 +44,8 @@ def downgrade(
     revision: Annotated[str, typer.Argument(help="Revision to go back to; base for empty.")],
 ) -> None:
     """Take the database back to a revision; data of what stays is kept."""
+    from meeshy_sfu.db import schema  # noqa: PLC0415
+
     before, after = _run(settings, lambda engine: schema.downgrade(engine, revision))
     console.line(f"{before or 'empty'} -> {after or 'empty'}")
 
@@ -51,6 +54,8 @@ def downgrade(
 @with_settings(SETTINGS)
 def current(*, settings: Settings) -> None:
     """Print the revision the database has, and the one this program needs."""
+    from meeshy_sfu.db import schema  # noqa: PLC0415
+
     found = _run(settings, schema.current)
     console.line(f"{found or 'empty'} (needs {schema.head()})")
 
@@ -59,6 +64,8 @@ def current(*, settings: Settings) -> None:
 @with_settings(SETTINGS)
 def check(*, settings: Settings) -> None:
     """Say whether the database has the version this program needs; exit code 1 if not."""
+    from meeshy_sfu.db import schema  # noqa: PLC0415
+
     problem = _run(settings, schema.check)
     if problem is not None:
         console.notice(f"error: {problem}")
@@ -72,11 +79,18 @@ def stamp(
     *, settings: Settings, revision: Annotated[str, typer.Argument(help="Revision the database has.")]
 ) -> None:
     """Say which revision the database has, without touching its tables."""
+    from meeshy_sfu.db import schema  # noqa: PLC0415
+
     _run(settings, lambda engine: schema.stamp(engine, revision))
     console.line(f"marked as {revision}")
 
 
-def _run(settings: Settings, work: Callable[[AsyncEngine], Awaitable[Result]]) -> Result:
+def _run(settings: Settings, work: "Callable[[AsyncEngine], Awaitable[Result]]") -> Result:
+    # imported only here, because the other commands need not wait for it
+    from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
+
+    from meeshy_sfu.db.session import create_engine, settings_url  # noqa: PLC0415
+
     async def go() -> Result:
         engine = create_engine(settings_url(settings))
         try:
