@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import difflib
 import ipaddress
 import os
 import signal
@@ -31,8 +32,13 @@ _SECRET_VARIABLES = (f"{PREFIX}SECRET", "MEESHY_JWT_SECRET", "JWT_SECRET")
 _MISSING = "this command needs the extra 'sim': pip install 'meeshy-sfu[sim]' ({} is missing)"
 
 
+_known_variables = {f"{PREFIX}SECRET", f"{PREFIX}TOKEN"}
+
+
 def _option(name: str, text: str, **more: Any) -> Any:
-    return typer.Option(f"--{name}", envvar=PREFIX + name.upper().replace("-", "_"), help=text, **more)
+    variable = PREFIX + name.upper().replace("-", "_")
+    _known_variables.add(variable)
+    return typer.Option(f"--{name}", envvar=variable, help=text, **more)
 
 
 def simulate(
@@ -85,6 +91,7 @@ def simulate(
         console.notice(f"error: {_MISSING.format(error.name)}")
         raise typer.Exit(console.EXIT_USAGE) from None
     try:
+        _refuse_unknown_variables()
         profile = machine().build_profile
         if profile != "release":
             console.notice(
@@ -186,6 +193,17 @@ def _target(server: str | None, state_dir: Path) -> Target | None:
             "MEESHY_SIMULATE_TOKEN to a token with the role 'service'"
         )
     return Target(server, Credentials(secret=None if token else secret, token=token))
+
+
+def _refuse_unknown_variables() -> None:
+    """Refuse variables with our prefix that mean nothing, as a misspelt one would silently do nothing."""
+    from simulator.errors import UsageError
+
+    for name in sorted(os.environ):
+        if name.startswith(PREFIX) and name not in _known_variables:
+            near = difflib.get_close_matches(name, _known_variables, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise UsageError(f"unknown variable {name} in the environment{hint}")
 
 
 def _is_loopback(host: str) -> bool:

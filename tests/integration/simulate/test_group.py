@@ -162,6 +162,20 @@ def test_wrong_usage_is_told_with_code_two(simulate: Simulate, options: tuple[st
     assert not run.directory.exists()
 
 
+def test_a_misspelt_variable_is_refused(simulate: Simulate, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MEESHY_SIMULATE_PARTICIPANT", "3")
+    run = simulate("group")
+    assert run.code == 2
+    assert "did you mean MEESHY_SIMULATE_PARTICIPANTS?" in run.stderr
+
+
+def test_a_variable_stands_for_its_option(simulate: Simulate, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MEESHY_SIMULATE_PARTICIPANTS", "1")
+    run = simulate("group")
+    assert run.code == 2
+    assert "participants.count" in run.stderr
+
+
 def test_a_server_that_does_not_answer_is_an_error_with_its_name(
     simulate: Simulate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
