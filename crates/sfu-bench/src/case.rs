@@ -9,8 +9,8 @@ use meeshy_sfu_io::{SendBatch, TrainShape, UdpOptions, UdpSocket};
 use meeshy_sfu_proto::link::{Certificate, SrtpKeys};
 use meeshy_sfu_proto::net::{Destination, SocketId};
 use meeshy_sfu_proto::router::{
-    Codec, ConsumerCodec, ConsumerConfig, EncodingConfig, Endpoint, MediaKind, ProducerCodec,
-    ProducerConfig, ProducerKey, Router, TransportConfig, TransportKey,
+    Codec, ConsumerCodec, ConsumerConfig, ConsumerKey, EncodingConfig, Endpoint, MediaKind,
+    ProducerCodec, ProducerConfig, ProducerKey, Router, TransportConfig, TransportKey,
 };
 use meeshy_sfu_proto::rtp::ExtensionUri;
 use meeshy_sfu_proto::srtp::{SrtpProfile, SrtpTx};
@@ -24,6 +24,10 @@ const WINDOW_US: u32 = 2000;
 const CPUS: [usize; 2] = [0, 1];
 /// How fast the single publisher of `1→50` sends, in paces of one call: 90,000 packets a second out.
 const FAN_PACE: u32 = 20;
+/// Flushes per timed one.
+const TIMED_EVERY: u32 = 8;
+/// Until every history has been written once: memory touched for the first time costs extra.
+const FILLING: Duration = Duration::from_millis(450);
 
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
@@ -110,7 +114,7 @@ impl Case {
         let (slices, own, raw) = if quick {
             (3, Duration::from_millis(300), Duration::from_millis(80))
         } else {
-            (11, Duration::from_millis(600), Duration::from_millis(150))
+            (10, Duration::from_millis(600), Duration::from_millis(150))
         };
         let clients = if self.mesh { 50 } else { 51 };
         let publishers = if self.mesh { 50 } else { 1 };
@@ -119,8 +123,19 @@ impl Case {
         let addresses = crowd.addresses();
         let shared = crowd.shared();
         let mut harness = self.harness()?;
-        harness.add_call(|router, now| self.fill(router, &addresses, publishers, now));
+        let mut consumers = Vec::new();
+        harness
+            .add_call(|router, now| self.fill(router, &addresses, publishers, &mut consumers, now));
         let thread = crowd.start(harness.local(), CPUS[1]);
+        shared.filling.store(true, Relaxed);
+        shared.sending.store(true, Relaxed);
+        harness.run_until(Instant::now() + FILLING)?;
+        shared.filling.store(false, Relaxed);
+        harness.with_router(|router, now| {
+            for consumer in consumers {
+                let _ = router.set_consumer_paused(consumer, false, now);
+            }
+        });
         let figures = self.slices(&mut harness, &shared, &addresses, slices, own, raw);
         shared.stop.store(true, Relaxed);
         let _ = thread.join();
@@ -155,7 +170,7 @@ impl Case {
             let packets = slice.forwarded as f64;
             slices.push([
                 slice.cpu.as_nanos() as f64 / packets,
-                slice.cpu.saturating_sub(slice.calls).as_nanos() as f64 / packets,
+                slice.cpu.saturating_sub(slice.calls()).as_nanos() as f64 / packets,
                 limit.kernel(raw),
                 limit.crypto(raw / 2),
             ]);
@@ -197,16 +212,17 @@ impl Case {
         config.window_max_us = WINDOW_US;
         let mut harness = Harness::new(config)?;
         harness.hold_window_open();
-        harness.time_calls();
+        harness.time_calls(TIMED_EVERY);
         Ok(harness)
     }
 
-    /// Transports, producers and consumers of the call.
+    /// Transports, producers and (paused) consumers of the call.
     fn fill(
         &self,
         router: &mut Router,
         addresses: &[SocketAddr],
         publishers: usize,
+        consumers: &mut Vec<ConsumerKey>,
         now: Instant,
     ) -> Vec<(TransportKey, Destination)> {
         let mut transports = Vec::new();
@@ -236,7 +252,8 @@ impl Case {
                     .expect("invariant: the bench's producers fit");
                 for (client, (transport, _)) in transports.iter().enumerate() {
                     if client != publisher {
-                        consume(router, *transport, key, publisher, video, now);
+                        let consumer = consume(router, *transport, key, publisher, video, now);
+                        consumers.push(consumer);
                     }
                 }
             }
@@ -283,7 +300,7 @@ fn consume(
     publisher: usize,
     video: bool,
     now: Instant,
-) {
+) -> ConsumerKey {
     let config = ConsumerConfig {
         ssrc: 0x4000_0000 + ssrc_of(publisher, video),
         rtx_ssrc: video.then(|| 0x5000_0000 + ssrc_of(publisher, video)),
@@ -299,11 +316,11 @@ fn consume(
         header_extensions: extensions(),
         mid: format!("{}{publisher}", if video { "v" } else { "a" }),
         cname: "bench".into(),
-        paused: false,
+        paused: true,
     };
     router
         .consume(transport, producer, config, now)
-        .expect("invariant: the bench's consumers fit");
+        .expect("invariant: the bench's consumers fit")
 }
 
 fn extensions() -> Vec<(ExtensionUri, u8)> {
@@ -319,7 +336,8 @@ fn extensions() -> Vec<(ExtensionUri, u8)> {
 #[derive(Clone, Copy, Debug, Default)]
 struct Totals {
     cpu: Duration,
-    calls: Duration,
+    timed: Duration,
+    timed_datagrams: u64,
     wall: Duration,
     forwarded: u64,
     datagrams: u64,
@@ -332,7 +350,8 @@ impl Totals {
         let sent = harness.sent();
         Totals {
             forwarded: harness.forwarded().0,
-            calls: sent.calls_cpu,
+            timed: sent.timed_cpu,
+            timed_datagrams: sent.timed_datagrams,
             datagrams: sent.datagrams,
             trains: sent.trains,
             wall: Duration::ZERO,
@@ -348,7 +367,8 @@ impl Totals {
         };
         Totals {
             cpu: self.cpu - before.cpu,
-            calls: self.calls - before.calls,
+            timed: self.timed - before.timed,
+            timed_datagrams: self.timed_datagrams - before.timed_datagrams,
             wall,
             forwarded: self.forwarded - before.forwarded,
             datagrams: self.datagrams - before.datagrams,
@@ -357,9 +377,14 @@ impl Totals {
         }
     }
 
+    /// CPU time of all send calls, from those that were timed.
+    fn calls(&self) -> Duration {
+        self.timed
+            .mul_f64(self.datagrams as f64 / self.timed_datagrams.max(1) as f64)
+    }
+
     fn add(&mut self, more: &Totals) {
         self.cpu += more.cpu;
-        self.calls += more.calls;
         self.wall += more.wall;
         self.forwarded += more.forwarded;
         self.datagrams += more.datagrams;

@@ -19,11 +19,17 @@ const AUDIO_EVERY: Duration = Duration::from_millis(20);
 const VIDEO_EVERY: Duration = Duration::from_millis(50);
 /// Packets of one video picture, in turn: 40 a second.
 const PICTURES: [u32; 4] = [1, 2, 2, 3];
+/// 512 packets of a history in a third of a second.
+const FILLING_PACE: u32 = 40;
+/// Longest delay that is caught up.
+const CATCH_UP: Duration = Duration::from_millis(20);
 const PAUSE: Duration = Duration::from_micros(150);
 
 /// What the measured thread tells and asks the crowd.
 #[derive(Debug, Default)]
 pub(crate) struct Shared {
+    /// Send as much as fills the histories of the producers soon.
+    pub(crate) filling: AtomicBool,
     /// Send media.
     pub(crate) sending: AtomicBool,
     /// End.
@@ -125,15 +131,11 @@ impl Crowd {
             let _ = thread::pin(cpu);
             thread::set_timer_slack(Duration::from_micros(1));
             let mut batch = RecvBatch::new(64);
-            let mut was_sending = false;
             while !self.shared.stop.load(Relaxed) {
                 let sending = self.shared.sending.load(Relaxed);
                 let now = Instant::now();
-                if sending && !was_sending {
-                    self.resume(now);
-                }
-                was_sending = sending;
                 if sending {
+                    self.resume(now);
                     self.send(now);
                 }
                 self.drain(&mut batch);
@@ -142,23 +144,31 @@ impl Crowd {
         })
     }
 
-    /// Goes on as if no time had passed.
+    /// After a pause, or when held up for long, goes on as if no time had passed: a burst to catch up would
+    /// be no call.
     fn resume(&mut self, now: Instant) {
         let publishers = &self.clients[..self.publishers];
-        let streams = || publishers.iter().flat_map(|c| [c.audio.due, c.video.due]);
-        let Some(first) = streams().min() else { return };
-        let shift = now.saturating_duration_since(first);
-        for client in &mut self.clients {
-            client.audio.due += shift;
-            client.video.due += shift;
+        let streams = publishers.iter().flat_map(|c| [c.audio.due, c.video.due]);
+        let Some(first) = streams.min() else { return };
+        let late = now.saturating_duration_since(first);
+        if late > CATCH_UP {
+            for client in &mut self.clients {
+                client.audio.due += late;
+                client.video.due += late;
+            }
         }
     }
 
     fn send(&mut self, now: Instant) {
         let mut sent = 0;
+        let pace = if self.shared.filling.load(Relaxed) {
+            self.pace.max(FILLING_PACE)
+        } else {
+            self.pace
+        };
         for client in &mut self.clients[..self.publishers] {
             while client.audio.due <= now {
-                client.audio.due += AUDIO_EVERY / self.pace;
+                client.audio.due += AUDIO_EVERY / pace;
                 let vary = if self.varied {
                     client.audio.index * 37 % 80
                 } else {
@@ -168,7 +178,7 @@ impl Crowd {
                 sent += 1;
             }
             while client.video.due <= now {
-                client.video.due += VIDEO_EVERY / self.pace;
+                client.video.due += VIDEO_EVERY / pace;
                 client.video.picture += 1;
                 let packets = PICTURES[client.video.picture % PICTURES.len()];
                 // All packets of one picture are equally large.

@@ -58,8 +58,10 @@ pub struct SendCounters {
     pub dropped_refused: u64,
     /// Trains refused as trains and sent one by one.
     pub trains_split: u64,
-    /// CPU time of the calls, when [`SendBatch::time_calls`] asked for it.
-    pub calls_cpu: Duration,
+    /// CPU time of the calls of some flushes, when [`SendBatch::time_calls`] asked for it.
+    pub timed_cpu: Duration,
+    /// Datagrams sent in those flushes.
+    pub timed_datagrams: u64,
 }
 
 /// A train as it was handed to the kernel, for replaying it.
@@ -119,7 +121,10 @@ pub struct SendBatch {
     open: Option<Open>,
     headers: Box<Headers>,
     counters: SendCounters,
-    timed: bool,
+    /// Every so many flushes is timed; 0 is none.
+    timed_every: u32,
+    /// Flushes until the next timed one.
+    untimed: u32,
     shapes: Option<Vec<TrainShape>>,
 }
 
@@ -145,7 +150,8 @@ impl SendBatch {
             open: None,
             headers: Box::new(headers),
             counters: SendCounters::default(),
-            timed: false,
+            timed_every: 0,
+            untimed: 0,
             shapes: None,
         }
     }
@@ -220,13 +226,18 @@ impl SendBatch {
         self.open = None;
         self.at = 0;
         self.note_shapes();
+        let timed = self.is_timed();
+        let before = self.counters.datagrams;
         let mut waits = WAITS;
         let mut next = 0;
         while next < self.trains.len() {
             let socket = sockets[usize::from(self.trains[next].socket)];
             let end = self.build(next, socket.gso());
-            self.send(socket, &mut waits);
+            self.send(socket, &mut waits, timed);
             next = end;
+        }
+        if timed {
+            self.counters.timed_datagrams += self.counters.datagrams - before;
         }
         self.trains.clear();
     }
@@ -236,9 +247,9 @@ impl SendBatch {
         self.counters
     }
 
-    /// For measurements: from now on [`SendCounters::calls_cpu`] counts; costs two clock readings per call.
-    pub fn time_calls(&mut self) {
-        self.timed = true;
+    /// For measurements: times the calls of one flush in `every`, as reading the clock costs, too.
+    pub fn time_calls(&mut self, every: u32) {
+        self.timed_every = every;
     }
 
     /// For measurements: remembers the trains of each `flush` until [`SendBatch::recorded`] takes them, 65,536
@@ -250,6 +261,14 @@ impl SendBatch {
     /// Stops recording and gives what was recorded.
     pub fn recorded(&mut self) -> Vec<TrainShape> {
         self.shapes.take().unwrap_or_default()
+    }
+
+    fn is_timed(&mut self) -> bool {
+        if self.timed_every == 0 {
+            return false;
+        }
+        self.untimed = self.untimed.checked_sub(1).unwrap_or(self.timed_every - 1);
+        self.untimed == 0
     }
 
     fn note_shapes(&mut self) {
@@ -306,10 +325,10 @@ impl SendBatch {
         index
     }
 
-    fn send(&mut self, socket: &UdpSocket, waits: &mut u32) {
+    fn send(&mut self, socket: &UdpSocket, waits: &mut u32, timed: bool) {
         let mut done = 0;
         while done < self.headers.count {
-            let before = self.timed.then(thread_cpu);
+            let before = timed.then(thread_cpu);
             let rest = &mut self.headers.messages[done..self.headers.count];
             // SAFETY: `rest` are headers that `push_header` pointed at the arena, at names and controls
             // of this value; all stay alive and unmoved through the call.
@@ -319,7 +338,7 @@ impl SendBatch {
             let errno = io::Error::last_os_error().raw_os_error().unwrap_or(0);
             self.counters.calls += 1;
             if let Some(before) = before {
-                self.counters.calls_cpu += thread_cpu().saturating_sub(before);
+                self.counters.timed_cpu += thread_cpu().saturating_sub(before);
             }
             if sent > 0 {
                 for index in done..done + sent as usize {

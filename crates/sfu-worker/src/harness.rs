@@ -88,9 +88,17 @@ impl Harness {
         self.inner.core.window.hold_open();
     }
 
-    /// Makes [`SendCounters::calls_cpu`] count.
-    pub fn time_calls(&mut self) {
-        self.inner.core.outbox.batch_mut().time_calls();
+    /// Times the send calls of one flush in `every`.
+    pub fn time_calls(&mut self, every: u32) {
+        self.inner.core.outbox.batch_mut().time_calls(every);
+    }
+
+    /// Calls the router of the call added first.
+    pub fn with_router(&mut self, act: impl FnOnce(&mut Router, Instant)) {
+        if let Some(call) = self.inner.core.calls.get_mut(0) {
+            act(&mut call.router, Instant::now());
+        }
+        self.inner.core.touch(0);
     }
 
     /// Remembers the trains sent from now on.
