@@ -410,6 +410,10 @@ impl StreamOut {
     }
 
     fn next_video(&mut self, sent: &mut Sent, number: u64, clip: &Clip) {
+        if self.row.frames == 0 && self.speaker.common.is_some() {
+            // Whoever takes this leg waits for something decodable, and nobody has asked yet.
+            self.script.request_key_frame();
+        }
         let choice = self.script.choose(number, clip);
         let frame = clip.frame(self.speaker.layer, choice.position);
         self.picture_id = (self.picture_id + 1) & 0x7fff;

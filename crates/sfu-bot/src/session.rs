@@ -17,7 +17,7 @@ use meeshy_sfu_io::{RecvBatch, UdpOptions, UdpSocket};
 use meeshy_sfu_proto::dtls::{Certificate, DtlsRole, DtlsState, Fingerprint, HashAlgorithm};
 use meeshy_sfu_proto::ice::{IceCandidate, IceParameters, IceProtocol, IceState};
 use meeshy_sfu_proto::link::{Link, LinkEvent};
-use meeshy_sfu_proto::net::{Class, Destination, SocketId};
+use meeshy_sfu_proto::net::{Class, Destination, SocketId, classify};
 use meeshy_sfu_proto::srtp::{SrtpProfile, SrtpRx, SrtpTx};
 
 use crate::config::{ConnectParameters, Direction, DtlsRoleName, Happening, IceRole, LinkProfile};
@@ -25,6 +25,9 @@ use crate::context::{Context, DATAGRAM, Now};
 use crate::impair::EmulatedLink;
 use crate::params;
 use crate::random::Random;
+
+/// Datagrams of an unknown peer that are kept.
+const MAX_EARLY: usize = 8;
 
 /// What a session is made with.
 #[derive(Debug, Clone)]
@@ -54,6 +57,8 @@ pub(crate) struct Session {
     config: SessionConfig,
     socket: UdpSocket,
     link: Option<Link>,
+    /// What a peer sent before it was known: its checks may come before its answer does.
+    early: Vec<(Vec<u8>, SocketAddr)>,
     pub(crate) keys: Option<Keys>,
     remote: Option<SocketAddr>,
     up: EmulatedLink,
@@ -86,6 +91,7 @@ impl Session {
             config,
             socket,
             link: None,
+            early: Vec::new(),
             keys: None,
             remote: None,
             up: EmulatedLink::new(LinkProfile::default()),
@@ -126,12 +132,11 @@ impl Session {
         let local = self
             .local_towards(&candidates[0])
             .map_err(|error| error.to_string())?;
-        let role = role(self.config.role);
         let mut link = Link::peer(
             self.config.certificate.clone(),
             self.ufrag.clone(),
             local,
-            role,
+            role(self.config.role),
             self.config.peer != Some(IceRole::Controlled),
             now.instant,
         );
@@ -139,6 +144,13 @@ impl Session {
         let theirs = role_of_server(self.config.role, server.dtls_parameters.role);
         link.connect(theirs, &fingerprints, now.instant)
             .map_err(|error| error.to_string())?;
+        for (datagram, from) in self.early.drain(..) {
+            let from = Destination {
+                socket: SocketId::udp_for(&from),
+                remote: from,
+            };
+            link.handle(classify(&datagram), &datagram, from, now.instant);
+        }
         self.link = Some(link);
         Ok(())
     }
@@ -203,6 +215,8 @@ impl Session {
                     };
                     link.handle(class, datagram, from, ctx.now.instant);
                     self.drain_link(ctx);
+                } else if self.config.peer.is_some() && self.early.len() < MAX_EARLY {
+                    self.early.push((datagram.to_vec(), from));
                 }
                 false
             }

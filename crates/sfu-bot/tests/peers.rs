@@ -67,6 +67,8 @@ fn tell(pool: &BotPool, from: u16, to: u16, person: u16) {
 fn pair(pool: &BotPool, people: [u16; 2]) -> [u16; 2] {
     let (offerer, answerer) = (leg(pool, people[0], true), leg(pool, people[1], false));
     tell(pool, offerer, answerer, people[0]);
+    // An answer takes its time; the checks of the answerer do not wait for it.
+    std::thread::sleep(Duration::from_millis(30));
     tell(pool, answerer, offerer, people[1]);
     for bot in [offerer, answerer] {
         pool.prefer(bot).unwrap();
