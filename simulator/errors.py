@@ -10,7 +10,8 @@ arrive as ServerRefusedError and keep the server's own code.
     │   └── RunDirectoryError
     ├── StackError                 1   our own server did not come up, or died
     ├── SignalingError             1   the server did not answer as the contract says
-    │   └── ServerRefusedError     1   it answered with an error; names limit and wait for 429
+    │   ├── ServerRefusedError     1   it answered with an error; names limit and wait for 429
+    │   └── SdpError               1   a peer's offer or answer cannot be used
     ├── BotError                   1   a bot could not be made, joined or kept
     └── ClipError                  1   the media clip cannot be made or read
 """
@@ -49,6 +50,10 @@ class StackError(SimulatorError):
 
 class SignalingError(SimulatorError):
     """The server did not answer, or not as its contract says."""
+
+
+class SdpError(SignalingError):
+    """A session description is malformed, or asks for what bots do not do."""
 
 
 class ServerRefusedError(SignalingError):
