@@ -200,8 +200,10 @@ class ParticipantSession:
             "POST", f"/transports/{transport_id}/connect", {"dtlsParameters": dtls_parameters}
         )
 
-    async def produce(self, transport_id: str, kind: Kind, rtp_parameters: Json) -> str:
-        """Announce what we are going to send; gives the producer's id."""
+    async def produce(
+        self, transport_id: str, kind: Kind, rtp_parameters: Json, *, paused: bool = False
+    ) -> str:
+        """Announce what we are going to send, at once or once it is resumed; gives the producer's id."""
         source = "camera" if kind == "video" else "microphone"
         data = await self._request(
             "POST",
@@ -211,9 +213,14 @@ class ParticipantSession:
                 "kind": kind,
                 "rtpParameters": rtp_parameters,
                 "appData": {"source": source},
+                "paused": paused,
             },
         )
         return str(_read(data, "producerId"))
+
+    async def resume_producer(self, producer_id: str) -> None:
+        """Let what was announced as paused flow."""
+        await self._request("POST", f"/producers/{producer_id}/resume", {})
 
     async def consume(
         self, producer_ids: Sequence[str], rtp_capabilities: Json, *, paused: bool = True

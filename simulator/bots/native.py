@@ -25,6 +25,8 @@ from simulator.signaling import Direction, Json
 from simulator.tables import GENERATOR, LATENCY, SAMPLE_FOREIGN, STREAMS, Kind, rows_to_batch
 
 Records = NDArray[np.void]
+BotPool = _core.BotPool
+"""The native pool, for the other modules that drive it."""
 
 ROW_DTYPE = np.dtype(_core.BotPool.row_dtype())
 """One received stream, as counted by the pool."""

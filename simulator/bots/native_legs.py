@@ -1,0 +1,302 @@
+"""Native people: legs of the native module's pool, to a media server and straight to each other.
+
+Turns offers and answers into the pool's parameters and its events into arrivals; frames, stamps and the change of
+legs are in crates/sfu-bot.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import time
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import numpy as np
+import pyarrow as pa
+
+from simulator.bot import BotSettings
+from simulator.bots.native import MAX_SAMPLES, SAMPLE_DTYPE, BotPool, NativeBot, Records
+from simulator.errors import BotError, SdpError
+from simulator.legs import Arrivals, PeerLeg, Person, ServerLeg
+from simulator.netem import link_seed
+from simulator.sdp import Description, Section, answerable, host_candidate, parse, parse_candidate, write
+from simulator.signaling import Json
+from simulator.tables import (
+    GENERATOR,
+    KINDS,
+    LATENCY,
+    SAMPLE_FOREIGN,
+    SAMPLE_SHOWN,
+    SAMPLE_SURPLUS,
+    rows_to_batch,
+)
+
+_POOL_FOREIGN, _POOL_SHOWN, _POOL_SURPLUS = 2, 8, 16
+_NOTED = frozenset({"closed", "error", "freeze", "thaw", "entered", "dtls"})
+_LOST = json.dumps({"loss": 1.0})
+
+
+class NativeServerLeg(NativeBot):
+    """A native leg to a media server."""
+
+    def __init__(self, leg: int, pool: BotPool) -> None:
+        super().__init__(leg, pool)
+        self.arrivals = Arrivals()
+
+    async def prefer(self) -> None:
+        """Take the person's tracks from this leg, as soon as they can be decoded."""
+        self._pool.prefer(self.number)
+
+
+class NativePeerLeg:
+    """A native leg straight to another person."""
+
+    def __init__(self, leg: int, pool: BotPool, peer: int, offered: Description | None) -> None:
+        self.number = leg
+        self.arrivals = Arrivals()
+        self.connected: dict[str, asyncio.Event] = {"recv": asyncio.Event()}
+        self._pool = pool
+        self._peer = peer
+        self._remote: Description | None = None
+        self._closed = False
+        local = json.loads(pool.local(leg))["recv"]
+        ours = [json.loads(pool.produce(leg, kind)) for kind in KINDS]
+        self._description = Description(
+            ice=local["ice"],
+            fingerprints=local["dtls"]["fingerprints"],
+            setup="actpass" if offered is None else "active",
+            sections=tuple(Section(kind, o) for kind, o in zip(KINDS, ours, strict=True))
+            if offered is None
+            else tuple(
+                Section(theirs.kind, answerable(theirs, ours[KINDS.index(theirs.kind)]))
+                for theirs in offered.sections
+            ),
+            candidates=(host_candidate(local["address"], local["port"]),),
+        )
+        self.description = write(self._description, address=local["address"], session_id=leg + 1)
+        if offered is not None:
+            self._connect(offered)
+
+    async def accept(self, answer: str) -> None:
+        """Take the answer to its offer, and connect."""
+        if self._remote is not None:
+            raise SdpError("a second answer to the same offer")
+        answered = parse(answer)
+        if answered.setup == "actpass":
+            raise SdpError("an answer must decide who begins DTLS")
+        self._connect(answered)
+
+    async def add_candidate(self, candidate: str) -> None:
+        """Take a candidate that came later."""
+        if self._remote is not None and candidate and (parsed := parse_candidate(candidate)):
+            self._join(self._remote, [parsed])
+
+    async def prefer(self) -> None:
+        """Take the person's tracks from this leg, as soon as they can be decoded."""
+        self._pool.prefer(self.number)
+
+    async def close(self) -> None:
+        """Stop its media. Idempotent."""
+        if not self._closed:
+            self._closed = True
+            self._pool.close_bot(self.number)
+
+    def _connect(self, remote: Description) -> None:
+        self._remote = remote
+        self._pool.consume(
+            self.number,
+            json.dumps(
+                [
+                    {"tag": tag, "sender": self._peer, "kind": s.kind, "rtpParameters": s.parameters}
+                    for tag, s in enumerate(remote.sections)
+                ]
+            ),
+        )
+        if remote.candidates:
+            self._join(remote, remote.candidates)
+        for section in remote.sections:
+            self._pool.start_sending(self.number, section.kind)
+
+    def _join(self, remote: Description, candidates: Sequence[Json]) -> None:
+        parameters = {
+            "iceParameters": remote.ice,
+            "iceCandidates": list(candidates),
+            "dtlsParameters": {"role": remote.role, "fingerprints": list(remote.fingerprints)},
+        }
+        self._pool.connect(self.number, "recv", json.dumps(parameters))
+
+
+L = TypeVar("L", NativeServerLeg, NativePeerLeg)
+
+
+class NativePerson:
+    """Somebody whose legs are native."""
+
+    kind_of_bot = "native"
+    generator = "native"
+    decodes = False
+
+    def __init__(self, number: int, people: NativePeople) -> None:
+        self.number = number
+        self._people = people
+        self._lost = False
+        self._legs: list[NativeServerLeg | NativePeerLeg] = []
+
+    async def server_leg(self) -> ServerLeg:
+        """Make a leg to a media server; nothing is connected yet."""
+        leg = NativeServerLeg(self._people.make_leg(self.number), self._people.pool)
+        self._take(leg)
+        return leg
+
+    async def offer(self, peer: int) -> PeerLeg:
+        """Make a leg to this person, with an offer."""
+        number = self._people.make_leg(self.number, peer="controlling", recv_role="auto")
+        return self._take(NativePeerLeg(number, self._people.pool, peer, None))
+
+    async def answer(self, peer: int, offer: str) -> PeerLeg:
+        """Make a leg to this person that answers an offer, and connect."""
+        offered = parse(offer)
+        if any(section.parameters["encodings"][0].get("ssrc") is None for section in offered.sections):
+            raise SdpError("bots need a=ssrc in an offer")
+        numbers = {section.kind: section.parameters for section in offered.sections}
+        number = self._people.make_leg(self.number, peer="controlled", recv_role="client", **numbers)
+        return self._take(NativePeerLeg(number, self._people.pool, peer, offered))
+
+    async def impair(self, lost: bool) -> None:
+        """Lose everything on all of its legs, or nothing any more."""
+        self._lost = lost
+        for leg in self._legs:
+            self._impair(leg.number)
+
+    async def close(self) -> None:
+        """End all of its legs. Idempotent."""
+        for leg in self._legs:
+            await leg.close()
+        self._legs.clear()
+
+    def _take(self, leg: L) -> L:
+        self._people.legs[leg.number] = leg
+        self._legs = [leg for leg in self._legs if not leg._closed] + [leg]
+        self._impair(leg.number)
+        return leg
+
+    def _impair(self, leg: int) -> None:
+        network, seed = self._people.settings.network, self._people.settings.seed
+        if self._lost:
+            up = down = _LOST
+        else:
+            up = json.dumps({**network.up.model_dump(), "seed": link_seed(seed, leg, down=False)})
+            down = json.dumps({**network.down.model_dump(), "seed": link_seed(seed, leg, down=True)})
+        with contextlib.suppress(BotError, LookupError):
+            self._people.pool.impair(leg, up, down)
+
+
+class NativePeople:
+    """All native people of a run, in one pool. Use as an async context manager; leaving it ends them."""
+
+    def __init__(self, settings: BotSettings, *, threads: int = 1) -> None:
+        self.settings = settings
+        self.legs: dict[int, NativeServerLeg | NativePeerLeg] = {}
+        self._person_of: dict[int, int] = {}
+        self.pool = BotPool(
+            json.dumps(
+                {
+                    "threads": threads,
+                    "clip_path": settings.clip,
+                    "seed": settings.seed,
+                    "tick_us": 2000,
+                    "sample_capacity": MAX_SAMPLES,
+                }
+            )
+        )
+
+    async def __aenter__(self) -> Self:
+        asyncio.get_running_loop().add_reader(self.pool.event_fd, self._take_events)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        asyncio.get_running_loop().remove_reader(self.pool.event_fd)
+        self.pool.stop()
+
+    async def spawn(self, numbers: Sequence[int]) -> Sequence[Person]:
+        """Make people with these numbers."""
+        return [NativePerson(number, self) for number in numbers]
+
+    def make_leg(self, person: int, **options: object) -> int:
+        """Make a leg of a person; gives its number in the pool."""
+        values = {"bind": self.settings.bind, "person": person, "audio_stamp_every": 1, **options}
+        [leg] = self.pool.spawn(1, json.dumps(values))
+        self._person_of[leg] = person
+        return leg
+
+    async def collect(self, tick: int) -> Mapping[str, Sequence[pa.RecordBatch]]:
+        """Give what was measured since the last call, by table."""
+        samples, health = await asyncio.to_thread(self._fetch)
+        return {
+            "latency": [self._latency_batch(np.frombuffer(samples, SAMPLE_DTYPE))],
+            "generator": [rows_to_batch(GENERATOR, _health_rows(json.loads(health), tick, time.time_ns()))],
+        }
+
+    def failures(self) -> list[str]:
+        """Say what broke on its own since the last call."""
+        threads = json.loads(self.pool.health())["threads"]
+        return [] if all(thread["alive"] for thread in threads) else ["a thread of native bots has ended"]
+
+    def _fetch(self) -> tuple[bytes, str]:
+        return self.pool.samples(MAX_SAMPLES), self.pool.health()
+
+    def _latency_batch(self, samples: Records) -> pa.RecordBatch:
+        person = np.zeros(65_536, np.uint16)
+        for leg, number in self._person_of.items():
+            person[leg] = number
+        flags = np.zeros(len(samples), np.uint8)
+        for ours, theirs in (
+            (_POOL_FOREIGN, SAMPLE_FOREIGN),
+            (_POOL_SHOWN, SAMPLE_SHOWN),
+            (_POOL_SURPLUS, SAMPLE_SURPLUS),
+        ):
+            flags |= np.where(samples["flags"] & ours, theirs, 0).astype(np.uint8)
+        columns: dict[str, Any] = {
+            name: samples[name] for name in ("sender", "kind", "seq", "recv_unix_ns", "owd_ns")
+        }
+        columns |= {"receiver": person[samples["receiver"]], "flags": flags}
+        return pa.record_batch(
+            [pa.array(np.ascontiguousarray(columns[field.name])) for field in LATENCY], schema=LATENCY
+        )
+
+    def _take_events(self) -> None:
+        for text in self.pool.events():
+            event: dict[str, Any] = json.loads(text)
+            name, unix_ns, number = event.pop("type"), event.pop("unix_ns"), event.pop("bot")
+            leg = self.legs.get(number)
+            if leg is not None:
+                if name == "dtls" and event["state"] == "connected" and event["which"] in leg.connected:
+                    leg.connected[event["which"]].set()
+                elif name == "entered":
+                    leg.arrivals.entered((event["sender"], event["kind"]), unix_ns)
+                elif name in ("closed", "error"):
+                    leg.arrivals.fail(str(event.get("reason") or event.get("message")))
+            if name in _NOTED:
+                self.settings.on_event(name, unix_ns, bot=self._person_of.get(number), leg=number, **event)
+
+
+def _health_rows(health: Json, tick: int, now_ns: int) -> list[tuple[object, ...]]:
+    drops = int(health["socket_drops"]) + int(health["samples_dropped"])
+    return [
+        (
+            tick,
+            now_ns,
+            f"native-{index}",
+            int(thread["cpu_ns"]),
+            int(thread["lag_recent_us"]),
+            drops if index == 0 else 0,
+            int(thread["packets_sent"]),
+            int(thread["late_sends"]),
+        )
+        for index, thread in enumerate(health["threads"])
+    ]

@@ -1,0 +1,148 @@
+"""One person's way through the media server in a call of the gateway: from token to media, at once or pre-warmed.
+
+Joins a leg to the media server's signalling. When to build, resume and drop it is decided in caller.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from simulator.bot import Incoming
+from simulator.errors import SimulatorError
+from simulator.legs import ServerLeg, Track
+from simulator.signaling import Announcement, Direction, Joined, Json, ParticipantSession, Rest
+from simulator.tables import Kind
+
+GATHER_S = 0.005
+"""How long announcements are gathered into one consume request."""
+
+
+class SfuPath:
+    """A leg to one room of the media server. :meth:`open` first, :meth:`consume_forever` beside it."""
+
+    def __init__(
+        self,
+        leg: ServerLeg,
+        rest: Rest,
+        *,
+        call_id: str,
+        participant_id: str,
+        token: str,
+        room_id: str | None,
+        kinds: Sequence[Kind],
+        sender_of: Callable[[str], int | None],
+    ) -> None:
+        self.leg = leg
+        self.room_id = room_id
+        """Which room of the call this leads to; another one after the death of a server."""
+        self.transports: dict[Direction, str] = {}
+        self.producers: dict[Kind, str] = {}
+        self.live = False
+        """It was told to send."""
+        self.gone: str | None = None
+        """Why its room is closed."""
+        self.consuming: asyncio.Task[None] | None = None
+        """Whoever runs :meth:`consume_forever`; ends with the path."""
+        self._session = ParticipantSession(rest, call_id, participant_id, token)
+        self._kinds = tuple(kinds)
+        self._sender_of = sender_of
+        self._announced: asyncio.Queue[Announcement] = asyncio.Queue()
+        self._joined: asyncio.Future[Joined] = asyncio.get_running_loop().create_future()
+        self._next_tag = 0
+        self._closed = False
+        self._session.on_producer = self._announced.put_nowait
+        self._session.on_room_closed = self._room_closed
+
+    async def open(self, *, paused: bool) -> None:
+        """Connect both transports and produce; paused producers send from :meth:`go_live` on.
+
+        Raises:
+            SimulatorError: The server refused, or cannot be reached.
+        """
+        joined = await self._session.join()
+        await asyncio.gather(*(self._connect(which, joined) for which in ("send", "recv")))
+        if not self._joined.done():
+            self._joined.set_result(joined)
+        for kind in self._kinds:
+            parameters = await self.leg.produce(kind)
+            self.producers[kind] = await self._session.produce(
+                self.transports["send"], kind, parameters, paused=paused
+            )
+        if not paused:
+            await self._send()
+
+    async def go_live(self) -> None:
+        """Send, if it does not yet.
+
+        Raises:
+            SimulatorError: The server refused, or cannot be reached.
+        """
+        if not self.live:
+            await asyncio.gather(*(self._session.resume_producer(p) for p in self.producers.values()))
+            await self._send()
+
+    async def wait_for(self, tracks: Sequence[Track]) -> int:
+        """Wait until these tracks are shown from this leg; gives when the last one was."""
+        return await self.leg.arrivals.wait_for(tracks)
+
+    async def consume_forever(self) -> None:
+        """Ask for the streams of everyone who is announced, in batches, until cancelled."""
+        joined = await self._joined
+        capabilities = self.leg.capabilities(joined.rtp_capabilities)
+        while True:
+            batch = [await self._announced.get()]
+            await asyncio.sleep(GATHER_S)
+            while not self._announced.empty():
+                batch.append(self._announced.get_nowait())
+            await self._consume(batch, capabilities)
+
+    async def close(self, *, leave: bool = True) -> None:
+        """End it, with a goodbye to the server unless the room goes anyway. Never fails. Idempotent."""
+        if self._closed:
+            return
+        self._closed = True
+        if self.consuming is not None:
+            self.consuming.cancel()
+        steps: list[Any] = [self.leg.close, self._session.close]
+        if leave and self.gone is None:
+            steps.insert(0, self._session.leave)
+        for step in steps:
+            with contextlib.suppress(SimulatorError, OSError, ValueError):
+                await step()
+
+    async def _connect(self, which: Direction, joined: Joined) -> None:
+        transport = joined.send_transport if which == "send" else joined.recv_transport
+        self.transports[which] = str(transport.get("id") or transport["transportId"])
+        await self._session.connect(self.transports[which], await self.leg.connect(which, transport))
+
+    async def _send(self) -> None:
+        self.live = True
+        for kind in self._kinds:
+            await self.leg.start_sending(kind)
+
+    async def _consume(self, batch: Sequence[Announcement], capabilities: Json) -> None:
+        senders: dict[str, int] = {}
+        for announcement in batch:
+            sender = self._sender_of(announcement.participant_id)
+            if sender is not None:
+                senders[announcement.producer_id] = sender
+        if not senders:
+            return
+        early = self.leg.takes_early
+        consumed = await self._session.consume(list(senders), capabilities, paused=not early)
+        if not consumed:
+            return
+        streams = [
+            Incoming(self._next_tag + i, senders[c.producer_id], c.kind, c.rtp_parameters)
+            for i, c in enumerate(consumed)
+        ]
+        self._next_tag += len(streams)
+        await self.leg.consume(streams)
+        if not early:
+            await self._session.resume([c.consumer_id for c in consumed])
+
+    def _room_closed(self, reason: str) -> None:
+        self.gone = reason or "closed"
