@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from simulator import figures
+from simulator import figures, transitions
 from simulator.figures import RawRun
 from simulator.health import complaints
 from simulator.slo import objectives
@@ -73,9 +73,10 @@ def summarize(raw: RawRun) -> Summary:
         duplicates=int(deltas["duplicates"].sum()),
         out_of_order=int(deltas["out_of_order"].sum()),
         foreign_frames=figures.foreign_frames(raw, deltas),
-        join_ms=figures.joins(raw),
-        transition_ms=None,
-        gap_ms=None,
+        join_ms=figures.joins(raw) if scenario.pattern == "group" else transitions.arrivals(raw),
+        transition_ms=transitions.transitions(raw),
+        gap_ms=transitions.gap_figures(raw),
+        recovery_ms=transitions.recoveries(raw),
         decoded=figures.decoded(raw, deltas),
         dropped_calls=context.dropped_calls,
         server=figures.server(raw),

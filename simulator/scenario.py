@@ -23,6 +23,7 @@ SCENARIO_SCHEMA = 1
 """The version of the format that this program reads."""
 
 BotMix = Literal["native", "aiortc", "mixed"]
+Pattern = Literal["group", "switch", "churn", "storm"]
 Ratio = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -118,6 +119,30 @@ class Hold(_Table):
     """Time between the last join and the measuring, so that the storm of joins is not part of it."""
 
 
+class Switching(_Table):
+    """How a call that switches goes on; for `switch`."""
+
+    transitions: int = Field(default=200, ge=1, le=100_000)
+    """How often the third person comes and goes: that many changes each way."""
+    stay_s: float = Field(default=0.5, ge=0, le=600)
+    """How long the call stays in a mode once everybody is seen and heard."""
+    prewarm: bool = True
+    """Whether the gateway prepares the way through the media server while two talk directly."""
+
+
+class Churn(_Table):
+    """How people come and go; for `churn`."""
+
+    calls: int = Field(default=4, ge=1, le=500)
+    """Calls at once."""
+    people: int = Field(default=5, ge=3, le=50)
+    """The most people in one call."""
+    pause_s: float = Field(default=1.0, gt=0, le=600)
+    """Mean time between two events of one call."""
+    chaos: Ratio = 0.0
+    """Share of events that are a vanished client or a killed worker, media server or gateway."""
+
+
 class Limits(_Table):
     """When the load generator itself is judged too weak for the run to count (the verdict is then `void`)."""
 
@@ -151,11 +176,16 @@ class Scenario(_Table):
     """One sentence for people."""
     seed: int = Field(default=1, ge=0, lt=2**32)
     """Start of every random choice: emulated network, order of arrival of packets from the clip."""
+    pattern: Pattern = "group"
+    """What happens: `group` fills a call on the media server; the others go through the gateway: `switch` moves a
+    call of two and three back and forth, `churn` lets people come and go, `storm` lets all join at once."""
     participants: Participants = Participants()
     ramp: Ramp = Ramp()
     media: Media = Media()
     network: Network = Network()
     hold: Hold = Hold()
+    switching: Switching = Switching()
+    churn: Churn = Churn()
     limits: Limits = Limits()
     slo: tuple[str, ...] = ()
     """Comparisons that replace or extend the default ones; see slo.py."""

@@ -121,6 +121,14 @@ DEFAULTS: tuple[Slo, ...] = tuple(
         ("dropped_calls", "==", 0),
         ("decoded.freezes", "==", 0),
         ("join_ms.p95", "<", 2000),
+        ("transition_ms.to_sfu.p95", "<", 2000),
+        ("transition_ms.to_p2p.p95", "<", 2000),
+        ("transition_ms.failed", "==", 0),
+        ("recovery_ms.p95", "<", 3000),
+        ("gap_ms.audio.p95", "<", 100),
+        ("gap_ms.audio.max", "<", 300),
+        ("gap_ms.video.p95", "<", 100),
+        ("gap_ms.video.max", "<", 300),
         ("server.cpu_core_percent", "<", 80),
     )
 )

@@ -12,6 +12,7 @@ import shutil
 import signal
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -52,7 +53,7 @@ ROOMY: dict[str, str] = {
 
 What the environment sets, such as MEESHY_WORKERS or MEESHY_GSO, reaches it and comes before these.
 """
-_NOT_PASSED_ON = (
+NOT_PASSED_ON = (
     "MEESHY_SIMULATE_",
     "MEESHY_STATE_DIR",
     "MEESHY_CONFIG",
@@ -169,11 +170,7 @@ class Stack:
         await self.stop()
 
     def _environment(self) -> dict[str, str]:
-        passed = {
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith(_NOT_PASSED_ON) and name not in _BARE
-        }
+        passed = passed_on(os.environ)
         return {
             **ROOMY,
             **passed,
@@ -188,6 +185,15 @@ class Stack:
         except OSError:
             return "it said nothing"
         return "\n".join(text[-lines:]) or "it said nothing"
+
+
+def passed_on(environment: Mapping[str, str]) -> dict[str, str]:
+    """Give what reaches our own services of the environment."""
+    return {
+        name: value
+        for name, value in environment.items()
+        if not name.startswith(NOT_PASSED_ON) and name not in _BARE
+    }
 
 
 async def server_figures(rest: Rest, token: str) -> ServerFigures | None:

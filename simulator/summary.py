@@ -70,7 +70,19 @@ class Transitions(_Object):
     """Time for a change of mode, per participant."""
 
     to_sfu: Percentiles | None = None
+    """From the gateway's decision until it tells that everybody is on the SFU."""
     to_p2p: Percentiles | None = None
+    """From the gateway's decision until it tells that both are on the direct path."""
+    told: Percentiles | None = None
+    """From the decision until the person hears of it."""
+    media: Percentiles | None = None
+    """From the decision until all tracks that go on are shown from the new path."""
+    confirmed: Percentiles | None = None
+    """From the decision until the person confirms."""
+    failed: int | None = None
+    """Changes that were rolled back or never ended, counted per person."""
+    surplus_frames: int | None = None
+    """Frames that came by two paths at once; each was shown once."""
 
 
 class Decoded(_Object):
@@ -181,6 +193,8 @@ class Summary(_Object):
     transition_ms: Transitions | None
     gap_ms: PerKind | None
     """Longest pause in each stream around a change of mode."""
+    recovery_ms: Percentiles | None = None
+    """How long each affected stream stood still after a client, worker or server was killed."""
     decoded: Decoded | None
     dropped_calls: int | None
     """Calls that the server ended."""

@@ -17,6 +17,10 @@ KINDS: Final[tuple[Kind, Kind]] = ("audio", "video")
 
 SAMPLE_FOREIGN: Final = 1
 """Flag of a latency sample whose stamp names somebody else than the announced sender."""
+SAMPLE_SHOWN: Final = 2
+"""Flag of a sample of a call that switches: its frame was shown to the receiver."""
+SAMPLE_SURPLUS: Final = 4
+"""Flag of a sample of a call that switches: its frame was not shown, because another leg brought it."""
 
 PARTICIPANTS = pa.schema(
     [
@@ -119,6 +123,41 @@ GENERATOR = pa.schema(
         pa.field("late_sends", pa.int64()),
     ]
 )
+TRANSITIONS = pa.schema(
+    [
+        pa.field("bot", pa.uint16()),  # one row for each change of mode a person was told of
+        pa.field("call_id", pa.string()),
+        pa.field("epoch", pa.int64()),
+        pa.field("old", pa.string()),  # p2p or sfu
+        pa.field("new", pa.string()),
+        pa.field("reason", pa.string()),
+        pa.field("prewarmed", pa.bool_()),  # its SFU leg was ready before
+        pa.field("peers", pa.string()),  # people it went on seeing through the change, by number, with spaces
+        pa.field("decided_ns", pa.int64()),  # by the gateway, from its deadline; 0 in all of these: never
+        pa.field("told_ns", pa.int64()),
+        pa.field("media_ns", pa.int64()),  # the last track it waited for was shown from the new leg
+        pa.field("confirmed_ns", pa.int64()),
+        pa.field("completed_ns", pa.int64()),  # the gateway told that all have confirmed, or of the rollback
+        pa.field("success", pa.bool_()),
+        pa.field("error", pa.string()),
+    ]
+)
+ARRIVALS = pa.schema(
+    [
+        pa.field("bot", pa.uint16()),  # one row for each join of a call
+        pa.field("call_id", pa.string()),
+        pa.field("mode", pa.string()),
+        pa.field("started_ns", pa.int64()),
+        pa.field("flowing_ns", pa.int64()),  # everyone it was told of is seen and heard; 0: never
+        pa.field("left_ns", pa.int64()),
+    ]
+)
+DEATHS = pa.schema(
+    [
+        pa.field("unix_ns", pa.int64()),  # something was killed
+        pa.field("what", pa.string()),  # client, worker, media or gateway
+    ]
+)
 
 TABLES: Final[dict[str, pa.Schema]] = {
     "participants": PARTICIPANTS,
@@ -130,6 +169,9 @@ TABLES: Final[dict[str, pa.Schema]] = {
     "server": SERVER,
     "server_threads": SERVER_THREADS,
     "generator": GENERATOR,
+    "transitions": TRANSITIONS,
+    "arrivals": ARRIVALS,
+    "deaths": DEATHS,
 }
 """Every table by its name; the file is `<name>.parquet`."""
 

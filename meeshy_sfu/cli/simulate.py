@@ -21,6 +21,7 @@ import uvloop
 from meeshy_sfu.cli import console
 
 if TYPE_CHECKING:
+    from simulator.call_runner import CallRun
     from simulator.live import LiveTable, PhaseLines
     from simulator.runner import Run, Target
     from simulator.scenario import Scenario
@@ -43,7 +44,10 @@ def _option(name: str, text: str, **more: Any) -> Any:
 
 def simulate(
     *,
-    scenario: Annotated[str, typer.Argument(help="A ready scenario (group), or the path of a .toml file.")],
+    scenario: Annotated[
+        str,
+        typer.Argument(help="A ready scenario (group, switch, churn, storm), or the path of a .toml file."),
+    ],
     participants: Annotated[int | None, _option("participants", "People in the call.")] = None,
     bots: Annotated[
         str | None,
@@ -75,6 +79,22 @@ def simulate(
     loss: Annotated[
         float | None, _option("loss", "Percent of what each bot would receive that is lost.")
     ] = None,
+    transitions: Annotated[
+        int | None, _option("transitions", "switch: how often the call moves to the SFU and back.")
+    ] = None,
+    prewarm: Annotated[
+        bool | None,
+        typer.Option(
+            "--prewarm/--no-prewarm",
+            envvar=PREFIX + "PREWARM",
+            help="switch, churn, storm: prepare the way through the media server while two talk directly.",
+        ),
+    ] = None,
+    calls: Annotated[int | None, _option("calls", "churn: calls at once.")] = None,
+    chaos: Annotated[
+        float | None,
+        _option("chaos", "churn: percent of events that kill a client, worker, media server or gateway."),
+    ] = None,
     seed: Annotated[int | None, _option("seed", "Start of every random choice.")] = None,
     as_json: Annotated[bool, _option("json", "Print summary.json instead of tables.")] = False,
     state_dir: Annotated[
@@ -83,7 +103,8 @@ def simulate(
 ) -> None:
     """Fill a call with bots, measure it, and judge: exit code 0 pass, 3 below an objective, 4 void."""
     try:
-        from simulator.errors import SimulatorError
+        from simulator.call_runner import CallRun
+        from simulator.errors import SimulatorError, UsageError
         from simulator.live import LiveTable, PhaseLines
         from simulator.runner import Run, machine
         from simulator.scenario import Scenario
@@ -109,11 +130,21 @@ def simulate(
             jitter_ms=jitter_ms,
             loss=loss,
             seed=seed,
+            transitions=transitions,
+            prewarm=prewarm,
+            calls=calls,
+            chaos=chaos,
         )
         title = f"{chosen.name}: {chosen.participants.count} participants, {chosen.participants.bots} bots"
         place = console.err if as_json or not console.out.is_terminal else console.out
         live = LiveTable(place, title) if place.is_terminal else PhaseLines(place, title)
-        run = Run(chosen, state=state_dir, out=out, target=_target(server, state_dir), watcher=live)
+        run: Run | CallRun
+        if chosen.pattern == "group":
+            run = Run(chosen, state=state_dir, out=out, target=_target(server, state_dir), watcher=live)
+        elif server is not None:
+            raise UsageError(f"{chosen.name} starts its own gateway and media server; leave --server out")
+        else:
+            run = CallRun(chosen, state=state_dir, out=out, watcher=live)
         directory, summary = _execute(run, live)
     except SimulatorError as error:
         console.notice(f"error: {error}")
@@ -138,7 +169,7 @@ def show(summary: Summary, directory: Path, *, as_json: bool) -> None:
     raise typer.Exit(EXIT_CODES[summary.verdict])
 
 
-def _execute(run: Run, live: LiveTable | PhaseLines) -> tuple[Path, Summary]:
+def _execute(run: Run | CallRun, live: LiveTable | PhaseLines) -> tuple[Path, Summary]:
     async def execute() -> tuple[Path, Summary]:
         task = asyncio.current_task()
         if task is not None:
@@ -153,12 +184,17 @@ def _execute(run: Run, live: LiveTable | PhaseLines) -> tuple[Path, Summary]:
 
 def _with_options(scenario: Scenario, **given: Any) -> Scenario:
     """Put the options over the scenario; those not given change nothing."""
-    loss = given["loss"]
+    loss, chaos, calls = given["loss"], given["chaos"], given["calls"]
+    people = given["participants"]
+    if calls is not None and people is None:
+        people = calls * scenario.churn.people
     return scenario.with_values(
         {
             "seed": given["seed"],
             "slo": [*scenario.slo, *given["slo"]] if given["slo"] else None,
-            "participants": {"count": given["participants"], "bots": given["bots"]},
+            "participants": {"count": people, "bots": given["bots"]},
+            "switching": {"transitions": given["transitions"], "prewarm": given["prewarm"]},
+            "churn": {"calls": calls, "chaos": None if chaos is None else chaos / 100},
             "hold": {"duration_s": given["duration"]},
             "network": {
                 "down": {

@@ -67,6 +67,9 @@ class SyntheticRun:
             for n in range(100)
         ]
         self.playout: list[dict[str, object]] = []
+        self.transitions: list[dict[str, object]] = []
+        self.arrivals: list[dict[str, object]] = []
+        self.deaths: list[dict[str, object]] = []
         self.server = [
             {
                 "tick": t,

@@ -1,0 +1,295 @@
+"""Running a scenario that goes through the gateway: stack, people, collecting, and the play itself.
+
+What the people do is in plays.py and churning.py; what one person does is in caller.py. What is written is judged
+afterwards by report.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import shutil
+import time
+from collections.abc import AsyncIterator, Iterable, Sequence
+from pathlib import Path
+
+from simulator.bot import BotSettings
+from simulator.bots.native_legs import NativePeople
+from simulator.caller import Caller, MediaServers, Roster, Surroundings, user_name
+from simulator.churning import SETTINGS as CHURN_SETTINGS
+from simulator.churning import churn
+from simulator.clip import ensure_clip
+from simulator.collect import Collector, RunDirectory, utc_now
+from simulator.errors import SimulatorError, StackError
+from simulator.figures import RunContext
+from simulator.gateway import GatewaySocket, user_token
+from simulator.gateway_stack import SWITCH_DEADLINE_S, GatewayStack
+from simulator.legs import People, Person
+from simulator.live import Progress, Watcher
+from simulator.participant import first_error
+from simulator.plays import storm, switch
+from simulator.report import write_report
+from simulator.runner import TICK_S, machine
+from simulator.scenario import Scenario, to_toml
+from simulator.signaling import Rest
+from simulator.stack import server_figures
+from simulator.summary import Summary
+from simulator.watchman import Watchman
+
+_DISMISS_TIMEOUT_S = 10.0
+JOURNAL = "events/gateway.jsonl"
+"""What the gateway writes down of every call, below its state directory."""
+
+
+class Theatre:
+    """What a play has to work with: a stack, people, and callers to put them into calls."""
+
+    def __init__(self, scenario: Scenario, stack: GatewayStack, note: Collector, watcher: Watcher) -> None:
+        self.scenario = scenario
+        self.stack = stack
+        self.people: list[Person] = []
+        self.progress = Progress(expected=0, people=scenario.participants.count)
+        self.dropped_calls = 0
+        self._watcher = watcher
+        self._collector = note
+        self._callers: dict[Caller, asyncio.Task[None]] = {}
+        self._group: asyncio.TaskGroup | None = None
+        self._around: Surroundings | None = None
+
+    @contextlib.asynccontextmanager
+    async def opened(self) -> AsyncIterator[None]:
+        """Keep what callers share while the play goes on; whoever is still in a call leaves at the end."""
+        async with MediaServers() as servers:
+            self._around = Surroundings(
+                Roster(),
+                servers,
+                self.note,
+                kinds=self.scenario.media.kinds,
+                switch_deadline_s=SWITCH_DEADLINE_S,
+            )
+            async with asyncio.TaskGroup() as self._group:
+                try:
+                    yield
+                finally:
+                    await asyncio.shield(self._clear())
+
+    def note(self, name: str, unix_ns: int | None = None, **values: object) -> None:
+        """Write down that something happened."""
+        self._collector.event(name, unix_ns, **values)
+
+    def phase(self, name: str, duration_s: float | None = None) -> None:
+        """Show what the play is doing."""
+        self._watcher.phase(name, duration_s)
+
+    def caller(self, person: Person, conversation: str) -> Caller:
+        """Make somebody ready to call in a conversation."""
+        if self._group is None or self._around is None:
+            raise RuntimeError("the theatre is not open")
+        token = user_token(self.stack.secret, user_name(person.number), conversation)
+        caller = Caller(person, GatewaySocket(self.stack.gateway.url, token), self._around)
+        self._callers[caller] = self._group.create_task(caller.run())
+        self.progress.joined = len(self._callers)
+        return caller
+
+    def death(self, what: str) -> None:
+        """Write down that something is killed now."""
+        self._collector.add("deaths", [(time.time_ns(), what)])
+        self.note("death", what=what)
+
+    async def dismiss(self, caller: Caller, *, vanish: bool = False) -> None:
+        """Let somebody leave, or be gone without a word, and write down what they lived through."""
+        task = self._callers.pop(caller, None)
+        if task is None:
+            return
+        for arrival in caller.record.arrivals:
+            arrival.left_ns = time.time_ns()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_DISMISS_TIMEOUT_S):
+                await (caller.vanish() if vanish else caller.leave())
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await caller.person.close()
+        self.progress.joined = len(self._callers)
+        self._write(caller)
+
+    async def _clear(self) -> None:
+        for caller in list(self._callers):
+            await self.dismiss(caller)
+
+    def _write(self, caller: Caller) -> None:
+        record, number = caller.record, caller.person.number
+        if record.ended is not None:
+            self.dropped_calls += 1
+        self._collector.add(
+            "transitions",
+            [
+                (
+                    number,
+                    caller.call_id,
+                    t.epoch,
+                    t.old,
+                    t.new,
+                    t.reason,
+                    t.prewarmed,
+                    " ".join(map(str, t.peers)),
+                    t.decided_ns,
+                    t.told_ns,
+                    t.media_ns,
+                    t.confirmed_ns,
+                    t.completed_ns,
+                    t.success,
+                    t.error,
+                )
+                for t in record.transitions
+                # One that was running when its person left was theirs to break off.
+                if t.success is not None
+            ],
+        )
+        self._collector.add(
+            "arrivals",
+            [
+                (number, caller.call_id, a.mode, a.started_ns, a.flowing_ns, a.left_ns or time.time_ns())
+                for a in record.arrivals
+            ],
+        )
+
+
+class CallRun:
+    """One run of a scenario through the gateway. :meth:`execute` does it all, once."""
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        *,
+        state: Path,
+        out: Path | None = None,
+        watcher: Watcher | None = None,
+    ) -> None:
+        self._scenario = scenario
+        self._state = state
+        self._out = out
+        self._watcher = watcher or Watcher()
+        self._context = RunContext(started_ns=time.time_ns(), dropped_calls=0, machine=machine())
+
+    async def execute(self) -> tuple[Path, Summary]:
+        """Run and judge; gives the run directory and the summary.
+
+        A run that breaks off is judged too, as an error; only one that is interrupted leaves nothing.
+
+        Raises:
+            UsageError: The run directory cannot be written.
+            SimulatorError: There was nothing to judge: no stack, no clip.
+        """
+        clip = await asyncio.to_thread(ensure_clip, self._state / "cache")
+        name = f"{self._scenario.name}-{self._scenario.participants.count}"
+        directory = (
+            RunDirectory(self._out)
+            if self._out
+            else RunDirectory.in_folder(self._state / "runs", name, utc_now())
+        )
+        with directory, Watchman() as watchman:
+            watchman.watch_directory(directory.partial)
+            collector = Collector(directory.partial)
+            try:
+                await self._run(collector, directory.partial, str(clip), watchman)
+            except BaseExceptionGroup as errors:
+                raise first_error(errors) from errors
+            finally:
+                collector.write_text("scenario.toml", to_toml(self._scenario.to_values()))
+                collector.write_text("run.json", self._context.model_dump_json(indent=2) + "\n")
+                collector.close()
+            self._watcher.phase("judging")
+            summary = await asyncio.to_thread(write_report, directory.partial)
+            return directory.complete(), summary
+
+    async def _run(self, collector: Collector, directory: Path, clip: str, watchman: Watchman) -> None:
+        self._watcher.phase("starting media server and gateway")
+        more = CHURN_SETTINGS if self._scenario.pattern == "churn" else {}
+        stack = GatewayStack(directory, prewarm=self._scenario.switching.prewarm, more=more)
+        async with contextlib.AsyncExitStack() as things:
+            await things.enter_async_context(stack)
+            await stack.start()
+            for service in (stack.media, stack.gateway):
+                watchman.watch_process(service.pid)
+            rest = await things.enter_async_context(Rest(stack.media.url))
+            settings = BotSettings(
+                seed=self._scenario.seed,
+                network=self._scenario.network,
+                clip=clip,
+                bind="127.0.0.1",
+                on_event=collector.event,
+                synthetic=self._scenario.media.aiortc == "synthetic",
+                bots_per_process=1,
+            )
+            theatre = Theatre(self._scenario, stack, collector, self._watcher)
+            casts: list[People] = []
+            numbers = range(1, self._scenario.participants.count + 1)
+            native = await things.enter_async_context(NativePeople(settings))
+            casts.append(native)
+            theatre.people += await native.spawn(numbers)
+            theatre.people.sort(key=lambda person: person.number)
+            collector.add(
+                "participants",
+                [
+                    (p.number, user_name(p.number), "", p.kind_of_bot, p.generator, p.decodes)
+                    for p in theatre.people
+                ],
+            )
+            await self._play(theatre, collector, casts, rest)
+            journal = stack.gateway.state / JOURNAL
+            if journal.exists():
+                shutil.copy(journal, directory / "gateway.jsonl")
+
+    async def _play(
+        self, theatre: Theatre, collector: Collector, casts: Sequence[People], rest: Rest
+    ) -> None:
+        scripts = {"switch": switch, "storm": storm, "churn": churn}
+        watching = asyncio.create_task(self._watch(theatre, collector, casts, rest))
+        self._context.window_start_ns = time.time_ns()
+        try:
+            async with theatre.opened():
+                playing = asyncio.create_task(scripts[self._scenario.pattern](theatre))
+                done, _ = await asyncio.wait({playing, watching}, return_when=asyncio.FIRST_COMPLETED)
+                self._context.window_end_ns = time.time_ns()
+                try:
+                    if playing not in done:
+                        playing.cancel()
+                        await asyncio.gather(playing, return_exceptions=True)
+                    await next(iter(done))
+                except SimulatorError as error:
+                    self._context.aborted.append(str(error))
+                    collector.event("aborted", reason=str(error))
+        finally:
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
+            self._context.dropped_calls = theatre.dropped_calls
+        # What arrived since the last look.
+        await self._collect(collector, casts, -1)
+
+    async def _watch(
+        self, theatre: Theatre, collector: Collector, casts: Sequence[People], rest: Rest
+    ) -> None:
+        """Collect once a second until cancelled; ends with an error when something broke on its own."""
+        for tick in itertools.count():
+            await self._collect(collector, casts, tick)
+            figures = await server_figures(rest, theatre.stack.credentials.for_service())
+            if figures is not None:
+                totals = (figures.cpu_ns, figures.rss_bytes, figures.packets_in, figures.packets_out)
+                collector.add("server", [(tick, figures.unix_ns, *totals)])
+                collector.add(
+                    "server_threads", [(tick, figures.unix_ns, *thread) for thread in figures.workers]
+                )
+            self._watcher.show(theatre.progress)
+            if complaint := theatre.stack.complaint():
+                raise StackError(complaint)
+            if problems := [text for cast in casts for text in cast.failures()]:
+                raise SimulatorError("; ".join(problems))
+            await asyncio.sleep(TICK_S)
+
+    async def _collect(self, collector: Collector, casts: Iterable[People], tick: int) -> None:
+        for cast in casts:
+            for table, batches in (await cast.collect(tick)).items():
+                for batch in batches:
+                    # Compression would hold up the event loop, and with it the signalling.
+                    await asyncio.to_thread(collector.add_batch, table, batch)

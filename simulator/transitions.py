@@ -1,0 +1,163 @@
+"""Figures of calls that switch: how long a change of mode takes, and the pause it leaves in what people see and hear.
+
+Computed by pandas from the raw rows of one run, like figures.py; only frames that were shown count, so a gap is what a
+person would have noticed.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from simulator.figures import RawRun, percentiles
+from simulator.summary import Percentiles, PerKind, Transitions
+from simulator.tables import KINDS, SAMPLE_SHOWN, SAMPLE_SURPLUS
+
+BEFORE_NS = 500_000_000
+AFTER_NS = 1_000_000_000
+"""A pause counts as the change's if it begins or ends this close to it."""
+RECOVERY_NS = 8_000_000_000
+"""How long after a death a pause counts as its."""
+AFFECTED_NS = 200_000_000
+"""A track with no longer pause was not affected."""
+_NS_PER_MS = 1e6
+
+
+def changes(raw: RawRun) -> pd.DataFrame:
+    """Give the changes between peer to peer and SFU that people were told of, one row a person."""
+    rows = raw.tables["transitions"]
+    return rows[rows["old"] != rows["new"]]
+
+
+def transitions(raw: RawRun) -> Transitions | None:
+    """Compute how long changes of mode took, per person; None when there were none."""
+    rows = changes(raw)
+    if rows.empty:
+        return None
+    done = rows[rows["success"].fillna(False).astype(bool) & (rows["completed_ns"] > 0)]
+    return Transitions(
+        to_sfu=_since_decision(done[done["new"] == "sfu"], "completed_ns"),
+        to_p2p=_since_decision(done[done["new"] == "p2p"], "completed_ns"),
+        told=_since_decision(done, "told_ns"),
+        media=_since_decision(done, "media_ns"),
+        confirmed=_since_decision(done, "confirmed_ns"),
+        failed=len(rows) - len(done),
+        surplus_frames=int((raw.tables["latency"]["flags"] & SAMPLE_SURPLUS != 0).sum()),
+    )
+
+
+def gaps(raw: RawRun) -> pd.DataFrame:
+    """Compute the pause in every track that went on through a change: one row a change, person, peer and kind.
+
+    A gap is the longest pause between two shown frames around the change, minus the usual time between frames.
+    """
+    rows = changes(raw)
+    rows = rows[rows["success"].fillna(False).astype(bool) & (rows["completed_ns"] > 0)]
+    tracks = _shown(raw)
+    found: list[dict[str, Any]] = []
+    for row in rows.to_dict("records"):
+        for peer in (int(number) for number in str(row["peers"]).split()):
+            for kind, name in enumerate(KINDS):
+                if name not in raw.scenario.media.kinds:
+                    continue
+                times, usual = tracks.get((int(row["bot"]), peer, kind), (np.array([], np.int64), 0.0))
+                start = int(row["told_ns"]) - BEFORE_NS
+                end = min(int(row["completed_ns"]) + AFTER_NS, raw.context.window_end_ns or 2**63 - 1)
+                found.append(
+                    {
+                        "bot": int(row["bot"]),
+                        "epoch": int(row["epoch"]),
+                        "new": row["new"],
+                        "sender": peer,
+                        "kind": name,
+                        "gap_ms": _longest(times, start, end, usual) / _NS_PER_MS,
+                    }
+                )
+    columns = ["bot", "epoch", "new", "sender", "kind", "gap_ms"]
+    return pd.DataFrame(found, columns=columns)
+
+
+def gap_figures(raw: RawRun) -> PerKind | None:
+    """Shorten the gaps to one distribution a kind; None when nothing changed."""
+    table = gaps(raw)
+    if table.empty:
+        return None
+    return PerKind(
+        **{
+            kind: percentiles(table.loc[table["kind"] == kind, "gap_ms"])
+            for kind in KINDS
+            if kind in raw.scenario.media.kinds
+        }
+    )
+
+
+def recoveries(raw: RawRun) -> Percentiles | None:
+    """Compute how long media stood still after something died: every track that did, while both people stayed.
+
+    None when nothing died.
+    """
+    deaths, people = raw.tables["deaths"], raw.tables["arrivals"]
+    if deaths.empty:
+        return None
+    tracks = _shown(raw)
+    stays = people.groupby("bot")[["flowing_ns", "left_ns"]].apply(lambda part: part.to_numpy().tolist())
+    found: list[float] = []
+    for death in deaths["unix_ns"].astype("int64"):
+        end = int(death) + RECOVERY_NS
+        # Who came or went meanwhile was missed for another reason.
+        here = {
+            bot
+            for bot, spans in stays.items()
+            if any(0 < flowing < death and left > end for flowing, left in spans)
+        }
+        for (receiver, sender, _), (times, usual) in tracks.items():
+            if receiver in here and sender in here and len(times) and times[0] < death:
+                pause = _longest(times, int(death), end, usual)
+                if pause > AFFECTED_NS:
+                    found.append(pause / _NS_PER_MS)
+    return percentiles(pd.Series(found, dtype="float64"))
+
+
+def arrivals(raw: RawRun) -> Percentiles | None:
+    """Compute the time from a join until everybody there is seen and heard; None when nobody joined a call."""
+    rows = raw.tables["arrivals"]
+    if rows.empty:
+        return None
+    done = rows[rows["flowing_ns"] > 0]
+    return percentiles(((done["flowing_ns"] - done["started_ns"]) / _NS_PER_MS).clip(lower=0))
+
+
+def _shown(raw: RawRun) -> dict[tuple[int, int, int], tuple[NDArray[np.int64], float]]:
+    """Give for each (receiver, sender, kind) the times of shown frames, sorted, and the usual time between them."""
+    samples = raw.tables["latency"]
+    samples = samples[samples["flags"] & SAMPLE_SHOWN != 0]
+    tracks: dict[tuple[int, int, int], tuple[NDArray[np.int64], float]] = {}
+    for key, part in samples.groupby(["receiver", "sender", "kind"]):
+        times = np.sort(part["recv_unix_ns"].to_numpy(dtype=np.int64))
+        usual = float(np.median(np.diff(times))) if len(times) > 1 else 0.0
+        receiver, sender, kind = (int(str(value)) for value in tuple(key))
+        tracks[receiver, sender, kind] = (times, usual)
+    return tracks
+
+
+def _longest(times: NDArray[np.int64], start: int, end: int, usual: float) -> float:
+    """Give the longest pause that touches the time from start to end, beyond what is usual."""
+    first, last = int(np.searchsorted(times, start)), int(np.searchsorted(times, end, side="right"))
+    around = times[max(0, first - 1) : last + 1]
+    if len(around) == 0:
+        return float(end - start)
+    pauses = np.diff(around).astype(float).tolist()
+    # A track that begins or ends within the window pauses from or until the window's edge.
+    if first == 0:
+        pauses.append(float(around[0] - start))
+    if last == len(times):
+        pauses.append(float(end - around[-1]))
+    return max(0.0, max(pauses, default=0.0) - usual)
+
+
+def _since_decision(rows: pd.DataFrame, name: str) -> Percentiles:
+    known = rows[(rows["decided_ns"] > 0) & (rows[name] > 0)]
+    return percentiles((known[name] - known["decided_ns"]) / _NS_PER_MS)

@@ -1,0 +1,167 @@
+"""Figures of calls that switch, on rows made for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from simulator.figures import RawRun
+from simulator.tables import SAMPLE_SHOWN, SAMPLE_SURPLUS
+from simulator.transitions import gaps, recoveries, transitions
+from tests.unit.simulator.conftest import SyntheticRun
+
+START = SyntheticRun.start_ns
+MS = 1_000_000
+S = 1000 * MS
+USUAL_MS = {0: 20, 1: 33}
+
+
+@pytest.fixture
+def switched() -> SyntheticRun:
+    """Two people whose call moves to the SFU five seconds in, without a frame missing."""
+    run = SyntheticRun(bots=2, scenario={"pattern": "switch"})
+    run.expected, run.streams, run.joins = [], [], []
+    run.latency = [
+        {
+            "receiver": receiver,
+            "sender": 1 - receiver,
+            "kind": kind,
+            "flags": SAMPLE_SHOWN,
+            "seq": number,
+            "recv_unix_ns": START + number * period * MS,
+            "owd_ns": MS,
+        }
+        for receiver in (0, 1)
+        for kind, period in USUAL_MS.items()
+        for number in range(10_000 // period)
+    ]
+    run.transitions = [transition(bot) for bot in (0, 1)]
+    return run
+
+
+def transition(bot: int, **changes: object) -> dict[str, object]:
+    at = START + 5 * S
+    return {
+        "bot": bot,
+        "call_id": "c",
+        "epoch": 1,
+        "old": "p2p",
+        "new": "sfu",
+        "reason": "participant_joined",
+        "prewarmed": True,
+        "peers": str(1 - bot),
+        "decided_ns": at,
+        "told_ns": at + 5 * MS,
+        "media_ns": at + 80 * MS,
+        "confirmed_ns": at + 85 * MS,
+        "completed_ns": at + 100 * MS,
+        "success": True,
+        "error": "",
+        **changes,
+    }
+
+
+def read(run: SyntheticRun, directory: Path) -> RawRun:
+    return RawRun.read(run.write(directory))
+
+
+def drop(run: SyntheticRun, receiver: int, kind: int, from_ms: int, to_ms: int) -> None:
+    """Let frames of one track not be shown for a while."""
+    for row in run.latency:
+        at_ms = (int(str(row["recv_unix_ns"])) - START) / MS
+        if (row["receiver"], row["kind"]) == (receiver, kind) and from_ms <= at_ms < to_ms:
+            row["flags"] = SAMPLE_SURPLUS
+
+
+def test_a_change_without_a_missing_frame_has_no_gap(switched: SyntheticRun, tmp_path: Path) -> None:
+    table = gaps(read(switched, tmp_path / "run"))
+    assert len(table) == 4  # two people, one peer each, two kinds
+    assert table["gap_ms"].max() == 0
+
+
+def test_a_gap_is_the_pause_beyond_the_usual(switched: SyntheticRun, tmp_path: Path) -> None:
+    drop(switched, 0, 1, 5_000, 5_200)
+    table = gaps(read(switched, tmp_path / "run")).set_index(["bot", "kind"])["gap_ms"]
+    assert table[0, "video"] == pytest.approx(198, abs=33)
+    assert table[0, "audio"] == table[1, "video"] == table[1, "audio"] == 0
+
+
+def test_a_pause_far_from_a_change_is_none_of_its(switched: SyntheticRun, tmp_path: Path) -> None:
+    drop(switched, 0, 1, 2_000, 2_500)
+    drop(switched, 0, 1, 7_500, 8_000)
+    assert gaps(read(switched, tmp_path / "run"))["gap_ms"].max() == 0
+
+
+@pytest.mark.parametrize(
+    ("from_ms", "to_ms", "expected"), [(5_000, 99_000, 1_100), (0, 5_050, 545), (0, 99_000, 1_595)]
+)
+def test_a_track_that_ends_begins_or_is_missing_counts_as_a_gap(
+    switched: SyntheticRun, tmp_path: Path, from_ms: int, to_ms: int, expected: float
+) -> None:
+    drop(switched, 0, 0, from_ms, to_ms)
+    assert gaps(read(switched, tmp_path / "run"))["gap_ms"].max() == pytest.approx(expected, abs=45)
+
+
+def test_times_are_counted_from_the_decision(switched: SyntheticRun, tmp_path: Path) -> None:
+    figures = transitions(read(switched, tmp_path / "run"))
+    assert figures is not None
+    assert figures.to_sfu is not None
+    assert figures.to_sfu.p95 == 100
+    assert figures.to_sfu.samples == 2
+    assert figures.told is not None
+    assert figures.told.max == 5
+    assert figures.media is not None
+    assert figures.media.max == 80
+    assert figures.to_p2p is not None
+    assert figures.to_p2p.samples == 0
+    assert figures.failed == 0
+
+
+@pytest.mark.parametrize("changes", [{"success": False}, {"success": None, "completed_ns": 0}])
+def test_a_change_that_was_rolled_back_or_never_ended_has_failed(
+    switched: SyntheticRun, tmp_path: Path, changes: dict[str, object]
+) -> None:
+    switched.transitions[1] = transition(1, **changes)
+    figures = transitions(read(switched, tmp_path / "run"))
+    assert figures is not None
+    assert figures.failed == 1
+
+
+def test_moving_to_another_server_is_no_change_of_mode(switched: SyntheticRun, tmp_path: Path) -> None:
+    switched.transitions = [transition(bot, old="sfu") for bot in (0, 1)]
+    assert transitions(read(switched, tmp_path / "run")) is None
+
+
+def test_a_summary_judges_changes_and_gaps(switched: SyntheticRun, tmp_path: Path) -> None:
+    assert switched.summary(tmp_path / "good").verdict == "pass"
+    drop(switched, 0, 1, 5_000, 5_400)
+    summary = switched.summary(tmp_path / "bad")
+    assert summary.verdict == "fail"
+    assert any("gap_ms.video.max" in reason for reason in summary.reasons)
+
+
+def test_a_recovery_is_the_pause_of_who_stayed(switched: SyntheticRun, tmp_path: Path) -> None:
+    switched.transitions = []
+    switched.arrivals = [
+        {
+            "bot": bot,
+            "call_id": "c",
+            "mode": "sfu",
+            "started_ns": START - S,
+            "flowing_ns": START,
+            "left_ns": START + 10 * S,
+        }
+        for bot in (0, 1)
+    ]
+    switched.deaths = [{"unix_ns": START + S, "what": "worker"}]
+    drop(switched, 0, 1, 1_000, 2_500)
+    drop(switched, 1, 0, 1_000, 2_000)
+    figures = recoveries(read(switched, tmp_path / "stayed"))
+    assert figures is not None
+    assert figures.samples == 2
+    assert figures.max == pytest.approx(1_500, abs=40)
+    switched.arrivals[1]["left_ns"] = START + 3 * S
+    figures = recoveries(read(switched, tmp_path / "left"))
+    assert figures is not None
+    assert figures.samples == 0
