@@ -108,7 +108,9 @@ class Collector:
         self.rows[table] += batch.num_rows
 
     def event(self, name: str, unix_ns: int | None = None, **values: object) -> None:
-        """Note that something happened; `values` must be JSON."""
+        """Note that something happened; what comes after the end is not noted."""
+        if self._events.closed:
+            return
         when = time.time_ns() if unix_ns is None else unix_ns
         self._events.write(json.dumps({"unix_ns": when, "event": name, **values}, default=str) + "\n")
 

@@ -100,3 +100,10 @@ def test_events_are_one_json_object_a_line(tmp_path: Path) -> None:
     lines = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
     assert lines[0] == {"unix_ns": 5, "event": "joined", "bot": 3}
     assert lines[1]["unix_ns"] > 10**18
+
+
+def test_an_event_after_the_end_is_no_error(tmp_path: Path) -> None:
+    collector = Collector(tmp_path)
+    collector.close()
+    collector.event("late")
+    assert (tmp_path / "events.jsonl").read_text() == ""
