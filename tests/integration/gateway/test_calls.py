@@ -1,0 +1,402 @@
+"""Calls as people use them, each feature peer to peer and through the SFU."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from meeshy_sfu.gateway.app import Gateway
+from meeshy_sfu.gateway.auth import Conversation
+from meeshy_sfu.server.app import MediaServer
+from tests.integration.gateway.conftest import MakeCaller, StartGateway
+from tests.integration.gateway.people import Caller, eventually
+from tests.integration.gateway.test_switch import pair, trio
+
+ADMIN = [Conversation("c1", "GROUP", "admin")]
+MODES = pytest.mark.parametrize("mode", ["p2p", "sfu"])
+
+
+async def in_call(gateway: Gateway, caller: MakeCaller, mode: str) -> list[Caller]:
+    """People whose call is in this mode: two or three."""
+    people = list(await (pair if mode == "p2p" else trio)(gateway, caller))
+    assert gateway.calls.live[people[0].call_id].phase == mode
+    return people
+
+
+async def test_a_call_rings_for_everyone_of_the_conversation(gateway: Gateway, caller: MakeCaller) -> None:
+    ada, bob = await caller(gateway, "ada"), await caller(gateway, "bob")
+    stranger = await caller(gateway, "sam", conversations=[Conversation("c2", "GROUP")])
+    answer = await ada.initiate(settings={"videoEnabled": False})
+    for event in ("call:initiated", "call:incoming"):
+        told = await bob.wait(event)
+        assert (told["callId"], told["conversationId"], told["mode"]) == (ada.call_id, "c1", "p2p")
+        assert told["initiator"] == told["caller"] == {"userId": "ada", "username": "Ada"}
+        assert told["expiresAt"]
+        assert [p["videoEnabled"] for p in told["participants"]] == [False]
+    assert (answer["role"], answer["mode"], answer["phase"], answer["epoch"]) == (
+        "initiator",
+        "p2p",
+        "p2p",
+        0,
+    )
+    assert ada.heard("call:initiated") == stranger.heard("call:initiated") == []
+    row = await gateway.repository.get_call(ada.call_id)
+    assert row is not None
+    assert row.status == "ringing"
+    await bob.join(ada.call_id)
+    row = await gateway.repository.get_call(ada.call_id)
+    assert row is not None
+    assert (row.status, row.started_at is not None) == ("active", True)
+
+
+async def test_of_two_the_one_who_was_there_offers(gateway: Gateway, caller: MakeCaller) -> None:
+    ada, bob = await pair(gateway, caller)
+    assert (bob.answer["initiator"], bob.answer["peer"]) == (False, ada.id)
+    joined = await ada.wait("call:participant-joined")
+    assert (joined["initiator"], joined["participant"]["participantId"]) == (True, bob.id)
+    assert joined["participant"]["userId"] == "bob"
+
+
+async def test_a_conversation_has_one_call(gateway: Gateway, caller: MakeCaller) -> None:
+    ada, bob = await caller(gateway, "ada"), await caller(gateway, "bob")
+    answers = await asyncio.gather(
+        *(p.emit("call:initiate", {"conversationId": "c1", "type": "audio"}) for p in (ada, bob))
+    )
+    (won,) = [a["data"] for a in answers if a["success"]]
+    (lost,) = [a["error"] for a in answers if not a["success"]]
+    assert (lost["code"], lost["details"]["callId"]) == ("CALL_ALREADY_ACTIVE", won["callId"])
+
+
+@MODES
+async def test_signals_reach_their_target_alone(gateway: Gateway, caller: MakeCaller, mode: str) -> None:
+    people = await in_call(gateway, caller, mode)
+    ada, bob = people[:2]
+    assert (await ada.signal(bob, sdp="v=0 offer"))["success"]
+    candidate = {"candidate": "candidate:1", "sdpMid": "0", "sdpMLineIndex": 0, "usernameFragment": "u"}
+    assert (await ada.signal(bob, type="ice-candidate", candidate=candidate))["success"]
+    assert (await ada.signal(bob, type="ice-candidate", candidate="", sdpMid="0"))["success"]
+    await eventually(lambda: len(bob.heard("call:signal")) == 3)
+    first, second, third = (heard["signal"] for heard in bob.heard("call:signal"))
+    assert first == {"type": "offer", "from": ada.id, "to": bob.id, "sdp": "v=0 offer"}
+    assert second["candidate"] == candidate
+    assert (third["candidate"], third["sdpMid"]) == ("", "0")
+    assert all(person.heard("call:signal") == [] for person in people if person is not bob)
+
+
+@MODES
+async def test_signals_of_others_and_to_others_are_refused(
+    gateway: Gateway, caller: MakeCaller, mode: str
+) -> None:
+    ada, bob, *_ = await in_call(gateway, caller, mode)
+    outsider = await caller(gateway, "olaf")
+    outsider.call_id, outsider.id = ada.call_id, "0" * 24
+    assert (await outsider.signal(bob))["error"]["code"] == "NOT_A_PARTICIPANT"
+    assert (await ada.signal(outsider))["error"]["code"] == "TARGET_NOT_FOUND"
+    forged = {"type": "offer", "from": bob.id, "to": bob.id, "sdp": "v=0"}
+    payload = {"callId": ada.call_id, "signal": forged}
+    assert await ada.code("call:signal", payload) == "SIGNAL_SENDER_MISMATCH"
+    assert (await ada.signal(ada))["error"]["code"] == "TARGET_NOT_FOUND"
+    await bob.vanish()
+    await ada.wait("call:participant-connection", holds=lambda p: p["state"] == "reconnecting")
+    assert (await ada.signal(bob))["error"]["code"] == "TARGET_NOT_FOUND"
+    assert bob.heard("call:signal") == []
+
+
+@MODES
+async def test_toggles_are_told_and_stored(gateway: Gateway, caller: MakeCaller, mode: str) -> None:
+    ada, bob, *_ = await in_call(gateway, caller, mode)
+    answer = await ada.ask("call:toggle-audio", {"callId": ada.call_id, "enabled": False})
+    assert (answer["mediaType"], answer["enabled"], answer["participantId"]) == ("audio", False, ada.id)
+    await ada.ask("call:toggle-video", {"callId": ada.call_id, "enabled": False})
+    state = {"callId": ada.call_id, "audioEnabled": True, "screenShareEnabled": True}
+    await ada.ask("call:media-state-change", state)
+    await eventually(lambda: len(bob.heard("call:media-toggled")) == 4)
+    told = [(p["mediaType"], p["enabled"]) for p in bob.heard("call:media-toggled")]
+    assert told == [("audio", False), ("video", False), ("audio", True), ("screen", True)]
+    row = await gateway.repository.get_call(ada.call_id)
+    assert row is not None
+    stored = next(p for p in row.participants if p.id == ada.id)
+    assert (stored.audio_enabled, stored.video_enabled, stored.screen_share_enabled) == (True, False, True)
+
+
+@MODES
+async def test_leaving_is_told_and_the_last_one_ends_the_call(
+    gateway: Gateway, media: MediaServer, caller: MakeCaller, mode: str
+) -> None:
+    people = await in_call(gateway, caller, mode)
+    call_id = people[0].call_id
+    for number, person in enumerate(people[:-1], start=1):
+        await person.leave()
+        left = await people[-1].wait(
+            "call:participant-left", holds=lambda p, who=person: p["participantId"] == who.id
+        )
+        assert (left["reason"], left["totalParticipants"]) == ("left", len(people) - number)
+    await people[-1].leave()
+    ended = await people[0].wait("call:ended")
+    assert (ended["callId"], ended["reason"], ended["endedBy"]) == (call_id, "normal", people[-1].name)
+    assert await people[0].code("call:join", {"callId": call_id}) == "CALL_ENDED"
+    row = await gateway.repository.get_call(call_id)
+    assert row is not None
+    assert (row.status, row.end_reason, row.ended_by) == ("ended", "normal", people[-1].name)
+    assert row.ended_at is not None
+    assert row.duration is not None
+    assert all(p.left_at for p in row.participants)
+    assert gateway.calls.live == {}
+    await eventually(lambda: not media.rooms.rooms)
+
+
+@MODES
+async def test_ending_destroys_the_room_and_writes_the_end(
+    gateway: Gateway, media: MediaServer, caller: MakeCaller, mode: str
+) -> None:
+    ada, bob, *_ = await in_call(gateway, caller, mode)
+    assert await bob.code("call:end", {"callId": ada.call_id}) == "PERMISSION_DENIED"
+    data = await ada.ask("call:end", {"callId": ada.call_id})
+    assert data["duration"] >= 0
+    ended = await bob.wait("call:ended")
+    assert (ended["reason"], ended["endedBy"]) == ("normal", "ada")
+    await eventually(lambda: not media.rooms.rooms)
+    row = await gateway.repository.get_call(ada.call_id)
+    assert row is not None
+    assert (row.end_reason, row.duration, row.status) == ("normal", data["duration"], "ended")
+    assert not any(p.sfu_send_transport_id for p in row.participants)
+    await bob.initiate()
+
+
+@MODES
+async def test_an_admin_may_end_and_put_out_without_being_in_the_call(
+    gateway: Gateway, caller: MakeCaller, mode: str
+) -> None:
+    ada, bob, *_ = await in_call(gateway, caller, mode)
+    boss = await caller(gateway, "boss", conversations=ADMIN)
+    payload = {"conversationId": "c1", "participantId": bob.id}
+    assert await bob.code("call:force-leave", payload | {"participantId": ada.id}) == "PERMISSION_DENIED"
+    await boss.ask("call:force-leave", payload)
+    left = await ada.wait("call:participant-left")
+    assert (left["participantId"], left["reason"]) == (bob.id, "forced")
+    assert (await bob.wait("call:error"))["code"] in ("KICKED", "PERMISSION_DENIED")
+    await boss.ask("call:end", {"callId": ada.call_id})
+    assert (await ada.wait("call:ended"))["reason"] == "forced"
+
+
+@MODES
+async def test_one_may_give_up_a_stale_place_from_another_socket(
+    gateway: Gateway, caller: MakeCaller, mode: str
+) -> None:
+    ada, bob, *_ = await in_call(gateway, caller, mode)
+    elsewhere = await caller(gateway, "bob")
+    await elsewhere.ask("call:force-leave", {"conversationId": "c1"})
+    assert (await ada.wait("call:participant-left"))["participantId"] == bob.id
+    assert await elsewhere.code("call:force-leave", {"conversationId": "c1"}) == "NOT_A_PARTICIPANT"
+
+
+@MODES
+async def test_a_broken_socket_keeps_its_place_and_a_rejoin_disturbs_nobody(
+    gateway: Gateway, caller: MakeCaller, mode: str
+) -> None:
+    ada, bob, *_ = await in_call(gateway, caller, mode)
+    place, epoch = bob.id, gateway.calls.live[ada.call_id].mode.epoch
+    await bob.vanish()
+    away = await ada.wait("call:participant-connection", holds=lambda p: p["state"] == "reconnecting")
+    assert away["participantId"] == place
+    await bob.reconnect()
+    answer = await bob.rejoin()
+    assert (answer["participantId"], answer["mode"], answer["epoch"]) == (place, mode, epoch)
+    await ada.wait("call:participant-connection", holds=lambda p: p["state"] == "connected")
+    assert ada.heard("call:participant-left") == []
+    assert (await ada.signal(bob))["success"]
+    metrics = await gateway.repository.get_metrics(ada.call_id)
+    assert metrics is not None
+    assert metrics.reconnections == 1
+
+
+@MODES
+async def test_who_does_not_come_back_has_left_after_the_grace(
+    start_gateway: StartGateway, caller: MakeCaller, mode: str
+) -> None:
+    gateway = await start_gateway(reconnect_grace_s=0.4)
+    ada, bob, *_ = await in_call(gateway, caller, mode)
+    await bob.vanish()
+    left = await ada.wait("call:participant-left")
+    assert (left["participantId"], left["reason"]) == (bob.id, "timeout")
+    await bob.reconnect()
+    payload = {"callId": ada.call_id, "participantId": bob.id}
+    assert await bob.code("call:rejoin", payload) == "NOT_A_PARTICIPANT"
+    answer = await bob.join(ada.call_id)
+    assert answer["participantId"] == left["participantId"]
+
+
+@MODES
+async def test_who_says_goodbye_leaves_at_once(gateway: Gateway, caller: MakeCaller, mode: str) -> None:
+    ada, bob, *_ = await in_call(gateway, caller, mode)
+    await bob.close()
+    assert (await ada.wait("call:participant-left"))["reason"] == "left"
+
+
+@MODES
+async def test_joining_again_begins_anew_and_takes_the_place_of_the_other_socket(
+    gateway: Gateway, caller: MakeCaller, mode: str
+) -> None:
+    ada, bob, *_ = await in_call(gateway, caller, mode)
+    page = await caller(gateway, "bob")
+    answer = await page.join(ada.call_id)
+    assert (answer["participantId"], answer["mode"]) == (bob.id, mode)
+    assert (await bob.wait("call:error"))["code"] == "KICKED"
+    left = await ada.wait("call:participant-left")
+    assert (left["participantId"], left["reason"]) == (bob.id, "rejoined")
+    joined = ada.heard("call:participant-joined")[-1]
+    assert joined["initiator"] is (mode == "p2p")
+    before = len(ada.heard("call:participant-left"))
+    await bob.close()
+    assert (await ada.signal(page))["success"]
+    assert len(ada.heard("call:participant-left")) == before
+
+
+async def test_an_unanswered_call_ends_after_the_ring_time(
+    start_gateway: StartGateway, caller: MakeCaller
+) -> None:
+    gateway = await start_gateway(ring_timeout_s=0.4)
+    ada, bob = await caller(gateway, "ada"), await caller(gateway, "bob")
+    await ada.initiate()
+    for person in (ada, bob):
+        assert (await person.wait("call:ended"))["reason"] == "timeout"
+    row = await gateway.repository.get_call(ada.call_id)
+    assert row is not None
+    assert (row.end_reason, row.duration, row.ended_by) == ("timeout", 0, None)
+
+
+async def test_an_answered_call_does_not_time_out(start_gateway: StartGateway, caller: MakeCaller) -> None:
+    gateway = await start_gateway(ring_timeout_s=0.3)
+    ada, bob = await pair(gateway, caller)
+    await bob.leave()
+    await asyncio.sleep(0.5)
+    assert ada.heard("call:ended") == []
+
+
+async def test_saying_no_ends_an_unanswered_call_of_two_and_only_that(
+    gateway: Gateway, caller: MakeCaller
+) -> None:
+    both = [Conversation("d1", "DIRECT"), Conversation("c1", "GROUP")]
+    ada, bob = [await caller(gateway, name, conversations=both) for name in ("ada", "bob")]
+    await ada.initiate("d1")
+    await bob.ask("call:reject", {"callId": ada.call_id, "reason": "busy"})
+    assert (await ada.wait("call:rejected"))["reason"] == "busy"
+    assert (await ada.wait("call:ended"))["endedBy"] == "bob"
+    await ada.initiate("c1")
+    await bob.ask("call:reject", {"callId": ada.call_id})
+    await ada.wait("call:rejected", holds=lambda p: p["callId"] == ada.call_id)
+    assert ada.call_id in gateway.calls.live
+
+
+async def test_guests_and_users_of_the_same_id_are_two_people(gateway: Gateway, caller: MakeCaller) -> None:
+    ada = await caller(gateway, "ada")
+    guest = await caller(gateway, "ada", anonymous=True)
+    await ada.initiate()
+    await guest.join(ada.call_id)
+    assert guest.id != ada.id
+    joined = await ada.wait("call:participant-joined")
+    assert joined["participant"]["anonymousUserId"] == "ada"
+    row = await gateway.repository.get_call(ada.call_id)
+    assert row is not None
+    assert [(p.user_id, p.anonymous_user_id) for p in row.participants] == [("ada", None), (None, "ada")]
+    assert await guest.code("call:end", {"callId": ada.call_id}) == "PERMISSION_DENIED"
+
+
+async def test_a_socket_is_in_one_call(gateway: Gateway, caller: MakeCaller) -> None:
+    both = [Conversation("c1", "GROUP"), Conversation("c2", "GROUP")]
+    ada = await caller(gateway, "ada", conversations=both)
+    await ada.initiate("c1")
+    payload = {"conversationId": "c2", "type": "audio"}
+    assert await ada.code("call:initiate", payload) == "ALREADY_IN_CALL"
+    await ada.leave()
+    await ada.initiate("c2")
+
+
+async def test_turn_servers_are_told_with_a_credential(
+    start_gateway: StartGateway, caller: MakeCaller
+) -> None:
+    gateway = await start_gateway(
+        turn_servers=["turn.example:3478", "stun:stun.example"], turn_secret="s" * 32
+    )
+    ada, bob = await pair(gateway, caller)
+    stun, turn = bob.answer["iceServers"]
+    assert stun == {"urls": ["stun:stun.example:3478"]}
+    assert turn["username"].endswith(":bob")
+    assert turn["credential"]
+    assert (await ada.wait("call:participant-joined"))["iceServers"][1]["username"].endswith(":ada")
+
+
+async def test_an_expired_token_may_be_renewed_and_else_cuts_the_socket_off(
+    start_gateway: StartGateway, caller: MakeCaller
+) -> None:
+    gateway = await start_gateway(token_grace_s=0, token_leeway_s=0)
+    ada = await caller(gateway, "ada", lifetime_s=2)
+    bob = await caller(gateway, "bob", lifetime_s=2)
+    assert (await ada.wait("authenticated"))["user"] == {"id": "ada", "username": "Ada", "kind": "user"}
+    await ada.ask("authenticate", {"token": ada.new_token(600)})
+    assert await ada.code("authenticate", {"token": bob.new_token(600)}) == "UNAUTHORIZED"
+    assert (await bob.wait("call:error"))["code"] == "NOT_AUTHENTICATED"
+    await bob.socket.wait()
+    await ada.initiate()
+
+
+async def test_media_tokens_are_renewed(start_gateway: StartGateway, caller: MakeCaller) -> None:
+    gateway = await start_gateway()
+    ada, *_ = await trio(gateway, caller)
+    fresh = await ada.ask("call:media-token", {"callId": ada.call_id})
+    assert (await ada.media(fresh, "GET", "")).status in (200, 404)
+    member = gateway.calls.live[ada.call_id].members[ada.id]
+    member.token_renewal_s = 0.0
+    before = len(ada.heard("call:media-token"))
+    await eventually(lambda: len(ada.heard("call:media-token")) == before + 1)
+
+
+async def test_nobody_of_another_conversation_learns_or_disturbs_anything(
+    gateway: Gateway, caller: MakeCaller
+) -> None:
+    people = await trio(gateway, caller)
+    ada, bob, _ = people
+    spy = await caller(gateway, "spy", conversations=[Conversation("c2", "GROUP", "admin")])
+    heard_before = [len(person.events) for person in people]
+    call = {"callId": ada.call_id}
+    signal = {"type": "offer", "from": ada.id, "to": bob.id, "sdp": "v=0"}
+    confirmation = {"mode": "sfu", "epoch": 1, "success": False}
+    for event, payload in {
+        "call:join": call,
+        "call:accept": call,
+        "call:rejoin": call | {"participantId": bob.id},
+        "call:leave": call,
+        "call:reject": call,
+        "call:signal": call | {"signal": signal},
+        "call:toggle-audio": call | {"enabled": False},
+        "call:toggle-video": call | {"enabled": False},
+        "call:media-state-change": call | {"audioEnabled": False},
+        "call:end": call,
+        "call:mode-switched": call | confirmation,
+        "call:mode-switch-ack": call | confirmation,
+        "call:sfu-ready": call | {"success": False},
+        "call:media-token": call,
+        "call:initiate": {"conversationId": "c1", "type": "audio"},
+        "call:force-leave": {"conversationId": "c1", "participantId": bob.id},
+    }.items():
+        answer = await spy.emit(event, payload)
+        assert answer["error"]["code"] == "PERMISSION_DENIED", event
+        assert "participants" not in str(answer)
+    path = f"/api/calls/{ada.call_id}"
+    for method, route, body in (
+        ("GET", path, None),
+        ("DELETE", path, None),
+        ("PUT", f"{path}/mode", {"mode": "p2p"}),
+        ("POST", f"{path}/quality-metrics", {"rtt": 1}),
+        ("POST", f"{path}/participants", {}),
+        ("DELETE", f"{path}/participants/{bob.id}", None),
+        ("POST", f"{path}/leave", None),
+        ("GET", "/api/conversations/c1/calls", None),
+        ("GET", "/api/conversations/c1/active-call", None),
+    ):
+        denied = await spy.request(method, route, body)
+        assert (denied.status, denied.code) == (403, "PERMISSION_DENIED"), route
+    assert {name for name, _ in spy.events} == {"authenticated", "call:error"}
+    assert [len(person.events) for person in people] == heard_before
+    assert len(gateway.calls.live[ada.call_id].members) == 3
