@@ -99,6 +99,11 @@ class Events:
         self._metrics = metrics
         calls.on_detached = self._detach
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The events clients may send."""
+        return tuple(self._handlers())
+
     def attach(self, app: web.Application) -> None:
         """Serve Socket.IO under /socket.io/."""
         self._io.attach(app)

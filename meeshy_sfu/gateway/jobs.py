@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+CANCEL_INTERVAL_S = 0.2
+
 
 class Jobs:
     """The jobs of one service. Close it; then nothing runs any more and nothing new begins."""
@@ -39,7 +41,8 @@ class Jobs:
         while self._running:
             for task in self._running:
                 task.cancel()
-            await asyncio.gather(*self._running, return_exceptions=True)
+            # again and again: libraries below us swallow a cancellation now and then
+            await asyncio.wait(self._running, timeout=CANCEL_INTERVAL_S)
 
     def __len__(self) -> int:
         """Give the number of jobs that run."""

@@ -14,6 +14,8 @@ from meeshy_sfu.edge.wire import WireModel, an_id
 CallId = Annotated[str, an_id("callId"), Field(max_length=128)]
 ConversationId = Annotated[str, an_id("conversationId"), Field(max_length=128)]
 ParticipantId = Annotated[str, an_id("participantId"), Field(max_length=128)]
+SignalTarget = Annotated[str, an_id("signal.to"), Field(max_length=128)]
+SignalSender = Annotated[str, an_id("signal.from"), Field(max_length=128)]
 Kind = Literal["audio", "video"]
 Mode = Literal["p2p", "sfu"]
 Reason = Annotated[str, Field(max_length=500)]
@@ -126,8 +128,8 @@ class Signal(WireModel):
     """One message of the negotiation between two people."""
 
     type: Literal["offer", "answer", "ice-candidate"]
-    to: ParticipantId
-    sender: Annotated[ParticipantId | None, Field(alias="from")] = None
+    to: SignalTarget
+    sender: Annotated[SignalSender | None, Field(alias="from")] = None
     sdp: str | None = None
     candidate: str | CandidateBody | None = None
     sdp_mid: Annotated[str, Field(max_length=64)] | None = None
