@@ -19,12 +19,13 @@ from meeshy_sfu.server.app import MediaServer
 from meeshy_sfu.server.description import CLIENT_EVENTS
 from meeshy_sfu.server.rest import RestApi
 from meeshy_sfu.server.rest_consumers import ConsumerApi
+from meeshy_sfu.server.rest_services import ServiceApi
 from tests.integration.server.conftest import MakePerson, StartServer
 from tests.integration.server.peers import CAPABILITIES, DTLS, Person, rtp_parameters
 
 ROUTES: dict[str, Route] = {
     name: function.__route__
-    for api in (RestApi, ConsumerApi)
+    for api in (RestApi, ConsumerApi, ServiceApi)
     for name, function in vars(api).items()
     if hasattr(function, "__route__")
 }
@@ -267,7 +268,9 @@ async def test_another_call_is_forbidden(call: Call, name: str) -> None:
     assert (answer.status, answer.code) == (403, "FORBIDDEN"), answer
 
 
-@pytest.mark.parametrize("name", [name for name in in_call if name not in ("create_room", "join")])
+@pytest.mark.parametrize(
+    "name", [name for name in in_call if name not in ("create_room", "join", "activate")]
+)
 async def test_a_call_without_a_room_is_not_found(call: Call, person: MakePerson, name: str) -> None:
     route = ROUTES[name]
     alone = person("alice", "call-9", url=call.alice.url)
@@ -295,6 +298,20 @@ async def test_nobody_acts_in_the_name_of_another(call: Call, name: str) -> None
     body = call.body(name) | {"participantId": "bob"}
     answer = await call.alice.request(route.method, call.path(route), body)
     assert (answer.status, answer.code) == (403, "FORBIDDEN"), answer
+
+
+@pytest.mark.parametrize("name", ["list_rooms", "activate"])
+async def test_some_things_are_for_services_alone(call: Call, person: MakePerson, name: str) -> None:
+    route = ROUTES[name]
+    for role in ("participant", "initiator"):
+        someone = person("alice", url=call.alice.url, role=role)
+        answer = await someone.request(route.method, call.path(route))
+        assert (answer.status, answer.code) == (403, "FORBIDDEN")
+    service = person("gateway", url=call.alice.url, role="service")
+    assert (await service.request(route.method, call.path(route))).status == 200
+    if name == "activate":
+        answer = await service.request(route.method, call.path(route, callId="call-9"))
+        assert (answer.status, answer.code) == (404, "ROOM_NOT_FOUND")
 
 
 async def test_nobody_makes_another_leave(call: Call) -> None:
