@@ -21,7 +21,7 @@ _REPEATS_KEPT = 1000
 _ID = re.compile(r"\b(room|participant|transport|producer|consumer|worker|service|address)=(\S+)")
 _TOKEN = re.compile(r"\beyJ[\w-]+\.[\w-]+\.[\w-]+|(?<=Bearer )\S+")
 # these write whole packets, tokens included, at info
-_CHATTY = ("engineio", "socketio", "aiohttp", "asyncio")
+_CHATTY = ("engineio", "socketio", "aiohttp", "asyncio", "alembic.runtime.migration")
 
 
 class Redactor:

@@ -217,7 +217,7 @@ class Scenario(_Table):
             ready = ready_scenarios()
             if name_or_path not in ready:
                 near = difflib.get_close_matches(name_or_path, ready, n=1)
-                hint = f"; did you mean {near[0]!r}?" if near else ""
+                hint = f"; did you mean {near[0]!r}?" if near else "."
                 raise ScenarioError(
                     f"no scenario named {name_or_path!r}{hint} Ready ones: {', '.join(ready)}. "
                     "Your own is given as the path of a .toml file."

@@ -13,6 +13,7 @@ import shutil
 import socket
 import ssl
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -32,6 +33,8 @@ UDP_SEGMENT = 103
 UDP_GRO = 104
 WANTED_BUFFER_BYTES = 4_000_000
 WANTED_FILES = 4096
+WANTED_DISK_BYTES = 100_000_000
+"""Enough for rotated logs, a database and a few runs."""
 SLOW_CLOCK_NS = 1000
 
 
@@ -138,9 +141,7 @@ def free_ports(settings: Settings) -> Iterator[Finding]:
         if problem:
             taken.append(f"{protocol}/{port} on {address} ({purpose}): {problem}")
     if taken:
-        remedy = (
-            "stop what holds them (ss -lntup shows it), or change port, rtc_min_port, host, rtc_listen_ips"
-        )
+        remedy = "stop what holds them (ss -lntup shows it), or change port, gateway_port, rtc_min_port, host, rtc_listen_ips"
         yield Finding("ports", "fail", "; ".join(taken), remedy)
     else:
         yield Finding("ports", "ok", f"{len(rows)} free")
@@ -178,12 +179,19 @@ def state_directory(settings: Settings) -> Iterator[Finding]:
     """Look whether certificates and logs can be written."""
     directory = settings.state_dir.absolute()
     existing = next(parent for parent in (directory, *directory.parents) if parent.exists())
-    if existing.is_dir() and os.access(existing, os.W_OK | os.X_OK):
-        yield Finding("state directory", "ok", str(directory))
+    try:
+        # tried, because permissions do not tell of read-only and special file systems
+        with tempfile.TemporaryFile(dir=existing):
+            free = shutil.disk_usage(existing).free
+    except OSError as error:
+        found = f"cannot write {existing}: {error.strerror}"
+        yield Finding("state directory", "fail", found, "set MEESHY_STATE_DIR to a writable one")
+        return
+    if free < WANTED_DISK_BYTES:
+        found = f"{free // 1_000_000} MB are left for {directory}"
+        yield Finding("state directory", "warn", found, "make room, or set MEESHY_STATE_DIR to another disk")
     else:
-        yield Finding(
-            "state directory", "fail", f"cannot write {existing}", "set MEESHY_STATE_DIR to a writable one"
-        )
+        yield Finding("state directory", "ok", str(directory))
 
 
 def tls(settings: Settings) -> Iterator[Finding]:

@@ -11,6 +11,7 @@ from meeshy_sfu.config import Settings
     [
         "host",
         "port",
+        "gateway_port",
         "workers",
         "rtc_listen_ips",
         "announced_ip",
@@ -29,7 +30,10 @@ def ports(*, settings: Settings) -> None:
 def listed_ports(settings: Settings) -> list[tuple[str, str, str, str]]:
     """Give every port that is listened on."""
     scheme = "https, wss" if settings.tls_cert else "http, ws"
-    rows = [("tcp", _shown(settings.port), settings.host, f"REST and Socket.IO ({scheme})")]
+    rows = [
+        ("tcp", _shown(settings.port), settings.host, f"media server: REST and Socket.IO ({scheme})"),
+        ("tcp", _shown(settings.gateway_port), settings.host, f"gateway: REST and Socket.IO ({scheme})"),
+    ]
     count = settings.worker_count(len(os.sched_getaffinity(0)))
     for index in range(count):
         port = _shown(settings.rtc_min_port and settings.rtc_min_port + index)

@@ -77,7 +77,7 @@ def simulate(
     delay_ms: Annotated[float | None, _option("delay-ms", "Added to what each bot receives.")] = None,
     jitter_ms: Annotated[float | None, _option("jitter-ms", "Up to this much more delay, at random.")] = None,
     loss: Annotated[
-        float | None, _option("loss", "Percent of what each bot would receive that is lost.")
+        float | None, _option("loss", "Percent of what each bot would receive that is lost.", min=0, max=100)
     ] = None,
     transitions: Annotated[
         int | None, _option("transitions", "switch: how often the call moves to the SFU and back.")

@@ -13,6 +13,7 @@ from meeshy_sfu.clock import SystemClock
 from meeshy_sfu.config import Settings
 from meeshy_sfu.edge.secret import signing_secret
 from meeshy_sfu.edge.tokens import SERVICE_ROLE, check_id
+from meeshy_sfu.errors import InvalidRequestError
 from meeshy_sfu.gateway.auth import Conversation, make_user_token
 from meeshy_sfu.server.auth import make_token
 
@@ -57,7 +58,7 @@ def token(
                 secret=secret,
                 now_s=now_s,
                 lifetime_s=settings.token_lifetime_s,
-                user_id=check_id(user, "--user"),
+                user_id=_id(user, "--user"),
                 username=username,
                 conversations=conversations,
                 anonymous=anonymous,
@@ -68,7 +69,7 @@ def token(
         raise typer.BadParameter("--user, or --call and --participant are needed unless --role is service")
     for name, value in (("--call", call), ("--participant", participant), ("--role", role)):
         if value is not None:
-            check_id(value, name)
+            _id(value, name)
     console.line(
         make_token(
             secret=secret,
@@ -89,5 +90,12 @@ def _conversation(text: str) -> Conversation:
         )
     conversation_id, kind, *role = parts
     return Conversation(
-        check_id(conversation_id, "--conversation"), kind.upper(), *(part.lower() for part in role)
+        _id(conversation_id, "--conversation"), kind.upper(), *(part.lower() for part in role)
     )
+
+
+def _id(value: str, option: str) -> str:
+    try:
+        return check_id(value, option)
+    except InvalidRequestError as error:
+        raise typer.BadParameter(error.message) from None

@@ -157,15 +157,18 @@ class Gateway:
         engine = create_engine(settings_url(settings))
         gateway: Gateway | None = None
         try:
-            before, after = await _upgrade(engine)
+            before, after = await schema.upgrade(engine)
             if before != after:
                 logger.info("database upgraded from %s to %s", before or "empty", after)
             gateway = cls(settings, engine, clock)
             await gateway._begin(tls)
-        except BaseException:
+        except BaseException as error:
             if gateway is not None:
                 await gateway.close()
             await engine.dispose()
+            if isinstance(error, (SQLAlchemyError, OSError)):
+                reason = str(getattr(error, "orig", None) or error)
+                raise StartError(f"the database cannot be used: {reason}; check database_url") from error
             raise
         return gateway
 
@@ -207,14 +210,6 @@ class Gateway:
                 self.events.sweep()
             except Exception:
                 logger.exception("sweep failed")
-
-
-async def _upgrade(engine: AsyncEngine) -> tuple[str | None, str | None]:
-    try:
-        return await schema.upgrade(engine)
-    except (SQLAlchemyError, OSError) as error:
-        reason = str(getattr(error, "orig", None) or error)
-        raise StartError(f"the database cannot be used: {reason}; check database_url") from error
 
 
 async def run_gateway(settings: Settings, *, on_ready: Callable[[str], None]) -> None:

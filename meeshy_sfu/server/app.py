@@ -19,6 +19,7 @@ from meeshy_sfu.edge.limits import RateLimiter
 from meeshy_sfu.edge.process import Listener, run_until_stopped, tls_context
 from meeshy_sfu.edge.routes import BoundRoute, bound_routes
 from meeshy_sfu.edge.secret import signing_secret
+from meeshy_sfu.errors import PortInUseError
 from meeshy_sfu.media.certificate import load_or_create
 from meeshy_sfu.media.worker import WorkerPool, WorkerSettings
 from meeshy_sfu.rooms.limits import RoomLimits
@@ -122,7 +123,7 @@ class MediaServer:
         clock = clock or SystemClock()
         tls = tls_context(settings)
         certificate = load_or_create(settings.state_dir / "certs", clock)
-        pool = await WorkerPool.start(
+        pool = await _start_pool(
             WorkerSettings(
                 certificate=certificate,
                 size=settings.worker_count(len(os.sched_getaffinity(0))),
@@ -133,7 +134,7 @@ class MediaServer:
                 window_max_us=settings.send_window_max_us,
                 allow_panic=settings.is_development,
             ),
-            clock=clock,
+            clock,
         )
         try:
             server = cls(settings, pool, clock)
@@ -204,6 +205,16 @@ async def run_media_server(settings: Settings, *, on_ready: OnReady) -> None:
         on_ready(server.url, server.addresses)
 
     await run_until_stopped(lambda: MediaServer.start(settings), settings, on_ready=ready)
+
+
+async def _start_pool(settings: WorkerSettings, clock: Clock) -> WorkerPool:
+    try:
+        return await WorkerPool.start(settings, clock=clock)
+    except PortInUseError as error:
+        raise PortInUseError(
+            f"{error.message.partition(';')[0]}; stop what holds it (ss -lntup shows it), or set another with "
+            "--rtc-min-port or MEESHY_RTC_MIN_PORT"
+        ) from None
 
 
 def _room_limits(settings: Settings) -> RoomLimits:

@@ -81,7 +81,7 @@ def test_a_token_is_printed_alone_and_holds(capsys: pytest.CaptureFixture[str]) 
 
 
 def test_a_token_needs_good_ids(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["token", "--call", "a b", "--participant", "p"]) == 1
+    assert main(["token", "--call", "a b", "--participant", "p"]) == 2
     assert "--call" in capsys.readouterr().err
 
 
@@ -89,6 +89,8 @@ def test_ports_are_listed_one_a_line(capsys: pytest.CaptureFixture[str]) -> None
     arguments = [
         "--port",
         "4000",
+        "--gateway-port",
+        "4001",
         "--rtc-min-port",
         "5000",
         "--rtc-max-port",
@@ -99,10 +101,18 @@ def test_ports_are_listed_one_a_line(capsys: pytest.CaptureFixture[str]) -> None
     ]
     assert main(["ports", *arguments]) == 0
     assert capsys.readouterr().out.splitlines() == [
-        "tcp\t4000\t127.0.0.1\tREST and Socket.IO (http, ws)",
+        "tcp\t4000\t127.0.0.1\tmedia server: REST and Socket.IO (http, ws)",
+        "tcp\t4001\t127.0.0.1\tgateway: REST and Socket.IO (http, ws)",
         "udp\t5000\t127.0.0.1\tmedia, worker 0",
         "udp\t5001\t127.0.0.1\tmedia, worker 1",
     ]
+
+
+def test_doctor_tries_whether_the_state_directory_can_be_written(capsys: pytest.CaptureFixture[str]) -> None:
+    # even root cannot make a file there, though permissions say so
+    assert main(["doctor", "--json", "--state-dir", "/proc/meeshy"]) == 1
+    findings = {finding["topic"]: finding for finding in json.loads(capsys.readouterr().out)}
+    assert findings["state directory"]["status"] == "fail"
 
 
 def test_settings_are_shown_without_secrets(capsys: pytest.CaptureFixture[str]) -> None:
