@@ -601,7 +601,12 @@ def _from_variables(variables: Mapping[str, str], place: str) -> dict[str, tuple
 def _read_dotenv(path: Path) -> dict[str, str]:
     """Read ``NAME=value`` lines; ``#`` starts a comment, quotes are taken off, ``export`` is skipped."""
     found: dict[str, str] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = "it is no text in UTF-8" if isinstance(error, UnicodeDecodeError) else error.strerror
+        raise ConfigError(f"cannot read {path}: {reason}") from None
+    for number, line in enumerate(lines, start=1):
         text = line.strip().removeprefix("export ")
         if not text or text.startswith("#"):
             continue

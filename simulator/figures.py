@@ -268,16 +268,12 @@ def server(raw: RawRun) -> Server:
         return Server()
     first, last = rows.iloc[0], rows.iloc[-1]
     wall_ns = float(last["unix_ns"] - first["unix_ns"])
-    cpu_ns = _difference(first["cpu_ns"], last["cpu_ns"])
-    packets = _difference(first["packets_out"], last["packets_out"])
-    packets_in = _difference(first["packets_in"], last["packets_in"])
-    threads = _window(raw.tables["server_threads"]).groupby("thread")["cpu_ns"].agg(["min", "max"])
+    cpu_ns, packets, packets_in = (_increase(rows[name]) for name in ("cpu_ns", "packets_out", "packets_in"))
+    threads = _window(raw.tables["server_threads"]).groupby("thread")["cpu_ns"].agg(_increase).dropna()
     rss = rows["rss_bytes"].max()
     return Server(
         cpu_core_percent=None if cpu_ns is None else _round(cpu_ns / wall_ns * 100),
-        busiest_thread_percent=_round(float((threads["max"] - threads["min"]).max()) / wall_ns * 100)
-        if len(threads)
-        else None,
+        busiest_thread_percent=_round(float(threads.max()) / wall_ns * 100) if len(threads) else None,
         cpu_ns_per_packet=_round(cpu_ns / packets) if packets and cpu_ns is not None else None,
         rss_bytes=None if pd.isna(rss) else int(rss),
         packets_out=None if packets is None else int(packets),
@@ -331,8 +327,13 @@ def _window(rows: pd.DataFrame) -> pd.DataFrame:
     return rows[rows["tick"] >= 0].sort_values("unix_ns")
 
 
-def _difference(first: float, last: float) -> float | None:
-    return None if pd.isna(first) or pd.isna(last) else float(last - first)
+def _increase(counter: pd.Series) -> float | None:
+    """Give how much a counter grew; where it steps back its server was started anew, and counts from zero."""
+    known = counter.dropna()
+    if len(known) < 2:
+        return None
+    steps = known.diff().iloc[1:]
+    return float(steps.where(steps >= 0, known.iloc[1:]).sum())
 
 
 def _loss_of(deltas: pd.DataFrame) -> LossOf:

@@ -19,7 +19,7 @@ from meeshy_sfu.edge.limits import RateLimiter
 from meeshy_sfu.edge.process import Listener, run_until_stopped, tls_context
 from meeshy_sfu.edge.routes import BoundRoute, bound_routes
 from meeshy_sfu.edge.secret import signing_secret
-from meeshy_sfu.errors import PortInUseError
+from meeshy_sfu.errors import AddressUnavailableError, PortInUseError
 from meeshy_sfu.media.certificate import load_or_create
 from meeshy_sfu.media.worker import WorkerPool, WorkerSettings
 from meeshy_sfu.rooms.limits import RoomLimits
@@ -214,6 +214,10 @@ async def _start_pool(settings: WorkerSettings, clock: Clock) -> WorkerPool:
         raise PortInUseError(
             f"{error.message.partition(';')[0]}; stop what holds it (ss -lntup shows it), or set another with "
             "--rtc-min-port or MEESHY_RTC_MIN_PORT"
+        ) from None
+    except AddressUnavailableError as error:
+        raise AddressUnavailableError(
+            f"{error.message} (ip addr shows them); set others with --rtc-listen-ips, or --host"
         ) from None
 
 

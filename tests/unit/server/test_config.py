@@ -135,6 +135,12 @@ def test_dotenv_takes_quotes_comments_and_export(tmp_path: Path) -> None:
     assert settings.jwt_secret.get_secret_value() == "#" * 32
 
 
+def test_a_dotenv_that_is_no_text_is_named(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes(b"\xff\xfePORT=1\n")
+    with pytest.raises(ConfigError, match=r"cannot read .*\.env: it is no text in UTF-8"):
+        load_settings(environ={}, directory=tmp_path)
+
+
 def test_settings_cannot_be_changed() -> None:
     with pytest.raises(ValueError, match="frozen"):
         load_settings().port = 1  # type: ignore[misc]

@@ -134,6 +134,17 @@ def test_server_figures_are_differences_over_the_measured_time(run: Any, tmp_pat
     assert server.rss_bytes == 90_000_010
 
 
+def test_a_server_that_was_started_anew_counts_from_zero(run: Any, tmp_path: Path) -> None:
+    whole = run.summary(tmp_path / "whole").server
+    half = len(run.server) // 2
+    at_restart = run.server[half]["packets_out"]
+    for row in run.server[half:]:
+        row["packets_out"] -= at_restart - 540
+    server = run.summary(tmp_path / "anew").server
+    assert server.packets_out == whole.packets_out
+    assert server.cpu_ns_per_packet == whole.cpu_ns_per_packet
+
+
 def test_a_server_that_cannot_be_watched_leaves_nulls_and_no_objective(run: Any, tmp_path: Path) -> None:
     run.server, run.server_threads = [], []
     summary = run.summary(tmp_path)
