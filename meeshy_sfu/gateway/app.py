@@ -80,7 +80,7 @@ class Gateway:
         self.events = Events(
             settings=settings, secret=secret, clock=clock, origins=origins, limiter=limiter, quotas=quotas
         )
-        notices = Notices(settings, secret, clock, self.events)
+        self.notices = notices = Notices(settings, secret, clock, self.events)
         self.metrics = Metrics()
         self.switcher = Switcher(
             settings=settings,

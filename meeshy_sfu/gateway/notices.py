@@ -43,7 +43,8 @@ class Notices:
         self._settings = settings
         self._secret = secret
         self._clock = clock
-        self._outbox = outbox
+        self.outbox = outbox
+        """Where everything goes."""
 
     # ---- the call as such
 
@@ -62,7 +63,7 @@ class Notices:
         }
         but = [] if but_sid is None else [but_sid]
         for event in ("call:initiated", "call:incoming"):
-            heard = self._outbox.deliver_to_conversation(call.conversation_id, event, payload, but=but)
+            heard = self.outbox.deliver_to_conversation(call.conversation_id, event, payload, but=but)
         return heard
 
     def ended(self, call: LiveCall, row: Call) -> None:
@@ -75,12 +76,12 @@ class Notices:
             "reason": row.end_reason,
             "endedAt": iso(row.ended_at),
         }
-        self._outbox.deliver_to_conversation(call.conversation_id, "call:ended", payload)
+        self.outbox.deliver_to_conversation(call.conversation_id, "call:ended", payload)
 
     def rejected(self, call: LiveCall, user_id: str, reason: str) -> None:
         """Tell the members that somebody will not come."""
         payload: Payload = {"callId": call.id, "userId": user_id, "reason": reason}
-        self._outbox.deliver(call.sids(), "call:rejected", payload)
+        self.outbox.deliver(call.sids(), "call:rejected", payload)
 
     # ---- people
 
@@ -100,7 +101,7 @@ class Notices:
                 "initiator": direct,
                 "iceServers": self.ice_servers(other),
             }
-            self._outbox.deliver([other.sid], "call:participant-joined", payload)
+            self.outbox.deliver([other.sid], "call:participant-joined", payload)
 
     def participant_left(self, call: LiveCall, member: Member, reason: str) -> None:
         """Tell the others."""
@@ -115,7 +116,7 @@ class Notices:
             "mode": call.mode.mode.value,
             "totalParticipants": len(call.members) - (member.id in call.members),
         }
-        self._outbox.deliver(call.sids(but=[member.id]), "call:participant-left", payload)
+        self.outbox.deliver(call.sids(but=[member.id]), "call:participant-left", payload)
 
     def connection(self, call: LiveCall, member: Member) -> None:
         """Tell the others that somebody's socket is away, or back."""
@@ -124,7 +125,7 @@ class Notices:
             "participantId": member.id,
             "state": "reconnecting" if member.sid is None else "connected",
         }
-        self._outbox.deliver(call.sids(but=[member.id]), "call:participant-connection", payload)
+        self.outbox.deliver(call.sids(but=[member.id]), "call:participant-connection", payload)
 
     def media_toggled(self, call: LiveCall, member: Member, media: str, *, enabled: bool) -> Payload:
         """Tell all members, the sender included."""
@@ -134,17 +135,17 @@ class Notices:
             "mediaType": media,
             "enabled": enabled,
         }
-        self._outbox.deliver(call.sids(), "call:media-toggled", payload)
+        self.outbox.deliver(call.sids(), "call:media-toggled", payload)
         return payload
 
     def signal(self, call: LiveCall, target: Member, signal: Payload) -> None:
         """Pass a signal on to its target alone."""
         if target.sid is not None:
-            self._outbox.deliver([target.sid], "call:signal", {"callId": call.id, "signal": signal})
+            self.outbox.deliver([target.sid], "call:signal", {"callId": call.id, "signal": signal})
 
     def error(self, sid: str, payload: Payload) -> None:
         """Tell one socket what was wrong."""
-        self._outbox.deliver([sid], "call:error", payload)
+        self.outbox.deliver([sid], "call:error", payload)
 
     # ---- the switch
 
@@ -169,7 +170,7 @@ class Notices:
                 "iceServers": self.ice_servers(member),
                 **self.media_access(call, member, active=not direct),
             }
-            self._outbox.deliver([member.sid], "call:mode-switch", payload)
+            self.outbox.deliver([member.sid], "call:mode-switch", payload)
 
     def completed(self, call: LiveCall, done: CompleteSwitch) -> None:
         """Tell every member that the old path may be closed."""
@@ -193,7 +194,7 @@ class Notices:
             "durationMs": round(end.duration_s * 1000),
             **more,
         }
-        self._outbox.deliver(call.sids(), "call:mode-switched", payload)
+        self.outbox.deliver(call.sids(), "call:mode-switched", payload)
 
     def prewarm(self, call: LiveCall) -> None:
         """Tell the two who talk directly where to prepare their SFU leg."""
@@ -208,16 +209,16 @@ class Notices:
                 "iceServers": self.ice_servers(member),
                 **self.media_access(call, member, active=True),
             }
-            self._outbox.deliver([member.sid], "call:prewarm", payload)
+            self.outbox.deliver([member.sid], "call:prewarm", payload)
 
     def sfu_unreachable(self, call: LiveCall, participant_id: str, reason: str) -> None:
         """Warn everybody that a switch would fail for somebody."""
         payload: Payload = {"callId": call.id, "participantId": participant_id, "reason": reason}
-        self._outbox.deliver(call.sids(), "call:sfu-unreachable", payload)
+        self.outbox.deliver(call.sids(), "call:sfu-unreachable", payload)
 
     def relay(self, call: LiveCall, event: str, payload: Payload, *, owner: str | None) -> None:
         """Pass on what the media server tells, to everyone but the owner."""
-        self._outbox.deliver(call.sids(but=[] if owner is None else [owner]), event, payload)
+        self.outbox.deliver(call.sids(but=[] if owner is None else [owner]), event, payload)
 
     def media_token(self, call: LiveCall, member: Member) -> Payload | None:
         """Make a member's token anew, and send it; None if the call has no room."""
@@ -226,7 +227,7 @@ class Notices:
             return None
         payload: Payload = {"callId": call.id, **self._token(call, member, room)}
         if member.sid is not None:
-            self._outbox.deliver([member.sid], "call:media-token", payload)
+            self.outbox.deliver([member.sid], "call:media-token", payload)
         return payload
 
     # ---- views

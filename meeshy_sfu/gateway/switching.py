@@ -66,7 +66,7 @@ class Switcher:
                 case CompleteSwitch():
                     await self._complete(call, decision)
                 case RollBack():
-                    self._roll_back(call, decision)
+                    await self._roll_back(call, decision)
         self.keeper.look(call)
 
     # ---- the three decisions
@@ -130,7 +130,7 @@ class Switcher:
             call.rooms.stale = True
         call.settled.set()
 
-    def _roll_back(self, call: LiveCall, back: RollBack) -> None:
+    async def _roll_back(self, call: LiveCall, back: RollBack) -> None:
         call.deadline_unix_ms = None
         self._note(
             call,
@@ -149,6 +149,11 @@ class Switcher:
             back.reason,
             sorted(back.failed),
         )
+        if back.source is CallMode.P2P:
+            try:
+                await self._repository.clear_sfu_fields(call.id, moment(self._clock.unix_s()))
+            except SQLAlchemyError:
+                logger.exception("call=%s keeps ids of what was rolled back in the database", call.id)
         if call.told_epoch == back.epoch:
             self._notices.rolled_back(call, back)
         if back.target is CallMode.SFU and call.phase is not Phase.SFU:

@@ -179,6 +179,67 @@ def test_retries_end() -> None:
     assert [type(d) for d in mode.join("joe", 1001.0)] == [StartSwitch]
 
 
+def test_a_call_without_a_path_is_given_rooms_until_one_comes() -> None:
+    mode = in_sfu("ada", "bob", "eve")
+    (start,) = mode.rehome(1.0, "media-server-died")
+    assert (start.source, start.target) == (CallMode.SFU, CallMode.SFU)
+    now = 1.0
+    for _ in range(20):
+        (back,) = mode.fail(mode.epoch, now, "sfu-unavailable")
+        assert isinstance(back, RollBack)
+        assert mode.next_deadline() == now + ModePolicy().rehome_retry_s
+        now += ModePolicy().rehome_retry_s
+        (start,) = mode.tick(now)
+        assert isinstance(start, StartSwitch)
+        assert start.reason == "media-server-died"
+    for who in ("ada", "bob", "eve"):
+        decisions = mode.confirm(who, mode.epoch, now)
+    assert isinstance(decisions[0], CompleteSwitch)
+    assert mode.tick(now + 100) == []
+
+
+def test_who_begins_anew_during_a_switch_has_to_confirm_again() -> None:
+    mode = call("ada", "bob", "eve")
+    mode.confirm("eve", 1, 0.1)
+    assert mode.rejoin("eve", 0.2) == []
+    mode.confirm("ada", 1, 0.3)
+    assert mode.confirm("bob", 1, 0.3) == []
+    assert mode.waiting == {"eve"}
+
+
+def test_one_of_the_pair_who_begins_anew_during_a_switch_has_no_old_path_to_go_back_to() -> None:
+    mode = call("ada", "bob", "eve")
+    mode.rejoin("ada", 0.2)
+    assert mode.pair == frozenset()
+    assert mode.confirm("ada", 1, 0.3, success=False) == []
+    assert isinstance(mode.tick(10.0)[0], CompleteSwitch)
+
+
+def test_a_restored_call_decides_nothing_until_it_is_asked() -> None:
+    mode = ModeController(GROUP, mode=CallMode.P2P, epoch=500)
+    mode.restore(frozenset({"ada", "bob", "eve"}), frozenset({"ada", "bob"}))
+    assert mode.next_deadline() is None
+    assert mode.pair == {"ada", "bob"}
+    (start,) = mode.tick(1.0)
+    assert start.epoch == 501
+    (back,) = mode.confirm("ada", 501, 1.1, success=False)
+    assert isinstance(back, RollBack)
+
+    mode = ModeController(GROUP, mode=CallMode.SFU, epoch=500)
+    mode.restore(frozenset({"ada", "bob", "eve"}), frozenset())
+    mode.lose_room("room-lost")
+    (start,) = mode.tick(1.0)
+    assert (start.target, start.reason) == (CallMode.SFU, "room-lost")
+
+
+def test_asking_again_does_not_wait_for_the_next_try() -> None:
+    mode = call("ada", "bob", "eve")
+    mode.confirm("ada", 1, 0.1, success=False)
+    (start,) = mode.retry(0.2)
+    assert (start.epoch, start.reason) == (2, "manual")
+    assert mode.retry(0.3) == []
+
+
 PEOPLE = st.sampled_from([f"p{n}" for n in range(6)])
 
 
@@ -219,6 +280,15 @@ class RandomCalls(RuleBasedStateMachine):
     def leave(self, who: str) -> None:
         self.people.discard(who)
         self.tell(self.mode.leave(who, self.now))
+
+    @rule(who=PEOPLE)
+    def rejoin(self, who: str) -> None:
+        self.people.add(who)
+        self.tell(self.mode.rejoin(who, self.now))
+
+    @rule()
+    def retry(self) -> None:
+        self.tell(self.mode.retry(self.now))
 
     @rule(who=PEOPLE, success=st.booleans(), behind=st.integers(0, 2))
     def confirm(self, who: str, success: bool, behind: int) -> None:

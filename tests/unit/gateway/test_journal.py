@@ -1,0 +1,78 @@
+"""The event log: what it keeps, and what its checker finds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from meeshy_sfu.clock import ManualClock
+from meeshy_sfu.gateway.journal import Journal, check, read
+
+
+def start(epoch: int, source: str = "p2p", target: str = "sfu") -> dict[str, Any]:
+    return {"callId": "a", "event": "start", "epoch": epoch, "source": source, "target": target}
+
+
+def event(name: str, epoch: int = 0, **more: Any) -> dict[str, Any]:
+    return {"callId": "a", "event": name, "epoch": epoch, **more}
+
+
+GOOD = [
+    event("join"),
+    start(1),
+    event("told", 1),
+    event("complete", 1),
+    start(2, "sfu", "p2p"),
+    event("told", 2),
+    event("roll_back", 2),
+    start(3, "sfu", "p2p"),
+    event("complete", 3),
+    event("ended"),
+]
+
+
+def test_a_good_log_has_no_problems() -> None:
+    verdict = check(GOOD)
+    assert verdict.problems == []
+    assert (verdict.calls, verdict.transitions, verdict.completed, verdict.rolled_back) == (1, 3, 2, 1)
+
+
+def test_calls_are_told_apart() -> None:
+    other = [{**entry, "callId": "b"} for entry in GOOD]
+    mixed = [entry for both in zip(GOOD, other, strict=True) for entry in both]
+    assert check(mixed).problems == []
+
+
+@pytest.mark.parametrize(
+    ("entries", "problem"),
+    [
+        ([start(1), start(2)], "epoch 2 started while 1 was under way"),
+        ([start(2), event("complete", 2), start(2, "sfu", "p2p")], "epoch 2 started after 2"),
+        ([start(1, "sfu")], "epoch 1 leaves sfu, but the call was p2p"),
+        ([start(1), event("complete", 2)], "complete of epoch 2 while 1 was under way"),
+        ([event("roll_back", 1)], "roll_back of epoch 1 while None was under way"),
+        ([start(1), event("told", 3)], "epoch 3 was told while 1 was under way"),
+        ([event("ended"), start(1)], "start after its end"),
+        ([start(7), event("restored", 3, mode="p2p")], "restored with epoch 3 after 7"),
+    ],
+)
+def test_every_kind_of_interleaving_is_found(entries: list[dict[str, Any]], problem: str) -> None:
+    assert check(entries).problems == [f"call a: {problem}"]
+
+
+def test_a_restart_cuts_a_transition_off() -> None:
+    verdict = check([start(1), event("restored", 50, mode="p2p"), start(51), event("complete", 51)])
+    assert (verdict.cut_off, verdict.completed, verdict.problems) == (1, 1, [])
+
+
+def test_what_is_written_can_be_read_but_for_a_line_that_was_cut_off(tmp_path: Path) -> None:
+    path = tmp_path / "events" / "log.jsonl"
+    journal = Journal(ManualClock(), path)
+    journal.note("a", "join", participantId="p")
+    journal.close()
+    journal.close()
+    with path.open("a") as file:
+        file.write('{"callId": "a", "ev')
+    assert read(path) == list(journal.recent)
