@@ -107,6 +107,7 @@ class Run:
         self._watcher = watcher or Watcher()
         self._plan = Plan(scenario)
         self._context = RunContext(started_ns=time.time_ns(), dropped_calls=0, machine=machine())
+        self._cut_off: set[str] = set()
         self._participants: list[Participant] = []
         self._generators: list[BotGenerator] = []
         self._progress = Progress(expected=len(self._plan.expected()), people=scenario.participants.count)
@@ -295,7 +296,7 @@ class Run:
             server.rest, server.call_id, name, server.credentials.for_participant(server.call_id, name)
         )
         session.on_room_closed = lambda reason: self._room_closed(collector, reason)
-        return Participant(
+        participant = Participant(
             bot,
             session,
             kinds=self._scenario.media.kinds,
@@ -303,6 +304,17 @@ class Run:
             wants=lambda sender: self._plan.wants(bot.number, sender),
             on_event=collector.event,
         )
+        noted = session.on_disconnect
+
+        def cut_off(reason: str) -> None:
+            noted(reason)
+            self._cut_off.add(name)
+            if len(self._cut_off) == self._scenario.participants.count:
+                # a server that died cannot say that the call is over
+                self._room_closed(collector, "every socket broke off")
+
+        session.on_disconnect = cut_off
+        return participant
 
     def _room_closed(self, collector: Collector, reason: str) -> None:
         if not self._context.dropped_calls:
