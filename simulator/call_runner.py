@@ -88,7 +88,7 @@ class Theatre:
             raise RuntimeError("the theatre is not open")
         token = user_token(self.stack.secret, user_name(person.number), conversation)
         caller = Caller(person, GatewaySocket(self.stack.gateway.url, token), self._around)
-        self._callers[caller] = self._group.create_task(caller.run())
+        self._callers[caller] = self._group.create_task(self._live(caller))
         self.progress.joined = len(self._callers)
         return caller
 
@@ -112,6 +112,17 @@ class Theatre:
         await caller.person.close()
         self.progress.joined = len(self._callers)
         self._write(caller)
+
+    async def _live(self, caller: Caller) -> None:
+        try:
+            await caller.run()
+        except BaseExceptionGroup as errors:
+            if errors.split(asyncio.CancelledError)[1] is None:
+                raise
+            # One person's trouble is the call's, not the run's.
+            error = first_error(errors)
+            caller.record.ended = f"{type(error).__name__}: {error}"
+            self.note("broken", bot=caller.person.number, error=caller.record.ended)
 
     async def _clear(self) -> None:
         for caller in list(self._callers):

@@ -23,6 +23,7 @@ from simulator.tables import Kind
 
 NS_PER_MS = 1_000_000
 SIGNAL_ATTEMPTS, SIGNAL_PAUSE_S = 30, 0.1
+REJOIN_ATTEMPTS = 30
 _USER = "person"
 _TROUBLES = (SimulatorError, ConnectionError, OSError, ValueError, LookupError)
 
@@ -268,9 +269,9 @@ class Caller:
         while True:
             path, leg = self._path, self._peer_leg
             if self.mode == "sfu" and path is not None:
-                return await path.wait_for(tracks)
+                return await path.leg.arrivals.wait_for(self._still(tracks))
             if self.mode == "p2p" and leg is not None:
-                return await leg.arrivals.wait_for(tracks)
+                return await leg.arrivals.wait_for(self._still(tracks))
             self._changed.clear()
             await self._changed.wait()
 
@@ -330,6 +331,10 @@ class Caller:
             self.record.ended = "put out"
         if participant_id == self._peer and self.mode == "p2p":
             await self._drop_peer()
+        if self._peer_leg is not None:
+            self._peer_leg.arrivals.look()
+        if self._path is not None:
+            self._path.leg.arrivals.look()
 
     async def _signal(self, signal: Json) -> None:
         sender = str(signal["from"])
@@ -393,6 +398,8 @@ class Caller:
         transition, self._transition = self._transition, None
         if transition is not None and transition.epoch == epoch:
             transition.completed_ns, transition.success = unix_ns, bool(payload["success"])
+            if self._switching is not None and not transition.success:
+                self._switching.cancel()
             if not transition.success and not transition.error:
                 transition.error = str(payload.get("reason") or "rolled back")
         self.mode, self.epoch = mode, epoch
@@ -414,7 +421,7 @@ class Caller:
             path = await self._path_for(payload, transition)
             await path.go_live()
             await path.leg.prefer()
-            media_ns = await path.wait_for(wanted)
+            media_ns = await path.leg.arrivals.wait_for(self._still(wanted))
         except _TROUBLES as error:
             await self._fail(epoch, "sfu", transition, error)
             return
@@ -432,7 +439,7 @@ class Caller:
                 while self._peer_leg is None or self._peer != peer:
                     self._changed.clear()
                     await self._changed.wait()
-                media_ns = await self._peer_leg.arrivals.wait_for(wanted)
+                media_ns = await self._peer_leg.arrivals.wait_for(self._still(wanted))
         except _TROUBLES as error:
             await self._fail(transition.epoch, "p2p", transition, error)
             return
@@ -440,7 +447,9 @@ class Caller:
 
     async def _path_for(self, payload: Json, transition: Transition | None) -> SfuPath:
         """Give the pre-warmed way to the room that is named, or build one."""
-        config = payload["mediaServerConfig"]
+        config = payload.get("mediaServerConfig")
+        if not config:
+            raise SignalingError("the gateway names no media server for mode sfu")
         path, opening = self._path, self._opening
         usable = path is not None and path.gone is None and path.room_id == config.get("roomId")
         if transition is not None and transition.old == "sfu":
@@ -528,9 +537,9 @@ class Caller:
 
     async def _come_back(self, unix_ns: int) -> None:
         """Take the call up again after the socket broke off."""
-        data = await self._socket.ask(
-            "call:rejoin", {"callId": self.call_id, "participantId": self.participant_id}
-        )
+        if self._leaving:
+            return
+        data = await self._rejoin()
         self._remember(data.get("participants"))
         mode, phase, epoch = str(data["mode"]), str(data["phase"]), int(data["epoch"])
         if phase == "switching_to_sfu" and (self._transition is None or self._transition.epoch != epoch):
@@ -541,10 +550,31 @@ class Caller:
         elif phase == "sfu":
             config = data.get("mediaServerConfig") or {}
             flows = self._path is not None and self._path.live and self._path.gone is None
-            if not flows or (self._path and self._path.room_id != config.get("roomId")):
+            if config and not (flows and self._path and self._path.room_id == config.get("roomId")):
                 self._switch({**data, "oldMode": "sfu", "newMode": "sfu"}, unix_ns)
-            self._transition = None if flows else self._transition
+            elif flows:
+                self._transition = None
+                await self._drop_peer()
+        elif phase == "p2p":
+            self._transition = None
+            if self._path is not None and self._path.live:
+                await self._drop_path(leave=False)
+            if self._peer_leg is None and data.get("initiator") and data.get("peer"):
+                await self._offer(str(data["peer"]))
         self.mode, self.epoch = mode, epoch
+
+    async def _rejoin(self) -> Json:
+        """Ask for one's place again; a gateway that has just started may need a moment."""
+        place: Json = {"callId": self.call_id, "participantId": self.participant_id}
+        for _ in range(REJOIN_ATTEMPTS - 1):
+            try:
+                return await self._socket.ask("call:rejoin", place)
+            except ServerRefusedError as error:
+                if error.code in ("CALL_ENDED", "CALL_NOT_FOUND", "NOT_A_PARTICIPANT"):
+                    self.record.ended = error.code
+                    raise
+                await asyncio.sleep(SIGNAL_PAUSE_S)
+        return await self._socket.ask("call:rejoin", place)
 
     async def _tell(self, event: str, payload: Json) -> None:
         try:
@@ -609,6 +639,10 @@ class Caller:
 
     def _tracks(self, numbers: Iterable[int]) -> list[Track]:
         return [(number, kind) for number in numbers for kind in self._around.kinds]
+
+    def _still(self, tracks: Sequence[Track]) -> Callable[[], Sequence[Track]]:
+        """Give those of the tracks whose people are in the call, at any time."""
+        return lambda: [track for track in tracks if track[0] in self.others]
 
     def _number(self, participant_id: str) -> int:
         number = self._around.roster.number(participant_id)

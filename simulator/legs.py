@@ -8,7 +8,8 @@ a person receives is shown from one leg at a time: the one preferred last, once 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import pyarrow as pa
@@ -40,18 +41,22 @@ class Arrivals:
             self.broken = reason
         self._changed.set()
 
-    async def wait_for(self, tracks: Sequence[Track]) -> int:
-        """Wait until all tracks were shown from this leg; gives when the last one was.
+    def look(self) -> None:
+        """Let whoever waits look again: somebody has left."""
+        self._changed.set()
+
+    async def wait_for(self, wanted: Callable[[], Sequence[Track]]) -> int:
+        """Wait until all tracks that are wanted were shown from this leg; gives when the last one was.
 
         Raises:
             ConnectionError: The leg broke before.
         """
-        while missing := [track for track in tracks if track not in self.since_ns]:
+        while missing := [track for track in wanted() if track not in self.since_ns]:
             if self.broken is not None:
                 raise ConnectionError(f"{self.broken}; still missing {missing}")
             self._changed.clear()
             await self._changed.wait()
-        return max((self.since_ns[track] for track in tracks), default=0)
+        return max((self.since_ns[track] for track in wanted()), default=time.time_ns())
 
 
 class Leg(Protocol):

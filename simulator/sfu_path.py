@@ -12,7 +12,7 @@ from typing import Any
 
 from simulator.bot import Incoming
 from simulator.errors import SimulatorError
-from simulator.legs import ServerLeg, Track
+from simulator.legs import ServerLeg
 from simulator.signaling import Announcement, Direction, Joined, Json, ParticipantSession, Rest
 from simulator.tables import Kind
 
@@ -83,10 +83,6 @@ class SfuPath:
         if not self.live:
             await asyncio.gather(*(self._session.resume_producer(p) for p in self.producers.values()))
             await self._send()
-
-    async def wait_for(self, tracks: Sequence[Track]) -> int:
-        """Wait until these tracks are shown from this leg; gives when the last one was."""
-        return await self.leg.arrivals.wait_for(tracks)
 
     async def consume_forever(self) -> None:
         """Ask for the streams of everyone who is announced, in batches, until cancelled."""

@@ -24,6 +24,9 @@ RECOVERY_NS = 8_000_000_000
 AFFECTED_NS = 200_000_000
 """A track with no longer pause was not affected."""
 _NS_PER_MS = 1e6
+SUPERSEDED = "superseded"
+"""The gateway's reason for a change that is not wanted any more, because people came or went meanwhile."""
+_EVER = 2**63 - 1
 
 
 def changes(raw: RawRun) -> pd.DataFrame:
@@ -44,7 +47,7 @@ def transitions(raw: RawRun) -> Transitions | None:
         told=_since_decision(done, "told_ns"),
         media=_since_decision(done, "media_ns"),
         confirmed=_since_decision(done, "confirmed_ns"),
-        failed=len(rows) - len(done),
+        failed=len(rows) - len(done) - int((rows["error"] == SUPERSEDED).sum()),
         surplus_frames=int((raw.tables["latency"]["flags"] & SAMPLE_SURPLUS != 0).sum()),
     )
 
@@ -56,7 +59,7 @@ def gaps(raw: RawRun) -> pd.DataFrame:
     """
     rows = changes(raw)
     rows = rows[rows["success"].fillna(False).astype(bool) & (rows["completed_ns"] > 0)]
-    tracks = _shown(raw)
+    tracks, stays = _shown(raw), _stays(raw)
     found: list[dict[str, Any]] = []
     for row in rows.to_dict("records"):
         for peer in (int(number) for number in str(row["peers"]).split()):
@@ -64,8 +67,17 @@ def gaps(raw: RawRun) -> pd.DataFrame:
                 if name not in raw.scenario.media.kinds:
                     continue
                 times, usual = tracks.get((int(row["bot"]), peer, kind), (np.array([], np.int64), 0.0))
-                start = int(row["told_ns"]) - BEFORE_NS
-                end = min(int(row["completed_ns"]) + AFTER_NS, raw.context.window_end_ns or 2**63 - 1)
+                if len(times) and times[0] > row["told_ns"]:
+                    continue  # the call had just begun: there was nothing that could pause
+                together = _overlap(stays, (int(row["bot"]), peer), int(row["told_ns"]))
+                if together is None:
+                    continue  # one of them came or went: what the other missed is no gap
+                start = max(int(row["told_ns"]) - BEFORE_NS, int(times[0]) if len(times) else 0, together[0])
+                end = min(
+                    int(row["completed_ns"]) + AFTER_NS, raw.context.window_end_ns or _EVER, together[1]
+                )
+                if end <= start:
+                    continue
                 found.append(
                     {
                         "bot": int(row["bot"]),
@@ -99,11 +111,10 @@ def recoveries(raw: RawRun) -> Percentiles | None:
 
     None when nothing died.
     """
-    deaths, people = raw.tables["deaths"], raw.tables["arrivals"]
+    deaths = raw.tables["deaths"]
     if deaths.empty:
         return None
-    tracks = _shown(raw)
-    stays = people.groupby("bot")[["flowing_ns", "left_ns"]].apply(lambda part: part.to_numpy().tolist())
+    tracks, stays = _shown(raw), _stays(raw)
     found: list[float] = []
     for death in deaths["unix_ns"].astype("int64"):
         end = int(death) + RECOVERY_NS
@@ -141,6 +152,32 @@ def _shown(raw: RawRun) -> dict[tuple[int, int, int], tuple[NDArray[np.int64], f
         receiver, sender, kind = (int(str(value)) for value in tuple(key))
         tracks[receiver, sender, kind] = (times, usual)
     return tracks
+
+
+def _stays(raw: RawRun) -> dict[int, list[tuple[int, int]]]:
+    """Give for each person the spans of time in which they were in a call and saw everybody."""
+    stays: dict[int, list[tuple[int, int]]] = {}
+    rows = raw.tables["arrivals"]
+    for bot, flowing_ns, left_ns in rows[["bot", "flowing_ns", "left_ns"]].itertuples(index=False):
+        if flowing_ns > 0:
+            stays.setdefault(int(bot), []).append((int(flowing_ns), int(left_ns)))
+    return stays
+
+
+def _overlap(
+    stays: dict[int, list[tuple[int, int]]], people: tuple[int, int], at_ns: int
+) -> tuple[int, int] | None:
+    """Give the span around a moment in which both were there; who never arrived began the call."""
+    start, end = 0, _EVER
+    for person in people:
+        spans = stays.get(person)
+        if spans is None:
+            continue
+        here = next(((a, b) for a, b in spans if a <= at_ns < b), None)
+        if here is None:
+            return None
+        start, end = max(start, here[0]), min(end, here[1])
+    return start, end
 
 
 def _longest(times: NDArray[np.int64], start: int, end: int, usual: float) -> float:

@@ -137,6 +137,9 @@ impl Peer {
             send.poll(ctx);
         }
         self.recv.poll(ctx);
+        if self.recv.has_just_ended() {
+            self.receiver.retire();
+        }
         let mut due_ns = u64::MAX;
         if self.send.as_ref().unwrap_or(&self.recv).is_ready() {
             due_ns = due_ns.min(self.sender.next_due_ns());

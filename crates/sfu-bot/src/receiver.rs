@@ -166,9 +166,7 @@ impl Receiver {
 
     /// Ends all streams.
     pub(crate) fn remove_all(&mut self, now: &Now) {
-        if let Some(stage) = &self.stage {
-            stage.retire(self.bot);
-        }
+        self.retire();
         self.finished.extend(
             self.streams
                 .drain(..)
@@ -293,6 +291,13 @@ impl Receiver {
     pub(crate) fn prefer(&self) {
         if let Some(stage) = &self.stage {
             stage.prefer(self.bot);
+        }
+    }
+
+    /// Gives back the tracks that are taken from this leg: nothing will come here any more.
+    pub(crate) fn retire(&self) {
+        if let Some(stage) = &self.stage {
+            stage.retire(self.bot);
         }
     }
 

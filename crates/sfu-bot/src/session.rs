@@ -68,6 +68,7 @@ pub(crate) struct Session {
     drops: u32,
     refused: u64,
     over: bool,
+    told_over: bool,
 }
 
 impl Session {
@@ -100,6 +101,7 @@ impl Session {
             drops: 0,
             refused: 0,
             over: false,
+            told_over: false,
         })
     }
 
@@ -163,6 +165,11 @@ impl Session {
     /// ICE and DTLS are up and media may flow.
     pub(crate) fn is_ready(&self) -> bool {
         self.keys.is_some() && self.remote.is_some() && !self.over
+    }
+
+    /// The other side ended it, or it failed, since this was last asked.
+    pub(crate) fn has_just_ended(&mut self) -> bool {
+        self.over && !std::mem::replace(&mut self.told_over, true)
     }
 
     /// The handshake is under way: look at it more often.
