@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from pathlib import Path
 
 from simulator.bot import BotSettings
+from simulator.bots.aiortc_legs import AiortcPeople
 from simulator.bots.native_legs import NativePeople
 from simulator.caller import Caller, MediaServers, Roster, Surroundings, user_name
 from simulator.churning import SETTINGS as CHURN_SETTINGS
@@ -236,9 +237,16 @@ class CallRun:
             theatre = Theatre(self._scenario, stack, collector, self._watcher)
             casts: list[People] = []
             numbers = range(1, self._scenario.participants.count + 1)
-            native = await things.enter_async_context(NativePeople(settings))
-            casts.append(native)
-            theatre.people += await native.spawn(numbers)
+            observers = self._scenario.participants.aiortc_count()
+            natives, others = numbers[: len(numbers) - observers], numbers[len(numbers) - observers :]
+            if others:  # before the native threads are there: a child is born from a process without any
+                aiortc = await things.enter_async_context(AiortcPeople(settings, directory))
+                casts.append(aiortc)
+                theatre.people += await aiortc.spawn_people(others)
+            if natives:
+                native = await things.enter_async_context(NativePeople(settings))
+                casts.append(native)
+                theatre.people += await native.spawn_people(natives)
             theatre.people.sort(key=lambda person: person.number)
             collector.add(
                 "participants",

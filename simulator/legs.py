@@ -116,9 +116,6 @@ class Person(Protocol):
 class People(Protocol):
     """The people of a run of one kind, and what they measured. Use as an async context manager."""
 
-    async def spawn(self, numbers: Sequence[int]) -> Sequence[Person]:
-        """Make people with these numbers."""
-
     async def collect(self, tick: int) -> Mapping[str, Sequence[pa.RecordBatch]]:
         """Give what was measured since the last call, by table."""
 

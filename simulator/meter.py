@@ -6,7 +6,7 @@ Pure: times are handed in. Used by bots written in Python; native bots count the
 from __future__ import annotations
 
 from simulator import stamp
-from simulator.tables import SAMPLE_FOREIGN
+from simulator.tables import SAMPLE_FOREIGN, SAMPLE_KEY
 
 FREEZE_NS = 500_000_000
 """A pause between two pictures longer than this is a freeze."""
@@ -148,7 +148,7 @@ class StreamMeter:
             return None
         foreign = mark.bot != self.sender
         self.foreign += foreign
-        flags = SAMPLE_FOREIGN if foreign else 0
+        flags = (SAMPLE_FOREIGN if foreign else 0) | (SAMPLE_KEY if mark.flags & stamp.KEY_FRAME else 0)
         return (self.receiver, mark.bot, self.kind, flags, mark.seq, now_ns, now_ns - mark.unix_ns)
 
     def _forget(self) -> None:

@@ -22,6 +22,10 @@ _CRC = struct.Struct("!I")
 _LONG_PADDING = 254
 
 
+KEY_FRAME = 1
+"""Flag: the stamp sits in a key frame."""
+
+
 class Stamp(NamedTuple):
     """Who sent a frame, and when."""
 
@@ -29,7 +33,7 @@ class Stamp(NamedTuple):
     seq: int
     unix_ns: int
     flags: int = 0
-    """Bit 0: key frame."""
+    """`KEY_FRAME` or nothing."""
 
 
 def encode(stamp: Stamp) -> bytes:

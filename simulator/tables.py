@@ -17,6 +17,8 @@ KINDS: Final[tuple[Kind, Kind]] = ("audio", "video")
 
 SAMPLE_FOREIGN: Final = 1
 """Flag of a latency sample whose stamp names somebody else than the announced sender."""
+SAMPLE_KEY: Final = 8
+"""Flag of an aiortc bot's sample: its frame was a key frame."""
 SAMPLE_SHOWN: Final = 2
 """Flag of a sample of a call that switches: its frame was shown to the receiver."""
 SAMPLE_SURPLUS: Final = 4

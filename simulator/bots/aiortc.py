@@ -87,6 +87,9 @@ class AiortcBot:
 class ChildProcess:
     """One child with a few bots. Owns it: :meth:`stop` ends it, whatever it is doing."""
 
+    program = "simulator.bots.aiortc_worker"
+    """The module it runs."""
+
     def __init__(self, name: str, settings: BotSettings, log: Path) -> None:
         self.name = name
         self._settings = settings
@@ -104,7 +107,7 @@ class ChildProcess:
         """Start it and hand over the settings; gives its process id."""
         self._log = self._log_path.open("wb")
         self._process = await asyncio.create_subprocess_exec(
-            *bound_command([sys.executable, "-m", "simulator.bots.aiortc_worker"]),
+            *bound_command([sys.executable, "-m", self.program]),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=self._log,

@@ -72,6 +72,10 @@ class ClipVideo(MediaStreamTrack):
     """The clip's pictures, already encoded, from a key frame on and again from one when asked."""
 
     kind = "video"
+    number: int | None = None
+    """Number of the frame given last, if frames are numbered; then it is what the stamp tells."""
+    key = False
+    """The frame given last is known to be a key frame."""
 
     def __init__(self, clip: Clip, clock: SendClock) -> None:
         super().__init__()
@@ -100,6 +104,9 @@ class ClipAudio(MediaStreamTrack):
     """The clip's sound, already encoded."""
 
     kind = "audio"
+    number: int | None = None
+    """Number of the packet given last, if they are numbered; then each is stamped with it."""
+    key = False
 
     def __init__(self, clip: Clip, clock: SendClock) -> None:
         super().__init__()
@@ -177,8 +184,12 @@ class StampingSender(RTCRtpSender):
             # aiortc measures levels of raw sound only; without one the server hears no speaker.
             frame.audio_level = -self._source.level
         self._frames += 1
-        if self.kind == "video" or self._frames % AUDIO_STAMP_EVERY == 0:
-            mark = stamp.encode(stamp.Stamp(self._bot, self._stamps, time.time_ns()))
+        source = self._source if isinstance(self._source, ClipVideo | ClipAudio) else None
+        number = source.number if source is not None else None
+        if self.kind == "video" or number is not None or self._frames % AUDIO_STAMP_EVERY == 0:
+            flags = stamp.KEY_FRAME if source is not None and source.key else 0
+            sequence = self._stamps if number is None else number
+            mark = stamp.encode(stamp.Stamp(self._bot, sequence, time.time_ns(), flags))
             last = frame.payloads[-1]
             stamped = last + mark if self.kind == "video" else stamp.pad_opus(last, mark)
             if stamped is not None:

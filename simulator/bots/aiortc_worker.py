@@ -12,6 +12,7 @@ import logging
 import os
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -146,13 +147,13 @@ class Worker:
         self._output.flush()
 
 
-async def serve() -> None:
+async def serve(make: Callable[[BinaryIO], Worker]) -> None:
     """Take orders until the input ends."""
     reader = asyncio.StreamReader(limit=_LINE_LIMIT)
     await asyncio.get_running_loop().connect_read_pipe(
         lambda: asyncio.StreamReaderProtocol(reader), sys.stdin
     )
-    worker = Worker(os.fdopen(os.dup(sys.stdout.fileno()), "wb"))
+    worker = make(os.fdopen(os.dup(sys.stdout.fileno()), "wb"))
     async with asyncio.TaskGroup() as group:
         lag = group.create_task(worker.lag.run())
         while line := await reader.readline():
@@ -161,9 +162,14 @@ async def serve() -> None:
         lag.cancel()
 
 
-if __name__ == "__main__":
+def main(make: Callable[[BinaryIO], Worker] = Worker) -> None:
+    """Be a child process with this kind of worker."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     try:
-        uvloop.run(serve())
+        uvloop.run(serve(make))
     except (KeyboardInterrupt, BrokenPipeError):
         os._exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -223,7 +223,7 @@ class NativePeople:
         asyncio.get_running_loop().remove_reader(self.pool.event_fd)
         self.pool.stop()
 
-    async def spawn(self, numbers: Sequence[int]) -> Sequence[Person]:
+    async def spawn_people(self, numbers: Sequence[int]) -> Sequence[Person]:
         """Make people with these numbers."""
         return [NativePerson(number, self) for number in numbers]
 

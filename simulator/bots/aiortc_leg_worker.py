@@ -1,0 +1,342 @@
+"""A child process with one aiortc person: its legs to media servers and to other people, and what it sees.
+
+Legs to a server are the ORTC objects of aiortc_peer.py; a leg to a peer is a whole RTCPeerConnection with real SDP,
+whose senders and receivers stamp and measure like the others. Which leg a track is shown from is decided by stage.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Any, BinaryIO
+
+import aiortc.rtcpeerconnection
+from aiortc import RTCBundlePolicy, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+from aiortc.rtcrtpparameters import RTCRtpReceiveParameters
+from aiortc.rtcrtpreceiver import RTCRtpReceiver
+from aiortc.rtcrtpsender import RTCRtpSender
+from aiortc.sdp import candidate_from_sdp
+from av import Packet
+
+from simulator.bots.aiortc_media import (
+    ClipAudio,
+    ClipVideo,
+    MeasuringReceiver,
+    Playout,
+    SendClock,
+    StampingSender,
+)
+from simulator.bots.aiortc_peer import Peer
+from simulator.bots.aiortc_worker import Worker, main
+from simulator.clip import FPS, SAMPLE_RATE, AudioPacket, Clip, VideoFrame
+from simulator.meter import Sample, StreamMeter
+from simulator.scenario import Network
+from simulator.signaling import Json
+from simulator.stage import Script, Stage
+from simulator.tables import KINDS, SAMPLE_KEY, SAMPLE_SHOWN, SAMPLE_SURPLUS, Kind
+
+_PERIOD_S = {"audio": 0.02, "video": 1 / FPS}
+
+
+class NumberedClock(SendClock):
+    """When the frames of one leg are due; all legs of a person number them alike."""
+
+    def __init__(self, origin_s: float, period_s: float) -> None:
+        super().__init__(period_s)
+        self.number = -1
+        self._origin_s = origin_s
+
+    async def wait(self) -> None:
+        """Return when the next frame is due."""
+        now = time.monotonic()
+        soonest = math.ceil((now - self._origin_s) / self._period_s)
+        behind = self.number >= 0 and soonest - self.number <= 1 / self._period_s
+        # A short delay is made up for, after a long one frames are left out.
+        self.number = self.number + 1 if behind else max(soonest, self.number + 1)
+        due = self._origin_s + self.number * self._period_s
+        if due > now:
+            await asyncio.sleep(due - now)
+        self.sends += 1
+        self.late += time.monotonic() - due > self._period_s / 4
+
+
+class LegVideo(ClipVideo):
+    """The person's pictures, as one leg sends them; begins with a key frame."""
+
+    def __init__(self, clip: Clip, clock: NumberedClock, script: Script[VideoFrame]) -> None:
+        super().__init__(clip, clock)
+        self._numbers = clock
+        self._script = script
+        self._begun = False
+
+    def request_key_frame(self) -> None:
+        """Go on with a key frame, on all legs."""
+        self._script.request_key_frame()
+
+    async def recv(self) -> Packet[Any]:
+        """Give the next picture when it is due."""
+        await self._clock.wait()
+        if not self._begun:
+            self._begun = True
+            self._script.request_key_frame()
+        self.number = self._numbers.number
+        frame = self._script.choose(self.number)
+        self.key = frame.key
+        packet = Packet(frame.data)
+        packet.pts, packet.time_base = self.number, Fraction(1, FPS)
+        return packet
+
+
+class LegAudio(ClipAudio):
+    """The person's sound, as one leg sends it."""
+
+    def __init__(self, clip: Clip, clock: NumberedClock, script: Script[AudioPacket]) -> None:
+        super().__init__(clip, clock)
+        self._numbers = clock
+        self._script = script
+
+    async def recv(self) -> Packet[Any]:
+        """Give the next 20 ms when they are due."""
+        await self._clock.wait()
+        self.number = self._numbers.number
+        current = self._script.choose(self.number)
+        self.level = current.level
+        packet = Packet(current.data)
+        packet.pts, packet.time_base = self.number * 960, Fraction(1, SAMPLE_RATE)
+        return packet
+
+
+class Wardrobe:
+    """What the legs of this process's person share: what it sends, what it sees, and where both are written down."""
+
+    def __init__(
+        self,
+        person: int,
+        clip: Clip,
+        samples: list[Sample],
+        playouts: list[Playout],
+        notice: Callable[..., None],
+    ) -> None:
+        self.person = person
+        self.clip = clip
+        self.stage = Stage()
+        self.playouts = playouts
+        self.clocks: list[SendClock] = []
+        self._samples = samples
+        self._notice = notice
+        self._origin_s = time.monotonic() - 1
+        self._video = Script(list(clip.video), lambda frame: frame.key)
+        self._audio = Script(list(clip.audio), lambda _: True)
+
+    def track(self, kind: Kind) -> LegVideo | LegAudio:
+        """Make a track for a new leg."""
+        clock = NumberedClock(self._origin_s, _PERIOD_S[kind])
+        self.clocks.append(clock)
+        if kind == "video":
+            return LegVideo(self.clip, clock, self._video)
+        return LegAudio(self.clip, clock, self._audio)
+
+    def viewer(self, leg: int) -> Callable[[Sample], None]:
+        """Give what takes the samples of a leg: shows their frames or does not, and keeps them."""
+        decodable: set[int] = set()
+
+        def take(sample: Sample) -> None:
+            receiver, sender, kind, flags, number, recv_ns, owd_ns = sample
+            if flags & SAMPLE_KEY or KINDS[kind] == "audio":
+                decodable.add(sender << 1 | kind)
+            shown = entered = False
+            if sender << 1 | kind in decodable:
+                shown, entered = self.stage.take(leg, sender, KINDS[kind], number)
+            flags |= SAMPLE_SHOWN if shown else SAMPLE_SURPLUS
+            self._samples.append((receiver, sender, kind, flags, number, recv_ns, owd_ns))
+            if entered:
+                self._notice("entered", leg=leg, sender=sender, kind=KINDS[kind])
+
+        return take
+
+
+class ServerLegPeer(Peer):
+    """A leg to a media server."""
+
+    def __init__(self, leg: int, wardrobe: Wardrobe, network: Network, notice: Callable[..., None]) -> None:
+        super().__init__(
+            wardrobe.person,
+            clip=wardrobe.clip,
+            synthetic=False,
+            network=network,
+            seeds=(leg, leg + 1),
+            on_sample=wardrobe.viewer(leg),
+            on_playout=wardrobe.playouts.append,
+            notice=lambda event, **values: notice(event, leg=leg, **values),
+        )
+        self._wardrobe = wardrobe
+
+    def _track(self, kind: Kind, clock: SendClock) -> LegVideo | LegAudio:
+        return self._wardrobe.track(kind)
+
+
+class _PeerReceiver(MeasuringReceiver):
+    """A receiver that a peer connection starts with what the other side's SDP says."""
+
+    async def receive(self, parameters: RTCRtpReceiveParameters) -> None:
+        """Receive, measure and decode."""
+        if parameters.encodings:
+            encoding = parameters.encodings[0]
+            self._ssrc = encoding.ssrc
+            self._rtx_ssrc = encoding.rtx.ssrc if encoding.rtx else 0
+        await super().receive(parameters)
+        if self._playing is None:
+            self._playing = asyncio.create_task(self._play())
+
+
+class PeerLeg:
+    """A leg straight to another person. :meth:`open` first; :meth:`close` ends it and may be repeated."""
+
+    _making: PeerLeg | None = None
+    """The leg whose connection is being made: aiortc makes senders and receivers itself."""
+
+    def __init__(self, leg: int, peer: int, wardrobe: Wardrobe, notice: Callable[..., None]) -> None:
+        self._leg = leg
+        self._peer = peer
+        self._wardrobe = wardrobe
+        self._notice = notice
+        self._receivers: list[_PeerReceiver] = []
+        self._closed = False
+        self._connection = RTCPeerConnection(RTCConfiguration(bundlePolicy=RTCBundlePolicy.MAX_BUNDLE))
+        self._connection.on("connectionstatechange", self._changed)
+
+    async def open(self, offer: str | None) -> str:
+        """Give the own offer, or the answer to one."""
+        PeerLeg._making = self
+        try:
+            for kind in KINDS:
+                self._connection.addTrack(self._wardrobe.track(kind))
+        finally:
+            PeerLeg._making = None
+        if offer is None:
+            await self._connection.setLocalDescription(await self._connection.createOffer())
+        else:
+            await self._connection.setRemoteDescription(RTCSessionDescription(offer, "offer"))
+            await self._connection.setLocalDescription(await self._connection.createAnswer())
+        return str(self._connection.localDescription.sdp)
+
+    async def accept(self, answer: str) -> None:
+        """Take the answer to its offer, and connect."""
+        await self._connection.setRemoteDescription(RTCSessionDescription(answer, "answer"))
+
+    async def add_candidate(self, text: str) -> None:
+        """Take a candidate that came later."""
+        candidate = candidate_from_sdp(text.removeprefix("candidate:"))
+        candidate.sdpMLineIndex = 0
+        await self._connection.addIceCandidate(candidate)
+
+    async def close(self) -> None:
+        """End it. Idempotent."""
+        if self._closed:
+            return
+        self._closed = True
+        await asyncio.gather(*(receiver.close() for receiver in self._receivers), return_exceptions=True)
+        await self._connection.close()
+
+    def make_receiver(self, kind: str, transport: Any) -> RTCRtpReceiver:
+        """Make a receiver of this leg."""
+        number = 0 if kind == "audio" else 1
+        meter = StreamMeter(receiver=self._wardrobe.person, sender=self._peer, kind=number, decodes=True)
+        take, playout = self._wardrobe.viewer(self._leg), self._wardrobe.playouts.append
+        receiver = _PeerReceiver(kind, transport, meter, take, playout)
+        self._receivers.append(receiver)
+        return receiver
+
+    def make_sender(self, track: Any, transport: Any) -> RTCRtpSender:
+        """Make a sender of this leg."""
+        return StampingSender(track, transport, self._wardrobe.person)
+
+    def _changed(self) -> None:
+        state = self._connection.connectionState
+        if not self._closed:
+            self._notice("dtls", leg=self._leg, which="recv", state=state)
+            if state in ("failed", "closed"):
+                self._wardrobe.stage.retire(self._leg)
+                self._notice("closed", leg=self._leg, which="recv", reason=f"connection {state}")
+
+
+def _make_sender(track: Any, transport: Any) -> RTCRtpSender:
+    leg = PeerLeg._making
+    return RTCRtpSender(track, transport) if leg is None else leg.make_sender(track, transport)
+
+
+def _make_receiver(kind: str, transport: Any) -> RTCRtpReceiver:
+    leg = PeerLeg._making
+    return RTCRtpReceiver(kind, transport) if leg is None else leg.make_receiver(kind, transport)
+
+
+class LegWorker(Worker):
+    """The person of this process."""
+
+    def __init__(self, output: BinaryIO) -> None:
+        super().__init__(output)
+        self._wardrobe: Wardrobe | None = None
+        self._legs: dict[int, PeerLeg] = {}
+        # aiortc offers no way to bring one's own senders and receivers to a connection.
+        aiortc.rtcpeerconnection.RTCRtpSender = _make_sender  # type: ignore[attr-defined, assignment]
+        aiortc.rtcpeerconnection.RTCRtpReceiver = _make_receiver  # type: ignore[attr-defined, assignment]
+
+    async def close(self) -> None:
+        """End all legs."""
+        await asyncio.gather(*(leg.close() for leg in self._legs.values()), return_exceptions=True)
+        await super().close()
+
+    async def _do(self, order: Json) -> Any:
+        match order["do"]:
+            case "server_leg":
+                network = Network.model_validate(self._settings["network"])
+                wardrobe = self._shared(order["person"])
+                self._peers[order["bot"]] = ServerLegPeer(order["bot"], wardrobe, network, self._notice)
+                return None
+            case "peer_leg":
+                wardrobe = self._shared(order["person"])
+                leg = PeerLeg(order["bot"], order["peer"], wardrobe, self._notice)
+                self._legs[order["bot"]] = leg
+                return await leg.open(order["offer"])
+            case "accept":
+                return await self._legs[order["bot"]].accept(order["answer"])
+            case "candidate":
+                return await self._legs[order["bot"]].add_candidate(order["candidate"])
+            case "prefer":
+                return self._shared(order["person"]).stage.prefer(order["bot"])
+            case "close" if order["bot"] in self._legs:
+                self._retire(order["bot"])
+                return await self._legs.pop(order["bot"]).close()
+            case "close":
+                self._retire(order["bot"])
+                # What it counted is not needed any more: calls that switch are judged by their samples.
+                return await self._peers.pop(order["bot"]).close()
+            case _:
+                return await super()._do(order)
+
+    def _collect(self, tick: int) -> Json:
+        collected = super()._collect(tick)
+        clocks = self._wardrobe.clocks if self._wardrobe is not None else []
+        collected["generator"] |= {
+            "sends": sum(clock.sends for clock in clocks),
+            "late_sends": sum(clock.late for clock in clocks),
+        }
+        return collected
+
+    def _retire(self, leg: int) -> None:
+        if self._wardrobe is not None:
+            self._wardrobe.stage.retire(leg)
+
+    def _shared(self, person: int) -> Wardrobe:
+        if self._wardrobe is None:
+            if self._clip is None:
+                raise RuntimeError("a leg before setup")
+            self._wardrobe = Wardrobe(person, self._clip, self._samples, self._playouts, self._notice)
+        return self._wardrobe
+
+
+if __name__ == "__main__":
+    main(LegWorker)

@@ -1,0 +1,161 @@
+"""aiortc people: each in a child process of its own, with legs to media servers and straight to each other.
+
+The parent's side: passes orders, and turns the children's events into arrivals; what the children do is in
+aiortc_leg_worker.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from simulator.bot import BotSettings
+from simulator.bots.aiortc import AiortcBot, AiortcGenerator, ChildProcess
+from simulator.errors import BotError
+from simulator.legs import Arrivals, PeerLeg, Person, ServerLeg
+from simulator.signaling import Json
+
+
+class PersonProcess(ChildProcess):
+    """The child of one person."""
+
+    program = "simulator.bots.aiortc_leg_worker"
+
+    def __init__(self, person: int, settings: BotSettings, log: Path) -> None:
+        super().__init__(f"aiortc-{person}", settings, log)
+        self.arrivals: dict[int, Arrivals] = {}
+        self._person = person
+
+    def make_leg(self) -> tuple[int, Arrivals]:
+        """Give the number of a new leg, and what will be known of it."""
+        number = len(self.arrivals) + 1
+        self.arrivals[number] = Arrivals()
+        return number, self.arrivals[number]
+
+    async def leg_order(self, do: str, leg: int, **values: object) -> Any:
+        """Have something done to a leg."""
+        return await self.order(do, bot=leg, person=self._person, **values)
+
+    def _event(self, message: Json) -> None:
+        arrivals = self.arrivals.get(message.get("leg", 0))
+        if arrivals is not None:
+            if message["event"] == "entered":
+                arrivals.entered((message["sender"], message["kind"]), message["unix_ns"])
+            elif message["event"] == "closed":
+                arrivals.fail(str(message["reason"]))
+        super()._event({**message, "bot": self._person})
+
+
+class AiortcServerLeg(AiortcBot):
+    """An aiortc leg to a media server."""
+
+    def __init__(self, number: int, process: PersonProcess, arrivals: Arrivals) -> None:
+        super().__init__(number, process)
+        self.arrivals = arrivals
+        self._closed = False
+        self._legs = process
+
+    async def prefer(self) -> None:
+        """Take the person's tracks from this leg, as soon as they can be decoded."""
+        await self._legs.leg_order("prefer", self.number)
+
+    async def close(self) -> None:
+        """Stop its media. Idempotent."""
+        if not self._closed:
+            self._closed = True
+            await super().close()
+
+
+class AiortcPeerLeg:
+    """An aiortc leg straight to another person."""
+
+    def __init__(self, number: int, process: PersonProcess, arrivals: Arrivals, description: str) -> None:
+        self.arrivals = arrivals
+        self.description = description
+        self._number = number
+        self._process = process
+        self._closed = False
+
+    async def accept(self, answer: str) -> None:
+        """Take the answer to its offer, and connect."""
+        await self._process.leg_order("accept", self._number, answer=answer)
+
+    async def add_candidate(self, candidate: str) -> None:
+        """Take a candidate that came later."""
+        if candidate:
+            await self._process.leg_order("candidate", self._number, candidate=candidate)
+
+    async def prefer(self) -> None:
+        """Take the person's tracks from this leg, as soon as they can be decoded."""
+        await self._process.leg_order("prefer", self._number)
+
+    async def close(self) -> None:
+        """Stop its media. Idempotent."""
+        if not self._closed:
+            self._closed = True
+            await self._process.leg_order("close", self._number)
+
+
+class AiortcPerson:
+    """Somebody whose legs are aiortc's."""
+
+    kind_of_bot = "aiortc"
+    decodes = True
+
+    def __init__(self, number: int, process: PersonProcess) -> None:
+        self.number = number
+        self.generator = process.name
+        self._process = process
+        self._legs: list[AiortcServerLeg | AiortcPeerLeg] = []
+
+    async def server_leg(self) -> ServerLeg:
+        """Make a leg to a media server; nothing is connected yet."""
+        number, arrivals = self._process.make_leg()
+        await self._process.leg_order("server_leg", number)
+        leg = AiortcServerLeg(number, self._process, arrivals)
+        self._legs.append(leg)
+        return leg
+
+    async def offer(self, peer: int) -> PeerLeg:
+        """Make a leg to this person, with an offer."""
+        return await self._peer_leg(peer, None)
+
+    async def answer(self, peer: int, offer: str) -> PeerLeg:
+        """Make a leg to this person that answers an offer, and connect."""
+        return await self._peer_leg(peer, offer)
+
+    async def impair(self, lost: bool) -> None:
+        """Not possible for aiortc people while they are in a call.
+
+        Raises:
+            BotError: Always.
+        """
+        raise BotError("aiortc people cannot be cut off from the network; use native ones")
+
+    async def close(self) -> None:
+        """End all of its legs. Idempotent."""
+        for leg in self._legs:
+            await leg.close()
+        self._legs.clear()
+
+    async def _peer_leg(self, peer: int, offer: str | None) -> PeerLeg:
+        number, arrivals = self._process.make_leg()
+        description = await self._process.leg_order("peer_leg", number, peer=peer, offer=offer)
+        leg = AiortcPeerLeg(number, self._process, arrivals, str(description))
+        self._legs.append(leg)
+        return leg
+
+
+class AiortcPeople(AiortcGenerator):
+    """All aiortc people of a run."""
+
+    async def spawn_people(self, numbers: Sequence[int]) -> Sequence[Person]:
+        """Make people with these numbers, each in its own process."""
+        people: list[Person] = []
+        for number in numbers:
+            child = PersonProcess(number, self._settings, self._logs / f"aiortc-{number}.log")
+            self._children.append(child)
+            await child.start()
+            people.append(AiortcPerson(number, child))
+        return people
