@@ -132,7 +132,14 @@ class Calls:
     # ---- coming
 
     async def initiate(
-        self, user: User, conversation_id: str, kind: str, media: MediaSettings, *, sid: str | None
+        self,
+        user: User,
+        conversation_id: str,
+        kind: str,
+        media: MediaSettings,
+        *,
+        sid: str | None,
+        expected: int = 0,
     ) -> Answer:
         """Begin a call and put its initiator in it.
 
@@ -150,7 +157,9 @@ class Calls:
                     raise CallAlreadyActiveError(
                         f"conversation {conversation_id} has a call; join that", {"callId": active.id}
                     )
-                call = await self._create(user, conversation_id, conversation_type, kind, media)
+                call = await self._create(
+                    user, conversation_id, conversation_type, kind=kind, media=media, expected=expected
+                )
         finally:
             if not lock.locked():
                 self._initiating.pop(conversation_id, None)
@@ -158,6 +167,7 @@ class Calls:
             member = await self._add_member(call, user, media, role="initiator")
         if self._notices.initiated(call, but_sid=sid):
             await self._set_status(call, "ringing")
+        await self._wait_for_room(call)
         return self._answer(call, member, sid)
 
     async def _create(
@@ -165,17 +175,19 @@ class Calls:
         user: User,
         conversation_id: str,
         conversation_type: ConversationType,
+        *,
         kind: str,
         media: MediaSettings,
+        expected: int,
     ) -> LiveCall:
         settings = {
             **media.model_dump(by_alias=True),
             "conversationType": conversation_type.value,
             "initiator": {"username": user.username, "anonymous": user.anonymous},
         }
-        now_s = self._clock.unix_s()
+        mode = ModeController(conversation_type, policy=mode_policy(self._settings), expected=expected)
         row = await self._repository.create_call(
-            conversation_id, kind, user.id, mode="p2p", settings=settings, now=moment(now_s)
+            conversation_id, kind, user.id, mode=mode.mode.value, settings=settings, now=self.now()
         )
         call = LiveCall(
             id=row.id,
@@ -186,10 +198,11 @@ class Calls:
             initiator_name=user.username,
             settings=settings,
             created_at=row.created_at,
-            mode=ModeController(conversation_type, policy=mode_policy(self._settings)),
+            mode=mode,
             ring_deadline_s=self._clock.monotonic_s() + self._settings.ring_timeout_s,
         )
         self.add(call)
+        self._journal.note(call.id, log.BEGUN, mode=mode.mode.value)
         self._metrics.began(kind, conversation_type.value)
         logger.info("call=%s conversation=%s begun by user=%s", call.id, conversation_id, user.id)
         return call
@@ -682,6 +695,7 @@ class Calls:
             if call.status != "active":
                 await self._end(call, "timeout", None)
                 return
+            await self._switcher.carry_out(call, call.mode.await_no_more(now_s))
         for member in tuple(call.members.values()):
             if (
                 member.away_since_s is not None
@@ -709,7 +723,6 @@ class Calls:
         call.status = status
         if status == "active":
             call.started_at = call.started_at or now
-            call.ring_deadline_s = None
         await self._repository.set_status(call.id, status, now)
 
     def now(self) -> datetime:

@@ -295,7 +295,12 @@ class Events:
     async def _initiate(self, session: Session, request: schemas.InitiateRequest) -> Answer:
         self._require_free(session, None)
         answer = await self._calls.initiate(
-            session.user, request.conversation_id, request.type, request.settings, sid=session.sid
+            session.user,
+            request.conversation_id,
+            request.type,
+            request.settings,
+            sid=session.sid,
+            expected=request.expected_participants,
         )
         return self._came_in(session, "call:join", answer)
 

@@ -21,14 +21,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 RECENT_MAX = 10_000
-START, TOLD, COMPLETE, ROLL_BACK, ENDED, RESTORED = (
-    "start",
-    "told",
-    "complete",
-    "roll_back",
-    "ended",
-    "restored",
-)
+BEGUN, RESTORED, ENDED = "begun", "restored", "ended"
+START, TOLD, COMPLETE, ROLL_BACK = "start", "told", "complete", "roll_back"
 
 
 class Journal:
@@ -128,6 +122,8 @@ def _follow(seen: _Seen, entry: dict[str, Any], verdict: Verdict) -> str | None:
     if seen.ended:
         return f"{event} after its end"
     match event:
+        case "begun":
+            seen.mode = entry["mode"]
         case "start":
             verdict.transitions += 1
             was, seen.open_epoch, former = seen.epoch, epoch, seen.open_epoch

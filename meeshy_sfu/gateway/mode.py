@@ -153,8 +153,23 @@ class ModeController:
         policy: ModePolicy | None = None,
         mode: CallMode = CallMode.P2P,
         epoch: int = 0,
+        expected: int = 0,
     ) -> None:
+        """Begin a call.
+
+        Args:
+            conversation: Its type.
+            policy: Times; None for the defaults.
+            mode: Where the media flows already; for calls taken up after a restart.
+            epoch: The number of the newest transition there may have been.
+            expected: How many are known to come. A group that opens with more than two starts on the SFU,
+                and stays there until `await_no_more`.
+        """
         self._conversation = conversation
+        self._expected = expected
+        opens_on_sfu = determine_mode(conversation, expected) is CallMode.SFU
+        if opens_on_sfu:
+            mode = CallMode.SFU
         self._policy = policy or ModePolicy()
         self._mode = mode
         self._epoch = epoch
@@ -164,7 +179,7 @@ class ModeController:
         self._alone_since: float | None = None
         self._retry_at: float | None = None
         self._failures = 0
-        self._homeless: str | None = None
+        self._homeless: str | None = "opening" if opens_on_sfu else None
         """Why the SFU path is gone, while no new one was made."""
 
     @property
@@ -297,6 +312,13 @@ class ModeController:
         self._retry_at, self._failures = None, 0
         return self._look(now, "manual")
 
+    def await_no_more(self, now: float) -> list[Decision]:
+        """The time for those who were expected is over; from now on who is there counts."""
+        if not self._expected:
+            return []
+        self._expected = 0
+        return self._look(now, "participant_left")
+
     def lose_room(self, reason: str) -> None:
         """Take note that the SFU path is gone without deciding yet; the next `tick` makes another."""
         if self._transition is None and self._mode is CallMode.SFU:
@@ -333,9 +355,12 @@ class ModeController:
             return None
         if self._alone_since is None or self._retry_at is not None or self._failures:
             return None
-        if determine_mode(self._conversation, len(self._connected)) is not CallMode.P2P:
+        if self._target() is not CallMode.P2P:
             return None
         return self._alone_since + self._policy.hysteresis_s
+
+    def _target(self) -> CallMode:
+        return determine_mode(self._conversation, max(len(self._connected), self._expected))
 
     def _needs_old_path(self, participant: str, running: _Transition) -> bool:
         return running.source is CallMode.SFU or participant in self._pair
@@ -347,7 +372,7 @@ class ModeController:
 
     def _look(self, now: float, reason: str) -> list[Decision]:
         running = self._transition
-        target = determine_mode(self._conversation, len(self._connected))
+        target = self._target()
         if running is None and self._homeless is not None and self._connected and target is CallMode.SFU:
             if self._retry_at is not None and now < self._retry_at:
                 return []

@@ -70,7 +70,12 @@ class RestApi:
     async def initiate(self, request: Request, body: schemas.InitiateRequest) -> web.Response:
         """Begin a call."""
         answer = await self._calls.initiate(
-            request.user, body.conversation_id, body.type, body.settings, sid=None
+            request.user,
+            body.conversation_id,
+            body.type,
+            body.settings,
+            sid=None,
+            expected=body.expected_participants,
         )
         view: dict[str, Any] = answer["callSession"]
         return success(

@@ -46,6 +46,8 @@ class InitiateRequest(WireModel):
     conversation_id: ConversationId
     type: Kind
     settings: MediaSettings = MediaSettings()
+    expected_participants: Annotated[int, Field(ge=0, le=500)] = 0
+    """How many will come, if that is known; a group of more than two begins on the media server."""
 
 
 class JoinRequest(WireModel):

@@ -46,6 +46,7 @@ EVENTS: dict[str, dict[str, list[Any]]] = {
     "call:initiate": {
         "conversationId": BAD_IDS,
         "type": [None, "", "VIDEO", "screen", 1, [], {}],
+        "expectedParticipants": [-1, 501, 1.5, "3", True, []],
         **SETTINGS,
     },
     "call:join": CALL | SETTINGS,
@@ -101,6 +102,7 @@ def good(event: str, call_id: str, own: str, other: str) -> dict[str, Any]:
         "token": "x",
         "type": "video",
         "settings": {"audioEnabled": True, "videoEnabled": True, "screenShareEnabled": False},
+        "expectedParticipants": 2,
         "reason": "busy",
         "enabled": True,
         "audioEnabled": True,
@@ -207,6 +209,7 @@ BODIES: dict[tuple[str, str], dict[str, list[Any]]] = {
     ("POST", "/api/calls"): {
         "conversationId": BAD_IDS,
         "type": [None, "", "VIDEO", 1, [], {}],
+        "expectedParticipants": [-1, 501, 1.5, "3", True, []],
         **SETTINGS,
     },
     ("POST", "/api/calls/{callId}/participants"): {
@@ -232,6 +235,7 @@ GOOD_BODY: dict[str, Any] = {
     "conversationId": "c1",
     "type": "video",
     "settings": {"audioEnabled": True, "videoEnabled": True, "screenShareEnabled": False},
+    "expectedParticipants": 2,
     "audioEnabled": True,
     "videoEnabled": True,
     "mode": "p2p",

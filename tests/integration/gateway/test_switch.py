@@ -236,3 +236,38 @@ async def test_hysteresis_waits_with_the_way_back(start_gateway: StartGateway, c
     assert gateway.calls.live[ada.call_id].phase == "sfu"
     back = await ada.wait("call:mode-switch", holds=lambda p: p["newMode"] == "p2p")
     assert back["reason"] == "participant_left"
+
+
+async def test_a_group_that_opens_with_three_starts_on_the_sfu(
+    start_gateway: StartGateway, caller: MakeCaller
+) -> None:
+    gateway = await start_gateway(ring_timeout_s=1.5)
+    ada, bob = await caller(gateway, "ada"), await caller(gateway, "bob")
+    first = await ada.initiate(expectedParticipants=3)
+    assert (first["mode"], first["phase"], first["epoch"]) == ("sfu", "switching_to_sfu", 1)
+    await ada.confirm(1, **await ada.go_to_sfu(first))
+    second = await bob.join(ada.call_id)
+    assert (second["mode"], second["phase"], len(second["producers"])) == ("sfu", "sfu", 1)
+    row = await gateway.repository.get_call(ada.call_id)
+    assert row is not None
+    assert (row.mode, row.sfu_room_id) == ("sfu", second["mediaServerConfig"]["roomId"])
+    back = await ada.wait("call:mode-switch")
+    assert (back["newMode"], back["peer"]) == ("p2p", bob.id)
+    assert journal.check(gateway.journal.recent).problems == []
+
+
+async def test_who_vanishes_in_the_middle_of_a_switch_comes_back_into_it_and_disturbs_nobody(
+    gateway: Gateway, caller: MakeCaller
+) -> None:
+    ada, bob, eve, _ = await start_switch(gateway, caller)
+    await bob.vanish()
+    await ada.confirm(1)
+    await eve.confirm(1)
+    assert gateway.calls.live[ada.call_id].phase == "switching_to_sfu"
+    await bob.reconnect()
+    answer = await bob.rejoin()
+    assert (answer["mode"], answer["phase"], answer["epoch"]) == ("sfu", "switching_to_sfu", 1)
+    assert answer["mediaToken"]
+    await bob.confirm(1)
+    assert (await ada.switched(1, "sfu"))["success"]
+    assert ada.heard("call:participant-left") == []

@@ -232,6 +232,19 @@ def test_a_restored_call_decides_nothing_until_it_is_asked() -> None:
     assert (start.target, start.reason) == (CallMode.SFU, "room-lost")
 
 
+def test_a_group_that_opens_with_three_starts_on_the_sfu_and_stays_while_they_are_expected() -> None:
+    mode = ModeController(GROUP, expected=3)
+    (start,) = mode.join("ada", 0.0)
+    assert (start.source, start.target, start.reason) == (CallMode.SFU, CallMode.SFU, "opening")
+    assert isinstance(mode.confirm("ada", 1, 0.1)[0], CompleteSwitch)
+    assert mode.join("bob", 0.2) == mode.tick(50.0) == []
+    (back,) = mode.await_no_more(60.0)
+    assert back.target is CallMode.P2P
+    assert mode.await_no_more(61.0) == []
+    assert ModeController(ConversationType.DIRECT, expected=3).mode is CallMode.P2P
+    assert ModeController(GROUP, expected=2).mode is CallMode.P2P
+
+
 def test_asking_again_does_not_wait_for_the_next_try() -> None:
     mode = call("ada", "bob", "eve")
     mode.confirm("ada", 1, 0.1, success=False)
