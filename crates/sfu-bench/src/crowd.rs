@@ -90,18 +90,17 @@ impl Crowd {
         let now = Instant::now();
         let make = |number: usize| {
             let socket = UdpSocket::bind(([127, 0, 0, 1], 0).into(), &UdpOptions::default())?;
-            // Clients do not move in step.
-            let stream = |video: bool, every: Duration| Stream {
+            let stream = |video: bool| Stream {
                 ssrc: ssrc_of(number, video),
                 index: 1000,
-                due: now + every * (number as u32 * 13 % 50) / 50,
+                due: now,
                 picture: number,
             };
             Ok(Client {
                 socket,
                 protect: SrtpTx::new(profile, &key_of(number, true, profile)),
-                audio: stream(false, AUDIO_EVERY),
-                video: stream(true, VIDEO_EVERY),
+                audio: stream(false),
+                video: stream(true),
             })
         };
         let clients: Result<Vec<Client>, BindError> = (0..clients).map(make).collect();
@@ -131,9 +130,15 @@ impl Crowd {
             let _ = thread::pin(cpu);
             thread::set_timer_slack(Duration::from_micros(1));
             let mut batch = RecvBatch::new(64);
+            let mut was_filling = false;
             while !self.shared.stop.load(Relaxed) {
                 let sending = self.shared.sending.load(Relaxed);
                 let now = Instant::now();
+                let filling = self.shared.filling.load(Relaxed);
+                if was_filling && !filling {
+                    self.spread(now);
+                }
+                was_filling = filling;
                 if sending {
                     self.resume(now);
                     self.send(now);
@@ -142,6 +147,15 @@ impl Crowd {
                 std::thread::sleep(PAUSE);
             }
         })
+    }
+
+    /// Lets the clients not move in step.
+    fn spread(&mut self, now: Instant) {
+        for (number, client) in self.clients.iter_mut().enumerate() {
+            let part = number as u32 * 13 % 50;
+            client.audio.due = now + AUDIO_EVERY * part / 50;
+            client.video.due = now + VIDEO_EVERY * part / 50;
+        }
     }
 
     /// After a pause, or when held up for long, goes on as if no time had passed: a burst to catch up would
