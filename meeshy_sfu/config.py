@@ -201,7 +201,8 @@ class Settings(BaseSettings):
         (), CALLS, "Media servers the gateway makes rooms on; empty means the one of this host and port.",
         "None.", "When media servers run elsewhere, or there are several.", bare="MEDIA_SERVER_URL")
     media_server_public_urls: Names = setting(
-        (), CALLS, "The same servers as clients reach them, in the same order; empty means the same URLs.",
+        (), CALLS, "The same servers as clients reach them, in the same order; empty means the same URLs, and "
+        "announced_ip in place of this host.",
         "Wrong values leave group calls without media.", "Behind proxies and in containers.",
         bare="MEDIA_SERVER_PUBLIC_URL")
     database_url: SecretStr | None = setting(
@@ -427,8 +428,12 @@ class Settings(BaseSettings):
 
     @property
     def public_media_urls(self) -> Mapping[str, str]:
-        """What clients are told for each of them."""
-        return dict(zip(self.media_urls, self.media_server_public_urls or self.media_urls, strict=True))
+        """What clients are told for each of them: as configured, or this host by its announced address."""
+        public = self.media_server_public_urls or self.media_urls
+        if not (self.media_server_urls or self.media_server_public_urls) and self.announced_ip is not None:
+            name = f"[{self.announced_ip}]" if ":" in self.announced_ip else self.announced_ip
+            public = (f"{'https' if self.tls_cert else 'http'}://{name}:{self.port}",)
+        return dict(zip(self.media_urls, public, strict=True))
 
     @property
     def media_ips(self) -> tuple[str, ...]:

@@ -26,6 +26,8 @@ def check_events(
         verdict = journal.check(journal.read(path))
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from None
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
     console.line(
         f"{verdict.calls} calls, {verdict.transitions} transitions: {verdict.completed} completed, "
         f"{verdict.rolled_back} rolled back, {verdict.cut_off} cut off, {len(verdict.problems)} problems"

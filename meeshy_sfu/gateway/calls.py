@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from sqlalchemy.exc import SQLAlchemyError
 
 from meeshy_sfu.errors import (
     CallAlreadyActiveError,
@@ -38,7 +40,7 @@ from meeshy_sfu.gateway.notices import iso, iso_s
 from meeshy_sfu.gateway.schemas import CandidateBody, MediaSettings, ModeSwitchedRequest, Signal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
     from datetime import datetime
 
     from meeshy_sfu.clock import Clock
@@ -57,6 +59,7 @@ logger = logging.getLogger(__name__)
 ROOM_WAIT_S = 5.0
 """How long somebody who joins waits for the room that their coming needs; then they are told what there is."""
 Answer = dict[str, Any]
+Result = TypeVar("Result")
 
 
 class Calls:
@@ -249,7 +252,7 @@ class Calls:
                 raise NotAParticipantError(f"participant {participant_id} is not you")
             member.username = user.username
             self._kick(member, sid)
-            await self._repository.count(call.id, "reconnections", self.now())
+            await self._keep(call, self._repository.count(call.id, "reconnections", self.now()))
             if call.settle_at_s is not None and all(m.sid for m in call.members.values() if m is not member):
                 call.settle_at_s = self._clock.monotonic_s()
         return self._answer(call, member, sid)
@@ -306,9 +309,17 @@ class Calls:
         """Give what somebody has to know, as of now; from here on their socket hears everything.
 
         Nothing may wait between this and the acknowledgement, so that no event comes before it.
+
+        Raises:
+            CallEndedError: It ended while its room was waited for.
+            KickedError: Somebody else has the place by now.
         """
+        self._require_live(call)
+        if call.members.get(member.id) is not member:
+            raise KickedError("another socket of yours took your place meanwhile, or you were put out")
         was_away = member.met and member.away_since_s is not None
         if sid is not None:
+            self._kick(member, sid)
             member.sid, member.away_since_s, member.met = sid, None, True
         answer = self._notices.join_answer(call, member)
         if sid is not None and was_away:
@@ -396,7 +407,7 @@ class Calls:
         call.unreachable.pop(member.id, None)
         if member.sid is not None:
             self.on_detached(member.sid)
-        await self._repository.set_participant_status(member.id, "disconnected", now)
+        await self._keep(call, self._repository.set_participant_status(member.id, "disconnected", now))
         self._journal.note(call.id, "leave", participantId=member.id, reason=reason)
         self._notices.participant_left(call, member, reason)
         decisions = call.mode.leave(member.id, self._clock.monotonic_s())
@@ -460,7 +471,9 @@ class Calls:
 
     async def _end(self, call: LiveCall, reason: str, ended_by: str | None) -> Call | None:
         """End a call. The caller holds the lane."""
-        row = await self._repository.end_call(call.id, reason=reason, ended_by=ended_by, now=self.now())
+        row = await self._keep(
+            call, self._repository.end_call(call.id, reason=reason, ended_by=ended_by, now=self.now())
+        )
         call.ended = True
         call.settled.set()
         self._journal.note(call.id, log.ENDED, reason=reason, mode=call.mode.mode.value)
@@ -627,7 +640,7 @@ class Calls:
         }
         told = {name: value for name, value in ids.items() if value is not None}
         if told:
-            await self._repository.set_sfu_ids(member.id, told, self.now())
+            await self._keep(call, self._repository.set_sfu_ids(member.id, told, self.now()))
 
     async def sfu_ready(self, user: User, call_id: str, *, success: bool, reason: str | None) -> Answer:
         """Take note of whether the leg made in advance works; warn everybody if not."""
@@ -638,7 +651,7 @@ class Calls:
         elif member.id not in call.unreachable:
             call.unreachable[member.id] = reason or "unreachable"
             self._notices.sfu_unreachable(call, member.id, reason or "unreachable")
-            await self._repository.count(call.id, "transport_errors", self.now())
+            await self._keep(call, self._repository.count(call.id, "transport_errors", self.now()))
         self._journal.note(call.id, "sfu_ready", participantId=member.id, success=success, reason=reason)
         return {"callId": call_id}
 
@@ -723,7 +736,15 @@ class Calls:
         call.status = status
         if status == "active":
             call.started_at = call.started_at or now
-        await self._repository.set_status(call.id, status, now)
+        await self._keep(call, self._repository.set_status(call.id, status, now))
+
+    async def _keep(self, call: LiveCall, write: Awaitable[Result]) -> Result | None:
+        """Write what has happened already; people talk on even if the database does not take it."""
+        try:
+            return await write
+        except SQLAlchemyError:
+            logger.exception("call=%s the database does not take what happened", call.id)
+            return None
 
     def now(self) -> datetime:
         """Give the time as the database holds it."""

@@ -61,13 +61,20 @@ class Journal:
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """Read an event log; a last line that was cut off by a kill is left out."""
+    """Read an event log; a last line that was cut off by a kill is left out.
+
+    Raises:
+        ValueError: It is no event log of a gateway.
+    """
     entries = []
     for line in path.read_text(encoding="utf-8").splitlines():
         try:
-            entries.append(json.loads(line))
+            entry = json.loads(line)
         except ValueError:
             continue
+        if not isinstance(entry, dict) or "callId" not in entry or "event" not in entry:
+            raise ValueError(f"{path} is no event log of a gateway: {line[:60]}")
+        entries.append(entry)
     return entries
 
 

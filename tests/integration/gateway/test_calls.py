@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+from pathlib import Path
 
 import pytest
 
@@ -400,3 +402,42 @@ async def test_nobody_of_another_conversation_learns_or_disturbs_anything(
     assert {name for name, _ in spy.events} == {"authenticated", "call:error"}
     assert [len(person.events) for person in people] == heard_before
     assert len(gateway.calls.live[ada.call_id].members) == 3
+
+
+@pytest.mark.parametrize("table", ["call_participants", "call_metrics"])
+async def test_people_talk_on_when_the_database_fails(
+    gateway: Gateway, media: MediaServer, caller: MakeCaller, tmp_path: Path, table: str
+) -> None:
+    ada, bob, eve = await trio(gateway, caller)
+    database = sqlite3.connect(tmp_path / "state" / "meeshy.db")
+    database.execute(f"DROP TABLE {table}")
+    database.commit()
+    database.close()
+    await eve.leave()
+    assert (await ada.wait("call:participant-left"))["participantId"] == eve.id
+    back = await ada.wait("call:mode-switch", holds=lambda p: p["newMode"] == "p2p")
+    for person in (ada, bob):
+        await person.confirm(back["epoch"], "p2p")
+    assert (await bob.switched(back["epoch"], "p2p"))["success"]
+    await bob.vanish()
+    await bob.reconnect()
+    await bob.rejoin()
+    assert (await ada.signal(bob))["success"]
+    await ada.ask("call:end", {"callId": ada.call_id})
+    await eventually(lambda: not media.rooms.rooms and not gateway.calls.live)
+
+
+async def test_a_join_that_is_overtaken_by_another_socket_is_told(
+    gateway: Gateway, media: MediaServer, caller: MakeCaller
+) -> None:
+    ada, _ = await pair(gateway, caller)
+    first, second = await caller(gateway, "eve"), await caller(gateway, "eve")
+    answers = await asyncio.gather(
+        *(page.emit("call:join", {"callId": ada.call_id}) for page in (first, second))
+    )
+    assert [answer["success"] for answer in answers].count(True) >= 1
+    member = next(m for m in gateway.calls.live[ada.call_id].members.values() if m.user_id == "eve")
+    assert member.sid is not None
+    assert len(gateway.calls.live[ada.call_id].members) == 3
+    kicked = first.heard("call:error") + second.heard("call:error")
+    assert {error["code"] for error in kicked} == {"KICKED"}
