@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-import shutil
+import sys
 import time
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from simulator.bot import BotSettings
 from simulator.bots.aiortc_legs import AiortcPeople
@@ -25,7 +26,7 @@ from simulator.collect import Collector, RunDirectory, utc_now
 from simulator.errors import SimulatorError, StackError
 from simulator.figures import RunContext
 from simulator.gateway import GatewaySocket, user_token
-from simulator.gateway_stack import SWITCH_DEADLINE_S, GatewayStack
+from simulator.gateway_stack import EVENT_LOG, SWITCH_DEADLINE_S, GatewayStack
 from simulator.legs import People, Person
 from simulator.live import Progress, Watcher
 from simulator.participant import first_error
@@ -39,8 +40,6 @@ from simulator.summary import Summary
 from simulator.watchman import Watchman
 
 _DISMISS_TIMEOUT_S = 10.0
-JOURNAL = "events/gateway.jsonl"
-"""What the gateway writes down of every call, below its state directory."""
 
 
 class Theatre:
@@ -167,6 +166,10 @@ class Theatre:
         )
 
 
+Play = Callable[[Theatre], Coroutine[Any, Any, None]]
+"""What happens in a run."""
+
+
 class CallRun:
     """One run of a scenario through the gateway. :meth:`execute` does it all, once."""
 
@@ -177,8 +180,11 @@ class CallRun:
         state: Path,
         out: Path | None = None,
         watcher: Watcher | None = None,
+        play: Play | None = None,
     ) -> None:
+        """Prepare a run of what the scenario's pattern says, or of a play of one's own."""
         self._scenario = scenario
+        self._play = play or {"switch": switch, "storm": storm, "churn": churn}[scenario.pattern]
         self._state = state
         self._out = out
         self._watcher = watcher or Watcher()
@@ -255,20 +261,19 @@ class CallRun:
                     for p in theatre.people
                 ],
             )
-            await self._play(theatre, collector, casts, rest)
-            journal = stack.gateway.state / JOURNAL
-            if journal.exists():
-                shutil.copy(journal, directory / "gateway.jsonl")
+            await self._perform(theatre, collector, casts, rest)
+        event_log = directory / EVENT_LOG
+        if await asyncio.to_thread(event_log.exists) and (complaint := await _interleaving(event_log)):
+            self._context.aborted.append(complaint)
 
-    async def _play(
+    async def _perform(
         self, theatre: Theatre, collector: Collector, casts: Sequence[People], rest: Rest
     ) -> None:
-        scripts = {"switch": switch, "storm": storm, "churn": churn}
         watching = asyncio.create_task(self._watch(theatre, collector, casts, rest))
         self._context.window_start_ns = time.time_ns()
         try:
             async with theatre.opened():
-                playing = asyncio.create_task(scripts[self._scenario.pattern](theatre))
+                playing = asyncio.create_task(self._play(theatre))
                 done, _ = await asyncio.wait({playing, watching}, return_when=asyncio.FIRST_COMPLETED)
                 self._context.window_end_ns = time.time_ns()
                 try:
@@ -312,3 +317,14 @@ class CallRun:
                 for batch in batches:
                     # Compression would hold up the event loop, and with it the signalling.
                     await asyncio.to_thread(collector.add_batch, table, batch)
+
+
+async def _interleaving(event_log: Path) -> str | None:
+    """Say what the gateway's own checker finds wrong with its log of events: changes of one call that overlap."""
+    checker = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "meeshy_sfu", "gateway", "check-events", str(event_log)),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    said, _ = await checker.communicate()
+    return None if checker.returncode == 0 else f"the gateway's log of events: {said.decode().strip()[:2000]}"

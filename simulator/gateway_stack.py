@@ -25,6 +25,10 @@ from simulator.signaling import Credentials
 from simulator.stack import OWN_PLACE, ROOMY, START_TIMEOUT_S, STOP_TIMEOUT_S, passed_on
 
 SWITCH_DEADLINE_S = 10.0
+JOURNAL = "events/gateway.jsonl"
+"""What the gateway writes down of every call, below its state directory."""
+EVENT_LOG = "gateway.jsonl"
+"""The same in the run directory."""
 _POLL_S = 0.02
 _GATEWAY_ROOMY = {
     "MEESHY_RATE_CALLS": "0",
@@ -143,7 +147,7 @@ class ServiceProcess:
 class GatewayStack:
     """A media server and a gateway of our own. Use as an async context manager; leaving it ends both.
 
-    Their logs stay in the directory they were given, their state does not.
+    Their logs and the gateway's log of events stay in the directory they were given, their state does not.
     """
 
     def __init__(
@@ -161,6 +165,7 @@ class GatewayStack:
             **_GATEWAY_ROOMY,
             **OWN_PLACE,
             "MEESHY_GATEWAY_PORT": "0",
+            "MEESHY_LOG_TO_FILE": "true",
             "MEESHY_PREWARM": "true" if prewarm else "false",
             "MEESHY_SWITCH_DEADLINE_S": f"{SWITCH_DEADLINE_S:g}",
         }
@@ -185,6 +190,9 @@ class GatewayStack:
     ) -> None:
         await self.gateway.stop()
         await self.media.stop()
+        journal = self.gateway.state / JOURNAL
+        if journal.exists():
+            shutil.copy(journal, self._directory / EVENT_LOG)
         for service in (self.gateway, self.media):
             # Keys and databases were made for this run and are of no use to anybody.
             shutil.rmtree(service.state, ignore_errors=True)

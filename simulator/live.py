@@ -22,7 +22,7 @@ from rich.table import Table
 from rich.text import Text
 
 from simulator.stack import ServerFigures
-from simulator.summary import Summary, Verdict
+from simulator.summary import Percentiles, Summary, Verdict
 
 _FRESH_NS = 2_000_000_000
 _LAG_WARN_MS = 100.0
@@ -216,7 +216,20 @@ def verdict_panel(summary: Summary, title: str) -> Panel:
             table.add_row(
                 f"latency {kind}", f"p50 {p.p50:.1f}  p95 {p.p95:.1f}  p99 {p.p99:.1f}  max {p.max:.1f} ms"
             )
-    table.add_row("streams", f"{summary.streams.flowing} of {summary.streams.expected} flowing")
+    if summary.streams.expected:
+        table.add_row("streams", f"{summary.streams.flowing} of {summary.streams.expected} flowing")
+    t, gaps, recovery = summary.transition_ms, summary.gap_ms, summary.recovery_ms
+    changes: list[tuple[str, Percentiles | None]] = [("recovery", recovery)]
+    if t is not None:
+        changes += [("to SFU", t.to_sfu), ("to P2P", t.to_p2p)]
+    if gaps is not None:
+        changes += [("gap audio", gaps.audio), ("gap video", gaps.video)]
+    for name, figure in changes:
+        if figure is not None and figure.p95 is not None:
+            table.add_row(
+                name,
+                f"p50 {figure.p50:.0f}  p95 {figure.p95:.0f}  max {figure.max:.0f} ms  ({figure.samples})",
+            )
     loss = summary.loss
     if loss.ratio is not None and loss.before_repair is not None:
         table.add_row("loss", f"{loss.ratio:.3%} ({loss.before_repair:.3%} before repair)")

@@ -128,6 +128,7 @@ def sections(summary: Summary, raw: RawRun, pairs: pd.DataFrame) -> list[Section
         _verdict(summary, raw),
         _objectives(summary),
         _latency(summary),
+        _changes(summary),
         _streams(summary, pairs),
         _decoded(summary),
         _server(summary),
@@ -220,6 +221,26 @@ def _latency(summary: Summary) -> Section:
         "all streams to and from those already there flow."
     ]
     return Section("Latency and joins, ms", lines, ["figure", "p50", "p95", "p99", "max", "samples"], rows)
+
+
+def _changes(summary: Summary) -> Section:
+    t = summary.transition_ms
+    figures: list[tuple[str, Percentiles | None]] = []
+    if t is not None:
+        figures += [("to SFU", t.to_sfu), ("to P2P", t.to_p2p), ("until told", t.told)]
+        figures += [("until all media came by the new path", t.media), ("until confirmed", t.confirmed)]
+    if summary.gap_ms is not None:
+        figures += [(f"gap, {kind}", getattr(summary.gap_ms, kind)) for kind in ("audio", "video")]
+    figures.append(("standstill after a death", summary.recovery_ms))
+    rows = [_percentile_row(name, p) for name, p in figures if p is not None and p.samples]
+    lines = []
+    if t is not None:
+        lines.append(
+            f"{_number(t.failed)} changes failed; {_number(t.surplus_frames)} frames came by two paths at once, and "
+            "were shown once. Times count from the gateway's decision; a gap is the longest pause in what was shown "
+            "around a change, minus the usual time between frames."
+        )
+    return Section("Changes of mode, ms", lines, ["figure", "p50", "p95", "p99", "max", "samples"], rows)
 
 
 def _streams(summary: Summary, pairs: pd.DataFrame) -> Section:
