@@ -1,7 +1,7 @@
 # Each target is one line; what it needs installs itself (.ci/setup says what and why).
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test serve lint fmt bench docs setup setup-test test-rust test-python verify-media coverage-rust pins wheel ci
+.PHONY: help demo test serve lint fmt bench docs setup setup-test test-rust test-python verify-media verify-switch coverage-rust pins wheel ci
 export UV_PYTHON_DOWNLOADS := never
 export UV_LINK_MODE := copy
 RUN := .ci/uv run --no-sync
@@ -31,6 +31,9 @@ docs: setup ## check that the documentation says what the program does
 
 verify-media: setup-test ## the full figures: 50-bot mesh, join storm, impairment, churn, interop
 	$(RUN) python .ci/verify_media.py
+
+verify-switch: setup ## the full figures of calls that switch: 200 changes each way, churn with deaths, storm
+	$(RUN) python .ci/verify_switch.py
 
 test-rust:
 	cargo test --workspace --locked -q

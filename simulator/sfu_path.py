@@ -18,6 +18,9 @@ from simulator.tables import Kind
 
 GATHER_S = 0.005
 """How long announcements are gathered into one consume request."""
+CROWD = 8
+CROWD_GATHER_S = 0.1
+"""The same once so many streams are received: in a storm of joins one request for all beats one for each."""
 
 
 class SfuPath:
@@ -90,7 +93,7 @@ class SfuPath:
         capabilities = self.leg.capabilities(joined.rtp_capabilities)
         while True:
             batch = [await self._announced.get()]
-            await asyncio.sleep(GATHER_S)
+            await asyncio.sleep(GATHER_S if self._next_tag < CROWD else CROWD_GATHER_S)
             while not self._announced.empty():
                 batch.append(self._announced.get_nowait())
             await self._consume(batch, capabilities)

@@ -201,6 +201,7 @@ class NativePeople:
         self.settings = settings
         self.legs: dict[int, NativeServerLeg | NativePeerLeg] = {}
         self._person_of: dict[int, int] = {}
+        self._longest_us: dict[int, float] = {}
         self.pool = BotPool(
             json.dumps(
                 {
@@ -239,7 +240,7 @@ class NativePeople:
         samples, health = await asyncio.to_thread(self._fetch)
         return {
             "latency": [self._latency_batch(np.frombuffer(samples, SAMPLE_DTYPE))],
-            "generator": [rows_to_batch(GENERATOR, _health_rows(json.loads(health), tick, time.time_ns()))],
+            "generator": [rows_to_batch(GENERATOR, self._health_rows(json.loads(health), tick))],
         }
 
     def failures(self) -> list[str]:
@@ -269,6 +270,29 @@ class NativePeople:
             [pa.array(np.ascontiguousarray(columns[field.name])) for field in LATENCY], schema=LATENCY
         )
 
+    def _health_rows(self, health: Json, tick: int) -> list[tuple[object, ...]]:
+        now_ns = time.time_ns()
+        drops = int(health["socket_drops"]) + int(health["samples_dropped"])
+        rows: list[tuple[object, ...]] = []
+        for index, thread in enumerate(health["threads"]):
+            # A thread that was held up in the middle of its work is as late as one that woke up late.
+            longest = float(thread["busy_max_us"])
+            held_up = longest if longest > self._longest_us.get(index, 0.0) else 0.0
+            self._longest_us[index] = max(longest, self._longest_us.get(index, 0.0))
+            rows.append(
+                (
+                    tick,
+                    now_ns,
+                    f"native-{index}",
+                    int(thread["cpu_ns"]),
+                    int(max(thread["lag_recent_us"], held_up)),
+                    drops if index == 0 else 0,
+                    int(thread["packets_sent"]),
+                    int(thread["late_sends"]),
+                )
+            )
+        return rows
+
     def _take_events(self) -> None:
         for text in self.pool.events():
             event: dict[str, Any] = json.loads(text)
@@ -283,20 +307,3 @@ class NativePeople:
                     leg.arrivals.fail(str(event.get("reason") or event.get("message")))
             if name in _NOTED:
                 self.settings.on_event(name, unix_ns, bot=self._person_of.get(number), leg=number, **event)
-
-
-def _health_rows(health: Json, tick: int, now_ns: int) -> list[tuple[object, ...]]:
-    drops = int(health["socket_drops"]) + int(health["samples_dropped"])
-    return [
-        (
-            tick,
-            now_ns,
-            f"native-{index}",
-            int(thread["cpu_ns"]),
-            int(thread["lag_recent_us"]),
-            drops if index == 0 else 0,
-            int(thread["packets_sent"]),
-            int(thread["late_sends"]),
-        )
-        for index, thread in enumerate(health["threads"])
-    ]

@@ -1,0 +1,110 @@
+"""The full figures of calls that switch, one run after the other, each against what it must show.
+
+Run by `make verify-switch` on an otherwise quiet machine; takes about half an hour, prints a table, writes
+bench-results/verify-switch.json and exits 1 when a figure is missed. Uses the product's own commands, as a person would.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "bench-results"
+MEESHY = ROOT / ".venv" / "bin" / "meeshy"
+
+GAPS = (
+    ("gap_ms.audio.p95", "<", 100),
+    ("gap_ms.audio.max", "<", 300),
+    ("gap_ms.video.p95", "<", 100),
+    ("gap_ms.video.max", "<", 300),
+)
+NOTHING_LOST = (("dropped_calls", "==", 0), ("foreign_frames", "==", 0), ("transition_ms.failed", "==", 0))
+FAST = (("transition_ms.to_sfu.p95", "<", 500), ("transition_ms.to_p2p.p95", "<", 500))
+ENOUGH = (("transition_ms.to_sfu.p95", "<", 2000), ("transition_ms.to_p2p.p95", "<", 2000))
+
+RUNS: tuple[tuple[str, tuple[str, ...], tuple[tuple[str, str, float], ...]], ...] = (
+    (
+        "switch, 200 each way",
+        ("switch", "--transitions", "200"),
+        (*FAST, *GAPS, *NOTHING_LOST, ("transition_ms.to_sfu.samples", "==", 400)),
+    ),
+    (
+        "switch without pre-warming",
+        ("switch", "--transitions", "200", "--no-prewarm"),
+        (*ENOUGH, *GAPS, *NOTHING_LOST, ("transition_ms.to_sfu.samples", "==", 400)),
+    ),
+    (
+        "switch with aiortc",
+        ("switch", "--bots", "aiortc", "--transitions", "20"),
+        (*ENOUGH, *NOTHING_LOST, ("transition_ms.to_sfu.samples", "==", 40)),
+    ),
+    (
+        "churn, 20 calls, 10 minutes, 1 % deaths",
+        ("churn", "--calls", "20", "--duration", "600", "--chaos", "1"),
+        (("dropped_calls", "==", 0), ("foreign_frames", "==", 0), ("recovery_ms.p95", "<", 3000)),
+    ),
+    (
+        "storm of 50",
+        ("storm",),
+        (
+            ("join_ms.p95", "<", 2000),
+            ("join_ms.samples", "==", 49),
+            ("transition_ms.to_sfu.samples", "<=", 2),
+            ("dropped_calls", "==", 0),
+        ),
+    ),
+)
+HOLDS = {"<": float.__lt__, "<=": float.__le__, "==": float.__eq__}
+
+
+def at(summary: dict[str, Any], path: str) -> float | None:
+    """The figure at a dotted path, None if it was not measured."""
+    value: Any = summary
+    for part in path.split("."):
+        value = value.get(part) if isinstance(value, dict) else None
+    return None if value is None else float(value)
+
+
+def simulate(name: str, options: tuple[str, ...]) -> dict[str, Any]:
+    """One run on its own stack; gives its summary."""
+    out = RESULTS / f"run-{options[0]}-{time.strftime('%Y%m%dT%H%M%S')}"
+    print(f"-- {name}: meeshy simulate {' '.join(options)}", flush=True)
+    subprocess.run([MEESHY, "simulate", *options, "--out", out], cwd=ROOT, check=False)
+    file = out / "summary.json"
+    return dict(json.loads(file.read_text(encoding="utf-8"))) if file.exists() else {}
+
+
+def main() -> int:
+    """Run everything, print the table, say whether it holds."""
+    RESULTS.mkdir(exist_ok=True)
+    rows: list[dict[str, Any]] = []
+    for name, options, wanted in RUNS:
+        summary = simulate(name, options)
+        verdict = summary.get("verdict", "nothing to judge")
+        rows.append(
+            {"figure": f"{name}: went through", "wanted": "no error", "seen": verdict}
+            | {"holds": verdict in {"pass", "fail", "void"}}
+        )
+        for path, sign, limit in wanted:
+            value = at(summary, path)
+            holds = value is not None and HOLDS[sign](value, float(limit))
+            rows.append(
+                {"figure": f"{name}: {path}", "wanted": f"{sign} {limit:g}", "seen": value, "holds": holds}
+            )
+    width = max(len(row["figure"]) for row in rows)
+    for row in rows:
+        print(
+            f"{'ok  ' if row['holds'] else 'MISS'} {row['figure']:<{width}}  wanted {row['wanted']:<10} "
+            f"seen {row['seen']}"
+        )
+    (RESULTS / "verify-switch.json").write_text(json.dumps(rows, indent=2), encoding="utf-8")
+    return 0 if all(row["holds"] for row in rows) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
