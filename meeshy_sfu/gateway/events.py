@@ -9,18 +9,14 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-from socketio import exceptions
-
-from meeshy_sfu.edge.border import ADDRESS, hidden
-from meeshy_sfu.edge.limits import RateLimitedError, address_key
+from meeshy_sfu.edge.border import ADDRESS
+from meeshy_sfu.edge.gate import EventGate
 from meeshy_sfu.edge.sockets import SocketServer
-from meeshy_sfu.edge.wire import WireModel, read
+from meeshy_sfu.edge.wire import WireModel
 from meeshy_sfu.errors import (
     AlreadyInCallError,
-    InvalidRequestError,
-    MeeshyError,
     NotAuthenticatedError,
     UnauthorizedError,
 )
@@ -40,10 +36,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-CLEAN_DISCONNECT = "client disconnect"
-TRANSPORT_CLOSE = "transport close"
-VALIDATION_ERROR = "VALIDATION_ERROR"
-"""What events call INVALID_REQUEST."""
+CODES = {"INVALID_REQUEST": "VALIDATION_ERROR"}
+"""What events call otherwise than REST."""
 
 Handler = Callable[["Session", Any], Awaitable[Answer]]
 
@@ -61,6 +55,10 @@ class Session:
     participant_id: str | None = None
     refused: int = 0
     """Events refused by a rate limit since the last that passed."""
+
+
+def _user_key(session: Session) -> str:
+    return session.user.key
 
 
 class Events:
@@ -89,14 +87,25 @@ class Events:
         self._io = SocketServer(settings, origins, clock)
         self._io.on("connect", self._on_connect)
         self._io.on("disconnect", self._on_disconnect)
+        self._gate = EventGate(
+            io=self._io,
+            clock=clock,
+            limiter=limiter,
+            quota=quotas.events,
+            session_of=self._sessions.get,
+            tell=self._tell_error,
+            no_token=NotAuthenticatedError("this socket has no token"),
+            codes=CODES,
+        )
         for event, (model, quota, handler) in self._handlers().items():
-            self._io.on(event, self._guarded(event, model, quota, handler))
-        self._io.on("*", self._on_unknown)
+            limit = None if quota is None else (quota, _user_key)
+            self._io.on(event, self._gate.wrap(event, model, handler, limit=limit))
+        self._io.on("*", self._gate.unknown(self.names))
 
     def use(self, *, calls: Calls, metrics: Metrics) -> None:
         """Hand over what can only be built once there is an outbox, which this is."""
         self._calls = calls
-        self._metrics = metrics
+        self._metrics = self._gate.figures = metrics
         calls.on_detached = self._detach
 
     @property
@@ -144,15 +153,9 @@ class Events:
     async def _on_connect(self, sid: str, environ: dict[str, Any], auth: object = None) -> None:
         address = str(environ["aiohttp.request"][ADDRESS])
         try:
-            # refused handshakes count like refused requests, so that guessing is slow
             user = self._read_token(auth.get("token") if isinstance(auth, dict) else None)
         except UnauthorizedError as error:
-            self._metrics.unauthorized.inc()
-            try:
-                self._limiter.take(self._quotas.calls, address_key(address), now_s=self._clock.monotonic_s())
-            except RateLimitedError as limited:
-                raise _refusal(limited) from None
-            raise _refusal(error) from None
+            raise self._gate.refusal(error, address, self._quotas.calls) from None
         eio_sid = self._io.manager.eio_sid_from_sid(sid, "/")
         self._io.named(eio_sid)
         session = self._sessions[sid] = Session(sid, eio_sid, address, user)
@@ -165,12 +168,8 @@ class Events:
         if session is None:
             return
         self._metrics.connections = len(self._sessions)
-        self._limiter.forget(self._quotas.events, sid)
         self._unsubscribe(session)
-        clean = reason == CLEAN_DISCONNECT or (
-            reason == TRANSPORT_CLOSE and self._io.said_goodbye(session.eio_sid)
-        )
-        self._io.nameless(session.eio_sid)
+        clean = self._gate.gone(session, reason)
         if session.call_id is not None and session.participant_id is not None and not self._closing:
             self._calls.socket_gone(session.call_id, session.participant_id, sid, clean=clean)
 
@@ -219,67 +218,12 @@ class Events:
             "call:media-token": (schemas.CallRequest, quotas.toggle, self._media_token),
         }
 
-    async def _on_unknown(self, event: object, sid: str, *_: object) -> Answer:
-        async def refuse(session: Session, payload: object) -> Answer:
-            known = ", ".join(self._handlers())
-            raise InvalidRequestError(f"there is no event of this name; there are {known}")
-
-        return await self._guarded(str(event)[:64], None, None, refuse, label="unknown")(sid)
-
-    def _guarded(
-        self,
-        event: str,
-        model: type[WireModel] | None,
-        quota: Quota | None,
-        handler: Handler,
-        *,
-        label: str | None = None,
-    ) -> Callable[..., Awaitable[Answer]]:
-        """Wrap an event handler: limits, schema, errors; the answer is the acknowledgement."""
-
-        async def handle(sid: str, payload: object = None, *_: object) -> Answer:
-            session = self._sessions.get(sid)
-            if session is None:
-                return _failed(NotAuthenticatedError("this socket has no token"))
-            self._metrics.events.labels(label or event).inc()
-            try:
-                now_s = self._clock.monotonic_s()
-                self._limiter.take(self._quotas.events, sid, now_s=now_s)
-                if quota is not None:
-                    self._limiter.take(quota, session.user.key, now_s=now_s)
-                session.refused = 0
-                request = read(model, payload) if model is not None else payload
-                return {"success": True, "data": await handler(session, request)}
-            except RateLimitedError as error:
-                return self._on_flood(session, event, payload, error)
-            except MeeshyError as error:
-                return self._report(session, event, payload, error)
-            except Exception as error:
-                logger.exception("event %s failed", event)
-                return self._report(session, event, payload, hidden(error))
-
-        return handle
-
-    def _report(self, session: Session, event: str, payload: object, error: MeeshyError) -> Answer:
-        """Tell the sender what was wrong: in the acknowledgement, and by an event."""
-        answer = _failed(error)
-        told: dict[str, object] = {"event": event, **cast("dict[str, object]", answer["error"])}
+    def _tell_error(self, session: Session, event: str, payload: object, error: Answer) -> None:
+        told: dict[str, object] = {"event": event, **error}
         call_id = payload.get("callId") if isinstance(payload, dict) else None
         if isinstance(call_id, str):
             told["callId"] = call_id[:128]
         self.deliver([session.sid], "call:error", told)
-        return answer
-
-    def _on_flood(self, session: Session, event: str, payload: object, error: RateLimitedError) -> Answer:
-        self._metrics.rate_limited.labels(error.standing.quota.name).inc()
-        session.refused += 1
-        if session.refused > max(error.standing.quota.limit, self._quotas.events.limit):
-            logger.warning(
-                "address=%s user=%s is cut off: it floods events", session.address, session.user.id
-            )
-            self._io.cut(session.eio_sid)
-        # told once; an answer to each event of a flood would be a flood as well
-        return self._report(session, event, payload, error) if session.refused == 1 else _failed(error)
 
     async def _authenticate(self, session: Session, request: schemas.AuthenticateRequest) -> Answer:
         fresh = self._read_token(request.token)
@@ -374,18 +318,3 @@ class Events:
 
     async def _media_token(self, session: Session, request: schemas.CallRequest) -> Answer:
         return await self._calls.media_token(session.user, request.call_id)
-
-
-def _failed(error: MeeshyError) -> Answer:
-    code = VALIDATION_ERROR if error.code == InvalidRequestError.code else error.code
-    body: dict[str, object] = {"code": code, "message": error.message}
-    if error.details:
-        body["details"] = error.details
-    if isinstance(error, RateLimitedError):
-        body["retryAfter"] = error.retry_after_s
-    return {"success": False, "error": body}
-
-
-def _refusal(error: MeeshyError) -> Exception:
-    refused: Any = exceptions.ConnectionRefusedError
-    return cast("Exception", refused(error.message, _failed(error)["error"]))

@@ -7,22 +7,20 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 from aiohttp import web
-from socketio import exceptions
 
 from meeshy_sfu.clock import Clock
 from meeshy_sfu.config import Settings
-from meeshy_sfu.edge.border import ADDRESS, Origins, hidden
-from meeshy_sfu.edge.limits import RateLimitedError, RateLimiter, address_key
+from meeshy_sfu.edge.border import ADDRESS, Origins
+from meeshy_sfu.edge.gate import Answer, EventGate
+from meeshy_sfu.edge.limits import RateLimiter
 from meeshy_sfu.edge.sockets import SocketServer
-from meeshy_sfu.edge.wire import WireModel, read
+from meeshy_sfu.edge.wire import WireModel
 from meeshy_sfu.errors import (
     ConsumerNotFoundError,
     ForbiddenError,
-    InvalidRequestError,
-    MeeshyError,
     UnauthorizedError,
 )
 from meeshy_sfu.media.consumer import Consumer
@@ -43,8 +41,6 @@ from meeshy_sfu.server.quotas import Quotas
 logger = logging.getLogger(__name__)
 
 SWEEP_INTERVAL_S = 0.5
-CLEAN_DISCONNECT = "client disconnect"
-TRANSPORT_CLOSE = "transport close"
 ROOM_REASONS = {
     "the last participant left": "empty",
     "worker died": "worker-died",
@@ -54,7 +50,6 @@ ROOM_REASONS = {
 """What rooms call it, and what clients compare."""
 
 Payload = dict[str, object]
-Answer = dict[str, object]
 
 
 @dataclass(slots=True)
@@ -113,14 +108,23 @@ class Signaling(RoomListener):
         self._io = SocketServer(settings, origins, clock)
         self._io.on("connect", self._on_connect)
         self._io.on("disconnect", self._on_disconnect)
+        self._gate = EventGate(
+            io=self._io,
+            clock=clock,
+            limiter=limiter,
+            quota=quotas.events,
+            session_of=self._sessions.get,
+            tell=self._tell_error,
+            no_token=UnauthorizedError("this socket has no token"),
+        )
         for event, (model, handler) in self._handlers().items():
-            self._io.on(event, self._guarded(event, model, handler))
-        self._io.on("*", self._on_unknown)
+            self._io.on(event, self._gate.wrap(event, model, handler))
+        self._io.on("*", self._gate.unknown(self._handlers()))
 
     def use(self, *, rooms: RoomRegistry, metrics: Metrics, expiry: Expiry) -> None:
         """Hand over what can only be built once rooms have their listener, which this is."""
         self._rooms = rooms
-        self._metrics = metrics
+        self._metrics = self._gate.figures = metrics
         self._expiry = expiry
 
     def attach(self, app: web.Application) -> None:
@@ -174,16 +178,10 @@ class Signaling(RoomListener):
     async def _on_connect(self, sid: str, environ: dict[str, Any], auth: object = None) -> None:
         address = str(environ["aiohttp.request"][ADDRESS])
         try:
-            # refused handshakes count like refused requests, so that guessing is slow
             token = auth.get("token") if isinstance(auth, dict) else None
             claims = self._read_token(token)
         except UnauthorizedError as error:
-            self._metrics.unauthorized.inc()
-            try:
-                self._limiter.take(self._quotas.other, address_key(address), now_s=self._clock.monotonic_s())
-            except RateLimitedError as limited:
-                raise _refusal(limited) from None
-            raise _refusal(error) from None
+            raise self._gate.refusal(error, address, self._quotas.other) from None
         eio_sid = self._io.manager.eio_sid_from_sid(sid, "/")
         self._io.named(eio_sid)
         self._sessions[sid] = Session(sid, eio_sid, address, claims)
@@ -194,11 +192,7 @@ class Signaling(RoomListener):
         if session is None:
             return
         self._metrics.connections = len(self._sessions)
-        self._limiter.forget(self._quotas.events, sid)
-        clean = reason == CLEAN_DISCONNECT or (
-            reason == TRANSPORT_CLOSE and self._io.said_goodbye(session.eio_sid)
-        )
-        self._io.nameless(session.eio_sid)
+        clean = self._gate.gone(session, reason)
         call_id, participant_id = session.call_id, session.participant_id
         self._forget(session)
         if call_id is None or participant_id is None or self._is_present(call_id, participant_id):
@@ -210,57 +204,8 @@ class Signaling(RoomListener):
                 self._clock.monotonic_s() + self._settings.disconnect_grace_s
             )
 
-    async def _on_unknown(self, event: object, sid: str, *_: object) -> Answer:
-        async def refuse(session: Session, payload: object) -> Payload:
-            known = ", ".join(self._handlers())
-            raise InvalidRequestError(f"there is no event of this name; there are {known}")
-
-        return await self._guarded(str(event)[:64], None, refuse, label="unknown")(sid)
-
-    def _guarded(
-        self,
-        event: str,
-        model: type[WireModel] | None,
-        handler: Callable[[Session, Any], Awaitable[Payload]],
-        *,
-        label: str | None = None,
-    ) -> Callable[..., Awaitable[Answer]]:
-        """Wrap an event handler: limit, schema, errors; the answer is the acknowledgement, if one is asked for."""
-
-        async def handle(sid: str, payload: object = None, *_: object) -> Answer:
-            session = self._sessions.get(sid)
-            if session is None:
-                return _failed(UnauthorizedError("this socket has no token"))
-            self._metrics.events.labels(label or event).inc()
-            try:
-                self._limiter.take(self._quotas.events, sid, now_s=self._clock.monotonic_s())
-                session.refused = 0
-                request = read(model, payload) if model is not None else payload
-                return {"success": True, "data": await handler(session, request)}
-            except RateLimitedError as error:
-                return self._on_flood(session, event, error)
-            except MeeshyError as error:
-                return self._report(session, event, error)
-            except Exception as error:
-                logger.exception("event %s failed", event)
-                return self._report(session, event, hidden(error))
-
-        return handle
-
-    def _report(self, session: Session, event: str, error: MeeshyError) -> Answer:
-        """Tell the sender what was wrong: in the acknowledgement, and by an event for those who asked for none."""
-        answer = _failed(error)
-        self._io.deliver([session.sid], "request-error", {"event": event, "error": answer["error"]})
-        return answer
-
-    def _on_flood(self, session: Session, event: str, error: RateLimitedError) -> Answer:
-        self._metrics.rate_limited.labels(error.standing.quota.name).inc()
-        session.refused += 1
-        if session.refused > error.standing.quota.limit:
-            logger.warning("address=%s is cut off: it floods events", session.address)
-            self._io.cut(session.eio_sid)
-        # told once; an answer to each event of a flood would be a flood as well
-        return self._report(session, event, error) if session.refused == 1 else _failed(error)
+    def _tell_error(self, session: Session, event: str, payload: object, error: Answer) -> None:
+        self._io.deliver([session.sid], "request-error", {"event": event, "error": error})
 
     async def _join_room(self, session: Session, request: schemas.RoomEventRequest) -> Payload:
         session.claims.require_call(request.call_id)
@@ -491,20 +436,6 @@ class Signaling(RoomListener):
         return read_token(
             token, secret=self._secret, now_s=self._clock.unix_s(), leeway_s=self._settings.token_leeway_s
         )
-
-
-def _failed(error: MeeshyError) -> Answer:
-    body: dict[str, object] = {"code": error.code, "message": error.message}
-    if error.details:
-        body["details"] = error.details
-    if isinstance(error, RateLimitedError):
-        body["retryAfter"] = error.retry_after_s
-    return {"success": False, "error": body}
-
-
-def _refusal(error: MeeshyError) -> Exception:
-    refused: Any = exceptions.ConnectionRefusedError
-    return cast(Exception, refused(error.message, _failed(error)["error"]))
 
 
 def _new_producer(room: Room, participant: Participant, producer: Producer) -> Payload:

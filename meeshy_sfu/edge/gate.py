@@ -1,0 +1,187 @@
+"""The gate before every Socket.IO event: token, limits, schema, in this order; and how a refusal is told.
+
+Lets handlers see only checked input. What events mean is known to the services' own modules.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any, Generic, Protocol, TypeVar, cast
+
+from prometheus_client import Counter
+from socketio import exceptions
+
+from meeshy_sfu.clock import Clock
+from meeshy_sfu.edge.border import hidden
+from meeshy_sfu.edge.limits import Quota, RateLimitedError, RateLimiter, address_key
+from meeshy_sfu.edge.sockets import SocketServer
+from meeshy_sfu.edge.wire import WireModel, read
+from meeshy_sfu.errors import InvalidRequestError, MeeshyError, UnauthorizedError
+
+logger = logging.getLogger(__name__)
+
+CLEAN_DISCONNECT = "client disconnect"
+TRANSPORT_CLOSE = "transport close"
+
+Answer = dict[str, Any]
+OnEvent = Callable[..., Awaitable[Answer]]
+
+
+class Session(Protocol):
+    """One socket with a good token."""
+
+    sid: str
+    eio_sid: str
+    address: str
+    refused: int
+    """Events refused by a rate limit since the last that passed."""
+
+
+class Figures(Protocol):
+    """What is counted at the gate."""
+
+    events: Counter
+    rate_limited: Counter
+    unauthorized: Counter
+
+
+SessionT = TypeVar("SessionT", bound=Session)
+Tell = Callable[[SessionT, str, object, Answer], None]
+
+
+class EventGate(Generic[SessionT]):
+    """Check events before handlers see them, count them, and tell what was wrong.
+
+    Args:
+        io: The sockets.
+        clock: For the limits.
+        limiter: Shared with REST.
+        quota: Events per socket.
+        session_of: Gives the session of a socket id, or None.
+        tell: Sends an error to a socket as an event; gets session, event, payload and the error's body.
+        no_token: What a socket without a session is told.
+        codes: Codes that events call otherwise than REST.
+    """
+
+    figures: Figures
+    """Set before the first event."""
+
+    def __init__(
+        self,
+        *,
+        io: SocketServer,
+        clock: Clock,
+        limiter: RateLimiter,
+        quota: Quota,
+        session_of: Callable[[str], SessionT | None],
+        tell: Tell[SessionT],
+        no_token: MeeshyError,
+        codes: Mapping[str, str] | None = None,
+    ) -> None:
+        self._io = io
+        self._clock = clock
+        self._limiter = limiter
+        self._quota = quota
+        self._session_of = session_of
+        self._tell = tell
+        self._no_token = no_token
+        self._codes = codes or {}
+
+    def wrap(
+        self,
+        event: str,
+        model: type[WireModel] | None,
+        handler: Callable[[SessionT, Any], Awaitable[Answer]],
+        *,
+        limit: tuple[Quota, Callable[[SessionT], str]] | None = None,
+        label: str | None = None,
+    ) -> OnEvent:
+        """Make an event handler whose answer is the acknowledgement.
+
+        Args:
+            event: Its name.
+            model: What its payload must be; None takes anything.
+            handler: Gets session and checked payload.
+            limit: A quota beside that of all events, and what it counts by.
+            label: What it is counted as, if not by its name.
+        """
+
+        async def handle(sid: str, payload: object = None, *_: object) -> Answer:
+            session = self._session_of(sid)
+            if session is None:
+                return self.failed(self._no_token)
+            self.figures.events.labels(label or event).inc()
+            try:
+                now_s = self._clock.monotonic_s()
+                self._limiter.take(self._quota, sid, now_s=now_s)
+                if limit is not None:
+                    self._limiter.take(limit[0], limit[1](session), now_s=now_s)
+                session.refused = 0
+                request = read(model, payload) if model is not None else payload
+                return {"success": True, "data": await handler(session, request)}
+            except RateLimitedError as error:
+                return self._on_flood(session, event, payload, error)
+            except MeeshyError as error:
+                return self._report(session, event, payload, error)
+            except Exception as error:
+                logger.exception("event %s failed", event)
+                return self._report(session, event, payload, hidden(error))
+
+        return handle
+
+    def unknown(self, known: Iterable[str]) -> OnEvent:
+        """Make the handler of events that have none."""
+        names = ", ".join(known)
+
+        async def refuse(session: SessionT, payload: object) -> Answer:
+            raise InvalidRequestError(f"there is no event of this name; there are {names}")
+
+        async def handle(event: object, sid: str, *_: object) -> Answer:
+            return await self.wrap(str(event)[:64], None, refuse, label="unknown")(sid)
+
+        return handle
+
+    def refusal(self, error: UnauthorizedError, address: str, quota: Quota) -> Exception:
+        """Count a handshake without a good token, so that guessing is slow, and give what refuses it."""
+        self.figures.unauthorized.inc()
+        told: MeeshyError = error
+        try:
+            self._limiter.take(quota, address_key(address), now_s=self._clock.monotonic_s())
+        except RateLimitedError as limited:
+            told = limited
+        refused: Any = exceptions.ConnectionRefusedError
+        return cast(Exception, refused(told.message, self.failed(told)["error"]))
+
+    def gone(self, session: SessionT, reason: str) -> bool:
+        """Forget a socket that is gone; tells whether its client said goodbye."""
+        self._limiter.forget(self._quota, session.sid)
+        clean = reason == CLEAN_DISCONNECT or (
+            reason == TRANSPORT_CLOSE and self._io.said_goodbye(session.eio_sid)
+        )
+        self._io.nameless(session.eio_sid)
+        return clean
+
+    def failed(self, error: MeeshyError) -> Answer:
+        """Make the acknowledgement of a failure."""
+        body: Answer = {"code": self._codes.get(error.code, error.code), "message": error.message}
+        if error.details:
+            body["details"] = error.details
+        if isinstance(error, RateLimitedError):
+            body["retryAfter"] = error.retry_after_s
+        return {"success": False, "error": body}
+
+    def _report(self, session: SessionT, event: str, payload: object, error: MeeshyError) -> Answer:
+        """Tell the sender what was wrong: in the acknowledgement, and by an event for those who asked for none."""
+        answer = self.failed(error)
+        self._tell(session, event, payload, answer["error"])
+        return answer
+
+    def _on_flood(self, session: SessionT, event: str, payload: object, error: RateLimitedError) -> Answer:
+        self.figures.rate_limited.labels(error.standing.quota.name).inc()
+        session.refused += 1
+        if session.refused > max(error.standing.quota.limit, self._quota.limit):
+            logger.warning("address=%s is cut off: it floods events", session.address)
+            self._io.cut(session.eio_sid)
+        # told once; an answer to each event of a flood would be a flood as well
+        if session.refused == 1:
+            return self._report(session, event, payload, error)
+        return self.failed(error)
