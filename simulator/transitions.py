@@ -85,7 +85,8 @@ def gaps(raw: RawRun) -> pd.DataFrame:
                         "new": row["new"],
                         "sender": peer,
                         "kind": name,
-                        "gap_ms": _longest(times, start, end, usual) / _NS_PER_MS,
+                        # What one of them misses after the other has left is no gap.
+                        "gap_ms": _longest(times[times <= together[1]], start, end, usual) / _NS_PER_MS,
                     }
                 )
     columns = ["bot", "epoch", "new", "sender", "kind", "gap_ms"]

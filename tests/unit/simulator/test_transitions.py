@@ -109,6 +109,23 @@ def test_a_track_that_began_with_the_change_has_no_gap(switched: SyntheticRun, t
     assert (1, "video") not in table.index
 
 
+def test_what_is_missed_after_somebody_left_is_no_gap(switched: SyntheticRun, tmp_path: Path) -> None:
+    switched.arrivals = [
+        {
+            "bot": bot,
+            "call_id": "c",
+            "mode": "sfu",
+            "started_ns": START - S,
+            "flowing_ns": START,
+            "left_ns": START + (5_500 if bot else 10_000) * MS,
+        }
+        for bot in (0, 1)
+    ]
+    for receiver, kind in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        drop(switched, receiver, kind, 5_500, 9_000)  # back again at nine seconds
+    assert gaps(read(switched, tmp_path / "run"))["gap_ms"].max() < 40
+
+
 def test_times_are_counted_from_the_decision(switched: SyntheticRun, tmp_path: Path) -> None:
     figures = transitions(read(switched, tmp_path / "run"))
     assert figures is not None
