@@ -73,7 +73,12 @@ class Gateway:
         secret = signing_secret(settings)
         quotas, limiter, origins = Quotas.of(settings), RateLimiter(), Origins(settings)
         self.jobs = Jobs()
-        self.journal = Journal(clock, settings.state_dir / JOURNAL_FILE if settings.log_to_file else None)
+        self.journal = Journal(
+            clock,
+            settings.state_dir / JOURNAL_FILE if settings.log_to_file else None,
+            max_bytes=settings.log_max_bytes,
+            keep=settings.log_keep,
+        )
         self.repository = Repository(engine)
         self.media = MediaServerClient(settings.media_urls, secret=secret, clock=clock)
         self.media_events = MediaEvents(self.media, clock, self.jobs, down_s=settings.media_down_s)

@@ -28,11 +28,15 @@ START, TOLD, COMPLETE, ROLL_BACK = "start", "told", "complete", "roll_back"
 class Journal:
     """Append entries to a file, if there is one, and keep the newest in memory.
 
-    Owns the file; `close` it.
+    Owns the file; `close` it. A file that has grown to `max_bytes` gets `.1` behind its name, older ones the next
+    number; `keep` of them stay.
     """
 
-    def __init__(self, clock: Clock, path: Path | None = None) -> None:
+    def __init__(
+        self, clock: Clock, path: Path | None = None, *, max_bytes: int = 10_000_000, keep: int = 5
+    ) -> None:
         self._clock = clock
+        self._path, self._max_bytes, self._keep = path, max_bytes, keep
         self.recent: deque[dict[str, Any]] = deque(maxlen=RECENT_MAX)
         self._file: TextIO | None = None
         if path is not None:
@@ -48,10 +52,21 @@ class Journal:
         try:
             self._file.write(json.dumps(entry, separators=(",", ":")) + "\n")
             self._file.flush()
+            if self._file.tell() >= self._max_bytes:
+                self._turn_over()
         except OSError as error:
             # a full disk must not end calls
             logger.error("the event log cannot be written, and is given up: %s", error)
             self._file = None
+
+    def _turn_over(self) -> None:
+        assert self._path is not None  # noqa: S101 - invariant: there is a file, so it has a path
+        self.close()
+        old = [self._path.with_name(f"{self._path.name}.{number}") for number in range(1, self._keep + 1)]
+        for older, newer in zip(reversed(old), reversed([self._path, *old[:-1]]), strict=False):
+            if newer.exists():
+                newer.replace(older)
+        self._file = self._path.open("w" if not old else "a", encoding="utf-8")
 
     def close(self) -> None:
         """Close the file. Idempotent."""
@@ -82,7 +97,8 @@ def read(path: Path) -> list[dict[str, Any]]:
 class _Seen:
     epoch: int = 0
     open_epoch: int | None = None
-    mode: str = "p2p"
+    mode: str | None = None
+    """None for a call whose beginning is in an older file."""
     target: str = ""
     ended: bool = False
 
@@ -139,7 +155,7 @@ def _follow(seen: _Seen, entry: dict[str, Any], verdict: Verdict) -> str | None:
                 return f"epoch {epoch} started while {former} was under way"
             if epoch <= was:
                 return f"epoch {epoch} started after {was}"
-            if entry["source"] != seen.mode:
+            if seen.mode is not None and entry["source"] != seen.mode:
                 return f"epoch {epoch} leaves {entry['source']}, but the call was {seen.mode}"
         case "told":
             if epoch != seen.open_epoch:

@@ -139,9 +139,10 @@ class LiveCall:
     @property
     def build_mode(self) -> CallMode:
         """The path that somebody who comes in now has to build."""
-        if self.phase is Phase.SWITCHING_TO_SFU:
-            return CallMode.SFU if self.told_epoch == self.mode.epoch else CallMode.P2P
-        return CallMode.P2P if self.phase is Phase.P2P else CallMode.SFU
+        if self.phase is Phase.P2P or self.rooms.room is None:
+            return CallMode.P2P
+        told = self.told_epoch == self.mode.epoch
+        return CallMode.P2P if self.phase is Phase.SWITCHING_TO_SFU and not told else CallMode.SFU
 
     @property
     def wants_warm_room(self) -> bool:

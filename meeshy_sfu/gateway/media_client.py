@@ -208,6 +208,10 @@ class MediaServerClient:
             if error.status != HTTP_NOT_FOUND:
                 raise
 
+    def answers(self, url: str) -> None:
+        """Take note that a server answers again, so that it is asked at once."""
+        self._servers[url].breaker.succeeded()
+
     def calls_on(self, url: str) -> list[str]:
         """The calls that are pinned to a server."""
         return [call_id for call_id, pinned in self._pinned.items() if pinned == url]

@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 CONNECT_TIMEOUT_S = 3.0
 CALL_TIMEOUT_S = 3.0
 RETRY_MIN_S = 0.05
-RETRY_MAX_S = 1.0
+RETRY_MAX_S = 0.4
 SERVICE_PARTICIPANT = "gateway"
 SERVER_DOWN = "media-server-died"
 ROOM_LOST = "room-lost"
@@ -181,6 +181,7 @@ class _ServerLink:
         return True
 
     async def _catch_up(self) -> None:
+        self._owner._media.answers(self._url)
         await self._owner.listener.server_back(self._url)
         for call_id in self._owner._media.calls_on(self._url):
             if call_id in self._owner.watched:

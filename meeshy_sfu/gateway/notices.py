@@ -235,7 +235,8 @@ class Notices:
     def join_answer(self, call: LiveCall, member: Member) -> Payload:
         """Give somebody who came in all they need to build their path."""
         mode = call.build_mode
-        direct = mode is CallMode.P2P
+        # two people whose room is being made again have no direct connection
+        direct = mode is CallMode.P2P and call.mode.mode is CallMode.P2P
         switching = call.phase in (Phase.SWITCHING_TO_SFU, Phase.SWITCHING_TO_P2P)
         return {
             "callId": call.id,
@@ -247,14 +248,14 @@ class Notices:
             "initiator": direct and call.offers(member.id),
             "peer": call.peer_of(member.id) if direct else None,
             "switchDeadline": call.deadline_unix_ms if switching else None,
-            "reason": call.rooms.failure if direct and len(call.members) > 2 else None,
+            "reason": _why_not_sfu(call),
             "prewarm": self._settings.prewarm and direct and len(call.members) == 2,
             "status": call.status,
             "joinedAt": iso(member.joined_at),
             "callSession": self.live_view(call),
             "participants": people(call),
             "iceServers": self.ice_servers(member),
-            **self.media_access(call, member, active=not direct),
+            **self.media_access(call, member, active=mode is CallMode.SFU),
         }
 
     def media_access(self, call: LiveCall, member: Member, *, active: bool) -> Payload:
@@ -358,6 +359,12 @@ class Notices:
             "mediaServerUrl": self._settings.public_media_urls.get(room.server_url, room.server_url),
             "expiresAt": iso_s(now_s + lifetime_s),
         }
+
+
+def _why_not_sfu(call: LiveCall) -> str | None:
+    if call.build_mode is CallMode.SFU or (call.phase is Phase.P2P and len(call.members) <= 2):
+        return None
+    return call.rooms.failure or "sfu-unavailable"
 
 
 def person(member: Member) -> Payload:

@@ -98,7 +98,9 @@ class Supervision:
             await self._switcher.room_lost(call, room_id, reason)
 
     async def server_back(self, url: str) -> None:
-        """Destroy rooms of ours that nobody needs any more, for example of calls that ended meanwhile."""
+        """Make rooms for calls that wait for one, and destroy those that nobody needs any more."""
+        for waiting in tuple(self._calls.live.values()):
+            await self._switcher.server_back(waiting)
         try:
             found = await self._media.list_rooms(url)
         except MeeshyError as error:

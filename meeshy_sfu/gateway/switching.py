@@ -229,6 +229,14 @@ class Switcher:
                 return
             await self.carry_out(call, call.mode.rehome(self._clock.monotonic_s(), reason))
 
+    async def server_back(self, call: LiveCall) -> None:
+        """Do now what a call waits with because no media server answered."""
+        async with call.lane:
+            if call.ended or call.rooms.room is not None or call.settle_at_s is not None:
+                return
+            call.rooms.retry_at_s = 0.0
+            await self.carry_out(call, call.mode.retry(self._clock.monotonic_s()))
+
     def _forget_room(self, call: LiveCall) -> None:
         self._events.unwatch(call.id)
         self._media.unpin(call.id)

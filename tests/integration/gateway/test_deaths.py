@@ -74,6 +74,24 @@ async def test_calls_of_a_dead_media_server_move_to_another(
     assert told["reason"] == "media-server-died"
 
 
+async def test_who_comes_while_the_room_is_lost_is_told_to_wait(
+    start_gateway: StartGateway, media: MediaServer, caller: MakeCaller
+) -> None:
+    gateway = await start_gateway(media_down_s=0.1)
+    ada, bob, eve = await trio(gateway, caller)
+    await media.close()
+    call = gateway.calls.live[ada.call_id]
+    await eventually(lambda: call.rooms.room is None and call.phase == "sfu")
+    await eve.vanish()
+    await eve.reconnect()
+    zoe = await caller(gateway, "zoe")
+    for answer in (await eve.rejoin(), await zoe.join(ada.call_id)):
+        assert (answer["mode"], answer["peer"], answer["initiator"]) == ("p2p", None, False)
+        assert answer["reason"]
+        assert answer["mediaServerConfig"] is answer["mediaToken"] is None
+    assert (await ada.signal(bob))["success"]
+
+
 async def test_a_worker_that_dies_in_the_middle_of_a_switch_leaves_the_pair_on_p2p(
     gateway: Gateway, media: MediaServer, caller: MakeCaller
 ) -> None:

@@ -50,7 +50,7 @@ def test_calls_are_told_apart() -> None:
     [
         ([start(1), start(2)], "epoch 2 started while 1 was under way"),
         ([start(2), event("complete", 2), start(2, "sfu", "p2p")], "epoch 2 started after 2"),
-        ([start(1, "sfu")], "epoch 1 leaves sfu, but the call was p2p"),
+        ([event("begun", mode="p2p"), start(1, "sfu")], "epoch 1 leaves sfu, but the call was p2p"),
         ([start(1), event("complete", 2)], "complete of epoch 2 while 1 was under way"),
         ([event("roll_back", 1)], "roll_back of epoch 1 while None was under way"),
         ([start(1), event("told", 3)], "epoch 3 was told while 1 was under way"),
@@ -76,3 +76,17 @@ def test_what_is_written_can_be_read_but_for_a_line_that_was_cut_off(tmp_path: P
     with path.open("a") as file:
         file.write('{"callId": "a", "ev')
     assert read(path) == list(journal.recent)
+
+
+@pytest.mark.parametrize("keep", [0, 1, 3])
+def test_a_full_file_makes_way_for_the_next(tmp_path: Path, keep: int) -> None:
+    path = tmp_path / "log.jsonl"
+    journal = Journal(ManualClock(), path, max_bytes=200, keep=keep)
+    for number in range(50):
+        journal.note("a", "join", participantId=f"p{number}")
+    journal.close()
+    files = sorted(tmp_path.iterdir())
+    assert [file.name for file in files] == ["log.jsonl", *(f"log.jsonl.{n}" for n in range(1, keep + 1))]
+    assert all(file.stat().st_size < 400 for file in files)
+    kept = [entry["participantId"] for file in reversed(files) for entry in read(file)]
+    assert kept == [f"p{number}" for number in range(50)][-len(kept) :]
