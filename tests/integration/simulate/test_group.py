@@ -151,7 +151,7 @@ def test_a_broken_objective_ends_with_its_own_code(simulate: Simulate) -> None:
         (("nothing",), "no scenario named 'nothing'"),
         (("group", "--bots", "robots"), "participants.bots: input should be 'native', 'aiortc' or 'mixed'"),
         (("group", "--slo", "latency<1"), "no figure 'latency'"),
-        (("group", "--loss", "500"), "network.down.loss"),
+        (("group", "--loss", "500"), "--loss"),
         (("group", "--server", "nowhere"), "is no URL"),
     ],
 )
