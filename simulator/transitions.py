@@ -60,8 +60,12 @@ def gaps(raw: RawRun) -> pd.DataFrame:
     rows = changes(raw)
     rows = rows[rows["success"].fillna(False).astype(bool) & (rows["completed_ns"] > 0)]
     tracks, stays = _shown(raw), _stays(raw)
+    deaths = raw.tables["deaths"]["unix_ns"].to_numpy(dtype=np.int64)
     found: list[dict[str, Any]] = []
     for row in rows.to_dict("records"):
+        lateness = int(row["completed_ns"]) + AFTER_NS - deaths
+        if bool(((lateness > 0) & (lateness < RECOVERY_NS)).any()):
+            continue  # what stood still then is counted by recoveries()
         for peer in (int(number) for number in str(row["peers"]).split()):
             for kind, name in enumerate(KINDS):
                 if name not in raw.scenario.media.kinds:
@@ -78,6 +82,8 @@ def gaps(raw: RawRun) -> pd.DataFrame:
                 )
                 if end <= start:
                     continue
+                # What one of them missed before the other came, or after they left, is no gap.
+                here = times[(times >= together[0]) & (times <= together[1])]
                 found.append(
                     {
                         "bot": int(row["bot"]),
@@ -85,8 +91,7 @@ def gaps(raw: RawRun) -> pd.DataFrame:
                         "new": row["new"],
                         "sender": peer,
                         "kind": name,
-                        # What one of them misses after the other has left is no gap.
-                        "gap_ms": _longest(times[times <= together[1]], start, end, usual) / _NS_PER_MS,
+                        "gap_ms": _longest(here, start, end, usual) / _NS_PER_MS,
                     }
                 )
     columns = ["bot", "epoch", "new", "sender", "kind", "gap_ms"]
