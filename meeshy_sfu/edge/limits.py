@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from meeshy_sfu.errors import PayloadTooLargeError, RateLimitError
 
 _KEYS_MAX = 50_000
+_SWEEP_INTERVAL_S = 10.0
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _BRACKET = re.compile(rb"[\[\]{}]")
 
@@ -63,8 +64,8 @@ class RateLimitedError(RateLimitError):
 class RateLimiter:
     """Count requests per quota and key in windows that begin with a key's first request.
 
-    Holds 24 bytes of state a key, forgets keys whose window is over, and never more than 50,000 keys: beyond
-    that the oldest window is given up.
+    Forgets keys whose window is over, and never holds more than 50,000 keys: beyond that the oldest window is
+    given up.
 
     Example:
         ```python
@@ -79,7 +80,7 @@ class RateLimiter:
     """
 
     def __init__(self) -> None:
-        self._windows: dict[tuple[str, str], tuple[float, int]] = {}
+        self._windows: dict[tuple[Quota, str], tuple[float, int]] = {}
         self._swept_s = 0.0
 
     def take(self, quota: Quota, key: str, *, now_s: float, cost: int = 1) -> Standing:
@@ -90,28 +91,29 @@ class RateLimiter:
         """
         if not quota.limit:
             return Standing(quota, remaining=0, reset_s=0.0)
-        self._sweep(quota.window_s, now_s)
-        begun_s, used = self._windows.get((quota.name, key), (now_s, 0))
+        self._sweep(now_s)
+        begun_s, used = self._windows.get((quota, key), (now_s, 0))
         if now_s - begun_s >= quota.window_s:
             begun_s, used = now_s, 0
         reset_s = begun_s + quota.window_s - now_s
         if used + cost > quota.limit:
             raise RateLimitedError(Standing(quota, remaining=max(0, quota.limit - used), reset_s=reset_s))
-        self._windows[(quota.name, key)] = (begun_s, used + cost)
+        self._windows[(quota, key)] = (begun_s, used + cost)
         return Standing(quota, remaining=quota.limit - used - cost, reset_s=reset_s)
 
     def forget(self, quota: Quota, key: str) -> None:
         """Drop a key whose owner is gone."""
-        self._windows.pop((quota.name, key), None)
+        self._windows.pop((quota, key), None)
 
     def __len__(self) -> int:
         """Give the number of keys held."""
         return len(self._windows)
 
-    def _sweep(self, window_s: float, now_s: float) -> None:
-        if now_s - self._swept_s >= window_s:
+    def _sweep(self, now_s: float) -> None:
+        if now_s - self._swept_s >= _SWEEP_INTERVAL_S:
             self._swept_s = now_s
-            over = [key for key, (begun_s, _) in self._windows.items() if now_s - begun_s >= window_s]
+            # each by its own window: one limiter counts short and long ones
+            over = [key for key, (begun_s, _) in self._windows.items() if now_s - begun_s >= key[0].window_s]
             for key in over:
                 del self._windows[key]
         while len(self._windows) >= _KEYS_MAX:

@@ -142,3 +142,22 @@ def test_shallow_json_passes(text: bytes) -> None:
 def test_deep_json_is_refused(text: bytes) -> None:
     with pytest.raises(PayloadTooLargeError, match="max_json_depth"):
         check_json_depth(text, 5)
+
+
+def test_a_long_window_outlives_requests_that_count_in_a_short_one() -> None:
+    limiter = RateLimiter()
+    long, short = Quota("rate_calls", limit=2, window_s=900.0), Quota("rate_signals", limit=2, window_s=10.0)
+    for _ in range(2):
+        limiter.take(long, "a", now_s=0.0)
+    limiter.take(short, "b", now_s=20.0)
+    limiter.take(short, "b", now_s=40.0)
+    with pytest.raises(RateLimitedError):
+        limiter.take(long, "a", now_s=41.0)
+
+
+def test_keys_whose_window_is_over_are_forgotten() -> None:
+    limiter = RateLimiter()
+    for number in range(100):
+        limiter.take(QUOTA, f"old {number}", now_s=0.0)
+    limiter.take(QUOTA, "new", now_s=70.0)
+    assert len(limiter) == 1
