@@ -159,6 +159,9 @@ class Worker:
         await self.channel.request(
             {"type": "create_router", "router": handle}, undo={"type": "close_router", "router": handle}
         )
+        if not self.alive:
+            # its death was read together with the answer: nobody would tell the router of it any more
+            raise WorkerDiedError(f"worker {self.index} died")
         router = Router(self, handle=handle, rtp_capabilities=capabilities, rng=self._rng)
         self._routers[handle] = router
         return router

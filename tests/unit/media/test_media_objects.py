@@ -52,6 +52,18 @@ async def settle() -> None:
 # ---- the channel -------------------------------------------------------------------------------------------
 
 
+async def test_a_router_whose_worker_dies_right_after_its_answer_is_none(
+    core: ScriptedCore, worker: Worker
+) -> None:
+    request = asyncio.create_task(worker.create_router(()))
+    await asyncio.sleep(0)
+    # both are read at once, before the answer reaches who asked
+    core.emit("died", index=0, message="killed")
+    with pytest.raises(WorkerDiedError):
+        await request
+    assert worker.routers == ()
+
+
 async def test_a_request_fails_when_the_worker_dies_before_it_answers(
     core: ScriptedCore, worker: Worker
 ) -> None:
