@@ -242,7 +242,8 @@ class MediaServerClient:
     def service_token(self) -> str:
         """A token with the role service, renewed in time."""
         now = self._clock.unix_s()
-        if now > self._token_until - TOKEN_RENEWAL_S:
+        # a clock that was set back would have us present a token from the future
+        if not self._token_until - TOKEN_LIFETIME_S <= now <= self._token_until - TOKEN_RENEWAL_S:
             self._token_until = now + TOKEN_LIFETIME_S
             claims = {"sub": SERVICE_NAME, "role": "service", "iat": int(now), "exp": int(self._token_until)}
             self._token = jwt.encode(claims, self._secret, algorithm="HS256")
