@@ -60,6 +60,7 @@ class EventGate(Generic[SessionT]):
         tell: Sends an error to a socket as an event; gets session, event, payload and the error's body.
         no_token: What a socket without a session is told.
         codes: Codes that events call otherwise than REST.
+        unlimited: Tells whose events no limit counts.
     """
 
     figures: Figures
@@ -76,6 +77,7 @@ class EventGate(Generic[SessionT]):
         tell: Tell[SessionT],
         no_token: MeeshyError,
         codes: Mapping[str, str] | None = None,
+        unlimited: Callable[[SessionT], bool] = lambda _: False,
     ) -> None:
         self._io = io
         self._clock = clock
@@ -85,6 +87,7 @@ class EventGate(Generic[SessionT]):
         self._tell = tell
         self._no_token = no_token
         self._codes = codes or {}
+        self._unlimited = unlimited
 
     def wrap(
         self,
@@ -111,11 +114,8 @@ class EventGate(Generic[SessionT]):
                 return self.failed(self._no_token)
             self.figures.events.labels(label or event).inc()
             try:
-                now_s = self._clock.monotonic_s()
-                self._limiter.take(self._quota, sid, now_s=now_s)
-                if limit is not None:
-                    self._limiter.take(limit[0], limit[1](session), now_s=now_s)
-                session.refused = 0
+                if not self._unlimited(session):
+                    self._count(session, limit)
                 request = read(model, payload) if model is not None else payload
                 return {"success": True, "data": await handler(session, request)}
             except RateLimitedError as error:
@@ -168,6 +168,13 @@ class EventGate(Generic[SessionT]):
         if isinstance(error, RateLimitedError):
             body["retryAfter"] = error.retry_after_s
         return {"success": False, "error": body}
+
+    def _count(self, session: SessionT, limit: tuple[Quota, Callable[[SessionT], str]] | None) -> None:
+        now_s = self._clock.monotonic_s()
+        self._limiter.take(self._quota, session.sid, now_s=now_s)
+        if limit is not None:
+            self._limiter.take(limit[0], limit[1](session), now_s=now_s)
+        session.refused = 0
 
     def _report(self, session: SessionT, event: str, payload: object, error: MeeshyError) -> Answer:
         """Tell the sender what was wrong: in the acknowledgement, and by an event for those who asked for none."""

@@ -116,6 +116,7 @@ class Signaling(RoomListener):
             session_of=self._sessions.get,
             tell=self._tell_error,
             no_token=UnauthorizedError("this socket has no token"),
+            unlimited=lambda session: session.claims.is_service,
         )
         for event, (model, handler) in self._handlers().items():
             self._io.on(event, self._gate.wrap(event, model, handler))

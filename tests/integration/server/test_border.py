@@ -65,6 +65,19 @@ async def test_guessing_tokens_is_limited(start_server: StartServer, person: Mak
     assert statuses == [401, 401, 401, 429, 429]
 
 
+async def test_services_have_no_limits(start_server: StartServer, person: MakePerson) -> None:
+    server = await start_server(rate_other=3, rate_create=1, rate_events=3)
+    alice, gateway = person("alice", url=server.url), person("gateway", url=server.url, role="service")
+    for _ in range(5):
+        assert (await gateway.post("create")).status == 200
+        assert (await gateway.request("DELETE", "")).status == 200
+    await gateway.post("create")
+    await gateway.connect()
+    assert all([(await gateway.join_room())["success"] for _ in range(10)])
+    # and what they ask does not count against people behind the same address
+    assert [(await alice.request("GET", "")).status for _ in range(4)] == [200, 200, 200, 429]
+
+
 async def test_one_participant_does_not_use_up_anothers_limit(
     start_server: StartServer, person: MakePerson
 ) -> None:
