@@ -6,6 +6,7 @@ Knows rooms by their call; what a lost room means is decided by its listener.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 from typing import TYPE_CHECKING, Any, Protocol
@@ -24,6 +25,8 @@ logger = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT_S = 3.0
 CALL_TIMEOUT_S = 3.0
+TOKEN_REFRESH_S = 20.0
+"""How often is looked whether the connection needs a fresh token; the media server cuts off those that ran out."""
 RETRY_MIN_S = 0.05
 RETRY_MAX_S = 0.4
 SERVICE_PARTICIPANT = "gateway"
@@ -92,6 +95,7 @@ class _ServerLink:
         self._url = url
         self._down_s = down_s
         self._client: Any = None
+        self._token = ""
         self._collecting: dict[str, dict[str, dict[str, Any]]] = {}
         self._broken = asyncio.Event()
         self.connected = False
@@ -108,11 +112,15 @@ class _ServerLink:
         told = False
         while True:
             if await self._connect(session):
-                down_since_s, pause_s, told = None, RETRY_MIN_S, False
+                down_since_s, told = None, False
                 logger.info("server=%s connected", self._url)
                 try:
                     await self._catch_up()
-                    await self._broken.wait()
+                    pause_s = RETRY_MIN_S
+                    await self._stay()
+                except Exception:
+                    # whatever it was: without this connection calls would hear of nothing any more
+                    logger.exception("server=%s catching up failed; it begins anew", self._url)
                 finally:
                     self.connected = False
                     await self._client.shutdown()
@@ -124,6 +132,27 @@ class _ServerLink:
                 await self._give_up()
             await asyncio.sleep(random.uniform(pause_s / 2, pause_s))
             pause_s = min(RETRY_MAX_S, pause_s * 1.5)
+
+    async def _stay(self) -> None:
+        """Wait until the connection breaks, presenting fresh tokens meanwhile."""
+        while not self._broken.is_set():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(TOKEN_REFRESH_S):
+                    await self._broken.wait()
+                    return
+            await self._refresh_token()
+
+    async def _refresh_token(self) -> None:
+        token = self._owner._media.service_token()
+        if token == self._token:
+            return
+        try:
+            answer = await self._client.call("refresh-token", {"token": token}, timeout=CALL_TIMEOUT_S)
+        except socketio.exceptions.SocketIOError as error:
+            logger.info("server=%s has not taken the fresh token: %s", self._url, error)
+            return
+        if isinstance(answer, dict) and answer.get("success"):
+            self._token = token
 
     async def join(self, call_id: str) -> None:
         """Ask for a room's events; a room that is not there is told as gone."""
@@ -137,8 +166,9 @@ class _ServerLink:
                 timeout=CALL_TIMEOUT_S,
             )
         except (socketio.exceptions.SocketIOError, MeeshyError) as error:
-            # the connection broke; catching up repeats it
+            # the connection broke, or is as good as broken; catching up on the next one repeats it
             logger.info("server=%s call=%s cannot be watched: %s", self._url, call_id, error)
+            self._broken.set()
             return
         finally:
             found = self._collecting.pop(call_id, {})
@@ -166,10 +196,11 @@ class _ServerLink:
         self._client.on("*", self._on_event)
         # the client's own wait() swallows cancellation and notices a break a second late
         self._client.on("disconnect", lambda *_: broken.set())
+        self._token = self._owner._media.service_token()
         try:
             await self._client.connect(
                 self._url,
-                auth={"token": self._owner._media.service_token()},
+                auth={"token": self._token},
                 transports=["websocket"],
                 wait_timeout=CONNECT_TIMEOUT_S,
             )
@@ -184,7 +215,7 @@ class _ServerLink:
         self._owner._media.answers(self._url)
         await self._owner.listener.server_back(self._url)
         for call_id in self._owner._media.calls_on(self._url):
-            if call_id in self._owner.watched:
+            if call_id in self._owner.watched and not self._broken.is_set():
                 await self.join(call_id)
 
     async def _give_up(self) -> None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from meeshy_sfu.errors import MeeshyError
 from meeshy_sfu.gateway import journal as log
 from meeshy_sfu.gateway.calls import Calls, mode_policy
@@ -113,14 +115,21 @@ class Supervision:
                 unneeded = pinned is not None and pinned != url and not call.media_lane.locked()
             else:
                 # rooms of other gateways are theirs to keep
-                row = await self._repository.get_call(call_id)
-                unneeded = row is not None and row.ended_at is not None
+                unneeded = await self._is_over(call_id)
             if unneeded:
                 logger.warning("server=%s call=%s has a room nobody needs; destroying it", url, call_id)
                 try:
                     await self._media.drop_room(url, call_id)
                 except MeeshyError as error:
                     logger.warning("server=%s call=%s keeps its room: %s", url, call_id, error)
+
+    async def _is_over(self, call_id: str) -> bool:
+        try:
+            row = await self._repository.get_call(call_id)
+        except SQLAlchemyError as error:
+            logger.warning("call=%s may be over; the database does not say: %s", call_id, error)
+            return False
+        return row is not None and row.ended_at is not None
 
     # ---- restart
 
