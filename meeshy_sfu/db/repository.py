@@ -5,11 +5,14 @@ Takes and gives values of `models`; the current time is an argument. Decides not
 
 from __future__ import annotations
 
+import asyncio
 import secrets
+from contextlib import asynccontextmanager
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, cast
 
 from sqlalchemy import func, or_, select, update
+from sqlalchemy.exc import OperationalError
 
 from meeshy_sfu.db.models import (
     Call,
@@ -23,12 +26,14 @@ from meeshy_sfu.db.models import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
     from datetime import datetime
 
     from sqlalchemy import Row, Select, Table
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+PATIENCE_S = 20.0
+"""How long a database may take for one transaction: calls wait for it, but not for ever."""
 LIVE = ("initiated", "ringing", "active")
 """Statuses of a call that is not over."""
 QUALITY_FIELDS = ("avg_packet_loss", "avg_jitter", "avg_rtt", "avg_bitrate")
@@ -64,7 +69,8 @@ def _call(row: Row[Any], people: Iterable[Participant]) -> Call:
 class Repository:
     """All reads and writes of the gateway.
 
-    Owns nothing: the engine belongs to who made it. Safe for concurrent use.
+    Owns nothing: the engine belongs to who made it. Safe for concurrent use. Every method raises SQLAlchemyError
+    when the database is down, does not answer in time, or refuses.
 
     Example:
         ```python
@@ -76,8 +82,9 @@ class Repository:
         ```
     """
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, *, patience_s: float = PATIENCE_S) -> None:
         self._engine = engine
+        self._patience_s = patience_s
 
     # ---- calls
 
@@ -93,7 +100,7 @@ class Repository:
     ) -> Call:
         """Store a new call and its empty metrics."""
         call_id = new_id()
-        async with self._engine.begin() as db:
+        async with self._transaction() as db:
             await db.execute(
                 sessions.insert().values(
                     id=call_id,
@@ -115,20 +122,20 @@ class Repository:
 
     async def get_call(self, call_id: str) -> Call | None:
         """One call, or None."""
-        async with self._engine.connect() as db:
+        async with self._transaction() as db:
             found = await self._load(db, select(sessions).where(sessions.c.id == call_id))
         return found[0] if found else None
 
     async def active_calls(self) -> list[Call]:
         """Calls that are not over, oldest first."""
         query = select(sessions).where(sessions.c.status.in_(LIVE)).order_by(sessions.c.created_at)
-        async with self._engine.connect() as db:
+        async with self._transaction() as db:
             return await self._load(db, query)
 
     async def active_sfu_calls(self) -> list[Call]:
         """Calls that are not over and whose media goes through a media server."""
         query = select(sessions).where(sessions.c.mode == "sfu", sessions.c.status.in_(LIVE))
-        async with self._engine.connect() as db:
+        async with self._transaction() as db:
             return await self._load(db, query.order_by(sessions.c.created_at))
 
     async def active_call_of(self, conversation_id: str) -> Call | None:
@@ -136,7 +143,7 @@ class Repository:
         query = select(sessions).where(
             sessions.c.conversation_id == conversation_id, sessions.c.status.in_(LIVE)
         )
-        async with self._engine.connect() as db:
+        async with self._transaction() as db:
             found = await self._load(db, query.order_by(sessions.c.created_at.desc()).limit(1))
         return found[0] if found else None
 
@@ -148,7 +155,7 @@ class Repository:
         if status is not None:
             where.append(sessions.c.status == status)
         page = select(sessions).where(*where).order_by(sessions.c.created_at.desc(), sessions.c.id)
-        async with self._engine.connect() as db:
+        async with self._transaction() as db:
             total = (await db.execute(select(func.count()).select_from(sessions).where(*where))).scalar_one()
             return await self._load(db, page.limit(limit).offset(offset)), int(total)
 
@@ -157,7 +164,7 @@ class Repository:
         values: dict[str, Any] = {"status": status, "updated_at": now}
         if status == "active":
             values["started_at"] = func.coalesce(sessions.c.started_at, now)
-        async with self._engine.begin() as db:
+        async with self._transaction() as db:
             await db.execute(update(sessions).where(sessions.c.id == call_id).values(**values))
 
     async def end_call(
@@ -167,7 +174,7 @@ class Repository:
 
         The mode stays as it was; the SFU fields of participants are nulled, the room is gone.
         """
-        async with self._engine.begin() as db:
+        async with self._transaction() as db:
             row = (
                 await db.execute(
                     select(sessions.c.started_at).where(sessions.c.id == call_id, sessions.c.status.in_(LIVE))
@@ -209,7 +216,7 @@ class Repository:
     ) -> None:
         """Store a completed change of mode with its transition; going to P2P nulls every SFU field in one update."""
         now = transition.timestamp
-        async with self._engine.begin() as db:
+        async with self._transaction() as db:
             await db.execute(
                 update(sessions)
                 .where(sessions.c.id == call_id)
@@ -241,7 +248,7 @@ class Repository:
 
     async def clear_sfu_fields(self, call_id: str, now: datetime) -> None:
         """Null the SFU fields of everyone in a call."""
-        async with self._engine.begin() as db:
+        async with self._transaction() as db:
             await self._clear_sfu(db, call_id, now)
 
     # ---- participants
@@ -273,7 +280,7 @@ class Repository:
             "updated_at": now,
             **dict.fromkeys(SFU_FIELDS),
         }
-        async with self._engine.begin() as db:
+        async with self._transaction() as db:
             known = select(participants.c.id).where(participants.c.call_session_id == call_id, identity)
             row = (await db.execute(known)).first()
             if row is None:
@@ -303,12 +310,12 @@ class Repository:
         values: dict[str, Any] = {"status": status, "updated_at": now, "left_at": now if gone else None}
         if gone:
             values.update(dict.fromkeys(SFU_FIELDS))
-        async with self._engine.begin() as db:
+        async with self._transaction() as db:
             await db.execute(update(participants).where(participants.c.id == participant_id).values(**values))
 
     async def set_media_enabled(self, participant_id: str, media: str, enabled: bool, now: datetime) -> None:
         """Store that somebody switched `audio`, `video` or `screen_share` on or off."""
-        async with self._engine.begin() as db:
+        async with self._transaction() as db:
             await db.execute(
                 update(participants)
                 .where(participants.c.id == participant_id)
@@ -318,7 +325,7 @@ class Repository:
     async def set_sfu_ids(self, participant_id: str, ids: Mapping[str, str | None], now: datetime) -> None:
         """Store transport and producer ids; keys are the names of SFU_FIELDS."""
         values = {name: ids[name] for name in SFU_FIELDS if name in ids}
-        async with self._engine.begin() as db:
+        async with self._transaction() as db:
             await db.execute(
                 update(participants)
                 .where(participants.c.id == participant_id)
@@ -334,7 +341,7 @@ class Repository:
                 participants.c.sfu_screen_producer_id == producer_id,
             )
         )
-        async with self._engine.connect() as db:
+        async with self._transaction() as db:
             row = (await db.execute(query)).first()
         return _participant(row) if row is not None else None
 
@@ -342,7 +349,7 @@ class Repository:
 
     async def get_metrics(self, call_id: str) -> Metrics | None:
         """The figures of a call, or None."""
-        async with self._engine.connect() as db:
+        async with self._transaction() as db:
             row = (await db.execute(select(metrics).where(metrics.c.call_session_id == call_id))).first()
         if row is None:
             return None
@@ -352,7 +359,7 @@ class Repository:
 
     async def record_quality(self, call_id: str, sample: Mapping[str, float], now: datetime) -> None:
         """Take a client's report into the averages; keys are the names of QUALITY_FIELDS."""
-        async with self._engine.begin() as db:
+        async with self._transaction() as db:
             query = select(metrics).where(metrics.c.call_session_id == call_id).with_for_update()
             row = (await db.execute(query)).first()
             if row is None:
@@ -370,7 +377,7 @@ class Repository:
     async def count(self, call_id: str, counter: str, now: datetime) -> None:
         """Add one to a counter of COUNTERS."""
         column = metrics.c[counter]
-        async with self._engine.begin() as db:
+        async with self._transaction() as db:
             await db.execute(
                 update(metrics)
                 .where(metrics.c.call_session_id == call_id)
@@ -379,7 +386,7 @@ class Repository:
 
     async def transition_statistics(self) -> TransitionStatistics:
         """Changes of mode over all calls: how many, how long, why."""
-        async with self._engine.connect() as db:
+        async with self._transaction() as db:
             rows: Sequence[Row[Any]] = (await db.execute(select(metrics.c.mode_transitions))).all()
         by_reason: dict[str, int] = {}
         durations: list[float] = []
@@ -396,6 +403,15 @@ class Repository:
         )
 
     # ---- inside
+
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[AsyncConnection]:
+        try:
+            async with asyncio.timeout(self._patience_s), self._engine.begin() as db:
+                yield db
+        except TimeoutError as error:
+            silent = TimeoutError(f"no answer within {self._patience_s:g} s")
+            raise OperationalError(None, None, silent) from error
 
     async def _one(self, db: AsyncConnection, call_id: str) -> Call:
         (call,) = await self._load(db, select(sessions).where(sessions.c.id == call_id))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from meeshy_sfu.errors import ConfigError
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from meeshy_sfu.config import Settings
 
 BUSY_TIMEOUT_S = 30
+CONNECT_TIMEOUT_S = 5
 DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}
 
 
@@ -58,7 +59,25 @@ def create_engine(url: str) -> AsyncEngine:
         engine = create_async_engine(parsed.set(drivername=driver), connect_args={"timeout": BUSY_TIMEOUT_S})
         _prepare_sqlite(engine)
         return engine
-    return create_async_engine(parsed.set(drivername=driver), pool_size=20, pool_pre_ping=True)
+    engine = create_async_engine(
+        parsed.set(drivername=driver),
+        pool_size=20,
+        pool_pre_ping=True,
+        connect_args={"timeout": CONNECT_TIMEOUT_S},
+    )
+    _name_refusals(engine)
+    return engine
+
+
+def _name_refusals(engine: AsyncEngine) -> None:
+    """Turn a server that cannot be reached into an error of the database, as all its other troubles are."""
+
+    @event.listens_for(engine.sync_engine, "do_connect")
+    def connect(dialect: Any, _record: Any, args: Any, options: Any) -> Any:
+        try:
+            return dialect.connect(*args, **options)
+        except OSError as error:
+            raise OperationalError(None, None, error) from error
 
 
 def _prepare_sqlite(engine: AsyncEngine) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from meeshy_sfu.gateway.media_client import MediaServerClient
     from meeshy_sfu.gateway.media_events import MediaEvents
     from meeshy_sfu.gateway.metrics import Metrics
+
+DATABASE_TIMEOUT_S = 2.0
+"""A database that takes longer is no use to calls; probes give up soon after."""
 
 
 class HealthApi:
@@ -109,8 +113,8 @@ class HealthApi:
 
     async def _database(self) -> bool:
         try:
-            async with self._engine.connect() as db:
+            async with asyncio.timeout(DATABASE_TIMEOUT_S), self._engine.connect() as db:
                 await db.execute(text("SELECT 1"))
-        except (SQLAlchemyError, OSError):
+        except (SQLAlchemyError, OSError):  # a time-out is an OSError
             return False
         return True

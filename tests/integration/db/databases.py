@@ -6,6 +6,7 @@ import os
 import pwd
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -51,6 +52,11 @@ class PostgresServer:
             user=self._user,
             cwd=self._directory,
         )
+        self.run()
+
+    def run(self) -> None:
+        """Start it, on the data that is there."""
+        data = self._directory / "data"
         options = ["-c", "listen_addresses=127.0.0.1", "-c", f"port={self.port}", "-c", "fsync=off"]
         options += ["-c", f"unix_socket_directories={self._directory}"]
         with (self._directory / "log").open("wb") as log:
@@ -89,9 +95,17 @@ class PostgresServer:
         return f"postgresql://meeshy@127.0.0.1:{self.port}/{name}"
 
     def stop(self) -> None:
+        """End it at once, whoever is connected."""
         if self._process is not None:
-            self._process.terminate()
+            self._process.send_signal(signal.SIGINT)
             self._process.wait(20)
+
+    def pids(self) -> list[int]:
+        """Its processes: the first one and one for each connection, among others."""
+        assert self._process is not None
+        first = self._process.pid
+        children = Path(f"/proc/{first}/task/{first}/children").read_text(encoding="ascii")
+        return [first, *map(int, children.split())]
 
 
 @contextmanager

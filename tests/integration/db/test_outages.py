@@ -1,0 +1,84 @@
+"""A database that is down, or hangs: errors that callers know, after a bounded time."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pytest
+from sqlalchemy.exc import OperationalError
+
+from meeshy_sfu.db import schema
+from meeshy_sfu.db.repository import Repository
+from meeshy_sfu.db.session import create_engine
+
+from .databases import postgres
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .databases import PostgresServer
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def own_server(postgres_server: PostgresServer) -> Iterator[PostgresServer]:
+    """A server that the test may break."""
+    with postgres() as server:
+        yield server
+
+
+@contextmanager
+def hanging(server: PostgresServer) -> Iterator[None]:
+    """Have all processes of a server stand still."""
+    stopped = server.pids()
+    for pid in stopped:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in stopped:
+            os.kill(pid, signal.SIGCONT)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:1", "nowhere.invalid"])
+async def test_a_database_that_cannot_be_reached_is_an_error_of_the_database(host: str) -> None:
+    engine = create_engine(f"postgresql://meeshy@{host}/calls")
+    with pytest.raises(OperationalError):
+        await Repository(engine).get_call("x")
+    await engine.dispose()
+
+
+async def test_a_database_that_went_down_is_an_error_and_back_again_works(
+    own_server: PostgresServer,
+) -> None:
+    engine = create_engine(own_server.new_database())
+    await schema.upgrade(engine)
+    calls = Repository(engine)
+    call = await calls.create_call("c1", "video", "ada", mode="p2p", settings={}, now=NOW)
+    own_server.stop()
+    for _ in range(2):
+        with pytest.raises(OperationalError):
+            await calls.set_status(call.id, "active", NOW)
+    own_server.run()
+    await calls.set_status(call.id, "active", NOW)
+    await engine.dispose()
+
+
+async def test_a_database_that_hangs_is_not_waited_for_for_ever(own_server: PostgresServer) -> None:
+    engine = create_engine(own_server.new_database())
+    await schema.upgrade(engine)
+    calls = Repository(engine, patience_s=0.5)
+    call = await calls.create_call("c1", "video", "ada", mode="p2p", settings={}, now=NOW)
+    with hanging(own_server):
+        began_s = time.monotonic()
+        with pytest.raises(OperationalError):
+            await calls.set_status(call.id, "active", NOW)
+        assert time.monotonic() - began_s < 8
+    await calls.set_status(call.id, "active", NOW)
+    await engine.dispose()
