@@ -21,22 +21,18 @@ from simulator.bots.native_legs import NativePeople
 from simulator.caller import Caller, MediaServers, Roster, Surroundings, user_name
 from simulator.churning import SETTINGS as CHURN_SETTINGS
 from simulator.churning import churn
-from simulator.clip import ensure_clip
-from simulator.collect import Collector, RunDirectory, utc_now
+from simulator.collect import Collector
 from simulator.errors import SimulatorError, StackError
-from simulator.figures import RunContext
 from simulator.gateway import GatewaySocket, user_token
 from simulator.gateway_stack import EVENT_LOG, SWITCH_DEADLINE_S, GatewayStack
 from simulator.legs import People, Person
 from simulator.live import Progress, Watcher
 from simulator.participant import first_error
 from simulator.plays import storm, switch
-from simulator.report import write_report
-from simulator.runner import TICK_S, machine
-from simulator.scenario import Scenario, to_toml
+from simulator.run_frame import TICK_S, RunFrame, note_server
+from simulator.scenario import Scenario
 from simulator.signaling import Rest
 from simulator.stack import server_figures
-from simulator.summary import Summary
 from simulator.watchman import Watchman
 
 _DISMISS_TIMEOUT_S = 10.0
@@ -170,8 +166,8 @@ Play = Callable[[Theatre], Coroutine[Any, Any, None]]
 """What happens in a run."""
 
 
-class CallRun:
-    """One run of a scenario through the gateway. :meth:`execute` does it all, once."""
+class CallRun(RunFrame):
+    """Calls of the gateway: people come, go and see each other as the scenario's play says."""
 
     def __init__(
         self,
@@ -183,43 +179,8 @@ class CallRun:
         play: Play | None = None,
     ) -> None:
         """Prepare a run of what the scenario's pattern says, or of a play of one's own."""
-        self._scenario = scenario
+        super().__init__(scenario, state=state, out=out, watcher=watcher)
         self._play = play or {"switch": switch, "storm": storm, "churn": churn}[scenario.pattern]
-        self._state = state
-        self._out = out
-        self._watcher = watcher or Watcher()
-        self._context = RunContext(started_ns=time.time_ns(), dropped_calls=0, machine=machine())
-
-    async def execute(self) -> tuple[Path, Summary]:
-        """Run and judge; gives the run directory and the summary.
-
-        A run that breaks off is judged too, as an error; only one that is interrupted leaves nothing.
-
-        Raises:
-            UsageError: The run directory cannot be written.
-            SimulatorError: There was nothing to judge: no stack, no clip.
-        """
-        clip = await asyncio.to_thread(ensure_clip, self._state / "cache")
-        name = f"{self._scenario.name}-{self._scenario.participants.count}"
-        directory = (
-            RunDirectory(self._out)
-            if self._out
-            else RunDirectory.in_folder(self._state / "runs", name, utc_now())
-        )
-        with directory, Watchman() as watchman:
-            watchman.watch_directory(directory.partial)
-            collector = Collector(directory.partial)
-            try:
-                await self._run(collector, directory.partial, str(clip), watchman)
-            except BaseExceptionGroup as errors:
-                raise first_error(errors) from errors
-            finally:
-                collector.write_text("scenario.toml", to_toml(self._scenario.to_values()))
-                collector.write_text("run.json", self._context.model_dump_json(indent=2) + "\n")
-                collector.close()
-            self._watcher.phase("judging")
-            summary = await asyncio.to_thread(write_report, directory.partial)
-            return directory.complete(), summary
 
     async def _run(self, collector: Collector, directory: Path, clip: str, watchman: Watchman) -> None:
         self._watcher.phase("starting media server and gateway")
@@ -298,12 +259,7 @@ class CallRun:
         for tick in itertools.count():
             await self._collect(collector, casts, tick)
             figures = await server_figures(rest, theatre.stack.credentials.for_service())
-            if figures is not None:
-                totals = (figures.cpu_ns, figures.rss_bytes, figures.packets_in, figures.packets_out)
-                collector.add("server", [(tick, figures.unix_ns, *totals)])
-                collector.add(
-                    "server_threads", [(tick, figures.unix_ns, *thread) for thread in figures.workers]
-                )
+            note_server(collector, tick, figures)
             self._watcher.show(theatre.progress)
             if complaint := theatre.stack.complaint():
                 raise StackError(complaint)

@@ -10,12 +10,10 @@ import asyncio
 import contextlib
 import math
 import os
-import platform
 import secrets
 import socket
 import time
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -23,23 +21,18 @@ import pyarrow as pa
 
 from simulator.bot import Bot, BotGenerator, BotSettings
 from simulator.bots.aiortc import AiortcGenerator
-from simulator.bots.native import NativeGenerator, build_profile
-from simulator.clip import ensure_clip
-from simulator.collect import Collector, RunDirectory, utc_now
+from simulator.bots.native import NativeGenerator
+from simulator.collect import Collector
 from simulator.errors import SimulatorError, StackError
-from simulator.figures import RunContext
 from simulator.live import Progress, Watcher
 from simulator.participant import Participant, first_error
-from simulator.report import write_report
-from simulator.scenario import Scenario, to_toml
+from simulator.run_frame import TICK_S, RunFrame, note_server
+from simulator.scenario import Scenario
 from simulator.signaling import Credentials, ParticipantSession, Rest
 from simulator.stack import Stack, server_figures
-from simulator.summary import Machine, Summary
 from simulator.tables import KINDS
 from simulator.watchman import Watchman
 
-TICK_S = 1.0
-"""How often counters are collected while measuring."""
 STREAMS_PER_THREAD = 6000
 """Received streams that one thread of native bots carries."""
 _RAMP_LOOK_S = 0.25
@@ -88,8 +81,8 @@ class Plan:
         return [(r, s, k) for r in everyone for s in everyone if self.wants(r, s) for k in kinds]
 
 
-class Run:
-    """One run of a scenario. :meth:`execute` does it all, once."""
+class Run(RunFrame):
+    """One call on the media server: everybody joins, is measured for a while, and leaves."""
 
     def __init__(
         self,
@@ -100,46 +93,13 @@ class Run:
         target: Target | None = None,
         watcher: Watcher | None = None,
     ) -> None:
-        self._scenario = scenario
-        self._state = state
-        self._out = out
+        super().__init__(scenario, state=state, out=out, watcher=watcher)
         self._target = target
-        self._watcher = watcher or Watcher()
         self._plan = Plan(scenario)
-        self._context = RunContext(started_ns=time.time_ns(), dropped_calls=0, machine=machine())
         self._cut_off: set[str] = set()
         self._participants: list[Participant] = []
         self._generators: list[BotGenerator] = []
         self._progress = Progress(expected=len(self._plan.expected()), people=scenario.participants.count)
-
-    async def execute(self) -> tuple[Path, Summary]:
-        """Run and judge; gives the run directory and the summary.
-
-        A run that breaks off is judged too, as an error; only one that is interrupted leaves nothing.
-
-        Raises:
-            UsageError: The run directory cannot be written.
-            SimulatorError: There was nothing to judge: no server, no clip.
-        """
-        clip = await asyncio.to_thread(ensure_clip, self._state / "cache")
-        name = f"{self._scenario.name}-{self._scenario.participants.count}"
-        directory = (
-            RunDirectory(self._out)
-            if self._out
-            else RunDirectory.in_folder(self._state / "runs", name, utc_now())
-        )
-        with directory, Watchman() as watchman:
-            watchman.watch_directory(directory.partial)
-            collector = Collector(directory.partial)
-            try:
-                await self._run(collector, directory.partial, str(clip), watchman)
-            finally:
-                collector.write_text("scenario.toml", to_toml(self._scenario.to_values()))
-                collector.write_text("run.json", self._context.model_dump_json(indent=2) + "\n")
-                collector.close()
-            self._watcher.phase("judging")
-            summary = await asyncio.to_thread(write_report, directory.partial)
-            return directory.complete(), summary
 
     async def _run(self, collector: Collector, directory: Path, clip: str, watchman: Watchman) -> None:
         async with contextlib.AsyncExitStack() as open_things:
@@ -255,17 +215,7 @@ class Run:
         figures, *collected = await asyncio.gather(
             server_figures(server.rest, server.token), *(g.collect(tick) for g in self._generators)
         )
-        if figures is not None:
-            row = (
-                tick,
-                figures.unix_ns,
-                figures.cpu_ns,
-                figures.rss_bytes,
-                figures.packets_in,
-                figures.packets_out,
-            )
-            collector.add("server", [row])
-            collector.add("server_threads", [(tick, figures.unix_ns, *thread) for thread in figures.workers])
+        note_server(collector, tick, figures)
         streams: list[pa.RecordBatch] = []
         for part in collected:
             streams += part["streams"]
@@ -352,18 +302,6 @@ class _Server:
         return self.credentials.for_service()
 
 
-def machine() -> Machine:
-    """Say where this runs."""
-    return Machine(
-        cores=len(os.sched_getaffinity(0)),
-        cpu=_cpu_name(),
-        kernel=platform.release(),
-        python=platform.python_version(),
-        version=version("meeshy-sfu"),
-        build_profile=build_profile(),
-    )
-
-
 def _participant_id(number: int) -> str:
     return f"bot-{number}"
 
@@ -381,10 +319,3 @@ def _bind_address(url: str) -> str:
     with socket.socket(family, socket.SOCK_DGRAM) as probe:
         probe.connect(address)  # sends nothing; asks for the route
         return str(probe.getsockname()[0])
-
-
-def _cpu_name() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.machine()

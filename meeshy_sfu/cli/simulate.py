@@ -106,7 +106,8 @@ def simulate(
         from simulator.call_runner import CallRun
         from simulator.errors import SimulatorError, UsageError
         from simulator.live import LiveTable, PhaseLines
-        from simulator.runner import Run, machine
+        from simulator.run_frame import machine
+        from simulator.runner import Run
         from simulator.scenario import Scenario
     except ModuleNotFoundError as error:
         console.notice(f"error: {_MISSING.format(error.name)}")
