@@ -9,8 +9,8 @@ RUN := .ci/uv run --no-sync
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
-demo: setup ## set up, start the stack, fill a call with bots, print the verdict and where the report is
-	$(RUN) meeshy simulate group --participants 8 --duration 10
+demo: setup ## set up, run a call that switches and a group call, print the verdicts and where the report is
+	$(RUN) meeshy simulate demo
 
 test: setup-test test-rust test-python ## set up and pass all tests
 

@@ -11,9 +11,11 @@ import contextlib
 import itertools
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import pyarrow as pa
 
 from simulator.bot import BotSettings
 from simulator.bots.aiortc_legs import AiortcPeople
@@ -45,7 +47,7 @@ class Theatre:
         self.scenario = scenario
         self.stack = stack
         self.people: list[Person] = []
-        self.progress = Progress(expected=0, people=scenario.participants.count)
+        self.progress = Progress(expected=0, people=scenario.participants.count, steady=False)
         self.dropped_calls = 0
         self._watcher = watcher
         self._collector = note
@@ -87,6 +89,10 @@ class Theatre:
         self._callers[caller] = self._group.create_task(self._live(caller))
         self.progress.joined = len(self._callers)
         return caller
+
+    def expected_streams(self) -> int:
+        """Count the streams that should flow now, as far as people know of each other."""
+        return sum(len(caller.others) for caller in self._callers) * len(self.scenario.media.kinds)
 
     def death(self, what: str) -> None:
         """Write down that something is killed now."""
@@ -257,9 +263,10 @@ class CallRun(RunFrame):
     ) -> None:
         """Collect once a second until cancelled; ends with an error when something broke on its own."""
         for tick in itertools.count():
-            await self._collect(collector, casts, tick)
+            collected = await self._collect(collector, casts, tick)
             figures = await server_figures(rest, theatre.stack.credentials.for_service())
             note_server(collector, tick, figures)
+            theatre.progress.update_calls(figures, collected, theatre.expected_streams())
             self._watcher.show(theatre.progress)
             if complaint := theatre.stack.complaint():
                 raise StackError(complaint)
@@ -267,12 +274,16 @@ class CallRun(RunFrame):
                 raise SimulatorError("; ".join(problems))
             await asyncio.sleep(TICK_S)
 
-    async def _collect(self, collector: Collector, casts: Iterable[People], tick: int) -> None:
-        for cast in casts:
-            for table, batches in (await cast.collect(tick)).items():
+    async def _collect(
+        self, collector: Collector, casts: Iterable[People], tick: int
+    ) -> list[Mapping[str, Sequence[pa.RecordBatch]]]:
+        collected = [await cast.collect(tick) for cast in casts]
+        for part in collected:
+            for table, batches in part.items():
                 for batch in batches:
                     # Compression would hold up the event loop, and with it the signalling.
                     await asyncio.to_thread(collector.add_batch, table, batch)
+        return collected
 
 
 async def _interleaving(event_log: Path) -> str | None:

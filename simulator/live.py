@@ -21,8 +21,10 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 from rich.text import Text
 
+from simulator.highlights import highlights
 from simulator.stack import ServerFigures
-from simulator.summary import Percentiles, Summary, Verdict
+from simulator.summary import Summary, Verdict
+from simulator.tables import SAMPLE_SHOWN
 
 _FRESH_NS = 2_000_000_000
 _LAG_WARN_MS = 100.0
@@ -45,8 +47,11 @@ class Progress:
     lag_ms: float = 0.0
     """Worst lag of the generator since the last look."""
     socket_drops: int = 0
+    steady: bool = True
+    """Whether who should flow stays the same; in calls where people come and go a stale count would mislead."""
     _packets: tuple[float, int] = field(default=(0.0, 0))
     _server: tuple[int, int] | None = None
+    _tracks: dict[tuple[int, int, int], int] = field(default_factory=dict)
 
     def update(
         self,
@@ -65,6 +70,33 @@ class Progress:
         self._packets = (now, packets)
         self.loss = missing / expected if expected else None
         self.flowing = sum(_flowing(batch) for batch in streams)
+        self._take_health(server, collected)
+
+    def update_calls(
+        self,
+        server: ServerFigures | None,
+        collected: Sequence[Mapping[str, Sequence[pa.RecordBatch]]],
+        expected: int,
+    ) -> None:
+        """Take what was just collected of calls that switch, where frames are counted instead of packets."""
+        now_ns, now = time.time_ns(), time.monotonic()
+        frames = 0
+        for batch in (b for part in collected for b in part["latency"] if b.num_rows):
+            shown = _column(batch, "flags") & SAMPLE_SHOWN != 0
+            frames += int(shown.sum())
+            keys = np.stack([_column(batch, name)[shown] for name in ("receiver", "sender", "kind")], axis=1)
+            for receiver, sender, kind in np.unique(keys, axis=0).tolist():
+                self._tracks[receiver, sender, kind] = now_ns
+        self.expected = expected
+        self.flowing = sum(now_ns - seen < _FRESH_NS for seen in self._tracks.values())
+        if self._packets[0]:
+            self.packets_per_s = frames / max(1e-3, now - self._packets[0])
+        self._packets = (now, 0)
+        self._take_health(server, collected)
+
+    def _take_health(
+        self, server: ServerFigures | None, collected: Sequence[Mapping[str, Sequence[pa.RecordBatch]]]
+    ) -> None:
         delays = [_column(b, "owd_ns") for part in collected for b in part["latency"] if b.num_rows]
         if delays:
             p50, p95, p99 = np.percentile(np.concatenate(delays) / 1e6, [50, 95, 99])
@@ -88,6 +120,9 @@ class Progress:
 class Watcher:
     """Sees a run go by. This one does not look; see LiveTable."""
 
+    def begin(self, title: str) -> None:
+        """Take note that another run begins, and what it is called."""
+
     def phase(self, name: str, duration_s: float | None = None) -> None:
         """Take note that a phase begins, and how long it will last if that is known."""
 
@@ -104,7 +139,7 @@ class PhaseLines(Watcher):
         self._last: Progress | None = None
 
     def __enter__(self) -> Self:
-        self._console.print(self._title, markup=False)
+        self.begin(self._title)
         return self
 
     def __exit__(
@@ -112,12 +147,17 @@ class PhaseLines(Watcher):
     ) -> None:
         return
 
+    def begin(self, title: str) -> None:
+        """Print the title."""
+        self._last = None
+        self._console.print(title, markup=False)
+
     def phase(self, name: str, duration_s: float | None = None) -> None:
         """Print the phase, and what was reached before it."""
         p = self._last
         reached = (
             ""
-            if p is None
+            if p is None or not p.steady
             else f" ({p.joined} of {p.people} in, {p.flowing} of {p.expected} streams flowing)"
         )
         length = "" if duration_s is None else f", {duration_s:g} s"
@@ -153,6 +193,10 @@ class LiveTable(Watcher):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._live.stop()
+
+    def begin(self, title: str) -> None:
+        """Show what is known of this run alone."""
+        self._title, self._progress = title, None
 
     def phase(self, name: str, duration_s: float | None = None) -> None:
         """Show the phase and its own progress."""
@@ -191,7 +235,7 @@ def progress_table(p: Progress, title: str) -> Table:
     rows: list[tuple[str, RenderableType]] = [
         ("participants", f"{p.joined} of {p.people}"),
         ("streams flowing", f"{p.flowing} of {p.expected}"),
-        ("packets received", f"{p.packets_per_s:,.0f}/s"),
+        ("packets received" if p.steady else "frames shown", f"{p.packets_per_s:,.0f}/s"),
         ("latency p50 / p95 / p99", latency),
         ("loss", "–" if p.loss is None else f"{p.loss:.3%}"),
         ("server CPU", "–" if p.server_core_percent is None else f"{p.server_core_percent:.0f} % of a core"),
@@ -206,50 +250,16 @@ def progress_table(p: Progress, title: str) -> Table:
 _COLOURS: dict[Verdict, str] = {"pass": "green", "fail": "red", "void": "yellow", "error": "red"}
 
 
-def verdict_panel(summary: Summary, title: str) -> Panel:
-    """Lay out the verdict: what, why, and the main figures."""
+def verdict_panel(summary: Summary, title: str, name: str | None = None) -> Panel:
+    """Lay out the verdict: what, why, and the main figures; `name` stands in the frame."""
     lines = [f"[bold]{title}[/bold]"] + [Text(f"• {reason}").markup for reason in summary.reasons[:10]]
     table = Table.grid(padding=(0, 2))
-    for kind in ("audio", "video"):
-        p = getattr(summary.latency_ms, kind)
-        if p is not None and p.p95 is not None:
-            table.add_row(
-                f"latency {kind}", f"p50 {p.p50:.1f}  p95 {p.p95:.1f}  p99 {p.p99:.1f}  max {p.max:.1f} ms"
-            )
-    if summary.streams.expected:
-        table.add_row("streams", f"{summary.streams.flowing} of {summary.streams.expected} flowing")
-    t, gaps, recovery = summary.transition_ms, summary.gap_ms, summary.recovery_ms
-    changes: list[tuple[str, Percentiles | None]] = [("recovery", recovery)]
-    if t is not None:
-        changes += [("to SFU", t.to_sfu), ("to P2P", t.to_p2p)]
-    if gaps is not None:
-        changes += [("gap audio", gaps.audio), ("gap video", gaps.video)]
-    for name, figure in changes:
-        if figure is not None and figure.p95 is not None:
-            table.add_row(
-                name,
-                f"p50 {figure.p50:.0f}  p95 {figure.p95:.0f}  max {figure.max:.0f} ms  ({figure.samples})",
-            )
-    loss = summary.loss
-    if loss.ratio is not None and loss.before_repair is not None:
-        table.add_row("loss", f"{loss.ratio:.3%} ({loss.before_repair:.3%} before repair)")
-    joins = summary.join_ms
-    if joins is not None and joins.p95 is not None:
-        table.add_row("join", f"p50 {joins.p50:.0f}  p95 {joins.p95:.0f} ms")
-    if summary.decoded is not None:
-        d = summary.decoded
-        table.add_row(
-            "decoded", f"{d.frames} pictures, {d.freezes} freezes, {d.audible}/{d.audio_streams} audible"
-        )
-    server = summary.server
-    if server.cpu_core_percent is not None:
-        per_packet = (
-            "" if server.cpu_ns_per_packet is None else f", {server.cpu_ns_per_packet:.0f} ns per packet out"
-        )
-        memory = "" if server.rss_bytes is None else f", {server.rss_bytes / 1e6:.0f} MB"
-        table.add_row("server", f"{server.cpu_core_percent:.0f} % of a core{per_packet}{memory}")
+    for figure, value in highlights(summary):
+        table.add_row(figure, value)
     return Panel(
         Group(Text.from_markup("\n".join(lines)), Text(""), table),
+        title=name,
+        title_align="left",
         border_style=_COLOURS[summary.verdict],
         expand=False,
     )

@@ -207,23 +207,12 @@ class Scenario(_Table):
         Raises:
             ScenarioError: No such scenario, or its content is wrong; every wrong key is named with its path.
         """
-        path = Path(name_or_path)
-        if path.suffix == ".toml" or path.exists():
-            try:
-                text, source = path.read_text(encoding="utf-8"), str(path)
-            except OSError as error:
-                raise ScenarioError(f"cannot read scenario {path}: {error.strerror}") from error
-        else:
-            ready = ready_scenarios()
-            if name_or_path not in ready:
-                near = difflib.get_close_matches(name_or_path, ready, n=1)
-                hint = f"; did you mean {near[0]!r}?" if near else "."
-                raise ScenarioError(
-                    f"no scenario named {name_or_path!r}{hint} Ready ones: {', '.join(ready)}. "
-                    "Your own is given as the path of a .toml file."
-                )
-            text, source = _ready_text(name_or_path), name_or_path
-        return cls.parse(text, source=source)
+        values, source = read_values(name_or_path)
+        if "parts" in values:
+            raise ScenarioError(
+                f"{source} is several scenarios in one; run it with `meeshy simulate {source}`"
+            )
+        return cls.from_values(values, source=source)
 
     @classmethod
     def parse(cls, text: str, *, source: str = "scenario") -> Scenario:
@@ -232,11 +221,7 @@ class Scenario(_Table):
         Raises:
             ScenarioError: The content is wrong.
         """
-        try:
-            values = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
-            raise ScenarioError(f"{source} is not TOML: {error}") from error
-        return cls.from_values(values, source=source)
+        return cls.from_values(_parse(text, source), source=source)
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any], *, source: str = "scenario") -> Scenario:
@@ -264,6 +249,31 @@ class Scenario(_Table):
         return self.model_dump(mode="json", by_alias=True)
 
 
+def read_values(name_or_path: str) -> tuple[dict[str, Any], str]:
+    """Read the plain values of a ready scenario or of a TOML file, and the name to use for it in errors.
+
+    Raises:
+        ScenarioError: There is no such thing, or it is not TOML.
+    """
+    path = Path(name_or_path)
+    if path.suffix == ".toml" or path.exists():
+        try:
+            text, source = path.read_text(encoding="utf-8"), str(path)
+        except OSError as error:
+            raise ScenarioError(f"cannot read scenario {path}: {error.strerror}") from error
+    else:
+        ready = ready_scenarios()
+        if name_or_path not in ready:
+            near = difflib.get_close_matches(name_or_path, ready, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else "."
+            raise ScenarioError(
+                f"no scenario named {name_or_path!r}{hint} Ready ones: {', '.join(ready)}. "
+                "Your own is given as the path of a .toml file."
+            )
+        text, source = _ready_text(name_or_path), name_or_path
+    return _parse(text, source), source
+
+
 def ready_scenarios() -> list[str]:
     """Name the scenarios that come with the program."""
     folder = resources.files("simulator") / "scenarios"
@@ -275,6 +285,13 @@ def to_toml(values: Mapping[str, Any]) -> str:
     lines: list[str] = []
     _write_table(lines, "", values)
     return "\n".join(lines).strip() + "\n"
+
+
+def _parse(text: str, source: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ScenarioError(f"{source} is not TOML: {error}") from error
 
 
 def _write_table(lines: list[str], prefix: str, values: Mapping[str, Any]) -> None:

@@ -138,6 +138,32 @@ DEFAULTS: tuple[Slo, ...] = tuple(
 """
 
 
+_MEANINGS = {
+    "streams.flowing": "everybody sees and hears everybody",
+    "latency_ms.audio": "delay of sound, ms",
+    "latency_ms.video": "delay of pictures, ms",
+    "loss.ratio": "packets that never came",
+    "foreign_frames": "frames that reached the wrong person",
+    "dropped_calls": "calls that broke off",
+    "decoded.freezes": "pictures that stood still for over 500 ms",
+    "join_ms": "time to join, ms",
+    "transition_ms.to_sfu": "time to move to the media server, ms",
+    "transition_ms.to_p2p": "time to move back to peer to peer, ms",
+    "transition_ms.failed": "moves that failed",
+    "recovery_ms": "standstill after something was killed, ms",
+    "gap_ms.audio": "pause in sound around a move, ms",
+    "gap_ms.video": "pause in pictures around a move, ms",
+    "server.cpu_core_percent": "media server, % of a core",
+}
+
+
+def meaning(expression: str) -> str:
+    """Say in plain words what an objective is about; empty for figures that need no words."""
+    path = Slo.parse(expression).path
+    figure = next((name for name in _MEANINGS if path == name or path.startswith(name + ".")), None)
+    return "" if figure is None else _MEANINGS[figure]
+
+
 def objectives(expressions: Iterable[str]) -> tuple[Slo, ...]:
     """Put expressions over the defaults: one for the same figure replaces the default for it.
 

@@ -59,7 +59,7 @@ def gaps(raw: RawRun) -> pd.DataFrame:
     """
     rows = changes(raw)
     rows = rows[rows["success"].fillna(False).astype(bool) & (rows["completed_ns"] > 0)]
-    tracks, stays = _shown(raw), _stays(raw)
+    tracks, stays = shown(raw), _stays(raw)
     deaths = raw.tables["deaths"]["unix_ns"].to_numpy(dtype=np.int64)
     found: list[dict[str, Any]] = []
     for row in rows.to_dict("records"):
@@ -120,7 +120,7 @@ def recoveries(raw: RawRun) -> Percentiles | None:
     deaths = raw.tables["deaths"]
     if deaths.empty:
         return None
-    tracks, stays = _shown(raw), _stays(raw)
+    tracks, stays = shown(raw), _stays(raw)
     found: list[float] = []
     for death in deaths["unix_ns"].astype("int64"):
         end = int(death) + RECOVERY_NS
@@ -147,7 +147,7 @@ def arrivals(raw: RawRun) -> Percentiles | None:
     return percentiles(((done["flowing_ns"] - done["started_ns"]) / _NS_PER_MS).clip(lower=0))
 
 
-def _shown(raw: RawRun) -> dict[tuple[int, int, int], tuple[NDArray[np.int64], float]]:
+def shown(raw: RawRun) -> dict[tuple[int, int, int], tuple[NDArray[np.int64], float]]:
     """Give for each (receiver, sender, kind) the times of shown frames, sorted, and the usual time between them."""
     samples = raw.tables["latency"]
     samples = samples[samples["flags"] & SAMPLE_SHOWN != 0]

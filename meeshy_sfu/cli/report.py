@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from meeshy_sfu.cli import console
-from meeshy_sfu.cli.simulate import _MISSING, show
+from meeshy_sfu.cli.simulate import _MISSING, show, show_programme
 
 
 def report(
@@ -21,11 +21,14 @@ def report(
     """Compute every figure again from raw samples, write the report anew, and end with the verdict's code."""
     try:
         from simulator.errors import SimulatorError
+        from simulator.programme import is_programme, write_programme_report
         from simulator.report import write_report
     except ModuleNotFoundError as error:
         console.notice(f"error: {_MISSING.format(error.name)}")
         raise typer.Exit(console.EXIT_USAGE) from None
     try:
+        if is_programme(run_dir):
+            show_programme(write_programme_report(run_dir), run_dir, as_json=as_json)
         summary = write_report(run_dir)
     except SimulatorError as error:
         console.notice(f"error: {error}")

@@ -11,8 +11,9 @@ import difflib
 import ipaddress
 import os
 import signal
+from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 from urllib.parse import urlsplit
 
 import typer
@@ -21,11 +22,14 @@ import uvloop
 from meeshy_sfu.cli import console
 
 if TYPE_CHECKING:
-    from simulator.call_runner import CallRun
     from simulator.live import LiveTable, PhaseLines
-    from simulator.runner import Run, Target
+    from simulator.programme import ProgrammeSummary
+    from simulator.run_frame import RunFrame
+    from simulator.runner import Target
     from simulator.scenario import Scenario
     from simulator.summary import Summary
+
+R = TypeVar("R")
 
 PREFIX = "MEESHY_SIMULATE_"
 """Every option is also a variable with this prefix."""
@@ -46,7 +50,9 @@ def simulate(
     *,
     scenario: Annotated[
         str,
-        typer.Argument(help="A ready scenario (group, switch, churn, storm), or the path of a .toml file."),
+        typer.Argument(
+            help="A ready scenario (demo, group, switch, churn, storm), or the path of a .toml file."
+        ),
     ],
     participants: Annotated[int | None, _option("participants", "People in the call.")] = None,
     bots: Annotated[
@@ -103,12 +109,12 @@ def simulate(
 ) -> None:
     """Fill a call with bots, measure it, and judge: exit code 0 pass, 3 below an objective, 4 void."""
     try:
+        from simulator import programme
         from simulator.call_runner import CallRun
         from simulator.errors import SimulatorError, UsageError
         from simulator.live import LiveTable, PhaseLines
         from simulator.run_frame import machine
         from simulator.runner import Run
-        from simulator.scenario import Scenario
     except ModuleNotFoundError as error:
         console.notice(f"error: {_MISSING.format(error.name)}")
         raise typer.Exit(console.EXIT_USAGE) from None
@@ -121,32 +127,46 @@ def simulate(
                 "build it with `uv sync --reinstall-package meeshy-sfu`"
             )
             raise typer.Exit(console.EXIT_ERROR)
-        chosen = _with_options(
-            Scenario.load(scenario),
-            participants=participants,
-            bots=bots,
-            duration=duration,
-            slo=slo,
-            delay_ms=delay_ms,
-            jitter_ms=jitter_ms,
-            loss=loss,
-            seed=seed,
-            transitions=transitions,
-            prewarm=prewarm,
-            calls=calls,
-            chaos=chaos,
-        )
-        title = f"{chosen.name}: {chosen.participants.count} participants, {chosen.participants.bots} bots"
+        options = {
+            "participants": participants,
+            "bots": bots,
+            "duration": duration,
+            "slo": slo,
+            "delay_ms": delay_ms,
+            "jitter_ms": jitter_ms,
+            "loss": loss,
+            "seed": seed,
+            "transitions": transitions,
+            "prewarm": prewarm,
+            "calls": calls,
+            "chaos": chaos,
+        }
+        chosen = programme.load(scenario)
         place = console.err if as_json or not console.out.is_terminal else console.out
-        live = LiveTable(place, title) if place.is_terminal else PhaseLines(place, title)
-        run: Run | CallRun
-        if chosen.pattern == "group":
-            run = Run(chosen, state=state_dir, out=out, target=_target(server, state_dir), watcher=live)
-        elif server is not None:
-            raise UsageError(f"{chosen.name} starts its own gateway and media server; leave --server out")
-        else:
-            run = CallRun(chosen, state=state_dir, out=out, watcher=live)
-        directory, summary = _execute(run, live)
+        live_kind = LiveTable if place.is_terminal else PhaseLines
+
+        def make_run(one: Scenario, directory: Path | None) -> RunFrame:
+            if one.pattern == "group":
+                return Run(
+                    one, state=state_dir, out=directory, target=_target(server, state_dir), watcher=live
+                )
+            if server is not None:
+                raise UsageError(f"{one.name} starts its own gateway and media server; leave --server out")
+            return CallRun(one, state=state_dir, out=directory, watcher=live)
+
+        if isinstance(chosen, programme.Programme):
+            whole = chosen.with_values(lambda one: _with_options(one, **options))
+            live = live_kind(place, f"{whole.name}: {whole.description}")
+            found, results = _execute(
+                lambda: programme.execute(whole, make_run, state=state_dir, out=out, watcher=live), live
+            )
+            show_programme(results, found, as_json=as_json)
+        single = _with_options(chosen, **options)
+        live = live_kind(
+            place, f"{single.name}: {single.participants.count} participants, {single.participants.bots} bots"
+        )
+        run = make_run(single, out)
+        directory, summary = _execute(run.execute, live)
     except SimulatorError as error:
         console.notice(f"error: {error}")
         raise typer.Exit(error.exit_code) from None
@@ -156,7 +176,7 @@ def simulate(
     show(summary, directory, as_json=as_json)
 
 
-def show(summary: Summary, directory: Path, *, as_json: bool) -> None:
+def show(summary: Summary, directory: Path, *, as_json: bool) -> NoReturn:
     """Print a summary and end with its exit code."""
     from simulator.live import verdict_panel
     from simulator.report import EXIT_CODES, title
@@ -166,18 +186,34 @@ def show(summary: Summary, directory: Path, *, as_json: bool) -> None:
     else:
         console.out.print(verdict_panel(summary, title(summary)), soft_wrap=False)
         # Not in the panel, where a long path would be cut.
-        console.line(f"report: {directory / 'report.md'}")
+        console.line(f"report: {directory / 'report.html'} (as text: report.md)")
     raise typer.Exit(EXIT_CODES[summary.verdict])
 
 
-def _execute(run: Run | CallRun, live: LiveTable | PhaseLines) -> tuple[Path, Summary]:
-    async def execute() -> tuple[Path, Summary]:
+def show_programme(whole: ProgrammeSummary, directory: Path, *, as_json: bool) -> NoReturn:
+    """Print what became of several runs and end with the exit code of the worst."""
+    from simulator.live import verdict_panel
+    from simulator.report import EXIT_CODES, title, verdict_words
+
+    if as_json:
+        console.line(whole.to_json().rstrip("\n"))
+    else:
+        for part in whole.parts:
+            panel = verdict_panel(part.summary, title(part.summary), part.title)
+            console.out.print(panel, soft_wrap=False)
+        console.line(f"{whole.name}: {verdict_words(whole.verdict)}")
+        console.line(f"report: {directory / 'report.html'} (as text: report.md)")
+    raise typer.Exit(EXIT_CODES[whole.verdict])
+
+
+def _execute(work: Callable[[], Coroutine[Any, Any, R]], live: LiveTable | PhaseLines) -> R:
+    async def execute() -> R:
         task = asyncio.current_task()
         if task is not None:
             for number in (signal.SIGTERM, signal.SIGHUP):
                 with contextlib.suppress(ValueError, OSError):
                     asyncio.get_running_loop().add_signal_handler(number, task.cancel)
-        return await run.execute()
+        return await work()
 
     with live:
         return uvloop.run(execute())

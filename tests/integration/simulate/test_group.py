@@ -220,6 +220,28 @@ def test_a_report_is_computed_again_from_raw_data(
     assert "report.md" in capsys.readouterr().out
 
 
+def test_several_scenarios_run_one_after_the_other_and_end_in_one_report(
+    state: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, out = tmp_path / "both.toml", tmp_path / "run"
+    part = '[[parts]]\nscenario = "group"\nslo = ["{}"]\n[parts.hold]\nduration_s = 1.0\nsettle_s = 0.2\n'
+    people = '[parts.participants]\ncount = 2\nbots = "native"\n'
+    source.write_text(
+        'name = "both"\n'
+        + "".join(part.format(slo) + people for slo in ("streams.flowing>0", "streams.flowing>9"))
+    )
+    code = main(["simulate", str(source), "--out", str(out), "--json", "--state-dir", str(state)])
+    whole = json.loads(capsys.readouterr().out)
+    assert code in {3, 4}  # the second part cannot reach its objective; a busy machine may make a part void
+    assert [part["folder"] for part in whole["parts"]] == ["1-group", "2-group"]
+    assert "streams.flowing>9 is broken: 4" in whole["parts"][1]["summary"]["reasons"]
+    assert (out / "1-group" / "latency.parquet").is_file()
+    (out / "summary.json").unlink()
+    assert main(["report", str(out)]) == code
+    assert "report.html" in capsys.readouterr().out
+    assert json.loads((out / "summary.json").read_text()) == whole
+
+
 def test_what_is_no_run_is_no_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["report", str(tmp_path)]) == 2
     assert "is no run directory" in capsys.readouterr().err

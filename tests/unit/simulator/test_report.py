@@ -89,3 +89,36 @@ def test_seconds_without_samples_are_dashes_and_not_nan(run: Any, tmp_path: Path
     write_report(run.write(tmp_path))
     text = (tmp_path / "report.md").read_text()
     assert "nan" not in text.lower().replace("measured", "")
+
+
+def test_objectives_are_said_in_words_and_what_was_not_measured_is_left_out(run: Any, tmp_path: Path) -> None:
+    write_report(run.write(tmp_path))
+    text = (tmp_path / "report.md").read_text()
+    assert "everybody sees and hears everybody" in text
+    assert "gap_ms" not in text
+    assert "more are about figures that this kind of run does not have" in text
+
+
+def test_legs_that_close_in_a_call_that_switches_are_no_trouble(make_run: Any, tmp_path: Path) -> None:
+    run = make_run(bots=2, scenario={"pattern": "switch"})
+    run.expected, run.streams = [], []
+    run.write(tmp_path)
+    lines = [
+        {"unix_ns": run.start_ns, "event": "closed", "bot": 1, "reason": "peer closed"},
+        {"unix_ns": run.start_ns, "event": "gateway-error", "code": "TARGET_NOT_FOUND"},
+        {"unix_ns": run.start_ns, "event": "switch-failed", "bot": 2, "error": "no media"},
+    ]
+    (tmp_path / "events.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    write_report(tmp_path)
+    text = (tmp_path / "report.md").read_text()
+    assert "switch-failed: bot 2, error no media" in text
+    assert "peer closed" not in text
+    assert "TARGET_NOT_FOUND" not in text
+
+
+def test_what_was_killed_is_told_with_its_time(make_run: Any, tmp_path: Path) -> None:
+    run = make_run(bots=2, scenario={"pattern": "churn"})
+    run.expected, run.streams = [], []
+    run.deaths = [{"unix_ns": run.start_ns + 2 * NS_PER_S, "what": "gateway"}]
+    write_report(run.write(tmp_path))
+    assert "| the gateway was killed, and started again | 1     | 7 s" in (tmp_path / "report.md").read_text()

@@ -5,12 +5,13 @@ from pathlib import Path
 import pytest
 
 from simulator.errors import ScenarioError
+from simulator.programme import load
 from simulator.scenario import Scenario, ready_scenarios, to_toml
 
 
 @pytest.mark.parametrize("name", ready_scenarios())
 def test_every_ready_scenario_loads_under_its_own_name(name: str) -> None:
-    assert Scenario.load(name).name == name
+    assert load(name).name == name
 
 
 def test_a_scenario_survives_being_written_and_read() -> None:
