@@ -228,7 +228,8 @@ class Calls:
                 member = known
             elif known is not None:
                 self._kick(known, sid)
-                self._notices.participant_left(call, known, "rejoined")
+                if known.announced:
+                    self._notices.participant_left(call, known, "rejoined")
                 member = await self._renew_member(call, known, user, media)
             else:
                 self._require_room(call)
@@ -281,7 +282,7 @@ class Calls:
         await self._switcher.carry_out(call, decisions)
         self._metrics.joined()
         self._journal.note(call.id, "join", participantId=member.id, epoch=call.mode.epoch)
-        self._notices.participant_joined(call, member)
+        self._announce(call)
         return member
 
     async def _renew_member(self, call: LiveCall, known: Member, user: User, media: MediaSettings) -> Member:
@@ -302,8 +303,20 @@ class Calls:
         call.unreachable.pop(member.id, None)
         await self._switcher.carry_out(call, call.mode.rejoin(member.id, self._clock.monotonic_s()))
         self._journal.note(call.id, "rejoin", participantId=member.id, epoch=call.mode.epoch)
-        self._notices.participant_joined(call, member)
+        self._announce(call)
         return member
+
+    def _announce(self, call: LiveCall) -> None:
+        """Tell of those who came and whom nobody has heard of yet.
+
+        Of two who talk directly the one who was there offers at once; until the other's socket is there, the offer
+        would reach nobody.
+        """
+        direct = call.phase is Phase.P2P and len(call.members) == P2P_PARTICIPANTS_MAX
+        for member in call.members.values():
+            if not member.announced and (member.sid is not None or not direct):
+                member.announced = True
+                self._notices.participant_joined(call, member)
 
     def _answer(self, call: LiveCall, member: Member, sid: str | None) -> Answer:
         """Give what somebody has to know, as of now; from here on their socket hears everything.
@@ -322,6 +335,7 @@ class Calls:
             self._kick(member, sid)
             member.sid, member.away_since_s, member.met = sid, None, True
         answer = self._notices.join_answer(call, member)
+        self._announce(call)
         if sid is not None and was_away:
             self._notices.connection(call, member)
         return answer
@@ -409,7 +423,8 @@ class Calls:
             self.on_detached(member.sid)
         await self._keep(call, self._repository.set_participant_status(member.id, "disconnected", now))
         self._journal.note(call.id, "leave", participantId=member.id, reason=reason)
-        self._notices.participant_left(call, member, reason)
+        if member.announced:
+            self._notices.participant_left(call, member, reason)
         decisions = call.mode.leave(member.id, self._clock.monotonic_s())
         if call.members:
             await self._switcher.carry_out(call, decisions)

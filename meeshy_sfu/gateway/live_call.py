@@ -43,6 +43,8 @@ class Member:
     away_since_s: float | None = None
     met: bool = False
     """Whether a socket has spoken for them; not yet after a join over REST."""
+    announced: bool = False
+    """Whether the others have been told that they came."""
     token_renewal_s: float | None = None
     """When their token for the media server has to be renewed."""
 
@@ -194,6 +196,11 @@ class LiveCall:
         """Give the other one of two, or None."""
         others = [member_id for member_id in self.members if member_id != participant_id]
         return others[0] if len(others) == 1 else None
+
+    def peer_is_met(self, participant_id: str) -> bool:
+        """Tell whether a socket has spoken for the other one of two; before that no offer would reach them."""
+        peer = self.peer_of(participant_id)
+        return peer is not None and self.members[peer].met
 
     def offers(self, participant_id: str) -> bool:
         """Tell whether this one of two makes the offer: the one who has been here longer, else the lower id."""

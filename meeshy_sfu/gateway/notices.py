@@ -86,7 +86,7 @@ class Notices:
     # ---- people
 
     def participant_joined(self, call: LiveCall, member: Member) -> None:
-        """Tell the others; in P2P the one who was there makes the offer."""
+        """Tell the others; in P2P the one who was there makes the offer, and does it on hearing this."""
         for other in list(call.members.values()):
             if other.id == member.id or other.sid is None:
                 continue
@@ -98,7 +98,7 @@ class Notices:
                 "phase": call.phase.value,
                 "epoch": call.mode.epoch,
                 "totalParticipants": len(call.members),
-                "initiator": direct,
+                "initiator": direct and call.offers(other.id),
                 "iceServers": self.ice_servers(other),
             }
             self.outbox.deliver([other.sid], "call:participant-joined", payload)
@@ -245,7 +245,7 @@ class Notices:
             "mode": mode.value,
             "phase": call.phase.value,
             "epoch": call.mode.epoch,
-            "initiator": direct and call.offers(member.id),
+            "initiator": direct and call.offers(member.id) and call.peer_is_met(member.id),
             "peer": call.peer_of(member.id) if direct else None,
             "switchDeadline": call.deadline_unix_ms if switching else None,
             "reason": _why_not_sfu(call),

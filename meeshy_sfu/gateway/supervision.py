@@ -185,7 +185,7 @@ class Supervision:
         for person in row.participants:
             if person.left_at is None:
                 member = Member.of_row(person, person.identity, now_s)
-                member.met = True
+                member.met = member.announced = True
                 call.members[member.id] = member
         # the first two who came are the ones who may still talk directly
         mode.restore(frozenset(call.members), frozenset(list(call.members)[:2]))

@@ -17,6 +17,26 @@ from tests.integration.server.peers import CAPABILITIES, DTLS, Answer, rtp_param
 SECRET = "the-secret-of-the-integration-tests"
 GROUP = Conversation("c1", "GROUP")
 DEADLINE_S = 8.0
+SDP = "\r\n".join(
+    (
+        "v=0",
+        "o=- 4004364366 1 IN IP4 127.0.0.1",
+        "s=-",
+        "t=0 0",
+        "a=group:BUNDLE 0",
+        "m=audio 9 UDP/TLS/RTP/SAVPF 96",
+        "c=IN IP4 0.0.0.0",
+        "a=mid:0",
+        "a=ice-ufrag:NRf3",
+        "a=ice-pwd:NesStn2pLRaQC9BwbR4Owh",
+        "a=fingerprint:sha-256 " + ":".join(["AB"] * 32),
+        "a=setup:actpass",
+        "a=rtpmap:96 opus/48000/2",
+        "",
+    )
+)
+"""What a browser would offer, shortened."""
+CANDIDATE = "candidate:1 1 udp 2130706431 192.0.2.7 49422 typ host"
 
 
 class Caller:
@@ -116,7 +136,7 @@ class Caller:
         return await self.ask("call:leave", {"callId": self.call_id})
 
     async def signal(self, to: Caller, **fields: Any) -> dict[str, Any]:
-        signal = {"type": "offer", "from": self.id, "to": to.id, "sdp": "v=0", **fields}
+        signal = {"type": "offer", "from": self.id, "to": to.id, "sdp": SDP, **fields}
         return await self.emit("call:signal", {"callId": self.call_id, "signal": signal})
 
     async def confirm(self, epoch: int, mode: str = "sfu", *, success: bool = True, **fields: Any) -> Any:
@@ -190,6 +210,11 @@ class Caller:
 
     async def close(self) -> None:
         await self.socket.disconnect()
+
+
+def person_id(told: dict[str, Any]) -> str:
+    """Whose coming an event tells of."""
+    return str(told["participant"]["participantId"])
 
 
 async def eventually(holds: Callable[[], bool], *, within_s: float = DEADLINE_S) -> None:

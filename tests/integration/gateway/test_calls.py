@@ -12,7 +12,7 @@ from meeshy_sfu.gateway.app import Gateway
 from meeshy_sfu.gateway.auth import Conversation
 from meeshy_sfu.server.app import MediaServer
 from tests.integration.gateway.conftest import MakeCaller, StartGateway
-from tests.integration.gateway.people import Caller, eventually
+from tests.integration.gateway.people import CANDIDATE, SDP, Caller, eventually, person_id
 from tests.integration.gateway.test_switch import pair, trio
 
 ADMIN = [Conversation("c1", "GROUP", "admin")]
@@ -60,6 +60,56 @@ async def test_of_two_the_one_who_was_there_offers(gateway: Gateway, caller: Mak
     assert joined["participant"]["userId"] == "bob"
 
 
+async def test_who_is_told_to_offer_reaches_the_other_at_once(gateway: Gateway, caller: MakeCaller) -> None:
+    for number in range(8):
+        conversation = [Conversation(f"c{number}", "GROUP")]
+        ada = await caller(gateway, f"ada{number}", conversations=conversation)
+        bob = await caller(gateway, f"bob{number}", conversations=conversation)
+        await ada.initiate(f"c{number}")
+        joining = asyncio.create_task(bob.join(ada.call_id))
+        joined = await ada.wait("call:participant-joined")
+        payload = {"callId": ada.call_id, "signal": {"type": "offer", "sdp": SDP, "to": person_id(joined)}}
+        answer = await ada.emit("call:signal", payload)
+        assert answer["success"], (number, answer)
+        await joining
+        first = next(name for name, _ in bob.events if name in ("call:join", "call:signal"))
+        assert first == "call:join", "an offer came before its target knew who it is"
+
+
+async def test_nobody_is_told_to_offer_to_a_place_without_a_socket(
+    gateway: Gateway, caller: MakeCaller
+) -> None:
+    ada, bob = await caller(gateway, "ada"), await caller(gateway, "bob")
+    await ada.initiate()
+    taken = await bob.request("POST", f"/api/calls/{ada.call_id}/participants", {})
+    assert taken.status == 200
+    assert not ada.heard("call:participant-joined")
+    assert (await bob.join(ada.call_id))["initiator"] is False
+    joined = await ada.wait("call:participant-joined")
+    assert (person_id(joined), joined["initiator"]) == (bob.id, True)
+    bob_left = asyncio.create_task(ada.wait("call:participant-left"))
+    await bob.leave()
+    await bob_left
+    # a place that was never taken up comes and goes unheard
+    assert (await bob.request("POST", f"/api/calls/{ada.call_id}/participants", {})).status == 200
+    assert (await bob.request("POST", f"/api/calls/{ada.call_id}/leave")).status == 200
+    assert len(ada.heard("call:participant-joined")) == len(ada.heard("call:participant-left")) == 1
+
+
+async def test_an_initiator_over_rest_offers_once_both_are_there(
+    gateway: Gateway, caller: MakeCaller
+) -> None:
+    ada, bob = await caller(gateway, "ada"), await caller(gateway, "bob")
+    begun = await ada.request("POST", "/api/calls", {"conversationId": "c1", "type": "video"})
+    place = begun.body["data"]
+    answer = await bob.join(place["callId"])
+    assert (answer["initiator"], answer["peer"]) == (False, place["participantId"])
+    answer = await ada.join(place["callId"])
+    assert (answer["initiator"], answer["peer"]) == (True, bob.id)
+    assert (await ada.signal(bob))["success"]
+    assert not [told for told in bob.heard("call:participant-joined") if told["initiator"]]
+
+
 async def test_a_conversation_has_one_call(gateway: Gateway, caller: MakeCaller) -> None:
     ada, bob = await caller(gateway, "ada"), await caller(gateway, "bob")
     answers = await asyncio.gather(
@@ -74,13 +124,13 @@ async def test_a_conversation_has_one_call(gateway: Gateway, caller: MakeCaller)
 async def test_signals_reach_their_target_alone(gateway: Gateway, caller: MakeCaller, mode: str) -> None:
     people = await in_call(gateway, caller, mode)
     ada, bob = people[:2]
-    assert (await ada.signal(bob, sdp="v=0 offer"))["success"]
-    candidate = {"candidate": "candidate:1", "sdpMid": "0", "sdpMLineIndex": 0, "usernameFragment": "u"}
+    assert (await ada.signal(bob, sdp=SDP))["success"]
+    candidate = {"candidate": CANDIDATE, "sdpMid": "0", "sdpMLineIndex": 0, "usernameFragment": "u"}
     assert (await ada.signal(bob, type="ice-candidate", candidate=candidate))["success"]
     assert (await ada.signal(bob, type="ice-candidate", candidate="", sdpMid="0"))["success"]
     await eventually(lambda: len(bob.heard("call:signal")) == 3)
     first, second, third = (heard["signal"] for heard in bob.heard("call:signal"))
-    assert first == {"type": "offer", "from": ada.id, "to": bob.id, "sdp": "v=0 offer"}
+    assert first == {"type": "offer", "from": ada.id, "to": bob.id, "sdp": SDP}
     assert second["candidate"] == candidate
     assert (third["candidate"], third["sdpMid"]) == ("", "0")
     assert all(person.heard("call:signal") == [] for person in people if person is not bob)
@@ -95,7 +145,7 @@ async def test_signals_of_others_and_to_others_are_refused(
     outsider.call_id, outsider.id = ada.call_id, "0" * 24
     assert (await outsider.signal(bob))["error"]["code"] == "NOT_A_PARTICIPANT"
     assert (await ada.signal(outsider))["error"]["code"] == "TARGET_NOT_FOUND"
-    forged = {"type": "offer", "from": bob.id, "to": bob.id, "sdp": "v=0"}
+    forged = {"type": "offer", "from": bob.id, "to": bob.id, "sdp": SDP}
     payload = {"callId": ada.call_id, "signal": forged}
     assert await ada.code("call:signal", payload) == "SIGNAL_SENDER_MISMATCH"
     assert (await ada.signal(ada))["error"]["code"] == "TARGET_NOT_FOUND"
@@ -362,7 +412,7 @@ async def test_nobody_of_another_conversation_learns_or_disturbs_anything(
     spy = await caller(gateway, "spy", conversations=[Conversation("c2", "GROUP", "admin")])
     heard_before = [len(person.events) for person in people]
     call = {"callId": ada.call_id}
-    signal = {"type": "offer", "from": ada.id, "to": bob.id, "sdp": "v=0"}
+    signal = {"type": "offer", "from": ada.id, "to": bob.id, "sdp": SDP}
     confirmation = {"mode": "sfu", "epoch": 1, "success": False}
     for event, payload in {
         "call:join": call,

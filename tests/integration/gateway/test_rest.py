@@ -17,7 +17,7 @@ from meeshy_sfu.gateway.description import CLIENT_EVENTS, SERVER_EVENTS
 from meeshy_sfu.server.app import MediaServer
 from meeshy_sfu.server.auth import make_token
 from tests.integration.gateway.conftest import MakeCaller, StartGateway
-from tests.integration.gateway.people import SECRET, eventually
+from tests.integration.gateway.people import SDP, SECRET, eventually
 from tests.integration.gateway.test_switch import pair, trio
 
 BEGIN = {"conversationId": "c1", "type": "video"}
@@ -223,7 +223,7 @@ async def test_the_limits_of_users_and_addresses_hold(
     )
     ada, bob = await pair(gateway, caller)
     call = {"callId": ada.call_id}
-    signal = {"type": "offer", "to": bob.id, "sdp": "v=0"}
+    signal = {"type": "offer", "to": bob.id, "sdp": SDP}
     for event, payload in (
         ("call:toggle-audio", call | {"enabled": True}),
         ("call:signal", call | {"signal": signal}),
