@@ -25,6 +25,8 @@ RESTART_DELAYS_S = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 """Waits before the first, second, … restart in a row; the last one repeats."""
 STABLE_S = 30.0
 """A service that was ready for so long begins anew at the first delay."""
+STOP_HEAD_START_S = 1.0
+"""How long a service waits with its end for those named after it, which use it and would cry for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,7 @@ def restart_delay_s(failures: int) -> float:
 
 
 class Supervisor:
-    """Run services until told to stop.
+    """Run services until told to stop; a service that uses another is named after it, and stops before it.
 
     Owns the processes: when :meth:`run` returns or is cancelled, none is left.
     """
@@ -116,7 +118,7 @@ class Supervisor:
             ours.close()
             raise
         ready = asyncio.create_task(_ready_at(reader))
-        stop = asyncio.create_task(self._stop_process(process, service.shutdown_timeout_s))
+        stop = asyncio.create_task(self._stop_process(service, process))
         try:
             code = await process.wait()
         finally:
@@ -130,12 +132,18 @@ class Supervisor:
         since = await ready
         return None if since is None else time.monotonic() - since, code
 
-    async def _stop_process(self, process: asyncio.subprocess.Process, timeout_s: float) -> None:
+    async def _stop_process(self, service: Service, process: asyncio.subprocess.Process) -> None:
         await self._stopping.wait()
+        later = self._services[self._services.index(service) + 1 :]
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(STOP_HEAD_START_S):
+                for user in later:
+                    if user.name in self._processes:
+                        await self._processes[user.name].wait()
         with contextlib.suppress(ProcessLookupError):
             process.terminate()
-        await asyncio.sleep(timeout_s)
-        logger.error("process %d did not end in %g s; killing it", process.pid, timeout_s)
+        await asyncio.sleep(service.shutdown_timeout_s)
+        logger.error("process %d did not end in %g s; killing it", process.pid, service.shutdown_timeout_s)
         with contextlib.suppress(ProcessLookupError):
             process.kill()
 

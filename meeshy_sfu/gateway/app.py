@@ -188,9 +188,10 @@ class Gateway:
     async def close(self) -> None:
         """Close sockets and connections; calls, rooms and rows stay as they are. Idempotent."""
         self.health.stopping = True
+        # first: a media server that ends with us is no reason to move calls elsewhere
+        await self.jobs.close()
         await self.events.close()
         await self._listener.close()
-        await self.jobs.close()
         await self.media.close()
         await self._engine.dispose()
         self.journal.close()

@@ -81,6 +81,10 @@ class RoomState:
     room: MediaRoom | None = None
     warm: bool = False
     """Made in advance: it does not count as a call there yet."""
+    in_use: bool = False
+    """Members were told to go there and have not been told, a while ago, that they need not stay."""
+    leaving: bool = False
+    """Members were told that they need not stay; `in_use` ends soon."""
     stale: bool = False
     """Has to be destroyed before another is made."""
     retry_at_s: float = 0.0
@@ -158,8 +162,8 @@ class LiveCall:
 
     @property
     def wants_active_room(self) -> bool:
-        """Whether media goes or is about to go through a media server."""
-        return not self.ended and self.phase is not Phase.P2P
+        """Whether media goes through a media server, is about to, or did until a moment ago."""
+        return not self.ended and (self.phase is not Phase.P2P or self.rooms.in_use)
 
     def member_of(self, user: User) -> Member | None:
         """Give the place of a person, or None."""

@@ -209,7 +209,8 @@ class Supervision:
 
     async def _adopt(self, call: LiveCall, room: MediaRoom) -> None:
         # a room of a call that is P2P is of a switch that was not finished, or made in advance
-        call.rooms = RoomState(room=room, warm=False, stale=call.phase is Phase.P2P)
+        direct = call.phase is Phase.P2P
+        call.rooms = RoomState(room=room, warm=False, in_use=not direct, stale=direct)
         if call.phase is Phase.P2P:
             self._switcher.keeper.look(call)
         else:

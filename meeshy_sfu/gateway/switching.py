@@ -1,10 +1,11 @@
-"""Carries out what the mode machine decides: rooms, messages, database, event log, in this order.
+"""Carries out what the mode machine decides: event log, rooms, database, messages; then rooms nobody needs go.
 
 Decides nothing itself. Callers hold the call's lane, so that decisions of one call never overlap.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from meeshy_sfu.db.models import ModeTransition
 from meeshy_sfu.gateway import journal as log
-from meeshy_sfu.gateway.live_call import LiveCall, moment
+from meeshy_sfu.gateway.live_call import LiveCall, RoomState, moment
 from meeshy_sfu.gateway.mode import CallMode, CompleteSwitch, Decision, Phase, RollBack, StartSwitch
 from meeshy_sfu.gateway.room_keeper import RoomKeeper
 
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from meeshy_sfu.gateway.notices import Notices
 
 logger = logging.getLogger(__name__)
+
+ROOM_GRACE_S = 0.5
+"""How long a room stays after its people were told that it is not needed; the news and its end go different ways."""
 
 
 class Switcher:
@@ -55,6 +59,7 @@ class Switcher:
         self._notices = notices
         self._journal = journal
         self._metrics = metrics
+        self._jobs = jobs
         self.keeper = RoomKeeper(settings, clock, media, jobs, self)
 
     async def carry_out(self, call: LiveCall, decisions: Sequence[Decision]) -> None:
@@ -85,6 +90,9 @@ class Switcher:
             start.target,
             start.reason,
         )
+        if call.rooms.leaving:
+            # people are on their way out of it, and whoever is last closes it: not to be told of again
+            self._give_up_room(call)
         if start.target is CallMode.P2P or (
             call.rooms.room is not None and not call.rooms.warm and not call.rooms.stale
         ):
@@ -94,6 +102,8 @@ class Switcher:
 
     def _tell(self, call: LiveCall, start: StartSwitch) -> None:
         call.told_epoch = start.epoch
+        if start.target is CallMode.SFU:
+            call.rooms.in_use = True
         self._notices.mode_switch(call, start)
         self._note(call, log.TOLD, start)
         call.settled.set()
@@ -127,7 +137,7 @@ class Switcher:
         self._metrics.switched(done.source, done.target, done.duration_s)
         self._notices.completed(call, done)
         if done.target is CallMode.P2P:
-            call.rooms.stale = True
+            self._let_go_of_room(call)
         call.settled.set()
 
     async def _roll_back(self, call: LiveCall, back: RollBack) -> None:
@@ -157,8 +167,32 @@ class Switcher:
         if call.told_epoch == back.epoch:
             self._notices.rolled_back(call, back)
         if back.target is CallMode.SFU and call.phase is not Phase.SFU:
-            call.rooms.stale = call.rooms.room is not None and not call.rooms.warm
+            self._let_go_of_room(call)
         call.settled.set()
+
+    # ---- the end of a room
+
+    def _let_go_of_room(self, call: LiveCall) -> None:
+        """See to it that the room goes, after a grace if members know of it. They have been told already."""
+        rooms = call.rooms
+        if rooms.room is None or rooms.warm or rooms.leaving:
+            return
+        if not rooms.in_use:
+            self._give_up_room(call)
+            return
+        rooms.leaving = True
+        self._jobs.start(self._end_grace(call, rooms), f"grace of room {rooms.room.room_id}")
+
+    async def _end_grace(self, call: LiveCall, rooms: RoomState) -> None:
+        await asyncio.sleep(ROOM_GRACE_S)
+        async with call.lane:
+            if call.rooms is rooms:
+                self._give_up_room(call)
+        self.keeper.look(call)
+
+    def _give_up_room(self, call: LiveCall) -> None:
+        call.rooms.in_use = call.rooms.leaving = False
+        call.rooms.stale = True
 
     # ---- what the room keeper tells
 

@@ -13,27 +13,34 @@ from tests.integration.gateway.conftest import MakeCaller, StartGateway
 from tests.integration.gateway.people import Caller, eventually
 
 
+async def meet(people: list[Caller]) -> None:
+    """Two people, or three, begin a call; it ends up P2P, or on the SFU."""
+    first, second, *third = people
+    await first.initiate()
+    await second.join(first.call_id)
+    for newcomer in third:
+        answer = await newcomer.join(first.call_id)
+        for person, access in (
+            (first, await first.wait("call:mode-switch")),
+            (second, await second.wait("call:mode-switch")),
+            (newcomer, answer),
+        ):
+            await person.confirm(answer["epoch"], **await person.go_to_sfu(access))
+        for person in people:
+            assert (await person.switched(answer["epoch"], "sfu"))["success"]
+
+
 async def pair(gateway: Gateway, caller: MakeCaller) -> tuple[Caller, Caller]:
     """Two people in a P2P call of a group."""
     ada, bob = await caller(gateway, "ada"), await caller(gateway, "bob")
-    await ada.initiate()
-    await bob.join(ada.call_id)
+    await meet([ada, bob])
     return ada, bob
 
 
 async def trio(gateway: Gateway, caller: MakeCaller) -> tuple[Caller, Caller, Caller]:
     """Three people whose call has moved to the SFU."""
-    ada, bob = await pair(gateway, caller)
-    eve = await caller(gateway, "eve")
-    answer = await eve.join(ada.call_id)
-    for person, access in (
-        (ada, await ada.wait("call:mode-switch")),
-        (bob, await bob.wait("call:mode-switch")),
-        (eve, answer),
-    ):
-        await person.confirm(answer["epoch"], **await person.go_to_sfu(access))
-    for person in (ada, bob, eve):
-        assert (await person.switched(answer["epoch"], "sfu"))["success"]
+    ada, bob, eve = [await caller(gateway, name) for name in ("ada", "bob", "eve")]
+    await meet([ada, bob, eve])
     return ada, bob, eve
 
 

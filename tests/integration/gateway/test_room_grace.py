@@ -1,0 +1,96 @@
+"""A room that a call needs no more: its people hear so first, then it goes, and it always goes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sqlite3
+from collections.abc import Iterator
+
+from meeshy_sfu.gateway.app import Gateway
+from meeshy_sfu.gateway.switching import ROOM_GRACE_S
+from meeshy_sfu.server.app import MediaServer
+from tests.integration.gateway.conftest import MakeCaller
+from tests.integration.gateway.people import Caller, eventually
+from tests.integration.gateway.test_switch import start_switch, trio
+
+
+@contextlib.contextmanager
+def writes_blocked(gateway: Gateway) -> Iterator[None]:
+    """Somebody else holds the database's write lock: what the gateway writes meanwhile waits."""
+    blocker = sqlite3.connect(gateway.settings.state_dir / "meeshy.db", isolation_level=None)
+    blocker.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    finally:
+        blocker.execute("ROLLBACK")
+        blocker.close()
+
+
+async def heard_before_the_room_goes(media: MediaServer, people: tuple[Caller, ...], epoch: int) -> None:
+    """Check that everyone hears of the end of a transition while its room is still there; then it goes."""
+    (room,) = media.rooms.rooms
+    for person in people:
+        await person.wait("call:mode-switched", holds=lambda told: told["epoch"] == epoch)
+    assert media.rooms.rooms == (room,), "the room was destroyed before its people heard of it"
+    await asyncio.sleep(ROOM_GRACE_S / 3)
+    assert media.rooms.rooms == (room,), "no grace"
+    await eventually(lambda: room not in media.rooms.rooms)
+
+
+async def test_back_on_p2p_the_room_goes_after_its_people_have_heard(
+    gateway: Gateway, media: MediaServer, caller: MakeCaller
+) -> None:
+    ada, bob, eve = await trio(gateway, caller)
+    await eve.leave()
+    await ada.wait("call:mode-switch", holds=lambda p: p["newMode"] == "p2p")
+    await ada.confirm(2, "p2p")
+    with writes_blocked(gateway):
+        confirming = asyncio.create_task(bob.confirm(2, "p2p"))
+        await asyncio.sleep(0.3)
+        assert media.rooms.rooms
+    await heard_before_the_room_goes(media, (ada, bob), 2)
+    await confirming
+
+
+async def test_after_a_rollback_the_room_goes_after_its_people_have_heard(
+    gateway: Gateway, media: MediaServer, caller: MakeCaller
+) -> None:
+    ada, bob, eve, _ = await start_switch(gateway, caller)
+    with writes_blocked(gateway):
+        failing = asyncio.create_task(bob.confirm(1, success=False, error="udp blocked"))
+        await asyncio.sleep(0.3)
+        assert media.rooms.rooms
+    await heard_before_the_room_goes(media, (ada, bob, eve), 1)
+    await failing
+
+
+async def test_who_joins_during_the_grace_gets_a_room_of_the_call_s_own(
+    gateway: Gateway, media: MediaServer, caller: MakeCaller
+) -> None:
+    ada, bob, eve = await trio(gateway, caller)
+    await eve.leave()
+    await ada.wait("call:mode-switch", holds=lambda p: p["newMode"] == "p2p")
+    (old,) = media.rooms.rooms
+    for person in (ada, bob):
+        await person.confirm(2, "p2p")
+    answer = await eve.join(ada.call_id)
+    assert answer["mediaServerConfig"]["roomId"] != old.id
+    for person in (ada, bob):
+        told = await person.wait("call:mode-switch", holds=lambda p: p["epoch"] == 3)
+        assert told["mediaServerConfig"]["roomId"] == answer["mediaServerConfig"]["roomId"]
+    await asyncio.sleep(ROOM_GRACE_S * 1.5)
+    assert [room.id for room in media.rooms.rooms] == [answer["mediaServerConfig"]["roomId"]]
+
+
+async def test_a_call_that_ends_during_the_grace_leaves_no_room(
+    gateway: Gateway, media: MediaServer, caller: MakeCaller
+) -> None:
+    ada, bob, eve = await trio(gateway, caller)
+    await eve.leave()
+    await ada.wait("call:mode-switch", holds=lambda p: p["newMode"] == "p2p")
+    for person in (ada, bob):
+        await person.confirm(2, "p2p")
+    await ada.ask("call:end", {"callId": ada.call_id})
+    await eventually(lambda: not media.rooms.rooms)
+    await eventually(lambda: len(gateway.jobs) <= 2)

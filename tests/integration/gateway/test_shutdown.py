@@ -1,0 +1,64 @@
+"""The end of `meeshy serve` while people are connected: in order, soon, and without a frightening word."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import signal
+import time
+from pathlib import Path
+
+import aiohttp
+import pytest
+import socketio
+
+from tests.integration.gateway.conftest import FREE
+from tests.integration.gateway.people import Caller
+from tests.integration.gateway.test_switch import meet
+from tests.integration.server.processes import meeshy
+
+ALARMING = re.compile(
+    r"traceback|error|exception|warning|critical|destroyed|never (awaited|retrieved)|failed|kill|refused",
+    re.IGNORECASE,
+)
+VARIABLES = {f"MEESHY_{name.upper()}": str(value) for name, value in FREE.items()}
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("mode", ["p2p", "sfu"])
+async def test_the_stack_ends_quietly_with_people_connected(
+    tmp_path: Path, http: aiohttp.ClientSession, number: signal.Signals, mode: str
+) -> None:
+    async with meeshy(tmp_path, "serve", **VARIABLES) as running:
+        for service in ("call gateway", "media server"):
+            await running.wait_for(f"Meeshy {service}", within_s=60)
+        url = running.output.partition("Meeshy call gateway")[2].partition("Socket.IO")[2].split()[0]
+        people = [await Caller(http, url, name).connect() for name in ("ada", "bob", "eve")]
+        await meet(people if mode == "sfu" else people[:2])
+        poller = socketio.AsyncClient(reconnection=False)
+        await poller.connect(url, auth={"token": people[0].token}, transports=["polling"])
+        silent = await http.ws_connect(f"{url}/socket.io/?EIO=4&transport=websocket")
+        asking = asyncio.create_task(ask_on(people[0], url))
+
+        before, began_s = len(running.output), time.monotonic()
+        running.signal(number)
+        code = await running.ended(within_s=10)
+        took_s = time.monotonic() - began_s
+        told = running.output[before:]
+        await asking
+        await silent.close()
+        await poller.disconnect()
+        for person in people:
+            await person.close()
+        assert code == 0, told
+        assert took_s < 5, told
+        assert not [line for line in told.splitlines() if ALARMING.search(line)]
+
+
+async def ask_on(person: Caller, url: str) -> None:
+    """Requests without a pause, as long as there are answers."""
+    with contextlib.suppress(aiohttp.ClientError):
+        while True:
+            await person.request("GET", "/api/conversations/c1/calls")
