@@ -190,7 +190,12 @@ class _ServerLink:
     async def _connect(self, session: aiohttp.ClientSession) -> bool:
         # a fresh client each time: a broken one remembers too much
         self._client = _AsyncClient(
-            reconnection=False, logger=False, engineio_logger=False, http_session=session
+            reconnection=False,
+            logger=False,
+            engineio_logger=False,
+            http_session=session,
+            # it would take Ctrl-C over from us and cancel whatever runs
+            handle_sigint=False,
         )
         self._broken = broken = asyncio.Event()
         self._client.on("*", self._on_event)

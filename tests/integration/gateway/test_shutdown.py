@@ -13,6 +13,7 @@ import aiohttp
 import pytest
 import socketio
 
+from meeshy_sfu.server.app import MediaServer
 from tests.integration.gateway.conftest import FREE
 from tests.integration.gateway.people import Caller
 from tests.integration.gateway.test_switch import meet
@@ -62,3 +63,27 @@ async def ask_on(person: Caller, url: str) -> None:
     with contextlib.suppress(aiohttp.ClientError):
         while True:
             await person.request("GET", "/api/conversations/c1/calls")
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_gateway_by_itself_ends_quietly_while_it_listens_to_a_media_server(
+    tmp_path: Path, media: MediaServer, http: aiohttp.ClientSession, number: signal.Signals
+) -> None:
+    variables = VARIABLES | {"MEDIA_SERVER_URL": media.url}
+    async with meeshy(tmp_path, "serve", "gateway", **variables) as running:
+        await running.wait_for("connected", within_s=60)
+        url = running.output.partition("Socket.IO")[2].split()[0]
+        ada, bob, eve = [await Caller(http, url, name).connect() for name in ("ada", "bob", "eve")]
+        await meet([ada, bob, eve])
+        before = len(running.output)
+        running.signal(number)
+        code = await running.ended(within_s=5)
+        told = running.output[before:]
+        for person in (ada, bob, eve):
+            await person.close()
+        assert code == 0, told
+        assert "stopped" in told
+        assert not [line for line in told.splitlines() if ALARMING.search(line)]
+        # media outlives the gateway
+        assert len(media.rooms.rooms) == 1
