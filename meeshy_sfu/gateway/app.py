@@ -30,6 +30,7 @@ from meeshy_sfu.gateway.description import DESCRIPTION
 from meeshy_sfu.gateway.events import Events
 from meeshy_sfu.gateway.guard import Guard
 from meeshy_sfu.gateway.health import HealthApi
+from meeshy_sfu.gateway.ice_servers import IceServerError, parse_server
 from meeshy_sfu.gateway.jobs import Jobs
 from meeshy_sfu.gateway.journal import Journal
 from meeshy_sfu.gateway.media_client import MediaServerClient
@@ -158,6 +159,11 @@ class Gateway:
         clock = clock or SystemClock()
         if not settings.media_server_urls and settings.port == 0:
             raise ConfigError("with port 0 the media server's URL is not known; set MEDIA_SERVER_URL")
+        try:
+            for entry in settings.turn_servers:
+                parse_server(entry)
+        except IceServerError as error:
+            raise ConfigError(f"turn_servers: {error}") from error
         tls = tls_context(settings)
         engine = create_engine(settings_url(settings))
         gateway: Gateway | None = None

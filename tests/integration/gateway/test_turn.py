@@ -12,6 +12,7 @@ import aioice.stun
 import aioice.turn
 import pytest
 
+from meeshy_sfu.errors import ConfigError
 from meeshy_sfu.gateway.ice_servers import turn_credential
 from tests.coturn import Coturn, coturn, need_coturn
 from tests.integration.gateway.conftest import MakeCaller, StartGateway
@@ -101,3 +102,8 @@ async def test_a_credential_of_another_secret_or_for_another_name_is_refused(tur
     assert await refusal(turn, later, good.credential) == 401
     assert await refusal(turn, good.username.replace("ada", "eve"), good.credential) == 401
     assert turn.allocations() == 0
+
+
+async def test_a_malformed_server_keeps_the_gateway_from_starting(start_gateway: StartGateway) -> None:
+    with pytest.raises(ConfigError, match=r"turn_servers: 'turn:host:99999' has the port 99999"):
+        await start_gateway(turn_servers=["turn:host:99999"], turn_secret="s" * 32)
