@@ -75,13 +75,13 @@ class Coturn:
 
 @dataclass(slots=True)
 class Usage:
-    """What one client sent and received through its allocations, in packets."""
+    """What was relayed for one allocation, in packets."""
 
-    user: str
+    user: str = ""
     received: int = 0
-    """By coturn from the client."""
+    """From peers."""
     sent: int = 0
-    """By coturn to the client."""
+    """To peers."""
     peers: set[str] = field(default_factory=set)
 
 
@@ -91,13 +91,14 @@ def _usages(text: str) -> list[Usage]:
     ended: set[str] = set()
     for line in text.splitlines():
         if match := re.search(
-            r"session (\d+): usage: realm=<[^>]*>, username=<([^>]*)>, rp=(\d+), rb=\d+, sp=(\d+)", line
+            r"session (\d+): peer usage: realm=<[^>]*>, username=<([^>]*)>, rp=(\d+), rb=\d+, sp=(\d+)", line
         ):
-            usage = sessions.setdefault(match[1], Usage(match[2]))
+            usage = sessions.setdefault(match[1], Usage())
+            usage.user = match[2]
             usage.received += int(match[3])
             usage.sent += int(match[4])
         elif match := re.search(r"session (\d+): peer ([0-9a-f.:\[\]]+) lifetime updated", line):
-            sessions.setdefault(match[1], Usage("")).peers.add(match[2])
+            sessions.setdefault(match[1], Usage()).peers.add(match[2])
         elif match := re.search(r"session (\d+): closed", line):
             ended.add(match[1])
     return [usage for number, usage in sessions.items() if number in ended]
@@ -167,7 +168,8 @@ async def coturn(
         "verbose": True,
     }
     values |= {"tls-listening-port": tls_port, "cert": tls[0], "pkey": tls[1]} if tls else {"no-tls": True}
-    values |= {name.replace("_", "-"): value for name, value in options.items()}
+    # As in the file (with `-`), or as a keyword.
+    values |= {name if "-" in name else name.replace("_", "-"): value for name, value in options.items()}
     lines = [
         name if value is True else f"{name}={value}"
         for name, given in values.items()

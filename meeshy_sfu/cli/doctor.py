@@ -1,11 +1,14 @@
 """``meeshy doctor``: looks at this machine and says what would keep calls from working, and the remedy.
 
-Only looks: opens and closes sockets, changes nothing.
+Only looks: opens and closes sockets, asks the TURN servers that are configured, changes nothing.
 """
 
+import asyncio
+import contextlib
 import importlib
 import importlib.metadata
 import importlib.util
+import ipaddress
 import os
 import platform
 import resource
@@ -57,7 +60,7 @@ def doctor(
     settings: Settings,
     json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
 ) -> None:
-    """Check versions, kernel, sockets, ports, clock and optional parts; exit with 1 if one must change."""
+    """Check versions, kernel, sockets, ports, clock, TURN and optional parts; exit with 1 if one must change."""
     findings = [finding for check in CHECKS for finding in check(settings)]
     if json:
         console.data([asdict(finding) for finding in findings])
@@ -216,6 +219,52 @@ def tls(settings: Settings) -> Iterator[Finding]:
     )
 
 
+def turn(settings: Settings) -> Iterator[Finding]:
+    """Try each STUN and TURN server as a client would, all at once."""
+    if not settings.turn_servers:
+        if not settings.is_loopback:
+            remedy = "clients behind strict firewalls cannot call without: set turn_servers and turn_secret"
+            yield Finding("TURN", "note", "no server configured", remedy)
+        return
+    # imported only here: its STUN library takes longer to load than the other commands take in all
+    from meeshy_sfu.gateway.ice_servers import IceServerError, parse_server  # noqa: PLC0415
+    from meeshy_sfu.gateway.turn_probe import Credentials, Verdict, probe  # noqa: PLC0415
+
+    urls: list[str] = []
+    for entry in settings.turn_servers:
+        try:
+            urls += parse_server(entry)
+        except IceServerError as error:
+            yield Finding("TURN", "fail", str(error), "correct turn_servers")
+    credentials = None
+    if settings.turn_secret is not None:
+        secret = settings.turn_secret.get_secret_value()
+        credentials = Credentials(secret, time.time(), settings.turn_credential_ttl_s)
+    elif any(url.startswith("turn") for url in urls):
+        remedy = "set MEESHY_TURN_SECRET to the static-auth-secret of the servers"
+        yield Finding("TURN", "fail", "without turn_secret no client is told of a TURN server", remedy)
+        urls = [url for url in urls if url.startswith("stun")]
+
+    async def ask() -> list[Verdict]:
+        peers = _media_addresses(settings)
+        return await asyncio.gather(*(probe(url, credentials, peers=peers) for url in urls))
+
+    for url, verdict in zip(urls, asyncio.run(ask()), strict=True):
+        yield Finding(url, verdict.status, verdict.found, verdict.remedy)
+
+
+def _media_addresses(settings: Settings) -> tuple[str, ...]:
+    """Give the addresses clients reach our own media server at, which a TURN server must not forbid."""
+    if settings.media_server_urls:
+        return ()  # on other machines; their addresses are not known here
+    told = (settings.announced_ip,) if settings.announced_ip else settings.media_ips
+    addresses = []
+    for name in told:
+        with contextlib.suppress(ValueError):  # a name, which only clients resolve
+            addresses.append(ipaddress.ip_address(name))
+    return tuple(str(address) for address in addresses if not address.is_unspecified)
+
+
 def optional_parts(settings: Settings) -> Iterator[Finding]:
     """Look for what only some commands need."""
     for module, distribution, purpose, remedy in (
@@ -248,5 +297,6 @@ CHECKS: tuple[Check, ...] = (
     clock,
     state_directory,
     tls,
+    turn,
     optional_parts,
 )

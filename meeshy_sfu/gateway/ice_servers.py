@@ -25,6 +25,31 @@ class IceServerError(ValueError):
     """An entry of the list of servers is malformed; the message names it."""
 
 
+@dataclass(frozen=True, slots=True)
+class ServerAddress:
+    """Where one URL leads."""
+
+    scheme: str
+    host: str
+    port: int
+    transport: str
+    """`udp` or `tcp`; with `turns`, TLS over it."""
+
+
+def server_address(url: str) -> ServerAddress:
+    """Take one URL apart.
+
+    Raises:
+        IceServerError: It is none of a STUN or TURN server.
+    """
+    match = _match(url)
+    scheme = match["scheme"] or "turn"
+    transport = match["transport"] or ("tcp" if scheme.endswith("s") else "udp")
+    return ServerAddress(
+        scheme, match["host"].strip("[]"), int(match["port"] or DEFAULT_PORTS[scheme]), transport
+    )
+
+
 def parse_server(entry: str) -> tuple[str, ...]:
     """Turn `host:port` or a full `turn:`/`turns:`/`stun:` URI (RFC 7064, RFC 7065) into the URLs for clients.
 
@@ -33,15 +58,9 @@ def parse_server(entry: str) -> tuple[str, ...]:
     Raises:
         IceServerError: The entry is not of that form.
     """
-    match = _ENTRY.fullmatch(entry.strip())
-    if match is None:
-        raise IceServerError(
-            f"{entry!r} is no TURN or STUN server; write host:3478 or turn:host:3478?transport=udp"
-        )
+    match = _match(entry)
     scheme = match["scheme"] or "turn"
     port = int(match["port"] or DEFAULT_PORTS[scheme])
-    if not 0 < port < 65536:
-        raise IceServerError(f"{entry!r} has the port {port}, which does not exist")
     base = f"{scheme}:{match['host']}:{port}"
     if scheme.startswith("stun"):
         return (base,)
@@ -91,3 +110,14 @@ def ice_servers(
         made = turn_credential(secret, user_id, now_s=now_s, ttl_s=ttl_s)
         answer.append({"urls": turn, "username": made.username, "credential": made.credential})
     return answer
+
+
+def _match(entry: str) -> re.Match[str]:
+    match = _ENTRY.fullmatch(entry.strip())
+    if match is None:
+        raise IceServerError(
+            f"{entry!r} is no TURN or STUN server; write host:3478 or turn:host:3478?transport=udp"
+        )
+    if match["port"] and not 0 < int(match["port"]) < 65536:
+        raise IceServerError(f"{entry!r} has the port {match['port']}, which does not exist")
+    return match

@@ -2,7 +2,14 @@ from __future__ import annotations
 
 import pytest
 
-from meeshy_sfu.gateway.ice_servers import IceServerError, ice_servers, parse_server, turn_credential
+from meeshy_sfu.gateway.ice_servers import (
+    IceServerError,
+    ServerAddress,
+    ice_servers,
+    parse_server,
+    server_address,
+    turn_credential,
+)
 
 
 @pytest.mark.parametrize(
@@ -29,6 +36,20 @@ def test_entries_become_urls(entry: str, urls: tuple[str, ...]) -> None:
 def test_malformed_entries_are_named(entry: str) -> None:
     with pytest.raises(IceServerError, match=r"port|TURN"):
         parse_server(entry)
+
+
+@pytest.mark.parametrize(
+    ("url", "address"),
+    [
+        ("turn:host?transport=tcp", ServerAddress("turn", "host", 3478, "tcp")),
+        ("turn:host:99", ServerAddress("turn", "host", 99, "udp")),
+        ("turns:[::1]", ServerAddress("turns", "::1", 5349, "tcp")),
+        ("stun:10.0.0.1", ServerAddress("stun", "10.0.0.1", 3478, "udp")),
+    ],
+)
+def test_urls_are_taken_apart(url: str, address: ServerAddress) -> None:
+    assert server_address(url) == address
+    assert server_address(parse_server(url)[0]) == address
 
 
 def test_credential_is_the_hmac_that_coturn_computes() -> None:
