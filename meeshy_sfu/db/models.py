@@ -51,6 +51,11 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value is not None and value.tzinfo is None else value
 
 
+def seconds_between(began: datetime, ended: datetime) -> int:
+    """Give whole seconds; none if the clock was set back meanwhile."""
+    return max(0, int((ended - began).total_seconds()))
+
+
 class Base(DeclarativeBase):
     """All tables."""
 

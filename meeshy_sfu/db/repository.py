@@ -23,6 +23,7 @@ from meeshy_sfu.db.models import (
     ModeTransition,
     Participant,
     TransitionStatistics,
+    seconds_between,
 )
 
 if TYPE_CHECKING:
@@ -182,7 +183,7 @@ class Repository:
             ).first()
             if row is None:
                 return None
-            duration = int((now - row.started_at).total_seconds()) if row.started_at else 0
+            duration = seconds_between(row.started_at, now) if row.started_at else 0
             await db.execute(
                 update(sessions)
                 .where(sessions.c.id == call_id)

@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import WeakValueDictionary
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from meeshy_sfu.db.models import seconds_between
 from meeshy_sfu.errors import (
     CallAlreadyActiveError,
     CallEndedError,
@@ -20,7 +22,7 @@ from meeshy_sfu.errors import (
     InvalidModeError,
     InvalidSignalError,
     KickedError,
-    MeeshyError,
+    MediaServerError,
     NotAParticipantError,
     PermissionDeniedError,
     SignalSenderMismatchError,
@@ -36,7 +38,7 @@ from meeshy_sfu.gateway.mode import (
     Phase,
     determine_mode,
 )
-from meeshy_sfu.gateway.notices import iso, iso_s
+from meeshy_sfu.gateway.notices import iso
 from meeshy_sfu.gateway.schemas import CandidateBody, MediaSettings, ModeSwitchedRequest, Signal
 
 if TYPE_CHECKING:
@@ -58,6 +60,7 @@ logger = logging.getLogger(__name__)
 
 ROOM_WAIT_S = 5.0
 """How long somebody who joins waits for the room that their coming needs; then they are told what there is."""
+ANOTHER_SOCKET = "another socket of yours took your place in the call"
 Answer = dict[str, Any]
 Result = TypeVar("Result")
 
@@ -87,7 +90,7 @@ class Calls:
         self._jobs = jobs
         self.live: dict[str, LiveCall] = {}
         self._by_conversation: dict[str, str] = {}
-        self._initiating: dict[str, asyncio.Lock] = {}
+        self._initiating: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self.on_detached: Callable[[str], None] = lambda sid: None
         """Told of a socket that speaks for nobody any more."""
 
@@ -153,23 +156,20 @@ class Calls:
         """
         conversation_type = user.call_type(conversation_id)
         lock = self._initiating.setdefault(conversation_id, asyncio.Lock())
-        try:
-            async with lock:
-                active = self.active_in(conversation_id)
-                if active is not None:
-                    raise CallAlreadyActiveError(
-                        f"conversation {conversation_id} has a call; join that", {"callId": active.id}
-                    )
-                call = await self._create(
-                    user, conversation_id, conversation_type, kind=kind, media=media, expected=expected
+        async with lock:
+            active = self.active_in(conversation_id)
+            if active is not None:
+                raise CallAlreadyActiveError(
+                    f"conversation {conversation_id} has a call; join that", {"callId": active.id}
                 )
-        finally:
-            if not lock.locked():
-                self._initiating.pop(conversation_id, None)
+            call = await self._create(
+                user, conversation_id, conversation_type, kind=kind, media=media, expected=expected
+            )
         async with call.lane:
             member = await self._add_member(call, user, media, role="initiator")
-        if self._notices.initiated(call, but_sid=sid):
-            await self._set_status(call, "ringing")
+            # before anybody else can come, or their status and this one would overtake each other
+            if self._notices.initiated(call, but=user.key):
+                await self._set_status(call, "ringing")
         await self._wait_for_room(call)
         return self._answer(call, member, sid)
 
@@ -227,10 +227,7 @@ class Calls:
                 # a place taken over REST that no socket has spoken for yet
                 member = known
             elif known is not None:
-                self._kick(known, sid)
-                if known.announced:
-                    self._notices.participant_left(call, known, "rejoined")
-                member = await self._renew_member(call, known, user, media)
+                member = await self._renew_member(call, known, user, media, sid)
             else:
                 self._require_room(call)
                 member = await self._add_member(call, user, media, role="participant")
@@ -252,7 +249,6 @@ class Calls:
             if member.id != participant_id:
                 raise NotAParticipantError(f"participant {participant_id} is not you")
             member.username = user.username
-            self._kick(member, sid)
             await self._keep(call, self._repository.count(call.id, "reconnections", self.now()))
             if call.settle_at_s is not None and all(m.sid for m in call.members.values() if m is not member):
                 call.settle_at_s = self._clock.monotonic_s()
@@ -285,7 +281,9 @@ class Calls:
         self._announce(call)
         return member
 
-    async def _renew_member(self, call: LiveCall, known: Member, user: User, media: MediaSettings) -> Member:
+    async def _renew_member(
+        self, call: LiveCall, known: Member, user: User, media: MediaSettings, sid: str | None
+    ) -> Member:
         row = await self._repository.add_participant(
             call.id,
             user_id=None if user.anonymous else user.id,
@@ -296,6 +294,10 @@ class Calls:
             video_enabled=media.video_enabled,
             now=self.now(),
         )
+        # not before the row is written: if that fails, the former socket keeps the place
+        self._kick(known, sid)
+        if known.announced:
+            self._notices.participant_left(call, known, "rejoined")
         member = Member.of_row(row, user.username, self._clock.monotonic_s())
         # at the end, as the youngest: the other one of two offers
         del call.members[known.id]
@@ -347,9 +349,9 @@ class Calls:
         if call is not None and member is not None and call.rooms.warm and call.wants_warm_room:
             self._notices.prewarm_one(call, member)
 
-    def _kick(self, member: Member, sid: str | None) -> None:
+    def _kick(self, member: Member, sid: str | None, why: str = ANOTHER_SOCKET) -> None:
         if member.sid is not None and member.sid != sid:
-            error = KickedError("another socket of yours took your place in the call")
+            error = KickedError(why)
             self._notices.error(member.sid, {"code": error.code, "message": error.message})
             self.on_detached(member.sid)
         member.sid = None
@@ -392,7 +394,7 @@ class Calls:
             if member.is_user(user):
                 return await self._remove(call, member, "left")
             self._require_moderator(call, user)
-            self._kick(member, None)
+            self._kick(member, None, "you were put out of the call")
             return await self._remove(call, member, "forced")
 
     async def force_leave(self, user: User, conversation_id: str, participant_id: str | None) -> Answer:
@@ -450,13 +452,7 @@ class Calls:
             own = call.member_of(user)
             if not (own is not None and call.conversation_type is ConversationType.DIRECT):
                 self._require_moderator(call, user)
-            row = await self._end(call, "normal" if own is not None else "forced", user.id)
-        return {
-            "message": "ended",
-            "callId": call.id,
-            "endedAt": iso(row.ended_at) if row else iso_s(self._clock.unix_s()),
-            "duration": (row.duration or 0) if row else 0,
-        }
+            return await self._end(call, "normal" if own is not None else "forced", user.id)
 
     async def reject(self, user: User, call_id: str, reason: str) -> Answer:
         """Say no. An unanswered call of two ends by it.
@@ -484,18 +480,17 @@ class Calls:
         if not (is_initiator or user.conversation(call.conversation_id).is_admin):
             raise PermissionDeniedError("only the call's initiator and the conversation's admins may do this")
 
-    async def _end(self, call: LiveCall, reason: str, ended_by: str | None) -> Call | None:
-        """End a call. The caller holds the lane."""
-        row = await self._keep(
-            call, self._repository.end_call(call.id, reason=reason, ended_by=ended_by, now=self.now())
-        )
+    async def _end(self, call: LiveCall, reason: str, ended_by: str | None) -> Answer:
+        """End a call, whether the database takes it or not. The caller holds the lane."""
+        now = self.now()
+        await self._keep(call, self._repository.end_call(call.id, reason=reason, ended_by=ended_by, now=now))
+        duration_s = 0 if call.started_at is None else seconds_between(call.started_at, now)
         call.ended = True
         call.settled.set()
         self._journal.note(call.id, log.ENDED, reason=reason, mode=call.mode.mode.value)
         logger.info("call=%s ended: %s", call.id, reason)
-        if row is not None:
-            self._notices.ended(call, row)
-            self._metrics.ended(row.duration or 0, reason)
+        self._notices.ended(call, reason=reason, ended_by=ended_by, ended_at=now, duration_s=duration_s)
+        self._metrics.ended(duration_s, reason)
         for member in call.members.values():
             if member.sid is not None:
                 self.on_detached(member.sid)
@@ -504,7 +499,7 @@ class Calls:
         if self._by_conversation.get(call.conversation_id) == call.id:
             del self._by_conversation[call.conversation_id]
         self._switcher.keeper.look(call)
-        return row
+        return {"message": "ended", "callId": call.id, "endedAt": iso(now), "duration": duration_s}
 
     async def retry_mode(self, user: User, call_id: str, mode: str) -> LiveCall:
         """Look at the mode again now, for example after a failed switch.
@@ -594,7 +589,9 @@ class Calls:
                     continue
                 setattr(member, f"{media}_enabled", enabled)
                 column = "screen_share" if media == "screen" else media
-                await self._repository.set_media_enabled(member.id, column, enabled, self.now())
+                await self._keep(
+                    call, self._repository.set_media_enabled(member.id, column, enabled, self.now())
+                )
                 answer |= self._notices.media_toggled(call, member, media, enabled=enabled)
         return answer
 
@@ -675,7 +672,7 @@ class Calls:
         call = await self.find(user, call_id)
         payload = self._notices.media_token(call, call.require_member(user))
         if payload is None:
-            raise MeeshyError(f"call {call_id} has no room on a media server")
+            raise MediaServerError(f"call {call_id} has no room on a media server just now")
         return payload
 
     # ---- time and sockets

@@ -141,10 +141,11 @@ class Events:
         self._io.deliver(sids, event, payload)
 
     def deliver_to_conversation(
-        self, conversation_id: str, event: str, payload: dict[str, object], *, but: Iterable[str] = ()
+        self, conversation_id: str, event: str, payload: dict[str, object], *, but: str | None = None
     ) -> int:
-        """Queue an event for all sockets of a conversation's people, some left out; gives their number."""
-        sids = self._by_conversation.get(conversation_id, set()) - set(but)
+        """Queue an event for all sockets of a conversation's people but one, by User.key; gives their number."""
+        everybody = self._by_conversation.get(conversation_id, ())
+        sids = [sid for sid in everybody if self._sessions[sid].user.key != but]
         self._io.deliver(sids, event, payload)
         return len(sids)
 

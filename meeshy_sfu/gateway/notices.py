@@ -31,9 +31,9 @@ class Outbox(Protocol):
         """Queue an event for some sockets; never waits."""
 
     def deliver_to_conversation(
-        self, conversation_id: str, event: str, payload: dict[str, object], *, but: Iterable[str] = ()
+        self, conversation_id: str, event: str, payload: dict[str, object], *, but: str | None = None
     ) -> int:
-        """Queue an event for all sockets of a conversation's people, some left out; gives their number."""
+        """Queue an event for all sockets of a conversation's people but one, by User.key; gives their number."""
 
 
 class Notices:
@@ -48,8 +48,8 @@ class Notices:
 
     # ---- the call as such
 
-    def initiated(self, call: LiveCall, *, but_sid: str | None) -> int:
-        """Ring: tell everyone of the conversation but the initiator; gives how many sockets heard it."""
+    def initiated(self, call: LiveCall, *, but: str) -> int:
+        """Ring: tell everyone of the conversation but the person of this key; gives how many sockets heard it."""
         initiator = {"userId": call.initiator_id, "username": call.initiator_name}
         payload: Payload = {
             "callId": call.id,
@@ -61,20 +61,21 @@ class Notices:
             "participants": people(call),
             "expiresAt": self.expires_at(call),
         }
-        but = [] if but_sid is None else [but_sid]
         for event in ("call:initiated", "call:incoming"):
             heard = self.outbox.deliver_to_conversation(call.conversation_id, event, payload, but=but)
         return heard
 
-    def ended(self, call: LiveCall, row: Call) -> None:
+    def ended(
+        self, call: LiveCall, *, reason: str, ended_by: str | None, ended_at: datetime, duration_s: int
+    ) -> None:
         """Tell everyone of the conversation, so that clients also stop ringing."""
         payload: Payload = {
             "callId": call.id,
             "conversationId": call.conversation_id,
-            "duration": row.duration or 0,
-            "endedBy": row.ended_by,
-            "reason": row.end_reason,
-            "endedAt": iso(row.ended_at),
+            "duration": duration_s,
+            "endedBy": ended_by,
+            "reason": reason,
+            "endedAt": iso(ended_at),
         }
         self.outbox.deliver_to_conversation(call.conversation_id, "call:ended", payload)
 

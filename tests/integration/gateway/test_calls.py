@@ -52,6 +52,21 @@ async def test_a_call_rings_for_everyone_of_the_conversation(gateway: Gateway, c
     assert (row.status, row.started_at is not None) == ("active", True)
 
 
+async def test_a_call_does_not_ring_for_its_initiator_on_other_sockets(
+    gateway: Gateway, caller: MakeCaller
+) -> None:
+    ada, tablet, bob = (
+        await caller(gateway, "ada"),
+        await caller(gateway, "ada"),
+        await caller(gateway, "bob"),
+    )
+    guest = await caller(gateway, "ada", anonymous=True)
+    await ada.initiate()
+    for person in (bob, guest):
+        await person.wait("call:initiated")
+    assert ada.heard("call:initiated") == tablet.heard("call:initiated") == []
+
+
 async def test_of_two_the_one_who_was_there_offers(gateway: Gateway, caller: MakeCaller) -> None:
     ada, bob = await pair(gateway, caller)
     assert (bob.answer["initiator"], bob.answer["peer"]) == (False, ada.id)
@@ -473,8 +488,30 @@ async def test_people_talk_on_when_the_database_fails(
     await bob.reconnect()
     await bob.rejoin()
     assert (await ada.signal(bob))["success"]
+    await ada.ask("call:toggle-audio", {"callId": ada.call_id, "enabled": False})
+    assert (await bob.wait("call:media-toggled"))["enabled"] is False
     await ada.ask("call:end", {"callId": ada.call_id})
+    ended = await bob.wait("call:ended")
+    assert (ended["callId"], ended["reason"], ended["endedBy"]) == (ada.call_id, "normal", "ada")
     await eventually(lambda: not media.rooms.rooms and not gateway.calls.live)
+
+
+async def test_who_cannot_come_back_because_of_the_database_is_given_up_in_time(
+    start_gateway: StartGateway, caller: MakeCaller, tmp_path: Path
+) -> None:
+    gateway = await start_gateway(reconnect_grace_s=0.3)
+    ada, bob = await pair(gateway, caller)
+    database = sqlite3.connect(tmp_path / "state" / "meeshy.db")
+    database.execute("DROP TABLE call_participants")
+    database.commit()
+    database.close()
+    again = await caller(gateway, "bob")
+    assert not (await again.emit("call:join", {"callId": ada.call_id}))["success"]
+    await again.close()
+    # the place is still that of the first socket
+    assert (await ada.signal(bob))["success"]
+    await bob.vanish()
+    assert (await ada.wait("call:participant-left"))["reason"] == "timeout"
 
 
 async def test_a_join_that_is_overtaken_by_another_socket_is_told(
