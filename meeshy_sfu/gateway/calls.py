@@ -420,6 +420,7 @@ class Calls:
         """Take a member out; the last one out ends the call. The caller holds the lane."""
         now = self.now()
         del call.members[member.id]
+        call.gone.add(member.id)
         call.unreachable.pop(member.id, None)
         if member.sid is not None:
             self.on_detached(member.sid)

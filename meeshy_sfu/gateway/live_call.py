@@ -122,6 +122,8 @@ class LiveCall:
     """The newest transition that members were told of."""
     switch_reason: str = ""
     deadline_unix_ms: int | None = None
+    gone: set[str] = field(default_factory=set)
+    """Who has left or was put out, by participant; their tokens for the media server may still hold."""
     errors: dict[str, str] = field(default_factory=dict)
     """What members said about the running transition, by participant."""
     unreachable: dict[str, str] = field(default_factory=dict)

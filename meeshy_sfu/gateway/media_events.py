@@ -235,6 +235,8 @@ class _ServerLink:
         call_id = str(payload.get("callId", ""))
         if event == "new-producer" and call_id in self._collecting:
             self._collecting[call_id][str(payload.get("producerId"))] = payload
+        if event == "producer-closed" and call_id in self._collecting:
+            self._collecting[call_id].pop(str(payload.get("producerId")), None)
         if call_id not in self._owner.watched or self._owner._media.server_of(call_id) != self._url:
             return
         if event == "room-closed":

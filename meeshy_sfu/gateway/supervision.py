@@ -33,6 +33,7 @@ logger = logging.getLogger(__name__)
 SETTLE_S = 8.0
 """How long after a restart a call's mode is left alone while not everybody is back."""
 RELAYED = ("new-producer", "producer-closed", "active-speaker")
+COMING = ("participant-joined", "new-producer")
 
 
 class Supervision:
@@ -66,9 +67,15 @@ class Supervision:
     def media_event(self, call_id: str, event: str, payload: dict[str, Any]) -> None:
         """Pass on who sends what, and who speaks."""
         call = self._calls.live.get(call_id)
-        if call is None or event not in RELAYED:
+        if call is None:
             return
         owner = payload.get("participantId")
+        if event in COMING and owner in call.gone and owner not in call.members:
+            logger.warning("call=%s participant=%s is back on the media server alone", call_id, owner)
+            self._switcher.keeper.leave(call, str(owner))
+            return
+        if event not in RELAYED:
+            return
         producer_id = str(payload.get("producerId"))
         if event == "new-producer":
             if producer_id in call.rooms.producers:

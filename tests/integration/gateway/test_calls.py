@@ -247,6 +247,30 @@ async def test_an_admin_may_end_and_put_out_without_being_in_the_call(
     assert (await ada.wait("call:ended"))["reason"] == "forced"
 
 
+async def test_who_was_put_out_does_not_stay_on_the_media_server(
+    gateway: Gateway, media: MediaServer, caller: MakeCaller
+) -> None:
+    people = await in_call(gateway, caller, "sfu")
+    ada, bob, eve = people
+    access = await bob.wait("call:mode-switch")
+    zoe = await caller(gateway, "zoe")
+    boss = await caller(gateway, "boss", conversations=ADMIN)
+    await zoe.join(ada.call_id)
+    await boss.ask("call:force-leave", {"conversationId": "c1", "participantId": bob.id})
+    (room,) = media.rooms.rooms
+    await eventually(lambda: bob.id not in room.participants)
+    # the token for the media server still holds
+    for _ in range(3):
+        joined = await bob.media(access, "POST", "join", {"participantId": bob.id})
+        assert joined.status in (200, 404)  # out again before the answer
+        await eventually(lambda: bob.id not in room.participants)
+    again = await bob.join(ada.call_id)
+    producer = (await bob.go_to_sfu(again))["producerIds"]["audio"]
+    await ada.wait("new-producer", holds=lambda p: p["producerId"] == producer)
+    assert bob.id in room.participants
+    assert eve.id in room.participants
+
+
 @MODES
 async def test_one_may_give_up_a_stale_place_from_another_socket(
     gateway: Gateway, caller: MakeCaller, mode: str
