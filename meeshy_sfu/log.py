@@ -18,7 +18,10 @@ from meeshy_sfu.errors import StartError
 REPEAT_SECONDS = 60.0
 """An equal warning is written at most once in this time."""
 _REPEATS_KEPT = 1000
-_ID = re.compile(r"\b(room|participant|transport|producer|consumer|worker|service|address)=(\S+)")
+_ID = re.compile(
+    r"\b(call|conversation|user|room|participant|transport|producer|consumer|worker|service|server|address)=(\S+)"
+)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _TOKEN = re.compile(r"\beyJ[\w-]+\.[\w-]+\.[\w-]+|(?<=Bearer )\S+")
 # these write whole packets, tokens included, at info
 _CHATTY = ("engineio", "socketio", "aiohttp", "asyncio", "alembic.runtime.migration")
@@ -57,6 +60,11 @@ class TextFormatter(logging.Formatter):
         """Write the record without secrets."""
         return self._redactor.clean(super().format(record))
 
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """Write the message as one line: it may repeat what a client said."""
+        record.message = _CONTROL.sub(lambda found: repr(found[0])[1:-1], record.message)
+        return super().formatMessage(record)
+
 
 class JsonFormatter(logging.Formatter):
     """One JSON object a line: time, level, logger, message, the ids in the message, and the exception."""
@@ -73,7 +81,8 @@ class JsonFormatter(logging.Formatter):
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": message,
-            **dict(_ID.findall(message)),
+            # the first of each name is ours, what follows a client may have said
+            **dict(reversed(_ID.findall(message))),
         }
         if record.exc_info:
             fields["exception"] = self.formatException(record.exc_info)

@@ -35,6 +35,22 @@ def test_ids_become_fields_in_json() -> None:
     assert fields["message"] == "joined room=r1 participant=p1"
 
 
+def test_what_a_client_says_makes_no_line_of_its_own() -> None:
+    said = "no\r\n2026-01-01T00:00:00.000Z ERROR   meeshy_sfu: forged\x1b[2J\u2028"
+    line = TextFormatter(Redactor()).format(record("participant=%s failed: %s", "p1", said))
+    assert len(line.splitlines()) == 1
+    assert "\x1b" not in line
+    assert "no\\r\\n2026" in line
+
+
+def test_what_a_client_says_does_not_change_ids_in_json() -> None:
+    line = JsonFormatter(Redactor()).format(
+        record("call=%s participant=%s failed: %s", "c", "p", "call=x room=y")
+    )
+    fields = json.loads(line)
+    assert (fields["call"], fields["participant"]) == ("c", "p")
+
+
 def test_json_lines_tell_the_exception() -> None:
     try:
         raise ValueError(f"with {TOKEN}")
