@@ -93,6 +93,8 @@ class BotSettings:
     synthetic: bool = False
     """aiortc bots encode live instead of sending the clip."""
     bots_per_process: int = 3
+    relay_only: bool = False
+    """aiortc bots use nothing but TURN servers they are told of."""
 
 
 def pick_capabilities(

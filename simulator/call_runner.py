@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import os
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
@@ -24,7 +25,7 @@ from simulator.caller import Caller, MediaServers, Roster, Surroundings, user_na
 from simulator.churning import SETTINGS as CHURN_SETTINGS
 from simulator.churning import churn
 from simulator.collect import Collector
-from simulator.errors import SimulatorError, StackError
+from simulator.errors import SimulatorError, StackError, UsageError
 from simulator.gateway import GatewaySocket, user_token
 from simulator.gateway_stack import EVENT_LOG, SWITCH_DEADLINE_S, GatewayStack
 from simulator.legs import People, Person
@@ -37,6 +38,7 @@ from simulator.signaling import Rest
 from simulator.stack import server_figures
 from simulator.watchman import Watchman
 
+_TURN_SETTINGS = ("TURN_SERVERS", "TURN_SECRET")
 _DISMISS_TIMEOUT_S = 10.0
 
 
@@ -184,8 +186,17 @@ class CallRun(RunFrame):
         watcher: Watcher | None = None,
         play: Play | None = None,
     ) -> None:
-        """Prepare a run of what the scenario's pattern says, or of a play of one's own."""
+        """Prepare a run of what the scenario's pattern says, or of a play of one's own.
+
+        Raises:
+            UsageError: Only relays may be used and the environment names none.
+        """
         super().__init__(scenario, state=state, out=out, watcher=watcher)
+        if scenario.participants.relay_only and not all(_is_set(name) for name in _TURN_SETTINGS):
+            raise UsageError(
+                "only relays may be used, and there is no TURN server: set MEESHY_TURN_SERVERS and MEESHY_TURN_SECRET, "
+                "which the gateway of the run reads"
+            )
         self._play = play or {"switch": switch, "storm": storm, "churn": churn}[scenario.pattern]
 
     async def _run(self, collector: Collector, directory: Path, clip: str, watchman: Watchman) -> None:
@@ -206,6 +217,7 @@ class CallRun(RunFrame):
                 on_event=collector.event,
                 synthetic=self._scenario.media.aiortc == "synthetic",
                 bots_per_process=1,
+                relay_only=self._scenario.participants.relay_only,
             )
             theatre = Theatre(self._scenario, stack, collector, self._watcher)
             casts: list[People] = []
@@ -284,6 +296,10 @@ class CallRun(RunFrame):
                     # Compression would hold up the event loop, and with it the signalling.
                     await asyncio.to_thread(collector.add_batch, table, batch)
         return collected
+
+
+def _is_set(setting: str) -> bool:
+    return any(os.environ.get(name) for name in (setting, f"MEESHY_{setting}"))
 
 
 async def _interleaving(event_log: Path) -> str | None:

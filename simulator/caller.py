@@ -279,6 +279,7 @@ class Caller:
         self.call_id, self.participant_id = str(data["callId"]), str(data["participantId"])
         self._around.roster.add(self.participant_id, self.person.number)
         self.mode, self.epoch = str(data["mode"]), int(data["epoch"])
+        self._learn_ice_servers(data)
         self._remember(data.get("participants"))
         arrival = Arrival(self.mode, started_ns)
         self.record.arrivals.append(arrival)
@@ -296,6 +297,7 @@ class Caller:
         payload = message.payload
         if message.name != RECONNECTED and payload.get("callId") not in (None, self.call_id):
             return
+        self._learn_ice_servers(payload)
         match message.name:
             case "call:signal":
                 await self._signal(payload["signal"])
@@ -540,6 +542,7 @@ class Caller:
         if self._leaving:
             return
         data = await self._rejoin()
+        self._learn_ice_servers(data)
         self._remember(data.get("participants"))
         mode, phase, epoch = str(data["mode"]), str(data["phase"]), int(data["epoch"])
         if phase == "switching_to_sfu" and (self._transition is None or self._transition.epoch != epoch):
@@ -618,6 +621,11 @@ class Caller:
         if not isinstance(deadline_ms, int | float):
             return 0
         return int(deadline_ms * NS_PER_MS - self._around.switch_deadline_s * 1e9)
+
+    def _learn_ice_servers(self, payload: Json) -> None:
+        """Hand on what comes with many messages: each has a fresh credential."""
+        if isinstance(servers := payload.get("iceServers"), list):
+            self.person.use_ice_servers(servers)
 
     def _remember(self, participants: object) -> None:
         if isinstance(participants, list):

@@ -15,6 +15,7 @@ from typing import Protocol
 import pyarrow as pa
 
 from simulator.bot import Bot
+from simulator.signaling import Json
 from simulator.tables import Kind
 
 Track = tuple[int, Kind]
@@ -96,6 +97,9 @@ class Person(Protocol):
     kind_of_bot: str
     generator: str
     decodes: bool
+
+    def use_ice_servers(self, servers: Sequence[Json]) -> None:
+        """Take note of the STUN and TURN servers for legs that are made from now on."""
 
     async def server_leg(self) -> ServerLeg:
         """Make a leg to a media server; nothing is connected yet."""

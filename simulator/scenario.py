@@ -44,6 +44,17 @@ class Participants(_Table):
     """How many others an aiortc bot of a `mixed` call receives; native bots receive everyone."""
     bots_per_process: int = Field(default=3, ge=1, le=16)
     """aiortc bots in one child process; more save memory, fewer use more cores."""
+    relay_only: bool = False
+    """aiortc bots use nothing but the gateway's TURN servers; not for `group`, which has no gateway."""
+
+    @model_validator(mode="after")
+    def _able_to_relay(self) -> Participants:
+        if self.relay_only and self.aiortc_count() == 0:
+            raise ValueError(
+                "native bots have no TURN client, so relay_only needs others; set bots to aiortc, or to mixed "
+                "with observers"
+            )
+        return self
 
     def aiortc_count(self) -> int:
         """Give the number of aiortc bots."""
@@ -199,6 +210,15 @@ class Scenario(_Table):
             except SloError as error:
                 raise ValueError(str(error)) from error
         return value
+
+    @model_validator(mode="after")
+    def _with_somebody_who_names_relays(self) -> Scenario:
+        if self.participants.relay_only and self.pattern == "group":
+            raise ValueError(
+                "participants.relay_only: a group goes straight to the media server, and only the gateway names TURN "
+                "servers; run switch, churn or storm"
+            )
+        return self
 
     @classmethod
     def load(cls, name_or_path: str) -> Scenario:

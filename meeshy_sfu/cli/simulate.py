@@ -41,7 +41,7 @@ _known_variables = {f"{PREFIX}SECRET", f"{PREFIX}TOKEN"}
 
 
 def _option(name: str, text: str, **more: Any) -> Any:
-    variable = PREFIX + name.upper().replace("-", "_")
+    variable = PREFIX + name.partition("/")[0].upper().replace("-", "_")
     _known_variables.add(variable)
     return typer.Option(f"--{name}", envvar=variable, help=text, **more)
 
@@ -90,16 +90,23 @@ def simulate(
     ] = None,
     prewarm: Annotated[
         bool | None,
-        typer.Option(
-            "--prewarm/--no-prewarm",
-            envvar=PREFIX + "PREWARM",
-            help="switch, churn, storm: prepare the way through the media server while two talk directly.",
+        _option(
+            "prewarm/--no-prewarm",
+            "switch, churn, storm: prepare the way through the media server while two talk directly.",
         ),
     ] = None,
     calls: Annotated[int | None, _option("calls", "churn: calls at once.")] = None,
     chaos: Annotated[
         float | None,
         _option("chaos", "churn: percent of events that kill a client, worker, media server or gateway."),
+    ] = None,
+    relay_only: Annotated[
+        bool | None,
+        _option(
+            "relay-only/--no-relay-only",
+            "switch, churn, storm: aiortc bots use nothing but TURN, of the servers that MEESHY_TURN_SERVERS names "
+            "with the secret in MEESHY_TURN_SECRET.",
+        ),
     ] = None,
     seed: Annotated[int | None, _option("seed", "Start of every random choice.")] = None,
     as_json: Annotated[bool, _option("json", "Print summary.json instead of tables.")] = False,
@@ -138,6 +145,7 @@ def simulate(
             "seed": seed,
             "transitions": transitions,
             "prewarm": prewarm,
+            "relay_only": relay_only,
             "calls": calls,
             "chaos": chaos,
         }
@@ -229,7 +237,11 @@ def _with_options(scenario: Scenario, **given: Any) -> Scenario:
         {
             "seed": given["seed"],
             "slo": [*scenario.slo, *given["slo"]] if given["slo"] else None,
-            "participants": {"count": people, "bots": given["bots"]},
+            "participants": {
+                "count": people,
+                "bots": given["bots"],
+                "relay_only": given["relay_only"],
+            },
             "switching": {"transitions": given["transitions"], "prewarm": given["prewarm"]},
             "churn": {"calls": calls, "chaos": None if chaos is None else chaos / 100},
             "hold": {"duration_s": given["duration"]},

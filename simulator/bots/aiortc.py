@@ -122,6 +122,7 @@ class ChildProcess:
             bind=settings.bind,
             clip=settings.clip,
             synthetic=settings.synthetic,
+            relay_only=settings.relay_only,
             network=settings.network.model_dump(),
         )
         return self._process.pid

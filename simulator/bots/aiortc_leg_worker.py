@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import re
 import time
 from collections.abc import Callable
 from fractions import Fraction
@@ -29,7 +30,7 @@ from simulator.bots.aiortc_media import (
     SendClock,
     StampingSender,
 )
-from simulator.bots.aiortc_peer import Peer
+from simulator.bots.aiortc_peer import Peer, Reach, selected
 from simulator.bots.aiortc_worker import Worker, main
 from simulator.clip import FPS, SAMPLE_RATE, AudioPacket, Clip, VideoFrame
 from simulator.meter import Sample, StreamMeter
@@ -161,7 +162,9 @@ class Wardrobe:
 class ServerLegPeer(Peer):
     """A leg to a media server."""
 
-    def __init__(self, leg: int, wardrobe: Wardrobe, network: Network, notice: Callable[..., None]) -> None:
+    def __init__(
+        self, leg: int, wardrobe: Wardrobe, network: Network, reach: Reach, notice: Callable[..., None]
+    ) -> None:
         super().__init__(
             wardrobe.person,
             clip=wardrobe.clip,
@@ -171,6 +174,7 @@ class ServerLegPeer(Peer):
             on_sample=wardrobe.viewer(leg),
             on_playout=wardrobe.playouts.append,
             notice=lambda event, **values: notice(event, leg=leg, **values),
+            reach=reach,
         )
         self._wardrobe = wardrobe
 
@@ -198,14 +202,20 @@ class PeerLeg:
     _making: PeerLeg | None = None
     """The leg whose connection is being made: aiortc makes senders and receivers itself."""
 
-    def __init__(self, leg: int, peer: int, wardrobe: Wardrobe, notice: Callable[..., None]) -> None:
+    def __init__(
+        self, leg: int, peer: int, wardrobe: Wardrobe, reach: Reach, notice: Callable[..., None]
+    ) -> None:
         self._leg = leg
         self._peer = peer
         self._wardrobe = wardrobe
         self._notice = notice
         self._receivers: list[_PeerReceiver] = []
         self._closed = False
-        self._connection = RTCPeerConnection(RTCConfiguration(bundlePolicy=RTCBundlePolicy.MAX_BUNDLE))
+        self._reach = reach
+        # Told even when there are none: aiortc's default is a STUN server on the internet.
+        self._connection = RTCPeerConnection(
+            RTCConfiguration(list(reach.servers), reach.policy, RTCBundlePolicy.MAX_BUNDLE)
+        )
         self._connection.on("connectionstatechange", self._changed)
 
     async def open(self, offer: str | None) -> str:
@@ -221,7 +231,9 @@ class PeerLeg:
         else:
             await self._connection.setRemoteDescription(RTCSessionDescription(offer, "offer"))
             await self._connection.setLocalDescription(await self._connection.createAnswer())
-        return str(self._connection.localDescription.sdp)
+        description = str(self._connection.localDescription.sdp)
+        self._reach.check(re.findall(r"^a=candidate:.* typ (\w+)", description, re.M))
+        return description
 
     async def accept(self, answer: str) -> None:
         """Take the answer to its offer, and connect."""
@@ -254,10 +266,14 @@ class PeerLeg:
         """Make a sender of this leg."""
         return StampingSender(track, transport, self._wardrobe.person)
 
+    def _ice_connection(self) -> Any:
+        return self._connection.getSenders()[0].transport.transport._connection
+
     def _changed(self) -> None:
         state = self._connection.connectionState
         if not self._closed:
-            self._notice("dtls", leg=self._leg, which="recv", state=state)
+            pair = selected(self._ice_connection()) if state == "connected" else {}
+            self._notice("dtls", leg=self._leg, which="recv", state=state, **pair)
             if state in ("failed", "closed"):
                 self._wardrobe.stage.retire(self._leg)
                 self._notice("closed", leg=self._leg, which="recv", reason=f"connection {state}")
@@ -294,11 +310,14 @@ class LegWorker(Worker):
             case "server_leg":
                 network = Network.model_validate(self._settings["network"])
                 wardrobe = self._shared(order["person"])
-                self._peers[order["bot"]] = ServerLegPeer(order["bot"], wardrobe, network, self._notice)
+                reach = self._reach(order)
+                self._peers[order["bot"]] = ServerLegPeer(
+                    order["bot"], wardrobe, network, reach, self._notice
+                )
                 return None
             case "peer_leg":
                 wardrobe = self._shared(order["person"])
-                leg = PeerLeg(order["bot"], order["peer"], wardrobe, self._notice)
+                leg = PeerLeg(order["bot"], order["peer"], wardrobe, self._reach(order), self._notice)
                 self._legs[order["bot"]] = leg
                 return await leg.open(order["offer"])
             case "accept":
@@ -325,6 +344,9 @@ class LegWorker(Worker):
             "late_sends": sum(clock.late for clock in clocks),
         }
         return collected
+
+    def _reach(self, order: Json) -> Reach:
+        return Reach.of(order["ice_servers"], relay_only=self._settings["relay_only"])
 
     def _retire(self, leg: int) -> None:
         if self._wardrobe is not None:

@@ -107,12 +107,17 @@ class AiortcPerson:
         self.number = number
         self.generator = process.name
         self._process = process
+        self._ice_servers: list[Json] = []
         self._legs: list[AiortcServerLeg | AiortcPeerLeg] = []
+
+    def use_ice_servers(self, servers: Sequence[Json]) -> None:
+        """Take note of the STUN and TURN servers for legs that are made from now on."""
+        self._ice_servers = list(servers)
 
     async def server_leg(self) -> ServerLeg:
         """Make a leg to a media server; nothing is connected yet."""
         number, arrivals = self._process.make_leg()
-        await self._process.leg_order("server_leg", number)
+        await self._process.leg_order("server_leg", number, ice_servers=self._ice_servers)
         leg = AiortcServerLeg(number, self._process, arrivals)
         self._legs.append(leg)
         return leg
@@ -141,7 +146,9 @@ class AiortcPerson:
 
     async def _peer_leg(self, peer: int, offer: str | None) -> PeerLeg:
         number, arrivals = self._process.make_leg()
-        description = await self._process.leg_order("peer_leg", number, peer=peer, offer=offer)
+        description = await self._process.leg_order(
+            "peer_leg", number, peer=peer, offer=offer, ice_servers=self._ice_servers
+        )
         leg = AiortcPeerLeg(number, self._process, arrivals, str(description))
         self._legs.append(leg)
         return leg

@@ -8,11 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from aioice import ice as aioice_ice
-from aiortc import RTCCertificate, RTCIceCandidate, RTCIceGatherer, RTCIceParameters, RTCIceTransport
+from aiortc import (
+    RTCCertificate,
+    RTCIceCandidate,
+    RTCIceGatherer,
+    RTCIceParameters,
+    RTCIceServer,
+    RTCIceTransport,
+)
+from aiortc.rtcconfiguration import RTCIceTransportPolicy
 from aiortc.rtcdtlstransport import RTCDtlsFingerprint, RTCDtlsParameters, RTCDtlsTransport
 from aiortc.rtcrtpparameters import RTCRtcpParameters, RTCRtpSendParameters
 
@@ -50,11 +59,60 @@ def use_address(bind: str) -> None:
     aioice_ice.get_host_addresses = lambda use_ipv4, use_ipv6: [bind]
 
 
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """How a bot finds candidates."""
+
+    servers: tuple[RTCIceServer, ...] = ()
+    """STUN and TURN servers; aiortc uses the first of each."""
+    relay_only: bool = False
+
+    @classmethod
+    def of(cls, servers: Sequence[Json], *, relay_only: bool) -> Reach:
+        """Take the `iceServers` of the gateway."""
+        known = []
+        for server in servers:
+            urls = [server["urls"]] if isinstance(server["urls"], str) else list(server["urls"])
+            # aiortc knows no address in brackets, and takes one malformed URL for a reason to give up.
+            urls = [url for url in urls if "[" not in url]
+            if urls:
+                known.append(RTCIceServer(urls, server.get("username"), server.get("credential")))
+        return cls(tuple(known), relay_only)
+
+    @property
+    def policy(self) -> RTCIceTransportPolicy:
+        """Which candidates may be used."""
+        return RTCIceTransportPolicy.RELAY if self.relay_only else RTCIceTransportPolicy.ALL
+
+    def check(self, types: Sequence[str]) -> None:
+        """See that there are candidates to go on with.
+
+        Raises:
+            ConnectionError: Only relays may be used, and no TURN server gave one.
+        """
+        if self.relay_only and "relay" not in types:
+            urls = [url for server in self.servers for url in server.urls if url.startswith("turn")]
+            if not urls:
+                raise ConnectionError("only relays may be used, and the gateway names no TURN server")
+            raise ConnectionError(
+                f"only relays may be used, and {urls[0]} gave none; `meeshy doctor` finds out why"
+            )
+
+
+def selected(connection: Any) -> Json:
+    """Tell what kind of candidates an aioice connection settled on, on this side and on the other."""
+    pair = connection._nominated.get(1)
+    if pair is None:
+        return {}
+    return {"local": pair.local_candidate.type, "remote": pair.remote_candidate.type}
+
+
 class Transport:
     """ICE and DTLS towards one transport of the server, with the emulated network at its socket."""
 
-    def __init__(self, which: Direction, certificate: RTCCertificate) -> None:
-        self._gatherer = RTCIceGatherer(iceServers=[])
+    def __init__(self, which: Direction, certificate: RTCCertificate, reach: Reach) -> None:
+        self._reach = reach
+        self._gatherer = RTCIceGatherer(iceServers=list(reach.servers), iceTransportPolicy=reach.policy)
         self._ice = RTCIceTransport(self._gatherer)
         self.dtls = RTCDtlsTransport(self._ice, [certificate])
         # The server offers both roles; mediasoup's clients take the client's.
@@ -69,6 +127,7 @@ class Transport:
         """Begin; `connected` is set, or `notice` gets `closed`, when it is decided."""
         await self._gatherer.gather()
         connection = self._ice._connection
+        self._reach.check([candidate.type for candidate in connection.local_candidates])
         connection.ice_controlling = True
         if up is not None and down is not None:
             impair(connection, up, down)
@@ -113,7 +172,7 @@ class Transport:
                 iceLite=bool(ice.get("iceLite", True)),
             )
         )
-        notice("ice", which=self.which, state=self._ice.state)
+        notice("ice", which=self.which, state=self._ice.state, **selected(self._ice._connection))
         if self._ice.state != "completed":
             notice("closed", which=self.which, reason=f"ICE {self._ice.state}")
             return
@@ -152,8 +211,10 @@ class Peer:
         on_sample: Callable[[Sample], None],
         on_playout: Callable[[Playout], None],
         notice: Notice,
+        reach: Reach = Reach(),
     ) -> None:
         self.number = number
+        self._reach = reach
         self._clip = clip
         self._synthetic = synthetic
         self._network = network
@@ -169,7 +230,7 @@ class Peer:
 
     async def connect(self, which: Direction, server: Json) -> Json:
         """Begin ICE and DTLS; gives the `dtlsParameters` for the server."""
-        transport = Transport(which, RTCCertificate.generateCertificate())
+        transport = Transport(which, RTCCertificate.generateCertificate(), self._reach)
         self._transports[which] = transport
         up, down = self._links(which)
         await transport.connect(server, up, down, self._told)

@@ -145,6 +145,9 @@ class NativePerson:
         self._lost = False
         self._legs: list[NativeServerLeg | NativePeerLeg] = []
 
+    def use_ice_servers(self, servers: Sequence[Json]) -> None:
+        """Use none of them: native bots know host candidates alone, and reach relays of others as any peer does."""
+
     async def server_leg(self) -> ServerLeg:
         """Make a leg to a media server; nothing is connected yet."""
         leg = NativeServerLeg(self._people.make_leg(self.number), self._people.pool)
