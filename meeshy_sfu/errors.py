@@ -44,6 +44,7 @@ Draws the tree once, for Python and for the native module; what a client sees of
     │   ├── CapacityError                503 SERVER_AT_CAPACITY         details.limit names the cap
     │   │   └── NoPortError              503 SERVER_AT_CAPACITY
     │   ├── MediaServerError             503 MEDIA_SERVER_ERROR         no media server answers the gateway
+    │   ├── DatabaseUnavailableError     503 DATABASE_UNAVAILABLE       it does not answer, or has no space
     │   └── WorkerDiedError              503 WORKER_DIED                the call has to be created again
     ├── MediaError                       500 INTERNAL_SERVER_ERROR      the media core refused or failed
     │   ├── TransportConnectionError     500 TRANSPORT_CONNECTION_FAILED
@@ -336,6 +337,12 @@ class MediaServerError(UnavailableError):
     """No media server answers the gateway."""
 
     code = "MEDIA_SERVER_ERROR"
+
+
+class DatabaseUnavailableError(UnavailableError):
+    """The gateway's database does not answer, or takes nothing; what was asked for has not happened."""
+
+    code = "DATABASE_UNAVAILABLE"
 
 
 class WorkerDiedError(UnavailableError):

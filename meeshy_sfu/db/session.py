@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     from meeshy_sfu.config import Settings
 
-BUSY_TIMEOUT_S = 30
+BUSY_TIMEOUT_S = 10
+"""How long SQLite waits for another writer; less than a transaction may take in all."""
 CONNECT_TIMEOUT_S = 5
 DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}
 

@@ -7,12 +7,13 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Generic, Protocol, TypeVar, cast
 
-from prometheus_client import Counter
 from socketio import exceptions
 
 from meeshy_sfu.clock import Clock
 from meeshy_sfu.edge.border import hidden
+from meeshy_sfu.edge.figures import EdgeFigures
 from meeshy_sfu.edge.limits import Quota, RateLimitedError, RateLimiter, address_key
+from meeshy_sfu.edge.request_gate import Translate
 from meeshy_sfu.edge.sockets import SocketServer
 from meeshy_sfu.edge.wire import WireModel, read
 from meeshy_sfu.errors import InvalidRequestError, MeeshyError, UnauthorizedError
@@ -36,14 +37,6 @@ class Session(Protocol):
     """Events refused by a rate limit since the last that passed."""
 
 
-class Figures(Protocol):
-    """What is counted at the gate."""
-
-    events: Counter
-    rate_limited: Counter
-    unauthorized: Counter
-
-
 SessionT = TypeVar("SessionT", bound=Session)
 Tell = Callable[[SessionT, str, object, Answer], None]
 
@@ -60,10 +53,11 @@ class EventGate(Generic[SessionT]):
         tell: Sends an error to a socket as an event; gets session, event, payload and the error's body.
         no_token: What a socket without a session is told.
         codes: Codes that events call otherwise than REST.
+        translate: As of requests.
         unlimited: Tells whose events no limit counts.
     """
 
-    figures: Figures
+    figures: EdgeFigures
     """Set before the first event."""
 
     def __init__(
@@ -77,6 +71,7 @@ class EventGate(Generic[SessionT]):
         tell: Tell[SessionT],
         no_token: MeeshyError,
         codes: Mapping[str, str] | None = None,
+        translate: Translate = lambda error: None,
         unlimited: Callable[[SessionT], bool] = lambda _: False,
     ) -> None:
         self._io = io
@@ -87,6 +82,7 @@ class EventGate(Generic[SessionT]):
         self._tell = tell
         self._no_token = no_token
         self._codes = codes or {}
+        self._translate = translate
         self._unlimited = unlimited
 
     def wrap(
@@ -123,8 +119,11 @@ class EventGate(Generic[SessionT]):
             except MeeshyError as error:
                 return self._report(session, event, payload, error)
             except Exception as error:
-                logger.exception("event %s failed", event)
-                return self._report(session, event, payload, hidden(error))
+                told = self._translate(error)
+                if told is None:
+                    logger.exception("event %s failed", event)
+                    told = hidden(error)
+                return self._report(session, event, payload, told)
 
         return handle
 

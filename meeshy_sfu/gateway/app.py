@@ -21,6 +21,7 @@ from meeshy_sfu.edge.border import Origins, border
 from meeshy_sfu.edge.limits import RateLimiter
 from meeshy_sfu.edge.openapi import openapi_document
 from meeshy_sfu.edge.process import Listener, run_until_stopped, tls_context
+from meeshy_sfu.edge.request_gate import RequestGate
 from meeshy_sfu.edge.routes import BoundRoute, bound_routes
 from meeshy_sfu.edge.secret import signing_secret
 from meeshy_sfu.edge.watchers import Watchers
@@ -37,6 +38,7 @@ from meeshy_sfu.gateway.media_client import MediaServerClient
 from meeshy_sfu.gateway.media_events import MediaEvents
 from meeshy_sfu.gateway.metrics import Metrics
 from meeshy_sfu.gateway.notices import Notices
+from meeshy_sfu.gateway.outages import database_failure
 from meeshy_sfu.gateway.quotas import Quotas
 from meeshy_sfu.gateway.rest import RestApi
 from meeshy_sfu.gateway.supervision import Supervision
@@ -130,14 +132,14 @@ class Gateway:
             metrics=self.metrics,
         )
         rest = RestApi(calls=self.calls, repository=self.repository, notices=notices, clock=clock)
-        self.guard = Guard(
+        gate = RequestGate(
             settings=settings,
-            secret=secret,
             clock=clock,
             limiter=limiter,
-            quotas=quotas,
-            metrics=self.metrics,
+            figures=self.metrics,
+            translate=database_failure,
         )
+        self.guard = Guard(gate=gate, settings=settings, secret=secret, clock=clock, quotas=quotas)
         self._app = web.Application(
             middlewares=[border(settings, origins)], client_max_size=settings.max_body_bytes
         )

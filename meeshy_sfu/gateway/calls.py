@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakValueDictionary
 
@@ -29,6 +30,7 @@ from meeshy_sfu.errors import (
     TargetNotFoundError,
 )
 from meeshy_sfu.gateway import journal as log
+from meeshy_sfu.gateway.late_writes import LateWrites
 from meeshy_sfu.gateway.live_call import LiveCall, Member, moment
 from meeshy_sfu.gateway.mode import (
     P2P_PARTICIPANTS_MAX,
@@ -88,6 +90,7 @@ class Calls:
         self._journal = journal
         self._metrics = metrics
         self._jobs = jobs
+        self._late = LateWrites(jobs)
         self.live: dict[str, LiveCall] = {}
         self._by_conversation: dict[str, str] = {}
         self._initiating: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -166,7 +169,12 @@ class Calls:
                 user, conversation_id, conversation_type, kind=kind, media=media, expected=expected
             )
         async with call.lane:
-            member = await self._add_member(call, user, media, role="initiator")
+            try:
+                member = await self._add_member(call, user, media, role="initiator")
+            except SQLAlchemyError:
+                # or the conversation would have a call that nobody is in, and could have no other
+                await self._end(call, "error", None)
+                raise
             # before anybody else can come, or their status and this one would overtake each other
             if self._notices.initiated(call, but=user.key):
                 await self._set_status(call, "ringing")
@@ -484,7 +492,12 @@ class Calls:
     async def _end(self, call: LiveCall, reason: str, ended_by: str | None) -> Answer:
         """End a call, whether the database takes it or not. The caller holds the lane."""
         now = self.now()
-        await self._keep(call, self._repository.end_call(call.id, reason=reason, ended_by=ended_by, now=now))
+        store = partial(self._repository.end_call, call.id, reason=reason, ended_by=ended_by, now=now)
+        try:
+            await store()
+        except SQLAlchemyError:
+            logger.exception("call=%s its end is not in the database; to be tried again", call.id)
+            self._late.add(f"end of call {call.id}", store)
         duration_s = 0 if call.started_at is None else seconds_between(call.started_at, now)
         call.ended = True
         call.settled.set()
@@ -596,42 +609,40 @@ class Calls:
                 answer |= self._notices.media_toggled(call, member, media, enabled=enabled)
         return answer
 
-    async def confirm(self, user: User, call_id: str, request: ModeSwitchedRequest) -> Answer:
+    async def confirm(self, user: User, request: ModeSwitchedRequest) -> Answer:
         """Take a member's word on a transition, and the ids of what they have on the media server.
 
         Raises:
             InvalidModeError: It is about another mode than the transition of this epoch.
         """
-        call = await self.find(user, call_id)
+        call = await self.find(user, request.call_id)
         async with call.lane:
             self._require_live(call)
             member = call.require_member(user)
             target = {Phase.SWITCHING_TO_SFU: "sfu", Phase.SWITCHING_TO_P2P: "p2p"}.get(call.phase)
-            # who knows no epochs can only mean what they were told last
-            epoch = call.told_epoch if request.epoch is None else request.epoch
-            mode = request.mode or target or call.mode.mode.value
-            if epoch == call.mode.epoch and target is not None and mode != target:
-                raise InvalidModeError(f"epoch {epoch} is about {target}, not {mode}", {"mode": target})
-            if epoch == call.mode.epoch:
-                if mode == "sfu":
-                    await self._store_ids(call, member, request)
+            if request.epoch == call.mode.epoch and target is not None and request.mode != target:
+                raise InvalidModeError(
+                    f"epoch {request.epoch} is about {target}, not {request.mode}", {"mode": target}
+                )
+            if request.epoch == call.mode.epoch:
+                await self._store_ids(call, member, request)
                 if not request.success:
                     call.errors[member.id] = request.error or "failed"
                     logger.warning(
                         "call=%s participant=%s epoch=%d failed: %s",
                         call.id,
                         member.id,
-                        epoch,
+                        request.epoch,
                         request.error,
                     )
                 decisions = call.mode.confirm(
-                    member.id, epoch, self._clock.monotonic_s(), success=request.success
+                    member.id, request.epoch, self._clock.monotonic_s(), success=request.success
                 )
                 self._journal.note(
                     call.id,
                     "confirm",
                     participantId=member.id,
-                    epoch=epoch,
+                    epoch=request.epoch,
                     success=request.success,
                 )
                 await self._switcher.carry_out(call, decisions)
@@ -643,7 +654,7 @@ class Calls:
             }
 
     async def _store_ids(self, call: LiveCall, member: Member, request: ModeSwitchedRequest) -> None:
-        if not request.success or call.phase is Phase.P2P:
+        if request.mode != "sfu" or not request.success or call.phase is Phase.P2P:
             return
         producers = request.producer_ids
         ids = {

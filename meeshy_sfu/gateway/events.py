@@ -17,13 +17,13 @@ from meeshy_sfu.edge.sockets import SocketServer
 from meeshy_sfu.edge.wire import WireModel
 from meeshy_sfu.errors import (
     AlreadyInCallError,
-    InvalidRequestError,
     NotAuthenticatedError,
     UnauthorizedError,
 )
 from meeshy_sfu.gateway import schemas
 from meeshy_sfu.gateway.auth import User, read_user_token
 from meeshy_sfu.gateway.calls import Answer, Calls
+from meeshy_sfu.gateway.outages import database_failure
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -97,6 +97,7 @@ class Events:
             tell=self._tell_error,
             no_token=NotAuthenticatedError("this socket has no token"),
             codes=CODES,
+            translate=database_failure,
         )
         for event, (model, quota, handler) in self._handlers().items():
             limit = None if quota is None else (quota, _user_key)
@@ -252,7 +253,7 @@ class Events:
 
     async def _join(self, session: Session, request: schemas.JoinRequest) -> Answer:
         self._require_free(session, request.call_id)
-        answer = await self._calls.join(session.user, request.call_id, request.media(), sid=session.sid)
+        answer = await self._calls.join(session.user, request.call_id, request.settings, sid=session.sid)
         return self._came_in(session, "call:join", answer)
 
     async def _rejoin(self, session: Session, request: schemas.RejoinRequest) -> Answer:
@@ -311,10 +312,7 @@ class Events:
         return await self._calls.force_leave(session.user, request.conversation_id, request.participant_id)
 
     async def _mode_switched(self, session: Session, request: schemas.ModeSwitchedRequest) -> Answer:
-        call_id = request.call_id or session.call_id
-        if call_id is None:
-            raise InvalidRequestError("is missing, and this socket is in no call", path="callId")
-        return await self._calls.confirm(session.user, call_id, request)
+        return await self._calls.confirm(session.user, request)
 
     async def _sfu_ready(self, session: Session, request: schemas.SfuReadyRequest) -> Answer:
         return await self._calls.sfu_ready(

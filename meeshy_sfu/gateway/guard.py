@@ -1,4 +1,4 @@
-"""The gate before every route: token, limits, body, in this order; then figures.
+"""What a request has to show before a handler sees it: limit, token, body, limit of the route, in this order.
 
 Lets handlers of `rest` see only checked input. What may be done with it they decide.
 """
@@ -11,19 +11,16 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from meeshy_sfu.edge.border import ADDRESS, failure, read_json
-from meeshy_sfu.edge.limits import RateLimitedError, Standing, address_key
 from meeshy_sfu.edge.tokens import bearer
 from meeshy_sfu.edge.wire import read
-from meeshy_sfu.errors import InvalidRequestError, MeeshyError, UnauthorizedError
+from meeshy_sfu.errors import InvalidRequestError
 from meeshy_sfu.gateway.auth import User, read_user_token
 
 if TYPE_CHECKING:
     from meeshy_sfu.clock import Clock
     from meeshy_sfu.config import Settings
-    from meeshy_sfu.edge.limits import RateLimiter
+    from meeshy_sfu.edge.request_gate import RequestGate, Visit
     from meeshy_sfu.edge.routes import BoundRoute
-    from meeshy_sfu.gateway.metrics import Metrics
     from meeshy_sfu.gateway.quotas import Quotas
 
 
@@ -57,68 +54,34 @@ class Request:
 
 
 class Guard:
-    """Check requests before handlers see them, and count what comes of them."""
+    """Check requests before handlers see them."""
 
     def __init__(
-        self,
-        *,
-        settings: Settings,
-        secret: str,
-        clock: Clock,
-        limiter: RateLimiter,
-        quotas: Quotas,
-        metrics: Metrics,
+        self, *, gate: RequestGate, settings: Settings, secret: str, clock: Clock, quotas: Quotas
     ) -> None:
+        self._gate = gate
         self._settings = settings
         self._secret = secret
         self._clock = clock
-        self._limiter = limiter
         self._quotas = quotas
-        self._metrics = metrics
 
     def wrap(self, bound: BoundRoute) -> Callable[[web.Request], Awaitable[web.Response]]:
         """Make a request handler of a bound route: ``handler(request)`` or ``handler(request, body)``."""
         route = bound.route
-        requests = self._metrics.requests
-        duration = self._metrics.request_duration.labels(route.method, route.path)
 
-        async def handle(raw: web.Request) -> web.Response:
-            began_s = self._clock.monotonic_s()
-            standing: Standing | None = None
-            status = 500
-            try:
-                # counted first, so that guessing tokens and ids is slow
-                standing = self._limiter.take(self._quotas.calls, address_key(raw[ADDRESS]), now_s=began_s)
-                request = Request(self._authenticate(raw), raw)
-                body = None
-                if route.body is not None:
-                    text = await read_json(
-                        raw, max_bytes=self._settings.max_body_bytes, max_depth=self._settings.max_json_depth
-                    )
-                    body = read(route.body, text)
-                if route.quota != "other":
-                    quota = getattr(self._quotas, route.quota)
-                    self._limiter.take(quota, request.user.key, now_s=began_s)
-                response: web.Response = await (
-                    bound.handler(request) if body is None else bound.handler(request, body)
-                )
-                response.headers.update(standing.headers())
-                status = response.status
-                return response
-            except MeeshyError as error:
-                status = error.http_status
-                if isinstance(error, RateLimitedError):
-                    self._metrics.rate_limited.labels(error.standing.quota.name).inc()
-                elif isinstance(error, UnauthorizedError):
-                    self._metrics.unauthorized.inc()
-                if standing is not None and status < 500 and not isinstance(error, RateLimitedError):
-                    return failure(error, headers=standing.headers())
-                raise
-            finally:
-                duration.observe(self._clock.monotonic_s() - began_s)
-                requests.labels(route.method, route.path, str(status)).inc()
+        async def serve(visit: Visit) -> web.Response:
+            # counted first, so that guessing tokens and ids is slow
+            visit.standing = self._gate.take(self._quotas.calls, visit.address)
+            request = Request(self._authenticate(visit.raw), visit.raw)
+            body = None if route.body is None else read(route.body, await self._gate.body(visit))
+            if route.quota != "other":
+                self._gate.take(getattr(self._quotas, route.quota), request.user.key)
+            response: web.Response = await (
+                bound.handler(request) if body is None else bound.handler(request, body)
+            )
+            return response
 
-        return handle
+        return self._gate.wrap(route, serve)
 
     def _authenticate(self, raw: web.Request) -> User:
         return read_user_token(

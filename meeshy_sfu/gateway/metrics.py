@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
+from prometheus_client import Counter, Histogram
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
+
+from meeshy_sfu.edge.figures import EdgeFigures
 
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
@@ -19,18 +21,15 @@ if TYPE_CHECKING:
     from meeshy_sfu.gateway.mode import CallMode
 
 TRANSITIONS_S = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
-REQUESTS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 CALLS_S = (60, 300, 600, 1800, 3600, 7200)
 
 
-class Metrics:
+class Metrics(EdgeFigures):
     """Everything the gateway's /metrics shows, in a registry of its own."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
+        super().__init__()
         self._live: Mapping[str, LiveCall] = {}
-        self.connections = 0
-        """Sockets connected now."""
         own = self.registry
         self._begun = Counter("meeshy_calls", "Calls begun.", ["type", "conversation_type"], registry=own)
         self._failed = Counter("meeshy_calls_failed", "Calls that ended by an error.", registry=own)
@@ -49,29 +48,6 @@ class Metrics:
         self._rollbacks = Counter(
             "meeshy_mode_rollbacks", "Transitions that were rolled back, by reason.", ["reason"], registry=own
         )
-        self.requests = Counter(
-            "meeshy_http_requests",
-            "Requests by route and status.",
-            ["method", "route", "status"],
-            registry=own,
-        )
-        self.request_duration = Histogram(
-            "meeshy_http_request_duration_seconds",
-            "Handling of requests.",
-            ["method", "route"],
-            buckets=REQUESTS_S,
-            registry=own,
-        )
-        self.events = Counter(
-            "meeshy_socketio_events", "Events received from clients.", ["event"], registry=own
-        )
-        self.rate_limited = Counter(
-            "meeshy_rate_limited", "Requests and events refused by a rate limit.", ["limit"], registry=own
-        )
-        self.unauthorized = Counter(
-            "meeshy_unauthorized", "Requests and sockets without a good token.", registry=own
-        )
-        ProcessCollector(registry=own)
         own.register(_Live(self))
 
     def show(self, live: Mapping[str, LiveCall]) -> None:
@@ -100,10 +76,6 @@ class Metrics:
     def rolled_back(self, reason: str) -> None:
         """Count a transition that was rolled back."""
         self._rollbacks.labels(reason).inc()
-
-    def text(self) -> bytes:
-        """Give the Prometheus text."""
-        return generate_latest(self.registry)
 
     def live(self) -> Iterator[Metric]:
         """Give what is read from the live calls."""

@@ -17,6 +17,7 @@ from meeshy_sfu.config import Settings
 from meeshy_sfu.edge.border import Origins, border
 from meeshy_sfu.edge.limits import RateLimiter
 from meeshy_sfu.edge.process import Listener, run_until_stopped, tls_context
+from meeshy_sfu.edge.request_gate import RequestGate
 from meeshy_sfu.edge.routes import BoundRoute, bound_routes
 from meeshy_sfu.edge.secret import signing_secret
 from meeshy_sfu.errors import AddressUnavailableError, PortInUseError
@@ -86,14 +87,9 @@ class MediaServer:
             on_transport=self.signaling.watch_transport,
         )
         self.consumers = ConsumerApi(rooms=self.rooms, clock=clock, metrics=self.metrics)
+        gate = RequestGate(settings=settings, clock=clock, limiter=limiter, figures=self.metrics)
         self.guard = Guard(
-            settings=settings,
-            secret=secret,
-            clock=clock,
-            limiter=limiter,
-            quotas=quotas,
-            metrics=self.metrics,
-            expiry=self.expiry,
+            gate=gate, settings=settings, secret=secret, clock=clock, quotas=quotas, expiry=self.expiry
         )
         self._app = web.Application(
             middlewares=[border(settings, origins)], client_max_size=settings.max_body_bytes

@@ -12,16 +12,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
+from prometheus_client import Counter, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from meeshy_sfu.clock import Clock
+from meeshy_sfu.edge.figures import DURATIONS_S, EdgeFigures
 from meeshy_sfu.media.worker import WorkerPool
 from meeshy_sfu.rooms.registry import RoomRegistry
 
-DURATIONS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _COUNTERS = {
     "packets_in": "Datagrams received.",
     "packets_out": "Datagrams sent.",
@@ -41,17 +41,15 @@ _GAUGES = {
 }
 
 
-class Metrics:
+class Metrics(EdgeFigures):
     """Everything /metrics shows, in a registry of its own."""
 
     def __init__(self, pool: WorkerPool, rooms: RoomRegistry, clock: Clock) -> None:
-        self.registry = CollectorRegistry()
+        super().__init__()
         self._pool = pool
         self._rooms = rooms
         self._clock = clock
         self._started_s = clock.monotonic_s()
-        self.connections = 0
-        """Socket.IO clients connected now; kept by signaling.py."""
         own = self.registry
         self.transport_connection = Histogram(
             "webrtc_transport_connection_duration_seconds",
@@ -71,37 +69,10 @@ class Metrics:
             buckets=DURATIONS_S,
             registry=own,
         )
-        self.requests = Counter(
-            "meeshy_http_requests",
-            "Requests by route and status.",
-            ["method", "route", "status"],
-            registry=own,
-        )
-        self.request_duration = Histogram(
-            "meeshy_http_request_duration_seconds",
-            "Handling of requests.",
-            ["method", "route"],
-            buckets=DURATIONS_S,
-            registry=own,
-        )
-        self.rate_limited = Counter(
-            "meeshy_rate_limited", "Requests and events refused by a rate limit.", ["limit"], registry=own
-        )
-        self.unauthorized = Counter(
-            "meeshy_unauthorized", "Requests and sockets without a good token.", registry=own
-        )
-        self.events = Counter(
-            "meeshy_socketio_events", "Events received from clients.", ["event"], registry=own
-        )
         self.slow_clients = Counter(
             "meeshy_slow_clients", "Sockets cut off because they did not take their events.", registry=own
         )
-        ProcessCollector(registry=own)
         own.register(_Live(self))
-
-    def text(self) -> bytes:
-        """Give the Prometheus text."""
-        return generate_latest(self.registry)
 
     def stats(self) -> dict[str, object]:
         """Give the figures of /api/stats."""

@@ -29,7 +29,10 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     }
     let mut results = Vec::new();
-    for case in chosen(only.as_deref()) {
+    for case in Case::all()
+        .into_iter()
+        .filter(|c| only.as_ref().is_none_or(|o| c.name().contains(o)))
+    {
         match case.measure(quick) {
             Ok(result) => {
                 report::print_row(results.is_empty(), &result);
@@ -51,13 +54,4 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-/// The case of this name, else those whose names contain it.
-fn chosen(only: Option<&str>) -> Vec<Case> {
-    let mut cases = Case::all();
-    let Some(only) = only else { return cases };
-    let exact = cases.iter().any(|case| case.name() == only);
-    cases.retain(|case| case.name() == only || !exact && case.name().contains(only));
-    cases
 }

@@ -49,28 +49,12 @@ impl Router {
         let mut kept = 0;
         for position in 0..self.dirty.len() {
             let t = self.dirty[position];
-            if let Some(next) = self.dirty.get(position + 1) {
-                self.fetch_consumers(*next, sink);
-            }
             if self.flush_transport(t, time, at, sink) {
                 self.dirty[kept] = t;
                 kept += 1;
             }
         }
         self.dirty.truncate(kept);
-    }
-
-    /// Brings near what the flush of a transport will look at; meanwhile the one before is encrypted.
-    #[inline]
-    fn fetch_consumers<S: Sink>(&self, t: u32, sink: &S) {
-        let Some(transport) = self.transports.get(t) else {
-            return;
-        };
-        for item in &transport.pending {
-            if let Some(place) = self.consumers.place(item.consumer) {
-                sink.prefetch(place);
-            }
-        }
     }
 
     /// Packets that wait for `flush`.
@@ -86,7 +70,7 @@ impl Router {
         now: Micros,
         sink: &mut S,
     ) -> bool {
-        self.prepare(t, now);
+        self.sort_by_size(t);
         let Some(transport) = self.transports.get_mut(t) else {
             return false;
         };
@@ -104,6 +88,7 @@ impl Router {
             done += 1;
             let stream = &self.streams[item.stream];
             let Some(slot) = stream.ring.get_low(item.index) else {
+                self.stats.drops.late += 1;
                 continue;
             };
             let consumer = &mut self.consumers[item.consumer];
@@ -120,7 +105,7 @@ impl Router {
             let len = tx.protect_rtp(out, header_len, plaintext, consumer.ssrc, own);
             sink.commit(to, len);
             transport.next_sequence = transport.next_sequence.wrapping_add(1);
-            consumer.sent(slot);
+            consumer.sent(slot, now);
             sent += 1;
             bytes += len as u64;
             padding += u64::from(pad);
@@ -135,44 +120,32 @@ impl Router {
         !transport.pending.is_empty()
     }
 
-    /// Lets the consumers choose, and orders what is left of a pending list by falling size without turning
-    /// round the packets of any one stream.
+    /// Orders a pending list by falling size without turning round the packets of any one stream.
     #[inline]
-    fn prepare(&mut self, t: u32, now: Micros) {
+    fn sort_by_size(&mut self, t: u32) {
         let Some(transport) = self.transports.get_mut(t) else {
             return;
         };
         let (mut last, mut rising) = (u16::MAX, false);
-        let waiting = transport.pending.len();
-        transport.pending.retain_mut(|item| {
-            let stream = &self.streams[item.stream];
-            let Some(slot) = stream.ring.get_low(item.index) else {
-                self.stats.drops.late += 1;
-                return false;
+        for item in &mut transport.pending {
+            let Some(slot) = self.streams[item.stream].ring.get_low(item.index) else {
+                continue;
             };
             let consumer = &mut self.consumers[item.consumer];
-            if item.size == 0 {
-                let Some(own) = consumer.admit(slot, stream, now) else {
-                    return false;
-                };
-                item.own = own as u32;
-            }
             let pad = if transport.padding {
                 u16::from(slot.pad)
             } else {
                 0
             };
             let mut size = consumer.template.len() as u16 + slot.len + pad;
-            if consumer.sorted_in == self.flush_id {
-                size = size.min(consumer.sorted_size);
+            if consumer.sorted.0 == self.flush_id {
+                size = size.min(consumer.sorted.1);
             }
-            (consumer.sorted_in, consumer.sorted_size) = (self.flush_id, size);
+            consumer.sorted = (self.flush_id, size);
             item.size = size;
             rising |= size > last;
             last = size;
-            true
-        });
-        self.pending -= waiting - transport.pending.len();
+        }
         if rising {
             transport.pending.sort_unstable_by(by_falling_size);
         }
@@ -218,12 +191,11 @@ impl Router {
         else {
             return;
         };
-        let details = &mut *consumer.details;
-        let Some(resends) = &mut details.resends else {
+        let Some(resends) = &mut consumer.resends else {
             return;
         };
         let allowed = transport.resent_in_interval < MAX_RESENT
-            && resends.take(own, consumer.packets, details.reported.rtt, now);
+            && resends.take(own, consumer.packets, consumer.reported.rtt, now);
         if !allowed {
             self.stats.drops.excessive += 1;
             return;
@@ -257,7 +229,7 @@ fn write_again<S: Sink>(
     fields.transport_sequence = transport.next_sequence;
     let room = MAX_HEADER + usize::from(slot.len) + usize::from(slot.pad) + HEADROOM;
     let out = sink.space(room + tx.profile().rtp_overhead());
-    let Some(rtx) = &mut consumer.details.rtx else {
+    let Some(rtx) = &mut consumer.rtx else {
         // One SRTP index, one text: the padding of the first time belongs to it.
         let pad = if transport.padding { slot.pad } else { 0 };
         fields.padded |= pad > 0;
@@ -274,8 +246,8 @@ fn write_again<S: Sink>(
     let index = rtx.advance();
     fields.sequence = index as u16;
     fields.payload_type = payload_type;
-    fields.ssrc = rtx.ssrc;
     let header_len = consumer.template.write(out, &fields);
+    out[8..12].copy_from_slice(&rtx.ssrc.to_be_bytes());
     let plaintext = stream.ring.retransmission(slot, own as u16);
     let len = tx.protect_rtp(out, header_len, plaintext, rtx.ssrc, index);
     sink.commit(to, len);

@@ -1,0 +1,137 @@
+"""A database without space, or locked: told as such, by REST and by events, and all is well once it serves again."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from sqlalchemy import event
+
+from meeshy_sfu.gateway.app import Gateway
+from meeshy_sfu.gateway.auth import Conversation
+from tests.integration.gateway.conftest import MakeCaller
+from tests.integration.gateway.people import Caller
+from tests.integration.gateway.test_switch import pair
+
+CONVERSATIONS = [Conversation(f"c{number}", "GROUP") for number in range(60)]
+UNLIMITED_PAGES = 2**30
+
+
+def set_on_each_use(gateway: Gateway, pragma: str, value: Callable[[], int]) -> None:
+    """Have the gateway's connections set this before every transaction."""
+
+    def checkout(connection: Any, *_: object) -> None:
+        cursor = connection.cursor()
+        cursor.execute(f"PRAGMA {pragma} = {value()}")
+        cursor.close()
+
+    event.listen(gateway.repository._engine.sync_engine, "checkout", checkout)
+
+
+@contextmanager
+def no_space(gateway: Gateway) -> Iterator[None]:
+    """The file may not grow: what SQLite says then is what it says on a full disk."""
+    pages = 1
+    set_on_each_use(gateway, "max_page_count", lambda: pages)
+    try:
+        yield
+    finally:
+        pages = UNLIMITED_PAGES
+
+
+@contextmanager
+def locked(gateway: Gateway) -> Iterator[None]:
+    """Another process holds the write lock for longer than the gateway waits."""
+    set_on_each_use(gateway, "busy_timeout", lambda: 200)
+    holder = sqlite3.connect(gateway.settings.state_dir / "meeshy.db", isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    finally:
+        holder.execute("ROLLBACK")
+        holder.close()
+
+
+async def begin_until_refused(person: Caller) -> tuple[str, str]:
+    """Begin calls until the database takes no more; gives code and conversation of the first refused."""
+    for conversation in CONVERSATIONS[:-1]:
+        body = {"conversationId": conversation.id, "type": "video"}
+        answer = await person.request("POST", "/api/calls", body)
+        if answer.status != 201:
+            assert answer.status == 503, answer
+            return answer.code, conversation.id
+    raise AssertionError("the database takes any number of calls")
+
+
+@pytest.mark.parametrize("trouble", [no_space, locked])
+async def test_what_cannot_be_stored_is_refused_as_such_and_works_later(
+    gateway: Gateway, caller: MakeCaller, trouble: object
+) -> None:
+    assert callable(trouble)
+    ada = await caller(gateway, "ada", conversations=CONVERSATIONS)
+    last = CONVERSATIONS[-1].id
+    with trouble(gateway):
+        code, refused = await begin_until_refused(ada)
+        assert code == "DATABASE_UNAVAILABLE"
+        payload = {"conversationId": last, "type": "video"}
+        assert await ada.code("call:initiate", payload) == "DATABASE_UNAVAILABLE"
+        told = await ada.wait("call:error")
+        assert (told["event"], told["code"]) == ("call:initiate", "DATABASE_UNAVAILABLE")
+        assert "SQL" not in told["message"]
+        assert "INSERT" not in str(told)
+    for conversation in (refused, last):
+        answer = await ada.request("POST", "/api/calls", {"conversationId": conversation, "type": "video"})
+        assert answer.status == 201, answer
+        call = gateway.calls.live[answer.body["data"]["callId"]]
+        assert len(call.members) == 1
+
+
+async def test_a_join_that_cannot_be_stored_leaves_the_call_as_it_was(
+    gateway: Gateway, caller: MakeCaller
+) -> None:
+    ada, bob = await pair(gateway, caller)
+    eve = await caller(gateway, "eve")
+    with locked(gateway):
+        assert await eve.code("call:join", {"callId": ada.call_id}) == "DATABASE_UNAVAILABLE"
+        path = f"/api/calls/{ada.call_id}"
+        answer = await eve.request("POST", f"{path}/participants", {})
+        assert (answer.status, answer.code) == (503, "DATABASE_UNAVAILABLE")
+        assert (await ada.signal(bob))["success"]
+        assert len(gateway.calls.live[ada.call_id].members) == 2
+    assert (await eve.join(ada.call_id))["phase"] == "switching_to_sfu"
+
+
+async def test_a_call_whose_end_could_not_be_stored_is_over_in_the_database_later(
+    gateway: Gateway, caller: MakeCaller
+) -> None:
+    ada, bob = await pair(gateway, caller)
+    with locked(gateway):
+        await ada.ask("call:end", {"callId": ada.call_id})
+        assert ada.call_id not in gateway.calls.live
+        assert (await bob.wait("call:ended"))["reason"] == "normal"
+    async with asyncio.timeout(10):
+        while True:
+            row = await gateway.repository.get_call(ada.call_id)
+            assert row is not None
+            if row.ended_at is not None:
+                break
+            await asyncio.sleep(0.05)
+    assert (row.status, row.end_reason, row.ended_by) == ("ended", "normal", "ada")
+
+
+async def test_a_call_whose_initiator_could_not_be_stored_does_not_keep_its_conversation(
+    gateway: Gateway, caller: MakeCaller
+) -> None:
+    ada = await caller(gateway, "ada")
+    database = sqlite3.connect(gateway.settings.state_dir / "meeshy.db")
+    database.execute("ALTER TABLE call_participants RENAME TO elsewhere")
+    code = await ada.code("call:initiate", {"conversationId": "c1", "type": "video"})
+    assert code == "DATABASE_UNAVAILABLE"
+    assert not gateway.calls.live
+    database.execute("ALTER TABLE elsewhere RENAME TO call_participants")
+    database.close()
+    await ada.initiate()
