@@ -37,6 +37,8 @@ from meeshy_sfu.server.signaling import Signaling
 
 logger = logging.getLogger(__name__)
 
+SWEEP_INTERVAL_S = 0.5
+
 OnReady = Callable[[str, Sequence[str]], None]
 
 
@@ -182,12 +184,17 @@ class MediaServer:
 
     async def _listen(self, tls: ssl.SSLContext | None) -> None:
         self.url = await self._listener.open(self._app, self.settings.port, tls)
-        self._background = asyncio.create_task(self._run_background(), name="background")
+        self._background = asyncio.create_task(self._sweep(), name="sweep")
 
-    async def _run_background(self) -> None:
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self.expiry.run(), name="expiry")
-            tasks.create_task(self.signaling.run(), name="signaling")
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_INTERVAL_S)
+            for sweep in (self.expiry.sweep, self.signaling.sweep):
+                try:
+                    sweep()
+                except Exception:
+                    # one that fails must not be the last one
+                    logger.exception("a sweep failed; it is repeated")
 
 
 async def run_media_server(settings: Settings, *, on_ready: OnReady) -> None:

@@ -4,7 +4,6 @@ Remembers until when each participant's newest token holds, and takes people out
 Sockets are closed by signaling.py, which hears of it as of every leave.
 """
 
-import asyncio
 import logging
 
 from meeshy_sfu.clock import Clock
@@ -15,7 +14,6 @@ from meeshy_sfu.server.auth import Claims
 
 logger = logging.getLogger(__name__)
 
-SWEEP_INTERVAL_S = 0.5
 REASON = "token-expired"
 
 
@@ -52,12 +50,6 @@ class Expiry:
             room = self._rooms.find(CallId(call_id))
             if room is not None and room.leave(ParticipantId(participant_id), REASON):
                 logger.info("room=%s participant=%s is out: its token has expired", room.id, participant_id)
-
-    async def run(self) -> None:
-        """Sweep until cancelled."""
-        while True:
-            await asyncio.sleep(SWEEP_INTERVAL_S)
-            self.sweep()
 
     def __len__(self) -> int:
         """Give the number of participants remembered."""

@@ -3,7 +3,6 @@
 Checks events as rest.py checks requests and passes on what rooms tell. Sockets and their caps are in sockets.py.
 """
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -40,7 +39,6 @@ from meeshy_sfu.server.quotas import Quotas
 
 logger = logging.getLogger(__name__)
 
-SWEEP_INTERVAL_S = 0.5
 ROOM_REASONS = {
     "the last participant left": "empty",
     "worker died": "worker-died",
@@ -132,14 +130,8 @@ class Signaling(RoomListener):
         """Serve Socket.IO under /socket.io/."""
         self._io.attach(app)
 
-    async def run(self) -> None:
-        """Close sockets whose token ran out, and take out who did not come back, until cancelled."""
-        while True:
-            await asyncio.sleep(SWEEP_INTERVAL_S)
-            self.sweep()
-
     def sweep(self) -> None:
-        """Do once what :meth:`run` repeats."""
+        """Close sockets whose token ran out, and take out who did not come back; to be called again and again."""
         self._io.sweep()
         for session in tuple(self._sessions.values()):
             if not session.expired and self._expiry.is_over(session.claims):

@@ -203,6 +203,28 @@ async def test_a_token_that_expires_in_mid_call_ends_it_after_the_grace(
     assert bob.socket.connected
 
 
+async def test_expiry_and_grace_go_on_after_a_sweep_that_failed(
+    start_server: StartServer, person: MakePerson, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = await start_server(token_grace_s=0, token_leeway_s=0, disconnect_grace_s=0.1)
+    failed: list[str] = []
+
+    def fail(*_: object, **__: object) -> None:
+        failed.append("once")
+        monkeypatch.undo()
+        raise RuntimeError("on purpose")
+
+    alice, bob = person("alice", url=server.url, lifetime_s=3), person("bob", url=server.url)
+    for one in (alice, bob):
+        await one.join(create=True)
+        await one.connect()
+        await one.join_room()
+    monkeypatch.setattr(server.rooms, "close_idle", fail)
+    await eventually(lambda: bool(failed))
+    left = await bob.wait("participant-left")
+    assert (left["participantId"], left["reason"]) == ("alice", "token-expired")
+
+
 async def test_a_renewed_token_keeps_one_in_the_call(start_server: StartServer, person: MakePerson) -> None:
     server = await start_server(token_grace_s=0.5, token_leeway_s=0)
     alice = person("alice", url=server.url, lifetime_s=2)
