@@ -95,7 +95,8 @@ class RestApi:
         """Open a room; optional mediaCodecs say what it forwards."""
         if body.prewarm and not call.claims.is_service:
             raise ForbiddenError("only a service may make rooms in advance")
-        return success(room_wire(await self._create(call, body.media_codecs, in_advance=body.prewarm)))
+        async with self._creation(call):
+            return success(room_wire(await self._create(call, body.media_codecs, in_advance=body.prewarm)))
 
     @handles(
         Route("GET", ROOM, "Look at a room", _ROOMS, data=schemas.RoomDetails, errors=(RoomNotFoundError,))
@@ -443,9 +444,11 @@ class RestApi:
 
     async def _find_or_create(self, call: Call) -> Room:
         """Give the call's room; when all come at once, the first creates it and the others wait for that."""
-        lock = self._creating.setdefault(call.call_id, asyncio.Lock())
-        async with lock:
+        async with self._creation(call):
             return self._rooms.find(CallId(call.call_id)) or await self._create(call, None)
+
+    def _creation(self, call: Call) -> asyncio.Lock:
+        return self._creating.setdefault(call.call_id, asyncio.Lock())
 
     async def _create(self, call: Call, media_codecs: Any, *, in_advance: bool = False) -> Room:
         room = await self._rooms.create(CallId(call.call_id), media_codecs, in_advance=in_advance)

@@ -207,3 +207,12 @@ async def test_joining_again_replaces_the_former_self(person: MakePerson, server
     assert second["sendTransport"]["id"] != first["sendTransport"]["id"]
     (room,) = server.rooms.rooms
     await eventually(lambda: room.transport_count == 4)
+
+
+async def test_who_joins_while_the_room_is_being_created_waits_for_it(person: MakePerson) -> None:
+    for number in range(5):
+        alice, bob = person("alice", f"call-{number}"), person("bob", f"call-{number}")
+        body = {"participantId": "bob", "create": True}
+        created, joined = await asyncio.gather(alice.post("create"), bob.post("join", body))
+        assert joined.status == 200, joined
+        assert created.status in (200, 409)
