@@ -111,6 +111,11 @@ class Settings(BaseSettings):
         4.0, HTTP, "How long closing rooms and connections may take after Ctrl-C or SIGTERM.",
         "The process is gone at the latest then.", "Below what your service manager waits.", unit="seconds",
         gt=0, le=60)
+    standby: bool = setting(
+        True, HTTP,
+        "Keep one loaded process in reserve under `meeshy serve`, to take the place of a service that dies.",
+        "About 100 MB of memory and no CPU; in return a dead service is back some seconds sooner.",
+        "Off where memory is scarcer than a quick recovery.")
     disconnect_grace_s: float = setting(
         10.0, HTTP,
         "How long a participant whose socket broke off is kept; a clean disconnect leaves at once.",

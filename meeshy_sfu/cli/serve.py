@@ -22,6 +22,9 @@ from meeshy_sfu.config import Settings
 from meeshy_sfu.edge.secret import signing_secret
 from meeshy_sfu.log import start_logging, stop_logging
 
+PID_DIRECTORY = "run"
+"""Below the state directory: `media.pid` and `gateway.pid` while `meeshy serve` runs."""
+
 app = typer.Typer(help="Start the media server, the gateway, or both under a supervisor.")
 
 
@@ -35,6 +38,9 @@ def serve(context: typer.Context, *, settings: Settings) -> None:
     if settings.port == 0 and not settings.media_server_urls:
         # the gateway has to know where the media server will be
         settings = settings.model_copy(update={"port": _free_port(settings.host)})
+    if settings.gateway_port == 0:
+        # clients come back to where the gateway was before it died
+        settings = settings.model_copy(update={"gateway_port": _free_port(settings.host)})
     services = [
         Service(
             name,
@@ -45,7 +51,7 @@ def serve(context: typer.Context, *, settings: Settings) -> None:
         for name in ("media", "gateway")
     ]
     try:
-        uvloop.run(_supervise(services))
+        uvloop.run(_supervise(services, settings))
     except ServiceFailedError as error:
         console.notice(f"error: {error.message}")
         raise typer.Exit(error.exit_code if error.exit_code > 0 else console.EXIT_ERROR) from None
@@ -135,8 +141,10 @@ def _tell_ready(lines: Sequence[str], url: str, port_file: Path | None, link: Su
     console.line("\n".join(lines))
 
 
-async def _supervise(services: list[Service]) -> None:
-    supervisor = Supervisor(services)
+async def _supervise(services: list[Service], settings: Settings) -> None:
+    supervisor = Supervisor(
+        services, standby=settings.standby, pid_directory=settings.state_dir / PID_DIRECTORY
+    )
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, supervisor.stop)

@@ -1,11 +1,13 @@
 """A small supervisor: keeps services running as child processes, and takes them down with itself.
 
 Knows nothing of what a service does. A service tells through an inherited socket that it is ready; the end of
-that socket tells it that the supervisor is gone, even after ``kill -9``, so that no orphan stays.
+that socket tells it that the supervisor is gone, even after ``kill -9``, so that no orphan stays. One process stands
+by with everything loaded and takes the place of whichever service dies next: loading is most of a start.
 """
 
 import asyncio
 import contextlib
+import json
 import logging
 import os
 import signal
@@ -15,6 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from meeshy_sfu.errors import StartError
 
@@ -23,10 +26,12 @@ logger = logging.getLogger(__name__)
 SUPERVISOR_VARIABLE = "MEESHY_SUPERVISOR_FD"
 RESTART_DELAYS_S = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 """Waits before the first, second, … restart in a row; the last one repeats."""
-STABLE_S = 30.0
+STABLE_S = 10.0
 """A service that was ready for so long begins anew at the first delay."""
 STOP_HEAD_START_S = 1.0
 """How long a service waits with its end for those named after it, which use it and would cry for it."""
+CALM_S = 2.0
+"""Pause between the last service's becoming ready and the start of a standby, which would take its CPU time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,16 +51,48 @@ def restart_delay_s(failures: int) -> float:
     return RESTART_DELAYS_S[min(failures, len(RESTART_DELAYS_S)) - 1]
 
 
+@dataclass(slots=True)
+class _Child:
+    """A process, and our end of the socket to it."""
+
+    process: asyncio.subprocess.Process
+    socket: socket.socket
+
+    @property
+    def lives(self) -> bool:
+        return self.process.returncode is None
+
+    def give_up(self) -> None:
+        """Kill it, if need be, and close the socket; the event loop reaps it."""
+        if self.lives:
+            self.process.kill()
+        self.socket.close()
+
+
 class Supervisor:
     """Run services until told to stop; a service that uses another is named after it, and stops before it.
 
     Owns the processes: when :meth:`run` returns or is cancelled, none is left.
     """
 
-    def __init__(self, services: Sequence[Service]) -> None:
+    def __init__(
+        self, services: Sequence[Service], *, standby: bool = True, pid_directory: Path | None = None
+    ) -> None:
+        """Prepare.
+
+        Args:
+            services: What to keep running.
+            standby: Whether to keep a process that can take the place of any of them.
+            pid_directory: Where to write which process runs a service, as `<name>.pid`.
+        """
         self._services = services
+        self._wants_standby = standby
+        self._pid_directory = pid_directory
         self._stopping = asyncio.Event()
         self._processes: dict[str, asyncio.subprocess.Process] = {}
+        self._ready: set[str] = set()
+        self._changed = asyncio.Event()
+        self._standby: _Child | None = None
 
     async def run(self) -> None:
         """Keep all services running until :meth:`stop`.
@@ -67,6 +104,8 @@ class Supervisor:
             async with asyncio.TaskGroup() as tasks:
                 for service in self._services:
                     tasks.create_task(self._keep(service), name=f"keep {service.name}")
+                if self._wants_standby:
+                    tasks.create_task(self._keep_standby(), name="keep a standby")
         except* StartError as group:
             raise group.exceptions[0] from None
 
@@ -77,6 +116,7 @@ class Supervisor:
                 with contextlib.suppress(ProcessLookupError):
                     process.kill()
         self._stopping.set()
+        self._changed.set()
 
     async def _keep(self, service: Service) -> None:
         failures = 0
@@ -93,44 +133,48 @@ class Supervisor:
             logger.error(
                 "service=%s ended with code %s; starting it again in %g s", service.name, code, delay_s
             )
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), timeout=delay_s or 0.001)
+            if delay_s:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._stopping.wait(), timeout=delay_s)
 
     async def _run_once(self, service: Service) -> tuple[float | None, int]:
         """Run the service to its end; give how long it was ready (None: never) and its exit code."""
-        ours, theirs = socket.socketpair()
-        try:
-            with theirs:
-                process = await asyncio.create_subprocess_exec(
-                    sys.executable,
-                    "-m",
-                    "meeshy_sfu",
-                    *service.arguments,
-                    env={**os.environ, **service.environment, SUPERVISOR_VARIABLE: str(theirs.fileno())},
-                    pass_fds=(theirs.fileno(),),
-                    stdin=asyncio.subprocess.DEVNULL,
-                    # Ctrl-C is for us alone; we pass it on as an orderly SIGTERM
-                    start_new_session=True,
-                )
-            self._processes[service.name] = process
-            reader, writer = await asyncio.open_connection(sock=ours)
-        except BaseException:
-            ours.close()
-            raise
-        ready = asyncio.create_task(_ready_at(reader))
+        child = self._take_standby(service) or await _spawn(
+            ("meeshy_sfu", *service.arguments), service.environment
+        )
+        process = self._processes[service.name] = child.process
+        pid_file = self._note_pid(service.name, process.pid)
+        ready: asyncio.Task[float | None] | None = None
+        writer: asyncio.StreamWriter | None = None
         stop = asyncio.create_task(self._stop_process(service, process))
         try:
+            reader, writer = await asyncio.open_connection(sock=child.socket)
+            ready = asyncio.create_task(self._ready_at(service.name, reader))
             code = await process.wait()
         finally:
             stop.cancel()
-            if process.returncode is None:
+            if child.lives:
                 process.kill()
                 await process.wait()
-            writer.close()
+            child.socket.close() if writer is None else writer.close()
             del self._processes[service.name]
+            self._ready.discard(service.name)
+            if pid_file is not None:
+                pid_file.unlink(missing_ok=True)
         # the child's end is closed by now, so this cannot wait
         since = await ready
         return None if since is None else time.monotonic() - since, code
+
+    async def _ready_at(self, name: str, reader: asyncio.StreamReader) -> float | None:
+        with contextlib.suppress(ConnectionError):
+            if await reader.readline():
+                since = time.monotonic()
+                self._ready.add(name)
+                self._changed.set()
+                while await reader.read(1024):
+                    pass
+                return since
+        return None
 
     async def _stop_process(self, service: Service, process: asyncio.subprocess.Process) -> None:
         await self._stopping.wait()
@@ -147,6 +191,99 @@ class Supervisor:
         with contextlib.suppress(ProcessLookupError):
             process.kill()
 
+    def _note_pid(self, name: str, pid: int) -> Path | None:
+        if self._pid_directory is None:
+            return None
+        file = self._pid_directory / f"{name}.pid"
+        try:
+            self._pid_directory.mkdir(parents=True, exist_ok=True)
+            scratch = file.with_name(f".{file.name}.{os.getpid()}")
+            scratch.write_text(f"{pid}\n", encoding="ascii")
+            scratch.replace(file)
+        except OSError as error:
+            logger.warning(
+                "service=%s runs as process %d, which cannot be written down: %s", name, pid, error
+            )
+            return None
+        return file
+
+    # ---- the standby
+
+    def _take_standby(self, service: Service) -> _Child | None:
+        """Let the standby become this service; None when there is none.
+
+        One that is still loading hears of it when it has loaded, which is sooner than a process that begins now.
+        """
+        child, self._standby = self._standby, None
+        self._changed.set()
+        if child is None:
+            return None
+        part = {"arguments": list(service.arguments), "environment": {**os.environ, **service.environment}}
+        try:
+            child.socket.sendall(json.dumps(part).encode() + b"\n")
+        except OSError as error:
+            logger.warning("the standby is of no use: %s", error)
+            child.give_up()
+            return None
+        return child
+
+    async def _keep_standby(self) -> None:
+        failures = 0
+        while await self._calm(restart_delay_s(failures) if failures else 0.0):
+            child = self._standby = await _spawn(("meeshy_sfu.cli.standby",), {})
+            ended = asyncio.create_task(child.process.wait())
+            try:
+                while self._standby is child and child.lives and not self._stopping.is_set():
+                    changed = asyncio.create_task(self._changed.wait())
+                    await asyncio.wait({changed, ended}, return_when=asyncio.FIRST_COMPLETED)
+                    changed.cancel()
+                    self._changed.clear()
+            finally:
+                ended.cancel()
+                if self._standby is child:
+                    self._standby = None
+                    child.give_up()
+                    await child.process.wait()
+                    failures += 1
+                    if not self._stopping.is_set():
+                        logger.error("the standby ended with code %s", child.process.returncode)
+                else:
+                    failures = 0
+
+    async def _calm(self, pause_s: float) -> bool:
+        """Wait until all services have been ready for a while; False when they are to stop."""
+        while not self._stopping.is_set():
+            self._changed.clear()
+            calm = len(self._ready) == len(self._services)
+            try:
+                async with asyncio.timeout(CALM_S + pause_s if calm else None):
+                    await self._changed.wait()
+            except TimeoutError:
+                return True
+        return False
+
+
+async def _spawn(module: Sequence[str], environment: Mapping[str, str]) -> _Child:
+    """Start ``python -m`` with a socket to us."""
+    ours, theirs = socket.socketpair()
+    try:
+        with theirs:
+            descriptor = theirs.fileno()
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                *module,
+                env={**os.environ, **environment, SUPERVISOR_VARIABLE: str(descriptor)},
+                pass_fds=(descriptor,),
+                stdin=asyncio.subprocess.DEVNULL,
+                # Ctrl-C is for us alone; we pass it on as an orderly SIGTERM
+                start_new_session=True,
+            )
+    except BaseException:
+        ours.close()
+        raise
+    return _Child(process, ours)
+
 
 class ServiceFailedError(StartError):
     """A service could not start; its own output says why."""
@@ -156,16 +293,6 @@ class ServiceFailedError(StartError):
     def __init__(self, name: str, code: int) -> None:
         super().__init__(f"{name} could not start (exit code {code}); the lines above say why")
         self.exit_code = code
-
-
-async def _ready_at(reader: asyncio.StreamReader) -> float | None:
-    with contextlib.suppress(ConnectionError):
-        if await reader.readline():
-            since = time.monotonic()
-            while await reader.read(1024):
-                pass
-            return since
-    return None
 
 
 class SupervisorLink:

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
-from tests.integration.server.peers import SECRET
+from tests.integration.server.peers import SECRET, eventually
 
 START_S = 20.0
 
@@ -19,8 +19,9 @@ START_S = 20.0
 class Meeshy:
     """A running command and all it has written."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, state_dir: Path) -> None:
         self.process = process
+        self.state_dir = state_dir
         self.output = ""
         self._grown = asyncio.Event()
         self._reader = asyncio.create_task(self._read())
@@ -53,6 +54,12 @@ class Meeshy:
             code = await self.process.wait()
             await self._reader
         return code
+
+    async def service(self, name: str = "media", *, but: int = 0) -> int:
+        """The process id of a service of `meeshy serve`, once it is another than that one."""
+        file = self.state_dir / "run" / f"{name}.pid"
+        await eventually(lambda: file.is_file() and int(file.read_text()) != but)
+        return int(file.read_text())
 
     @property
     def url(self) -> str:
@@ -87,7 +94,7 @@ async def meeshy(state_dir: Path, *arguments: str, **variables: str) -> AsyncIte
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
-    running = Meeshy(process)
+    running = Meeshy(process, state_dir)
     try:
         yield running
     finally:

@@ -16,7 +16,7 @@ import aiohttp
 import pytest
 
 from tests.integration.server.peers import SECRET, Person, eventually
-from tests.integration.server.processes import Meeshy, children, is_running, meeshy, run
+from tests.integration.server.processes import is_running, meeshy, run
 
 READY = "as offered to clients"
 
@@ -204,30 +204,19 @@ async def test_a_key_that_does_not_belong_to_the_certificate_is_named(tmp_path: 
 # ---- the supervisor ------------------------------------------------------------------------------------------------
 
 
-async def child_of(supervisor: Meeshy) -> int:
-    """The media server of a supervisor."""
-
-    def media() -> list[int]:
-        pids = children(supervisor.process.pid)
-        return [pid for pid in pids if b"\0media\0" in Path(f"/proc/{pid}/cmdline").read_bytes()]
-
-    await eventually(lambda: len(media()) == 1)
-    return media()[0]
-
-
 async def test_the_supervisor_starts_a_dead_service_again(tmp_path: Path) -> None:
     async with meeshy(tmp_path, "serve") as supervisor:
         await supervisor.wait_for(READY)
-        first = await child_of(supervisor)
+        first = await supervisor.service()
         os.kill(first, signal.SIGKILL)
         await supervisor.wait_for(READY, times=2)
         assert "starting it again in 0 s" in supervisor.output
-        second = await child_of(supervisor)
+        second = await supervisor.service()
         assert second != first
         os.kill(second, signal.SIGKILL)
         await supervisor.wait_for("starting it again in 0.5 s")
         await supervisor.wait_for(READY, times=3)
-        last = await child_of(supervisor)
+        last = await supervisor.service()
         supervisor.signal(signal.SIGINT)
         assert await supervisor.ended(within_s=6) == 0, supervisor.output
         assert not is_running(last)
@@ -237,7 +226,7 @@ async def test_the_supervisor_starts_a_dead_service_again(tmp_path: Path) -> Non
 async def test_no_orphan_stays_however_the_supervisor_ends(tmp_path: Path, number: signal.Signals) -> None:
     async with meeshy(tmp_path, "serve") as supervisor:
         await supervisor.wait_for(READY)
-        child = await child_of(supervisor)
+        child = await supervisor.service()
         supervisor.signal(number)
         await supervisor.ended(within_s=6)
         await eventually(lambda: not is_running(child), within_s=6)
@@ -247,7 +236,7 @@ async def test_a_hanging_service_does_not_outlive_its_supervisor(tmp_path: Path)
     variables = {"MEESHY_SHUTDOWN_TIMEOUT_S": "0.5"}
     async with meeshy(tmp_path, "serve", **variables) as supervisor:
         await supervisor.wait_for(READY)
-        child = await child_of(supervisor)
+        child = await supervisor.service()
         os.kill(child, signal.SIGSTOP)
         supervisor.signal(signal.SIGTERM)
         await supervisor.ended(within_s=4)
@@ -258,7 +247,7 @@ async def test_a_second_signal_to_the_supervisor_ends_at_once(tmp_path: Path) ->
     variables = {"MEESHY_SHUTDOWN_TIMEOUT_S": "30"}
     async with meeshy(tmp_path, "serve", **variables) as supervisor:
         await supervisor.wait_for(READY)
-        child = await child_of(supervisor)
+        child = await supervisor.service()
         os.kill(child, signal.SIGSTOP)
         for _ in range(2):
             supervisor.signal(signal.SIGINT)
@@ -282,7 +271,7 @@ async def test_everything_works_on_ipv6(tmp_path: Path) -> None:
 async def test_arguments_show_no_secret(tmp_path: Path) -> None:
     async with meeshy(tmp_path, "serve") as supervisor:
         await supervisor.wait_for(READY)
-        child = await child_of(supervisor)
+        child = await supervisor.service()
         for pid in (supervisor.process.pid, child):
             assert SECRET not in Path(f"/proc/{pid}/cmdline").read_text()
         assert f"JWT_SECRET={SECRET}" in Path(f"/proc/{child}/environ").read_text().split("\0")
