@@ -609,40 +609,42 @@ class Calls:
                 answer |= self._notices.media_toggled(call, member, media, enabled=enabled)
         return answer
 
-    async def confirm(self, user: User, request: ModeSwitchedRequest) -> Answer:
+    async def confirm(self, user: User, call_id: str, request: ModeSwitchedRequest) -> Answer:
         """Take a member's word on a transition, and the ids of what they have on the media server.
 
         Raises:
             InvalidModeError: It is about another mode than the transition of this epoch.
         """
-        call = await self.find(user, request.call_id)
+        call = await self.find(user, call_id)
         async with call.lane:
             self._require_live(call)
             member = call.require_member(user)
             target = {Phase.SWITCHING_TO_SFU: "sfu", Phase.SWITCHING_TO_P2P: "p2p"}.get(call.phase)
-            if request.epoch == call.mode.epoch and target is not None and request.mode != target:
-                raise InvalidModeError(
-                    f"epoch {request.epoch} is about {target}, not {request.mode}", {"mode": target}
-                )
-            if request.epoch == call.mode.epoch:
-                await self._store_ids(call, member, request)
+            # who knows no epochs can only mean what they were told last
+            epoch = call.told_epoch if request.epoch is None else request.epoch
+            mode = request.mode or target or call.mode.mode.value
+            if epoch == call.mode.epoch and target is not None and mode != target:
+                raise InvalidModeError(f"epoch {epoch} is about {target}, not {mode}", {"mode": target})
+            if epoch == call.mode.epoch:
+                if mode == "sfu":
+                    await self._store_ids(call, member, request)
                 if not request.success:
                     call.errors[member.id] = request.error or "failed"
                     logger.warning(
                         "call=%s participant=%s epoch=%d failed: %s",
                         call.id,
                         member.id,
-                        request.epoch,
+                        epoch,
                         request.error,
                     )
                 decisions = call.mode.confirm(
-                    member.id, request.epoch, self._clock.monotonic_s(), success=request.success
+                    member.id, epoch, self._clock.monotonic_s(), success=request.success
                 )
                 self._journal.note(
                     call.id,
                     "confirm",
                     participantId=member.id,
-                    epoch=request.epoch,
+                    epoch=epoch,
                     success=request.success,
                 )
                 await self._switcher.carry_out(call, decisions)
@@ -654,7 +656,7 @@ class Calls:
             }
 
     async def _store_ids(self, call: LiveCall, member: Member, request: ModeSwitchedRequest) -> None:
-        if request.mode != "sfu" or not request.success or call.phase is Phase.P2P:
+        if not request.success or call.phase is Phase.P2P:
             return
         producers = request.producer_ids
         ids = {

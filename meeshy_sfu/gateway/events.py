@@ -17,6 +17,7 @@ from meeshy_sfu.edge.sockets import SocketServer
 from meeshy_sfu.edge.wire import WireModel
 from meeshy_sfu.errors import (
     AlreadyInCallError,
+    InvalidRequestError,
     NotAuthenticatedError,
     UnauthorizedError,
 )
@@ -253,7 +254,7 @@ class Events:
 
     async def _join(self, session: Session, request: schemas.JoinRequest) -> Answer:
         self._require_free(session, request.call_id)
-        answer = await self._calls.join(session.user, request.call_id, request.settings, sid=session.sid)
+        answer = await self._calls.join(session.user, request.call_id, request.media(), sid=session.sid)
         return self._came_in(session, "call:join", answer)
 
     async def _rejoin(self, session: Session, request: schemas.RejoinRequest) -> Answer:
@@ -312,7 +313,10 @@ class Events:
         return await self._calls.force_leave(session.user, request.conversation_id, request.participant_id)
 
     async def _mode_switched(self, session: Session, request: schemas.ModeSwitchedRequest) -> Answer:
-        return await self._calls.confirm(session.user, request)
+        call_id = request.call_id or session.call_id
+        if call_id is None:
+            raise InvalidRequestError("is missing, and this socket is in no call", path="callId")
+        return await self._calls.confirm(session.user, call_id, request)
 
     async def _sfu_ready(self, session: Session, request: schemas.SfuReadyRequest) -> Answer:
         return await self._calls.sfu_ready(

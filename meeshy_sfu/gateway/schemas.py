@@ -50,13 +50,6 @@ class InitiateRequest(WireModel):
     """How many will come, if that is known; a group of more than two begins on the media server."""
 
 
-class JoinRequest(WireModel):
-    """Come into a call."""
-
-    call_id: CallId
-    settings: MediaSettings = MediaSettings()
-
-
 class JoinBody(WireModel):
     """Come into the call of the path."""
 
@@ -72,6 +65,12 @@ class JoinBody(WireModel):
             video_enabled=base.video_enabled if self.video_enabled is None else self.video_enabled,
             screen_share_enabled=base.screen_share_enabled,
         )
+
+
+class JoinRequest(JoinBody):
+    """Come into a call."""
+
+    call_id: CallId
 
 
 class RejoinRequest(WireModel):
@@ -158,9 +157,11 @@ class ProducerIds(WireModel):
 class ModeSwitchedRequest(WireModel):
     """Say that the new path works, or that it does not."""
 
-    call_id: CallId
-    mode: Mode
-    epoch: Epoch
+    call_id: CallId | None = None
+    """Left out: the call this socket is in."""
+    mode: Mode | None = None
+    epoch: Epoch | None = None
+    """Left out: the newest transition people were told of."""
     success: bool
     error: Reason | None = None
     sfu_send_transport_id: ObjectId | None = None

@@ -27,10 +27,11 @@ SETTINGS: dict[str, list[Any]] = {
     "settings.videoEnabled": NOT_FLAGS,
     "settings.screenShareEnabled": NOT_FLAGS,
 }
+FLAT_SETTINGS = {"audioEnabled": NOT_FLAGS, "videoEnabled": NOT_FLAGS}
 CONFIRMATION: dict[str, list[Any]] = {
-    "callId": BAD_IDS,
-    "mode": BAD_MODES,
-    "epoch": BAD_EPOCHS,
+    "callId": BAD_IDS[1:],
+    "mode": BAD_MODES[1:],
+    "epoch": BAD_EPOCHS[1:],
     "success": [None, *NOT_FLAGS],
     "error": [*BAD_TEXTS, "x" * 501],
     "sfuSendTransportId": [*BAD_TEXTS, "", "x" * 65],
@@ -49,8 +50,8 @@ EVENTS: dict[str, dict[str, list[Any]]] = {
         "expectedParticipants": [-1, 501, 1.5, "3", True, []],
         **SETTINGS,
     },
-    "call:join": CALL | SETTINGS,
-    "call:accept": CALL | SETTINGS,
+    "call:join": CALL | SETTINGS | FLAT_SETTINGS,
+    "call:accept": CALL | SETTINGS | FLAT_SETTINGS,
     "call:rejoin": CALL | {"participantId": BAD_IDS},
     "call:leave": CALL,
     "call:reject": CALL | {"reason": ["", "no", 1, [], {}]},

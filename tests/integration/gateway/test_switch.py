@@ -178,6 +178,25 @@ async def test_somebody_who_comes_during_the_way_back_keeps_the_call_on_the_sfu(
     assert (told["success"], told["mode"]) == (False, "sfu")
 
 
+async def test_a_bare_confirmation_is_of_the_transition_one_was_told_of(
+    gateway: Gateway, caller: MakeCaller
+) -> None:
+    ada, bob, eve, _ = await start_switch(gateway, caller)
+    await ada.ask("call:mode-switched", {"success": True})
+    await bob.ask("call:mode-switch-ack", {"callId": bob.call_id, "participantId": bob.id, "success": True})
+    answer = await eve.ask("call:mode-switched", {"success": True, "mode": "sfu"})
+    assert (answer["phase"], answer["epoch"]) == ("sfu", 1)
+    assert (await ada.switched(1, "sfu"))["success"]
+    await eve.leave()
+    await ada.wait("call:mode-switch", holds=lambda p: p["newMode"] == "p2p")
+    for person in (ada, bob):
+        await person.ask("call:mode-switched", {"success": True})
+    assert (await bob.switched(2, "p2p"))["success"]
+    stranger = await caller(gateway, "sam")
+    refused = await stranger.emit("call:mode-switched", {"success": True})
+    assert refused["error"]["details"]["path"] == "callId"
+
+
 async def test_confirmations_of_other_epochs_change_nothing_and_of_other_modes_are_refused(
     gateway: Gateway, caller: MakeCaller
 ) -> None:
