@@ -29,10 +29,7 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     }
     let mut results = Vec::new();
-    for case in Case::all()
-        .into_iter()
-        .filter(|c| only.as_ref().is_none_or(|o| c.name().contains(o)))
-    {
+    for case in chosen(only.as_deref()) {
         match case.measure(quick) {
             Ok(result) => {
                 report::print_row(results.is_empty(), &result);
@@ -54,4 +51,13 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// The case of this name, else those whose names contain it.
+fn chosen(only: Option<&str>) -> Vec<Case> {
+    let mut cases = Case::all();
+    let Some(only) = only else { return cases };
+    let exact = cases.iter().any(|case| case.name() == only);
+    cases.retain(|case| case.name() == only || !exact && case.name().contains(only));
+    cases
 }
