@@ -53,7 +53,7 @@ impl Router {
             }
         }
         let mut others = transport.consumers.iter().map(|key| &self.consumers[*key]);
-        if others.any(|other| other.mid == config.mid) {
+        if others.any(|other| other.details.mid == config.mid) {
             return Err(ConsumeError::Mid(config.mid.clone()));
         }
         Ok(())

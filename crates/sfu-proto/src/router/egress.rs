@@ -49,7 +49,7 @@ impl Router {
         let mut kept = 0;
         for position in 0..self.dirty.len() {
             let t = self.dirty[position];
-            if self.flush_transport(t, time, at, sink) {
+            if self.flush_transport(t, time, sink) {
                 self.dirty[kept] = t;
                 kept += 1;
             }
@@ -63,13 +63,7 @@ impl Router {
     }
 
     /// Sends what waits for one transport. True if something has to wait for the next flush.
-    fn flush_transport<S: Sink>(
-        &mut self,
-        t: u32,
-        time: [u8; 3],
-        now: Micros,
-        sink: &mut S,
-    ) -> bool {
+    fn flush_transport<S: Sink>(&mut self, t: u32, time: [u8; 3], sink: &mut S) -> bool {
         self.sort_by_size(t);
         let Some(transport) = self.transports.get_mut(t) else {
             return false;
@@ -105,7 +99,7 @@ impl Router {
             let len = tx.protect_rtp(out, header_len, plaintext, consumer.ssrc, own);
             sink.commit(to, len);
             transport.next_sequence = transport.next_sequence.wrapping_add(1);
-            consumer.sent(slot, now);
+            consumer.sent(slot);
             sent += 1;
             bytes += len as u64;
             padding += u64::from(pad);
@@ -138,10 +132,10 @@ impl Router {
                 0
             };
             let mut size = consumer.template.len() as u16 + slot.len + pad;
-            if consumer.sorted.0 == self.flush_id {
-                size = size.min(consumer.sorted.1);
+            if consumer.sorted_in == self.flush_id {
+                size = size.min(consumer.sorted_size);
             }
-            consumer.sorted = (self.flush_id, size);
+            (consumer.sorted_in, consumer.sorted_size) = (self.flush_id, size);
             item.size = size;
             rising |= size > last;
             last = size;
@@ -191,11 +185,12 @@ impl Router {
         else {
             return;
         };
-        let Some(resends) = &mut consumer.resends else {
+        let details = &mut *consumer.details;
+        let Some(resends) = &mut details.resends else {
             return;
         };
         let allowed = transport.resent_in_interval < MAX_RESENT
-            && resends.take(own, consumer.packets, consumer.reported.rtt, now);
+            && resends.take(own, consumer.packets, details.reported.rtt, now);
         if !allowed {
             self.stats.drops.excessive += 1;
             return;
@@ -229,7 +224,7 @@ fn write_again<S: Sink>(
     fields.transport_sequence = transport.next_sequence;
     let room = MAX_HEADER + usize::from(slot.len) + usize::from(slot.pad) + HEADROOM;
     let out = sink.space(room + tx.profile().rtp_overhead());
-    let Some(rtx) = &mut consumer.rtx else {
+    let Some(rtx) = &mut consumer.details.rtx else {
         // One SRTP index, one text: the padding of the first time belongs to it.
         let pad = if transport.padding { slot.pad } else { 0 };
         fields.padded |= pad > 0;
@@ -246,8 +241,8 @@ fn write_again<S: Sink>(
     let index = rtx.advance();
     fields.sequence = index as u16;
     fields.payload_type = payload_type;
+    fields.ssrc = rtx.ssrc;
     let header_len = consumer.template.write(out, &fields);
-    out[8..12].copy_from_slice(&rtx.ssrc.to_be_bytes());
     let plaintext = stream.ring.retransmission(slot, own as u16);
     let len = tx.protect_rtp(out, header_len, plaintext, rtx.ssrc, index);
     sink.commit(to, len);

@@ -134,12 +134,13 @@ impl Router {
         let middle = ntp::compact(self.clock.ntp(now));
         if let Some(rtt) = ntp::round_trip(middle, block.last_sr, block.delay_since_last_sr) {
             let rtt = (rtt.as_micros() as Micros).clamp(1, MAX_RTT);
-            consumer.reported.rtt = Some(rtt);
+            consumer.details.reported.rtt = Some(rtt);
             transport.stats.rtt = Some(std::time::Duration::from_micros(rtt));
         }
-        consumer.reported.lost = i64::from(block.cumulative_lost);
-        consumer.reported.fraction_lost = block.fraction_lost;
-        consumer.reported.jitter = block.jitter;
+        let reported = &mut consumer.details.reported;
+        reported.lost = i64::from(block.cumulative_lost);
+        reported.fraction_lost = block.fraction_lost;
+        reported.jitter = block.jitter;
         if consumer.update_score(now) {
             self.events.push_back(RouterEvent::ConsumerScore {
                 consumer: ConsumerKey(key),
@@ -168,14 +169,14 @@ impl Router {
         if consumer.ssrc != nack.media_ssrc {
             return;
         }
-        consumer.requests.nacks += 1;
+        consumer.details.requests.nacks += 1;
         let time = send_time(self.clock.wall(now));
         let mut asked = 0;
         for sequence in nack.sequences().take(MAX_NACKED) {
             asked += 1;
             self.resend(key, sequence, time, now, sink);
         }
-        self.consumers[key].requests.nacked_packets += asked;
+        self.consumers[key].details.requests.nacked_packets += asked;
         sink.end_train();
     }
 

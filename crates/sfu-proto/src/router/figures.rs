@@ -81,18 +81,18 @@ impl Router {
             ssrc: entry.ssrc,
             packets: entry.packets,
             bytes: entry.bytes,
-            lost: entry.reported.lost,
-            fraction_lost: entry.reported.fraction_lost,
-            nacks: entry.requests.nacks,
-            nacked_packets: entry.requests.nacked_packets,
-            retransmitted: entry.resends.as_ref().map_or(0, Resends::count),
-            key_frame_requests: entry.requests.key_frames,
-            jitter: duration_of(entry.reported.jitter, stream.clock_rate),
-            rtt: entry.reported.rtt.map(Duration::from_micros),
-            score: entry.score.value(),
+            lost: entry.details.reported.lost,
+            fraction_lost: entry.details.reported.fraction_lost,
+            nacks: entry.details.requests.nacks,
+            nacked_packets: entry.details.requests.nacked_packets,
+            retransmitted: entry.details.resends.as_ref().map_or(0, Resends::count),
+            key_frame_requests: entry.details.requests.key_frames,
+            jitter: duration_of(entry.details.reported.jitter, stream.clock_rate),
+            rtt: entry.details.reported.rtt.map(Duration::from_micros),
+            score: entry.details.score.value(),
             producer_score: stream.score.value(),
-            paused: entry.paused,
-            producer_paused: entry.producer_paused,
+            paused: entry.details.paused,
+            producer_paused: entry.details.producer_paused,
         })
     }
 
@@ -111,7 +111,7 @@ impl Router {
         let stream = self.source_of(entry)?;
         Some(RouterEvent::ConsumerScore {
             consumer,
-            score: entry.score.value(),
+            score: entry.details.score.value(),
             producer_score: stream.score.value(),
         })
     }

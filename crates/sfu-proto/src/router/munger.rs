@@ -11,7 +11,7 @@
 //! - Timestamps never step back at the start of a segment.
 //!
 //! # Cost
-//! O(1), no allocation, 80 bytes.
+//! O(1), no allocation, 72 bytes.
 //!
 //! # Left out
 //! More than one earlier segment: a retransmission from before two pauses in a row is not answered.
@@ -21,6 +21,7 @@ use super::ring::Slot;
 
 /// A run of packets with one constant difference.
 #[derive(Clone, Copy, Debug)]
+#[repr(C)]
 struct Segment {
     /// Own index of its first packet.
     first: u64,
@@ -32,18 +33,22 @@ struct Segment {
     epoch: u32,
 }
 
-/// Rewrites one stream.
+/// Rewrites one stream. In the order of use: all but the last field, 48 bytes, is for every packet.
 #[derive(Clone, Debug)]
+#[repr(C)]
 pub(crate) struct Munger {
     now: Segment,
-    before: Segment,
     highest: u64,
-    highest_timestamp: u32,
     /// Arrival of the packet with the highest timestamp, in microseconds.
     highest_at: u64,
+    highest_timestamp: u32,
     started: bool,
     synced: bool,
+    before: Segment,
 }
+
+/// Bytes of a munger that every packet needs, from its start.
+pub(crate) const HOT: usize = std::mem::offset_of!(Munger, before);
 
 impl Munger {
     /// The first packet gets the sequence number `first`; keep it below 2^15 (RFC 3711 §3.3.1).
@@ -140,6 +145,11 @@ impl Munger {
         } else {
             self.before.timestamp_offset
         }
+    }
+
+    /// When the newest packet was let through.
+    pub(crate) fn newest_at(&self) -> u64 {
+        self.highest_at
     }
 
     /// The timestamp offset of what is sent now.

@@ -66,7 +66,8 @@ impl Router {
                     let info =
                         source.and_then(|s| sender_info(consumer, &streams[*s], now, wall, offset));
                     if let Some(info) = info {
-                        let written = write_sender_report(&info, &consumer.cname, &mut out[len..]);
+                        let written =
+                            write_sender_report(&info, &consumer.details.cname, &mut out[len..]);
                         if written == 0 {
                             break;
                         }
@@ -156,7 +157,7 @@ impl Router {
         let consumers = producer.consumers.iter().map(|key| &self.consumers[*key]);
         let losses = consumers.filter(|consumer| consumer.is_active());
         losses
-            .map(|consumer| consumer.reported.fraction_lost)
+            .map(|consumer| consumer.details.reported.fraction_lost)
             .max()
             .unwrap_or(0)
     }
@@ -344,7 +345,7 @@ fn sender_info(
     wall: u64,
     ntp_offset: Option<i64>,
 ) -> Option<SenderInfo> {
-    if consumer.packets == 0 || now > consumer.sent_at + SILENT {
+    if consumer.packets == 0 || now > consumer.munger.newest_at() + SILENT {
         return None;
     }
     let timestamp = stream.timestamp_at(now, wall, ntp_offset);

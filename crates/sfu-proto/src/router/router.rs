@@ -384,7 +384,7 @@ impl Router {
         }
         for key in &entry.consumers {
             let consumer = &mut self.consumers[*key];
-            consumer.producer_paused = paused;
+            consumer.details.producer_paused = paused;
             consumer.refresh();
         }
         if !paused {
@@ -407,7 +407,7 @@ impl Router {
             .consumers
             .get_mut(consumer.0)
             .ok_or(RouterError::Unknown)?;
-        entry.paused = paused;
+        entry.details.paused = paused;
         if entry.refresh() {
             let (producer, wanted) = (ProducerKey(entry.producer), entry.wanted_encoding());
             self.want_key_frame_of(producer, wanted, at);

@@ -21,14 +21,18 @@ use crate::rtp::{ExtensionForm, ExtensionMap, ExtensionUri, HeaderFields, Header
 /// Longest mid we send.
 pub(crate) const MAX_MID: usize = 32;
 /// Room for the constant part: fixed header, block header, mid, send time, number, level, padding.
-const CAPACITY: usize = 12 + 4 + (2 + MAX_MID) + (2 + 3) + (2 + 2) + (2 + 1) + 4;
+const CAPACITY: usize =
+    (FIXED_LEN + 4 + (2 + MAX_MID) + (2 + 3) + (2 + 2) + (2 + 1)).next_multiple_of(4);
+/// What of it is kept: all behind the fixed header.
+const BLOCK: usize = CAPACITY - FIXED_LEN;
 /// Room for everything.
 pub(crate) const MAX_HEADER: usize = CAPACITY + (2 + 1) + (2 + 3) + (2 + 3) + (2 + 16) + 4;
 const MID_ROOM: usize = 3;
 
-/// The values that differ from packet to packet.
+/// The values that differ from packet to packet, and the fixed header's.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Fields<'a> {
+    pub(crate) ssrc: u32,
     pub(crate) slot: &'a Slot,
     pub(crate) rare: Option<&'a Rare>,
     pub(crate) padded: bool,
@@ -40,15 +44,15 @@ pub(crate) struct Fields<'a> {
     pub(crate) transport_sequence: u16,
 }
 
-/// A header with holes.
+/// A header with holes, in one cache line.
 #[derive(Clone, Debug)]
+#[repr(C, align(64))]
 pub(crate) struct Template {
-    bytes: [u8; CAPACITY],
     /// Length of the constant part, padded.
     len: u8,
     /// Where its elements end before padding.
     elements_end: u8,
-    /// Offsets of values; 0 is none.
+    /// Offsets of values from the start of the packet; 0 is none.
     send_time_at: u8,
     sequence_at: u8,
     level_at: u8,
@@ -58,17 +62,14 @@ pub(crate) struct Template {
     offset_id: u8,
     playout_id: u8,
     capture_id: u8,
+    block: [u8; BLOCK],
 }
+
+const _: () = assert!(size_of::<Template>() == 64);
 
 impl Template {
     /// `per_send`: the packet's header may tell when and in which order it was sent.
-    pub(crate) fn new(
-        ssrc: u32,
-        mid: &str,
-        ids: &ExtensionMap,
-        audio: bool,
-        per_send: bool,
-    ) -> Self {
+    pub(crate) fn new(mid: &str, ids: &ExtensionMap, audio: bool, per_send: bool) -> Self {
         let id = |uri| ids.id(uri).unwrap_or(0);
         let mut template = Self::empty(ids, mid);
         let form = if template.two_byte {
@@ -76,11 +77,8 @@ impl Template {
         } else {
             ExtensionForm::OneByte
         };
-        let fields = HeaderFields {
-            ssrc,
-            ..HeaderFields::default()
-        };
-        let mut writer = HeaderWriter::new(&mut template.bytes, &fields, form)
+        let mut bytes = [0; CAPACITY];
+        let mut writer = HeaderWriter::new(&mut bytes, &HeaderFields::default(), form)
             .expect("invariant: the template holds a fixed header");
         let mut end = FIXED_LEN;
         let mut element = |id: u8, value: &[u8]| {
@@ -111,6 +109,7 @@ impl Template {
             (end + room).next_multiple_of(4)
         };
         template.len = len.max(wanted) as u8;
+        template.block.copy_from_slice(&bytes[FIXED_LEN..]);
         template.write_block_len(usize::from(template.len));
         template
     }
@@ -131,7 +130,7 @@ impl Template {
             id(ExtensionUri::AudioLevel),
         ];
         Self {
-            bytes: [0; CAPACITY],
+            block: [0; BLOCK],
             len: FIXED_LEN as u8,
             elements_end: FIXED_LEN as u8,
             send_time_at: 0,
@@ -149,7 +148,7 @@ impl Template {
     fn write_block_len(&mut self, len: usize) {
         if len > FIXED_LEN {
             let words = ((len - FIXED_LEN) / 4 - 1) as u16;
-            self.bytes[FIXED_LEN + 2..FIXED_LEN + 4].copy_from_slice(&words.to_be_bytes());
+            self.block[2..4].copy_from_slice(&words.to_be_bytes());
         }
     }
 
@@ -171,13 +170,13 @@ impl Template {
         let len = usize::from(self.len);
         let slot = fields.slot;
         let out = &mut out[..MAX_HEADER];
-        out[..CAPACITY].copy_from_slice(&self.bytes);
-        if fields.padded {
-            out[0] |= 0x20;
-        }
+        let extended = u8::from(len > FIXED_LEN);
+        out[0] = 0x80 | u8::from(fields.padded) << 5 | extended << 4;
         out[1] = (slot.flags & MARKER) << 7 | fields.payload_type;
         out[2..4].copy_from_slice(&fields.sequence.to_be_bytes());
         out[4..8].copy_from_slice(&fields.timestamp.to_be_bytes());
+        out[8..FIXED_LEN].copy_from_slice(&fields.ssrc.to_be_bytes());
+        out[FIXED_LEN..CAPACITY].copy_from_slice(&self.block);
         if self.send_time_at != 0 {
             let at = usize::from(self.send_time_at);
             out[at..at + 3].copy_from_slice(&fields.send_time);
@@ -279,6 +278,7 @@ mod tests {
 
     fn fields<'a>(slot: &'a Slot, rare: Option<&'a Rare>) -> Fields<'a> {
         Fields {
+            ssrc: 77,
             slot,
             rare,
             padded: false,
@@ -305,7 +305,7 @@ mod tests {
             (5, ExtensionUri::TransportWideCc),
             (6, ExtensionUri::AudioLevel),
         ]);
-        let template = Template::new(77, "12", &map, true, true);
+        let template = Template::new("12", &map, true, true);
         let mut out = [0xff; MAX_HEADER];
         let packet = slot(MARKER | LEVEL);
         let len = template.write(&mut out, &fields(&packet, None));
@@ -330,8 +330,8 @@ mod tests {
     #[test]
     fn headers_of_one_transport_have_one_length() {
         let map = ids(&[(1, ExtensionUri::Mid), (4, ExtensionUri::AbsSendTime)]);
-        let short = Template::new(1, "7", &map, false, true);
-        let long = Template::new(1, "107", &map, false, true);
+        let short = Template::new("7", &map, false, true);
+        let long = Template::new("107", &map, false, true);
         assert_eq!(short.len(), long.len());
         let packet = slot(0);
         let mut out = [0xff; MAX_HEADER];
@@ -344,7 +344,7 @@ mod tests {
     fn an_unknown_level_is_left_out() {
         for id in [6, 20] {
             let map = ids(&[(1, ExtensionUri::Mid), (id, ExtensionUri::AudioLevel)]);
-            let template = Template::new(1, "0", &map, true, true);
+            let template = Template::new("0", &map, true, true);
             let mut out = [0; MAX_HEADER];
             let packet = slot(0);
             let len = template.write(&mut out, &fields(&packet, None));
@@ -362,7 +362,7 @@ mod tests {
                 (10, ExtensionUri::AbsCaptureTime),
                 (11, ExtensionUri::TransmissionOffset),
             ]);
-            let template = Template::new(1, "0", &map, false, true);
+            let template = Template::new("0", &map, false, true);
             let rare = Rare {
                 orientation: Some(3),
                 capture_time: [7; 16],
@@ -382,7 +382,7 @@ mod tests {
 
     #[test]
     fn without_extensions_there_is_no_block() {
-        let template = Template::new(1, "0", &ExtensionMap::new(), true, true);
+        let template = Template::new("0", &ExtensionMap::new(), true, true);
         assert_eq!(template.len(), FIXED_LEN);
         let mut out = [0; MAX_HEADER];
         let packet = slot(LEVEL);
