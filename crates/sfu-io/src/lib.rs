@@ -13,6 +13,7 @@
 //! | wait for several of them | [`Poller`], [`EventFd`] |
 //! | CPU clocks, sleeping, pinning | [`clock`], [`thread`] |
 //! | what this kernel can do | [`probe`] |
+//! | cache lines brought near before they are needed | [`prefetch`] |
 //!
 //! # Example
 //! ```
@@ -46,6 +47,7 @@
 
 mod address;
 mod bind;
+mod cache;
 pub mod clock;
 mod interfaces;
 mod poll;
@@ -57,6 +59,7 @@ pub mod thread;
 mod udp;
 
 pub use bind::BindError;
+pub use cache::prefetch;
 pub use interfaces::{Interface, interfaces};
 pub use poll::{EventFd, Interest, PollEvent, Poller};
 pub use recv::{Received, RecvBatch};

@@ -46,9 +46,10 @@ pub(crate) struct Item {
     pub(crate) consumer: u32,
     /// Low half of the stream index.
     pub(crate) index: u32,
-    /// Low half of the consumer's own index.
+    /// Low half of the consumer's own index, once it has one.
     pub(crate) own: u32,
     /// Sorting key: length of header and payload, not above that of an earlier packet of the same consumer.
+    /// 0 until the consumer has let the packet through.
     pub(crate) size: u16,
 }
 

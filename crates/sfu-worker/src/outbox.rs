@@ -8,7 +8,7 @@
 
 use std::net::SocketAddr;
 
-use meeshy_sfu_io::{MAX_DATAGRAM, SendBatch, SendCounters, UdpSocket};
+use meeshy_sfu_io::{MAX_DATAGRAM, SendBatch, SendCounters, UdpSocket, prefetch};
 use meeshy_sfu_proto::net::{Destination, Sink, SocketId};
 
 use crate::connections::Connections;
@@ -123,5 +123,10 @@ impl Sink for Outbox {
 
     fn end_train(&mut self) {
         self.batch.end_train();
+    }
+
+    #[inline]
+    fn prefetch<T>(&self, soon: &T) {
+        prefetch(soon);
     }
 }

@@ -49,12 +49,28 @@ impl Router {
         let mut kept = 0;
         for position in 0..self.dirty.len() {
             let t = self.dirty[position];
-            if self.flush_transport(t, time, sink) {
+            if let Some(next) = self.dirty.get(position + 1) {
+                self.fetch_consumers(*next, sink);
+            }
+            if self.flush_transport(t, time, at, sink) {
                 self.dirty[kept] = t;
                 kept += 1;
             }
         }
         self.dirty.truncate(kept);
+    }
+
+    /// Brings near what the flush of a transport will look at; meanwhile the one before is encrypted.
+    #[inline]
+    fn fetch_consumers<S: Sink>(&self, t: u32, sink: &S) {
+        let Some(transport) = self.transports.get(t) else {
+            return;
+        };
+        for item in &transport.pending {
+            if let Some(place) = self.consumers.place(item.consumer) {
+                sink.prefetch(place);
+            }
+        }
     }
 
     /// Packets that wait for `flush`.
@@ -63,8 +79,14 @@ impl Router {
     }
 
     /// Sends what waits for one transport. True if something has to wait for the next flush.
-    fn flush_transport<S: Sink>(&mut self, t: u32, time: [u8; 3], sink: &mut S) -> bool {
-        self.sort_by_size(t);
+    fn flush_transport<S: Sink>(
+        &mut self,
+        t: u32,
+        time: [u8; 3],
+        now: Micros,
+        sink: &mut S,
+    ) -> bool {
+        self.prepare(t, now);
         let Some(transport) = self.transports.get_mut(t) else {
             return false;
         };
@@ -82,7 +104,6 @@ impl Router {
             done += 1;
             let stream = &self.streams[item.stream];
             let Some(slot) = stream.ring.get_low(item.index) else {
-                self.stats.drops.late += 1;
                 continue;
             };
             let consumer = &mut self.consumers[item.consumer];
@@ -114,18 +135,28 @@ impl Router {
         !transport.pending.is_empty()
     }
 
-    /// Orders a pending list by falling size without turning round the packets of any one stream.
+    /// Lets the consumers choose, and orders what is left of a pending list by falling size without turning
+    /// round the packets of any one stream.
     #[inline]
-    fn sort_by_size(&mut self, t: u32) {
+    fn prepare(&mut self, t: u32, now: Micros) {
         let Some(transport) = self.transports.get_mut(t) else {
             return;
         };
         let (mut last, mut rising) = (u16::MAX, false);
-        for item in &mut transport.pending {
-            let Some(slot) = self.streams[item.stream].ring.get_low(item.index) else {
-                continue;
+        let waiting = transport.pending.len();
+        transport.pending.retain_mut(|item| {
+            let stream = &self.streams[item.stream];
+            let Some(slot) = stream.ring.get_low(item.index) else {
+                self.stats.drops.late += 1;
+                return false;
             };
             let consumer = &mut self.consumers[item.consumer];
+            if item.size == 0 {
+                let Some(own) = consumer.admit(slot, stream, now) else {
+                    return false;
+                };
+                item.own = own as u32;
+            }
             let pad = if transport.padding {
                 u16::from(slot.pad)
             } else {
@@ -139,7 +170,9 @@ impl Router {
             item.size = size;
             rising |= size > last;
             last = size;
-        }
+            true
+        });
+        self.pending -= waiting - transport.pending.len();
         if rising {
             transport.pending.sort_unstable_by(by_falling_size);
         }

@@ -9,7 +9,8 @@
 //! - Nothing changes before the packet is authentic; an SSRC is learned from authentic packets only.
 //!
 //! # Cost
-//! One decryption; per consumer one look at its state and one entry of 20 bytes. No allocation once lists
+//! One decryption; per receiver one entry of 20 bytes. What a consumer does with it is decided at the flush, so
+//! that its state is fetched from far memory once and not twice. No allocation once lists
 //! have grown to their working size.
 //!
 //! RFC 3550, RFC 4588 §4 (RTX payload), RFC 8285, RFC 8843 §9.2.
@@ -188,7 +189,7 @@ impl Router {
             Accepted::Late => self.stats.drops.late += 1,
             Accepted::Swallowed => {}
             Accepted::Forward(_) if producer.paused => self.stats.drops.paused += 1,
-            Accepted::Forward(index) => self.fan_out(s, index, now),
+            Accepted::Forward(index) => self.fan_out(s, index),
         }
         if woken {
             self.touch(t, now + INACTIVE_AFTER);
@@ -198,31 +199,27 @@ impl Router {
     }
 
     #[inline]
-    fn fan_out(&mut self, s: u32, index: u64, now: Micros) {
+    fn fan_out(&mut self, s: u32, index: u64) {
         let stream = &self.streams[s];
         let Some(slot) = stream.ring.get(index) else {
             return;
         };
         let producer = &self.producers[stream.producer];
         let mut queued = 0;
-        for &consumer_key in &producer.consumers {
-            let consumer = &mut self.consumers[consumer_key];
-            let target = &mut self.transports[consumer.transport];
+        for receiver in &producer.receivers {
+            let target = &mut self.transports[receiver.transport];
             if !target.is_ready() || target.pending.len() >= MAX_PENDING {
                 self.stats.drops.unready += 1;
                 continue;
             }
-            let Some(own) = consumer.admit(slot, stream, now) else {
-                continue;
-            };
             if target.pending.is_empty() {
-                self.dirty.push(consumer.transport);
+                self.dirty.push(receiver.transport);
             }
             target.pending.push(Item {
                 stream: s,
-                consumer: consumer_key,
+                consumer: receiver.consumer,
                 index: index as u32,
-                own: own as u32,
+                own: 0,
                 size: 0,
             });
             queued += 1;

@@ -5,7 +5,7 @@
 //! each encoding, found by the router's keys. Finding the producer of a packet belongs to `transport`.
 //!
 //! # Invariants
-//! - `consumers` is dense: the packet path walks it and touches nothing else of this struct.
+//! - `receivers` are the consumers that are not paused, dense: the packet path walks them and nothing else.
 
 use super::config::{MediaKind, ProducerCodec, ProducerConfig};
 use crate::rtp::ExtensionUri;
@@ -60,9 +60,18 @@ fn is_rare(uri: ExtensionUri) -> bool {
     )
 }
 
+/// A consumer that is not paused, and where it belongs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Receiver {
+    pub(crate) consumer: u32,
+    pub(crate) transport: u32,
+}
+
 /// One incoming track.
 #[derive(Debug)]
 pub(crate) struct Producer {
+    pub(crate) receivers: Vec<Receiver>,
+    /// All of them.
     pub(crate) consumers: Vec<u32>,
     pub(crate) paused: bool,
     pub(crate) kind: MediaKind,
@@ -87,6 +96,7 @@ impl Producer {
             }
         }
         Self {
+            receivers: Vec::new(),
             consumers: Vec::new(),
             paused: config.paused,
             kind: config.kind,
@@ -97,6 +107,14 @@ impl Producer {
             transport,
             mid: config.mid.clone(),
             has_rare,
+        }
+    }
+
+    /// Enters or removes a consumer that begins or ceases to be active.
+    pub(crate) fn set_receiver(&mut self, receiver: Receiver, active: bool) {
+        self.receivers.retain(|known| *known != receiver);
+        if active {
+            self.receivers.push(receiver);
         }
     }
 

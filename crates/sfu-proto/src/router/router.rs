@@ -26,7 +26,7 @@ use super::config::{
 use super::consumer::Consumer;
 use super::event::{RouterEvent, RouterStats};
 use super::observer::Observers;
-use super::producer::{Producer, is_transport_wide};
+use super::producer::{Producer, Receiver, is_transport_wide};
 use super::slab::Slab;
 use super::stream::StreamRx;
 use crate::bwe::arrival::ArrivalEstimator;
@@ -350,7 +350,13 @@ impl Router {
         let active = consumer.is_active();
         let wanted = consumer.wanted_encoding();
         let c = self.consumers.insert(consumer);
-        self.producers[producer.0].consumers.push(c);
+        let receiver = Receiver {
+            consumer: c,
+            transport: transport.0,
+        };
+        let source = &mut self.producers[producer.0];
+        source.consumers.push(c);
+        source.set_receiver(receiver, active);
         let entry = &mut self.transports[transport.0];
         entry.consumers.push(c);
         for ssrc in std::iter::once(config.ssrc).chain(config.rtx_ssrc) {
@@ -382,10 +388,17 @@ impl Router {
         if std::mem::replace(&mut entry.paused, paused) == paused {
             return Ok(());
         }
-        for key in &entry.consumers {
-            let consumer = &mut self.consumers[*key];
+        entry.receivers.clear();
+        for &key in &entry.consumers {
+            let consumer = &mut self.consumers[key];
             consumer.details.producer_paused = paused;
             consumer.refresh();
+            if consumer.is_active() {
+                entry.receivers.push(Receiver {
+                    consumer: key,
+                    transport: consumer.transport,
+                });
+            }
         }
         if !paused {
             for position in 0..self.producers[producer.0].streams.len() {
@@ -408,8 +421,15 @@ impl Router {
             .get_mut(consumer.0)
             .ok_or(RouterError::Unknown)?;
         entry.details.paused = paused;
-        if entry.refresh() {
-            let (producer, wanted) = (ProducerKey(entry.producer), entry.wanted_encoding());
+        let begins = entry.refresh();
+        let (producer, wanted) = (ProducerKey(entry.producer), entry.wanted_encoding());
+        let receiver = Receiver {
+            consumer: consumer.0,
+            transport: entry.transport,
+        };
+        let active = entry.is_active();
+        self.producers[producer.0].set_receiver(receiver, active);
+        if begins {
             self.want_key_frame_of(producer, wanted, at);
         }
         Ok(())
@@ -476,6 +496,9 @@ impl Router {
         };
         if let Some(producer) = self.producers.get_mut(entry.producer) {
             producer.consumers.retain(|key| *key != consumer.0);
+            producer
+                .receivers
+                .retain(|receiver| receiver.consumer != consumer.0);
         }
         let Some(transport) = self.transports.get_mut(entry.transport) else {
             return;

@@ -45,6 +45,12 @@ impl<T> Slab<T> {
         self.entries.get(key as usize)?.as_ref()
     }
 
+    /// Where the value of a key lies, without looking at it.
+    #[inline]
+    pub(crate) fn place(&self, key: u32) -> Option<&Option<T>> {
+        self.entries.get(key as usize)
+    }
+
     #[inline]
     pub(crate) fn get_mut(&mut self, key: u32) -> Option<&mut T> {
         self.entries.get_mut(key as usize)?.as_mut()

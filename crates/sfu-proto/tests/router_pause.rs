@@ -1,0 +1,109 @@
+//! Pauses of producers and consumers: nothing flows, no number is lost, pictures start again with a key frame.
+#![allow(clippy::unwrap_used)]
+
+mod router_call;
+
+use std::time::Duration;
+
+use router_call::*;
+
+#[test]
+fn a_pause_leaves_no_gap_and_ends_with_a_key_frame_request() {
+    let mut call = Call::new();
+    let (mut alice, mut bob) = (call.peer(), call.peer());
+    let producer = call.produce(&alice, video(1000));
+    let consumer = call.consume(&bob, producer, video_consumer(5000, "0"));
+    call.send(&mut alice, &video_packet(1000, 0, 0, true));
+    call.wait(Duration::from_secs(2));
+    call.inbox(&mut alice);
+    call.router
+        .set_consumer_paused(consumer, true, call.now)
+        .unwrap();
+    for step in 1..50 {
+        call.send(
+            &mut alice,
+            &video_packet(1000, step, 3000 * u32::from(step), false),
+        );
+    }
+    call.router
+        .set_consumer_paused(consumer, false, call.now)
+        .unwrap();
+    call.wait(Duration::from_millis(1));
+    let asked = key_frame_requests(&call.inbox(&mut alice).rtcp);
+    assert_eq!(asked, 1);
+    call.send(&mut alice, &video_packet(1000, 50, 150_000, false));
+    call.send(&mut alice, &video_packet(1000, 51, 153_000, true));
+    let got = call.inbox(&mut bob).rtp;
+    assert_eq!(got.len(), 2);
+    assert_eq!(got[1].index, got[0].index + 1);
+    assert_eq!(got[1].timestamp, 153_000);
+}
+
+#[test]
+fn a_paused_producer_reaches_nobody_and_its_resume_asks_for_a_key_frame() {
+    let mut call = Call::new();
+    let (mut alice, mut bob) = (call.peer(), call.peer());
+    let producer = call.produce(&alice, video(1000));
+    let consumer = call.consume(&bob, producer, video_consumer(5000, "0"));
+    call.send(&mut alice, &video_packet(1000, 0, 0, true));
+    call.wait(Duration::from_secs(2));
+    call.inbox(&mut alice);
+    call.router
+        .set_producer_paused(producer, true, call.now)
+        .unwrap();
+    assert!(
+        call.router
+            .consumer_stats(consumer)
+            .unwrap()
+            .producer_paused
+    );
+    call.send(&mut alice, &video_packet(1000, 1, 3000, true));
+    call.router
+        .set_producer_paused(producer, false, call.now)
+        .unwrap();
+    call.wait(Duration::from_millis(1));
+    assert_eq!(key_frame_requests(&call.inbox(&mut alice).rtcp), 1);
+    call.send(&mut alice, &video_packet(1000, 2, 6000, true));
+    let got = call.inbox(&mut bob).rtp;
+    assert_eq!(got.len(), 2);
+    assert_eq!(got[1].index, got[0].index + 1);
+}
+
+#[test]
+fn a_pause_holds_for_what_already_waits() {
+    let mut call = Call::new();
+    let (mut alice, mut bob) = (call.peer(), call.peer());
+    let producer = call.produce(&alice, audio(1000));
+    let consumer = call.consume(&bob, producer, audio_consumer(5000, "0"));
+    for step in 0..3u16 {
+        let packet = audio_packet(1000, step, 960 * u32::from(step), 40);
+        let datagram = alice.protect(&packet);
+        call.deliver(&alice, &datagram);
+        call.router
+            .set_consumer_paused(consumer, step == 1, call.now)
+            .unwrap();
+        assert_eq!(call.router.pending(), 1);
+        call.flush();
+        assert_eq!(call.router.pending(), 0);
+        if step == 1 {
+            call.router
+                .set_consumer_paused(consumer, false, call.now)
+                .unwrap();
+        }
+    }
+    let got = call.inbox(&mut bob).rtp;
+    let seen: Vec<_> = got.iter().map(|p| (p.index, p.timestamp)).collect();
+    let first = got[0].index;
+    assert_eq!(
+        seen,
+        [(first, 0), (first + 1, 1920)],
+        "one is left out, no gap"
+    );
+}
+
+fn key_frame_requests(compounds: &[Vec<u8>]) -> usize {
+    use meeshy_sfu_proto::rtcp::{Packet, packets};
+    let all = compounds.iter().flat_map(|compound| packets(compound));
+    all.filter(|packet| matches!(packet, Ok(Packet::Pli(_))))
+        .count()
+}
