@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import aiohttp
+
 from meeshy_sfu.gateway.app import Gateway
 from meeshy_sfu.server.app import MediaServer
 from tests.integration.db.conftest import postgres_server  # noqa: F401
-from tests.integration.db.databases import PostgresServer
+from tests.integration.db.databases import PostgresServer, postgres
 from tests.integration.gateway.conftest import MakeCaller, settings_for
 from tests.integration.gateway.test_switch import trio
 
@@ -38,3 +40,38 @@ async def test_a_call_goes_through_both_modes_and_a_restart_on_postgresql(
         metrics = await gateway.repository.get_metrics(ada.call_id)
         assert metrics is not None
         assert (len(metrics.mode_transitions), metrics.reconnections, metrics.peak_participants) == (2, 3, 3)
+
+
+async def test_people_talk_on_while_postgresql_is_down(
+    postgres_server: PostgresServer,  # noqa: F811
+    tmp_path: Path,
+    media: MediaServer,
+    caller: MakeCaller,
+    http: aiohttp.ClientSession,
+) -> None:
+    with postgres() as server:
+        settings = settings_for(tmp_path, media_server_urls=[media.url], database_url=server.new_database())
+        async with await Gateway.start(settings) as gateway:
+            ada, bob, eve = await trio(gateway, caller)
+            server.stop()
+            async with http.get(f"{gateway.url}/health") as answer:
+                assert answer.status == 503
+            await eve.leave()
+            back = await ada.wait("call:mode-switch", holds=lambda p: p["newMode"] == "p2p")
+            for person in (ada, bob):
+                await person.confirm(back["epoch"], "p2p")
+            assert (await bob.switched(back["epoch"], "p2p"))["success"]
+            await bob.vanish()
+            await bob.reconnect()
+            await bob.rejoin()
+            await ada.ask("call:toggle-audio", {"callId": ada.call_id, "enabled": False})
+            refused = await eve.emit("call:join", {"callId": ada.call_id})
+            assert not refused["success"]
+            assert len(gateway.calls.live[ada.call_id].members) == 2
+            server.run()
+            await eve.join(ada.call_id)
+            async with http.get(f"{gateway.url}/health") as answer:
+                assert answer.status == 200
+            server.stop()
+            await ada.ask("call:end", {"callId": ada.call_id})
+            assert (await bob.wait("call:ended"))["endedBy"] == "ada"
