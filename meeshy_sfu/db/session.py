@@ -13,7 +13,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from meeshy_sfu.errors import ConfigError
+from meeshy_sfu.errors import ConfigError, StartError
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -42,6 +42,7 @@ def create_engine(url: str) -> AsyncEngine:
 
     Raises:
         ConfigError: The URL is malformed, or names a database we do not speak.
+        StartError: The directory of an embedded database cannot be made.
     """
     try:
         parsed = make_url(url)
@@ -56,7 +57,7 @@ def create_engine(url: str) -> AsyncEngine:
         )
     if driver.startswith("sqlite"):
         if parsed.database and parsed.database != ":memory:":
-            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+            _make_directory(Path(parsed.database).parent)
         engine = create_async_engine(parsed.set(drivername=driver), connect_args={"timeout": BUSY_TIMEOUT_S})
         _prepare_sqlite(engine)
         return engine
@@ -68,6 +69,16 @@ def create_engine(url: str) -> AsyncEngine:
     )
     _name_refusals(engine)
     return engine
+
+
+def _make_directory(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StartError(
+            f"cannot make the directory {path} for the database: {error.strerror}; "
+            "give this user the directory above it, or set DATABASE_URL or MEESHY_STATE_DIR"
+        ) from None
 
 
 def _name_refusals(engine: AsyncEngine) -> None:

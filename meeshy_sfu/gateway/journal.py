@@ -11,6 +11,8 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from meeshy_sfu.errors import StartError
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
@@ -30,6 +32,9 @@ class Journal:
 
     Owns the file; `close` it. A file that has grown to `max_bytes` gets `.1` behind its name, older ones the next
     number; `keep` of them stay.
+
+    Raises:
+        StartError: The file cannot be written.
     """
 
     def __init__(
@@ -40,8 +45,14 @@ class Journal:
         self.recent: deque[dict[str, Any]] = deque(maxlen=RECENT_MAX)
         self._file: TextIO | None = None
         if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = path.open("a", encoding="utf-8")
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                self._file = path.open("a", encoding="utf-8")
+            except OSError as error:
+                raise StartError(
+                    f"cannot write the event log {path}: {error.strerror}; "
+                    "give this user the directory, set MEESHY_STATE_DIR to another, or switch log_to_file off"
+                ) from None
 
     def note(self, call_id: str, event: str, **values: Any) -> None:
         """Write one entry."""
@@ -76,13 +87,14 @@ class Journal:
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """Read an event log; a last line that was cut off by a kill is left out.
+    """Read an event log; lines that were cut off by a kill are left out.
 
     Raises:
         ValueError: It is no event log of a gateway.
     """
     entries = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    lines = path.read_text(encoding="utf-8").splitlines()
+    for line in lines:
         try:
             entry = json.loads(line)
         except ValueError:
@@ -90,6 +102,8 @@ def read(path: Path) -> list[dict[str, Any]]:
         if not isinstance(entry, dict) or "callId" not in entry or "event" not in entry:
             raise ValueError(f"{path} is no event log of a gateway: {line[:60]}")
         entries.append(entry)
+    if lines and not entries:
+        raise ValueError(f"{path} is no event log of a gateway: {lines[0][:60]}")
     return entries
 
 

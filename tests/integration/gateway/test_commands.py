@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sqlite3
 import time
@@ -11,7 +12,7 @@ import pytest
 
 from meeshy_sfu.cli import main
 from meeshy_sfu.config import load_settings
-from meeshy_sfu.errors import ConfigError
+from meeshy_sfu.errors import ConfigError, StartError
 from meeshy_sfu.gateway.app import Gateway
 from meeshy_sfu.gateway.auth import read_user_token
 from tests.integration.gateway.conftest import settings_for
@@ -53,6 +54,22 @@ def test_wrong_revisions_and_databases_are_named(capsys: Output, monkeypatch: py
     told = capsys.readouterr().err
     assert "check database_url" in told
     assert "hidden" not in told
+
+
+async def test_directories_that_cannot_be_made_are_named_with_the_remedy(
+    tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("MEESHY_STATE_DIR", str(tmp_path / "file" / "state"))
+    assert await asyncio.to_thread(main, ["db", "current"]) == 1
+    assert "MEESHY_STATE_DIR" in capsys.readouterr().err
+    servers = {"media_server_urls": ["http://127.0.0.1:9"]}
+    with pytest.raises(StartError, match="for the database"):
+        await Gateway.start(settings_for(tmp_path, state_dir=tmp_path / "file" / "state", **servers))
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "events").touch()
+    with pytest.raises(StartError, match="event log"):
+        await Gateway.start(settings_for(tmp_path, **servers))
 
 
 async def test_the_gateway_refuses_a_database_of_a_newer_version(tmp_path: Path) -> None:

@@ -39,6 +39,15 @@ def test_a_good_log_has_no_problems() -> None:
     assert (verdict.calls, verdict.transitions, verdict.completed, verdict.rolled_back) == (1, 3, 2, 1)
 
 
+def test_what_is_no_event_log_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("remember the milk\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="no event log"):
+        read(path)
+    path.write_text("", encoding="utf-8")
+    assert read(path) == []
+
+
 def test_calls_are_told_apart() -> None:
     other = [{**entry, "callId": "b"} for entry in GOOD]
     mixed = [entry for both in zip(GOOD, other, strict=True) for entry in both]
