@@ -50,7 +50,7 @@ class PageServer:
 
     def __init__(self) -> None:
         self.reports: dict[str, dict[str, Any]] = {}
-        self.orders: dict[str, str] = {}
+        self.orders: dict[str, Any] = {}
         self.origin = ""
 
     async def _report(self, request: web.Request) -> web.Response:
@@ -58,18 +58,20 @@ class PageServer:
         self.reports[body["participantId"]] = body
         return web.json_response({"order": self.orders.pop(body["participantId"], None)})
 
-    async def _index(self, _: web.Request) -> web.FileResponse:
-        return web.FileResponse(PAGE / "index.html")
+    async def _page(self, request: web.Request) -> web.FileResponse:
+        return web.FileResponse(PAGE / {"/call": "call.html"}.get(request.path, "index.html"))
 
-    async def _script(self, _: web.Request) -> web.FileResponse:
-        return web.FileResponse(PAGE / "dist" / "page.js")
+    async def _script(self, request: web.Request) -> web.FileResponse:
+        return web.FileResponse(PAGE / "dist" / request.path.removeprefix("/"))
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[PageServer]:
         app = web.Application()
         app.router.add_post("/report", self._report)
-        app.router.add_get("/", self._index)
-        app.router.add_get("/page.js", self._script)
+        for path in ("/", "/call"):
+            app.router.add_get(path, self._page)
+        for path in ("/page.js", "/call.js"):
+            app.router.add_get(path, self._script)
         runner = web.AppRunner(app)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -114,8 +116,20 @@ async def build_page() -> None:
 
 @asynccontextmanager
 async def participant(origin: str, profile: Path, **config: Any) -> AsyncIterator[None]:
-    """One browser with one page; killed with all its processes on exit."""
-    url = f"{origin}/#{quote(json.dumps(config))}"
+    """One browser with one page for a room of the media server; killed with all its processes on exit."""
+    async with _browser(f"{origin}/#{quote(json.dumps(config))}", profile):
+        yield
+
+
+@asynccontextmanager
+async def callers(origin: str, profile: Path, **config: Any) -> AsyncIterator[None]:
+    """One browser with people for calls of the gateway; killed with all its processes on exit."""
+    async with _browser(f"{origin}/call#{quote(json.dumps(config))}", profile):
+        yield
+
+
+@asynccontextmanager
+async def _browser(url: str, profile: Path) -> AsyncIterator[None]:
     with (profile.parent / f"{profile.name}.log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(
             "chromium",

@@ -1,0 +1,209 @@
+"""Chromium that may only use relays, in calls of the gateway: RTCPeerConnection and mediasoup-client through coturn."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from simulator.bot import BotSettings
+from simulator.bots.native_legs import NativePeople
+from simulator.caller import Caller, MediaServers, Roster, Surroundings, user_name
+from simulator.clip import ensure_clip
+from simulator.gateway import GatewaySocket, user_token
+from simulator.gateway_stack import GatewayStack
+from simulator.scenario import Network
+from tests.coturn import Coturn, Usage, coturn, need_coturn
+
+from . import browser
+from .browser import PageServer
+
+pytestmark = [pytest.mark.interop, pytest.mark.slow, pytest.mark.timeout(200)]
+
+PATIENCE_S = 60.0
+
+
+@pytest.fixture(autouse=True)
+def _needs_both() -> None:
+    need_coturn()
+    reason = browser.missing()
+    if reason:
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+
+
+class Place:
+    """A gateway, a media server, a TURN server and pages of people who may call."""
+
+    def __init__(self, stack: GatewayStack, turn: Coturn, pages: PageServer, directory: Path) -> None:
+        self.stack, self.turn, self.pages = stack, turn, pages
+        self._directory = directory
+
+    @asynccontextmanager
+    async def browser(self, *numbers: int) -> AsyncIterator[None]:
+        """A Chromium with these people, who are connected to the gateway; each may only use relays."""
+        people = [{"name": user_name(n), "token": self.token(n)} for n in numbers]
+        profile = self._directory / f"chromium-{numbers[0]}"
+        async with browser.callers(
+            self.pages.origin,
+            profile,
+            gateway=self.stack.gateway.url,
+            people=people,
+            iceTransportPolicy="relay",
+        ):
+            for number in numbers:
+                await self.wait(number, lambda report: report.get("connected", False))
+            yield
+
+    def token(self, number: int) -> str:
+        return user_token(self.stack.secret, user_name(number), "c")
+
+    def order(self, number: int, what: str, **more: Any) -> None:
+        self.pages.orders[user_name(number)] = {"what": what, **more}
+
+    async def wait(self, number: int, holds: Any, *, within_s: float = PATIENCE_S) -> dict[str, Any]:
+        return await self.pages.wait(user_name(number), holds, within_s=within_s)
+
+    async def call_of(self, number: int) -> str:
+        """The call somebody of a page has begun."""
+        return str((await self.wait(number, lambda report: report["callId"]))["callId"])
+
+    async def all_leave(self, *numbers: int, packets: int) -> None:
+        """Let people of pages leave; coturn must have relayed so many packets each way for each of them."""
+        for number in numbers:
+            self.order(number, "leave")
+        for number in numbers:
+            await self.wait(number, lambda report: report["mode"] == "left")
+        # Coturn writes down what went through an allocation when that is given back.
+        deadline = time.monotonic() + 20
+        while True:
+            usages = await self.turn.usages(1)
+            if all(min(relayed(usages, number)) > packets for number in numbers):
+                return
+            assert time.monotonic() < deadline, usages
+            await asyncio.sleep(0.2)
+
+
+def relayed(usages: list[Usage], number: int) -> tuple[int, int]:
+    """How many packets coturn relayed from and to one person."""
+    own = [usage for usage in usages if usage.user.endswith(f":{user_name(number)}")]
+    return sum(usage.sent for usage in own), sum(usage.received for usage in own)
+
+
+@asynccontextmanager
+async def place(directory: Path) -> AsyncIterator[Place]:
+    await browser.build_page()
+    async with AsyncExitStack() as things:
+        pages = await things.enter_async_context(PageServer().running())
+        turn = await things.enter_async_context(coturn(directory / "coturn"))
+        stack = GatewayStack(
+            directory,
+            prewarm=False,
+            more={
+                "MEESHY_CORS_ORIGINS": pages.origin,
+                "MEESHY_TURN_SERVERS": turn.server,
+                "MEESHY_TURN_SECRET": turn.secret,
+            },
+        )
+        await things.enter_async_context(stack)
+        await stack.start()
+        yield Place(stack, turn, pages, directory)
+
+
+def plays(streams: list[dict[str, Any]], *, people: int = 1) -> bool:
+    """Pictures and sound of so many others are decoded."""
+    video = [s for s in streams if s["kind"] == "video" and s["framesDecoded"] >= 20]
+    audio = [
+        s for s in streams if s["kind"] == "audio" and s["totalAudioEnergy"] > 0 and s["packetsReceived"] > 50
+    ]
+    return len(video) == len(audio) == people
+
+
+def is_heard(path: dict[str, Any]) -> bool:
+    """The other side has told that it receives sound and pictures, and how long that takes."""
+    return {s["kind"] for s in path["heard"] if s.get("roundTripTime") is not None} == {"audio", "video"}
+
+
+def in_p2p(report: dict[str, Any]) -> bool:
+    path = report.get("p2p")
+    return bool(report["mode"] == "p2p" and path and plays(path["inbound"]) and is_heard(path))
+
+
+def in_sfu(report: dict[str, Any], *, people: int) -> bool:
+    path = report.get("sfu")
+    return bool(report["mode"] == "sfu" and path and plays(path["inbound"], people=people) and is_heard(path))
+
+
+@asynccontextmanager
+async def native_caller(at: Place, number: int, clip: Path) -> AsyncIterator[Caller]:
+    """A native bot, which has no relay."""
+    settings = BotSettings(
+        seed=1, network=Network(), clip=str(clip), bind="127.0.0.1", on_event=lambda *_, **__: None
+    )
+    notes: list[tuple[str, Any]] = []
+
+    def note(name: str, _: int, **values: object) -> None:
+        notes.append((name, values))
+
+    async with NativePeople(settings) as people, MediaServers() as servers:
+        (person,) = await people.spawn_people([number])
+        socket = GatewaySocket(at.stack.gateway.url, at.token(number))
+        caller = Caller(person, socket, Surroundings(Roster(), servers, note))
+        running = asyncio.create_task(caller.run())
+        yield caller
+        assert not [values for name, values in notes if name == "trouble"]
+        await caller.leave()
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        await person.close()
+
+
+@pytest.mark.parametrize("offering", ["page", "bot"])
+async def test_a_page_behind_a_relay_talks_to_a_native_bot(tmp_path: Path, offering: str) -> None:
+    clip = await asyncio.to_thread(ensure_clip, tmp_path / "cache")
+    async with place(tmp_path) as at, native_caller(at, 1, clip) as bot, at.browser(2):
+        # Whoever was there first makes the offer.
+        if offering == "page":
+            at.order(2, "initiate")
+            await bot.join(await at.call_of(2))
+        else:
+            at.order(2, "join", callId=await bot.initiate("c"))
+        path = (await at.wait(2, in_p2p))["p2p"]
+        assert path["local"] == "relay"
+        assert path["relayProtocol"] in ("udp", "tcp")
+        await at.all_leave(2, packets=50)
+
+
+async def test_pages_behind_relays_go_from_peer_to_peer_to_the_sfu_and_back(tmp_path: Path) -> None:
+    async with place(tmp_path) as at, at.browser(1, 3), at.browser(2):
+        at.order(1, "initiate")
+        call_id = await at.call_of(1)
+        at.order(2, "join", callId=call_id)
+        for number in (1, 2):
+            path = (await at.wait(number, in_p2p))["p2p"]
+            assert (path["local"], path["remote"]) == ("relay", "relay")
+
+        at.order(3, "join", callId=call_id)
+        for number in (1, 2, 3):
+            report = await at.wait(number, lambda r: in_sfu(r, people=2))
+            assert report["p2p"] is None
+            for way in ("send", "recv"):
+                assert report["sfu"][way]["local"] == "relay"
+                assert report["sfu"][way]["dtlsState"] == "connected"
+        (switched,) = at.pages.reports[user_name(1)]["switched"]
+        assert (switched["mode"], switched["success"]) == ("sfu", True)
+
+        at.order(3, "leave")
+        for number in (1, 2):
+            report = await at.wait(number, in_p2p)
+            assert (report["p2p"]["local"], report["p2p"]["remote"]) == ("relay", "relay")
+            assert [s["mode"] for s in report["switched"] if s["success"]] == ["sfu", "p2p"]
+            assert report["sfu"] is None
+        await at.all_leave(1, 2, packets=200)
