@@ -288,8 +288,12 @@ fn many_receivers_make_one_request() {
         1,
         "no key frame within a second: once more"
     );
-    call.wait(Duration::from_secs(5));
-    assert_eq!(requests(&call.inbox(&mut alice).rtcp).1, 0);
+    call.wait(Duration::from_secs(60));
+    let repeated = requests(&call.inbox(&mut alice).rtcp).1;
+    assert!(
+        repeated <= 3,
+        "{repeated}: a sender that has none is left alone"
+    );
 }
 
 #[test]

@@ -177,7 +177,7 @@ impl Router {
         let codec = &producer.codecs[usize::from(packet.codec)];
         stream.clock_rate = codec.clock_rate;
         let accepted = stream.accept(packet, codec.codec, rare, now);
-        let woken = accepted != Accepted::Late && stream.wake();
+        let woken = accepted != Accepted::Late && stream.wake(now);
         if let (Some(level), Some(speaker), false) =
             (packet.level, producer.speaker, producer.paused)
         {

@@ -5,14 +5,18 @@
 //! to `report`, knowing a key frame to `rtp::payload`.
 //!
 //! # Invariants
-//! - One request is on its way at a time; a wish within `PENDING` of it arms a single repetition.
+//! - One request is on its way at a time; a wish within `PENDING` of it makes no second one.
+//! - A request that no key frame follows is repeated, `REPEATS` times and ever more rarely: it may have been lost,
+//!   and a receiver that has no picture yet does not ask by itself.
 //! - Whatever receivers do, a sender gets at most `BURST` requests at once and one each `REFILL` after
 //!   that: a key frame costs the sender's bit rate, which is everybody's picture.
 //!
 //! # Cost
 //! O(1), no allocation.
 
+/// Wait for the key frame before the first repetition; doubled for each one after.
 const PENDING: u64 = 1_000_000;
+const REPEATS: u32 = 3;
 const BURST: u64 = 6;
 const REFILL: u64 = 1_000_000;
 const SPACING: u64 = 200_000;
@@ -25,21 +29,28 @@ pub(crate) struct KeyFrames {
     /// When a request may or must be sent next.
     due: Option<u64>,
     last: Option<u64>,
+    /// Repetitions of the request on its way.
+    repeats: u32,
     bucket: Bucket<BURST, REFILL>,
 }
 
 impl KeyFrames {
     /// A consumer needs a key frame.
     pub(crate) fn request(&mut self, now: u64) {
-        if self.due.is_some() {
-            return;
-        }
         let earliest = match (self.sent, self.last) {
             (Some(sent), _) => sent + PENDING,
             (None, Some(last)) => (last + SPACING).max(now),
             (None, None) => now,
         };
-        self.due = Some(earliest);
+        self.due = Some(self.due.map_or(earliest, |due| due.min(earliest)));
+        self.repeats = 0;
+    }
+
+    /// The sender is heard again after a silence: what it was asked for, it may never have heard.
+    pub(crate) fn renew(&mut self, now: u64) {
+        if self.sent.take().is_some() {
+            self.request(now);
+        }
     }
 
     /// A key frame came.
@@ -61,7 +72,8 @@ impl KeyFrames {
             self.due = Some(self.bucket.next());
             return false;
         }
-        self.due = None;
+        self.due = (self.repeats < REPEATS).then(|| now + (PENDING << self.repeats));
+        self.repeats += 1;
         self.sent = Some(now);
         self.last = Some(now);
         true
@@ -97,7 +109,7 @@ mod tests {
     const MS: u64 = 1000;
 
     #[test]
-    fn wishes_within_a_second_make_one_repetition() {
+    fn wishes_within_a_second_make_no_second_request() {
         let mut key_frames = KeyFrames::default();
         key_frames.request(0);
         assert!(key_frames.take(0));
@@ -107,7 +119,29 @@ mod tests {
         }
         assert_eq!(key_frames.deadline(), Some(1000 * MS));
         assert!(key_frames.take(1000 * MS));
+    }
+
+    #[test]
+    fn what_is_not_answered_is_repeated_more_and_more_rarely() {
+        let mut key_frames = KeyFrames::default();
+        key_frames.request(0);
+        for at in [0, 1000, 3000, 7000] {
+            assert_eq!(key_frames.deadline(), Some(at * MS));
+            assert!(key_frames.take(at * MS));
+        }
         assert_eq!(key_frames.deadline(), None);
+        key_frames.renew(9000 * MS);
+        assert_eq!(key_frames.deadline(), Some(9000 * MS), "heard again");
+        assert!(key_frames.take(9000 * MS));
+        key_frames.request(9500 * MS);
+        assert_eq!(
+            key_frames.deadline(),
+            Some(10_000 * MS),
+            "a wish waits no longer"
+        );
+        key_frames.arrived();
+        key_frames.renew(11_000 * MS);
+        assert_eq!(key_frames.deadline(), None, "it was answered");
     }
 
     #[test]

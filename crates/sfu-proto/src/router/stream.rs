@@ -422,18 +422,13 @@ impl StreamRx {
 
     /// A packet came. True if the stream was inactive until now.
     #[inline]
-    pub(crate) fn wake(&mut self) -> bool {
+    pub(crate) fn wake(&mut self, now: Micros) -> bool {
         if self.active {
             return false;
         }
         self.active = true;
-        let totals = Totals {
-            expected: self.expected(),
-            received: self.received,
-            repaired: self.counters.repaired,
-            retransmitted: self.counters.repaired,
-        };
-        self.score.rebase(totals);
+        self.key_frames.renew(now);
+        self.score.rebase(self.totals());
         self.score.reset(10)
     }
 

@@ -1,0 +1,74 @@
+//! What goes wrong at the edges of a call: requests that are lost, sources that change, people who leave.
+#![allow(clippy::unwrap_used)]
+
+mod router_call;
+
+use std::time::Duration;
+
+use meeshy_sfu_proto::router::{Codec, EncodingConfig, ProducerKey, RouterEvent};
+use meeshy_sfu_proto::rtcp::{Nack, Packet as Rtcp, SenderInfo, nack, packets};
+use router_call::*;
+
+const MS: Duration = Duration::from_millis(1);
+
+fn all<'a>(inbox: &'a Inbox) -> impl Iterator<Item = Rtcp<'a>> {
+    let compounds = inbox.rtcp.iter();
+    compounds.flat_map(|compound| packets(compound).map(Result::unwrap))
+}
+
+fn key_frame_requests(inbox: &Inbox) -> usize {
+    all(inbox)
+        .filter(|packet| matches!(packet, Rtcp::Pli(_)))
+        .count()
+}
+
+fn sender_infos(inbox: &Inbox) -> Vec<SenderInfo> {
+    let infos = all(inbox).filter_map(|packet| match packet {
+        Rtcp::SenderReport(report) => Some(report.info),
+        _ => None,
+    });
+    infos.collect()
+}
+
+#[test]
+fn a_lost_key_frame_request_is_repeated_without_another_wish() {
+    let mut call = Call::new();
+    let (mut alice, mut bob) = (call.peer(), call.peer());
+    let producer = call.produce(&alice, video(1000));
+    call.send(&mut alice, &video_packet(1000, 0, 0, true));
+    call.wait(500 * MS);
+    call.consume(&bob, producer, video_consumer(5000, "0"));
+    call.wait(50 * MS);
+    assert_eq!(key_frame_requests(&call.inbox(&mut alice)), 1);
+    // The request was lost on the way. Without a picture to lose Bob asks for nothing, so nobody else would.
+    for sequence in 1..31 {
+        call.send(
+            &mut alice,
+            &video_packet(1000, sequence, 3000 * u32::from(sequence), false),
+        );
+        call.wait(40 * MS);
+    }
+    assert!(call.inbox(&mut bob).rtp.is_empty());
+    assert_eq!(key_frame_requests(&call.inbox(&mut alice)), 1, "once more");
+    call.send(&mut alice, &video_packet(1000, 31, 93_000, true));
+    assert_eq!(call.inbox(&mut bob).rtp.len(), 1);
+    call.wait(Duration::from_secs(60));
+    assert_eq!(key_frame_requests(&call.inbox(&mut alice)), 0);
+}
+
+#[test]
+fn a_sender_that_never_answers_is_left_alone_until_it_is_heard_again() {
+    let mut call = Call::new();
+    let (mut alice, bob) = (call.peer(), call.peer());
+    let producer = call.produce(&alice, video(1000));
+    call.send(&mut alice, &video_packet(1000, 0, 0, true));
+    call.wait(500 * MS);
+    call.consume(&bob, producer, video_consumer(5000, "0"));
+    call.wait(Duration::from_secs(60));
+    let asked = key_frame_requests(&call.inbox(&mut alice));
+    assert!((3..=5).contains(&asked), "{asked}");
+    call.send(&mut alice, &video_packet(1000, 1, 900_000, false));
+    call.wait(50 * MS);
+    assert_eq!(key_frame_requests(&call.inbox(&mut alice)), 1);
+}
+
