@@ -72,3 +72,36 @@ fn a_sender_that_never_answers_is_left_alone_until_it_is_heard_again() {
     assert_eq!(key_frame_requests(&call.inbox(&mut alice)), 1);
 }
 
+/// Units of one H.264 key frame as encoders send them: parameter sets, then the picture.
+const PARAMETER_SETS: &[u8] = &[0x78, 0, 2, 0x67, 1, 0, 2, 0x68, 1];
+const IDR_START: &[u8] = &[0x7c, 0x85, 1, 2, 3];
+const IDR_END: &[u8] = &[0x7c, 0x45, 1, 2, 3];
+const INTER: &[u8] = &[0x61, 1, 2, 3];
+
+#[test]
+fn nobody_starts_in_the_middle_of_a_key_frame() {
+    let mut call = Call::new();
+    let (mut alice, mut bob) = (call.peer(), call.peer());
+    let mut source = video(1000);
+    source.codecs[0].codec = Some(Codec::H264);
+    let producer = call.produce(&alice, source);
+    let mut sequence = 0;
+    let mut picture = |call: &mut Call, alice: &mut Peer, timestamp: u32, payload: &[u8]| {
+        let mut packet = video_packet(1000, sequence, timestamp, false);
+        packet.payload = payload.to_vec();
+        call.send(alice, &packet);
+        sequence += 1;
+    };
+    picture(&mut call, &mut alice, 0, PARAMETER_SETS);
+    call.consume(&bob, producer, video_consumer(5000, "0"));
+    picture(&mut call, &mut alice, 0, IDR_START);
+    picture(&mut call, &mut alice, 0, IDR_END);
+    picture(&mut call, &mut alice, 3000, INTER);
+    assert_eq!(call.inbox(&mut bob).rtp.len(), 0);
+    let stats = call.router.producer_stats(producer).unwrap();
+    assert_eq!(stats[0].key_frames, 1, "one picture is one key frame");
+    picture(&mut call, &mut alice, 6000, PARAMETER_SETS);
+    picture(&mut call, &mut alice, 6000, IDR_START);
+    assert_eq!(call.inbox(&mut bob).rtp.len(), 2);
+}
+

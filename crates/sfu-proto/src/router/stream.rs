@@ -160,6 +160,8 @@ pub(crate) struct StreamRx {
     renumber: Renumber,
     transit: Option<u32>,
     /// Jitter in timestamp units, times 16.
+    /// Timestamp of the last key frame; other packets of it that could begin one do not.
+    key_frame_timestamp: Option<u32>,
     jitter: u32,
     expected_prior: u64,
     received_prior: u64,
@@ -208,6 +210,7 @@ impl StreamRx {
             renumber: Renumber::default(),
             transit: None,
             jitter: 0,
+            key_frame_timestamp: None,
             expected_prior: 0,
             received_prior: 0,
         }
@@ -231,7 +234,18 @@ impl StreamRx {
         self.received_prior = 0;
         self.renumber = Renumber::default();
         self.transit = None;
-        self.score.rebase(Totals::default());
+        self.key_frame_timestamp = None;
+        self.score.rebase(self.totals());
+    }
+
+    /// What the score is made from.
+    fn totals(&self) -> Totals {
+        Totals {
+            expected: self.expected(),
+            received: self.received,
+            repaired: self.counters.repaired,
+            retransmitted: self.counters.repaired,
+        }
     }
 
     pub(crate) fn has_media(&self) -> bool {
@@ -299,7 +313,9 @@ impl StreamRx {
         if packet.has_rare {
             flags |= RARE;
         }
-        let video = codec.filter(|_| self.kind == MediaKind::Video);
+        // In H.264 parameter sets and each slice behind them look like a beginning: the first of a picture is it.
+        let begun = self.key_frame_timestamp == Some(packet.timestamp);
+        let video = codec.filter(|_| self.kind == MediaKind::Video && !begun);
         if video.is_some_and(|codec| codec.is_keyframe(&payload[..packet.len])) {
             flags |= KEY_FRAME;
         }
@@ -357,6 +373,7 @@ impl StreamRx {
                 Arrival::Expected => {}
                 Arrival::Repaired => self.counters.repaired += 1,
                 Arrival::Overflow => self.key_frames.request(now),
+            self.key_frame_timestamp = Some(packet.timestamp);
             }
         }
     }
