@@ -105,3 +105,43 @@ fn nobody_starts_in_the_middle_of_a_key_frame() {
     assert_eq!(call.inbox(&mut bob).rtp.len(), 2);
 }
 
+#[test]
+fn a_lost_packet_keeps_its_place_through_bursts_of_padding() {
+    let mut call = Call::new();
+    let (mut alice, mut bob) = (call.peer(), call.peer());
+    let producer = call.produce(&alice, video(1000));
+    call.consume(&bob, producer, video_consumer(5000, "0"));
+    let mut sequence = 0u16;
+    let mut send = |call: &mut Call, alice: &mut Peer, padding: bool, lost: bool| {
+        let mut packet = video_packet(1000, sequence, 3000, sequence == 0);
+        packet.payload[2] = sequence as u8;
+        if padding {
+            packet.payload.clear();
+            packet.padding = 100;
+        }
+        sequence += 1;
+        let datagram = alice.protect(&packet);
+        if !lost {
+            call.deliver(alice, &datagram);
+        }
+        datagram
+    };
+    send(&mut call, &mut alice, false, false);
+    send(&mut call, &mut alice, false, false);
+    let lost = send(&mut call, &mut alice, false, true);
+    send(&mut call, &mut alice, false, false);
+    for _ in 0..12 {
+        send(&mut call, &mut alice, true, false);
+    }
+    send(&mut call, &mut alice, false, false);
+    call.deliver(&alice, &lost);
+    call.flush();
+    let mut got = call.inbox(&mut bob).rtp;
+    got.sort_by_key(|packet| packet.index);
+    let contents: Vec<u8> = got.iter().map(|packet| packet.payload[2]).collect();
+    assert_eq!(contents, [0, 1, 2, 3, 16]);
+    let first = got[0].index;
+    let places: Vec<u64> = got.iter().map(|packet| packet.index - first).collect();
+    assert_eq!(places, [0, 1, 2, 3, 4]);
+}
+

@@ -95,32 +95,37 @@ pub(crate) struct Counters {
 struct Renumber {
     shifts: [(u64, u64); 8],
     len: usize,
+    /// Some are forgotten: what is older than the oldest remembered has no known place.
+    forgetful: bool,
 }
 
 impl Renumber {
     #[inline]
-    fn total_before(&self, index: u64) -> u64 {
-        self.shifts[..self.len]
-            .iter()
-            .rev()
-            .find(|(from, _)| *from <= index)
-            .map_or(
-                // Older than what is remembered: the oldest remembered total is the best guess.
-                if self.len == self.shifts.len() {
-                    self.shifts[0].1
-                } else {
-                    0
-                },
-                |(_, total)| *total,
-            )
+    fn total_before(&self, index: u64) -> Option<u64> {
+        let shifts = self.shifts[..self.len].iter().rev();
+        match shifts.into_iter().find(|(from, _)| *from <= index) {
+            Some((_, total)) => Some(*total),
+            None => (!self.forgetful).then_some(0),
+        }
     }
 
-    fn swallow(&mut self, from: u64, count: u64) {
-        let total = self.total_before(u64::MAX) + count;
+    /// Leaves out one number.
+    fn swallow(&mut self, index: u64) {
+        match self.shifts[..self.len].last_mut() {
+            // A burst of padding is one run: nothing between two of it will ever come.
+            Some((from, total)) if *from == index => (*from, *total) = (index + 1, *total + 1),
+            _ => self.skip(index + 1, 1),
+        }
+    }
+
+    /// Leaves out `count` numbers ahead of those from `from` on.
+    fn skip(&mut self, from: u64, count: u64) {
+        let before = self.shifts[..self.len].last().map_or(0, |last| last.1);
         if self.len == self.shifts.len() {
             self.shifts.copy_within(1.., 0);
             self.len -= 1;
         }
+            self.forgetful = true;
         self.shifts[self.len] = (from, total);
         self.len += 1;
     }
@@ -271,7 +276,10 @@ impl StreamRx {
         }
         let filler = packet.len == 0;
         let flags = self.flags(packet, codec);
-        let stream_index = index - self.renumber.total_before(index);
+        let Some(left_out) = self.renumber.total_before(index) else {
+            return Accepted::Late;
+        };
+        let stream_index = index - left_out;
         let swallowed = filler && newest;
         if !swallowed {
             let slot = Slot {
@@ -291,7 +299,7 @@ impl StreamRx {
         self.count(index, packet, flags, newest, now);
         if swallowed {
             self.counters.padding_only += 1;
-            self.renumber.swallow(index + 1, 1);
+            self.renumber.swallow(index);
             return Accepted::Swallowed;
         }
         Accepted::Forward(stream_index)
@@ -333,7 +341,7 @@ impl StreamRx {
         let index = seq::extend_near(sequence, highest)?;
         if index > highest + MAX_JUMP {
             let gap = index - highest - 1;
-            self.renumber.swallow(highest + 1, gap);
+            self.renumber.skip(highest + 1, gap);
             self.first += gap;
             if let Some(nack) = &mut self.nack {
                 nack.skip_to(index);
