@@ -106,6 +106,35 @@ fn nobody_starts_in_the_middle_of_a_key_frame() {
 }
 
 #[test]
+fn a_speaker_who_leaves_is_not_mistaken_for_who_comes_next() {
+    let mut call = Call::new();
+    let (mut alice, bob) = (call.peer(), call.peer());
+    let speaker = call.produce(&alice, audio(1000));
+    call.produce(&bob, audio(2000));
+    for step in 0..100u16 {
+        call.send(&mut alice, &audio_packet(1000, step, 0, 10));
+        call.wait(20 * MS);
+    }
+    assert_eq!(call.router.active_speaker(), Some(speaker));
+    call.events();
+    call.router.close_producer(speaker);
+    // Keys are given out again: who comes next has the one of who left.
+    let carol = call.peer();
+    assert_eq!(call.produce(&carol, audio(3000)), speaker);
+    call.wait(Duration::from_secs(1));
+    let told: Vec<Option<ProducerKey>> = call
+        .events()
+        .into_iter()
+        .filter_map(|event| match event {
+            RouterEvent::ActiveSpeaker { producer } => Some(producer),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(told, [None]);
+    assert_eq!(call.router.active_speaker(), None);
+}
+
+#[test]
 fn a_lost_packet_keeps_its_place_through_bursts_of_padding() {
     let mut call = Call::new();
     let (mut alice, mut bob) = (call.peer(), call.peer());

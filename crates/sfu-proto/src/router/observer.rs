@@ -175,9 +175,11 @@ impl Observers {
         self.volumes.reserve(self.speakers.len());
     }
 
-    pub(crate) fn remove(&mut self, producer: ProducerKey) {
+    /// Forgets a producer, whose key may be another's soon. True if it was the dominant speaker.
+    pub(crate) fn remove(&mut self, producer: ProducerKey) -> bool {
         self.speakers.retain(|speaker| speaker.producer != producer);
         self.volumes.retain(|(key, _)| *key != producer);
+        self.dominant.take_if(|key| *key == producer).is_some()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -346,8 +348,8 @@ mod tests {
     fn a_speaker_who_left_dominates_no_longer() {
         let mut observers = pair();
         talk(&mut observers, 0, 2, [20, 127]);
-        observers.remove(ALICE);
-        assert!(observers.update_dominant(2_100_000));
+        assert!(observers.remove(ALICE));
         assert_eq!(observers.dominant(), None);
+        assert!(!observers.remove(BOB), "never spoke");
     }
 }

@@ -480,7 +480,10 @@ impl Router {
         self.batch
             .retain(|(_, stream, _)| !entry.streams.contains(stream));
         if entry.speaker.is_some() {
-            self.observers.remove(producer);
+            if self.observers.remove(producer) {
+                self.events
+                    .push_back(RouterEvent::ActiveSpeaker { producer: None });
+            }
             for (key, other) in self.producers.iter_mut() {
                 if other.speaker.is_some() {
                     other.speaker = self.observers.position(ProducerKey(key));
