@@ -135,6 +135,38 @@ fn a_speaker_who_leaves_is_not_mistaken_for_who_comes_next() {
 }
 
 #[test]
+fn no_report_speaks_of_a_source_that_is_not_forwarded_yet() {
+    let mut call = Call::new();
+    let (mut alice, mut bob) = (call.peer(), call.peer());
+    let mut source = video(0);
+    source.encodings = vec![EncodingConfig::default()];
+    let producer = call.produce(&alice, source);
+    call.consume(&bob, producer, video_consumer(5000, "0"));
+    let mut packet = video_packet(777, 0, 0, true);
+    packet.extensions = vec![(4, b"v".to_vec())];
+    call.send(&mut alice, &packet);
+    call.inbox(&mut bob);
+    // Another source takes over, and its key frame is late.
+    packet = video_packet(999, 0, 0x7000_0000, false);
+    packet.extensions = vec![(4, b"v".to_vec())];
+    call.send(&mut alice, &packet);
+    call.wait(Duration::from_millis(1600));
+    let inbox = call.inbox(&mut bob);
+    assert!(inbox.rtp.is_empty());
+    assert_eq!(sender_infos(&inbox), []);
+    packet = video_packet(999, 1, 0x7000_0000 + 144_000, true);
+    call.send(&mut alice, &packet);
+    call.wait(Duration::from_millis(1600));
+    let inbox = call.inbox(&mut bob);
+    let sent = inbox.rtp[0].timestamp;
+    let reported = sender_infos(&inbox)[0].rtp_timestamp;
+    assert!(
+        reported.wrapping_sub(sent) < 90_000 * 2,
+        "{reported} {sent}"
+    );
+}
+
+#[test]
 fn a_lost_packet_keeps_its_place_through_bursts_of_padding() {
     let mut call = Call::new();
     let (mut alice, mut bob) = (call.peer(), call.peer());

@@ -337,7 +337,8 @@ fn request_key_frame<S: Sink>(
     u64::from(sent)
 }
 
-/// What a Sender Report says of a consumer; nothing if it is silent.
+/// What a Sender Report says of a consumer; nothing if it is silent, or waits to go on with another source, whose
+/// clock is not the one of what was sent.
 fn sender_info(
     consumer: &Consumer,
     stream: &StreamRx,
@@ -345,7 +346,8 @@ fn sender_info(
     wall: u64,
     ntp_offset: Option<i64>,
 ) -> Option<SenderInfo> {
-    if consumer.packets == 0 || now > consumer.munger.newest_at() + SILENT {
+    let silent = consumer.packets == 0 || now > consumer.munger.newest_at() + SILENT;
+    if silent || !consumer.munger.is_synced(stream.epoch) {
         return None;
     }
     let timestamp = stream.timestamp_at(now, wall, ntp_offset);
