@@ -100,6 +100,7 @@ struct Renumber {
 }
 
 impl Renumber {
+    /// How many were left out before this index; nothing if that is forgotten.
     #[inline]
     fn total_before(&self, index: u64) -> Option<u64> {
         let shifts = self.shifts[..self.len].iter().rev();
@@ -124,9 +125,9 @@ impl Renumber {
         if self.len == self.shifts.len() {
             self.shifts.copy_within(1.., 0);
             self.len -= 1;
-        }
             self.forgetful = true;
-        self.shifts[self.len] = (from, total);
+        }
+        self.shifts[self.len] = (from, before + count);
         self.len += 1;
     }
 }
@@ -159,14 +160,14 @@ pub(crate) struct StreamRx {
     pub(crate) active: bool,
     pub(crate) fraction_lost: u8,
     goodbye_at: Option<Micros>,
+    /// Timestamp of the last key frame; other packets of it that could begin one do not.
+    key_frame_timestamp: Option<u32>,
     highest: Option<u64>,
     first: u64,
     received: u64,
     renumber: Renumber,
     transit: Option<u32>,
     /// Jitter in timestamp units, times 16.
-    /// Timestamp of the last key frame; other packets of it that could begin one do not.
-    key_frame_timestamp: Option<u32>,
     jitter: u32,
     expected_prior: u64,
     received_prior: u64,
@@ -209,13 +210,13 @@ impl StreamRx {
             active: false,
             fraction_lost: 0,
             goodbye_at: None,
+            key_frame_timestamp: None,
             highest: None,
             first: 0,
             received: 0,
             renumber: Renumber::default(),
             transit: None,
             jitter: 0,
-            key_frame_timestamp: None,
             expected_prior: 0,
             received_prior: 0,
         }
@@ -372,6 +373,7 @@ impl StreamRx {
         }
         if key_frame {
             self.counters.key_frames += 1;
+            self.key_frame_timestamp = Some(packet.timestamp);
             self.key_frames.arrived();
         } else if first_packet && self.kind == MediaKind::Video {
             self.key_frames.request(now);
@@ -381,7 +383,6 @@ impl StreamRx {
                 Arrival::Expected => {}
                 Arrival::Repaired => self.counters.repaired += 1,
                 Arrival::Overflow => self.key_frames.request(now),
-            self.key_frame_timestamp = Some(packet.timestamp);
             }
         }
     }
@@ -436,13 +437,8 @@ impl StreamRx {
 
     /// Judges the interval. True if the score changed.
     pub(crate) fn update_score(&mut self) -> bool {
-        self.active
-            && self.score.update(Totals {
-                expected: self.expected(),
-                received: self.received,
-                repaired: self.counters.repaired,
-                retransmitted: self.counters.repaired,
-            })
+        let totals = self.totals();
+        self.active && self.score.update(totals)
     }
 
     /// A packet came. True if the stream was inactive until now.
@@ -569,6 +565,27 @@ mod tests {
         assert_eq!(index(push(&mut stream, 20_000, 100, 0)), first + 1);
         assert_eq!(stream.lost(), 0);
         assert!(stream.key_frames.deadline().is_some());
+    }
+
+    #[test]
+    fn what_was_repaired_of_one_source_is_not_held_against_the_next() {
+        let mut stream = video();
+        for sequence in (0..100u16).filter(|sequence| *sequence == 0 || sequence % 2 == 1) {
+            push(&mut stream, sequence, 100, 0);
+        }
+        stream.wake(0);
+        let nack = stream.nack.as_mut().expect("asks for what is lost");
+        nack.take(20_000, None, |_| true);
+        for sequence in (2..100u16).step_by(2) {
+            push(&mut stream, sequence, 100, 30_000);
+        }
+        assert_eq!(stream.counters.repaired, 49);
+        stream.restart(2);
+        for sequence in 0..100 {
+            push(&mut stream, sequence, 100, 40_000);
+        }
+        stream.update_score();
+        assert_eq!(stream.score.value(), 10);
     }
 
     #[test]
