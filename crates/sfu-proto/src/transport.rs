@@ -273,15 +273,12 @@ impl Transport {
         let Some(link) = self.link_mut() else {
             return;
         };
-        let mut sent = 0;
         while let Some((len, to)) = link.poll_transmit(sink.space(LINK_DATAGRAM)) {
             // Handshakes and checks are datagrams of their own: no train.
             sink.end_train();
             sink.commit(&to, len);
             sink.end_train();
-            sent += 1;
         }
-        self.stats.packets_out += sent;
     }
 
     /// The next event of the link, with keys and destination already taken.

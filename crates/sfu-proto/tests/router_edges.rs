@@ -206,3 +206,29 @@ fn a_lost_packet_keeps_its_place_through_bursts_of_padding() {
     assert_eq!(places, [0, 1, 2, 3, 4]);
 }
 
+#[test]
+fn what_is_sent_again_is_not_counted_as_forwarded() {
+    let mut call = Call::new();
+    let (mut alice, mut bob) = (call.peer(), call.peer());
+    let producer = call.produce(&alice, video(1000));
+    call.consume(&bob, producer, video_consumer(5000, "0"));
+    for sequence in 0..10 {
+        call.send(&mut alice, &video_packet(1000, sequence, 0, sequence == 0));
+    }
+    let sequences: Vec<u16> = call
+        .inbox(&mut bob)
+        .rtp
+        .iter()
+        .map(|p| p.sequence)
+        .collect();
+    let mut out = [0; 128];
+    let len = nack::write(1, 5000, &sequences, &mut out).unwrap().len;
+    assert!(matches!(
+        packets(&out[..len]).next(),
+        Some(Ok(Rtcp::Nack(Nack { .. })))
+    ));
+    call.send_rtcp(&mut bob, &out[..len]);
+    assert_eq!(call.inbox(&mut bob).rtp.len(), 10);
+    let stats = call.router.stats();
+    assert_eq!((stats.packets_out, stats.retransmitted), (20, 10));
+}

@@ -59,7 +59,7 @@ impl Totals {
 
     /// Keeps the figures of a router that closes.
     pub(crate) fn retire(&mut self, stats: &RouterStats) {
-        self.forwarded += stats.packets_out;
+        self.forwarded += stats.packets_out - stats.retransmitted;
         add(&mut self.drops, &stats.drops);
     }
 }
@@ -85,7 +85,7 @@ impl Core {
         for call in self.calls.iter() {
             let one = call.router.stats();
             routers += 1;
-            all.packets_out += one.packets_out;
+            all.packets_out += one.packets_out - one.retransmitted;
             all.ring_bytes += one.ring_bytes;
             all.transports += one.transports;
             all.producers += one.producers;

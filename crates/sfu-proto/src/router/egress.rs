@@ -234,6 +234,7 @@ impl Router {
             transport.next_sequence = transport.next_sequence.wrapping_add(1);
             transport.count_out(1, len as u64);
             self.stats.count_out(1, len as u64);
+            self.stats.retransmitted += 1;
         }
     }
 }

@@ -139,6 +139,8 @@ pub struct RouterStats {
     pub packets_out: u64,
     /// Their bytes, as datagrams.
     pub bytes_out: u64,
+    /// Retransmissions among them.
+    pub retransmitted: u64,
     /// Bytes of RTP padding among them.
     pub padding_out: u64,
     /// RTCP datagrams received.
