@@ -252,7 +252,8 @@ class Settings(BaseSettings):
         "Above the longest call.", unit="seconds", bare="TURN_CREDENTIAL_TTL", ge=60, le=2_592_000)
 
     max_rooms: int = setting(
-        100, CAPS, "Calls at once.", "Memory and CPU by people, not by calls.", "By `meeshy simulate`.",
+        10, CAPS, "Calls at once on one media server; the gateway asks the next one beyond it.",
+        "CPU and memory by people: with the default caps, 500 of them.", "Up where calls are small, by `meeshy simulate`.",
         unit="rooms", ge=1)
     empty_room_s: float = setting(
         300.0, CAPS, "How long a room that nobody has entered is kept.", "Counts against max_rooms.",

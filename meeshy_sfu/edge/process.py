@@ -12,7 +12,7 @@ import threading
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Protocol, Self, TypeVar
 
-from aiohttp import web
+from aiohttp import web, web_response
 from aiohttp.typedefs import Handler, Middleware
 
 from meeshy_sfu.config import Settings
@@ -29,6 +29,10 @@ FORCED_EXIT_S = 0.7
 SECOND_SIGNAL_EXIT = 130
 FIRST_REQUEST_S = 10.0
 """How long a connection may take to send its first request."""
+
+# aiohttp names itself, Python and both versions in every answer, also in those to requests it cannot read,
+# which no hook of an application sees
+vars(web_response)["SERVER_SOFTWARE"] = "meeshy"
 
 logger = logging.getLogger(__name__)
 

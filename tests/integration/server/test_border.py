@@ -106,6 +106,15 @@ async def test_a_flood_of_events_is_refused_and_then_cut_off(
     await alice.wait_disconnected()
 
 
+async def test_a_server_takes_ten_calls_by_default(server: MediaServer, person: MakePerson) -> None:
+    answers = [await person("alice", f"call-{number}").post("create") for number in range(11)]
+    assert [answer.status for answer in answers] == [200] * 10 + [503]
+    assert (answers[-1].code, answers[-1].body["error"]["details"]) == (
+        "SERVER_AT_CAPACITY",
+        {"limit": "rooms"},
+    )
+
+
 @pytest.mark.parametrize(
     ("flags", "code", "status"),
     [
@@ -521,3 +530,25 @@ async def test_nothing_is_left_after_many_joins_and_leaves(
     await eventually(is_as_before)
     assert not server.signaling._audiences
     assert not server.signaling._sessions
+
+
+@pytest.mark.parametrize(
+    "request_text",
+    [
+        b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
+        b"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+        b"no HTTP at all\r\n\r\n",
+        b"GET / HTTP/1.1\r\nX: " + b"x" * 20_000 + b"\r\n\r\n",
+    ],
+)
+async def test_no_answer_tells_what_the_server_is_made_of(server: MediaServer, request_text: bytes) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(server.url.rpartition(":")[2]))
+    writer.write(request_text)
+    answer = await reader.readuntil(b"\r\n\r\n")
+    writer.close()
+    assert answer.startswith(b"HTTP/1.")
+    assert b"aiohttp" not in answer
+    assert b"ython" not in answer
