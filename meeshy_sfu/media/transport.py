@@ -317,6 +317,8 @@ class WebRtcTransport:
         """Take note that the core has closed it already; for its owners."""
         if self._closed:
             return
+        if self.dtls_state == "failed":
+            self.dtls_state_changed.emit("failed")
         self._closed = True
         self.ice_state = "closed"
         self.dtls_state = "closed"
@@ -350,7 +352,9 @@ class WebRtcTransport:
         self.failure = event.reason or self.failure
         self.srtp_profile = event.srtp_profile or self.srtp_profile
         self.dtls_version = event.dtls_version or self.dtls_version
-        self.dtls_state_changed.emit(event.state)
+        # why it failed comes with the closing that follows at once; told then
+        if event.state != "failed" or self.failure is not None:
+            self.dtls_state_changed.emit(event.state)
 
     async def _request(
         self, name: str, *, undo: Mapping[str, object] | None = None, **values: Any

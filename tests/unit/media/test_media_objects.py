@@ -195,6 +195,19 @@ async def test_a_transport_follows_the_states_of_the_core(core: ScriptedCore, ro
     assert (transport.srtp_profile, transport.dtls_version) == ("AEAD_AES_128_GCM", "1.2")
 
 
+async def test_a_failed_handshake_is_told_with_its_reason(core: ScriptedCore, router: Router) -> None:
+    transport = await router.create_webrtc_transport()
+    told: list[tuple[str, str | None]] = []
+    transport.dtls_state_changed.subscribe(lambda state: told.append((state, transport.failure)))
+    about = {"router": router.handle, "transport": transport.handle}
+    for state in ("connecting", "failed"):
+        core.emit("transport_dtls", **about, state=state, reason=None, srtp_profile=None, dtls_version=None)
+    core.emit("transport_closed", **about, reason="no common SRTP profile")
+    await settle()
+    assert told == [("connecting", None), ("failed", "no common SRTP profile")]
+    assert transport.is_closed
+
+
 async def test_restarting_ice_gives_new_credentials(router: Router) -> None:
     transport = await router.create_webrtc_transport()
     assert (await transport.restart_ice()).username_fragment == "fresh"
