@@ -39,7 +39,9 @@ mod tests {
 
     #[test]
     fn work_shows_on_both_clocks() {
-        let (thread, process) = (thread_cpu(), process_cpu());
+        // The process's clock first: what passes between the two readings must not be missing from it.
+        let process = process_cpu();
+        let thread = thread_cpu();
         let mut x = 1u64;
         while thread_cpu() - thread < Duration::from_millis(2) {
             x = std::hint::black_box(x.wrapping_mul(3));
