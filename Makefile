@@ -12,7 +12,8 @@ help: ## what there is
 demo: setup ## set up, run a call that switches and a group call, print the verdicts and where the report is
 	$(RUN) meeshy simulate demo
 
-test: setup-test test-rust test-python ## set up and pass all tests
+RUST_TESTS ?= test-rust
+test: setup-test $(RUST_TESTS) test-python ## set up and pass all tests
 
 serve: setup ## run the media server in development mode (Ctrl-C ends it)
 	$(RUN) meeshy serve
@@ -41,7 +42,7 @@ test-rust:
 test-python:
 	$(RUN) pytest $(PYTEST_ARGS)
 
-coverage-rust: ## line coverage of the Rust crates (installs cargo-tarpaulin once)
+coverage-rust: ## the Rust tests with line coverage (installs cargo-tarpaulin once)
 	.ci/coverage-rust
 
 setup: ## Python environment and release build of the extension
