@@ -148,7 +148,7 @@ class Caller:
         self._switching: asyncio.Task[None] | None = None
         self._transition: Transition | None = None
         self._others: set[str] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._shown: dict[Track, int] = {}
         self._group: asyncio.TaskGroup | None = None
 
     @property
@@ -289,9 +289,18 @@ class Caller:
         self._start(self._arrive(arrival, self.others))
 
     async def _arrive(self, arrival: Arrival, others: set[int]) -> None:
+        """Note when everybody was first seen and heard, whichever leg brought them: the call may move meanwhile."""
         if others:
-            arrival.flowing_ns = await self._seen(self._tracks(others))
+            wanted = self._still(self._tracks(others))
+            while any(track not in self._shown for track in wanted()):
+                self._changed.clear()
+                await self._changed.wait()
+            arrival.flowing_ns = max((self._shown[track] for track in wanted()), default=time.time_ns())
             self._note("flowing", ms=(arrival.flowing_ns - arrival.started_ns) / 1e6, others=sorted(others))
+
+    def _show(self, track: Track, unix_ns: int) -> None:
+        self._shown.setdefault(track, unix_ns)
+        self._changed.set()
 
     async def _take(self, message: Message) -> None:
         payload = message.payload
@@ -363,6 +372,7 @@ class Caller:
 
     async def _adopt(self, leg: PeerLeg, peer: str) -> None:
         self._peer_leg, self._peer = leg, peer
+        leg.arrivals.watch(self._show)
         await leg.prefer()
         self._changed.set()
 
@@ -480,6 +490,7 @@ class Caller:
             kinds=self._around.kinds,
             sender_of=self._around.roster.number,
         )
+        path.leg.arrivals.watch(self._show)
         path.consuming = self._start(self._consume(path))
         return path
 

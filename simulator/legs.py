@@ -30,10 +30,19 @@ class Arrivals:
         self.broken: str | None = None
         """Why the leg is of no use any more."""
         self._changed = asyncio.Event()
+        self._watch: Callable[[Track, int], None] | None = None
+
+    def watch(self, watch: Callable[[Track, int], None]) -> None:
+        """Tell of each track that is shown from this leg, those that are already so included."""
+        self._watch = watch
+        for track, unix_ns in self.since_ns.items():
+            watch(track, unix_ns)
 
     def entered(self, track: Track, unix_ns: int) -> None:
         """Take note that a track is shown from this leg now."""
         self.since_ns.setdefault(track, unix_ns)
+        if self._watch is not None:
+            self._watch(track, unix_ns)
         self._changed.set()
 
     def fail(self, reason: str) -> None:
