@@ -18,6 +18,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from simulator.aftermath import FILE as AFTERMATH
 from simulator.bot import BotSettings
 from simulator.bots.aiortc_legs import AiortcPeople
 from simulator.bots.native_legs import NativePeople
@@ -36,6 +37,7 @@ from simulator.run_frame import TICK_S, RunFrame, note_server
 from simulator.scenario import Scenario
 from simulator.signaling import Rest
 from simulator.stack import server_figures
+from simulator.stocktaking import Stocktaking
 from simulator.watchman import Watchman
 
 _TURN_SETTINGS = ("TURN_SERVERS", "TURN_SECRET")
@@ -51,6 +53,8 @@ class Theatre:
         self.people: list[Person] = []
         self.progress = Progress(expected=0, people=scenario.participants.count, steady=False)
         self.dropped_calls = 0
+        self.conversations: list[str] = []
+        """In which there were calls."""
         self._watcher = watcher
         self._collector = note
         self._callers: dict[Caller, asyncio.Task[None]] = {}
@@ -86,6 +90,8 @@ class Theatre:
         """Make somebody ready to call in a conversation."""
         if self._group is None or self._around is None:
             raise RuntimeError("the theatre is not open")
+        if conversation not in self.conversations:
+            self.conversations.append(conversation)
         token = user_token(self.stack.secret, user_name(person.number), conversation)
         caller = Caller(person, GatewaySocket(self.stack.gateway.url, token), self._around)
         self._callers[caller] = self._group.create_task(self._live(caller))
@@ -206,6 +212,8 @@ class CallRun(RunFrame):
         async with contextlib.AsyncExitStack() as things:
             await things.enter_async_context(stack)
             await stack.start()
+            stocktaking = Stocktaking(stack)
+            await stocktaking.before()
             for service in (stack.media, stack.gateway):
                 watchman.watch_process(service.pid)
             rest = await things.enter_async_context(Rest(stack.media.url))
@@ -241,6 +249,10 @@ class CallRun(RunFrame):
                 ],
             )
             await self._perform(theatre, collector, casts, rest)
+            if not self._context.aborted:
+                self._watcher.phase("looking for what is left behind")
+                found = await stocktaking.after(theatre.conversations)
+                collector.write_text(AFTERMATH, found.model_dump_json(indent=2) + "\n")
         event_log = directory / EVENT_LOG
         if await asyncio.to_thread(event_log.exists) and (complaint := await _interleaving(event_log)):
             self._context.aborted.append(complaint)

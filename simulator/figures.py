@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from simulator.aftermath import Aftermath
 from simulator.errors import RunDirectoryError
 from simulator.scenario import Scenario
 from simulator.summary import (
@@ -80,6 +81,8 @@ class RawRun:
     tables: dict[str, pd.DataFrame]
     events: tuple[dict[str, Any], ...] = ()
     """What happened, in order."""
+    aftermath: Aftermath | None = None
+    """What was there when everybody had left; None if nobody looked."""
 
     @classmethod
     def read(cls, directory: Path) -> RawRun:
@@ -96,13 +99,14 @@ class RawRun:
             )
             lines = (directory / "events.jsonl").read_text(encoding="utf-8").splitlines()
             events = tuple(json.loads(line) for line in lines)
+            aftermath = Aftermath.read(directory)
             tables = {name: _read_table(directory / f"{name}.parquet") for name in TABLES}
         except FileNotFoundError as error:
             name = Path(error.filename).name if error.filename else "a file"
             raise RunDirectoryError(f"{directory} is no run directory: {name} is missing") from error
         except (ValidationError, json.JSONDecodeError, tomllib.TOMLDecodeError, OSError) as error:
             raise RunDirectoryError(f"{directory} cannot be read: {error}") from error
-        return cls(scenario, context, tables, events)
+        return cls(scenario, context, tables, events, aftermath)
 
     @property
     def duration_s(self) -> float | None:

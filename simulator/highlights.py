@@ -37,6 +37,10 @@ def highlights(summary: Summary) -> list[tuple[str, str]]:
         d = summary.decoded
         heard = f"sound in {d.audible} of {d.audio_streams}"
         rows.append(("decoded", f"{d.frames:,} pictures, {d.freezes} freezes, {heard}"))
+    left = summary.leftovers
+    if left is not None:
+        things = f"{left.rooms} rooms, {left.calls} calls, {left.people} people"
+        rows.append(("left behind", f"{things}; {left.contradictions} contradictions"))
     server = summary.server
     if server.cpu_core_percent is not None:
         # Where few packets go through the server, its cost is not that of packets.

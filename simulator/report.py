@@ -15,6 +15,7 @@ from simulator import figures, togetherness, transitions
 from simulator.figures import RawRun
 from simulator.health import complaints
 from simulator.highlights import highlights
+from simulator.leftovers import leftovers
 from simulator.pages import Chapter, to_html, to_markdown
 from simulator.sections import sections
 from simulator.slo import objectives
@@ -22,6 +23,8 @@ from simulator.summary import SloResult, Summary, Verdict
 
 EXIT_CODES: dict[Verdict, int] = {"pass": 0, "error": 1, "fail": 3, "void": 4}
 """What `meeshy simulate` and `meeshy report` end with."""
+_FINDINGS = 10
+"""Things left behind that the verdict names; the report lists all."""
 _TITLES: dict[Verdict, str] = {
     "pass": "PASS: every objective holds",
     "fail": "FAIL: below an objective",
@@ -59,6 +62,7 @@ def summarize(raw: RawRun) -> Summary:
         recovery_ms=transitions.recoveries(raw),
         decoded=figures.decoded(raw, deltas),
         dropped_calls=context.dropped_calls,
+        leftovers=leftovers(raw),
         server=figures.server(raw),
         generator=generator,
         slo=[],
@@ -70,6 +74,8 @@ def summarize(raw: RawRun) -> Summary:
         SloResult(expression=o.expression, value=o.value, limit=o.limit, passed=o.passed) for o in outcomes
     ]
     broken = [outcome.sentence() for outcome in outcomes if outcome.passed is False]
+    if summary.leftovers is not None and any(line.startswith("leftovers.") for line in broken):
+        broken += summary.leftovers.findings[:_FINDINGS]
     if context.aborted or raw.duration_s is None:
         summary.verdict = "error"
         summary.reasons = list(context.aborted) or ["the run ended before anything was measured"]

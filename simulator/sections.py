@@ -12,6 +12,7 @@ import pandas as pd
 
 from simulator.drawings import changes_drawing
 from simulator.figures import RawRun
+from simulator.leftovers import jobs
 from simulator.pages import Section
 from simulator.slo import meaning
 from simulator.summary import Percentiles, Summary
@@ -65,6 +66,7 @@ def sections(summary: Summary, raw: RawRun, pairs: pd.DataFrame) -> list[Section
         _latency(summary),
         _streams(summary, pairs),
         _decoded(summary),
+        _leftovers(summary, raw),
         _server(summary),
         _generator(summary),
         _troubles(raw),
@@ -253,6 +255,32 @@ def _decoded(summary: Summary) -> Section:
             f"sound in {d.audible} of {d.audio_streams} audio streams."
         ],
     )
+
+
+def _leftovers(summary: Summary, raw: RawRun) -> Section:
+    left, found = summary.leftovers, raw.aftermath
+    if left is None or found is None:
+        return Section("What was left behind")
+    lines = [
+        f"When everybody had left there were {left.rooms} rooms on the media server; in the database {left.calls} of "
+        f"{len(found.calls)} calls were not over and {left.people} of {len(found.people)} people not gone. "
+        f"{len(found.changes)} changes of mode stand there, and {left.contradictions} rows contradict what people "
+        "lived through.",
+        *(f"- {finding}" for finding in left.findings),
+    ]
+    names = {"media": "media server", "gateway": "gateway"}
+    rows = [
+        [
+            names.get(service.name, service.name),
+            f"{service.before.sockets} → {service.after.sockets}",
+            f"{service.before.files} → {service.after.files}",
+            f"{jobs(service.before)} → {jobs(service.after)}",
+            f"{service.before.rss_bytes / 1e6:.0f} → {service.after.rss_bytes / 1e6:.0f}",
+        ]
+        for service in found.services
+    ]
+    head = ["service, before → after", "sockets", "other files", "jobs", "memory, MB"]
+    return Section("What was left behind", lines, head, rows)
 
 
 def _server(summary: Summary) -> Section:

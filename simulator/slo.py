@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from simulator.aftermath import FILES, SOCKETS, TASKS
 from simulator.errors import SloError
 from simulator.summary import figure_paths
 
@@ -129,6 +130,13 @@ DEFAULTS: tuple[Slo, ...] = tuple(
         ("gap_ms.audio.max", "<", 300),
         ("gap_ms.video.p95", "<", 100),
         ("gap_ms.video.max", "<", 300),
+        ("leftovers.rooms", "==", 0),
+        ("leftovers.calls", "==", 0),
+        ("leftovers.people", "==", 0),
+        ("leftovers.contradictions", "==", 0),
+        ("leftovers.sockets", "<=", SOCKETS),
+        ("leftovers.files", "<=", FILES),
+        ("leftovers.tasks", "<=", TASKS),
         ("server.cpu_core_percent", "<", 80),
     )
 )
@@ -153,6 +161,13 @@ _MEANINGS = {
     "recovery_ms": "standstill after something was killed, ms",
     "gap_ms.audio": "pause in sound around a move, ms",
     "gap_ms.video": "pause in pictures around a move, ms",
+    "leftovers.rooms": "rooms left on the media server",
+    "leftovers.calls": "calls left in the database",
+    "leftovers.people": "people left in calls in the database",
+    "leftovers.contradictions": "rows that are not what people lived through",
+    "leftovers.sockets": "sockets left open by a service",
+    "leftovers.files": "files left open by a service",
+    "leftovers.tasks": "jobs left running in a service",
     "server.cpu_core_percent": "media server, % of a core",
 }
 

@@ -119,6 +119,31 @@ class Server(_Object):
     """Packets it received."""
 
 
+class Leftovers(_Object):
+    """What was left on the run's own stack when everybody had left."""
+
+    rooms: int
+    """Rooms on the media server."""
+    calls: int
+    """Calls that are not over in the database."""
+    people: int
+    """People who are still in a call in the database."""
+    sockets: int
+    """Sockets a service has open beyond those of its start; the worse of media server and gateway."""
+    files: int
+    """The same of open files that are no sockets."""
+    tasks: int
+    """The same of jobs of the event loop."""
+    contradictions: int
+    """Where the rows of the database are not what people lived through."""
+    media_growth_bytes: int | None = None
+    """Resident size of the media server at the end, minus that at its start."""
+    gateway_growth_bytes: int | None = None
+    """The same of the gateway."""
+    findings: list[str] = []
+    """Each thing that is left behind or contradicts, by its name."""
+
+
 class Generator(_Object):
     """The load generator's check of itself, over the measured time."""
 
@@ -198,6 +223,8 @@ class Summary(_Object):
     decoded: Decoded | None
     dropped_calls: int | None
     """Calls that the server ended."""
+    leftovers: Leftovers | None = None
+    """What was left when everybody had left, and contradictions in the database; for calls of the gateway."""
     server: Server
     generator: Generator
     slo: list[SloResult]

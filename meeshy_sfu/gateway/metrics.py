@@ -13,6 +13,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from meeshy_sfu.edge.figures import EdgeFigures
+from meeshy_sfu.edge.tasks import tasks_metric
 
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
@@ -97,6 +98,7 @@ class Metrics(EdgeFigures):
         yield GaugeMetricFamily(
             "meeshy_socketio_connections", "Sockets connected now.", value=self.connections
         )
+        yield tasks_metric()
 
 
 class _Live(Collector):

@@ -19,6 +19,7 @@ from prometheus_client.registry import Collector
 
 from meeshy_sfu.clock import Clock
 from meeshy_sfu.edge.figures import DURATIONS_S, EdgeFigures
+from meeshy_sfu.edge.tasks import tasks_metric
 from meeshy_sfu.media.worker import WorkerPool
 from meeshy_sfu.rooms.registry import RoomRegistry
 
@@ -145,6 +146,7 @@ class Metrics(EdgeFigures):
         )
         yield GaugeMetricFamily("meeshy_workers_wanted", "Workers there should be.", value=self._pool.size)
         yield CounterMetricFamily("meeshy_workers_died", "Workers that died.", value=self._pool.deaths)
+        yield tasks_metric()
         yield from self._workers()
 
     def _workers(self) -> Iterator[Metric]:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from simulator.aftermath import FILE as AFTERMATH
+from simulator.aftermath import Aftermath
 from simulator.collect import Collector
 from simulator.figures import RawRun, RunContext
 from simulator.report import summarize
@@ -70,6 +72,7 @@ class SyntheticRun:
         self.transitions: list[dict[str, object]] = []
         self.arrivals: list[dict[str, object]] = []
         self.deaths: list[dict[str, object]] = []
+        self.aftermath: Aftermath | None = None
         self.server = [
             {
                 "tick": t,
@@ -142,6 +145,8 @@ class SyntheticRun:
             collector.add(table, [tuple(row[name] for name in schema.names) for row in getattr(self, table)])
         collector.write_text("scenario.toml", to_toml(self.scenario.to_values()))
         collector.write_text("run.json", self.context.model_dump_json())
+        if self.aftermath is not None:
+            collector.write_text(AFTERMATH, self.aftermath.model_dump_json())
         collector.close()
         return directory
 
