@@ -89,11 +89,12 @@ pub trait Sink {
     /// Closes the current train, so that the next datagram starts another one.
     fn end_train(&mut self);
 
-    /// `soon` will be looked at shortly: a sink that knows the machine has its cache lines brought near, which
-    /// this crate cannot ask for without unsafe code. It may do nothing.
+    /// The first `len` bytes of `soon`, or all if it has less, will be looked at shortly: a sink that knows the
+    /// machine has their cache lines brought near, which this crate cannot ask for without unsafe code. It may
+    /// do nothing.
     #[inline]
-    fn prefetch<T>(&self, soon: &T) {
-        let _ = soon;
+    fn prefetch<T: ?Sized>(&self, soon: &T, len: usize) {
+        let _ = (soon, len);
     }
 }
 

@@ -18,6 +18,7 @@
 
 pub(crate) mod arrivals;
 
+use std::mem::offset_of;
 use std::time::Instant;
 
 use crate::bwe::Unlimited;
@@ -88,21 +89,29 @@ pub(crate) struct PeerReference {
     pub(crate) at: Micros,
 }
 
-/// One endpoint.
+/// One endpoint. What packets need comes first: of the 50 endpoints of a call each has lines of its own to be
+/// fetched in every window.
 #[derive(Debug)]
+#[repr(C, align(64))]
 pub(crate) struct Transport {
+    // First line: for each packet that is to be sent there.
     pub(crate) pending: Vec<Item>,
-    pub(crate) tx: Option<SrtpTx>,
-    pub(crate) destination: Option<Destination>,
-    pub(crate) padding: bool,
     ready: bool,
+    pub(crate) padding: bool,
     /// Next transport-wide number we send.
     pub(crate) next_sequence: u16,
     pub(crate) pacer: Immediate,
+    // For each flush.
+    pub(crate) destination: Option<Destination>,
+    pub(crate) tx: Option<SrtpTx>,
     pub(crate) stats: TransportStats,
-    pub(crate) rx: Option<SrtpRx>,
+    // For each packet that came from there.
     pub(crate) routes: Vec<Route>,
+    pub(crate) rx: Option<SrtpRx>,
+    pub(crate) arrivals: Option<Arrivals>,
+    pub(crate) arrival_estimator: Option<Box<ArrivalEstimator>>,
     pub(crate) ids: IdTable,
+    // For everything else.
     pub(crate) producers: Vec<u32>,
     pub(crate) consumers: Vec<u32>,
     /// By SSRC.
@@ -110,8 +119,6 @@ pub(crate) struct Transport {
     pub(crate) endpoint: Endpoint,
     /// Who we are in reports.
     pub(crate) ssrc: u32,
-    pub(crate) arrivals: Option<Arrivals>,
-    pub(crate) arrival_estimator: Option<ArrivalEstimator>,
     pub(crate) estimator: Unlimited,
     pub(crate) max_incoming_bps: Option<u32>,
     /// REMBs that lift a former limit, still to be sent.
@@ -126,6 +133,11 @@ pub(crate) struct Transport {
     /// Requests of the receiver heeded in the current interval.
     pub(crate) resent_in_interval: u32,
 }
+
+/// Bytes of a transport that a flush needs, from its start.
+pub(crate) const FLUSH_HEAD: usize = offset_of!(Transport, routes);
+/// Bytes that a packet from there needs: up to the one-byte extension ids.
+pub(crate) const INPUT_HEAD: usize = offset_of!(Transport, ids) + 16;
 
 impl Transport {
     pub(crate) fn new(config: TransportConfig, ssrc: u32) -> Self {

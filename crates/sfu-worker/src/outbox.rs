@@ -126,7 +126,7 @@ impl Sink for Outbox {
     }
 
     #[inline]
-    fn prefetch<T>(&self, soon: &T) {
-        prefetch(soon);
+    fn prefetch<T: ?Sized>(&self, soon: &T, len: usize) {
+        prefetch(soon, len);
     }
 }

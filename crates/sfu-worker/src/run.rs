@@ -17,6 +17,7 @@
 
 use std::io::{self, ErrorKind};
 use std::net::TcpListener;
+use std::ops::Range;
 use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -27,7 +28,7 @@ use meeshy_sfu_io::{Interest, PollEvent, Poller, RecvBatch, thread};
 use meeshy_sfu_proto::ice::IceProtocol;
 use meeshy_sfu_proto::link::{Certificate, username_of};
 use meeshy_sfu_proto::net::{Class, Destination, SocketId, classify};
-use meeshy_sfu_proto::router::TransportKey;
+use meeshy_sfu_proto::router::{Ahead, TransportKey};
 
 use crate::call::Calls;
 use crate::command::Protocol;
@@ -44,6 +45,8 @@ use crate::window::Window;
 /// Messages per receive call, and most per round and socket.
 const BATCH: usize = 64;
 const ROUND: usize = 4 * BATCH;
+/// Messages whose state is fetched from far memory together, before the first of them is handled.
+const AHEAD: usize = 16;
 /// How often statistics are reported and idle connections looked at.
 const REPORT: Duration = Duration::from_secs(1);
 /// How late the kernel may wake us.
@@ -229,6 +232,9 @@ impl Loop {
             };
             let count = self.receive.recv(socket)?;
             for index in 0..count {
+                if index % AHEAD == 0 {
+                    self.look_ahead(family, index..count.min(index + AHEAD));
+                }
                 let message = self.receive.message(index);
                 let from = Destination {
                     socket: SocketId(family as u16),
@@ -253,6 +259,32 @@ impl Loop {
         self.busy |= received > 0;
         self.more |= received >= ROUND;
         Ok(())
+    }
+
+    /// Has the state that these messages lead to brought near.
+    fn look_ahead(&mut self, family: usize, messages: Range<usize>) {
+        let mut targets = [None; AHEAD];
+        for step in Ahead::STEPS {
+            for (target, index) in targets.iter_mut().zip(messages.clone()) {
+                let message = self.receive.message(index);
+                if step == Ahead::Transport {
+                    let from = Destination {
+                        socket: SocketId(family as u16),
+                        remote: message.remote,
+                    };
+                    *target = self.core.demux.by_remote(&from);
+                }
+                let Some(target) = *target else { continue };
+                if let Some(call) = self.core.calls.get_mut(target.router) {
+                    let key = TransportKey(target.transport);
+                    let sink = &self.core.outbox;
+                    call.router.look_ahead(key, message.data, step, sink);
+                }
+                if step.is_shared() {
+                    break;
+                }
+            }
+        }
     }
 
     /// Takes the connections that wait.

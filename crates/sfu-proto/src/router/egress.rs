@@ -50,7 +50,7 @@ impl Router {
         for position in 0..self.dirty.len() {
             let t = self.dirty[position];
             if let Some(next) = self.dirty.get(position + 1) {
-                self.fetch_consumers(*next, sink);
+                self.look_ahead_of_flush(*next, sink);
             }
             if self.flush_transport(t, time, at, sink) {
                 self.dirty[kept] = t;
@@ -58,19 +58,6 @@ impl Router {
             }
         }
         self.dirty.truncate(kept);
-    }
-
-    /// Brings near what the flush of a transport will look at; meanwhile the one before is encrypted.
-    #[inline]
-    fn fetch_consumers<S: Sink>(&self, t: u32, sink: &S) {
-        let Some(transport) = self.transports.get(t) else {
-            return;
-        };
-        for item in &transport.pending {
-            if let Some(place) = self.consumers.place(item.consumer) {
-                sink.prefetch(place);
-            }
-        }
     }
 
     /// Packets that wait for `flush`.

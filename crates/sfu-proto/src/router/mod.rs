@@ -5,6 +5,7 @@
 //! by its owner: datagrams in, datagrams out, `now` as an argument.
 
 mod admission;
+mod ahead;
 pub(crate) mod clock;
 pub mod config;
 mod consumer;
@@ -31,6 +32,7 @@ mod template;
 mod timer;
 
 pub use crate::rtp::payload::Codec;
+pub use ahead::Ahead;
 pub use config::{
     ConsumeError, ConsumerCodec, ConsumerConfig, ConsumerKey, EncodingConfig, Endpoint, MediaKind,
     ProduceError, ProducerCodec, ProducerConfig, ProducerKey, RouterConfig, RouterError,

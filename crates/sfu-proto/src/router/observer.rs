@@ -20,6 +20,7 @@
 //! videoconferencing", 2012.
 
 use super::config::ProducerKey;
+use crate::net::Sink;
 
 const C1: f64 = 3.0;
 const C2: f64 = 2.0;
@@ -191,6 +192,14 @@ impl Observers {
         self.speakers
             .iter()
             .position(|speaker| speaker.producer == producer)
+    }
+
+    /// Has the speaker at `position` brought near.
+    #[inline]
+    pub(crate) fn look_ahead<S: Sink>(&self, position: usize, sink: &S) {
+        if let Some(speaker) = self.speakers.get(position) {
+            sink.prefetch(speaker, usize::MAX);
+        }
     }
 
     /// A packet with this level (0 loudest, 127 silent) came from the speaker at `position`.

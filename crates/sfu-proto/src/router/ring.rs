@@ -18,6 +18,8 @@
 //! # Left out
 //! Payloads over `MAX_PAYLOAD` bytes, which no path MTU of 1500 lets through.
 
+use crate::net::Sink;
+
 /// Bytes before a payload for the original sequence number of a retransmission.
 pub(crate) const HEADROOM: usize = 2;
 /// Bytes behind a payload for RTP padding.
@@ -104,6 +106,16 @@ impl Ring {
             storage: Vec::new(),
             spare: slots as u16,
             mask: slots as u64 - 1,
+        }
+    }
+
+    /// Has the place of the packet with this index and the buffer it is decrypted into brought near.
+    #[inline]
+    pub(crate) fn look_ahead<S: Sink>(&self, index: u64, len: usize, sink: &S) {
+        sink.prefetch(&self.slots[(index & self.mask) as usize], usize::MAX);
+        let start = self.spare as usize * BUFFER;
+        if let Some(buffer) = self.storage.get(start..start + BUFFER) {
+            sink.prefetch(buffer, len);
         }
     }
 

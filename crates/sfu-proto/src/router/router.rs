@@ -29,7 +29,6 @@ use super::observer::Observers;
 use super::producer::{Producer, Receiver, is_transport_wide};
 use super::slab::Slab;
 use super::stream::StreamRx;
-use crate::bwe::arrival::ArrivalEstimator;
 use crate::link::{DtlsRole, Fingerprint, IceParameters, Link};
 use crate::net::{Class, Destination, Sink};
 use crate::rtp::ExtensionUri;
@@ -317,9 +316,7 @@ impl Router {
             transport.arrivals.get_or_insert_with(Arrivals::new);
             transport.arrival_estimator = None;
         } else if remb && has(ExtensionUri::AbsSendTime) && transport.arrivals.is_none() {
-            transport
-                .arrival_estimator
-                .get_or_insert_with(ArrivalEstimator::default);
+            transport.arrival_estimator.get_or_insert_with(Box::default);
         }
     }
 

@@ -21,6 +21,7 @@ use super::keyframe::KeyFrames;
 use super::nack::{Arrival, NackGenerator};
 use super::ring::{FILLER, HEADROOM, KEY_FRAME, LEVEL, MARKER, RARE, Rare, Ring, Slot};
 use super::score::{Score, Totals};
+use crate::net::Sink;
 use crate::rtcp::ntp;
 use crate::rtp::payload::Codec;
 use crate::rtp::seq;
@@ -256,6 +257,15 @@ impl StreamRx {
 
     pub(crate) fn has_media(&self) -> bool {
         self.highest.is_some()
+    }
+
+    /// Has the place of the next packet, of up to `len` bytes, brought near.
+    #[inline]
+    pub(crate) fn look_ahead<S: Sink>(&self, len: usize, sink: &S) {
+        if let Some(highest) = self.highest {
+            let next = highest + 1 - self.renumber.total_before(highest);
+            self.ring.look_ahead(next, len, sink);
+        }
     }
 
     /// Takes the packet in the ring's spare buffer.

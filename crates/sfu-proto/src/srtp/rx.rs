@@ -73,6 +73,12 @@ impl SrtpRx {
         self.profile
     }
 
+    /// Where the replay windows of RTP streams lie, for fetching them ahead.
+    #[inline]
+    pub(crate) fn rtp_windows(&self) -> &[impl Sized] {
+        self.rtp_streams.entries.as_slice()
+    }
+
     /// Decrypts the payload of `packet` into `out`; gives the packet's 48-bit index and the payload's length.
     ///
     /// `header_len` is [`crate::rtp::RtpHeader::header_len`] of the same packet. `out` is untouched by packets

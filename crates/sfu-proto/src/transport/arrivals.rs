@@ -10,6 +10,7 @@
 
 use std::time::Duration;
 
+use crate::net::Sink;
 use crate::router::clock::Micros;
 use crate::rtcp::twcc::Feedback;
 use crate::rtp::seq::extend_near;
@@ -41,6 +42,13 @@ impl Arrivals {
             feedback_count: 0,
             media_ssrc: 0,
         }
+    }
+
+    /// Has the place of the next packet brought near.
+    #[inline]
+    pub(crate) fn look_ahead<S: Sink>(&self, sink: &S) {
+        let next = self.newest.unwrap_or_default() + 1;
+        sink.prefetch(&self.at[(next % CAPACITY) as usize], usize::MAX);
     }
 
     /// Takes note of a packet.

@@ -1,0 +1,71 @@
+//! Looking ahead asks for memory, step by step, and changes nothing.
+#![allow(clippy::unwrap_used)]
+
+mod router_call;
+
+use std::cell::Cell;
+
+use meeshy_sfu_proto::net::{Destination, Sink};
+use meeshy_sfu_proto::router::{Ahead, Router, TransportKey};
+use router_call::*;
+
+/// Counts the bytes asked for.
+#[derive(Default)]
+struct Asked(Cell<usize>);
+
+impl Sink for Asked {
+    fn space(&mut self, _max: usize) -> &mut [u8] {
+        panic!("looking ahead sends nothing");
+    }
+
+    fn commit(&mut self, _to: &Destination, _len: usize) {}
+
+    fn end_train(&mut self) {}
+
+    fn prefetch<T: ?Sized>(&self, soon: &T, len: usize) {
+        self.0.set(self.0.get() + len.min(size_of_val(soon)));
+    }
+}
+
+fn asked(router: &mut Router, transport: TransportKey, datagram: &[u8]) -> Vec<usize> {
+    let step = |step| {
+        let asked = Asked::default();
+        router.look_ahead(transport, datagram, step, &asked);
+        asked.0.get()
+    };
+    Ahead::STEPS.into_iter().map(step).collect()
+}
+
+#[test]
+fn every_step_of_a_known_packet_asks_for_something() {
+    let mut call = Call::new();
+    let (mut alice, mut bob) = (call.peer(), call.peer());
+    let producer = call.produce(&alice, video(1000));
+    call.consume(&bob, producer, video_consumer(5000, "0"));
+    call.send(&mut alice, &video_packet(1000, 0, 0, true));
+    let next = alice.protect(&video_packet(1000, 1, 3000, false));
+    let bytes = asked(&mut call.router, alice.transport, &next);
+    assert!(bytes.iter().all(|bytes| *bytes > 0), "{bytes:?}");
+    call.deliver(&alice, &next);
+    let lists = asked(&mut call.router, alice.transport, &next).split_off(5);
+    assert_eq!(lists, [0, 0], "what waits has brought its list near");
+    call.flush();
+    assert_eq!(call.inbox(&mut bob).rtp.len(), 2);
+}
+
+#[test]
+fn what_leads_nowhere_asks_for_nothing_more() {
+    let mut call = Call::new();
+    let mut alice = call.peer();
+    call.produce(&alice, audio(1000));
+    let stranger = alice.protect(&audio_packet(77, 1, 0, 40));
+    let bytes = asked(&mut call.router, alice.transport, &stranger);
+    assert_eq!(bytes[2..], [0; 5], "an SSRC nobody announced");
+    for garbage in [&b""[..], &[0x80], &[0xff; 40], &[0x80; 11]] {
+        let bytes = asked(&mut call.router, alice.transport, garbage);
+        assert_eq!(bytes[1..], [0; 6], "{garbage:?}");
+    }
+    let unknown = TransportKey(99);
+    assert_eq!(asked(&mut call.router, unknown, &stranger), [0; 7]);
+    assert_eq!(call.router.pending(), 0);
+}
