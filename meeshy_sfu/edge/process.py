@@ -86,8 +86,16 @@ class Listener:
         self._silent: dict[web.RequestHandler, float] = {}
         self._sweeper: asyncio.Task[None] | None = None
 
-    async def open(self, app: web.Application, port: int, tls: ssl.SSLContext | None) -> str:
+    async def open(
+        self, app: web.Application, port: int, tls: ssl.SSLContext | None, *, setting: str = "port"
+    ) -> str:
         """Listen and give the URL; with port 0 it names the port that was given.
+
+        Args:
+            app: What answers.
+            port: Where to listen.
+            tls: For HTTPS; None for plain HTTP.
+            setting: The one the port comes from, for the remedy.
 
         Raises:
             StartError: The port cannot be listened on; the message says why and what to do.
@@ -100,7 +108,7 @@ class Listener:
             await web.TCPSite(self._runner, host, port, ssl_context=tls).start()
         except OSError as error:
             await self.close()
-            raise _listen_error(error, host, port) from error
+            raise _listen_error(error, host, port, setting) from error
         shown = f"[{host}]" if ":" in host else host
         url = f"{'https' if tls else 'http'}://{shown}:{self._runner.addresses[0][1]}"
         self._sweeper = asyncio.create_task(self._sweep_silent(), name="silent-connections")
@@ -194,12 +202,13 @@ def tls_context(settings: Settings) -> ssl.SSLContext | None:
     return context
 
 
-def _listen_error(error: OSError, host: str, port: int) -> StartError:
+def _listen_error(error: OSError, host: str, port: int, setting: str) -> StartError:
     where = f"port {port} on {host}"
     match error.errno:
         case errno.EADDRINUSE:
             return PortInUseError(
-                f"{where} is taken; stop what holds it (ss -lntp shows it) or set another with --port or MEESHY_PORT"
+                f"{where} is taken; stop what holds it (ss -lntp shows it) or set another with "
+                f"--{setting.replace('_', '-')} or MEESHY_{setting.upper()}"
             )
         case errno.EACCES | errno.EPERM:
             return BindPermissionError(

@@ -191,7 +191,9 @@ class Gateway:
             logger.info("took up %d calls", found)
         self.media_events.start(self.supervision)
         self.jobs.start(self._sweep(), "sweep")
-        self.url = await self._listener.open(self._app, self.settings.gateway_port, tls)
+        self.url = await self._listener.open(
+            self._app, self.settings.gateway_port, tls, setting="gateway_port"
+        )
 
     async def close(self) -> None:
         """Close sockets and connections; calls, rooms and rows stay as they are. Idempotent."""

@@ -12,7 +12,7 @@ import pytest
 
 from meeshy_sfu.cli import main
 from meeshy_sfu.config import load_settings
-from meeshy_sfu.errors import ConfigError, StartError
+from meeshy_sfu.errors import ConfigError, PortInUseError, StartError
 from meeshy_sfu.gateway.app import Gateway
 from meeshy_sfu.gateway.auth import read_user_token
 from tests.integration.gateway.conftest import settings_for
@@ -70,6 +70,14 @@ async def test_directories_that_cannot_be_made_are_named_with_the_remedy(
     (tmp_path / "state" / "events").touch()
     with pytest.raises(StartError, match="event log"):
         await Gateway.start(settings_for(tmp_path, **servers))
+
+
+async def test_a_port_that_is_taken_is_named_with_the_flag_of_the_gateway(tmp_path: Path) -> None:
+    servers = {"media_server_urls": ["http://127.0.0.1:9"]}
+    async with await Gateway.start(settings_for(tmp_path, **servers)) as gateway:
+        port = int(gateway.url.rpartition(":")[2])
+        with pytest.raises(PortInUseError, match=rf"port {port} .* --gateway-port or MEESHY_GATEWAY_PORT"):
+            await Gateway.start(settings_for(tmp_path, gateway_port=port, **servers))
 
 
 async def test_the_gateway_refuses_a_database_of_a_newer_version(tmp_path: Path) -> None:
