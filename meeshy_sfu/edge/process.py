@@ -7,6 +7,7 @@ import gc
 import logging
 import os
 import signal
+import socket
 import ssl
 import threading
 from collections.abc import Awaitable, Callable, Iterator
@@ -27,6 +28,8 @@ from meeshy_sfu.errors import (
 FORCED_EXIT_S = 0.7
 """How long after shutdown_timeout_s the process ends by force; with the default, within 5 s in all."""
 SECOND_SIGNAL_EXIT = 130
+BACKLOG = 128
+"""Connections that wait to be accepted."""
 FIRST_REQUEST_S = 10.0
 """How long a connection may take to send its first request."""
 
@@ -82,33 +85,50 @@ class Listener:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._runner: web.AppRunner | None = None
+        self._sockets: list[socket.socket] = []
         self._asked: set[web.RequestHandler] = set()
         self._silent: dict[web.RequestHandler, float] = {}
         self._sweeper: asyncio.Task[None] | None = None
 
-    async def open(
-        self, app: web.Application, port: int, tls: ssl.SSLContext | None, *, setting: str = "port"
-    ) -> str:
-        """Listen and give the URL; with port 0 it names the port that was given.
+    def reserve(self, port: int, *, setting: str = "port") -> None:
+        """Take the port; whoever connects waits for :meth:`open`. For what must not be done twice at once.
 
         Args:
-            app: What answers.
-            port: Where to listen.
-            tls: For HTTPS; None for plain HTTP.
+            port: Where to listen; 0 takes a free one.
             setting: The one the port comes from, for the remedy.
 
         Raises:
             StartError: The port cannot be listened on; the message says why and what to do.
         """
+        host = self._settings.host
+        try:
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+            for family, kind, protocol, _, address in dict.fromkeys(found):
+                one = socket.socket(family, kind, protocol)
+                self._sockets.append(one)
+                one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                if family == socket.AF_INET6:
+                    one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                one.bind(address)
+                one.listen(BACKLOG)
+        except OSError as error:
+            self._release()
+            raise _listen_error(error, host, port, setting) from error
+
+    async def open(self, app: web.Application, port: int, tls: ssl.SSLContext | None) -> str:
+        """Answer, and give the URL; with port 0 it names the port that was given.
+
+        Raises:
+            StartError: The port was not reserved and cannot be listened on.
+        """
+        if not self._sockets:
+            self.reserve(port)
         app.middlewares.insert(0, self._note_request())
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=0.5)
         await self._runner.setup()
+        for one in self._sockets:
+            await web.SockSite(self._runner, one, ssl_context=tls, backlog=BACKLOG).start()
         host = self._settings.host
-        try:
-            await web.TCPSite(self._runner, host, port, ssl_context=tls).start()
-        except OSError as error:
-            await self.close()
-            raise _listen_error(error, host, port, setting) from error
         shown = f"[{host}]" if ":" in host else host
         url = f"{'https' if tls else 'http'}://{shown}:{self._runner.addresses[0][1]}"
         self._sweeper = asyncio.create_task(self._sweep_silent(), name="silent-connections")
@@ -124,6 +144,12 @@ class Listener:
         runner, self._runner = self._runner, None
         if runner is not None:
             await runner.cleanup()
+        self._release()
+
+    def _release(self) -> None:
+        for one in self._sockets:
+            one.close()
+        self._sockets.clear()
 
     def _note_request(self) -> Middleware:
         @web.middleware

@@ -186,14 +186,14 @@ class Gateway:
         return gateway
 
     async def _begin(self, tls: ssl.SSLContext | None) -> None:
+        # before anything is done to calls: a second gateway started by mistake must end here
+        self._listener.reserve(self.settings.gateway_port, setting="gateway_port")
         found = await self.supervision.take_up()
         if found:
             logger.info("took up %d calls", found)
         self.media_events.start(self.supervision)
         self.jobs.start(self._sweep(), "sweep")
-        self.url = await self._listener.open(
-            self._app, self.settings.gateway_port, tls, setting="gateway_port"
-        )
+        self.url = await self._listener.open(self._app, self.settings.gateway_port, tls)
 
     async def close(self) -> None:
         """Close sockets and connections; calls, rooms and rows stay as they are. Idempotent."""

@@ -16,6 +16,7 @@ import pytest
 
 from meeshy_sfu.db.repository import Repository
 from meeshy_sfu.db.session import create_engine, settings_url
+from meeshy_sfu.errors import PortInUseError
 from meeshy_sfu.gateway import journal
 from meeshy_sfu.gateway.app import Gateway
 from meeshy_sfu.server.app import MediaServer
@@ -213,6 +214,20 @@ async def test_a_transition_that_a_restart_cut_off_is_rolled_back_and_begun_anew
     entries = journal.read(settings.state_dir / "events" / "gateway.jsonl")
     verdict = journal.check(entries)
     assert (verdict.cut_off, verdict.problems) == (1, [])
+
+
+async def test_a_second_gateway_on_the_same_port_does_not_touch_calls(
+    gateway: Gateway, media: MediaServer, caller: MakeCaller, tmp_path: Path
+) -> None:
+    ada, bob, eve, answer = await start_switch(gateway, caller)
+    accesses = [ada.heard("call:mode-switch")[0], bob.heard("call:mode-switch")[0], answer]
+    port = int(gateway.url.rpartition(":")[2])
+    with pytest.raises(PortInUseError):
+        await Gateway.start(settings_for(tmp_path, gateway_port=port, media_server_urls=[media.url]))
+    await asyncio.sleep(0.2)
+    for person, access in zip((ada, bob, eve), accesses, strict=True):
+        await person.confirm(1, **await person.go_to_sfu(access))
+    assert (await ada.switched(1, "sfu"))["success"]
 
 
 async def test_stopping_the_gateway_leaves_rooms_and_rows_as_they_are(
