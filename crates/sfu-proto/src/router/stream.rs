@@ -262,9 +262,9 @@ impl StreamRx {
     /// Has the place of the next packet, of up to `len` bytes, brought near.
     #[inline]
     pub(crate) fn look_ahead<S: Sink>(&self, len: usize, sink: &S) {
-        if let Some(highest) = self.highest {
-            let next = highest + 1 - self.renumber.total_before(highest);
-            self.ring.look_ahead(next, len, sink);
+        let Some(highest) = self.highest else { return };
+        if let Some(left_out) = self.renumber.total_before(highest) {
+            self.ring.look_ahead(highest + 1 - left_out, len, sink);
         }
     }
 
