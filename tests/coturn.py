@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from aioice import stun
 
+from simulator.child import bound_command
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
@@ -180,7 +182,10 @@ async def coturn(
     configuration.write_text("\n".join(lines) + "\n")
     with log.open("wb") as output:
         process = await asyncio.create_subprocess_exec(
-            "turnserver", "-c", configuration, cwd=directory, stdout=output, stderr=output
+            *bound_command(["turnserver", "-c", str(configuration)]),
+            cwd=directory,
+            stdout=output,
+            stderr=output,
         )
     try:
         deadline = time.monotonic() + READY_S

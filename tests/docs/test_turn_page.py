@@ -8,12 +8,16 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from meeshy_sfu.config import load_settings
 from meeshy_sfu.gateway import turn_probe
 from meeshy_sfu.gateway.ice_servers import parse_server
 from meeshy_sfu.gateway.turn_probe import Credentials, probe
 from tests.coturn import coturn, need_coturn
 from tests.integration.server.test_life_cycle import make_certificate
+
+pytestmark = pytest.mark.timeout(90)
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "turn.md").read_text(encoding="utf-8")

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from simulator.bot import BotSettings
+from simulator.bots.aiortc_legs import AiortcPeople
 from simulator.bots.native_legs import NativePeople
 from simulator.caller import Caller, MediaServers, Roster, Surroundings, user_name
 from simulator.clip import ensure_clip
@@ -98,7 +99,7 @@ def relayed(usages: list[Usage], number: int) -> tuple[int, int]:
 
 
 @asynccontextmanager
-async def place(directory: Path) -> AsyncIterator[Place]:
+async def place(directory: Path, *, transport: str = "") -> AsyncIterator[Place]:
     await browser.build_page()
     async with AsyncExitStack() as things:
         pages = await things.enter_async_context(PageServer().running())
@@ -108,7 +109,9 @@ async def place(directory: Path) -> AsyncIterator[Place]:
             prewarm=False,
             more={
                 "MEESHY_CORS_ORIGINS": pages.origin,
-                "MEESHY_TURN_SERVERS": turn.server,
+                "MEESHY_TURN_SERVERS": f"turn:{turn.server}?transport={transport}"
+                if transport
+                else turn.server,
                 "MEESHY_TURN_SECRET": turn.secret,
             },
         )
@@ -142,17 +145,24 @@ def in_sfu(report: dict[str, Any], *, people: int) -> bool:
 
 
 @asynccontextmanager
-async def native_caller(at: Place, number: int, clip: Path) -> AsyncIterator[Caller]:
-    """A native bot, which has no relay."""
+async def bot_caller(at: Place, kind: str, number: int, directory: Path) -> AsyncIterator[Caller]:
+    """A bot: a native one, which has no relay, or one of aiortc, which may use nothing else."""
+    clip = await asyncio.to_thread(ensure_clip, directory / "cache")
     settings = BotSettings(
-        seed=1, network=Network(), clip=str(clip), bind="127.0.0.1", on_event=lambda *_, **__: None
+        seed=1,
+        network=Network(),
+        clip=str(clip),
+        bind="127.0.0.1",
+        on_event=lambda *_, **__: None,
+        relay_only=kind == "aiortc",
     )
     notes: list[tuple[str, Any]] = []
 
     def note(name: str, _: int, **values: object) -> None:
         notes.append((name, values))
 
-    async with NativePeople(settings) as people, MediaServers() as servers:
+    cast = NativePeople(settings) if kind == "native" else AiortcPeople(settings, directory)
+    async with cast as people, MediaServers() as servers:
         (person,) = await people.spawn_people([number])
         socket = GatewaySocket(at.stack.gateway.url, at.token(number))
         caller = Caller(person, socket, Surroundings(Roster(), servers, note))
@@ -165,19 +175,30 @@ async def native_caller(at: Place, number: int, clip: Path) -> AsyncIterator[Cal
         await person.close()
 
 
-@pytest.mark.parametrize("offering", ["page", "bot"])
-async def test_a_page_behind_a_relay_talks_to_a_native_bot(tmp_path: Path, offering: str) -> None:
-    clip = await asyncio.to_thread(ensure_clip, tmp_path / "cache")
-    async with place(tmp_path) as at, native_caller(at, 1, clip) as bot, at.browser(2):
+@pytest.mark.parametrize(
+    ("first", "kind", "transport", "remote"),
+    [
+        ("page", "native", "udp", "host"),
+        ("bot", "native", "tcp", "host"),
+        ("page", "aiortc", "udp", "relay"),
+    ],
+)
+async def test_a_page_behind_a_relay_talks_to_a_bot(
+    tmp_path: Path, first: str, kind: str, transport: str, remote: str
+) -> None:
+    async with (
+        place(tmp_path, transport=transport) as at,
+        bot_caller(at, kind, 1, tmp_path) as bot,
+        at.browser(2),
+    ):
         # Whoever was there first makes the offer.
-        if offering == "page":
+        if first == "page":
             at.order(2, "initiate")
             await bot.join(await at.call_of(2))
         else:
             at.order(2, "join", callId=await bot.initiate("c"))
         path = (await at.wait(2, in_p2p))["p2p"]
-        assert path["local"] == "relay"
-        assert path["relayProtocol"] in ("udp", "tcp")
+        assert (path["local"], path["relayProtocol"], path["remote"]) == ("relay", transport, remote)
         await at.all_leave(2, packets=50)
 
 

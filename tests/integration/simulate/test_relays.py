@@ -97,9 +97,10 @@ async def test_aiortc_people_talk_through_relays_alone_in_both_modes_and_across_
         assert received > 50 * seconds * STAY_S
 
 
-async def test_an_aiortc_person_behind_a_relay_talks_to_native_ones(
-    state: Path, tmp_path: Path, turn: Coturn
+async def test_an_aiortc_person_whose_relay_takes_only_tcp_talks_to_native_ones(
+    state: Path, tmp_path: Path, turn: Coturn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("MEESHY_TURN_SERVERS", f"turn:127.0.0.1:{turn.port}?transport=tcp")
     summary, events = await perform(state, tmp_path, "mixed", observers=2)
     assert summary.verdict != "error", summary.reasons
     assert (summary.dropped_calls, summary.foreign_frames) == (0, 0)
