@@ -63,7 +63,9 @@ def _participant(row: Row[Any]) -> Participant:
 
 def _call(row: Row[Any], people: Iterable[Participant]) -> Call:
     values = {f.name: row._mapping[f.name] for f in fields(Call) if f.name != "participants"}
-    values["settings"] = values["settings"] or {}
+    if not isinstance(values["settings"], dict):
+        # the column is any JSON to the programs of Phase 1A
+        values["settings"] = {}
     return Call(**values, participants=tuple(people))
 
 

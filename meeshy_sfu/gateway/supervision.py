@@ -144,7 +144,12 @@ class Supervision:
         """Take up the calls of the database that are not over; gives their number."""
         rows = await self._repository.active_calls()
         for row in rows:
-            call = self._restored(row)
+            try:
+                call = self._restored(row)
+            except ValueError as error:
+                logger.error("call=%s cannot be taken up as it is stored, and is ended: %s", row.id, error)
+                await self._repository.end_call(row.id, reason="error", ended_by=None, now=self._calls.now())
+                continue
             self._calls.add(call)
             if not call.members:
                 # the gateway died between the call and its first member; nobody would come back to it

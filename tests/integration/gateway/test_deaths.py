@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
@@ -28,6 +29,7 @@ from tests.integration.server.processes import Meeshy, meeshy
 
 slow_start = pytest.mark.timeout(180)
 """For tests that start processes: on a busy machine Python alone may take ten seconds to start."""
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
 SFU_AGAIN = {"oldMode": "sfu", "newMode": "sfu"}
 
 
@@ -214,6 +216,30 @@ async def test_a_transition_that_a_restart_cut_off_is_rolled_back_and_begun_anew
     entries = journal.read(settings.state_dir / "events" / "gateway.jsonl")
     verdict = journal.check(entries)
     assert (verdict.cut_off, verdict.problems) == (1, [])
+
+
+async def test_a_row_that_makes_no_sense_does_not_keep_the_others_from_being_taken_up(
+    start_gateway: StartGateway, caller: MakeCaller, tmp_path: Path
+) -> None:
+    first = await start_gateway()
+    ada, _ = await pair(first, caller)
+    odd = [
+        await first.repository.create_call(
+            f"odd{number}", "video", "ada", mode=mode, settings=settings, now=NOW
+        )
+        for number, (mode, settings) in enumerate([("mesh", {}), ("p2p", {"conversationType": "CHANNEL"})])
+    ]
+    await first.close()
+    database = sqlite3.connect(tmp_path / "state" / "meeshy.db")
+    database.execute("UPDATE call_sessions SET settings = '\"text\"' WHERE id = ?", (odd[0].id,))
+    database.commit()
+    database.close()
+    second = await start_gateway()
+    assert list(second.calls.live) == [ada.call_id]
+    for row in odd:
+        found = await second.repository.get_call(row.id)
+        assert found is not None
+        assert (found.status, found.end_reason) == ("failed", "error")
 
 
 async def test_a_second_gateway_on_the_same_port_does_not_touch_calls(
