@@ -8,13 +8,15 @@ Draws the tree once, for Python and for the native module; what a client sees of
     │   │   └── InvalidRtpCapabilitiesError
     │   │                                400 INVALID_RTP_CAPABILITIES
     │   │   └── InvalidSignalError       400 INVALID_SIGNAL             lacks what its type needs, or too large
+    │   ├── CallFullError                400 MAX_PARTICIPANTS_REACHED
+    │   ├── CallEndedError               400 CALL_ENDED
+    │   ├── InvalidModeError             400 INVALID_MODE               a confirmation of another mode
     │   ├── UnauthorizedError            401 UNAUTHORIZED
     │   │   └── NotAuthenticatedError    401 NOT_AUTHENTICATED          a socket whose token has run out
     │   ├── ForbiddenError               403 FORBIDDEN
     │   │   ├── RoomFullError            403 ROOM_FULL
     │   │   ├── PermissionDeniedError    403 PERMISSION_DENIED          not your conversation, or not your right
     │   │   ├── CallsNotSupportedError   403 VIDEO_CALLS_NOT_SUPPORTED  neither DIRECT nor GROUP
-    │   │   ├── CallFullError            403 MAX_PARTICIPANTS_REACHED
     │   │   ├── NotAParticipantError     403 NOT_A_PARTICIPANT
     │   │   └── SignalSenderMismatchError
     │   │                                403 SIGNAL_SENDER_MISMATCH
@@ -34,9 +36,7 @@ Draws the tree once, for Python and for the native module; what a client sees of
     │   │   ├── CallAlreadyActiveError   409 CALL_ALREADY_ACTIVE        details.callId is the conversation's call
     │   │   ├── AlreadyInCallError       409 ALREADY_IN_CALL            this socket is in another call
     │   │   ├── KickedError              409 KICKED                     a newer socket took the place
-    │   │   ├── InvalidModeError         409 INVALID_MODE               a confirmation of another mode
     │   │   └── InvalidStateError        409 INVALID_STATE              closed, or connected twice
-    │   ├── CallEndedError               410 CALL_ENDED
     │   ├── PayloadTooLargeError         413 PAYLOAD_TOO_LARGE
     │   ├── UnsupportedCodecError        422 UNSUPPORTED_CODEC
     │   └── RateLimitError               429 RATE_LIMIT_EXCEEDED        retry_after_s
@@ -118,6 +118,24 @@ class InvalidSignalError(InvalidRequestError):
     code = "INVALID_SIGNAL"
 
 
+class CallFullError(RequestError):
+    """The call holds as many people as are allowed."""
+
+    code = "MAX_PARTICIPANTS_REACHED"
+
+
+class CallEndedError(RequestError):
+    """The call is over."""
+
+    code = "CALL_ENDED"
+
+
+class InvalidModeError(RequestError):
+    """A confirmation names another mode than the transition, or a mode is asked for that the rules do not give."""
+
+    code = "INVALID_MODE"
+
+
 class UnauthorizedError(RequestError):
     """No token, or one that does not hold."""
 
@@ -154,12 +172,6 @@ class CallsNotSupportedError(ForbiddenError):
     """The conversation is of a type that cannot call."""
 
     code = "VIDEO_CALLS_NOT_SUPPORTED"
-
-
-class CallFullError(ForbiddenError):
-    """The call holds as many people as are allowed."""
-
-    code = "MAX_PARTICIPANTS_REACHED"
 
 
 class NotAParticipantError(ForbiddenError):
@@ -267,23 +279,10 @@ class KickedError(ConflictError):
     code = "KICKED"
 
 
-class InvalidModeError(ConflictError):
-    """A confirmation names another mode than the transition."""
-
-    code = "INVALID_MODE"
-
-
 class InvalidStateError(ConflictError):
     """The object is closed, or the step was taken before."""
 
     code = "INVALID_STATE"
-
-
-class CallEndedError(RequestError):
-    """The call is over."""
-
-    code = "CALL_ENDED"
-    http_status = 410
 
 
 class PayloadTooLargeError(RequestError):

@@ -196,8 +196,11 @@ class QualityBody(WireModel):
     packets_received: Count | None = None
     packet_loss_rate: Annotated[Share, BeforeValidator(_number)] | None = None
     jitter: Annotated[Figure, BeforeValidator(_number)] | None = None
+    """Milliseconds; WebRTC's statistics give seconds."""
     rtt: Annotated[Figure, BeforeValidator(_number)] | None = None
+    """Milliseconds."""
     bitrate: Annotated[Figure, BeforeValidator(_number)] | None = None
+    """Kilobits per second."""
     bytes_received: Count | None = None
     frames_decoded: Count | None = None
     frame_width: Count | None = None

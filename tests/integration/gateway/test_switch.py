@@ -231,6 +231,8 @@ async def test_direct_conversations_stay_p2p_and_hold_two(gateway: Gateway, call
     await ada.initiate("d1")
     await bob.join(ada.call_id)
     assert await eve.code("call:join", {"callId": ada.call_id}) == "MAX_PARTICIPANTS_REACHED"
+    refused = await eve.request("POST", f"/api/calls/{ada.call_id}/participants", {})
+    assert (refused.status, refused.code) == (400, "MAX_PARTICIPANTS_REACHED")
     assert gateway.calls.live[ada.call_id].mode.epoch == 0
 
 
