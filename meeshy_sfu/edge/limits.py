@@ -13,7 +13,8 @@ from meeshy_sfu.errors import PayloadTooLargeError, RateLimitError
 
 _KEYS_MAX = 50_000
 _SWEEP_INTERVAL_S = 10.0
-_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+# possessive, and an unterminated string ends with the text: whatever is sent, each byte is looked at once
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 _BRACKET = re.compile(rb"[\[\]{}]")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from meeshy_sfu.config import load_settings
@@ -142,6 +144,22 @@ def test_shallow_json_passes(text: bytes) -> None:
 def test_deep_json_is_refused(text: bytes) -> None:
     with pytest.raises(PayloadTooLargeError, match="max_json_depth"):
         check_json_depth(text, 5)
+
+
+@pytest.mark.parametrize("end", [b"", b"\\", b'"', b"]"])
+def test_looking_at_the_depth_takes_no_longer_than_reading(end: bytes) -> None:
+    began_s = time.process_time()
+    check_json_depth(b'"' + b'\\"' * 200_000 + end, 32)
+    check_json_depth(b'"' * 200_001 + end, 32)
+    assert time.process_time() - began_s < 1.0
+
+
+def test_brackets_in_strings_do_not_count_and_those_behind_them_do() -> None:
+    check_json_depth(b'["[[[", "\\"[[[", "\\\\", "]"]', 1)
+    with pytest.raises(PayloadTooLargeError):
+        check_json_depth(b'["\\\\", [1]]', 1)
+    with pytest.raises(PayloadTooLargeError):
+        check_json_depth(b'["\\"", [1]]', 1)
 
 
 def test_a_long_window_outlives_requests_that_count_in_a_short_one() -> None:
