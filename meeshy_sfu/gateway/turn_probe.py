@@ -146,7 +146,14 @@ class _Client:
             answer, _ = await self._answer(self._protocol.request(request))
         except stun.TransactionFailed as error:
             raise _FailedStep(f"refused: {_reason(error)}", "let it answer without credentials") from error
-        seen: tuple[str, int] = answer.attributes["XOR-MAPPED-ADDRESS"]
+        # The latter is what servers of before RFC 5389 know.
+        seen: tuple[str, int] | None = answer.attributes.get("XOR-MAPPED-ADDRESS") or answer.attributes.get(
+            "MAPPED-ADDRESS"
+        )
+        if seen is None:
+            raise _FailedStep(
+                "answers without saying how it sees this machine", "see that it is a STUN server"
+            )
         return seen
 
     async def allocate(self, credentials: Credentials) -> None:
@@ -283,7 +290,13 @@ class _Client:
         where = (self._ip, self._address.port)
         if self._address.transport == "udp":
             protocol = _UdpProtocol(self._refused, given)
-            await loop.create_datagram_endpoint(lambda: protocol, remote_addr=where)
+            try:
+                await loop.create_datagram_endpoint(lambda: protocol, remote_addr=where)
+            except OSError as error:
+                raise _FailedStep(
+                    f"cannot send to udp port {where[1]} of {where[0]}: {error.strerror or error}",
+                    "correct turn_servers, or the routes and firewall of this machine",
+                ) from error
             self._protocol = protocol
             return
         stream = await self._connected_stream(where)
@@ -368,7 +381,7 @@ class _Inbox(asyncio.DatagramProtocol):
 async def _read(peer: socket.socket, wanted: bytes) -> bytes:
     loop = asyncio.get_running_loop()
     while True:
-        with suppress(ConnectionError):
+        with suppress(OSError):
             if (data := await loop.sock_recv(peer, 2048)) == wanted:
                 return data
 
@@ -378,7 +391,7 @@ async def _repeat(send: Any, arriving: Awaitable[T]) -> T | None:
     waiting = asyncio.ensure_future(arriving)
     try:
         for _ in range(round(TRIP_S / TRY_EVERY_S)):
-            with suppress(ConnectionError):  # an ICMP message about the packet before
+            with suppress(OSError):  # an ICMP message about the packet before, or a firewall here
                 await send()
             await asyncio.wait({waiting}, timeout=TRY_EVERY_S)
             if waiting.done():

@@ -94,6 +94,25 @@ async def test_an_expired_credential_is_refused(turn: Coturn, age_s: int) -> Non
     await allocate(turn, still_good.username, still_good.credential)
 
 
+async def test_an_allocation_outlives_its_credential(tmp_path: Path) -> None:
+    need_coturn()
+    async with coturn(tmp_path, stale_nonce=1) as server:
+        made = turn_credential(server.secret, "ada", now_s=time.time(), ttl_s=2)
+        relay, _ = await aioice.turn.create_turn_endpoint(
+            asyncio.DatagramProtocol,
+            server_addr=("127.0.0.1", server.port),
+            username=made.username,
+            password=made.credential,
+        )
+        await asyncio.sleep(3.5)
+        assert await refusal(server, made.username, made.credential) == 401
+        client = relay._TurnTransport__inner_protocol
+        nonce = client.nonce
+        await client.channel_bind(0x4000, ("127.0.0.1", 9))
+        assert client.nonce != nonce
+        await relay._close()
+
+
 async def test_a_credential_of_another_secret_or_for_another_name_is_refused(turn: Coturn) -> None:
     other = turn_credential("not the secret", "ada", now_s=time.time(), ttl_s=600)
     assert await refusal(turn, other.username, other.credential) == 401

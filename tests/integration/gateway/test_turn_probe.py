@@ -250,6 +250,49 @@ async def test_a_nonce_that_is_always_stale_is_named() -> None:
     assert "stale-nonce" in verdict.remedy
 
 
+async def test_an_address_that_cannot_be_sent_to_is_told() -> None:
+    # The kernel lets nobody send to everybody unasked.
+    verdict = await probe("turn:255.255.255.255:3478", Credentials("s", time.time(), 600))
+    assert verdict.status == "fail"
+    assert "cannot send to udp port 3478 of 255.255.255.255" in verdict.found
+
+
+class OldFashioned(asyncio.DatagramProtocol):
+    """A STUN server of before RFC 5389, or of none at all: it says where one is in the old way, or not."""
+
+    def __init__(self, attributes: dict[str, Any]) -> None:
+        self.attributes = attributes
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+
+    def datagram_received(self, data: bytes, addr: Any) -> None:
+        request = stun.parse_message(data)
+        answer = stun.Message(
+            request.message_method, stun.Class.RESPONSE, request.transaction_id, dict(self.attributes)
+        )
+        self.transport.sendto(bytes(answer), addr)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "status", "words"),
+    [
+        ({"MAPPED-ADDRESS": ("127.0.0.1", 7)}, "ok", "sees this machine as 127.0.0.1:7"),
+        ({}, "fail", "answers without saying"),
+    ],
+)
+async def test_a_stun_server_of_another_kind_is_understood_or_named(
+    attributes: dict[str, Any], status: str, words: str
+) -> None:
+    transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(
+        lambda: OldFashioned(attributes), local_addr=("127.0.0.1", 0)
+    )
+    verdict = await probe(f"stun:127.0.0.1:{transport.get_extra_info('sockname')[1]}", None)
+    transport.close()
+    assert verdict.status == status
+    assert words in verdict.found
+
+
 async def test_a_name_that_does_not_resolve_is_told() -> None:
     verdict = await probe("turn:turn..example", Credentials("s", time.time(), 600))  # no label may be empty
     assert verdict.status == "fail"
