@@ -28,7 +28,11 @@ MAX_BITRATE_BPS = 10_000_000_000
 
 
 def _app_data(value: dict[str, Any]) -> dict[str, Any]:
-    size = len(json.dumps(value))
+    try:
+        size = len(json.dumps(value, allow_nan=False))
+    except ValueError:
+        # read as infinite; written to others it would be no JSON
+        raise ValueError("holds a number that is too large") from None
     if size > MAX_APP_DATA_BYTES:
         raise ValueError(f"has {size} bytes as JSON, at most {MAX_APP_DATA_BYTES} are allowed")
     return value

@@ -28,18 +28,19 @@ SETTINGS: dict[str, list[Any]] = {
     "settings.screenShareEnabled": NOT_FLAGS,
 }
 FLAT_SETTINGS = {"audioEnabled": NOT_FLAGS, "videoEnabled": NOT_FLAGS}
+BAD_OBJECT_IDS: list[Any] = [*BAD_TEXTS, "", "x" * 65, "a b", "a\0b", "\ud800"]
 CONFIRMATION: dict[str, list[Any]] = {
     "callId": BAD_IDS[1:],
     "mode": BAD_MODES[1:],
     "epoch": BAD_EPOCHS[1:],
     "success": [None, *NOT_FLAGS],
     "error": [*BAD_TEXTS, "x" * 501],
-    "sfuSendTransportId": [*BAD_TEXTS, "", "x" * 65],
-    "sfuRecvTransportId": [*BAD_TEXTS, "", "x" * 65],
+    "sfuSendTransportId": BAD_OBJECT_IDS,
+    "sfuRecvTransportId": BAD_OBJECT_IDS,
     "producerIds": [1, "x", [], True],
-    "producerIds.audio": [*BAD_TEXTS, "", "x" * 65],
-    "producerIds.video": [*BAD_TEXTS, "", "x" * 65],
-    "producerIds.screen": [*BAD_TEXTS, "", "x" * 65],
+    "producerIds.audio": BAD_OBJECT_IDS,
+    "producerIds.video": BAD_OBJECT_IDS,
+    "producerIds.screen": BAD_OBJECT_IDS,
 }
 CALL: dict[str, list[Any]] = {"callId": BAD_IDS}
 EVENTS: dict[str, dict[str, list[Any]]] = {

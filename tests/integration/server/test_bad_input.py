@@ -192,6 +192,16 @@ async def test_a_refusal_names_the_required_field(call: Call, name: str) -> None
             assert answer.body["error"]["details"]["path"].startswith(field.alias), answer
 
 
+async def test_what_others_are_told_stays_json_whatever_somebody_attaches(person: MakePerson) -> None:
+    alice, bob = person("alice"), person("bob")
+    await alice.create()
+    joined = await bob.post(
+        "join", b'{"participantId": "bob", "appData": {"a": 1e999, "b": 1%s}}' % (b"0" * 30)
+    )
+    assert (joined.status, joined.code) == (400, "INVALID_REQUEST")
+    assert joined.body["error"]["details"]["path"] == "appData"
+
+
 @pytest.mark.parametrize("name", with_body)
 @pytest.mark.parametrize(
     ("raw", "status", "code"),
