@@ -208,14 +208,19 @@ class CallRun(RunFrame):
     async def _run(self, collector: Collector, directory: Path, clip: str, watchman: Watchman) -> None:
         self._watcher.phase("starting media server and gateway")
         more = CHURN_SETTINGS if self._scenario.pattern == "churn" else {}
-        stack = GatewayStack(directory, prewarm=self._scenario.switching.prewarm, more=more)
+        stack = GatewayStack(
+            directory,
+            prewarm=self._scenario.switching.prewarm,
+            standby=self._scenario.pattern == "churn" and self._scenario.churn.chaos > 0,
+            more=more,
+        )
         async with contextlib.AsyncExitStack() as things:
             await things.enter_async_context(stack)
             await stack.start()
             stocktaking = Stocktaking(stack)
             await stocktaking.before()
-            for service in (stack.media, stack.gateway):
-                watchman.watch_process(service.pid)
+            for pid in stack.pids:
+                watchman.watch_process(pid)
             rest = await things.enter_async_context(Rest(stack.media.url))
             settings = BotSettings(
                 seed=self._scenario.seed,

@@ -13,6 +13,7 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from meeshy_sfu.errors import MeeshyError
 from simulator.bot import EventSink
 from simulator.errors import BotError, ServerRefusedError, SignalingError, SimulatorError
 from simulator.gateway import RECONNECTED, GatewaySocket, Message
@@ -25,7 +26,8 @@ NS_PER_MS = 1_000_000
 SIGNAL_ATTEMPTS, SIGNAL_PAUSE_S = 30, 0.1
 REJOIN_ATTEMPTS = 30
 _USER = "person"
-_TROUBLES = (SimulatorError, ConnectionError, OSError, ValueError, LookupError)
+_TROUBLES = (SimulatorError, MeeshyError, ConnectionError, OSError, ValueError, LookupError)
+"""What may go wrong with one leg; the native module's own errors come when a leg is closed under somebody's hands."""
 
 
 def user_name(number: int) -> str:
@@ -410,10 +412,11 @@ class Caller:
         transition, self._transition = self._transition, None
         if transition is not None and transition.epoch == epoch:
             transition.completed_ns, transition.success = unix_ns, bool(payload["success"])
-            if self._switching is not None and not transition.success:
-                self._switching.cancel()
             if not transition.success and not transition.error:
                 transition.error = str(payload.get("reason") or "rolled back")
+        ours = transition is None or transition.epoch == epoch  # a newcomer builds without a transition
+        if self._switching is not None and ours and not payload["success"]:
+            self._switching.cancel()
         self.mode, self.epoch = mode, epoch
         self._note("switched", epoch=epoch, mode=mode, success=payload["success"])
         if mode == "sfu":
@@ -473,7 +476,8 @@ class Caller:
                 if transition is not None:
                     transition.prewarmed = True
                 return path
-        await self._drop_path()
+        # After a re-homing the old room is gone, or the gateway ends it: a goodbye could only reach the new one.
+        await self._drop_path(leave=transition is None or transition.old != "sfu")
         path = await self._new_path(payload)
         await path.open(paused=False)
         return path

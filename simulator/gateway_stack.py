@@ -1,23 +1,24 @@
-"""The whole stack of a run: our own media server and gateway as child processes, which scenarios may also kill.
+"""The whole stack of a run: our own media server and gateway under ``meeshy serve``; scenarios may kill either.
 
-Starts, restarts, kills and takes down; what that does to calls is up to the scenarios. A service that is started again
-takes the port it had.
+Starts, kills and takes down; what that does to calls is up to the scenarios. Starting a dead service again is the
+supervisor's work, as it is in production; it takes the port it had.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import secrets
 import shutil
 import signal
+import socket
 import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self
-from urllib.parse import urlsplit
+from typing import Self
 
 from simulator.child import bound_command
 from simulator.errors import StackError
@@ -30,6 +31,8 @@ JOURNAL = "events/gateway.jsonl"
 EVENT_LOG = "gateway.jsonl"
 """The same in the run directory."""
 _POLL_S = 0.02
+_LOG_MAX_BYTES = 1_000_000_000
+"""No log of a run is turned over."""
 _GATEWAY_ROOMY = {
     "MEESHY_RATE_CALLS": "0",
     "MEESHY_RATE_INITIATE": "0",
@@ -40,147 +43,150 @@ _GATEWAY_ROOMY = {
 }
 
 
-class ServiceProcess:
-    """One service in a child process."""
+class SupervisedService:
+    """One of the two services that ``meeshy serve`` keeps running; it may be killed and comes back by itself."""
 
-    def __init__(self, name: str, directory: Path, environment: Mapping[str, str]) -> None:
+    def __init__(self, name: str, port: int, state: Path) -> None:
         self.name = name
-        self.url = ""
-        """Where it answers, once started."""
-        self._state = directory.absolute() / f"{name}-state"
-        self._log_path = directory / f"{name}.log"
-        self._log: IO[bytes] | None = None
-        self._environment = dict(environment)
-        self._process: asyncio.subprocess.Process | None = None
-        self._expected_end = False
-
-    @property
-    def state(self) -> Path:
-        """Its state directory."""
-        return self._state
-
-    @property
-    def pid(self) -> int:
-        """Its process id; 0 while it does not run."""
-        return 0 if self._process is None or self._process.returncode is not None else self._process.pid
+        self.url = f"http://127.0.0.1:{port}"
+        """Where it answers, whichever process it is."""
+        self.pid = 0
+        """The process that runs it; 0 while none is known to."""
+        self.state = state
+        """Its state directory, which it shares with the other one."""
+        self._port = port
+        self._pid_file = state / "run" / f"{name}.pid"
+        self._killed = 0
 
     async def start(self) -> None:
-        """Start it, again if need be, and wait until it takes calls.
+        """Wait until it takes calls, again if it was killed.
 
         Raises:
-            StackError: It ended, or was not ready in time; the message holds its own last words.
+            StackError: It did not in time.
         """
-        self._state.mkdir(exist_ok=True)
-        port_file = self._state / "url"
-        port_file.unlink(missing_ok=True)
-        if self._log is None:
-            self._log = self._log_path.open("ab")
-        environment = {
-            **passed_on(os.environ),
-            **self._environment,
-            "MEESHY_STATE_DIR": str(self._state),
-        }
-        if self.url:
-            port = str(urlsplit(self.url).port)
-            environment["MEESHY_PORT" if self.name == "media" else "MEESHY_GATEWAY_PORT"] = port
-        command = [sys.executable, "-m", "meeshy_sfu", "serve", self.name, "--port-file", str(port_file)]
-        self._process = await asyncio.create_subprocess_exec(
-            *bound_command(command),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=self._log,
-            stderr=asyncio.subprocess.STDOUT,
-            cwd=self._state,
-            env=environment,
-            start_new_session=True,  # Ctrl-C is for the run, which then ends its children in order
-        )
-        self._expected_end = False
         deadline = time.monotonic() + START_TIMEOUT_S
-        while not port_file.exists():
-            if self._process.returncode is not None:
-                raise StackError(f"the {self.name} service did not start:\n{self._last_words()}")
+        while not (self._running() not in (0, self._killed) and await self._listens()):
             if time.monotonic() > deadline:
-                raise StackError(
-                    f"the {self.name} service was not ready within {START_TIMEOUT_S:g} s:\n{self._last_words()}"
-                )
+                raise StackError(f"the {self.name} service was not ready within {START_TIMEOUT_S:g} s")
             await asyncio.sleep(_POLL_S)
-        self.url = port_file.read_text(encoding="ascii").strip()
+        self.pid = self._running()
 
     async def kill(self) -> None:
-        """End it at once, as a crash would."""
-        self._expected_end = True
-        if self._process is not None and self._process.returncode is None:
-            self._process.kill()
-            await self._process.wait()
+        """End its process at once, as a crash would."""
+        self._killed, self.pid = self.pid, 0
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._killed, signal.SIGKILL)
 
     def complaint(self) -> str | None:
-        """Say that it ended on its own; None while it runs or was killed on purpose."""
-        code = None if self._process is None else self._process.returncode
-        if code is None or self._expected_end:
+        """Say that its process ended on its own; None while it runs or was killed on purpose."""
+        if self.pid == 0 or self._running() == self.pid:
             return None
-        return f"the {self.name} service ended with code {code}: {self._last_words(3)}"
+        return f"the {self.name} service ended on its own"
 
-    async def stop(self) -> None:
-        """End it in order, or by force when that takes too long. Idempotent."""
-        process = self._process
-        if process is not None and process.returncode is None:
-            self._expected_end = True
-            try:
-                process.send_signal(signal.SIGTERM)
-                await asyncio.wait_for(process.wait(), STOP_TIMEOUT_S)
-            except (TimeoutError, asyncio.CancelledError) as reason:
-                process.kill()
-                await process.wait()
-                if isinstance(reason, asyncio.CancelledError):
-                    raise
-        if self._log is not None:
-            self._log.close()
-            self._log = None
-
-    def _last_words(self, lines: int = 15) -> str:
+    def _running(self) -> int:
         try:
-            text = self._log_path.read_text(errors="replace").strip().splitlines()
+            return int(self._pid_file.read_text(encoding="ascii"))
+        except FileNotFoundError:
+            return 0
+
+    async def _listens(self) -> bool:
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", self._port)
         except OSError:
-            return "it said nothing"
-        return "\n".join(text[-lines:]) or "it said nothing"
+            return False
+        writer.close()
+        return True
 
 
 class GatewayStack:
-    """A media server and a gateway of our own. Use as an async context manager; leaving it ends both.
+    """A media server and a gateway of our own, under ``meeshy serve``. Use as an async context manager.
 
-    Their logs and the gateway's log of events stay in the directory they were given, their state does not.
+    Leaving it ends everything. Logs and the gateway's log of events stay in the directory it was given, the state
+    does not.
     """
 
     def __init__(
-        self, directory: Path, *, prewarm: bool = True, more: Mapping[str, str] | None = None
+        self,
+        directory: Path,
+        *,
+        prewarm: bool = True,
+        standby: bool = False,
+        more: Mapping[str, str] | None = None,
     ) -> None:
+        """Prepare.
+
+        Args:
+            directory: Where logs and state go.
+            prewarm: Whether the gateway makes rooms in advance.
+            standby: Whether a process is kept in reserve; its loading costs a second of CPU time early in a run.
+            more: Further settings.
+        """
         self.secret = secrets.token_hex(32)
         self.credentials = Credentials(secret=self.secret)
-        common = {**ROOMY, "MEESHY_JWT_SECRET": self.secret, **(more or {})}
-        # The development routes let a scenario kill a worker.
-        media = {**common, **OWN_PLACE, "MEESHY_DEVELOPMENT": "true"}
-        self.media = ServiceProcess("media", directory, media)
-        self._directory = directory
-        self._gateway_environment = {
-            **common,
+        self._directory = directory.absolute()
+        self._state = self._directory / "state"
+        media_port, gateway_port = _free_ports(2)
+        self.media = SupervisedService("media", media_port, self._state)
+        self.gateway = SupervisedService("gateway", gateway_port, self._state)
+        self._environment = {
+            **ROOMY,
             **_GATEWAY_ROOMY,
+            **passed_on(os.environ),
+            **(more or {}),
             **OWN_PLACE,
-            "MEESHY_GATEWAY_PORT": "0",
+            "MEESHY_PORT": str(media_port),
+            "MEESHY_GATEWAY_PORT": str(gateway_port),
+            "MEESHY_MEDIA_SERVER_URLS": self.media.url,
+            "MEESHY_JWT_SECRET": self.secret,
+            # The development routes let a scenario kill a worker.
+            "MEESHY_DEVELOPMENT": "true",
             "MEESHY_LOG_TO_FILE": "true",
+            "MEESHY_LOG_MAX_BYTES": str(_LOG_MAX_BYTES),
+            "MEESHY_STANDBY": "true" if standby else "false",
             "MEESHY_PREWARM": "true" if prewarm else "false",
             "MEESHY_SWITCH_DEADLINE_S": f"{SWITCH_DEADLINE_S:g}",
+            "MEESHY_STATE_DIR": str(self._state),
         }
-        self.gateway = ServiceProcess("gateway", directory, {})
+        self._process: asyncio.subprocess.Process | None = None
+
+    @property
+    def pids(self) -> list[int]:
+        """The processes to end if the run is killed."""
+        supervisor = 0 if self._process is None else self._process.pid
+        return [pid for pid in (supervisor, self.media.pid, self.gateway.pid) if pid]
 
     async def start(self) -> None:
-        """Start both and wait until they take calls."""
-        await self.media.start()
-        environment = {**self._gateway_environment, "MEESHY_MEDIA_SERVER_URLS": self.media.url}
-        self.gateway = ServiceProcess("gateway", self._directory, environment)
-        await self.gateway.start()
+        """Start both and wait until they take calls.
+
+        Raises:
+            StackError: One ended, or was not ready in time; the message holds its own last words.
+        """
+        self._state.mkdir(exist_ok=True)
+        with self._console.open("ab") as console:
+            self._process = await asyncio.create_subprocess_exec(
+                *bound_command([sys.executable, "-m", "meeshy_sfu", "serve"]),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=console,
+                stderr=asyncio.subprocess.STDOUT,
+                cwd=self._state,
+                env=self._environment,
+                start_new_session=True,  # Ctrl-C is for the run, which then ends its children in order
+            )
+        try:
+            async with asyncio.TaskGroup() as starting:
+                watching = starting.create_task(self._fail_if_ended(self._process))
+                for service in (self.media, self.gateway):
+                    await service.start()
+                watching.cancel()
+        except* StackError as group:
+            raise StackError(f"{group.exceptions[0]}:\n{self._last_words()}") from None
 
     def complaint(self) -> str | None:
-        """Say what ended on its own; None while both run."""
-        return self.media.complaint() or self.gateway.complaint()
+        """Say what ended on its own; None while all runs."""
+        code = None if self._process is None else self._process.returncode
+        own = None if code is None else f"meeshy serve ended with code {code}"
+        complaint = own or self.media.complaint() or self.gateway.complaint()
+        return complaint and f"{complaint}: {self._last_words(3)}"
 
     async def __aenter__(self) -> Self:
         return self
@@ -188,11 +194,51 @@ class GatewayStack:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self.gateway.stop()
-        await self.media.stop()
-        journal = self.gateway.state / JOURNAL
-        if journal.exists():
-            shutil.copy(journal, self._directory / EVENT_LOG)
-        for service in (self.gateway, self.media):
+        try:
+            await self._stop()
+        finally:
+            logs = self._state / "logs"
+            for file in [self._state / JOURNAL, *(logs.iterdir() if logs.is_dir() else ())]:
+                if file.exists():
+                    shutil.copy(file, self._directory / file.name)
             # Keys and databases were made for this run and are of no use to anybody.
-            shutil.rmtree(service.state, ignore_errors=True)
+            shutil.rmtree(self._state, ignore_errors=True)
+
+    async def _stop(self) -> None:
+        """End all in order, or by force when that takes too long."""
+        process = self._process
+        if process is None or process.returncode is not None:
+            return
+        try:
+            process.send_signal(signal.SIGTERM)
+            await asyncio.wait_for(process.wait(), STOP_TIMEOUT_S)
+        except (TimeoutError, asyncio.CancelledError) as reason:
+            # the services notice that it is gone
+            process.kill()
+            await process.wait()
+            if isinstance(reason, asyncio.CancelledError):
+                raise
+
+    async def _fail_if_ended(self, process: asyncio.subprocess.Process) -> None:
+        raise StackError(
+            f"meeshy serve did not start media server and gateway; exit code {await process.wait()}"
+        )
+
+    @property
+    def _console(self) -> Path:
+        return self._directory / "serve.log"
+
+    def _last_words(self, lines: int = 15) -> str:
+        try:
+            text = self._console.read_text(errors="replace").strip().splitlines()
+        except OSError:
+            return "it said nothing"
+        return "\n".join(text[-lines:]) or "it said nothing"
+
+
+def _free_ports(count: int) -> list[int]:
+    with contextlib.ExitStack() as probes:
+        found = [probes.enter_context(socket.socket()) for _ in range(count)]
+        for probe in found:
+            probe.bind(("127.0.0.1", 0))
+        return [int(probe.getsockname()[1]) for probe in found]

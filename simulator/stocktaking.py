@@ -24,7 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from simulator.aftermath import Aftermath, CallRow, ChangeRow, MetricsRow, PersonRow, Service, Stock
 from simulator.errors import SignalingError, StackError
-from simulator.gateway_stack import GatewayStack, ServiceProcess
+from simulator.gateway_stack import GatewayStack, SupervisedService
 from simulator.leftovers import SFU_FIELDS, is_settled
 from simulator.signaling import Rest
 
@@ -65,7 +65,7 @@ class Stocktaking:
                 return found
             await asyncio.sleep(_LOOK_S)
 
-    def _services(self) -> tuple[ServiceProcess, ...]:
+    def _services(self) -> tuple[SupervisedService, ...]:
         return (self._stack.media, self._stack.gateway)
 
     async def _look(self, conversations: Sequence[str]) -> Aftermath:
@@ -120,12 +120,12 @@ class Stocktaking:
         )
 
 
-def database_url(gateway: ServiceProcess, environment: Mapping[str, str]) -> str:
+def database_url(gateway: SupervisedService, environment: Mapping[str, str]) -> str:
     """Say where a run's gateway keeps its rows: the configured database, or the embedded one."""
     return environment.get("MEESHY_DATABASE_URL") or f"sqlite:///{gateway.state / 'meeshy.db'}"
 
 
-async def _stock(service: ServiceProcess) -> Stock:
+async def _stock(service: SupervisedService) -> Stock:
     sockets, files, rss_bytes = await asyncio.to_thread(_of_process, service.pid)
     try:
         # A connection of its own that ends with the look, and so is none of those counted next time.
