@@ -5,6 +5,7 @@ Also takes up the calls a restarted gateway finds in its database.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
@@ -108,8 +109,7 @@ class Supervision:
 
     async def server_back(self, url: str) -> None:
         """Make rooms for calls that wait for one, and destroy those that nobody needs any more."""
-        for waiting in tuple(self._calls.live.values()):
-            await self._switcher.server_back(waiting)
+        await asyncio.gather(*(self._switcher.server_back(waiting) for waiting in self._calls.live.values()))
         try:
             found = await self._media.list_rooms(url)
         except MeeshyError as error:
