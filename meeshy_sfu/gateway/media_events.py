@@ -35,6 +35,8 @@ SERVICE_PARTICIPANT = "gateway"
 SERVER_DOWN = "media-server-died"
 ROOM_LOST = "room-lost"
 _AsyncClient: Any = socketio.AsyncClient
+_Producers = dict[str, dict[str, Any]]
+"""Payloads of `new-producer` by producer id."""
 
 
 class MediaListener(Protocol):
@@ -98,7 +100,8 @@ class _ServerLink:
         self._down_s = down_s
         self._client: Any = None
         self._token = ""
-        self._collecting: dict[str, dict[str, dict[str, Any]]] = {}
+        self._collecting: dict[str, list[_Producers]] = {}
+        """What is told of rooms while they are asked for, for each who asks."""
         self._broken = asyncio.Event()
         self.connected = False
 
@@ -160,7 +163,8 @@ class _ServerLink:
         """Ask for a room's events; a room that is not there is told as gone."""
         if not self.connected:
             return
-        self._collecting[call_id] = {}
+        found: _Producers = {}
+        self._collecting.setdefault(call_id, []).append(found)
         try:
             answer = await self._client.call(
                 "join-room",
@@ -173,7 +177,10 @@ class _ServerLink:
             self._broken.set()
             return
         finally:
-            found = self._collecting.pop(call_id, {})
+            # by identity: others may collect the same
+            rest = [one for one in self._collecting.pop(call_id) if one is not found]
+            if rest:
+                self._collecting[call_id] = rest
         if not isinstance(answer, dict) or not answer.get("success"):
             await self._owner.listener.room_gone(call_id, None, ROOM_LOST)
         elif call_id in self._owner.watched:
@@ -237,10 +244,11 @@ class _ServerLink:
         if not isinstance(payload, dict):
             return
         call_id = str(payload.get("callId", ""))
-        if event == "new-producer" and call_id in self._collecting:
-            self._collecting[call_id][str(payload.get("producerId"))] = payload
-        if event == "producer-closed" and call_id in self._collecting:
-            self._collecting[call_id].pop(str(payload.get("producerId")), None)
+        for found in self._collecting.get(call_id, ()):
+            if event == "new-producer":
+                found[str(payload.get("producerId"))] = payload
+            elif event == "producer-closed":
+                found.pop(str(payload.get("producerId")), None)
         if call_id not in self._owner.watched or self._owner._media.server_of(call_id) != self._url:
             return
         if event == "room-closed":

@@ -107,6 +107,18 @@ async def test_a_worker_that_dies_in_the_middle_of_a_switch_leaves_the_pair_on_p
     assert again["newMode"] == "sfu"
 
 
+async def test_asking_twice_at_once_for_a_room_ends_nobodys_media(
+    gateway: Gateway, media: MediaServer, caller: MakeCaller
+) -> None:
+    ada, *_ = await trio(gateway, caller)
+    call = gateway.calls.live[ada.call_id]
+    await eventually(lambda: len(call.rooms.producers) == 3)
+    before = dict(call.rooms.producers)
+    await asyncio.gather(*(gateway.media_events.watch(ada.call_id) for _ in range(3)))
+    assert call.rooms.producers == before
+    assert not [payload for name, payload in ada.events if name == "producer-closed"]
+
+
 Start = Callable[..., Any]
 
 
