@@ -232,3 +232,48 @@ fn what_is_sent_again_is_not_counted_as_forwarded() {
     let stats = call.router.stats();
     assert_eq!((stats.packets_out, stats.retransmitted), (20, 10));
 }
+
+#[test]
+fn a_source_that_changes_within_one_window_makes_no_number_twice() {
+    let mut call = Call::new();
+    let (mut alice, mut bob) = (call.peer(), call.peer());
+    let mut source = video(0);
+    source.encodings = vec![EncodingConfig::default()];
+    let producer = call.produce(&alice, source);
+    call.consume(&bob, producer, video_consumer(5000, "0"));
+    for ssrc in [777, 999] {
+        let mut packet = video_packet(ssrc, 5, 0, true);
+        packet.extensions = vec![(4, b"v".to_vec())];
+        let datagram = alice.protect(&packet);
+        call.deliver(&alice, &datagram);
+    }
+    call.flush();
+    // The inbox refuses what comes twice under one index.
+    assert_eq!(call.inbox(&mut bob).rtp.len(), 1);
+    let producer_stats = call.router.producer_stats(producer).unwrap();
+    assert_eq!(producer_stats[0].ssrc, Some(999));
+}
+
+#[test]
+fn a_changed_source_is_reported_under_its_own_numbers() {
+    let mut call = Call::new();
+    let mut alice = call.peer();
+    let mut source = video(0);
+    source.encodings = vec![EncodingConfig::default()];
+    call.produce(&alice, source);
+    for ssrc in [777, 999] {
+        let mut packet = video_packet(ssrc, 300, 0, true);
+        packet.extensions = vec![(4, b"v".to_vec())];
+        call.send(&mut alice, &packet);
+    }
+    call.wait(Duration::from_millis(1600));
+    let inbox = call.inbox(&mut alice);
+    let blocks: Vec<(u32, u32)> = all(&inbox)
+        .filter_map(|packet| match packet {
+            Rtcp::ReceiverReport(report) => report.reports().next(),
+            _ => None,
+        })
+        .map(|block| (block.ssrc, block.highest_sequence))
+        .collect();
+    assert_eq!(blocks, [(999, 300)]);
+}

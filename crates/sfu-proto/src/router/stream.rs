@@ -8,7 +8,8 @@
 //! - The stream index is the sender's extended sequence number less the swallowed ones: padding-only
 //!   packets and jumps. It has no gaps but those of real loss.
 //! - A stream index is forwarded once: what came before, by either way, is refused.
-//! - `epoch` changes when the SSRC does; consumers then start a new segment.
+//! - `epoch` changes when the SSRC does; consumers then start a new segment. Indices go on above all former ones:
+//!   what still waits for a flush must not be taken for a packet of the new source.
 //!
 //! # Cost
 //! O(1) per packet in order; no allocation after the first packet.
@@ -28,6 +29,9 @@ use crate::rtp::seq;
 
 const AUDIO_SLOTS: usize = 64;
 const VIDEO_SLOTS: usize = 512;
+/// Sequence numbers until they wrap. One such cycle is left free below the first packet of a source, so that those
+/// before it have a place too.
+const CYCLE: u64 = 1 << 16;
 /// A jump further ahead is a sender that went on elsewhere, not loss.
 const MAX_JUMP: u64 = 3000;
 /// No packet for this long: the stream is inactive.
@@ -163,6 +167,8 @@ pub(crate) struct StreamRx {
     goodbye_at: Option<Micros>,
     /// Timestamp of the last key frame; other packets of it that could begin one do not.
     key_frame_timestamp: Option<u32>,
+    /// What the numbers of this source are counted from; a multiple of 2^16.
+    base: u64,
     highest: Option<u64>,
     first: u64,
     received: u64,
@@ -212,6 +218,7 @@ impl StreamRx {
             fraction_lost: 0,
             goodbye_at: None,
             key_frame_timestamp: None,
+            base: CYCLE,
             highest: None,
             first: 0,
             received: 0,
@@ -226,16 +233,16 @@ impl StreamRx {
     /// The stream goes on under another SSRC, or is heard for the first time.
     pub(crate) fn restart(&mut self, ssrc: u32) {
         self.ssrc = Some(ssrc);
-        if self.highest.is_none() {
+        let Some(highest) = self.highest.take() else {
             return;
-        }
+        };
+        self.base = (highest / CYCLE + 2) * CYCLE;
         self.epoch = self.epoch.wrapping_add(1) & 0x7fff_ffff;
         self.ring.clear();
         if let Some(nack) = &mut self.nack {
             nack.reset();
         }
         self.sender_report = None;
-        self.highest = None;
         self.received = 0;
         self.expected_prior = 0;
         self.received_prior = 0;
@@ -344,8 +351,7 @@ impl StreamRx {
     #[inline]
     fn extend(&mut self, sequence: u16) -> Option<u64> {
         let Some(highest) = self.highest else {
-            // A cycle of room, so that packets before the first one have a place too.
-            let index = 0x1_0000 + u64::from(sequence);
+            let index = self.base + u64::from(sequence);
             self.first = index;
             return Some(index);
         };
@@ -440,7 +446,7 @@ impl StreamRx {
         Some(Reception {
             fraction_lost: self.fraction_lost,
             cumulative_lost: cumulative.clamp(-0x80_0000, 0x7f_ffff) as i32,
-            highest: (highest - 0x1_0000) as u32,
+            highest: (highest - self.base) as u32,
             jitter: self.jitter(),
         })
     }
