@@ -116,6 +116,9 @@ fn check_nack(nack: rtcp::Nack<'_>) {
 fn check_twcc(feedback: rtcp::TransportCc<'_>) {
     let arrivals: Vec<_> = feedback.arrivals().collect();
     assert_eq!(arrivals.len(), usize::from(feedback.status_count));
+    let received = arrivals.iter().filter(|one| one.at_us.is_some()).count();
+    let missing = arrivals.len() - received;
+    assert_eq!(feedback.counts(), (received as u32, missing as u32));
     let mut expected = feedback.base_sequence;
     for arrival in &arrivals {
         assert_eq!(arrival.sequence, expected);

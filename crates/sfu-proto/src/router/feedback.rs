@@ -6,7 +6,7 @@
 //!
 //! # Invariants
 //! - A packet acts on streams and consumers of its own transport only.
-//! - NACK, PLI and FIR are bounded per consumer and per interval; feedback is walked for a bounded length.
+//! - NACK, PLI and FIR are bounded per consumer and per interval; no packet costs more than its length.
 //!
 //! # Left out
 //! SDES (names come by signalling), application packets, slice and reference picture feedback.
@@ -25,8 +25,6 @@ use crate::rtcp::xr::XrBlock;
 use crate::rtcp::{Nack, Packet, ReportBlock, SenderInfo, TransportCc, Xr, ntp, packets};
 use crate::transport::PeerReference;
 
-/// Packets of one transport-wide feedback that are looked at.
-const MAX_FEEDBACK: usize = 4096;
 /// Sequence numbers of one NACK that are looked at.
 const MAX_NACKED: usize = 1024;
 /// A sender's clock that moves by more than this was set anew.
@@ -201,13 +199,7 @@ impl Router {
     }
 
     fn on_transport_cc(&mut self, t: u32, feedback: &TransportCc<'_>) {
-        let (mut received, mut missing) = (0, 0);
-        for arrival in feedback.arrivals().take(MAX_FEEDBACK) {
-            match arrival.at_us {
-                Some(_) => received += 1,
-                None => missing += 1,
-            }
-        }
+        let (received, missing) = feedback.counts();
         self.transports[t].estimator.on_feedback(received, missing);
     }
 

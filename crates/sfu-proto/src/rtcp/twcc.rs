@@ -9,8 +9,8 @@
 //!   the next one, with a reference time of its own, takes over.
 //!
 //! # Cost
-//! Parsing reads each chunk once. Walking is linear in the status count, at most 65535: a peer can ask for
-//! that with few bytes, so a caller bounds it by the packets it sent.
+//! Parsing and counting read each chunk once. Walking is linear in the status count, at most 65535: a peer can ask
+//! for that with few bytes, so a caller that walks bounds it by the packets it sent.
 //!
 //! # Left out
 //! Version 2 of the extension (feedback on request).
@@ -93,6 +93,19 @@ impl<'a> TransportCc<'a> {
                 .get(..delta_bytes)
                 .ok_or(RtcpError::Malformed)?,
         })
+    }
+
+    /// How many packets it reports as received, and as missing.
+    #[must_use]
+    pub fn counts(&self) -> (u32, u32) {
+        let mut left = self.status_count;
+        let mut received = 0;
+        for chunk in self.chunks.iter().map(|bytes| Chunk::read(*bytes)) {
+            let covered = chunk.len.min(left);
+            received += u32::from(chunk.received(covered));
+            left -= covered;
+        }
+        (received, u32::from(self.status_count) - received)
     }
 
     /// Walks the packets reported, in order of their numbers.
@@ -219,6 +232,17 @@ impl Chunk {
         match self.len {
             14 => (self.bits >> (13 - at) & 1) as u8,
             _ => (self.bits >> (12 - 2 * at) & 3) as u8,
+        }
+    }
+
+    /// How many of its first `covered` symbols say that a packet came.
+    fn received(self, covered: u16) -> u16 {
+        match self.run {
+            Some(Symbol::MISSING) => 0,
+            Some(_) => covered,
+            None => (0..covered)
+                .map(|at| u16::from(self.symbol(at) != Symbol::MISSING))
+                .sum(),
         }
     }
 
