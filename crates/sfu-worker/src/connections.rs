@@ -5,7 +5,8 @@
 //! them once per round. Whom a connection belongs to is learned from `demux`'s user after ICE validated it.
 //!
 //! # Invariants
-//! - A connection that nothing validated within `VALIDATION` is closed; so is one whose transport closed.
+//! - A connection that nothing validated within `VALIDATION` is closed; so is one whose transport closed, or
+//!   forgot it for newer ones.
 //! - At most `MAX_CONNECTIONS`, and `MAX_STRANGERS` not validated ones from one address.
 //! - Datagrams for a connection that is gone, or whose number another peer has now, are dropped.
 //!
@@ -52,21 +53,22 @@ pub(crate) struct Connections {
 }
 
 impl Connections {
-    /// Takes a new connection and watches it under the token that `token` makes of its number.
+    /// Takes a new connection from `remote` and watches it under the token that `token` makes of its number.
     pub(crate) fn accept(
         &mut self,
         stream: TcpStream,
+        remote: SocketAddr,
         now: Instant,
         poller: &Poller,
         token: impl Fn(SocketId) -> u64,
     ) -> io::Result<()> {
-        let stream = FramedStream::new(stream)?;
-        let address = stream.remote().ip();
+        let address = remote.ip();
         let strangers = self.strangers.get(&address).copied().unwrap_or(0);
         if self.open >= MAX_CONNECTIONS || strangers >= MAX_STRANGERS {
             self.refused += 1;
             return Ok(());
         }
+        let stream = FramedStream::new(stream)?;
         let slot = self
             .free
             .last()
@@ -190,6 +192,12 @@ impl Connections {
             self.forget_stranger(remote.ip());
         }
         Some((Destination { socket: id, remote }, connection.owner))
+    }
+
+    /// Whether this is a connection of `owner`, and not another that has its number now.
+    pub(crate) fn is_of(&self, remote: &Destination, owner: Target) -> bool {
+        let slot = slot_of(remote.socket).and_then(|slot| self.slots.get(slot)?.as_ref());
+        slot.is_some_and(|c| c.owner == Some(owner) && c.stream.remote() == remote.remote)
     }
 
     /// Connections of `owner`.

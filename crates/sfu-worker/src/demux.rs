@@ -7,7 +7,7 @@
 //!
 //! # Invariants
 //! - An address belongs to one transport at a time, the one that validated it last.
-//! - At most `MAX_REMOTES` addresses per transport; beyond, its oldest is forgotten.
+//! - At most `MAX_REMOTES` addresses per transport; beyond, those its link has forgotten go, or else its oldest.
 //! - Closing a transport leaves nothing of it behind.
 //!
 //! # Cost
@@ -79,16 +79,30 @@ impl Demux {
         }
     }
 
-    /// `from` was validated for `target`.
-    pub(crate) fn enter(&mut self, entries: &mut Entries, target: Target, from: Destination) {
+    /// `from` was validated for `target`. Gives the addresses that had to make room: those that are no longer
+    /// `known` to its link.
+    pub(crate) fn enter(
+        &mut self,
+        entries: &mut Entries,
+        target: Target,
+        from: Destination,
+        known: impl Fn(&Destination) -> bool,
+    ) -> Vec<Destination> {
+        let mut gone = Vec::new();
         if self.remotes.insert(from, target) == Some(target) && entries.remotes.contains(&from) {
-            return;
+            return gone;
         }
         if entries.remotes.len() == MAX_REMOTES {
-            let oldest = entries.remotes.remove(0);
-            self.forget(target, &oldest);
+            gone.extend(entries.remotes.extract_if(.., |remote| !known(remote)));
+            if gone.is_empty() {
+                gone.push(entries.remotes.remove(0));
+            }
+            for remote in &gone {
+                self.forget(target, remote);
+            }
         }
         entries.remotes.push(from);
+        gone
     }
 
     /// The connection behind `from` ended, whoever used it.
@@ -208,9 +222,9 @@ mod tests {
     fn an_address_belongs_to_the_transport_that_validated_it_last() {
         let mut demux = Demux::new();
         let (mut a, mut b) = (Entries::default(), Entries::default());
-        demux.enter(&mut a, A, from(1));
+        demux.enter(&mut a, A, from(1), |_| true);
         assert_eq!(demux.by_remote(&from(1)), Some(A));
-        demux.enter(&mut b, B, from(1));
+        demux.enter(&mut b, B, from(1), |_| true);
         demux.close(&mut a, A);
         assert_eq!(demux.by_remote(&from(1)), Some(B));
         demux.close(&mut b, B);
@@ -223,7 +237,7 @@ mod tests {
         let mut a = Entries::default();
         for round in 0..3 {
             for port in 0..100 {
-                demux.enter(&mut a, A, from(port));
+                demux.enter(&mut a, A, from(port), |_| true);
             }
             assert_eq!(demux.remotes(), MAX_REMOTES, "round {round}");
         }
@@ -231,6 +245,21 @@ mod tests {
         assert_eq!(demux.by_remote(&from(0)), None);
         demux.close(&mut a, A);
         assert_eq!(demux.remotes(), 0);
+    }
+
+    #[test]
+    fn what_the_link_still_knows_stays_however_old_it_is() {
+        let mut demux = Demux::new();
+        let mut a = Entries::default();
+        let mut gone = Vec::new();
+        for port in 0..100 {
+            // In use since the beginning, while others come and go.
+            let known = |remote: &Destination| [0, port].contains(&remote.remote.port());
+            gone.extend(demux.enter(&mut a, A, from(port), known));
+        }
+        assert_eq!(demux.by_remote(&from(0)), Some(A));
+        assert_eq!(gone.len() + demux.remotes(), 100);
+        assert!(gone.iter().all(|remote| demux.by_remote(remote).is_none()));
     }
 
     #[test]

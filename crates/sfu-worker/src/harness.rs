@@ -74,7 +74,8 @@ impl Harness {
                 router: position,
                 transport: key.0,
             };
-            core.demux.enter(&mut record.entries, target, from);
+            core.demux
+                .enter(&mut record.entries, target, from, |_| true);
             if let Some(call) = core.calls.get_mut(position) {
                 call.transports
                     .insert(TransportId(u64::from(key.0)), key.0, record);

@@ -10,7 +10,7 @@
 //!   looked at once per round and only when their bell rang or a router has something to say.
 //! - A panic while a router handles one transport's input closes that transport alone; any other ends the
 //!   worker.
-//! - One round receives at most `ROUND` messages, so nothing starves.
+//! - One round receives at most `ROUND` messages and accepts at most `BATCH` connections, so nothing starves.
 //!
 //! # Cost
 //! With an open window one wake-up per window, however many datagrams came.
@@ -287,10 +287,10 @@ impl Loop {
         }
     }
 
-    /// Takes the connections that wait.
+    /// Takes connections that wait; those beyond a batch are there again in the next round.
     fn accept(&mut self, position: usize, now: Instant) {
         let listener = &self.listeners[position];
-        loop {
+        for _ in 0..BATCH {
             let outcome = listener.accept();
             let Core {
                 outbox,
@@ -299,10 +299,10 @@ impl Loop {
                 ..
             } = &mut self.core;
             match outcome {
-                Ok((stream, _)) => {
+                Ok((stream, remote)) => {
                     if outbox
                         .connections
-                        .accept(stream, now, poller, token_of)
+                        .accept(stream, remote, now, poller, token_of)
                         .is_err()
                     {
                         totals.tcp_failed += 1;
@@ -407,26 +407,36 @@ impl Core {
             self.broken.push(target);
             self.mend(now);
         } else if class == Class::Stun {
-            self.learn(target, from);
+            self.learn(target, from, now);
         }
     }
 
     /// Enters the source of a check that the link found valid.
-    fn learn(&mut self, target: Target, from: Destination) {
+    fn learn(&mut self, target: Target, from: Destination, now: Instant) {
         if self.demux.by_remote(&from) == Some(target) {
             return;
         }
         let Some(call) = self.calls.get_mut(target.router) else {
             return;
         };
-        let link = call.router.link(TransportKey(target.transport));
-        if !link.is_some_and(|link| link.is_known_source(&from)) {
+        let Some(link) = call.router.link(TransportKey(target.transport)) else {
+            return;
+        };
+        let known = |remote: &Destination| link.is_known_source(remote);
+        if !known(&from) {
             return;
         }
-        if let Some(record) = call.transports.record_mut(target.transport) {
-            self.demux.enter(&mut record.entries, target, from);
-            if from.socket.is_tcp() {
-                self.outbox.connections.validated(from.socket, target);
+        let Some(record) = call.transports.record_mut(target.transport) else {
+            return;
+        };
+        let gone = self.demux.enter(&mut record.entries, target, from, known);
+        if from.socket.is_tcp() {
+            self.outbox.connections.validated(from.socket, target);
+        }
+        // A connection nobody uses any more would count until its transport closes.
+        for remote in gone {
+            if self.outbox.connections.is_of(&remote, target) {
+                self.close_connection(remote.socket, now);
             }
         }
     }

@@ -7,6 +7,11 @@ use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::net::UdpSocket;
 
+use meeshy_sfu_proto::ice::IceCandidate as LinkCandidate;
+use meeshy_sfu_proto::link::{
+    Certificate, DtlsRole as LinkRole, IceParameters as LinkCredentials, IceProtocol, Link,
+};
+use meeshy_sfu_proto::net::SocketId;
 use meeshy_sfu_worker::Event;
 use meeshy_sfu_worker::command::*;
 use rig::peer::Peer;
@@ -162,6 +167,69 @@ fn random_datagrams_change_nothing_in_any_state() {
         "media",
         |_, peers| peers[1].received.len() >= 50,
     );
+}
+
+/// A connection on which one valid check was sent.
+fn checked_connection(rig: &Rig, created: &TransportCreated) -> std::net::TcpStream {
+    use std::io::Write;
+    let mut stream = std::net::TcpStream::connect(("127.0.0.1", rig.worker.port())).unwrap();
+    let credentials = |name: &str, word: &str| LinkCredentials {
+        username_fragment: name.into(),
+        password: word.into(),
+        ice_lite: false,
+    };
+    let now = std::time::Instant::now();
+    let mut link = Link::client_by(
+        std::sync::Arc::new(Certificate::generate().unwrap()),
+        credentials("theirs", "theirPasswordOfEnoughLength"),
+        stream.local_addr().unwrap(),
+        SocketId(2),
+        LinkRole::Client,
+        now,
+    );
+    let server = &created.ice_parameters;
+    let candidate = LinkCandidate {
+        foundation: "tcp".into(),
+        priority: 1,
+        address: [127, 0, 0, 1].into(),
+        port: rig.worker.port(),
+        protocol: IceProtocol::Tcp,
+        tcp_type: None,
+    };
+    let server = credentials(&server.username_fragment, &server.password);
+    link.set_remote_ice(&server, &[candidate], now);
+    let mut check = [0; 2048];
+    let (len, _) = link.poll_transmit(&mut check).unwrap();
+    stream.write_all(&(len as u16).to_be_bytes()).unwrap();
+    stream.write_all(&check[..len]).unwrap();
+    stream
+}
+
+#[test]
+fn one_client_cannot_hold_connections_without_end() {
+    use std::io::Read;
+    let mut rig = Rig::new(|_| {});
+    rig.create_router(1);
+    let created = rig.create_transport(1, 1);
+    let mut connections = Vec::new();
+    for number in 1..=60 {
+        let mut connection = checked_connection(&rig, &created);
+        connection.set_read_timeout(Some(rig::PATIENCE)).unwrap();
+        connection.read_exact(&mut [0; 20]).unwrap();
+        connections.push(connection);
+        let stats = rig.stats();
+        assert!(stats.remotes <= number.min(16), "{}", stats.remotes);
+        assert!(stats.tcp_connections <= 16, "{}", stats.tcp_connections);
+    }
+    // What was forgotten was closed, and what was used last is open.
+    let mut newest = connections.pop().unwrap();
+    newest.set_nonblocking(true).unwrap();
+    let rest = newest.read(&mut [0; 2048]).unwrap();
+    assert!(rest > 0);
+    let open = newest.read(&mut [0; 10]).unwrap_err();
+    assert_eq!(open.kind(), std::io::ErrorKind::WouldBlock);
+    let mut oldest = connections.swap_remove(0);
+    while oldest.read(&mut [0; 2048]).is_ok_and(|len| len > 0) {}
 }
 
 #[test]
