@@ -5,16 +5,22 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from simulator.call_runner import CallRun, Play, Theatre
 from simulator.errors import BotError
+from simulator.figures import RawRun
+from simulator.gateway_stack import SWITCH_DEADLINE_S
 from simulator.scenario import Scenario
 from simulator.summary import Summary
+from simulator.transitions import shown
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
 CUT_S = 3.0
+UNDISTURBED_S = 1.0
+"""A quiet machine shows pauses below a tenth of this."""
 PATIENCE_S = 20.0
 
 
@@ -53,6 +59,33 @@ def test_a_person_cut_off_while_the_call_moves_comes_back(tmp_path: Path) -> Non
     assert summary.verdict != "error", summary.reasons
     assert summary.dropped_calls == 0
     assert summary.foreign_frames == 0
+    raw = RawRun.read(tmp_path / "run")
+    # The two who are not cut off go on without a pause, from the moment they see each other.
+    for receiver, sender in ((1, 3), (3, 1)):
+        for kind in (0, 1):
+            assert longest_pause_s(raw, receiver, sender, kind) < UNDISTURBED_S, (receiver, sender, kind)
+    # The third was really cut off, and is back: seen by the others and seeing them until the end.
+    for receiver, sender in ((1, 2), (2, 1)):
+        assert CUT_S - 0.5 < longest_pause_s(raw, receiver, sender, 0) < CUT_S + SWITCH_DEADLINE_S
+    # Whatever became of each change of mode, it was over by its deadline, and the last one went through.
+    told = raw.tables["transitions"]
+    told = told[told["told_ns"] <= raw.context.window_end_ns]  # at the end people leave one by one
+    lasted_s = (told["completed_ns"] - told["decided_ns"]) / 1e9
+    assert lasted_s.max() < SWITCH_DEADLINE_S + 1, lasted_s.tolist()
+    last = told[told["epoch"] == told["epoch"].max()]
+    assert set(last["new"]) == {"sfu"}
+    assert last["success"].all()
+    assert summary.leftovers is not None
+    assert summary.leftovers.findings == []
+
+
+def longest_pause_s(raw: RawRun, receiver: int, sender: int, kind: int) -> float:
+    """Give the longest time between two shown frames while all three were there."""
+    times, _ = shown(raw)[receiver, sender, kind]
+    end_ns = raw.context.window_end_ns
+    assert end_ns is not None
+    inside = times[times <= end_ns]
+    return float(np.diff([*inside.tolist(), end_ns]).max()) / 1e9
 
 
 def test_waiting_in_vain_says_for_whom(tmp_path: Path) -> None:
