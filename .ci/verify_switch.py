@@ -24,6 +24,18 @@ GAPS = (
     ("gap_ms.video.max", "<", 300),
 )
 NOTHING_LOST = (("dropped_calls", "==", 0), ("foreign_frames", "==", 0), ("transition_ms.failed", "==", 0))
+NOTHING_LEFT = tuple(
+    (f"leftovers.{what}", "<=", limit)
+    for what, limit in {
+        "rooms": 0,
+        "calls": 0,
+        "people": 0,
+        "contradictions": 0,
+        "sockets": 10,
+        "files": 30,
+        "tasks": 10,
+    }.items()
+)
 FAST = (("transition_ms.to_sfu.p95", "<", 500), ("transition_ms.to_p2p.p95", "<", 500))
 ENOUGH = (("transition_ms.to_sfu.p95", "<", 2000), ("transition_ms.to_p2p.p95", "<", 2000))
 
@@ -31,22 +43,27 @@ RUNS: tuple[tuple[str, tuple[str, ...], tuple[tuple[str, str, float], ...]], ...
     (
         "switch, 200 each way",
         ("switch", "--transitions", "200"),
-        (*FAST, *GAPS, *NOTHING_LOST, ("transition_ms.to_sfu.samples", "==", 400)),
+        (*FAST, *GAPS, *NOTHING_LOST, *NOTHING_LEFT, ("transition_ms.to_sfu.samples", "==", 400)),
     ),
     (
         "switch without pre-warming",
         ("switch", "--transitions", "200", "--no-prewarm"),
-        (*ENOUGH, *GAPS, *NOTHING_LOST, ("transition_ms.to_sfu.samples", "==", 400)),
+        (*ENOUGH, *GAPS, *NOTHING_LOST, *NOTHING_LEFT, ("transition_ms.to_sfu.samples", "==", 400)),
     ),
     (
         "switch with aiortc",
         ("switch", "--bots", "aiortc", "--transitions", "20"),
-        (*ENOUGH, *NOTHING_LOST, ("transition_ms.to_sfu.samples", "==", 40)),
+        (*ENOUGH, *NOTHING_LOST, *NOTHING_LEFT, ("transition_ms.to_sfu.samples", "==", 40)),
     ),
     (
         "churn, 20 calls, 10 minutes, 1 % deaths",
         ("churn", "--calls", "20", "--duration", "600", "--chaos", "1"),
-        (("dropped_calls", "==", 0), ("foreign_frames", "==", 0), ("recovery_ms.p95", "<", 3000)),
+        (
+            ("dropped_calls", "==", 0),
+            ("foreign_frames", "==", 0),
+            ("recovery_ms.p95", "<", 3000),
+            *NOTHING_LEFT,
+        ),
     ),
     (
         "storm of 50",
@@ -56,6 +73,7 @@ RUNS: tuple[tuple[str, tuple[str, ...], tuple[tuple[str, str, float], ...]], ...
             ("join_ms.samples", "==", 49),
             ("transition_ms.to_sfu.samples", "<=", 2),
             ("dropped_calls", "==", 0),
+            *NOTHING_LEFT,
         ),
     ),
 )

@@ -16,6 +16,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
+SPEED = ("latency_ms.audio.p95", "latency_ms.video.p95", "join_ms.p95", "server.cpu_core_percent")
 SECRET = secrets.token_hex(32)
 USED = {"serve/serve.py", "join/join.py", "scenario/weak_network.toml", "report/slowest.py"}
 
@@ -100,13 +101,14 @@ def test_two_participants_decode_each_other(server_url: str) -> None:
 @pytest.mark.timeout(150)
 def test_a_scenario_runs_and_its_report_is_read(tmp_path: Path) -> None:
     scenario = EXAMPLES / "scenario" / "weak_network.toml"
-    for attempt in range(3):  # neighbours on the same cores may starve a call of CPU
-        out = tmp_path / f"run{attempt}"
-        done = run(
-            "-m", "meeshy_sfu", "simulate", "--state-dir", tmp_path, "--out", out, "--duration", "5", scenario
-        )
-        if done.returncode == 0:
-            break
+    out = tmp_path / "run"
+    # What must arrive counts, not how fast: neighbours on the same cores may starve a call of CPU.
+    unhurried = [f"--slo={figure}<60000" for figure in (*SPEED, "decoded.freezes")]
+    done = run(
+        *("-m", "meeshy_sfu", "simulate", "--state-dir", tmp_path, "--out", out, "--duration", "5"),
+        *unhurried,
+        scenario,
+    )
     assert done.returncode in {0, 4}, done.stdout + done.stderr
     read = run("examples/report/slowest.py", out)
     assert read.returncode == 0, read.stderr

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from simulator.bot import BotSettings
 from simulator.bots.aiortc_legs import AiortcPeople
 from simulator.bots.native_legs import NativePeople
 from simulator.call_runner import CallRun
+from simulator.churning import DEATHS, Disaster
 from simulator.clip import ensure_clip
 from simulator.legs import Person, Track
 from simulator.scenario import Network, Scenario
@@ -39,6 +41,8 @@ def play(tmp_path: Path, name: str, **changes: object) -> Summary:
     assert summary.verdict != "error", summary.reasons
     assert summary.dropped_calls == 0
     assert summary.foreign_frames == 0
+    assert summary.leftovers is not None
+    assert summary.leftovers.findings == []
     return summary
 
 
@@ -116,8 +120,21 @@ def test_everybody_joins_at_once(tmp_path: Path) -> None:
     assert summary.transition_ms.to_sfu.samples == 2  # one change, for the two who talked
 
 
-def test_calls_live_while_people_come_and_go_and_things_die(tmp_path: Path) -> None:
+@pytest.mark.timeout(300)
+def test_calls_live_while_people_come_and_go_and_everything_dies_once(tmp_path: Path) -> None:
     churn = {"calls": 2, "people": 4, "pause_s": 0.5, "chaos": 0.15}
-    summary = play(tmp_path, "churn", churn=churn, participants={"count": 8}, hold={"duration_s": 20}, seed=3)
+    summary = play(tmp_path, "churn", churn=churn, participants={"count": 8}, hold={"duration_s": 60}, seed=3)
     assert summary.join_ms is not None
     assert summary.join_ms.samples > 4
+    deaths = pd.read_parquet(tmp_path / "run" / "deaths.parquet")
+    assert set(deaths["what"]) == set(DEATHS)
+
+
+def test_the_same_seed_makes_the_same_people_come_and_go() -> None:
+    def drawn(seed: int) -> list[str]:
+        disaster = Disaster(None, seed)  # type: ignore[arg-type]
+        return [disaster.next() for _ in range(12)]
+
+    assert drawn(3) == drawn(3)
+    assert sorted(drawn(3)[:4]) == sorted(DEATHS)
+    assert any(drawn(3) != drawn(seed) for seed in (4, 5, 6))
