@@ -270,17 +270,7 @@ class Calls:
             logger.warning("call=%s has no room after %g s", call.id, ROOM_WAIT_S)
 
     async def _add_member(self, call: LiveCall, user: User, media: MediaSettings, *, role: str) -> Member:
-        row = await self._repository.add_participant(
-            call.id,
-            user_id=None if user.anonymous else user.id,
-            anonymous_user_id=user.id if user.anonymous else None,
-            role=role,
-            status="connected",
-            audio_enabled=media.audio_enabled,
-            video_enabled=media.video_enabled,
-            now=self.now(),
-        )
-        member = Member.of_row(row, user.username, self._clock.monotonic_s())
+        member = await self._write_member(call, user, media, role)
         call.members[member.id] = member
         decisions = call.mode.join(member.id, self._clock.monotonic_s())
         await self._switcher.carry_out(call, decisions)
@@ -292,21 +282,11 @@ class Calls:
     async def _renew_member(
         self, call: LiveCall, known: Member, user: User, media: MediaSettings, sid: str | None
     ) -> Member:
-        row = await self._repository.add_participant(
-            call.id,
-            user_id=None if user.anonymous else user.id,
-            anonymous_user_id=user.id if user.anonymous else None,
-            role=known.role,
-            status="connected",
-            audio_enabled=media.audio_enabled,
-            video_enabled=media.video_enabled,
-            now=self.now(),
-        )
+        member = await self._write_member(call, user, media, known.role)
         # not before the row is written: if that fails, the former socket keeps the place
         self._kick(known, sid)
         if known.announced:
             self._notices.participant_left(call, known, "rejoined")
-        member = Member.of_row(row, user.username, self._clock.monotonic_s())
         # at the end, as the youngest: the other one of two offers
         del call.members[known.id]
         call.members[member.id] = member
@@ -315,6 +295,19 @@ class Calls:
         self._journal.note(call.id, "rejoin", participantId=member.id, epoch=call.mode.epoch)
         self._announce(call)
         return member
+
+    async def _write_member(self, call: LiveCall, user: User, media: MediaSettings, role: str) -> Member:
+        row = await self._repository.add_participant(
+            call.id,
+            user_id=None if user.anonymous else user.id,
+            anonymous_user_id=user.id if user.anonymous else None,
+            role=role,
+            status="connected",
+            audio_enabled=media.audio_enabled,
+            video_enabled=media.video_enabled,
+            now=self.now(),
+        )
+        return Member.of_row(row, user.username, self._clock.monotonic_s())
 
     def _announce(self, call: LiveCall) -> None:
         """Tell of those who came and whom nobody has heard of yet.
@@ -404,6 +397,15 @@ class Calls:
             self._require_moderator(call, user)
             self._kick(member, None, "you were put out of the call")
             return await self._remove(call, member, "forced")
+
+    async def look_at_token(self, user: User, call_id: str) -> None:
+        """Take somebody out whose fresh token does not name the call's conversation any more."""
+        call = self.live.get(call_id)
+        if call is not None and call.conversation_id not in user.conversations:
+            async with call.lane:
+                if (member := call.member_of(user)) is not None:
+                    self._kick(member, None, "you are not in the call's conversation any more")
+                    await self._remove(call, member, "forced")
 
     async def force_leave(self, user: User, conversation_id: str, participant_id: str | None) -> Answer:
         """Give up one's place in a conversation's call, from wherever it was taken; or somebody else's.

@@ -238,6 +238,8 @@ class Events:
         self._subscribe(session)
         answer: Answer = {"user": fresh.view()}
         self.deliver([session.sid], "authenticated", {"success": True, **answer})
+        if session.call_id is not None:
+            await self._calls.look_at_token(fresh, session.call_id)
         return answer
 
     async def _initiate(self, session: Session, request: schemas.InitiateRequest) -> Answer:

@@ -449,6 +449,21 @@ async def test_an_expired_token_may_be_renewed_and_else_cuts_the_socket_off(
     await ada.initiate()
 
 
+async def test_who_is_in_the_conversation_no_more_is_out_of_its_call(
+    gateway: Gateway, caller: MakeCaller
+) -> None:
+    ada, bob = await pair(gateway, caller)
+    bob.conversations = [Conversation("c2", "GROUP")]
+    await bob.ask("authenticate", {"token": bob.new_token(60)})
+    left = await ada.wait("call:participant-left")
+    assert (left["participantId"], left["reason"]) == (bob.id, "forced")
+    assert (await bob.wait("call:error"))["code"] == "KICKED"
+    assert (
+        await bob.code("call:rejoin", {"callId": bob.call_id, "participantId": bob.id}) == "PERMISSION_DENIED"
+    )
+    await bob.initiate("c2")
+
+
 async def test_media_tokens_are_renewed(start_gateway: StartGateway, caller: MakeCaller) -> None:
     gateway = await start_gateway()
     ada, *_ = await trio(gateway, caller)
