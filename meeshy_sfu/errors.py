@@ -7,7 +7,7 @@ Draws the tree once, for Python and for the native module; what a client sees of
     │   ├── InvalidRequestError          400 INVALID_REQUEST            details.path names the field
     │   │   └── InvalidRtpCapabilitiesError
     │   │                                400 INVALID_RTP_CAPABILITIES
-    │   │   └── InvalidSignalError       400 INVALID_SIGNAL             lacks what its type needs, or too large
+    │   │   └── InvalidSignalError       400 INVALID_SIGNAL             too large, or no offer, answer or candidate
     │   ├── CallFullError                400 MAX_PARTICIPANTS_REACHED
     │   ├── CallEndedError               400 CALL_ENDED
     │   ├── InvalidModeError             400 INVALID_MODE               a confirmation of another mode

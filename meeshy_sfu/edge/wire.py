@@ -3,9 +3,10 @@
 Checks shape and types only.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
+import orjson
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 
@@ -42,6 +43,7 @@ def read(model: type[Model], value: object) -> Model:
     """
     if not isinstance(value, dict):
         raise InvalidRequestError("the body must be a JSON object")
+    _require_unicode(value)
     try:
         return model.model_validate(value)
     except ValidationError as error:
@@ -53,6 +55,32 @@ def read(model: type[Model], value: object) -> Model:
         raise InvalidRequestError(
             first["message"], {"errors": found[:MAX_ERRORS_SHOWN]}, path=first["path"]
         ) from None
+
+
+def _require_unicode(value: dict[str, object]) -> None:
+    """Refuse text with half of a surrogate pair, which JSON can hold: no database, log or socket takes it."""
+    try:
+        orjson.dumps(value)
+    except TypeError:
+        # this, or a number beyond 64 bits, which is for the model to judge
+        location = _lone_surrogate(value)
+        if location is not None:
+            raise InvalidRequestError("is no Unicode text", path=wire_path(location)) from None
+
+
+def _lone_surrogate(value: object) -> tuple[int | str, ...] | None:
+    if isinstance(value, str):
+        return () if any("\ud800" <= char <= "\udfff" for char in value) else None
+    members: Iterable[tuple[int | str, object]] = ()
+    if isinstance(value, dict):
+        members = value.items()
+    elif isinstance(value, list):
+        members = enumerate(value)
+    for name, member in members:
+        rest = _lone_surrogate(member)
+        if rest is not None:
+            return (name, *rest)
+    return None
 
 
 def wire_path(location: tuple[int | str, ...]) -> str:

@@ -21,7 +21,6 @@ from meeshy_sfu.errors import (
     CallFullError,
     CallNotFoundError,
     InvalidModeError,
-    InvalidSignalError,
     KickedError,
     MediaServerError,
     NotAParticipantError,
@@ -41,7 +40,8 @@ from meeshy_sfu.gateway.mode import (
     determine_mode,
 )
 from meeshy_sfu.gateway.notices import iso
-from meeshy_sfu.gateway.schemas import CandidateBody, MediaSettings, ModeSwitchedRequest, Signal
+from meeshy_sfu.gateway.schemas import MediaSettings, ModeSwitchedRequest, Signal
+from meeshy_sfu.gateway.signals import checked
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -112,7 +112,7 @@ class Calls:
         """Give a call that is not over and whose conversation is the user's.
 
         Raises:
-            CallNotFoundError: There is none, or it is none of theirs.
+            PermissionDeniedError: It is none of theirs, or there is none.
             CallEndedError: It is over.
         """
         call = self.live.get(call_id)
@@ -126,17 +126,17 @@ class Calls:
         """Give a call out of the database, live or over.
 
         Raises:
-            CallNotFoundError: There is none, or it is none of the user's.
+            PermissionDeniedError: It is none of the user's, or there is none.
         """
         row = await self._repository.get_call(call_id)
         if row is None:
-            raise CallNotFoundError(f"there is no call {call_id}")
+            raise _not_yours(call_id)
         self._require_conversation(user, row.conversation_id, call_id)
         return row
 
     def _require_conversation(self, user: User, conversation_id: str, call_id: str) -> None:
         if conversation_id not in user.conversations:
-            raise PermissionDeniedError(f"call {call_id} belongs to a conversation that is none of yours")
+            raise _not_yours(call_id)
 
     # ---- coming
 
@@ -222,9 +222,8 @@ class Calls:
         """Put somebody into a call; who is in it already begins anew.
 
         Raises:
-            CallNotFoundError: There is none.
             CallEndedError: It is over.
-            PermissionDeniedError: Its conversation is none of theirs.
+            PermissionDeniedError: Its conversation is none of theirs, or there is none.
             CallFullError: It is full.
         """
         call = await self.find(user, call_id)
@@ -545,12 +544,12 @@ class Calls:
             NotAParticipantError: The sender is not in the call.
             SignalSenderMismatchError: It claims to come from somebody else.
             TargetNotFoundError: The target is not in the call, or away.
-            InvalidSignalError: It lacks what its type needs, or is too large.
+            InvalidSignalError: It lacks what its type needs, is too large, or is none of its kind.
         """
         sender = call.require_member(user)
         if signal.sender is not None and signal.sender != sender.id:
             raise SignalSenderMismatchError("the signal's from is not your participantId")
-        payload = self._checked(signal)
+        payload = checked(signal, self._settings)
         target = call.members.get(signal.to)
         if target is None or target.id == sender.id:
             raise TargetNotFoundError(f"participant {signal.to} is not in call {call.id}")
@@ -560,37 +559,6 @@ class Calls:
             call, target, {"type": signal.type, "from": sender.id, "to": target.id, **payload}
         )
         return {}
-
-    def _checked(self, signal: Signal) -> Answer:
-        settings = self._settings
-        payload: Answer = {}
-        if signal.type == "ice-candidate":
-            candidate = signal.candidate
-            if candidate is None:
-                raise InvalidSignalError("is missing", path="signal.candidate")
-            text = candidate.candidate if isinstance(candidate, CandidateBody) else candidate
-            if len(text.encode()) > settings.max_candidate_bytes:
-                raise InvalidSignalError(
-                    f"is larger than {settings.max_candidate_bytes} bytes", path="signal.candidate"
-                )
-            payload["candidate"] = (
-                candidate.model_dump(by_alias=True, exclude_none=True)
-                if isinstance(candidate, CandidateBody)
-                else candidate
-            )
-        else:
-            if not signal.sdp:
-                raise InvalidSignalError("is missing", path="signal.sdp")
-            if len(signal.sdp.encode()) > settings.max_sdp_bytes:
-                raise InvalidSignalError(f"is larger than {settings.max_sdp_bytes} bytes", path="signal.sdp")
-            payload["sdp"] = signal.sdp
-        more: Mapping[str, object] = {
-            "sdpMid": signal.sdp_mid,
-            "sdpMLineIndex": signal.sdp_m_line_index,
-            "usernameFragment": signal.username_fragment,
-            "epoch": signal.epoch,
-        }
-        return payload | {name: value for name, value in more.items() if value is not None}
 
     async def toggle(self, user: User, call_id: str, changes: Mapping[str, bool | None]) -> Answer:
         """Note and tell what somebody sends; keys are `audio`, `video` and `screen`."""
@@ -784,3 +752,8 @@ class Calls:
 def mode_policy(settings: Settings) -> ModePolicy:
     """Give the machine's times out of the settings."""
     return ModePolicy(deadline_s=settings.switch_deadline_s, hysteresis_s=settings.p2p_hysteresis_s)
+
+
+def _not_yours(call_id: str) -> PermissionDeniedError:
+    # the same for calls of others and calls that are not: guessing ids must not tell which there are
+    return PermissionDeniedError(f"none of your conversations has a call {call_id}")

@@ -11,7 +11,6 @@ from meeshy_sfu.errors import (
     CallAlreadyActiveError,
     CallEndedError,
     CallFullError,
-    CallNotFoundError,
     CallsNotSupportedError,
     InvalidModeError,
     InvalidRequestError,
@@ -39,7 +38,7 @@ PAGE_MAX = 100
 PAGE_DEFAULT = 20
 OFFSET_MAX = 1_000_000
 _CALLS, _PEOPLE, _CONVERSATIONS = "Calls", "Participants", "Conversations"
-_FINDING = (CallNotFoundError, PermissionDeniedError)
+_FINDING = (PermissionDeniedError,)
 _LIVE = (*_FINDING, CallEndedError)
 
 

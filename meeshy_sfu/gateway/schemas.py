@@ -16,12 +16,12 @@ ConversationId = Annotated[str, an_id("conversationId"), Field(max_length=128)]
 ParticipantId = Annotated[str, an_id("participantId"), Field(max_length=128)]
 SignalTarget = Annotated[str, an_id("signal.to"), Field(max_length=128)]
 SignalSender = Annotated[str, an_id("signal.from"), Field(max_length=128)]
+SdpMid = Annotated[str, Field(max_length=64, pattern=r"^[!-~]*$")]
+UsernameFragment = Annotated[str, Field(max_length=256, pattern=r"^[A-Za-z0-9+/]*$")]
 Kind = Literal["audio", "video"]
 Mode = Literal["p2p", "sfu"]
 Reason = Annotated[str, Field(max_length=500)]
 ObjectId = Annotated[str, Field(min_length=1, max_length=64, pattern="^[!-~]+$")]
-RelayedText = Annotated[str, Field(max_length=1_000_000)]
-"""A limit, however high, has broken Unicode refused; what is too large for its kind is decided in `calls`."""
 Epoch = Annotated[int, Field(ge=0, le=2**53 - 1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Figure = Annotated[float, Field(ge=0, le=1e12)]
@@ -121,10 +121,10 @@ class ForceLeaveRequest(WireModel):
 class CandidateBody(WireModel):
     """An ICE candidate as browsers write it."""
 
-    candidate: RelayedText
-    sdp_mid: Annotated[str, Field(max_length=64)] | None = None
+    candidate: str
+    sdp_mid: SdpMid | None = None
     sdp_m_line_index: Annotated[int, Field(ge=0, le=1024)] | None = None
-    username_fragment: Annotated[str, Field(max_length=256)] | None = None
+    username_fragment: UsernameFragment | None = None
 
 
 class Signal(WireModel):
@@ -133,11 +133,11 @@ class Signal(WireModel):
     type: Literal["offer", "answer", "ice-candidate"]
     to: SignalTarget
     sender: Annotated[SignalSender | None, Field(alias="from")] = None
-    sdp: RelayedText | None = None
-    candidate: RelayedText | CandidateBody | None = None
-    sdp_mid: Annotated[str, Field(max_length=64)] | None = None
+    sdp: str | None = None
+    candidate: str | CandidateBody | None = None
+    sdp_mid: SdpMid | None = None
     sdp_m_line_index: Annotated[int, Field(ge=0, le=1024)] | None = None
-    username_fragment: Annotated[str, Field(max_length=256)] | None = None
+    username_fragment: UsernameFragment | None = None
     epoch: Epoch | None = None
 
 
