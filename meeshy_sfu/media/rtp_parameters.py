@@ -67,18 +67,16 @@ class RtcpFeedback:
         return {"type": self.type, "parameter": self.parameter}
 
 
-@dataclass(frozen=True, slots=True)
-class RtpCodecCapability:
-    """A codec that someone can handle."""
+class _Codec:
+    """What is the same of a codec that someone can handle and of one in use."""
+
+    __slots__ = ()
 
     mime_type: str
-    """In the canonical spelling where the codec is known, such as ``video/VP8``."""
     clock_rate: int
-    preferred_payload_type: int | None = None
-    channels: int | None = None
-    """Of audio only; one unless stated."""
-    parameters: CodecParameters = ()
-    rtcp_feedback: tuple[RtcpFeedback, ...] = ()
+    channels: int | None
+    parameters: CodecParameters
+    rtcp_feedback: tuple[RtcpFeedback, ...]
 
     @property
     def kind(self) -> MediaKind:
@@ -94,6 +92,31 @@ class RtpCodecCapability:
         """Give one format parameter, or None."""
         return _parameter(self.parameters, name)
 
+    def _to_wire(self, **own: object) -> Wire:
+        wire: Wire = {
+            **own,
+            "mimeType": self.mime_type,
+            "clockRate": self.clock_rate,
+            "channels": self.channels,
+            "parameters": dict(self.parameters),
+            "rtcpFeedback": [item.to_wire() for item in self.rtcp_feedback],
+        }
+        return _without_none(wire)
+
+
+@dataclass(frozen=True, slots=True)
+class RtpCodecCapability(_Codec):
+    """A codec that someone can handle."""
+
+    mime_type: str
+    """In the canonical spelling where the codec is known, such as ``video/VP8``."""
+    clock_rate: int
+    preferred_payload_type: int | None = None
+    channels: int | None = None
+    """Of audio only; one unless stated."""
+    parameters: CodecParameters = ()
+    rtcp_feedback: tuple[RtcpFeedback, ...] = ()
+
     @classmethod
     def read(cls, source: Field) -> "RtpCodecCapability":
         """Read it from JSON; the feedback list is optional, the payload type too."""
@@ -103,16 +126,7 @@ class RtpCodecCapability:
 
     def to_wire(self) -> Wire:
         """Write it as JSON."""
-        wire: Wire = {
-            "kind": self.kind,
-            "mimeType": self.mime_type,
-            "preferredPayloadType": self.preferred_payload_type,
-            "clockRate": self.clock_rate,
-            "channels": self.channels,
-            "parameters": dict(self.parameters),
-            "rtcpFeedback": [item.to_wire() for item in self.rtcp_feedback],
-        }
-        return _without_none(wire)
+        return self._to_wire(kind=self.kind, preferredPayloadType=self.preferred_payload_type)
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +201,7 @@ class RtpCapabilities:
 
 
 @dataclass(frozen=True, slots=True)
-class RtpCodecParameters:
+class RtpCodecParameters(_Codec):
     """A codec in use, with its payload type."""
 
     mime_type: str
@@ -196,20 +210,6 @@ class RtpCodecParameters:
     channels: int | None = None
     parameters: CodecParameters = ()
     rtcp_feedback: tuple[RtcpFeedback, ...] = ()
-
-    @property
-    def kind(self) -> MediaKind:
-        """The kind, taken from the MIME type."""
-        return _kind_of(self.mime_type)
-
-    @property
-    def is_rtx(self) -> bool:
-        """Tell whether this repairs another codec rather than carrying media."""
-        return self.mime_type.lower().endswith("/rtx")
-
-    def parameter(self, name: str) -> ParameterValue | None:
-        """Give one format parameter, or None."""
-        return _parameter(self.parameters, name)
 
     def has_feedback(self, feedback_type: str, parameter: str = "") -> bool:
         """Tell whether this kind of feedback was agreed on."""
@@ -224,15 +224,7 @@ class RtpCodecParameters:
 
     def to_wire(self) -> Wire:
         """Write it as JSON."""
-        wire: Wire = {
-            "mimeType": self.mime_type,
-            "payloadType": self.payload_type,
-            "clockRate": self.clock_rate,
-            "channels": self.channels,
-            "parameters": dict(self.parameters),
-            "rtcpFeedback": [item.to_wire() for item in self.rtcp_feedback],
-        }
-        return _without_none(wire)
+        return self._to_wire(payloadType=self.payload_type)
 
 
 @dataclass(frozen=True, slots=True)
