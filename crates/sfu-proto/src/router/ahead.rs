@@ -132,13 +132,17 @@ impl Router {
         }
     }
 
-    /// The consumers that the flush of a transport will look at.
+    /// What the flush of the destination at `position` is followed by: of the next one the consumers, of the one
+    /// behind it the transport, which leads to its consumers.
     #[inline]
-    pub(super) fn look_ahead_of_flush<S: Sink>(&self, t: u32, sink: &S) {
-        let Some(transport) = self.transports.get(t) else {
+    pub(super) fn look_ahead_of_flush<S: Sink>(&self, position: usize, sink: &S) {
+        let transport = |t: &u32| self.transports.place(*t);
+        if let Some(place) = self.dirty.get(position + 2).and_then(transport) {
+            sink.prefetch(place, FLUSH_HEAD);
+        }
+        let Some(Some(transport)) = self.dirty.get(position + 1).and_then(transport) else {
             return;
         };
-        sink.prefetch(transport, FLUSH_HEAD);
         for item in &transport.pending {
             if let Some(place) = self.consumers.place(item.consumer) {
                 sink.prefetch(place, usize::MAX);

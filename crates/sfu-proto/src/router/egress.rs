@@ -49,9 +49,7 @@ impl Router {
         let mut kept = 0;
         for position in 0..self.dirty.len() {
             let t = self.dirty[position];
-            if let Some(next) = self.dirty.get(position + 1) {
-                self.look_ahead_of_flush(*next, sink);
-            }
+            self.look_ahead_of_flush(position, sink);
             if self.flush_transport(t, time, at, sink) {
                 self.dirty[kept] = t;
                 kept += 1;
