@@ -29,6 +29,8 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 ID_LENGTH = 64
+NAME = "username"
+"""Key of somebody's name in what is known of them."""
 Json = JSON().with_variant(JSONB(), "postgresql")
 
 
@@ -145,6 +147,7 @@ class CallParticipant(Base):
     video_enabled: Mapped[bool] = mapped_column(Boolean, server_default=text("true"))
     screen_share_enabled: Mapped[bool] = mapped_column(Boolean, server_default=text("false"))
     quality_metrics: Mapped[Any | None] = mapped_column(Json)
+    # what is known of who joined: their name, as tokens tell it, and whatever Phase 1A put there
     device_info: Mapped[Any | None] = mapped_column(Json)
     updated_at: Mapped[datetime] = mapped_column(UtcDateTime)
     # Phase 1B
@@ -197,6 +200,7 @@ class Participant:
     audio_enabled: bool
     video_enabled: bool
     screen_share_enabled: bool
+    device_info: Any
     sfu_send_transport_id: str | None
     sfu_recv_transport_id: str | None
     sfu_audio_producer_id: str | None
@@ -207,6 +211,12 @@ class Participant:
     def identity(self) -> str:
         """The user or the anonymous session behind the row."""
         return self.user_id or self.anonymous_user_id or ""
+
+    @property
+    def username(self) -> str:
+        """As they called themselves when they last joined; else who they are."""
+        name = self.device_info.get(NAME) if isinstance(self.device_info, dict) else None
+        return name if isinstance(name, str) and name else self.identity
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from sqlalchemy import func, or_, select, update
 from sqlalchemy.exc import OperationalError
 
 from meeshy_sfu.db.models import (
+    NAME,
     Call,
     CallMetrics,
     CallParticipant,
@@ -267,6 +268,7 @@ class Repository:
         video_enabled: bool,
         now: datetime,
         status: str = "connecting",
+        username: str | None = None,
     ) -> Participant:
         """Store who joined; who was there before gets the same row again."""
         identity = (
@@ -274,7 +276,7 @@ class Repository:
             if user_id is not None
             else participants.c.anonymous_user_id == anonymous_user_id
         )
-        values = {
+        values: dict[str, Any] = {
             "status": status,
             "joined_at": now,
             "left_at": None,
@@ -284,8 +286,13 @@ class Repository:
             **dict.fromkeys(SFU_FIELDS),
         }
         async with self._transaction() as db:
-            known = select(participants.c.id).where(participants.c.call_session_id == call_id, identity)
+            known = select(participants.c.id, participants.c.device_info).where(
+                participants.c.call_session_id == call_id, identity
+            )
             row = (await db.execute(known)).first()
+            if username is not None:
+                before = row.device_info if row is not None and isinstance(row.device_info, dict) else {}
+                values["device_info"] = before | {NAME: username}
             if row is None:
                 participant_id = new_id()
                 await db.execute(

@@ -305,6 +305,7 @@ class Calls:
             audio_enabled=media.audio_enabled,
             video_enabled=media.video_enabled,
             now=self.now(),
+            username=user.username,
         )
         return Member.of_row(row, user.username, self._clock.monotonic_s())
 

@@ -385,11 +385,11 @@ def person(member: Member) -> Payload:
 
 
 def stored_person(row: Participant) -> Payload:
-    """Give a participant out of the database, which knows no names."""
+    """Give a participant out of the database."""
     return {
         "participantId": row.id,
         ("anonymousUserId" if row.user_id is None else "userId"): row.identity,
-        "username": row.identity,
+        "username": row.username,
         "role": row.role,
         "status": row.status,
         "joinedAt": iso(row.joined_at),

@@ -196,7 +196,7 @@ class Supervision:
         )
         for person in row.participants:
             if person.left_at is None:
-                member = Member.of_row(person, person.identity, now_s)
+                member = Member.of_row(person, person.username, now_s)
                 member.met = member.announced = True
                 call.members[member.id] = member
         # the first two who came are the ones who may still talk directly

@@ -241,3 +241,30 @@ async def test_the_limits_of_users_and_addresses_hold(
     assert (refused.status, refused.code) == (429, "RATE_LIMIT_EXCEEDED")
     assert refused.headers["Retry-After"]
     assert refused.headers["X-RateLimit-Limit"] == "8"
+
+
+async def test_a_call_that_is_over_still_shows_the_names_of_its_people(
+    start_gateway: StartGateway, caller: MakeCaller
+) -> None:
+    gateway = await start_gateway()
+    ada, bob = await pair(gateway, caller)
+    guest = await caller(gateway, "gil", anonymous=True)
+    await guest.join(ada.call_id)
+    await bob.leave()
+    await ada.ask("call:end", {"callId": ada.call_id})
+    over = (await ada.request("GET", f"/api/calls/{ada.call_id}")).data
+    assert [person["username"] for person in over["participants"]] == ["Ada", "Bob", "Gil"]
+    (listed,) = (await ada.request("GET", "/api/conversations/c1/calls")).data["calls"]
+    assert listed["participants"] == over["participants"]
+
+
+async def test_names_outlive_the_gateway(start_gateway: StartGateway, caller: MakeCaller) -> None:
+    first = await start_gateway()
+    ada, bob = await pair(first, caller)
+    await first.close()
+    second = await start_gateway()
+    names = [member.username for member in second.calls.live[ada.call_id].members.values()]
+    assert names == ["Ada", "Bob"]
+    await bob.reconnect(second.url)
+    people = (await bob.rejoin())["participants"]
+    assert [person["username"] for person in people] == ["Ada", "Bob"]
