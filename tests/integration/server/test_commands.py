@@ -121,7 +121,7 @@ def test_settings_are_shown_without_secrets(capsys: pytest.CaptureFixture[str]) 
     assert SECRET not in text
     assert "max_rooms" in text
     assert main(["settings", "--env"]) == 0
-    assert "#MEESHY_MAX_ROOMS=100" in capsys.readouterr().out
+    assert "#MEESHY_MAX_ROOMS=10\n" in capsys.readouterr().out
 
 
 def test_doctor_finds_this_machine_fit(capsys: pytest.CaptureFixture[str]) -> None:
