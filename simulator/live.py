@@ -27,7 +27,7 @@ from simulator.summary import Summary, Verdict
 from simulator.tables import SAMPLE_SHOWN
 
 _FRESH_NS = 2_000_000_000
-_LAG_WARN_MS = 100.0
+_LAG_WARN_MS = 50.0
 
 
 @dataclass(slots=True)

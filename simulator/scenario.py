@@ -157,13 +157,13 @@ class Churn(_Table):
 class Limits(_Table):
     """When the load generator itself is judged too weak for the run to count (the verdict is then `void`)."""
 
-    lag_p95_ms: float = Field(default=100.0, gt=0)
+    lag_p95_ms: float = Field(default=50.0, gt=0)
     """How late the generator may wake up, as 95th percentile over its per-second worst cases."""
     core_percent: float = Field(default=92.0, gt=0)
     """CPU of one generator thread (native) or process (aiortc), of one core."""
     socket_drops: int = Field(default=0, ge=0)
     """Datagrams that reached the bots' sockets and were dropped there."""
-    late_send_ratio: Ratio = 0.2
+    late_send_ratio: Ratio = 0.1
     """Share of packets that bots sent more than 5 ms after they were due."""
 
 

@@ -49,7 +49,8 @@ class Stocktaking:
         self._before: dict[str, Stock] = {}
 
     async def before(self) -> None:
-        """Remember what the services hold while nobody is there."""
+        """Remember what the services hold while nobody is there, and once the gateway hears the media server."""
+        await self._until_connected()
         self._before = {service.name: await _stock(service) for service in self._services()}
 
     async def after(self, conversations: Sequence[str]) -> Aftermath:
@@ -64,6 +65,21 @@ class Stocktaking:
             if is_settled(found) or time.monotonic() > deadline:
                 return found
             await asyncio.sleep(_LOOK_S)
+
+    async def _until_connected(self) -> None:
+        """Wait for the gateway's connection to the media server, which would count as left open afterwards."""
+        deadline = time.monotonic() + PATIENCE_S
+        url = f"{self._stack.gateway.url}/ready"
+        async with aiohttp.ClientSession(timeout=_TIMEOUT) as http:
+            while time.monotonic() < deadline:
+                with contextlib.suppress(aiohttp.ClientError, TimeoutError):
+                    async with http.get(url) as answer:
+                        if all(server["events"] for server in (await answer.json())["mediaServers"]):
+                            return
+                await asyncio.sleep(_LOOK_S)
+        raise StackError(
+            "the gateway does not reach the media server; see gateway.log and media.log of the run"
+        )
 
     def _services(self) -> tuple[SupervisedService, ...]:
         return (self._stack.media, self._stack.gateway)
