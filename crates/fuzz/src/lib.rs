@@ -1,4 +1,5 @@
-//! Fuzz targets: one function per parser, over any bytes, that panics where a promise of the parser is broken.
+//! Fuzz targets: one function per parser, and one for the state behind them, over any bytes, that panics where a
+//! promise is broken.
 //!
 //! # Job
 //! Feeds bytes in, uses all that comes out, and checks what must hold: nothing reaches past the input, and what
@@ -12,6 +13,7 @@
 
 mod link;
 mod payload;
+mod router;
 mod rtcp;
 mod rtp;
 mod srtp;
@@ -23,7 +25,7 @@ pub struct Target {
     pub name: &'static str,
     /// Takes any bytes; panics if a promise is broken.
     pub run: fn(&[u8]),
-    /// Inputs a plain test can afford; those that start a handshake are few.
+    /// Inputs a plain test can afford; those that start a handshake or a call are few.
     pub budget: usize,
 }
 
@@ -67,6 +69,10 @@ pub const TARGETS: &[Target] = &[
     Target {
         budget: 500,
         ..target("link_dtls", link::dtls)
+    },
+    Target {
+        budget: 10_000,
+        ..target("router_call", router::call)
     },
 ];
 

@@ -23,6 +23,7 @@ pub(crate) fn all() -> Vec<Seed> {
     srtp(&mut seeds);
     payloads(&mut seeds);
     link(&mut seeds);
+    router(&mut seeds);
     seeds
 }
 
@@ -435,5 +436,101 @@ fn link(seeds: &mut Vec<Seed>) {
         ("net_classify", "dtls", hello[..40].to_vec()),
         ("net_classify", "rtp", header(ExtensionForm::OneByte, &[])),
         ("net_classify", "rtcp", vec![0x80, 201, 0, 1, 0, 0, 0, 1]),
+    ]);
+}
+
+/// A step of a call: see the target.
+fn step(kind: u8, body: &[u8]) -> Vec<u8> {
+    let mut out = vec![kind, body.len() as u8];
+    out.extend_from_slice(body);
+    out
+}
+
+fn packet(ssrc: u32, payload_type: u8, sequence: u16, mid: &[u8], payload: &[u8]) -> Vec<u8> {
+    let mut out = vec![0; 64];
+    let fields = HeaderFields {
+        marker: true,
+        payload_type,
+        sequence,
+        timestamp: 3000 * u32::from(sequence),
+        ssrc,
+        padding: false,
+    };
+    let mut writer = HeaderWriter::new(&mut out, &fields, ExtensionForm::OneByte).unwrap();
+    writer.extension(1, mid).unwrap();
+    writer.extension(2, &[1, 2, sequence as u8]).unwrap();
+    writer.extension(3, &sequence.to_be_bytes()).unwrap();
+    writer.extension(4, &[20]).unwrap();
+    let len = writer.finish();
+    out.truncate(len);
+    out.extend_from_slice(payload);
+    step(0, &out)
+}
+
+fn router(seeds: &mut Vec<Seed>) {
+    const FLUSH: u8 = 8;
+    let vp8 = |number: u16| {
+        let key = u8::from(number != 0);
+        packet(1000, 96, number, b"v", &[0x10, key, 1, 2, 3, number as u8])
+    };
+    let mut plain: Vec<u8> = (0..6).flat_map(vp8).collect();
+    for number in 0..6 {
+        plain.extend(packet(2000, 111, number, b"a", &[0x78, 1, 2]));
+    }
+    plain.extend(step(FLUSH, &[]));
+    plain.extend(step(5, &[60]));
+    // A hole, its repair by RTX, padding, and the same by mid alone under two sources.
+    let mut repaired = [vp8(0), vp8(1), vp8(4)].concat();
+    repaired.extend(step(5, &[8]));
+    repaired.extend(packet(1001, 97, 9, b"v", &[0, 2, 0x10, 1, 1, 2]));
+    let mut padding = packet(1000, 96, 5, b"v", &[0, 0, 3]);
+    padding[2] |= 0x20;
+    repaired.extend(padding);
+    repaired.extend(step(FLUSH, &[]));
+    let mut sources = Vec::new();
+    for ssrc in [70, 71] {
+        sources.extend(packet(ssrc, 98, 7, b"w", &[0x78, 0, 2, 0x67, 1]));
+        sources.extend(packet(ssrc, 98, 8, b"w", &[0x7c, 0x85, 1]));
+    }
+    sources.extend(step(FLUSH, &[]));
+    // Reports and requests both ways, with pauses between.
+    let mut talk = plain.clone();
+    let info = SenderInfo {
+        ssrc: 1000,
+        ntp: 0xe8fe_0000_0000_0000,
+        rtp_timestamp: 9000,
+        ..SenderInfo::default()
+    };
+    talk.extend(step(3, &written(|out| info.write(&[], out))));
+    let block = ReportBlock {
+        ssrc: 5000,
+        fraction_lost: 9,
+        ..ReportBlock::default()
+    };
+    talk.extend(step(4, &written(|out| rtcp::rr::write(9, &[block], out))));
+    for ssrc in [5000, 6000, 6010] {
+        let wanted: Vec<u16> = (0..40).map(|number| number * 5).collect();
+        let nack = |out: &mut [u8]| Some(rtcp::nack::write(9, ssrc, &wanted, out)?.len);
+        talk.extend(step(4, &written(nack)));
+        let pli = Pli {
+            sender_ssrc: 9,
+            media_ssrc: ssrc,
+        };
+        talk.extend(step(4, &written(|out| pli.write(out))));
+    }
+    for which in 0..5 {
+        talk.extend(step(7, &[which, 4, 2, 1, 0]));
+    }
+    for choice in [1, 0, 3, 2] {
+        talk.extend(step(6, &[choice]));
+        talk.extend(vp8(6 + u16::from(choice)));
+    }
+    talk.extend(step(3, &written(|out| rtcp::bye::write(&[1000], out))));
+    talk.extend(step(5, &[90]));
+    seeds.extend([
+        ("router_call", "plain", plain),
+        ("router_call", "repaired", repaired),
+        ("router_call", "sources", sources),
+        ("router_call", "talk", talk),
     ]);
 }
