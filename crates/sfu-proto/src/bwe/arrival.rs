@@ -28,6 +28,9 @@ const GROUP: i64 = 5_000;
 const OVERUSE: f64 = 12_500.0;
 const RATE_WINDOW: Micros = 500_000;
 const HOLD: Micros = 1_000_000;
+/// After a longer silence, or a departure further back, what came before says nothing of the path: the rate was
+/// the sender's choice, and send times wrap every 64 s.
+const BREAK: Micros = 1_000_000;
 
 /// State of one sender's path.
 #[derive(Clone, Debug, Default)]
@@ -35,6 +38,7 @@ pub(crate) struct ArrivalEstimator {
     estimate: u64,
     updated_at: Micros,
     decreased_at: Micros,
+    received_at: Micros,
     window_start: Micros,
     window_bytes: u64,
     rate: Option<u64>,
@@ -66,6 +70,10 @@ impl ArrivalEstimator {
             self.window_start = now;
             self.updated_at = now;
         }
+        if now.saturating_sub(self.received_at) >= BREAK {
+            self.forget_path(now);
+        }
+        self.received_at = now;
         self.window_bytes += len as u64;
         let passed = now.saturating_sub(self.window_start);
         if passed >= RATE_WINDOW {
@@ -85,6 +93,9 @@ impl ArrivalEstimator {
         };
         let since = between(departure, group.first_departure);
         if since < 0 {
+            if since.unsigned_abs() >= BREAK {
+                self.forget_path(now);
+            }
             return;
         }
         if since <= GROUP {
@@ -100,6 +111,15 @@ impl ArrivalEstimator {
             self.queue = ((self.queue + (arrived - sent) as f64) * 0.95).max(0.0);
         }
         self.adapt(now);
+    }
+
+    /// Begins anew, but for the estimate.
+    fn forget_path(&mut self, now: Micros) {
+        self.group = None;
+        self.previous = None;
+        self.queue = 0.0;
+        self.window_start = now;
+        self.window_bytes = 0;
     }
 
     fn adapt(&mut self, now: Micros) {
@@ -142,6 +162,42 @@ mod tests {
         // 2 Mbit/s arrive.
         let estimate = estimator.estimate_bps().expect("media came");
         assert!((2_500_000..=3_100_000).contains(&estimate), "{estimate}");
+    }
+
+    #[test]
+    fn a_silence_of_any_length_is_no_queue() {
+        for silence in [3, 40, 70, 100] {
+            let mut estimator = ArrivalEstimator::default();
+            for packet in 0..4_000u64 {
+                let now = packet * 5_000;
+                estimator.received(departure(now), 1250, now + 20_000);
+            }
+            let before = estimator.estimate_bps().expect("media came");
+            let start = 4_000 * 5_000 + silence * 1_000_000;
+            for packet in 0..400u64 {
+                let now = start + packet * 5_000;
+                estimator.received(departure(now), 1250, now + 20_000);
+                let estimate = estimator.estimate_bps().expect("media came");
+                assert!(estimate >= before, "{silence} s: {estimate} of {before}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_sender_whose_clock_steps_back_is_still_heard() {
+        let mut estimator = ArrivalEstimator::default();
+        for packet in 0..4_000u64 {
+            let now = packet * 5_000;
+            estimator.received(departure(now + 20_000_000), 1250, now);
+        }
+        let start = 4_000 * 5_000;
+        for packet in 0..400u64 {
+            // Sent every 5 ms by a clock 20 s behind, carried every 8 ms.
+            let departed = departure(start + packet * 5_000);
+            estimator.received(departed, 1250, start + packet * 8_000);
+        }
+        let estimate = estimator.estimate_bps().expect("media came");
+        assert!(estimate < 1_300_000, "{estimate}");
     }
 
     #[test]
