@@ -41,6 +41,7 @@ from meeshy_sfu.gateway.notices import Notices
 from meeshy_sfu.gateway.outages import database_failure
 from meeshy_sfu.gateway.quotas import Quotas
 from meeshy_sfu.gateway.rest import RestApi
+from meeshy_sfu.gateway.statements import Statements
 from meeshy_sfu.gateway.supervision import Supervision
 from meeshy_sfu.gateway.switching import Switcher
 
@@ -112,7 +113,16 @@ class Gateway:
             jobs=self.jobs,
         )
         self.metrics.show(self.calls.live)
-        self.events.use(calls=self.calls, metrics=self.metrics)
+        self.statements = Statements(
+            settings=settings,
+            clock=clock,
+            repository=self.repository,
+            calls=self.calls,
+            switcher=self.switcher,
+            notices=notices,
+            journal=self.journal,
+        )
+        self.events.use(calls=self.calls, statements=self.statements, metrics=self.metrics)
         self.supervision = Supervision(
             settings=settings,
             clock=clock,

@@ -1,4 +1,4 @@
-"""Calls: who begins, joins, leaves and ends them, and what they say to each other.
+"""Calls: who begins, joins, leaves and ends them.
 
 Checks permission and state, keeps rows and members in step, and hands the mode machine's decisions to `switching`.
 Sockets and HTTP are known to `events` and `rest`.
@@ -22,11 +22,8 @@ from meeshy_sfu.errors import (
     CallNotFoundError,
     InvalidModeError,
     KickedError,
-    MediaServerError,
     NotAParticipantError,
     PermissionDeniedError,
-    SignalSenderMismatchError,
-    TargetNotFoundError,
 )
 from meeshy_sfu.gateway import journal as log
 from meeshy_sfu.gateway.late_writes import LateWrites
@@ -40,11 +37,10 @@ from meeshy_sfu.gateway.mode import (
     determine_mode,
 )
 from meeshy_sfu.gateway.notices import iso
-from meeshy_sfu.gateway.schemas import MediaSettings, ModeSwitchedRequest, Signal
-from meeshy_sfu.gateway.signals import checked
+from meeshy_sfu.gateway.schemas import MediaSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable
     from datetime import datetime
 
     from meeshy_sfu.clock import Clock
@@ -228,7 +224,7 @@ class Calls:
         """
         call = await self.find(user, call_id)
         async with call.lane:
-            self._require_live(call)
+            call.require_live()
             known = call.member_of(user)
             if known is not None and not known.met and sid is not None:
                 # a place taken over REST that no socket has spoken for yet
@@ -251,12 +247,12 @@ class Calls:
         """
         call = await self.find(user, call_id)
         async with call.lane:
-            self._require_live(call)
+            call.require_live()
             member = call.require_member(user)
             if member.id != participant_id:
                 raise NotAParticipantError(f"participant {participant_id} is not you")
             member.username = user.username
-            await self._keep(call, self._repository.count(call.id, "reconnections", self.now()))
+            await self.keep(call, self._repository.count(call.id, "reconnections", self.now()))
             if call.settle_at_s is not None and all(m.sid for m in call.members.values() if m is not member):
                 call.settle_at_s = self._clock.monotonic_s()
         return self._answer(call, member, sid)
@@ -330,7 +326,7 @@ class Calls:
             CallEndedError: It ended while its room was waited for.
             KickedError: Somebody else has the place by now.
         """
-        self._require_live(call)
+        call.require_live()
         if call.members.get(member.id) is not member:
             raise KickedError("another socket of yours took your place meanwhile, or you were put out")
         was_away = member.met and member.away_since_s is not None
@@ -357,10 +353,6 @@ class Calls:
             self.on_detached(member.sid)
         member.sid = None
 
-    def _require_live(self, call: LiveCall) -> None:
-        if call.ended:
-            raise CallEndedError(f"call {call.id} is over")
-
     def _require_room(self, call: LiveCall) -> None:
         direct = call.conversation_type is ConversationType.DIRECT
         limit = P2P_PARTICIPANTS_MAX if direct else self._settings.max_participants_per_room
@@ -377,7 +369,7 @@ class Calls:
         """
         call = await self.find(user, call_id)
         async with call.lane:
-            self._require_live(call)
+            call.require_live()
             member = call.require_member(user)
             return await self._remove(call, member, "left")
 
@@ -390,7 +382,7 @@ class Calls:
         """
         call = await self.find(user, call_id)
         async with call.lane:
-            self._require_live(call)
+            call.require_live()
             member = call.member(participant_id)
             if member.is_user(user):
                 return await self._remove(call, member, "left")
@@ -421,7 +413,7 @@ class Calls:
         if participant_id is not None:
             return await self.remove(user, call.id, participant_id)
         async with call.lane:
-            self._require_live(call)
+            call.require_live()
             member = call.require_member(user)
             self._kick(member, None)
             return await self._remove(call, member, "left")
@@ -434,7 +426,7 @@ class Calls:
         call.unreachable.pop(member.id, None)
         if member.sid is not None:
             self.on_detached(member.sid)
-        await self._keep(call, self._repository.set_participant_status(member.id, "disconnected", now))
+        await self.keep(call, self._repository.set_participant_status(member.id, "disconnected", now))
         self._journal.note(call.id, "leave", participantId=member.id, reason=reason)
         if member.announced:
             self._notices.participant_left(call, member, reason)
@@ -459,7 +451,7 @@ class Calls:
         """
         call = await self.find(user, call_id)
         async with call.lane:
-            self._require_live(call)
+            call.require_live()
             own = call.member_of(user)
             if not (own is not None and call.conversation_type is ConversationType.DIRECT):
                 self._require_moderator(call, user)
@@ -473,7 +465,7 @@ class Calls:
         """
         call = await self.find(user, call_id)
         async with call.lane:
-            self._require_live(call)
+            call.require_live()
             if call.member_of(user) is None:
                 self._notices.rejected(call, user.id, reason)
                 if call.conversation_type is ConversationType.DIRECT and call.status != "active":
@@ -526,7 +518,7 @@ class Calls:
         """
         call = await self.find(user, call_id)
         async with call.lane:
-            self._require_live(call)
+            call.require_live()
             self._require_moderator(call, user)
             wanted = determine_mode(call.conversation_type, len(call.members)).value
             if mode != wanted:
@@ -535,132 +527,6 @@ class Calls:
                 )
             await self._switcher.carry_out(call, call.mode.retry(self._clock.monotonic_s()))
         return call
-
-    # ---- what members say
-
-    def signal(self, user: User, call: LiveCall, signal: Signal) -> Answer:
-        """Pass a signal on to its target.
-
-        Raises:
-            NotAParticipantError: The sender is not in the call.
-            SignalSenderMismatchError: It claims to come from somebody else.
-            TargetNotFoundError: The target is not in the call, or away.
-            InvalidSignalError: It lacks what its type needs, is too large, or is none of its kind.
-        """
-        sender = call.require_member(user)
-        if signal.sender is not None and signal.sender != sender.id:
-            raise SignalSenderMismatchError("the signal's from is not your participantId")
-        payload = checked(signal, self._settings)
-        target = call.members.get(signal.to)
-        if target is None or target.id == sender.id:
-            raise TargetNotFoundError(f"participant {signal.to} is not in call {call.id}")
-        if target.sid is None:
-            raise TargetNotFoundError(f"participant {signal.to} is away; try again")
-        self._notices.signal(
-            call, target, {"type": signal.type, "from": sender.id, "to": target.id, **payload}
-        )
-        return {}
-
-    async def toggle(self, user: User, call_id: str, changes: Mapping[str, bool | None]) -> Answer:
-        """Note and tell what somebody sends; keys are `audio`, `video` and `screen`."""
-        call = await self.find(user, call_id)
-        answer: Answer = {"callId": call_id}
-        async with call.lane:
-            self._require_live(call)
-            member = call.require_member(user)
-            answer["participantId"] = member.id
-            for media, enabled in changes.items():
-                if enabled is None:
-                    continue
-                setattr(member, f"{media}_enabled", enabled)
-                column = "screen_share" if media == "screen" else media
-                await self._keep(
-                    call, self._repository.set_media_enabled(member.id, column, enabled, self.now())
-                )
-                answer |= self._notices.media_toggled(call, member, media, enabled=enabled)
-        return answer
-
-    async def confirm(self, user: User, call_id: str, request: ModeSwitchedRequest) -> Answer:
-        """Take a member's word on a transition, and the ids of what they have on the media server.
-
-        Raises:
-            InvalidModeError: It is about another mode than the transition of this epoch.
-        """
-        call = await self.find(user, call_id)
-        async with call.lane:
-            self._require_live(call)
-            member = call.require_member(user)
-            target = {Phase.SWITCHING_TO_SFU: "sfu", Phase.SWITCHING_TO_P2P: "p2p"}.get(call.phase)
-            # who knows no epochs can only mean what they were told last
-            epoch = call.told_epoch if request.epoch is None else request.epoch
-            mode = request.mode or target or call.mode.mode.value
-            if epoch == call.mode.epoch and target is not None and mode != target:
-                raise InvalidModeError(f"epoch {epoch} is about {target}, not {mode}", {"mode": target})
-            if epoch == call.mode.epoch:
-                if mode == "sfu":
-                    await self._store_ids(call, member, request)
-                if not request.success:
-                    call.errors[member.id] = request.error or "failed"
-                    logger.warning(
-                        "call=%s participant=%s epoch=%d failed: %s",
-                        call.id,
-                        member.id,
-                        epoch,
-                        request.error,
-                    )
-                decisions = call.mode.confirm(
-                    member.id, epoch, self._clock.monotonic_s(), success=request.success
-                )
-                self._journal.note(
-                    call.id,
-                    "confirm",
-                    participantId=member.id,
-                    epoch=epoch,
-                    success=request.success,
-                )
-                await self._switcher.carry_out(call, decisions)
-            return {
-                "callId": call.id,
-                "mode": call.mode.mode.value,
-                "epoch": call.mode.epoch,
-                "phase": call.phase.value,
-            }
-
-    async def _store_ids(self, call: LiveCall, member: Member, request: ModeSwitchedRequest) -> None:
-        if not request.success or call.phase is Phase.P2P:
-            return
-        producers = request.producer_ids
-        ids = {
-            "sfu_send_transport_id": request.sfu_send_transport_id,
-            "sfu_recv_transport_id": request.sfu_recv_transport_id,
-            "sfu_audio_producer_id": producers.audio if producers else None,
-            "sfu_video_producer_id": producers.video if producers else None,
-            "sfu_screen_producer_id": producers.screen if producers else None,
-        }
-        told = {name: value for name, value in ids.items() if value is not None}
-        if told:
-            await self._keep(call, self._repository.set_sfu_ids(member.id, told, self.now()))
-
-    async def sfu_ready(self, user: User, call_id: str, *, success: bool, reason: str | None) -> Answer:
-        """Take note of whether the leg made in advance works; warn everybody if not."""
-        call = await self.find(user, call_id)
-        member = call.require_member(user)
-        if success:
-            call.unreachable.pop(member.id, None)
-        elif member.id not in call.unreachable:
-            call.unreachable[member.id] = reason or "unreachable"
-            self._notices.sfu_unreachable(call, member.id, reason or "unreachable")
-            await self._keep(call, self._repository.count(call.id, "transport_errors", self.now()))
-        self._journal.note(call.id, "sfu_ready", participantId=member.id, success=success, reason=reason)
-        return {"callId": call_id}
-
-    async def media_token(self, user: User, call_id: str) -> Answer:
-        """Give a fresh token for the media server."""
-        call = await self.find(user, call_id)
-        payload = self._notices.media_token(call, call.require_member(user))
-        if payload is None:
-            raise MediaServerError(f"call {call_id} has no room on a media server just now")
-        return payload
 
     # ---- time and sockets
 
@@ -735,9 +601,9 @@ class Calls:
         call.status = status
         if status == "active":
             call.started_at = call.started_at or now
-        await self._keep(call, self._repository.set_status(call.id, status, now))
+        await self.keep(call, self._repository.set_status(call.id, status, now))
 
-    async def _keep(self, call: LiveCall, write: Awaitable[Result]) -> Result | None:
+    async def keep(self, call: LiveCall, write: Awaitable[Result]) -> Result | None:
         """Write what has happened already; people talk on even if the database does not take it."""
         try:
             return await write

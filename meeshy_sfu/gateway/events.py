@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from meeshy_sfu.edge.limits import Quota, RateLimiter
     from meeshy_sfu.gateway.metrics import Metrics
     from meeshy_sfu.gateway.quotas import Quotas
+    from meeshy_sfu.gateway.statements import Statements
 
 logger = logging.getLogger(__name__)
 
@@ -82,6 +83,7 @@ class Events:
         self._limiter = limiter
         self._quotas = quotas
         self._calls: Calls
+        self._statements: Statements
         self._metrics: Metrics
         self._sessions: dict[str, Session] = {}
         self._by_conversation: dict[str, set[str]] = {}
@@ -105,9 +107,10 @@ class Events:
             self._io.on(event, self._gate.wrap(event, model, handler, limit=limit))
         self._io.on("*", self._gate.unknown(self.names))
 
-    def use(self, *, calls: Calls, metrics: Metrics) -> None:
+    def use(self, *, calls: Calls, statements: Statements, metrics: Metrics) -> None:
         """Hand over what can only be built once there is an outbox, which this is."""
         self._calls = calls
+        self._statements = statements
         self._metrics = self._gate.figures = metrics
         calls.on_detached = self._detach
 
@@ -291,13 +294,13 @@ class Events:
 
     async def _signal(self, session: Session, request: schemas.SignalRequest) -> Answer:
         call = await self._calls.find(session.user, request.call_id)
-        return self._calls.signal(session.user, call, request.signal)
+        return self._statements.signal(session.user, call, request.signal)
 
     async def _toggle_audio(self, session: Session, request: schemas.ToggleRequest) -> Answer:
-        return await self._calls.toggle(session.user, request.call_id, {"audio": request.enabled})
+        return await self._statements.toggle(session.user, request.call_id, {"audio": request.enabled})
 
     async def _toggle_video(self, session: Session, request: schemas.ToggleRequest) -> Answer:
-        return await self._calls.toggle(session.user, request.call_id, {"video": request.enabled})
+        return await self._statements.toggle(session.user, request.call_id, {"video": request.enabled})
 
     async def _media_state(self, session: Session, request: schemas.MediaStateRequest) -> Answer:
         changes = {
@@ -305,7 +308,7 @@ class Events:
             "video": request.video_enabled,
             "screen": request.screen_share_enabled,
         }
-        answer = await self._calls.toggle(session.user, request.call_id, changes)
+        answer = await self._statements.toggle(session.user, request.call_id, changes)
         return {"callId": answer["callId"], "participantId": answer["participantId"]}
 
     async def _end(self, session: Session, request: schemas.CallRequest) -> Answer:
@@ -318,12 +321,12 @@ class Events:
         call_id = request.call_id or session.call_id
         if call_id is None:
             raise InvalidRequestError("is missing, and this socket is in no call", path="callId")
-        return await self._calls.confirm(session.user, call_id, request)
+        return await self._statements.confirm(session.user, call_id, request)
 
     async def _sfu_ready(self, session: Session, request: schemas.SfuReadyRequest) -> Answer:
-        return await self._calls.sfu_ready(
+        return await self._statements.sfu_ready(
             session.user, request.call_id, success=request.success, reason=request.error
         )
 
     async def _media_token(self, session: Session, request: schemas.CallRequest) -> Answer:
-        return await self._calls.media_token(session.user, request.call_id)
+        return await self._statements.media_token(session.user, request.call_id)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from meeshy_sfu.errors import NotAParticipantError, ParticipantNotFoundError
+from meeshy_sfu.errors import CallEndedError, NotAParticipantError, ParticipantNotFoundError
 from meeshy_sfu.gateway.mode import CallMode, ConversationType, ModeController, Phase
 
 if TYPE_CHECKING:
@@ -166,6 +166,15 @@ class LiveCall:
     def wants_active_room(self) -> bool:
         """Whether media goes through a media server, is about to, or did until a moment ago."""
         return not self.ended and (self.phase is not Phase.P2P or self.rooms.in_use)
+
+    def require_live(self) -> None:
+        """Check that it has not ended meanwhile.
+
+        Raises:
+            CallEndedError: It has.
+        """
+        if self.ended:
+            raise CallEndedError(f"call {self.id} is over")
 
     def member_of(self, user: User) -> Member | None:
         """Give the place of a person, or None."""

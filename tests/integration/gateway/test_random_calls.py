@@ -134,7 +134,7 @@ class Walk:
             success=success,
             sfu_send_transport_id="transport",
         )
-        await self.gateway.calls.confirm(user(name or who), request)
+        await self.gateway.statements.confirm(user(name or who), call.id, request)
 
     async def everybody_confirms(self) -> None:
         call, _ = self.member()
