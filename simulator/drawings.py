@@ -58,18 +58,19 @@ def _change(raw: RawRun, worst: pd.Series[Any], words: str, top: int) -> tuple[s
     out = [_text(0, top + 16, title, weight="600")]
     strips = [(number, kind) for number, kind in enumerate(KINDS) if kind in raw.scenario.media.kinds]
     bottom = top + _HEAD + _STRIP * len(strips)
-    for name, _, colour in _MARKS:
-        at_ms = (int(row[name]) - start) / 1e6
-        if int(row[name]) > 0 and -BEFORE_MS <= at_ms <= AFTER_MS:
+    marks = [(int(row[name]), label, colour) for name, label, colour in _MARKS if int(row[name]) > 0]
+    marks += _departures(raw, (int(worst["bot"]), int(worst["sender"])), start)
+    for at_ns, _, colour in marks:
+        at_ms = (at_ns - start) / 1e6
+        if -BEFORE_MS <= at_ms <= AFTER_MS:
             x = _x(at_ms)
             out.append(
                 f'<line x1="{x:.1f}" y1="{top + 36}" x2="{x:.1f}" y2="{bottom}" stroke="{colour}" '
                 'stroke-dasharray="3 3"/>'
             )
     legend = " · ".join(
-        f'<tspan fill="{colour}">{label} {(int(row[name]) - start) / 1e6:.0f} ms</tspan>'
-        for name, label, colour in _MARKS
-        if int(row[name]) > 0
+        f'<tspan fill="{colour}">{label} {(at_ns - start) / 1e6:.0f} ms</tspan>'
+        for at_ns, label, colour in marks
     )
     out.append(f'<text x="{_LEFT}" y="{top + 32}">{legend}</text>')
     for place, (number, kind) in enumerate(strips):
@@ -88,6 +89,17 @@ def _change(raw: RawRun, worst: pd.Series[Any], words: str, top: int) -> tuple[s
             out.append(_text(0, y + offset + tall - 3, label))
             out.append(_ticks(mine[mine["flags"] & flag != 0], start, y + offset, tall, colour))
     return "".join(out), _HEAD + _STRIP * len(strips) + 24
+
+
+def _departures(raw: RawRun, people: tuple[int, int], start: int) -> list[tuple[int, str, str]]:
+    """Give a mark for whoever of the two left within what is drawn: what ends there is no pause."""
+    left = raw.tables["arrivals"]
+    left = left[left["bot"].isin(people)]
+    return [
+        (int(left_ns), f"person {bot} leaves", "#8250df")
+        for bot, left_ns in left[["bot", "left_ns"]].itertuples(index=False)
+        if 0 <= (int(left_ns) - start) / 1e6 <= AFTER_MS
+    ]
 
 
 def _ticks(rows: pd.DataFrame, start: int, y: float, height: int, colour: str) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from simulator.drawings import changes_drawing
 from simulator.figures import RawRun
 from simulator.tables import SAMPLE_SHOWN, SAMPLE_SURPLUS
 from simulator.transitions import gaps, recoveries, transitions
@@ -188,3 +189,31 @@ def test_a_recovery_is_the_pause_of_who_stayed(switched: SyntheticRun, tmp_path:
     figures = recoveries(read(switched, tmp_path / "left"))
     assert figures is not None
     assert figures.samples == 0
+
+
+def test_the_worst_change_is_drawn_with_its_frames_and_who_left(
+    switched: SyntheticRun, tmp_path: Path
+) -> None:
+    drop(switched, 0, 1, 5_000, 5_200)
+    switched.arrivals = [
+        {
+            "bot": bot,
+            "call_id": "c",
+            "mode": "p2p",
+            "started_ns": START - S,
+            "flowing_ns": START,
+            "left_ns": START + (5_400 if bot else 10_000) * MS,
+        }
+        for bot in (0, 1)
+    ]
+    drawing = changes_drawing(read(switched, tmp_path / "run"))
+    assert drawing.startswith("<svg")
+    assert "To the media server: the change with the longest pause" in drawing
+    assert "as person 0 saw and heard person 1" in drawing
+    assert "old path ends 100 ms" in drawing
+    assert "person 1 leaves 400 ms" in drawing
+    assert "Back to peer to peer" not in drawing  # it did not go back
+
+
+def test_without_a_change_there_is_nothing_to_draw(run: SyntheticRun, tmp_path: Path) -> None:
+    assert changes_drawing(read(run, tmp_path / "run")) == ""
