@@ -6,7 +6,8 @@
 //!
 //! # Invariants
 //! - A frame is written whole or not at all: when the buffer is full the frame is dropped, as a datagram would.
-//! - A peer makes a connection hold at most [`MAX_FRAME`] unread bytes and [`WRITE_LIMIT`] unsent ones.
+//! - A peer makes a connection hold at most [`MAX_FRAME`] unread bytes and [`WRITE_LIMIT`] unsent ones, and the
+//!   kernel little more than what is on its way: media that waits longer is of no use when it comes.
 //!
 //! RFC 4571 §2 (framing), RFC 6544 (ICE over TCP).
 
@@ -20,6 +21,8 @@ use crate::bind::{self, BindError};
 pub const MAX_FRAME: usize = 4096;
 /// Unsent bytes per connection before frames are dropped: half a second at 4 Mbit/s.
 pub const WRITE_LIMIT: usize = 256 << 10;
+/// Unsent bytes the kernel takes; without a limit it takes megabytes, a minute of media on a slow path.
+const KERNEL_LIMIT: i32 = 32 << 10;
 /// Connections waiting to be accepted.
 const BACKLOG: i32 = 256;
 
@@ -59,6 +62,8 @@ impl FramedStream {
     pub fn new(stream: TcpStream) -> io::Result<FramedStream> {
         stream.set_nonblocking(true)?;
         stream.set_nodelay(true)?;
+        let option = libc::TCP_NOTSENT_LOWAT;
+        bind::set_option(stream.as_fd(), libc::IPPROTO_TCP, option, KERNEL_LIMIT)?;
         let (remote, local) = (stream.peer_addr()?, stream.local_addr()?);
         Ok(FramedStream {
             stream,

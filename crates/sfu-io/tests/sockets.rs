@@ -355,3 +355,31 @@ fn the_probe_answers() {
     assert!(features.receive_buffer_bytes > 0);
     assert!(features.gso || !features.gro);
 }
+
+#[test]
+fn what_a_peer_does_not_read_is_not_heaped_up_in_the_kernel() {
+    let (mut server, client) = tcp_pair();
+    let (mut taken, mut refused) = (0, 0);
+    // Until the path has been full for a while: the kernel's own buffer would grow to megabytes.
+    while refused < 100 {
+        if server.push(&[7; 1200]) {
+            taken += 1202;
+        } else {
+            refused += 1;
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        server.flush().unwrap();
+        assert!(taken < 64 << 20, "somebody reads");
+    }
+    let received: usize = {
+        let mut waiting = 0i32;
+        // SAFETY: FIONREAD writes one integer, which lives through the call.
+        unsafe { libc::ioctl(client.as_raw_fd(), libc::FIONREAD, &raw mut waiting) };
+        waiting as usize
+    };
+    let heaped = taken - received - server.pending();
+    assert!(
+        heaped < 256 << 10,
+        "{heaped} of {taken}, {received} arrived"
+    );
+}
