@@ -20,6 +20,7 @@ pub mod event;
 #[cfg(feature = "bench")]
 pub mod harness;
 mod outbox;
+mod panics;
 mod queue;
 mod report;
 mod run;

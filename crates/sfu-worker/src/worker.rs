@@ -18,6 +18,7 @@ use meeshy_sfu_proto::link::Certificate;
 use crate::command::Request;
 use crate::config::{StartError, WorkerConfig, system};
 use crate::event::Event;
+use crate::panics::report_elsewhere;
 use crate::queue::{Queues, RequestError};
 use crate::run::Loop;
 use crate::sockets::Sockets;
@@ -64,8 +65,9 @@ impl Worker {
         let inner = Arc::clone(&queues);
         let thread = std::thread::Builder::new()
             .name(format!("sfu-worker-{index}"))
-            .spawn(
-                move || match Loop::new(config, sockets, certificate, Arc::clone(&inner)) {
+            .spawn(move || {
+                report_elsewhere();
+                match Loop::new(config, sockets, certificate, Arc::clone(&inner)) {
                     Err(error) => {
                         let _ = started.send(Err(error));
                     }
@@ -73,8 +75,8 @@ impl Worker {
                         let _ = started.send(Ok(()));
                         run(&mut worker, &inner, index);
                     }
-                },
-            )
+                }
+            })
             .map_err(system("start a thread"))?;
         let worker = Worker {
             queues,
