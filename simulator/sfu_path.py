@@ -69,11 +69,14 @@ class SfuPath:
         await asyncio.gather(*(self._connect(which, joined) for which in ("send", "recv")))
         if not self._joined.done():
             self._joined.set_result(joined)
-        for kind in self._kinds:
-            parameters = await self.leg.produce(kind)
-            self.producers[kind] = await self._session.produce(
-                self.transports["send"], kind, parameters, paused=paused
+        offered = [(kind, await self.leg.produce(kind)) for kind in self._kinds]
+        made = await asyncio.gather(
+            *(
+                self._session.produce(self.transports["send"], kind, parameters, paused=paused)
+                for kind, parameters in offered
             )
+        )
+        self.producers.update(zip(self._kinds, made, strict=True))
         if not paused:
             await self._send()
 
