@@ -11,10 +11,12 @@ import aiohttp
 import pytest
 
 from simulator import stocktaking
+from simulator.aftermath import Aftermath
 from simulator.call_runner import CallRun, Theatre
 from simulator.plays import switch
 from simulator.scenario import Scenario
 from simulator.signaling import Rest
+from tests.integration.db.databases import postgres, postgres_programs
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
@@ -82,3 +84,20 @@ def test_everything_left_on_purpose_is_found_and_named(
             assert words in text, (words, left.findings)
 
     asyncio.run(run())
+
+
+def test_rows_are_read_from_postgresql_where_the_gateway_keeps_them_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if postgres_programs() is None:
+        pytest.skip("PostgreSQL is missing: sudo apt-get install -y postgresql")
+    with postgres() as server:
+        monkeypatch.setenv("MEESHY_DATABASE_URL", server.new_database())
+        scenario = Scenario.load("switch").with_values({"switching": {"transitions": 1, "stay_s": 0.2}})
+        _, summary = asyncio.run(CallRun(scenario, state=tmp_path, out=tmp_path / "run").execute())
+    found = Aftermath.read(tmp_path / "run")
+    assert found is not None
+    assert [(change.old, change.new) for change in found.changes] == [("p2p", "sfu"), ("sfu", "p2p")]
+    assert len(found.people) == 3
+    assert summary.leftovers is not None
+    assert summary.leftovers.findings == []
