@@ -560,10 +560,13 @@ class Caller:
         self._learn_ice_servers(data)
         self._remember(data.get("participants"))
         mode, phase, epoch = str(data["mode"]), str(data["phase"]), int(data["epoch"])
-        if phase == "switching_to_sfu" and (self._transition is None or self._transition.epoch != epoch):
+        news = self._transition is None or self._transition.epoch != epoch
+        if phase == "switching_to_sfu":
             old = "p2p" if self._peer_leg is not None else "sfu"
-            self._switch({**data, "oldMode": old, "newMode": "sfu"}, unix_ns)
-        elif phase == "switching_to_p2p" and (self._transition is None or self._transition.epoch != epoch):
+            # Without a server named, its room is still being made: call:mode-switch follows.
+            if news and data.get("mediaServerConfig"):
+                self._switch({**data, "oldMode": old, "newMode": "sfu"}, unix_ns)
+        elif phase == "switching_to_p2p" and news:
             self._switch({**data, "oldMode": "sfu", "newMode": "p2p"}, unix_ns)
         elif phase == "sfu":
             config = data.get("mediaServerConfig") or {}
