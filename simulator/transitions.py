@@ -126,13 +126,16 @@ def recoveries(raw: RawRun) -> Percentiles | None:
         end = int(death) + RECOVERY_NS
         # Who came or went meanwhile was missed for another reason.
         here = {
-            bot
+            bot: flowing
             for bot, spans in stays.items()
-            if any(0 < flowing < death and left > end for flowing, left in spans)
+            for flowing, left in spans
+            if 0 < flowing < death and left > end
         }
         for (receiver, sender, _), (times, usual) in tracks.items():
             if receiver in here and sender in here and len(times) and times[0] < death:
-                pause = _longest(times, int(death), end, usual)
+                # What was missed before both were there, in an earlier stay perhaps, is none of it.
+                together = times[times >= max(here[receiver], here[sender])]
+                pause = _longest(together, int(death), end, usual)
                 if pause > AFFECTED_NS:
                     found.append(pause / _NS_PER_MS)
     return percentiles(pd.Series(found, dtype="float64"))

@@ -191,6 +191,32 @@ def test_a_recovery_is_the_pause_of_who_stayed(switched: SyntheticRun, tmp_path:
     assert figures.samples == 0
 
 
+def test_the_time_before_somebody_came_back_into_the_call_is_no_standstill(
+    switched: SyntheticRun, tmp_path: Path
+) -> None:
+    switched.transitions = []
+    stays = {0: [(0, 10_000)], 1: [(0, 500), (900, 10_000)]}
+    switched.arrivals = [
+        {
+            "bot": bot,
+            "call_id": "c",
+            "mode": "sfu",
+            "started_ns": START - S,
+            "flowing_ns": START + flowing_ms * MS,
+            "left_ns": START + left_ms * MS,
+        }
+        for bot, spans in stays.items()
+        for flowing_ms, left_ms in spans
+    ]
+    switched.deaths = [{"unix_ns": START + S, "what": "gateway"}]
+    drop(switched, 0, 1, 500, 1_100)
+    drop(switched, 1, 0, 500, 1_400)
+    figures = recoveries(read(switched, tmp_path / "run"))
+    assert figures is not None
+    assert figures.samples == 1
+    assert figures.max == pytest.approx(400, abs=40)
+
+
 def test_the_worst_change_is_drawn_with_its_frames_and_who_left(
     switched: SyntheticRun, tmp_path: Path
 ) -> None:
