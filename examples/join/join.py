@@ -43,7 +43,7 @@ def transport(api, make, described: dict):
 
     @made.on("connect")
     async def connect(dtls_parameters) -> None:
-        dtls = {"dtlsParameters": dtls_parameters.dict(exclude_none=True)}
+        dtls = {"dtlsParameters": dtls_parameters.model_dump(exclude_none=True)}
         await api("POST", f"/transports/{made.id}/connect", dtls)
 
     return made
@@ -74,14 +74,14 @@ async def main() -> None:
             request = {
                 "participantId": given.participant,
                 "kind": kind,
-                "rtpParameters": rtpParameters.dict(exclude_none=True),
+                "rtpParameters": rtpParameters.model_dump(exclude_none=True),
             }
             return (await api("POST", f"/transports/{sending.id}/produce", request))["producerId"]
 
         for track in (AudioStreamTrack(), VideoStreamTrack()):
             await sending.produce(track=track, stopTracks=False, appData={})
 
-        capabilities = device.rtpCapabilities.dict(exclude_none=True)
+        capabilities = device.rtpCapabilities.model_dump(exclude_none=True)
         known: set[str] = set()
         playing: list[asyncio.Task] = []
 
