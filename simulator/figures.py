@@ -104,7 +104,13 @@ class RawRun:
         except FileNotFoundError as error:
             name = Path(error.filename).name if error.filename else "a file"
             raise RunDirectoryError(f"{directory} is no run directory: {name} is missing") from error
-        except (ValidationError, json.JSONDecodeError, tomllib.TOMLDecodeError, OSError) as error:
+        except (
+            ValidationError,
+            json.JSONDecodeError,
+            tomllib.TOMLDecodeError,
+            UnicodeDecodeError,
+            OSError,
+        ) as error:
             raise RunDirectoryError(f"{directory} cannot be read: {error}") from error
         return cls(scenario, context, tables, events, aftermath)
 
@@ -324,7 +330,10 @@ def _playout(raw: RawRun) -> PerKind | None:
 
 def _read_table(path: Path) -> pd.DataFrame:
     with path.open("rb") as file:
-        return pd.read_parquet(file)
+        try:
+            return pd.read_parquet(file)
+        except (ValueError, OSError) as error:  # what Arrow says of other bytes; it knows no file name
+            raise RunDirectoryError(f"{path} cannot be read: it is no intact Parquet file") from error
 
 
 def _window(rows: pd.DataFrame) -> pd.DataFrame:

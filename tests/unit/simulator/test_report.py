@@ -77,9 +77,13 @@ def test_a_directory_that_is_no_run_is_refused_by_name(run: Any, tmp_path: Path,
         write_report(tmp_path)
 
 
-def test_a_broken_file_is_refused_and_not_a_crash(run: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["run.json", "scenario.toml", "latency.parquet"])
+@pytest.mark.parametrize("content", [b"{", b"\xff\xfe", b"PAR1....PAR1"])
+def test_a_broken_file_is_refused_and_not_a_crash(
+    run: Any, tmp_path: Path, name: str, content: bytes
+) -> None:
     run.write(tmp_path)
-    (tmp_path / "run.json").write_text("{")
+    (tmp_path / name).write_bytes(content)
     with pytest.raises(RunDirectoryError, match="cannot be read"):
         write_report(tmp_path)
 
