@@ -33,12 +33,16 @@ def _development_secret(path: Path) -> str:
         fresh = secrets.token_hex(SECRET_BYTES_MIN)
         scratch = path.with_name(f".{path.name}.{os.getpid()}")
         descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(fresh + "\n")
-        scratch.replace(path)
+        try:
+            with os.fdopen(descriptor, "w", encoding="ascii") as file:
+                file.write(fresh + "\n")
+            scratch.replace(path)
+        except OSError:
+            scratch.unlink(missing_ok=True)
+            raise
     except (OSError, UnicodeDecodeError) as error:
         raise StartError(
             f"cannot keep the development secret in {path}: {error}; "
-            "set JWT_SECRET, or MEESHY_STATE_DIR to a directory this user may write"
+            "set JWT_SECRET, or MEESHY_STATE_DIR to a directory with room that this user may write"
         ) from None
     return fresh

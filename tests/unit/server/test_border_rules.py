@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 
@@ -160,6 +161,18 @@ def test_a_secret_that_cannot_be_kept_says_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "state").write_text("a file in the way")
     with pytest.raises(StartError, match="MEESHY_STATE_DIR"):
         signing_secret(load_settings(flags={"state_dir": tmp_path / "state"}))
+
+
+def test_a_secret_that_cannot_be_kept_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_file: Path, _target: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(StartError, match="No space left"):
+        signing_secret(load_settings(flags={"state_dir": tmp_path}))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_banner_prints_a_good_token_in_development_only(tmp_path: Path) -> None:
