@@ -36,6 +36,7 @@ def banner(settings: Settings, url: str, clock: Clock) -> list[str]:
             f"  A token of {DEMO_USER} in the conversation {DEMO_CONVERSATION.id}, good for "
             f"{settings.token_lifetime_s} s (`meeshy token --user` makes others):",
             f"    {token}",
-            f"  Link: {url}/?conversation={DEMO_CONVERSATION.id}#token={token}",
+            "  Try: curl -H 'Authorization: Bearer TOKEN' "
+            f"{url}/api/conversations/{DEMO_CONVERSATION.id}/active-call",
         ]
     return lines
