@@ -42,11 +42,13 @@ def notice(text: str) -> None:
     err.print(text, markup=False)
 
 
-def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table."""
+def table(
+    title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, whole: Sequence[str] = ()
+) -> None:
+    """Print a table; the columns named in ``whole`` are never broken while the others can give way."""
     grid = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
     for column in columns:
-        grid.add_column(column, overflow="fold")
+        grid.add_column(column, overflow="fold", no_wrap=column in whole)
     for row in rows:
         grid.add_row(*(Text(cell) for cell in row))
     out.print(grid)

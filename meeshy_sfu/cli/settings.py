@@ -26,7 +26,11 @@ def settings(
         value = getattr(settings, row.key)
         shown = ("set" if value is not None else "not set") if row.secret else plain(value) or "–"
         changed = "" if value == row.default else " *"
-        rows.append((row.key, shown + changed, row.unit, ", ".join(row.variables), row.does))
+        does = f"{row.does} ({row.unit})" if row.unit else row.does
+        rows.append(("\n  ".join((row.key, *row.variables)), shown + changed, does))
     console.table(
-        "Settings (* differs from the default)", ("key", "value", "unit", "variables", "does"), rows
+        "Settings (* differs from the default)",
+        ("key, variables", "value", "does"),
+        rows,
+        whole=("key, variables",),
     )

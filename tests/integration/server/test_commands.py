@@ -120,6 +120,7 @@ def test_settings_are_shown_without_secrets(capsys: pytest.CaptureFixture[str]) 
     text = capsys.readouterr().out
     assert SECRET not in text
     assert "max_rooms" in text
+    assert "MEESHY_MAX_TRANSPORTS_PER_PARTICIPANT " in text, "whole at 80 columns too"
     assert main(["settings", "--env"]) == 0
     assert "#MEESHY_MAX_ROOMS=10\n" in capsys.readouterr().out
 
