@@ -234,7 +234,7 @@ def progress_table(p: Progress, title: str) -> Table:
     )
     rows: list[tuple[str, RenderableType]] = [
         ("participants", f"{p.joined} of {p.people}"),
-        ("streams flowing", f"{p.flowing} of {p.expected}"),
+        *([("streams flowing", f"{p.flowing} of {p.expected}")] if p.steady else []),
         ("packets received" if p.steady else "frames shown", f"{p.packets_per_s:,.0f}/s"),
         ("latency p50 / p95 / p99", latency),
         ("loss", "–" if p.loss is None else f"{p.loss:.3%}"),

@@ -168,3 +168,10 @@ def test_the_live_table_shows_where_the_run_is() -> None:
     Console(file=out, width=100).print(progress_table(progress, "group"))
     assert "1 of 12" in out.getvalue()
     assert "5.000%" in out.getvalue()
+
+
+def test_the_live_table_counts_no_streams_where_people_come_and_go() -> None:
+    out = StringIO()
+    progress = Progress(people=3, expected=4, flowing=12, steady=False)
+    Console(file=out, width=100).print(progress_table(progress, "switch"))
+    assert "12 of 4" not in out.getvalue()
