@@ -108,7 +108,8 @@ class Calls:
         """Give a call that is not over and whose conversation is the user's.
 
         Raises:
-            PermissionDeniedError: It is none of theirs, or there is none.
+            CallNotFoundError: There is none.
+            PermissionDeniedError: It is none of theirs.
             CallEndedError: It is over.
         """
         call = self.live.get(call_id)
@@ -122,17 +123,18 @@ class Calls:
         """Give a call out of the database, live or over.
 
         Raises:
-            PermissionDeniedError: It is none of the user's, or there is none.
+            CallNotFoundError: There is none.
+            PermissionDeniedError: It is none of the user's.
         """
         row = await self._repository.get_call(call_id)
         if row is None:
-            raise _not_yours(call_id)
+            raise CallNotFoundError(f"there is no call {call_id}")
         self._require_conversation(user, row.conversation_id, call_id)
         return row
 
     def _require_conversation(self, user: User, conversation_id: str, call_id: str) -> None:
         if conversation_id not in user.conversations:
-            raise _not_yours(call_id)
+            raise PermissionDeniedError(f"call {call_id} belongs to a conversation that is none of yours")
 
     # ---- coming
 
@@ -619,8 +621,3 @@ class Calls:
 def mode_policy(settings: Settings) -> ModePolicy:
     """Give the machine's times out of the settings."""
     return ModePolicy(deadline_s=settings.switch_deadline_s, hysteresis_s=settings.p2p_hysteresis_s)
-
-
-def _not_yours(call_id: str) -> PermissionDeniedError:
-    # the same for calls of others and calls that are not: guessing ids must not tell which there are
-    return PermissionDeniedError(f"none of your conversations has a call {call_id}")

@@ -11,6 +11,7 @@ from meeshy_sfu.errors import (
     CallAlreadyActiveError,
     CallEndedError,
     CallFullError,
+    CallNotFoundError,
     CallsNotSupportedError,
     InvalidModeError,
     InvalidRequestError,
@@ -38,7 +39,7 @@ PAGE_MAX = 100
 PAGE_DEFAULT = 20
 OFFSET_MAX = 1_000_000
 _CALLS, _PEOPLE, _CONVERSATIONS = "Calls", "Participants", "Conversations"
-_FINDING = (PermissionDeniedError,)
+_FINDING = (CallNotFoundError, PermissionDeniedError)
 _LIVE = (*_FINDING, CallEndedError)
 
 

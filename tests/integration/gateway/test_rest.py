@@ -123,6 +123,8 @@ async def test_conversations_that_cannot_call_are_refused_with_their_code(
     ada = await caller(gateway, "ada", conversations=[Conversation("b1", "BROADCAST")])
     refused = await ada.request("POST", "/api/calls", BEGIN | {"conversationId": "b1"})
     assert (refused.status, refused.code) == (403, "VIDEO_CALLS_NOT_SUPPORTED")
+    unknown = await ada.request("GET", "/api/calls/0123456789abcdef01234567")
+    assert (unknown.status, unknown.code) == (404, "CALL_NOT_FOUND")
 
 
 @pytest.mark.parametrize(
