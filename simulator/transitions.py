@@ -64,7 +64,8 @@ def gaps(raw: RawRun) -> pd.DataFrame:
     found: list[dict[str, Any]] = []
     for row in rows.to_dict("records"):
         lateness = int(row["completed_ns"]) + AFTER_NS - deaths
-        if bool(((lateness > 0) & (lateness < RECOVERY_NS)).any()):
+        # A pause that begins with the last frame that counts may be of a death shortly after it.
+        if bool(((lateness > -AFFECTED_NS) & (lateness < RECOVERY_NS)).any()):
             continue  # what stood still then is counted by recoveries()
         for peer in (int(number) for number in str(row["peers"]).split()):
             for kind, name in enumerate(KINDS):

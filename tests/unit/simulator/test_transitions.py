@@ -191,6 +191,17 @@ def test_a_recovery_is_the_pause_of_who_stayed(switched: SyntheticRun, tmp_path:
     assert figures.samples == 0
 
 
+def test_a_pause_by_a_death_just_after_a_change_is_no_gap_of_the_change(
+    switched: SyntheticRun, tmp_path: Path
+) -> None:
+    # completed at 5,100; the last second that counts ends at 6,100 ms, between two frames
+    switched.deaths = [{"unix_ns": START + 6_110 * MS, "what": "worker"}]
+    drop(switched, 0, 1, 6_100, 6_700)
+    assert gaps(read(switched, tmp_path / "died")).empty
+    switched.deaths = []
+    assert gaps(read(switched, tmp_path / "lived"))["gap_ms"].max() > 500
+
+
 def test_the_time_before_somebody_came_back_into_the_call_is_no_standstill(
     switched: SyntheticRun, tmp_path: Path
 ) -> None:
