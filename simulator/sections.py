@@ -176,7 +176,8 @@ def _changes(summary: Summary, raw: RawRun) -> Section:
             "shown around a change, minus the usual time between frames: what somebody would have noticed."
         )
         lines.append(
-            f"{_number(t.failed)} changes failed. The new path runs before the old one ends: "
+            f"{_number(t.failed)} changes failed, {_number(t.interrupted)} were rolled back because something was killed "
+            "meanwhile (both counted per person). The new path runs before the old one ends: "
             f"{_number(t.surplus_frames)} frames came by both, and were shown once."
         )
     drawing = changes_drawing(raw)

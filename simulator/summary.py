@@ -80,7 +80,9 @@ class Transitions(_Object):
     confirmed: Percentiles | None = None
     """From the decision until the person confirms."""
     failed: int | None = None
-    """Changes that were rolled back or never ended, counted per person."""
+    """Changes that were rolled back or never ended although nothing had been killed, counted per person."""
+    interrupted: int | None = None
+    """Changes that were rolled back or never ended because a service or client was killed meanwhile, per person."""
     surplus_frames: int | None = None
     """Frames that came by two paths at once; each was shown once."""
 

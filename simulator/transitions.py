@@ -6,6 +6,7 @@ person would have noticed.
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,10 @@ RECOVERY_NS = 8_000_000_000
 AFFECTED_NS = 200_000_000
 """A track with no longer pause was not affected."""
 _NS_PER_MS = 1e6
+UNNOTICED_NS = 1_000_000_000
+"""How long a death may go unnoticed: a change begun meanwhile cannot come to its end."""
+DEADLINE_NS = 10_000_000_000
+"""The longest a change may last: the gateway's deadline."""
 SUPERSEDED = "superseded"
 """The gateway's reason for a change that is not wanted any more, because people came or went meanwhile."""
 _EVER = 2**63 - 1
@@ -40,16 +45,26 @@ def transitions(raw: RawRun) -> Transitions | None:
     rows = changes(raw)
     if rows.empty:
         return None
-    done = rows[rows["success"].fillna(False).astype(bool) & (rows["completed_ns"] > 0)]
+    succeeded = rows["success"].fillna(False).astype(bool) & (rows["completed_ns"] > 0)
+    done, rest = rows[succeeded], rows[~succeeded & (rows["error"] != SUPERSEDED)]
+    interrupted = sum(_met_by_death(row, raw.tables["deaths"]) for row in rest.to_dict("records"))
     return Transitions(
         to_sfu=_since_decision(done[done["new"] == "sfu"], "completed_ns"),
         to_p2p=_since_decision(done[done["new"] == "p2p"], "completed_ns"),
         told=_since_decision(done, "told_ns"),
         media=_since_decision(done, "media_ns"),
         confirmed=_since_decision(done, "confirmed_ns"),
-        failed=len(rows) - len(done) - int((rows["error"] == SUPERSEDED).sum()),
+        failed=len(rest) - interrupted,
+        interrupted=interrupted,
         surplus_frames=int((raw.tables["latency"]["flags"] & SAMPLE_SURPLUS != 0).sum()),
     )
+
+
+def _met_by_death(change: Mapping[Hashable, Any], deaths: pd.DataFrame) -> bool:
+    """Tell whether something was killed while a change ran, or so shortly before that it was not noticed yet."""
+    begun = int(change["decided_ns"] or change["told_ns"])
+    ended = int(change["completed_ns"]) or begun + DEADLINE_NS
+    return bool(((deaths["unix_ns"] >= begun - UNNOTICED_NS) & (deaths["unix_ns"] <= ended)).any())
 
 
 def gaps(raw: RawRun) -> pd.DataFrame:

@@ -152,6 +152,17 @@ def test_a_change_that_was_rolled_back_or_never_ended_has_failed(
     assert figures.failed == 1
 
 
+@pytest.mark.parametrize(("killed_ms", "failed"), [(3_900, 1), (4_200, 0), (5_050, 0), (5_150, 1)])
+def test_a_change_met_by_a_death_is_interrupted_and_has_not_failed(
+    switched: SyntheticRun, tmp_path: Path, killed_ms: int, failed: int
+) -> None:
+    switched.transitions[1] = transition(1, success=False)
+    switched.deaths = [{"unix_ns": START + killed_ms * MS, "what": "worker"}]
+    figures = transitions(read(switched, tmp_path / "run"))
+    assert figures is not None
+    assert (figures.failed, figures.interrupted) == (failed, 1 - failed)
+
+
 def test_moving_to_another_server_is_no_change_of_mode(switched: SyntheticRun, tmp_path: Path) -> None:
     switched.transitions = [transition(bot, old="sfu") for bot in (0, 1)]
     assert transitions(read(switched, tmp_path / "run")) is None
