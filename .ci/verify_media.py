@@ -7,6 +7,7 @@ bench-results/verify-media.json and exits 1 when a figure is missed. Uses the pr
 from __future__ import annotations
 
 import json
+import statistics
 import subprocess
 import sys
 import time
@@ -149,28 +150,33 @@ def impairment(rows: list[Row]) -> None:
     )
 
 
+BENCH_RUNS = 5
+"""Single runs on a shared machine differ by 0.05 in their ratio: what is judged is the median."""
+
+
 def bench(rows: list[Row]) -> None:
     """CPU per forwarded packet against the raw limit of the same run."""
-    print("-- bench", flush=True)
-    subprocess.run(["make", "-s", "bench"], cwd=ROOT, check=True)
-    newest = max(RESULTS.glob("bench*.json"), key=lambda path: path.stat().st_mtime)
-    for case in json.loads(newest.read_text(encoding="utf-8"))["cases"]:
-        if case["mesh"] and case["gso"] and not case["varied"]:
-            check(
-                rows,
-                f"bench {case['name']}: ratio to the raw limit",
-                case["ratio"],
-                "<= 1.25",
-                lambda v: v <= 1.25,
-            )
-            if "GCM" in case["profile"]:
-                check(
-                    rows,
-                    f"bench {case['name']}: user space ns",
-                    case["user_ns"],
-                    "<= 300",
-                    lambda v: v <= 300,
-                )
+    for case in ("mesh-50 GCM", "mesh-50 SHA1"):
+        print(f"-- bench {case}, {BENCH_RUNS} runs", flush=True)
+        runs = [bench_run(case) for _ in range(BENCH_RUNS)]
+        name = f"bench {case}, median of {BENCH_RUNS}"
+        ratio = statistics.median(run["ratio"] for run in runs)
+        check(rows, f"{name}: ratio to the raw limit", ratio, "<= 1.25", lambda v: v <= 1.25)
+        if case.endswith("GCM"):
+            user_ns = statistics.median(run["user_ns"] for run in runs)
+            check(rows, f"{name}: user space ns", user_ns, "<= 300", lambda v: v <= 300)
+
+
+def bench_run(case: str) -> dict[str, Any]:
+    """One run of one case of the bench."""
+    subprocess.run(
+        ["cargo", "run", "--release", "--locked", "-q", "-p", "meeshy-sfu-bench", "--", case],
+        cwd=ROOT,
+        check=True,
+    )
+    newest = max(RESULTS.glob("bench-*.json"), key=lambda path: path.stat().st_mtime)
+    (measured,) = json.loads(newest.read_text(encoding="utf-8"))["cases"]
+    return dict(measured)
 
 
 def main() -> int:
