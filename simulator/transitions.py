@@ -46,7 +46,10 @@ def transitions(raw: RawRun) -> Transitions | None:
     if rows.empty:
         return None
     succeeded = rows["success"].fillna(False).astype(bool) & (rows["completed_ns"] > 0)
-    done, rest = rows[succeeded], rows[~succeeded & (rows["error"] != SUPERSEDED)]
+    # Told so to one, it holds for all: another's last words may be of a leg that was closed under their hands.
+    changed = pd.MultiIndex.from_frame(rows[["call_id", "epoch"]])
+    superseded = changed.isin(changed[(rows["error"] == SUPERSEDED).to_numpy()])
+    done, rest = rows[succeeded], rows[~succeeded & ~superseded]
     interrupted = sum(_met_by_death(row, raw.tables["deaths"]) for row in rest.to_dict("records"))
     return Transitions(
         to_sfu=_since_decision(done[done["new"] == "sfu"], "completed_ns"),

@@ -152,6 +152,17 @@ def test_a_change_that_was_rolled_back_or_never_ended_has_failed(
     assert figures.failed == 1
 
 
+def test_a_change_superseded_for_one_is_superseded_for_all(switched: SyntheticRun, tmp_path: Path) -> None:
+    switched.transitions = [
+        transition(0, success=False, error="superseded"),
+        transition(1, success=False, error="ConnectionError: the server closed DTLS"),
+        transition(1, success=False, error="ConnectionError: the server closed DTLS", epoch=2),
+    ]
+    figures = transitions(read(switched, tmp_path / "run"))
+    assert figures is not None
+    assert figures.failed == 1
+
+
 @pytest.mark.parametrize(("killed_ms", "failed"), [(3_900, 1), (4_200, 0), (5_050, 0), (5_150, 1)])
 def test_a_change_met_by_a_death_is_interrupted_and_has_not_failed(
     switched: SyntheticRun, tmp_path: Path, killed_ms: int, failed: int
