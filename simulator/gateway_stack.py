@@ -23,7 +23,7 @@ from typing import Self
 from simulator.child import bound_command
 from simulator.errors import StackError
 from simulator.signaling import Credentials
-from simulator.stack import OWN_PLACE, ROOMY, START_TIMEOUT_S, STOP_TIMEOUT_S, passed_on
+from simulator.stack import OWN_PLACE, ROOMY, START_TIMEOUT_S, end_process, last_words, passed_on
 
 SWITCH_DEADLINE_S = 10.0
 JOURNAL = "events/gateway.jsonl"
@@ -179,14 +179,14 @@ class GatewayStack:
                     await service.start()
                 watching.cancel()
         except* StackError as group:
-            raise StackError(f"{group.exceptions[0]}:\n{self._last_words()}") from None
+            raise StackError(f"{group.exceptions[0]}:\n{last_words(self._console)}") from None
 
     def complaint(self) -> str | None:
         """Say what ended on its own; None while all runs."""
         code = None if self._process is None else self._process.returncode
         own = None if code is None else f"meeshy serve ended with code {code}"
         complaint = own or self.media.complaint() or self.gateway.complaint()
-        return complaint and f"{complaint}: {self._last_words(3)}"
+        return complaint and f"{complaint}: {last_words(self._console, 3)}"
 
     async def __aenter__(self) -> Self:
         return self
@@ -195,7 +195,8 @@ class GatewayStack:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            await self._stop()
+            if self._process is not None:
+                await end_process(self._process)  # the services notice that it is gone
         finally:
             logs = self._state / "logs"
             for file in [self._state / JOURNAL, *(logs.iterdir() if logs.is_dir() else ())]:
@@ -203,21 +204,6 @@ class GatewayStack:
                     shutil.copy(file, self._directory / file.name)
             # Keys and databases were made for this run and are of no use to anybody.
             shutil.rmtree(self._state, ignore_errors=True)
-
-    async def _stop(self) -> None:
-        """End all in order, or by force when that takes too long."""
-        process = self._process
-        if process is None or process.returncode is not None:
-            return
-        try:
-            process.send_signal(signal.SIGTERM)
-            await asyncio.wait_for(process.wait(), STOP_TIMEOUT_S)
-        except (TimeoutError, asyncio.CancelledError) as reason:
-            # the services notice that it is gone
-            process.kill()
-            await process.wait()
-            if isinstance(reason, asyncio.CancelledError):
-                raise
 
     async def _fail_if_ended(self, process: asyncio.subprocess.Process) -> None:
         raise StackError(
@@ -227,13 +213,6 @@ class GatewayStack:
     @property
     def _console(self) -> Path:
         return self._directory / "serve.log"
-
-    def _last_words(self, lines: int = 15) -> str:
-        try:
-            text = self._console.read_text(errors="replace").strip().splitlines()
-        except OSError:
-            return "it said nothing"
-        return "\n".join(text[-lines:]) or "it said nothing"
 
 
 def _free_ports(count: int) -> list[int]:

@@ -129,10 +129,11 @@ class Stack:
         deadline = time.monotonic() + START_TIMEOUT_S
         while not port_file.exists():
             if self._process.returncode is not None:
-                raise StackError(f"the media server did not start:\n{self._last_words()}")
+                raise StackError(f"the media server did not start:\n{last_words(self._log_path)}")
             if time.monotonic() > deadline:
                 raise StackError(
-                    f"the media server was not ready within {START_TIMEOUT_S:g} s:\n{self._last_words()}"
+                    f"the media server was not ready within {START_TIMEOUT_S:g} s:\n"
+                    f"{last_words(self._log_path)}"
                 )
             await asyncio.sleep(_POLL_S)
         self.url = port_file.read_text(encoding="ascii").strip()
@@ -140,22 +141,14 @@ class Stack:
     def complaint(self) -> str | None:
         """Say that the server ended on its own; None while it runs."""
         code = None if self._process is None else self._process.returncode
-        return None if code is None else f"the media server ended with code {code}: {self._last_words(3)}"
+        if code is None:
+            return None
+        return f"the media server ended with code {code}: {last_words(self._log_path, 3)}"
 
     async def stop(self) -> None:
         """End it in order, or by force when that takes too long. Idempotent."""
-        process = self._process
-        if process is not None and process.returncode is None:
-            try:
-                process.send_signal(signal.SIGTERM)
-                await asyncio.wait_for(process.wait(), STOP_TIMEOUT_S)
-            except (TimeoutError, asyncio.CancelledError) as reason:
-                process.kill()
-                await process.wait()
-                if isinstance(reason, asyncio.CancelledError):
-                    raise
-            except ProcessLookupError:
-                await process.wait()
+        if self._process is not None:
+            await end_process(self._process)
         if self._log is not None:
             self._log.close()
         # Its keys were made for this run and are of no use to anybody.
@@ -179,12 +172,30 @@ class Stack:
             "MEESHY_STATE_DIR": str(self._state.absolute()),
         }
 
-    def _last_words(self, lines: int = 15) -> str:
-        try:
-            text = self._log_path.read_text(errors="replace").strip().splitlines()
-        except OSError:
-            return "it said nothing"
-        return "\n".join(text[-lines:]) or "it said nothing"
+
+async def end_process(process: asyncio.subprocess.Process) -> None:
+    """End a child in order, or by force when that takes too long or nobody waits any more. Idempotent."""
+    if process.returncode is not None:
+        return
+    try:
+        process.send_signal(signal.SIGTERM)
+        await asyncio.wait_for(process.wait(), STOP_TIMEOUT_S)
+    except (TimeoutError, asyncio.CancelledError) as reason:
+        process.kill()
+        await process.wait()
+        if isinstance(reason, asyncio.CancelledError):
+            raise
+    except ProcessLookupError:
+        await process.wait()
+
+
+def last_words(log: Path, lines: int = 15) -> str:
+    """Give the end of what a child wrote."""
+    try:
+        text = log.read_text(errors="replace").strip().splitlines()
+    except OSError:
+        return "it said nothing"
+    return "\n".join(text[-lines:]) or "it said nothing"
 
 
 def passed_on(environment: Mapping[str, str]) -> dict[str, str]:
