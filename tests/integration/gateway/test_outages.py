@@ -15,6 +15,7 @@ from meeshy_sfu.gateway.app import Gateway
 from meeshy_sfu.gateway.auth import Conversation
 from tests.integration.gateway.conftest import MakeCaller
 from tests.integration.gateway.people import Caller
+from tests.integration.gateway.test_room_grace import writes_blocked
 from tests.integration.gateway.test_switch import pair
 
 CONVERSATIONS = [Conversation(f"c{number}", "GROUP") for number in range(60)]
@@ -47,13 +48,8 @@ def no_space(gateway: Gateway) -> Iterator[None]:
 def locked(gateway: Gateway) -> Iterator[None]:
     """Another process holds the write lock for longer than the gateway waits."""
     set_on_each_use(gateway, "busy_timeout", lambda: 200)
-    holder = sqlite3.connect(gateway.settings.state_dir / "meeshy.db", isolation_level=None)
-    holder.execute("BEGIN IMMEDIATE")
-    try:
+    with writes_blocked(gateway):
         yield
-    finally:
-        holder.execute("ROLLBACK")
-        holder.close()
 
 
 async def begin_until_refused(person: Caller) -> tuple[str, str]:
