@@ -220,8 +220,9 @@ class Calls:
         """Put somebody into a call; who is in it already begins anew.
 
         Raises:
+            CallNotFoundError: There is none.
             CallEndedError: It is over.
-            PermissionDeniedError: Its conversation is none of theirs, or there is none.
+            PermissionDeniedError: Its conversation is none of theirs.
             CallFullError: It is full.
         """
         call = await self.find(user, call_id)
