@@ -49,7 +49,7 @@ class LateWrites:
                 try:
                     await write()
                 except SQLAlchemyError:
-                    pause_s = min(RETRY_MAX_S, pause_s * 2)
+                    pause_s = min(RETRY_MAX_S, max(RETRY_MIN_S, pause_s * 2))
                 else:
                     del self._waiting[name]
                     logger.info("%s is in the database now", name)

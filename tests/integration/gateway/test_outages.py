@@ -10,9 +10,12 @@ from typing import Any
 
 import pytest
 from sqlalchemy import event
+from sqlalchemy.exc import OperationalError
 
 from meeshy_sfu.gateway.app import Gateway
 from meeshy_sfu.gateway.auth import Conversation
+from meeshy_sfu.gateway.jobs import Jobs
+from meeshy_sfu.gateway.late_writes import RETRY_MIN_S, LateWrites
 from tests.integration.gateway.conftest import MakeCaller
 from tests.integration.gateway.people import Caller
 from tests.integration.gateway.test_room_grace import writes_blocked
@@ -131,3 +134,23 @@ async def test_a_call_whose_initiator_could_not_be_stored_does_not_keep_its_conv
     database.execute("ALTER TABLE elsewhere RENAME TO call_participants")
     database.close()
     await ada.initiate()
+
+
+async def test_late_writes_are_not_hurried_after_one_that_went_through() -> None:
+    attempts: list[str] = []
+
+    async def taken() -> None:
+        attempts.append("taken")
+
+    async def refused() -> None:
+        attempts.append("refused")
+        raise OperationalError(None, None, Exception("disk full"))
+
+    jobs = Jobs()
+    late = LateWrites(jobs)
+    late.add("the first", taken)
+    late.add("the second", refused)
+    await asyncio.sleep(RETRY_MIN_S * 1.8)
+    assert attempts == ["taken", "refused"]
+    assert len(late) == 1
+    await jobs.close()
