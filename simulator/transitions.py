@@ -145,15 +145,18 @@ def recoveries(raw: RawRun) -> Percentiles | None:
         end = int(death) + RECOVERY_NS
         # Who came or went meanwhile was missed for another reason.
         here = {
-            bot: flowing
+            bot: (flowing, left)
             for bot, spans in stays.items()
             for flowing, left in spans
             if 0 < flowing < death and left > end
         }
         for (receiver, sender, _), (times, usual) in tracks.items():
             if receiver in here and sender in here and len(times) and times[0] < death:
-                # What was missed before both were there, in an earlier stay perhaps, is none of it.
-                together = times[times >= max(here[receiver], here[sender])]
+                # What was missed before both were there, or after one had left, is none of it: they may be in the
+                # same call again later. A track that is silent to the last stands still until then.
+                came = max(here[receiver][0], here[sender][0])
+                left = min(here[receiver][1], here[sender][1])
+                together = np.append(times[(times >= came) & (times <= left)], left)
                 pause = _longest(together, int(death), end, usual)
                 if pause > AFFECTED_NS:
                     found.append(pause / _NS_PER_MS)

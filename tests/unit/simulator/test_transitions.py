@@ -250,6 +250,45 @@ def test_the_time_before_somebody_came_back_into_the_call_is_no_standstill(
     assert figures.max == pytest.approx(400, abs=40)
 
 
+@pytest.mark.parametrize(
+    ("silent_from_ms", "standstill_ms"),
+    [
+        pytest.param(None, None, id="flowing-to-the-last"),
+        pytest.param(7_000, 2_010, id="silent-to-the-last"),
+    ],
+)
+def test_the_time_after_somebody_left_is_no_standstill(
+    switched: SyntheticRun, tmp_path: Path, silent_from_ms: int | None, standstill_ms: int | None
+) -> None:
+    switched.transitions = []
+    # the last look at a death falls between somebody's last frame and their leaving; they come again later
+    stays = {0: [(0, 40_000)], 1: [(0, 9_010), (30_000, 40_000)]}
+    switched.arrivals = [
+        {
+            "bot": bot,
+            "call_id": "c",
+            "mode": "sfu",
+            "started_ns": START - S,
+            "flowing_ns": START + flowing_ms * MS,
+            "left_ns": START + left_ms * MS,
+        }
+        for bot, spans in stays.items()
+        for flowing_ms, left_ms in spans
+    ]
+    away = {"receiver": 0, "sender": 1, "kind": 1, "flags": SAMPLE_SHOWN, "seq": 0, "owd_ns": MS}
+    switched.latency = [
+        row
+        for row in switched.latency
+        if row["receiver"] == 0 and row["kind"] == 1 and int(str(row["recv_unix_ns"])) < START + 9_000 * MS
+    ] + [{**away, "recv_unix_ns": START + 30_000 * MS}]
+    switched.deaths = [{"unix_ns": START + S, "what": "gateway"}]
+    if silent_from_ms is not None:
+        drop(switched, 0, 1, silent_from_ms, 9_000)
+    figures = recoveries(read(switched, tmp_path / "run"))
+    assert figures is not None
+    assert figures.max == (None if standstill_ms is None else pytest.approx(standstill_ms, abs=40))
+
+
 def test_the_worst_change_is_drawn_with_its_frames_and_who_left(
     switched: SyntheticRun, tmp_path: Path
 ) -> None:
