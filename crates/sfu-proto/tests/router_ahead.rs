@@ -39,9 +39,7 @@ fn asked(router: &mut Router, transport: TransportKey, datagram: &[u8]) -> Vec<u
 #[test]
 fn every_step_of_a_known_packet_asks_for_something() {
     let mut call = Call::new();
-    let (mut alice, mut bob) = (call.peer(), call.peer());
-    let producer = call.produce(&alice, video(1000));
-    call.consume(&bob, producer, video_consumer(5000, "0"));
+    let (mut alice, mut bob, ..) = call.pair(video(1000), video_consumer(5000, "0"));
     call.send(&mut alice, &video_packet(1000, 0, 0, true));
     let next = alice.protect(&video_packet(1000, 1, 3000, false));
     let bytes = asked(&mut call.router, alice.transport, &next);

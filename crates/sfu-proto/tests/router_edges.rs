@@ -137,11 +137,9 @@ fn a_speaker_who_leaves_is_not_mistaken_for_who_comes_next() {
 #[test]
 fn no_report_speaks_of_a_source_that_is_not_forwarded_yet() {
     let mut call = Call::new();
-    let (mut alice, mut bob) = (call.peer(), call.peer());
     let mut source = video(0);
     source.encodings = vec![EncodingConfig::default()];
-    let producer = call.produce(&alice, source);
-    call.consume(&bob, producer, video_consumer(5000, "0"));
+    let (mut alice, mut bob, ..) = call.pair(source, video_consumer(5000, "0"));
     let mut packet = video_packet(777, 0, 0, true);
     packet.extensions = vec![(4, b"v".to_vec())];
     call.send(&mut alice, &packet);
@@ -169,9 +167,7 @@ fn no_report_speaks_of_a_source_that_is_not_forwarded_yet() {
 #[test]
 fn a_lost_packet_keeps_its_place_through_bursts_of_padding() {
     let mut call = Call::new();
-    let (mut alice, mut bob) = (call.peer(), call.peer());
-    let producer = call.produce(&alice, video(1000));
-    call.consume(&bob, producer, video_consumer(5000, "0"));
+    let (mut alice, mut bob, ..) = call.pair(video(1000), video_consumer(5000, "0"));
     let mut sequence = 0u16;
     let mut send = |call: &mut Call, alice: &mut Peer, padding: bool, lost: bool| {
         let mut packet = video_packet(1000, sequence, 3000, sequence == 0);
@@ -209,9 +205,7 @@ fn a_lost_packet_keeps_its_place_through_bursts_of_padding() {
 #[test]
 fn what_is_sent_again_is_not_counted_as_forwarded() {
     let mut call = Call::new();
-    let (mut alice, mut bob) = (call.peer(), call.peer());
-    let producer = call.produce(&alice, video(1000));
-    call.consume(&bob, producer, video_consumer(5000, "0"));
+    let (mut alice, mut bob, ..) = call.pair(video(1000), video_consumer(5000, "0"));
     for sequence in 0..10 {
         call.send(&mut alice, &video_packet(1000, sequence, 0, sequence == 0));
     }
@@ -236,11 +230,9 @@ fn what_is_sent_again_is_not_counted_as_forwarded() {
 #[test]
 fn a_source_that_changes_within_one_window_makes_no_number_twice() {
     let mut call = Call::new();
-    let (mut alice, mut bob) = (call.peer(), call.peer());
     let mut source = video(0);
     source.encodings = vec![EncodingConfig::default()];
-    let producer = call.produce(&alice, source);
-    call.consume(&bob, producer, video_consumer(5000, "0"));
+    let (mut alice, mut bob, producer, _) = call.pair(source, video_consumer(5000, "0"));
     for ssrc in [777, 999] {
         let mut packet = video_packet(ssrc, 5, 0, true);
         packet.extensions = vec![(4, b"v".to_vec())];

@@ -23,9 +23,7 @@ const PROFILES: [SrtpProfile; 3] = [
 fn a_packet_arrives_rewritten_for_its_receiver() {
     for profile in PROFILES {
         let mut call = Call::with_profile(profile);
-        let (mut alice, mut bob) = (call.peer(), call.peer());
-        let producer = call.produce(&alice, audio(1000));
-        call.consume(&bob, producer, audio_consumer(5000, "0"));
+        let (mut alice, mut bob, ..) = call.pair(audio(1000), audio_consumer(5000, "0"));
         for step in 0..3u16 {
             call.send(
                 &mut alice,
@@ -180,9 +178,7 @@ fn sizes_are_sorted_but_a_stream_keeps_its_order() {
 #[test]
 fn a_video_consumer_starts_with_a_key_frame() {
     let mut call = Call::new();
-    let (mut alice, mut bob) = (call.peer(), call.peer());
-    let producer = call.produce(&alice, video(1000));
-    call.consume(&bob, producer, video_consumer(5000, "0"));
+    let (mut alice, mut bob, ..) = call.pair(video(1000), video_consumer(5000, "0"));
     for (step, key_frame) in [false, false, true, false].into_iter().enumerate() {
         call.send(
             &mut alice,
@@ -198,9 +194,7 @@ fn a_video_consumer_starts_with_a_key_frame() {
 #[test]
 fn padding_only_packets_are_swallowed() {
     let mut call = Call::new();
-    let (mut alice, mut bob) = (call.peer(), call.peer());
-    let producer = call.produce(&alice, video(1000));
-    call.consume(&bob, producer, video_consumer(5000, "0"));
+    let (mut alice, mut bob, producer, _) = call.pair(video(1000), video_consumer(5000, "0"));
     call.send(&mut alice, &video_packet(1000, 0, 0, true));
     for sequence in 1..4 {
         let mut probe = video_packet(1000, sequence, 0, false);
@@ -296,14 +290,12 @@ fn rare_extensions_pass_with_the_receivers_ids_and_only_when_present() {
 #[test]
 fn a_stream_without_announced_ssrc_is_learned_by_mid_from_authentic_packets_only() {
     let mut call = Call::new();
-    let (mut alice, mut bob) = (call.peer(), call.peer());
     let mut source = video(0);
     source.encodings = vec![EncodingConfig {
         rid: Some("r0".into()),
         ..EncodingConfig::default()
     }];
-    let producer = call.produce(&alice, source);
-    call.consume(&bob, producer, video_consumer(5000, "0"));
+    let (mut alice, mut bob, producer, _) = call.pair(source, video_consumer(5000, "0"));
     let mut packet = video_packet(777, 0, 0, true);
     packet.extensions = vec![(4, b"v".to_vec())];
     let mut forged = alice.protect(&packet);
@@ -333,9 +325,7 @@ fn a_stream_without_announced_ssrc_is_learned_by_mid_from_authentic_packets_only
 #[test]
 fn what_is_not_authentic_or_not_announced_changes_nothing() {
     let mut call = Call::new();
-    let (mut alice, mut bob) = (call.peer(), call.peer());
-    let producer = call.produce(&alice, audio(1000));
-    call.consume(&bob, producer, audio_consumer(5000, "0"));
+    let (mut alice, mut bob, ..) = call.pair(audio(1000), audio_consumer(5000, "0"));
     let good = alice.protect(&audio_packet(1000, 1, 0, 40));
     let mut forged = good.clone();
     *forged.last_mut().unwrap() ^= 1;
@@ -377,9 +367,7 @@ fn what_is_not_authentic_or_not_announced_changes_nothing() {
 #[test]
 fn closing_cascades_and_frees_names() {
     let mut call = Call::new();
-    let (alice, bob) = (call.peer(), call.peer());
-    let producer = call.produce(&alice, video(1000));
-    let consumer = call.consume(&bob, producer, video_consumer(5000, "0"));
+    let (alice, bob, producer, consumer) = call.pair(video(1000), video_consumer(5000, "0"));
     call.router
         .close_transport(alice.transport, call.now, &mut call.sent);
     assert_eq!(
@@ -491,9 +479,7 @@ fn producers_that_would_be_mixed_up_are_refused_by_field() {
 #[test]
 fn consumers_that_would_be_mixed_up_are_refused() {
     let mut call = Call::new();
-    let (alice, bob) = (call.peer(), call.peer());
-    let producer = call.produce(&alice, video(1000));
-    call.consume(&bob, producer, video_consumer(5000, "0"));
+    let (_, bob, producer, _) = call.pair(video(1000), video_consumer(5000, "0"));
     let mut refuse = |config| {
         call.router
             .consume(bob.transport, producer, config, call.now)
@@ -516,9 +502,7 @@ fn consumers_that_would_be_mixed_up_are_refused() {
 #[test]
 fn an_ssrc_once_sent_is_never_sent_again_under_the_same_keys() {
     let mut call = Call::new();
-    let (alice, bob) = (call.peer(), call.peer());
-    let producer = call.produce(&alice, video(1000));
-    let consumer = call.consume(&bob, producer, video_consumer(5000, "0"));
+    let (_, bob, producer, consumer) = call.pair(video(1000), video_consumer(5000, "0"));
     call.router.close_consumer(consumer);
     for ssrc in [5000, 5001] {
         let again = video_consumer(ssrc, "1");
@@ -536,11 +520,9 @@ fn an_ssrc_once_sent_is_never_sent_again_under_the_same_keys() {
 #[test]
 fn a_video_codec_nobody_here_can_read_flows_as_it_comes() {
     let mut call = Call::new();
-    let (mut alice, mut bob) = (call.peer(), call.peer());
     let mut source = video(1000);
     source.codecs[0].codec = None;
-    let producer = call.produce(&alice, source);
-    call.consume(&bob, producer, video_consumer(5000, "0"));
+    let (mut alice, mut bob, ..) = call.pair(source, video_consumer(5000, "0"));
     call.send(&mut alice, &video_packet(1000, 0, 0, false));
     assert_eq!(call.inbox(&mut bob).rtp.len(), 1);
 }

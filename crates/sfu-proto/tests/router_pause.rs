@@ -10,9 +10,7 @@ use router_call::*;
 #[test]
 fn a_pause_leaves_no_gap_and_ends_with_a_key_frame_request() {
     let mut call = Call::new();
-    let (mut alice, mut bob) = (call.peer(), call.peer());
-    let producer = call.produce(&alice, video(1000));
-    let consumer = call.consume(&bob, producer, video_consumer(5000, "0"));
+    let (mut alice, mut bob, _, consumer) = call.pair(video(1000), video_consumer(5000, "0"));
     call.send(&mut alice, &video_packet(1000, 0, 0, true));
     call.wait(Duration::from_secs(2));
     call.inbox(&mut alice);
@@ -42,9 +40,8 @@ fn a_pause_leaves_no_gap_and_ends_with_a_key_frame_request() {
 #[test]
 fn a_paused_producer_reaches_nobody_and_its_resume_asks_for_a_key_frame() {
     let mut call = Call::new();
-    let (mut alice, mut bob) = (call.peer(), call.peer());
-    let producer = call.produce(&alice, video(1000));
-    let consumer = call.consume(&bob, producer, video_consumer(5000, "0"));
+    let (mut alice, mut bob, producer, consumer) =
+        call.pair(video(1000), video_consumer(5000, "0"));
     call.send(&mut alice, &video_packet(1000, 0, 0, true));
     call.wait(Duration::from_secs(2));
     call.inbox(&mut alice);
@@ -72,9 +69,7 @@ fn a_paused_producer_reaches_nobody_and_its_resume_asks_for_a_key_frame() {
 #[test]
 fn a_pause_holds_for_what_already_waits() {
     let mut call = Call::new();
-    let (mut alice, mut bob) = (call.peer(), call.peer());
-    let producer = call.produce(&alice, audio(1000));
-    let consumer = call.consume(&bob, producer, audio_consumer(5000, "0"));
+    let (mut alice, mut bob, _, consumer) = call.pair(audio(1000), audio_consumer(5000, "0"));
     for step in 0..3u16 {
         let packet = audio_packet(1000, step, 960 * u32::from(step), 40);
         let datagram = alice.protect(&packet);

@@ -67,9 +67,8 @@ fn pli_of(ssrc: u32) -> Vec<u8> {
 fn seeded_loss_on_both_sides_is_repaired_by_rtx() {
     let mut dice = Dice::new();
     let mut call = Call::new();
-    let (mut alice, mut bob) = (call.peer(), call.peer());
-    let producer = call.produce(&alice, video(1000));
-    let consumer = call.consume(&bob, producer, video_consumer(5000, "0"));
+    let (mut alice, mut bob, producer, consumer) =
+        call.pair(video(1000), video_consumer(5000, "0"));
     let mut history: BTreeMap<u16, Packet> = BTreeMap::new();
     let mut rtx_sequence = 0u16;
     let mut got: BTreeMap<u64, u16> = BTreeMap::new();
@@ -204,9 +203,7 @@ fn without_rtx_a_packet_is_repeated_byte_for_byte() {
 #[test]
 fn a_packet_goes_again_once_in_a_round_trip_and_floods_are_bounded() {
     let mut call = Call::new();
-    let (mut alice, mut bob) = (call.peer(), call.peer());
-    let producer = call.produce(&alice, video(1000));
-    let consumer = call.consume(&bob, producer, video_consumer(5000, "0"));
+    let (mut alice, mut bob, _, consumer) = call.pair(video(1000), video_consumer(5000, "0"));
     for step in 0..100 {
         call.send(&mut alice, &video_packet(1000, step, 0, true));
     }
@@ -238,9 +235,7 @@ fn a_packet_goes_again_once_in_a_round_trip_and_floods_are_bounded() {
 #[test]
 fn a_flood_of_key_frame_requests_reaches_the_sender_as_a_trickle() {
     let mut call = Call::new();
-    let (mut alice, mut bob) = (call.peer(), call.peer());
-    let producer = call.produce(&alice, video(1000));
-    call.consume(&bob, producer, video_consumer(5000, "0"));
+    let (mut alice, mut bob, ..) = call.pair(video(1000), video_consumer(5000, "0"));
     let mut key_frames = 0;
     let mut sequence = 0;
     for step in 0..3000u32 {
@@ -299,11 +294,9 @@ fn many_receivers_make_one_request() {
 #[test]
 fn a_sender_without_pli_gets_fir() {
     let mut call = Call::new();
-    let (mut alice, bob) = (call.peer(), call.peer());
     let mut config = video(1000);
     config.codecs[0].pli = false;
-    let producer = call.produce(&alice, config);
-    call.consume(&bob, producer, video_consumer(5000, "0"));
+    let (mut alice, ..) = call.pair(config, video_consumer(5000, "0"));
     call.wait(MS);
     let (_, plis, firs) = requests(&call.inbox(&mut alice).rtcp);
     assert_eq!((plis, firs), (0, 1));

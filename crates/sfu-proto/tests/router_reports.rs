@@ -119,9 +119,7 @@ fn a_senders_audio_and_video_line_up_on_one_clock() {
 #[test]
 fn sender_reports_come_every_second_or_so_and_stop_with_the_media() {
     let mut call = Call::new();
-    let (mut alice, mut bob) = (call.peer(), call.peer());
-    let producer = call.produce(&alice, audio(1000));
-    call.consume(&bob, producer, audio_consumer(5000, "0"));
+    let (mut alice, mut bob, ..) = call.pair(audio(1000), audio_consumer(5000, "0"));
     for step in 0..1000u16 {
         call.send(
             &mut alice,
@@ -203,9 +201,8 @@ fn senders_learn_loss_jitter_and_the_age_of_their_report() {
 #[test]
 fn round_trips_are_measured_both_ways() {
     let mut call = Call::new();
-    let (mut alice, mut bob) = (call.peer(), call.peer());
-    let producer = call.produce(&alice, audio(1000));
-    let consumer = call.consume(&bob, producer, audio_consumer(5000, "0"));
+    let (mut alice, mut bob, producer, consumer) =
+        call.pair(audio(1000), audio_consumer(5000, "0"));
     let (mut answered_alice, mut answered_bob) = (false, false);
     for step in 0..200u16 {
         call.send(
@@ -371,9 +368,7 @@ fn a_limit_is_told_by_remb_until_it_is_lifted() {
 #[test]
 fn what_receivers_report_is_kept() {
     let mut call = Call::new();
-    let (alice, mut bob) = (call.peer(), call.peer());
-    let producer = call.produce(&alice, video(1000));
-    call.consume(&bob, producer, video_consumer(5000, "0"));
+    let (_, mut bob, ..) = call.pair(video(1000), video_consumer(5000, "0"));
     call.send_rtcp(
         &mut bob,
         &written(|out| remb::write(1, 1_500_000, &[5000], out)),
@@ -443,9 +438,7 @@ fn a_silent_stream_scores_nothing_until_it_comes_back() {
 #[test]
 fn receivers_are_told_when_a_consumer_closes() {
     let mut call = Call::new();
-    let (mut alice, mut bob) = (call.peer(), call.peer());
-    let producer = call.produce(&alice, audio(1000));
-    call.consume(&bob, producer, audio_consumer(5000, "0"));
+    let (mut alice, mut bob, producer, _) = call.pair(audio(1000), audio_consumer(5000, "0"));
     call.send(&mut alice, &audio_packet(1000, 0, 0, 40));
     call.router.close_producer(producer);
     call.wait(Duration::from_secs(2));
@@ -497,11 +490,9 @@ fn loud_and_speaking_are_told() {
 fn a_sender_with_in_band_fec_hears_of_its_worst_receiver() {
     for in_band_fec in [false, true] {
         let mut call = Call::new();
-        let (mut alice, mut bob) = (call.peer(), call.peer());
         let mut config = audio(1000);
         config.codecs[0].in_band_fec = in_band_fec;
-        let producer = call.produce(&alice, config);
-        call.consume(&bob, producer, audio_consumer(5000, "0"));
+        let (mut alice, mut bob, ..) = call.pair(config, audio_consumer(5000, "0"));
         call.send(&mut alice, &audio_packet(1000, 0, 0, 40));
         let block = ReportBlock {
             ssrc: 5000,
@@ -518,9 +509,7 @@ fn a_sender_with_in_band_fec_hears_of_its_worst_receiver() {
 #[test]
 fn a_flood_of_goodbyes_and_reports_is_told_once_a_second() {
     let mut call = Call::new();
-    let (mut alice, mut bob) = (call.peer(), call.peer());
-    let producer = call.produce(&alice, audio(1000));
-    call.consume(&bob, producer, audio_consumer(5000, "0"));
+    let (mut alice, mut bob, ..) = call.pair(audio(1000), audio_consumer(5000, "0"));
     let mut told = 0;
     for step in 0..1000u16 {
         call.send(&mut alice, &audio_packet(1000, step, 0, 40));
@@ -544,12 +533,10 @@ fn a_flood_of_goodbyes_and_reports_is_told_once_a_second() {
 #[test]
 fn nothing_is_timed_for_streams_nobody_can_be_asked_about() {
     let mut call = Call::new();
-    let (alice, bob) = (call.peer(), call.peer());
     let mut config = video(1000);
     config.encodings[0].ssrc = None;
     config.encodings[0].rtx_ssrc = None;
-    let producer = call.produce(&alice, config);
-    call.consume(&bob, producer, video_consumer(5000, "0"));
+    call.pair(config, video_consumer(5000, "0"));
     let mut wakes = 0;
     let end = call.now + Duration::from_secs(10);
     while let Some(due) = call.router.poll_timeout().filter(|due| *due <= end) {

@@ -9,14 +9,12 @@ use router_call::*;
 #[test]
 fn what_waited_of_the_old_source_does_not_send_the_new_one_twice() {
     let mut call = Call::new();
-    let (mut alice, mut bob) = (call.peer(), call.peer());
     let mut source = video(0);
     source.encodings = vec![EncodingConfig {
         rid: Some("r0".into()),
         ..EncodingConfig::default()
     }];
-    let producer = call.produce(&alice, source);
-    call.consume(&bob, producer, video_consumer(5000, "0"));
+    let (mut alice, mut bob, ..) = call.pair(source, video_consumer(5000, "0"));
     let mut packet = video_packet(777, 5, 0, true);
     packet.extensions = vec![(4, b"v".to_vec())];
     call.send(&mut alice, &packet);

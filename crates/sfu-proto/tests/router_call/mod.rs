@@ -303,6 +303,18 @@ impl Call {
             .expect("a valid consumer")
     }
 
+    /// Makes two peers: what the first produces, the second consumes.
+    pub fn pair(
+        &mut self,
+        source: ProducerConfig,
+        copy: ConsumerConfig,
+    ) -> (Peer, Peer, ProducerKey, ConsumerKey) {
+        let (from, to) = (self.peer(), self.peer());
+        let producer = self.produce(&from, source);
+        let consumer = self.consume(&to, producer, copy);
+        (from, to, producer, consumer)
+    }
+
     /// Hands one datagram to the router.
     pub fn deliver(&mut self, peer: &Peer, datagram: &[u8]) {
         self.deliver_from(peer, datagram, peer.address);
