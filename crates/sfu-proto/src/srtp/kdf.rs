@@ -8,7 +8,7 @@
 use aws_lc_rs::cipher::{AES_128, AES_256, EncryptingKey, EncryptionContext, UnboundCipherKey};
 use aws_lc_rs::iv::FixedLength;
 
-use super::profile::MasterKey;
+use super::profile::{MasterKey, SrtpProfile};
 
 /// What a derived key is for; the labels of RFC 3711 §4.3.2.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,12 +30,21 @@ pub(super) struct Kdf {
 
 impl Kdf {
     /// # Panics
-    /// If the master key is not 16 or 32 bytes, or its salt is over 14: DTLS gives it by profile.
-    pub(super) fn new(master: &MasterKey) -> Self {
-        let algorithm = match master.key.len() {
-            16 => &AES_128,
-            32 => &AES_256,
-            other => panic!("invariant: master keys are 16 or 32 bytes, not {other}"),
+    /// If key or salt do not have the profile's lengths; DTLS exports them by profile.
+    pub(super) fn new(profile: SrtpProfile, master: &MasterKey) -> Self {
+        assert_eq!(
+            master.key.len(),
+            profile.key_len(),
+            "invariant: key length of the profile"
+        );
+        assert_eq!(
+            master.salt.len(),
+            profile.salt_len(),
+            "invariant: salt length of the profile"
+        );
+        let algorithm = match profile {
+            SrtpProfile::AeadAes128Gcm | SrtpProfile::Aes128CmSha1_80 => &AES_128,
+            SrtpProfile::AeadAes256Gcm => &AES_256,
         };
         // A shorter salt stands at the front of the 112 bits (RFC 7714 §11).
         let mut salt = [0; 14];
@@ -65,12 +74,13 @@ mod tests {
     #[test]
     fn keys_are_those_of_the_rfc() {
         // RFC 3711 Appendix B.3
-        let kdf = Kdf::new(&MasterKey {
+        let master = MasterKey {
             key: 0xE1F9_7A0D_3E01_8BE0_D64F_A32C_06DE_4139_u128
                 .to_be_bytes()
                 .to_vec(),
             salt: 0x0EC6_75AD_498A_FEEB_B696_0B3A_ABE6_u128.to_be_bytes()[2..].to_vec(),
-        });
+        };
+        let kdf = Kdf::new(SrtpProfile::Aes128CmSha1_80, &master);
         let mut key = [0; 16];
         kdf.derive(Label::RtpEncryption, &mut key);
         assert_eq!(

@@ -46,17 +46,7 @@ impl SrtpRx {
     /// If key or salt do not have the profile's lengths; DTLS exports them by profile.
     #[must_use]
     pub fn new(profile: SrtpProfile, master: &MasterKey) -> Self {
-        assert_eq!(
-            master.key.len(),
-            profile.key_len(),
-            "invariant: key length of the profile"
-        );
-        assert_eq!(
-            master.salt.len(),
-            profile.salt_len(),
-            "invariant: salt length of the profile"
-        );
-        let kdf = Kdf::new(master);
+        let kdf = Kdf::new(profile, master);
         Self {
             profile,
             rtp: Cipher::new(profile, &kdf, Half::Rtp),
