@@ -27,12 +27,9 @@ pub struct Fir<'a> {
 impl<'a> Fir<'a> {
     pub(super) fn parse(raw: RawPacket<'a>) -> Result<Self, RtcpError> {
         // The media source of the common feedback header is unused (RFC 5104 §4.3.1.2).
-        let (ssrcs, rest) = raw
-            .body
-            .split_first_chunk::<8>()
-            .ok_or(RtcpError::Truncated)?;
+        let (sender_ssrc, _, rest) = raw.feedback()?;
         Ok(Self {
-            sender_ssrc: u32_at(ssrcs, 0),
+            sender_ssrc,
             entries: rest.as_chunks().0,
         })
     }

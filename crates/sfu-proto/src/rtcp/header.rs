@@ -54,6 +54,15 @@ impl<'a> RawPacket<'a> {
             rest,
         ))
     }
+
+    /// Reads what all feedback begins with: who sends it, the stream it is about, and the rest (RFC 4585 §6.1).
+    pub(super) fn feedback(self) -> Result<(u32, u32, &'a [u8]), RtcpError> {
+        let (ssrcs, rest) = self
+            .body
+            .split_first_chunk::<8>()
+            .ok_or(RtcpError::Truncated)?;
+        Ok((u32_at(ssrcs, 0), u32_at(ssrcs, 4), rest))
+    }
 }
 
 /// Writes the header of a packet of `len` bytes and gives its body; `None` if `out` is shorter.

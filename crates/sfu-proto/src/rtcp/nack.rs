@@ -2,7 +2,7 @@
 //!
 //! RFC 4585 §6.2.1.
 
-use super::header::{HEADER_LEN, RawPacket, TRANSPORT_FEEDBACK, begin, put_u32, u32_at};
+use super::header::{HEADER_LEN, RawPacket, TRANSPORT_FEEDBACK, begin, put_u32};
 use crate::error::RtcpError;
 
 pub(super) const FORMAT: u8 = 1;
@@ -19,13 +19,10 @@ pub struct Nack<'a> {
 
 impl<'a> Nack<'a> {
     pub(super) fn parse(raw: RawPacket<'a>) -> Result<Self, RtcpError> {
-        let (ssrcs, rest) = raw
-            .body
-            .split_first_chunk::<8>()
-            .ok_or(RtcpError::Truncated)?;
+        let (sender_ssrc, media_ssrc, rest) = raw.feedback()?;
         Ok(Self {
-            sender_ssrc: u32_at(ssrcs, 0),
-            media_ssrc: u32_at(ssrcs, 4),
+            sender_ssrc,
+            media_ssrc,
             entries: rest.as_chunks().0,
         })
     }

@@ -2,7 +2,7 @@
 //!
 //! RFC 4585 §6.3.1.
 
-use super::header::{HEADER_LEN, PAYLOAD_FEEDBACK, RawPacket, begin, put_u32, u32_at};
+use super::header::{HEADER_LEN, PAYLOAD_FEEDBACK, RawPacket, begin, put_u32};
 use crate::error::RtcpError;
 
 pub(super) const FORMAT: u8 = 1;
@@ -18,10 +18,10 @@ pub struct Pli {
 
 impl Pli {
     pub(super) fn parse(raw: RawPacket<'_>) -> Result<Self, RtcpError> {
-        let ssrcs = raw.body.first_chunk::<8>().ok_or(RtcpError::Truncated)?;
+        let (sender_ssrc, media_ssrc, _) = raw.feedback()?;
         Ok(Self {
-            sender_ssrc: u32_at(ssrcs, 0),
-            media_ssrc: u32_at(ssrcs, 4),
+            sender_ssrc,
+            media_ssrc,
         })
     }
 
