@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
-from collections.abc import Callable
 from typing import Any
 
 import aiohttp
 import socketio
 
 from meeshy_sfu.gateway.auth import Conversation, make_user_token
+from tests.integration.hearing import DEADLINE_S, Hearing
 from tests.integration.server.peers import CAPABILITIES, DTLS, Answer, rtp_parameters
 
 SECRET = "the-secret-of-the-integration-tests"
 GROUP = Conversation("c1", "GROUP")
-DEADLINE_S = 8.0
 SDP = "\r\n".join(
     (
         "v=0",
@@ -39,7 +37,7 @@ SDP = "\r\n".join(
 CANDIDATE = "candidate:1 1 udp 2130706431 192.0.2.7 49422 typ host"
 
 
-class Caller:
+class Caller(Hearing):
     """One person with a socket to the gateway."""
 
     def __init__(
@@ -52,14 +50,13 @@ class Caller:
         anonymous: bool = False,
         lifetime_s: float = 3600,
     ) -> None:
-        self.session, self.url, self.name = session, url, name
+        super().__init__(name)
+        self.session, self.url = session, url
         self.conversations = [GROUP] if conversations is None else conversations
         self.anonymous = anonymous
         self.token = self.new_token(lifetime_s)
-        self.events: list[tuple[str, Any]] = []
         self.call_id = self.id = ""
         self.answer: dict[str, Any] = {}
-        self._news = asyncio.Event()
         self.socket = self._new_socket()
 
     def new_token(self, lifetime_s: float, *, secret: str = SECRET) -> str:
@@ -75,12 +72,8 @@ class Caller:
 
     def _new_socket(self) -> Any:
         socket = socketio.AsyncClient(reconnection=False)
-        socket.on("*", self._note)
+        socket.on("*", self.note)
         return socket
-
-    async def _note(self, event: str, payload: Any = None) -> None:
-        self.events.append((event, payload))
-        self._news.set()
 
     # ---- gateway
 
@@ -149,26 +142,6 @@ class Caller:
         }
         return await self.ask("call:mode-switched", payload)
 
-    def heard(self, event: str) -> list[Any]:
-        return [payload for name, payload in self.events if name == event]
-
-    async def wait(
-        self, event: str, *, holds: Callable[[Any], bool] = lambda _: True, within_s: float = DEADLINE_S
-    ) -> Any:
-        """The first event of this name for which ``holds``."""
-        deadline = time.monotonic() + within_s
-        while True:
-            for payload in self.heard(event):
-                if holds(payload):
-                    return payload
-            self._news.clear()
-            try:
-                async with asyncio.timeout(deadline - time.monotonic()):
-                    await self._news.wait()
-            except TimeoutError:
-                heard = [name for name, _ in self.events]
-                raise AssertionError(f"{self.name}: no {event} within {within_s} s; heard {heard}") from None
-
     async def switched(self, epoch: int, mode: str) -> Any:
         """The end of a transition."""
         return await self.wait(
@@ -215,11 +188,3 @@ class Caller:
 def person_id(told: dict[str, Any]) -> str:
     """Whose coming an event tells of."""
     return str(told["participant"]["participantId"])
-
-
-async def eventually(holds: Callable[[], bool], *, within_s: float = DEADLINE_S) -> None:
-    """Wait until a condition in this process holds."""
-    deadline = time.monotonic() + within_s
-    while not holds():
-        assert time.monotonic() < deadline, "did not come true in time"
-        await asyncio.sleep(0.01)

@@ -11,8 +11,9 @@ from meeshy_sfu.gateway import schemas
 from meeshy_sfu.gateway.app import Gateway
 from meeshy_sfu.gateway.description import CLIENT_EVENTS
 from tests.integration.gateway.conftest import MakeCaller, StartGateway
-from tests.integration.gateway.people import CANDIDATE, SDP, eventually
+from tests.integration.gateway.people import CANDIDATE, SDP
 from tests.integration.gateway.test_switch import pair, trio
+from tests.integration.hearing import eventually
 
 NOT_TEXT: list[Any] = [None, 1, 1.5, True, [], {}]
 BAD_IDS: list[Any] = [*NOT_TEXT, "", " ", "a/b", "../x", "x" * 129, "é", "a\0b"]

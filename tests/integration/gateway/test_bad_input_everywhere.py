@@ -14,9 +14,10 @@ from pydantic import BaseModel
 from meeshy_sfu.gateway.app import Gateway
 from meeshy_sfu.gateway.description import CLIENT_EVENTS
 from tests.integration.gateway.conftest import MakeCaller
-from tests.integration.gateway.people import Caller, eventually
+from tests.integration.gateway.people import Caller
 from tests.integration.gateway.test_bad_input import BODIES, GOOD_BODY, good
 from tests.integration.gateway.test_switch import pair
+from tests.integration.hearing import eventually
 from tests.integration.server.test_bad_input import WRONG, changed, places
 
 VALUES = {"missing": ..., "null": None, "half a pair": "\ud800", "deep": {"a": {"a": [[]]}}} | WRONG

@@ -12,8 +12,9 @@ from meeshy_sfu.gateway.app import Gateway
 from meeshy_sfu.gateway.auth import Conversation
 from meeshy_sfu.server.app import MediaServer
 from tests.integration.gateway.conftest import MakeCaller, StartGateway
-from tests.integration.gateway.people import CANDIDATE, SDP, Caller, eventually, person_id
+from tests.integration.gateway.people import CANDIDATE, SDP, Caller, person_id
 from tests.integration.gateway.test_switch import pair, trio
+from tests.integration.hearing import eventually
 
 ADMIN = [Conversation("c1", "GROUP", "admin")]
 MODES = pytest.mark.parametrize("mode", ["p2p", "sfu"])

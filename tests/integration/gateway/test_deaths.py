@@ -23,8 +23,9 @@ from meeshy_sfu.gateway.app import Gateway
 from meeshy_sfu.server.app import MediaServer
 from meeshy_sfu.server.auth import make_token
 from tests.integration.gateway.conftest import FREE, MakeCaller, StartGateway, StartMedia, settings_for
-from tests.integration.gateway.people import SECRET, Caller, eventually
+from tests.integration.gateway.people import SECRET, Caller
 from tests.integration.gateway.test_switch import pair, start_switch, trio
+from tests.integration.hearing import eventually
 from tests.integration.server.processes import Meeshy, meeshy
 
 slow_start = pytest.mark.timeout(180)

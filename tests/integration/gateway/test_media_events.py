@@ -11,8 +11,8 @@ import pytest
 from meeshy_sfu.gateway import media_client, media_events
 from meeshy_sfu.server.app import MediaServer
 from tests.integration.gateway.conftest import MakeCaller, StartGateway, StartMedia
-from tests.integration.gateway.people import eventually
 from tests.integration.gateway.test_switch import trio
+from tests.integration.hearing import eventually
 
 
 async def cut_off_services(media: MediaServer) -> None:

@@ -6,8 +6,9 @@ from meeshy_sfu.gateway.app import Gateway
 from meeshy_sfu.gateway.auth import Conversation
 from meeshy_sfu.server.app import MediaServer
 from tests.integration.gateway.conftest import MakeCaller, StartGateway, StartMedia
-from tests.integration.gateway.people import Caller, eventually
+from tests.integration.gateway.people import Caller
 from tests.integration.gateway.test_switch import pair
+from tests.integration.hearing import eventually
 
 
 async def warm_pair(gateway: Gateway, caller: MakeCaller) -> tuple[Caller, Caller, str]:

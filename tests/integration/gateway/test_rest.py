@@ -17,8 +17,9 @@ from meeshy_sfu.gateway.description import CLIENT_EVENTS, SERVER_EVENTS
 from meeshy_sfu.server.app import MediaServer
 from meeshy_sfu.server.auth import make_token
 from tests.integration.gateway.conftest import MakeCaller, StartGateway
-from tests.integration.gateway.people import SDP, SECRET, eventually
+from tests.integration.gateway.people import SDP, SECRET
 from tests.integration.gateway.test_switch import pair, trio
+from tests.integration.hearing import eventually
 
 BEGIN = {"conversationId": "c1", "type": "video"}
 

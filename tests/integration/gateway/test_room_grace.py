@@ -11,8 +11,9 @@ from meeshy_sfu.gateway.app import Gateway
 from meeshy_sfu.gateway.switching import ROOM_GRACE_S
 from meeshy_sfu.server.app import MediaServer
 from tests.integration.gateway.conftest import MakeCaller
-from tests.integration.gateway.people import Caller, eventually
+from tests.integration.gateway.people import Caller
 from tests.integration.gateway.test_switch import start_switch, trio
+from tests.integration.hearing import eventually
 
 
 @contextlib.contextmanager

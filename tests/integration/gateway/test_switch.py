@@ -10,7 +10,8 @@ from meeshy_sfu.gateway.app import Gateway
 from meeshy_sfu.gateway.auth import Conversation
 from meeshy_sfu.server.app import MediaServer
 from tests.integration.gateway.conftest import MakeCaller, StartGateway
-from tests.integration.gateway.people import Caller, eventually
+from tests.integration.gateway.people import Caller
+from tests.integration.hearing import eventually
 
 
 async def meet(people: list[Caller]) -> None:

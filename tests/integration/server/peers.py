@@ -5,20 +5,19 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable
 from typing import Any
 
 import aiohttp
 import socketio
 
 from meeshy_sfu.server.auth import make_token
+from tests.integration.hearing import DEADLINE_S, Hearing
 from tests.unit.media.recordings import CHROMIUM
 
 SECRET = "the-secret-of-the-integration-tests"
 CAPABILITIES = CHROMIUM["recvRtpCapabilities"]
 DTLS = CHROMIUM["connect"]["dtlsParameters"]
 TRACKS = {"audio": CHROMIUM["produce"]["audio"], "video": CHROMIUM["produce"]["vp8"]}
-DEADLINE_S = 5.0
 
 
 def rtp_parameters(kind: str) -> dict[str, Any]:
@@ -47,7 +46,7 @@ class Answer:
         return f"{self.status} {self.body}"
 
 
-class Person:
+class Person(Hearing):
     """One participant, or a service."""
 
     def __init__(
@@ -61,12 +60,11 @@ class Person:
         lifetime_s: float = 3600,
         secret: str = SECRET,
     ) -> None:
-        self.session, self.url, self.call_id, self.name, self.role = session, url, call_id, name, role
+        super().__init__(name)
+        self.session, self.url, self.call_id, self.role = session, url, call_id, role
         self.token = self.new_token(lifetime_s, secret=secret)
-        self.events: list[tuple[str, Any]] = []
         self.socket = socketio.AsyncClient(reconnection=False)
-        self.socket.on("*", self._note)
-        self._news = asyncio.Event()
+        self.socket.on("*", self.note)
 
     def new_token(self, lifetime_s: float, *, secret: str = SECRET) -> str:
         is_service = self.role == "service"
@@ -79,10 +77,6 @@ class Person:
             participant_id=None if is_service else self.name,
             subject=self.name,
         )
-
-    async def _note(self, event: str, payload: Any = None) -> None:
-        self.events.append((event, payload))
-        self._news.set()
 
     async def request(
         self, method: str, path: str, body: object = None, *, token: str | None = None
@@ -125,36 +119,9 @@ class Person:
     async def join_room(self) -> dict[str, Any]:
         return await self.call("join-room", {"callId": self.call_id, "participantId": self.name})
 
-    def heard(self, event: str) -> list[Any]:
-        return [payload for name, payload in self.events if name == event]
-
-    async def wait(
-        self, event: str, *, holds: Callable[[Any], bool] = lambda _: True, within_s: float = DEADLINE_S
-    ) -> Any:
-        """The first event of this name for which ``holds``."""
-        deadline = time.monotonic() + within_s
-        while True:
-            for payload in self.heard(event):
-                if holds(payload):
-                    return payload
-            self._news.clear()
-            try:
-                async with asyncio.timeout(deadline - time.monotonic()):
-                    await self._news.wait()
-            except TimeoutError:
-                raise AssertionError(f"no {event} within {within_s} s; heard {self.events}") from None
-
     async def wait_disconnected(self, *, within_s: float = DEADLINE_S) -> None:
         async with asyncio.timeout(within_s):
             await self.socket.wait()
 
     async def close(self) -> None:
         await self.socket.disconnect()
-
-
-async def eventually(holds: Callable[[], bool], *, within_s: float = DEADLINE_S) -> None:
-    """Wait until a condition on the server in this process holds."""
-    deadline = time.monotonic() + within_s
-    while not holds():
-        assert time.monotonic() < deadline, "did not come true in time"
-        await asyncio.sleep(0.01)

@@ -11,7 +11,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
-from tests.integration.server.peers import SECRET, eventually
+from tests.integration.hearing import eventually
+from tests.integration.server.peers import SECRET
 
 START_S = 20.0
 

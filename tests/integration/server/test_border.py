@@ -14,8 +14,9 @@ import socketio
 from meeshy_sfu.edge import border, process, sockets
 from meeshy_sfu.server.app import MediaServer
 from meeshy_sfu.server.description import CLIENT_EVENTS, SERVER_EVENTS
+from tests.integration.hearing import eventually
 from tests.integration.server.conftest import MakePerson, StartServer
-from tests.integration.server.peers import CAPABILITIES, DTLS, Person, eventually, rtp_parameters
+from tests.integration.server.peers import CAPABILITIES, DTLS, Person, rtp_parameters
 
 
 @pytest.mark.parametrize(

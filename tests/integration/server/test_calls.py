@@ -8,8 +8,9 @@ import re
 import pytest
 
 from meeshy_sfu.server.app import MediaServer
+from tests.integration.hearing import eventually
 from tests.integration.server.conftest import MakePerson
-from tests.integration.server.peers import CAPABILITIES, DTLS, Person, eventually, rtp_parameters
+from tests.integration.server.peers import CAPABILITIES, DTLS, Person, rtp_parameters
 
 
 async def test_the_single_forms_carry_a_whole_call(person: MakePerson, server: MediaServer) -> None:

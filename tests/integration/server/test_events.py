@@ -12,8 +12,9 @@ import socketio
 from meeshy_sfu.edge import sockets
 from meeshy_sfu.server.app import MediaServer
 from meeshy_sfu.server.description import SERVER_EVENTS
+from tests.integration.hearing import eventually
 from tests.integration.server.conftest import MakePerson, StartServer
-from tests.integration.server.peers import Person, eventually
+from tests.integration.server.peers import Person
 
 
 async def in_call(person: MakePerson, *names: str) -> list[Person]:

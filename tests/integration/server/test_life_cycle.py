@@ -15,7 +15,8 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from tests.integration.server.peers import SECRET, Person, eventually
+from tests.integration.hearing import eventually
+from tests.integration.server.peers import SECRET, Person
 from tests.integration.server.processes import is_running, meeshy, run
 
 READY = "as offered to clients"

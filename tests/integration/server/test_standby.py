@@ -11,7 +11,8 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from tests.integration.server.peers import Person, eventually
+from tests.integration.hearing import eventually
+from tests.integration.server.peers import Person
 from tests.integration.server.processes import Meeshy, children, is_running, meeshy
 
 READY = "as offered to clients"
