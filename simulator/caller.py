@@ -17,7 +17,7 @@ from meeshy_sfu.errors import MeeshyError
 from simulator.bot import EventSink
 from simulator.errors import BotError, ServerRefusedError, SignalingError, SimulatorError
 from simulator.gateway import RECONNECTED, GatewaySocket, Message
-from simulator.legs import PeerLeg, Person, Track
+from simulator.legs import Arrivals, PeerLeg, Person, Track
 from simulator.sfu_path import SfuPath
 from simulator.signaling import Json, Rest
 from simulator.tables import Kind
@@ -150,7 +150,8 @@ class Caller:
         self._switching: asyncio.Task[None] | None = None
         self._transition: Transition | None = None
         self._others: set[str] = set()
-        self._shown: dict[Track, int] = {}
+        self._shown = Arrivals()
+        """Of all legs together."""
         self._group: asyncio.TaskGroup | None = None
 
     @property
@@ -293,16 +294,8 @@ class Caller:
     async def _arrive(self, arrival: Arrival, others: set[int]) -> None:
         """Note when everybody was first seen and heard, whichever leg brought them: the call may move meanwhile."""
         if others:
-            wanted = self._still(self._tracks(others))
-            while any(track not in self._shown for track in wanted()):
-                self._changed.clear()
-                await self._changed.wait()
-            arrival.flowing_ns = max((self._shown[track] for track in wanted()), default=time.time_ns())
+            arrival.flowing_ns = await self._shown.wait_for(self._still(self._tracks(others)))
             self._note("flowing", ms=(arrival.flowing_ns - arrival.started_ns) / 1e6, others=sorted(others))
-
-    def _show(self, track: Track, unix_ns: int) -> None:
-        self._shown.setdefault(track, unix_ns)
-        self._changed.set()
 
     async def _take(self, message: Message) -> None:
         payload = message.payload
@@ -344,6 +337,11 @@ class Caller:
             self.record.ended = "put out"
         if participant_id == self._peer and self.mode == "p2p":
             await self._drop_peer()
+        self._look()
+
+    def _look(self) -> None:
+        """Let whoever waits for media look again: fewer people may be wanted."""
+        self._shown.look()
         if self._peer_leg is not None:
             self._peer_leg.arrivals.look()
         if self._path is not None:
@@ -374,7 +372,7 @@ class Caller:
 
     async def _adopt(self, leg: PeerLeg, peer: str) -> None:
         self._peer_leg, self._peer = leg, peer
-        leg.arrivals.watch(self._show)
+        leg.arrivals.watch(self._shown.entered)
         await leg.prefer()
         self._changed.set()
 
@@ -494,7 +492,7 @@ class Caller:
             kinds=self._around.kinds,
             sender_of=self._around.roster.number,
         )
-        path.leg.arrivals.watch(self._show)
+        path.leg.arrivals.watch(self._shown.entered)
         path.consuming = self._start(self._consume(path))
         return path
 
@@ -654,6 +652,7 @@ class Caller:
                 for p in participants
                 if p.get("leftAt") is None and p["participantId"] != self.participant_id
             }
+            self._look()
 
     def _announced(self, producers: Iterable[Json]) -> list[Track]:
         found: list[Track] = []
@@ -668,7 +667,12 @@ class Caller:
 
     def _still(self, tracks: Sequence[Track]) -> Callable[[], Sequence[Track]]:
         """Give those of the tracks whose people are in the call, at any time."""
-        return lambda: [track for track in tracks if track[0] in self.others]
+
+        def still() -> Sequence[Track]:
+            others = self.others
+            return [track for track in tracks if track[0] in others]
+
+        return still
 
     def _number(self, participant_id: str) -> int:
         number = self._around.roster.number(participant_id)

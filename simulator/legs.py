@@ -29,7 +29,7 @@ class Arrivals:
         self.since_ns: dict[Track, int] = {}
         self.broken: str | None = None
         """Why the leg is of no use any more."""
-        self._changed = asyncio.Event()
+        self._awaited: dict[Track, asyncio.Event] = {}
         self._watch: Callable[[Track, int], None] | None = None
 
     def watch(self, watch: Callable[[Track, int], None]) -> None:
@@ -43,17 +43,20 @@ class Arrivals:
         self.since_ns.setdefault(track, unix_ns)
         if self._watch is not None:
             self._watch(track, unix_ns)
-        self._changed.set()
+        if (event := self._awaited.pop(track, None)) is not None:
+            event.set()
 
     def fail(self, reason: str) -> None:
         """Take note that the leg broke."""
         if self.broken is None:
             self.broken = reason
-        self._changed.set()
+        self.look()
 
     def look(self) -> None:
         """Let whoever waits look again: somebody has left."""
-        self._changed.set()
+        awaited, self._awaited = self._awaited, {}
+        for event in awaited.values():
+            event.set()
 
     async def wait_for(self, wanted: Callable[[], Sequence[Track]]) -> int:
         """Wait until all tracks that are wanted were shown from this leg; gives when the last one was.
@@ -64,8 +67,8 @@ class Arrivals:
         while missing := [track for track in wanted() if track not in self.since_ns]:
             if self.broken is not None:
                 raise ConnectionError(f"{self.broken}; still missing {missing}")
-            self._changed.clear()
-            await self._changed.wait()
+            # for one of them: in a crowd a look at all for each that arrives would cost the square of their number
+            await self._awaited.setdefault(missing[-1], asyncio.Event()).wait()
         return max((self.since_ns[track] for track in wanted()), default=time.time_ns())
 
 

@@ -51,7 +51,7 @@ class Progress:
     """Whether who should flow stays the same; in calls where people come and go a stale count would mislead."""
     _packets: tuple[float, int] = field(default=(0.0, 0))
     _server: tuple[int, int] | None = None
-    _tracks: dict[tuple[int, int, int], int] = field(default_factory=dict)
+    _tracks: dict[int, int] = field(default_factory=dict)
 
     def update(
         self,
@@ -84,9 +84,11 @@ class Progress:
         for batch in (b for part in collected for b in part["latency"] if b.num_rows):
             shown = _column(batch, "flags") & SAMPLE_SHOWN != 0
             frames += int(shown.sum())
-            keys = np.stack([_column(batch, name)[shown] for name in ("receiver", "sender", "kind")], axis=1)
-            for receiver, sender, kind in np.unique(keys, axis=0).tolist():
-                self._tracks[receiver, sender, kind] = now_ns
+            receiver, sender, kind = (
+                _column(batch, name)[shown].astype(np.int64) for name in ("receiver", "sender", "kind")
+            )
+            # One number for each: rows of three take twenty times as long, while signalling waits.
+            self._tracks |= dict.fromkeys(np.unique(receiver << 24 | sender << 8 | kind).tolist(), now_ns)
         self.expected = expected
         self.flowing = sum(now_ns - seen < _FRESH_NS for seen in self._tracks.values())
         if self._packets[0]:
