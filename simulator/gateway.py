@@ -15,7 +15,7 @@ import jwt
 import socketio
 
 from simulator.errors import SignalingError
-from simulator.signaling import Json, refusal
+from simulator.signaling import FastPacket, Json, refusal
 
 _AsyncClient: Any = socketio.AsyncClient
 
@@ -79,6 +79,7 @@ class GatewaySocket:
             reconnection_delay_max=1.0,
             randomization_factor=0.5,
             handle_sigint=False,
+            serializer=FastPacket,
         )
         for name in EVENTS:
             self._socket.on(name, self._listener(name))

@@ -23,9 +23,26 @@ from simulator.tables import Kind
 Json = dict[str, Any]
 Direction = Literal["send", "recv"]
 _AsyncClient: Any = socketio.AsyncClient
+_SocketPacket: Any = socketio.packet.Packet
 
 REQUEST_TIMEOUT_S = 20.0
 TOKEN_LIFETIME_S = 24 * 3600
+
+
+class _FastJson:
+    @staticmethod
+    def dumps(value: object, **_: object) -> str:
+        return orjson.dumps(value).decode()
+
+    @staticmethod
+    def loads(text: str | bytes, **_: object) -> Any:
+        return orjson.loads(text)
+
+
+class FastPacket(_SocketPacket):  # type: ignore[misc]
+    """A packet of Socket.IO in fast JSON: a storm of joins brings thousands of events a second."""
+
+    json = _FastJson
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +110,7 @@ class Rest:
         self.session = aiohttp.ClientSession(
             timeout=aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_S),
             connector=aiohttp.TCPConnector(limit=0),
+            json_serialize=_FastJson.dumps,
         )
 
     async def __aenter__(self) -> Rest:
@@ -289,7 +307,10 @@ class ParticipantSession:
 
     async def _open_socket(self) -> None:
         socket = self._socket = _AsyncClient(
-            reconnection=False, handle_sigint=False, http_session=self._rest.session
+            reconnection=False,
+            handle_sigint=False,
+            http_session=self._rest.session,
+            serializer=FastPacket,
         )
         socket.on("new-producer", lambda data: self._announce(_announcement(data)))
         socket.on("producer-closed", lambda data: self.on_producer_closed(str(data["producerId"])))

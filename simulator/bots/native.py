@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
+import orjson
 import pyarrow as pa
 from numpy.typing import NDArray
 
@@ -101,12 +102,12 @@ class NativeBot:
         """Receive streams, which may flow already."""
         self._pool.consume(
             self.number,
-            json.dumps(
+            orjson.dumps(
                 [
                     {"tag": s.tag, "sender": s.sender, "kind": s.kind, "rtpParameters": s.rtp_parameters}
                     for s in streams
                 ]
-            ),
+            ).decode(),
         )
 
     async def close(self) -> None:
