@@ -378,8 +378,6 @@ class WorkerPool:
                 group.create_task(self._replace(dead))
 
     async def _replace(self, dead: Worker) -> None:
-        # The thread has ended already or is about to; its port is free afterwards.
-        await asyncio.to_thread(dead.channel.close)
         attempt = 0
         if (
             self._clock.monotonic_s() - self._started_s.get(dead.index, 0.0) < SHORT_LIFE_S
@@ -388,11 +386,19 @@ class WorkerPool:
             await asyncio.sleep(RESTART_DELAYS_S[0])
         while True:
             try:
+                # The thread has ended already or is about to; its port is free afterwards.
+                await asyncio.to_thread(dead.channel.close)
                 await self._start_worker(dead.index)
-            except (MeeshyError, OSError) as error:
+            except (asyncio.CancelledError, KeyboardInterrupt, SystemExit):
+                raise
+            except BaseException as error:
+                # Whatever it was, a panic of the native module included, which is no Exception: ended by it, the
+                # keeper would replace no worker any more.
                 delay_s = RESTART_DELAYS_S[min(attempt, len(RESTART_DELAYS_S) - 1)]
                 logger.error(
-                    "worker=%d cannot be replaced, next try in %.1f s: %s", dead.index, delay_s, error
+                    "worker=%d cannot be replaced, next try in %.1f s: %s: %s",
+                    *(dead.index, delay_s, type(error).__name__, error),
+                    exc_info=None if isinstance(error, MeeshyError | OSError) else error,
                 )
                 attempt += 1
                 await asyncio.sleep(delay_s)

@@ -2,9 +2,12 @@
 
 import asyncio
 import json
+import os
 import socket
 import subprocess
 import sys
+import threading
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -109,6 +112,36 @@ async def test_the_replacement_of_a_worker_gets_its_port(certificate: Certificat
             while not pool.workers or pool.workers[0] is first:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
         assert pool.workers[0].port == port
+        assert await pool.create_router(())
+
+
+def no_cores(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(os, "sched_getaffinity", lambda _: set())
+
+
+def no_threads(patch: pytest.MonkeyPatch) -> None:
+    def start(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    patch.setattr(threading.Thread, "start", start)
+
+
+@pytest.mark.parametrize("trouble", [no_cores, no_threads])
+async def test_a_worker_is_replaced_once_whatever_kept_it_from_that_is_over(
+    certificate: Certificate,
+    caplog: pytest.LogCaptureFixture,
+    trouble: Callable[[pytest.MonkeyPatch], None],
+) -> None:
+    settings = WorkerSettings(certificate=certificate, size=1, base_port=0, allow_panic=True)
+    async with await WorkerPool.start(settings) as pool, asyncio.timeout(10):
+        with pytest.MonkeyPatch.context() as patch:
+            trouble(patch)
+            await pool.panic(0)
+            while "cannot be replaced" not in caplog.text:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+            assert not pool.healthy
+        while not pool.healthy:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
         assert await pool.create_router(())
 
 
