@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import aiohttp
 import socketio
 
-from meeshy_sfu.errors import MeeshyError
+from meeshy_sfu.errors import MeeshyError, UnavailableError
 
 if TYPE_CHECKING:
     from meeshy_sfu.clock import Clock
@@ -25,6 +25,8 @@ logger = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT_S = 3.0
 CALL_TIMEOUT_S = 3.0
+JOIN_PAUSE_S = 0.5
+"""How long a room that did not answer is left alone before it is asked for again."""
 TOKEN_REFRESH_S = 20.0
 """How often is looked whether the connection needs a fresh token; the media server cuts off those that ran out."""
 RETRY_MIN_S = 0.05
@@ -164,6 +166,7 @@ class _ServerLink:
         if not self.connected:
             return
         found: _Producers = {}
+        broken = self._broken
         self._collecting.setdefault(call_id, []).append(found)
         try:
             answer = await self._client.call(
@@ -171,10 +174,17 @@ class _ServerLink:
                 {"callId": call_id, "participantId": SERVICE_PARTICIPANT},
                 timeout=CALL_TIMEOUT_S,
             )
+        except socketio.exceptions.TimeoutError:
+            logger.warning(
+                "server=%s call=%s is not answered within %g s when asked for its events",
+                *(self._url, call_id, CALL_TIMEOUT_S),
+            )
+            self._owner._jobs.start(self._join_again(call_id, broken), f"asking for {call_id} again")
+            return
         except (socketio.exceptions.SocketIOError, MeeshyError) as error:
             # the connection broke, or is as good as broken; catching up on the next one repeats it
             logger.info("server=%s call=%s cannot be watched: %s", self._url, call_id, error)
-            self._broken.set()
+            broken.set()
             return
         finally:
             # by identity: others may collect the same
@@ -185,6 +195,22 @@ class _ServerLink:
             await self._owner.listener.room_gone(call_id, None, ROOM_LOST)
         elif call_id in self._owner.watched:
             self._owner.listener.producers_are(call_id, found)
+
+    async def _join_again(self, call_id: str, broken: asyncio.Event) -> None:
+        """Ask again for one room that was slow; only a server that is deaf altogether costs all their connection."""
+        await asyncio.sleep(JOIN_PAUSE_S)
+        media = self._owner._media
+        if broken.is_set() or call_id not in self._owner.watched or media.server_of(call_id) != self._url:
+            return
+        try:
+            await media.get_room(call_id)
+        except UnavailableError as error:
+            logger.warning("server=%s does not answer at all: %s", self._url, error)
+            broken.set()
+            return
+        except MeeshyError as error:
+            logger.info("server=%s call=%s cannot be asked for: %s", self._url, call_id, error)
+        await self.join(call_id)
 
     async def leave(self, call_id: str) -> None:
         """Ask for no more events of a room."""

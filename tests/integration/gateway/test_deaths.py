@@ -18,7 +18,7 @@ import pytest
 from meeshy_sfu.db.repository import Repository
 from meeshy_sfu.db.session import create_engine, settings_url
 from meeshy_sfu.errors import PortInUseError
-from meeshy_sfu.gateway import journal
+from meeshy_sfu.gateway import journal, media_events
 from meeshy_sfu.gateway.app import Gateway
 from meeshy_sfu.server.app import MediaServer
 from meeshy_sfu.server.auth import make_token
@@ -353,3 +353,23 @@ async def test_a_media_server_that_hangs_is_given_up(
     assert (await ada.signal(bob))["success"]
     hanging.signal(signal.SIGCONT)
     await ada.wait("call:mode-switch", within_s=20)
+
+
+@slow_start
+async def test_a_server_that_is_deaf_altogether_is_not_taken_for_a_slow_room(
+    start_process: Start,
+    start_gateway: StartGateway,
+    caller: MakeCaller,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(media_events, "CALL_TIMEOUT_S", 0.3)
+    hanging = await start_process("media")
+    gateway = await start_gateway(media_server_urls=[hanging.url])
+    ada, _, _ = await trio(gateway, caller)
+    hanging.signal(signal.SIGSTOP)
+    try:
+        await gateway.media_events.watch(ada.call_id)
+        await eventually(lambda: "connection lost" in caplog.text, within_s=20)
+    finally:
+        hanging.signal(signal.SIGCONT)

@@ -57,3 +57,36 @@ async def test_the_connection_comes_back_after_the_database_failed_while_it_caug
     await eventually(lambda: all(gateway.media_events.connected().values()))
     producer = (await eve.go_to_sfu(eve.answer))["producerIds"]["audio"]
     await ada.wait("new-producer", holds=lambda p: p["producerId"] == producer)
+
+
+async def test_a_room_that_does_not_answer_in_time_costs_no_other_its_events(
+    start_gateway: StartGateway,
+    media: MediaServer,
+    caller: MakeCaller,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(media_events, "CALL_TIMEOUT_S", 0.3)
+    gateway = await start_gateway()
+    ada, _, eve = await trio(gateway, caller)
+    (sid,) = (s.sid for s in media.signaling._sessions.values() if s.claims.is_service)
+    events = media.signaling._io.handlers["/"]
+    join, asked = events["join-room"], list[str]()
+
+    async def slow_once(sid: str, payload: dict[str, str], *more: object) -> object:
+        asked.append(payload["callId"])
+        if len(asked) == 1:
+            await asyncio.sleep(0.6)
+            return None
+        return await join(sid, payload, *more)
+
+    events["join-room"] = slow_once
+    media.signaling._unwatch(media.signaling._sessions[sid], ada.call_id)
+    producer = next(p["producerId"] for p in ada.heard("new-producer") if p["participantId"] == eve.id)
+    answer = await eve.media(eve.answer, "DELETE", f"producers/{producer}")
+    assert answer.status == 200, answer
+    await gateway.media_events.watch(ada.call_id)
+    assert (await ada.wait("producer-closed"))["producerId"] == producer
+    assert asked == [ada.call_id] * 2
+    assert "connection lost" not in caplog.text
+    assert sid in media.signaling._sessions
