@@ -20,6 +20,8 @@ from simulator.signaling import FastPacket, Json, refusal
 _AsyncClient: Any = socketio.AsyncClient
 
 ANSWER_TIMEOUT_S = 15.0
+CONNECT_TIMEOUT_S = 15.0
+"""A gateway that has just started again may need seconds until it has welcomed everybody who comes back at once."""
 TOKEN_LIFETIME_S = 24 * 3600
 RECONNECTED = "reconnected"
 """The event a socket makes up itself when it is back."""
@@ -64,6 +66,14 @@ def user_token(secret: str, user: str, conversation: str, *, kind: str = "GROUP"
     return jwt.encode(claims, secret, algorithm="HS256")
 
 
+class _Client(_AsyncClient):  # type: ignore[misc]
+    """The client, as patient when it comes back by itself as when it first connects."""
+
+    async def connect(self, *args: Any, **options: Any) -> None:
+        """Connect; by itself the library gives up after a second, in the middle of the welcome perhaps."""
+        await super().connect(*args, **{"wait_timeout": CONNECT_TIMEOUT_S, **options})
+
+
 class GatewaySocket:
     """One person's connection to the gateway. :meth:`open` first; :meth:`close` or :meth:`vanish` at the end."""
 
@@ -73,7 +83,9 @@ class GatewaySocket:
         self._url = url
         self._token = token
         self._opened = False
-        self._socket = _AsyncClient(
+        self._broken = asyncio.Event()
+        """Set once the connection that requests go out on has ended; each connection has its own."""
+        self._socket = _Client(
             reconnection=True,
             reconnection_delay=0.2,
             reconnection_delay_max=1.0,
@@ -84,6 +96,7 @@ class GatewaySocket:
         for name in EVENTS:
             self._socket.on(name, self._listener(name))
         self._socket.on("connect", self._connected)
+        self._socket.on("disconnect", lambda *_: self._broken.set())
 
     async def open(self) -> None:
         """Connect.
@@ -105,10 +118,10 @@ class GatewaySocket:
 
         Raises:
             ServerRefusedError: The gateway answered with an error.
-            SignalingError: It did not answer.
+            SignalingError: It did not answer, or the connection ended before: then no answer comes any more.
         """
         try:
-            answer = await self._socket.call(event, payload, timeout=ANSWER_TIMEOUT_S)
+            answer = await self._call(event, payload)
         except (socketio.exceptions.SocketIOError, TimeoutError) as error:
             why = str(error) or type(error).__name__
             raise SignalingError(f"{event}: no answer from the gateway: {why}") from error
@@ -133,6 +146,19 @@ class GatewaySocket:
             connection.transport.abort()
         await self._socket.shutdown()
 
+    async def _call(self, event: str, payload: Json) -> object:
+        answering = asyncio.ensure_future(self._socket.call(event, payload, timeout=ANSWER_TIMEOUT_S))
+        breaking = asyncio.ensure_future(self._broken.wait())
+        try:
+            await asyncio.wait({answering, breaking}, return_when=asyncio.FIRST_COMPLETED)
+            if not answering.done():
+                raise SignalingError(f"{event}: the connection to the gateway ended before its answer")
+            return await answering
+        finally:
+            for task in (answering, breaking):
+                task.cancel()
+            await asyncio.gather(answering, breaking, return_exceptions=True)
+
     def _listener(self, name: str) -> Any:
         def take(payload: object = None) -> None:
             values = payload if isinstance(payload, dict) else {}
@@ -141,5 +167,8 @@ class GatewaySocket:
         return take
 
     def _connected(self) -> None:
+        # the library says nothing of a connection that ends while it is still being made
+        self._broken.set()
+        self._broken = asyncio.Event()
         if self._opened:
             self.messages.put_nowait(Message(RECONNECTED, {}, time.time_ns()))
