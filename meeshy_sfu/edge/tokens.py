@@ -5,6 +5,7 @@ Pure: secret and time are handed in.
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, TypeGuard
 
 import jwt
@@ -27,6 +28,8 @@ _CHECKED_HERE: Options = {
     "verify_sub": False,
     "verify_jti": False,
 }
+_KNOWN_TOKENS = 2048
+"""How many tokens are remembered as well signed; a person sends the same one with every request."""
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}")
 
 
@@ -55,18 +58,19 @@ def open_token(
     if len(token) > max_chars:
         raise UnauthorizedError("the token is too long")
     try:
-        payload: dict[str, Any] = jwt.decode(
-            token,
-            secret,
-            algorithms=[ALGORITHM],
-            options=_CHECKED_HERE,
-        )
+        return dict(_signed_claims(token, secret))
     except jwt.InvalidAlgorithmError:
         raise UnauthorizedError(f"the token must be signed with {ALGORITHM}") from None
     except jwt.InvalidSignatureError:
         raise UnauthorizedError("the token was signed with another secret") from None
     except (jwt.PyJWTError, ValueError, TypeError, RecursionError):
         raise UnauthorizedError("the token is no valid JWT") from None
+
+
+@lru_cache(maxsize=_KNOWN_TOKENS)
+def _signed_claims(token: str, secret: str) -> dict[str, Any]:
+    """Check signature and algorithm; what was good once is so for ever, unlike lifetimes. Failures are forgotten."""
+    payload: dict[str, Any] = jwt.decode(token, secret, algorithms=[ALGORITHM], options=_CHECKED_HERE)
     return payload
 
 

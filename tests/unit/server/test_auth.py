@@ -8,7 +8,7 @@ import json
 import jwt
 import pytest
 
-from meeshy_sfu.edge.tokens import bearer, check_id
+from meeshy_sfu.edge.tokens import bearer, check_id, open_token
 from meeshy_sfu.errors import ForbiddenError, InvalidRequestError, UnauthorizedError
 from meeshy_sfu.server.auth import Claims, make_token, read_token
 
@@ -45,6 +45,23 @@ def test_made_tokens_are_read() -> None:
     )
     claims = read(made)
     assert (claims.call_id, claims.participant_id, claims.role) == ("c", "p", "initiator")
+
+
+def test_a_token_that_was_good_before_is_checked_for_its_time_and_secret_again() -> None:
+    known = token()
+    read(known)
+    with pytest.raises(UnauthorizedError, match="expired"):
+        read(known, now_s=NOW_S + 3600)
+    with pytest.raises(UnauthorizedError, match="another secret"):
+        read_token(known, secret="t" * 32, now_s=NOW_S)
+    with pytest.raises(UnauthorizedError, match="another secret"):
+        read(known[:-2] + ("AA" if known[-2:] != "AA" else "BB"))
+
+
+def test_what_is_done_to_claims_is_not_remembered() -> None:
+    known = token()
+    open_token(known, secret=SECRET, now_s=NOW_S)["role"] = "service"
+    assert read(known).role == "participant"
 
 
 BAD_CLAIMS = [
