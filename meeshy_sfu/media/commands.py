@@ -3,7 +3,7 @@
 Only translates; when they are sent is decided by the media objects.
 """
 
-from collections.abc import Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from meeshy_sfu.media.ortc import RtpMapping
@@ -81,22 +81,28 @@ def consume_values(
         "producer": producer.handle,
         "ssrc": encoding.ssrc,
         "rtx_ssrc": encoding.rtx_ssrc,
-        "codecs": [
-            {
-                "mime_type": codec.mime_type,
-                "payload_type": codec.payload_type,
-                "rtx_payload_type": _rtx_payload_type(codec, rtp_parameters.codecs),
-                "clock_rate": codec.clock_rate,
-                **_feedback(codec),
-            }
-            for codec in rtp_parameters.codecs
-            if not codec.is_rtx
-        ],
+        "codecs": _consumed_codecs(rtp_parameters.codecs),
         "header_extensions": _extensions(rtp_parameters.header_extensions),
         "mid": rtp_parameters.mid or "",
         "cname": rtp_parameters.rtcp.cname,
         "paused": paused,
     }
+
+
+@lru_cache(maxsize=4096)
+def _consumed_codecs(codecs: tuple[RtpCodecParameters, ...]) -> list[Values]:
+    """Write a consumer's codecs; all consumers of a producer have the same, so they are written once and shared."""
+    return [
+        {
+            "mime_type": codec.mime_type,
+            "payload_type": codec.payload_type,
+            "rtx_payload_type": _rtx_payload_type(codec, codecs),
+            "clock_rate": codec.clock_rate,
+            **_feedback(codec),
+        }
+        for codec in codecs
+        if not codec.is_rtx
+    ]
 
 
 def _feedback(codec: RtpCodecParameters) -> Values:
@@ -109,11 +115,12 @@ def _feedback(codec: RtpCodecParameters) -> Values:
     }
 
 
-def _extensions(extensions: Sequence[RtpHeaderExtensionParameters]) -> list[Values]:
+@lru_cache(maxsize=4096)
+def _extensions(extensions: tuple[RtpHeaderExtensionParameters, ...]) -> list[Values]:
     return [{"uri": extension.uri, "id": extension.id} for extension in extensions]
 
 
-def _rtx_payload_type(codec: RtpCodecParameters, codecs: Sequence[RtpCodecParameters]) -> int | None:
+def _rtx_payload_type(codec: RtpCodecParameters, codecs: tuple[RtpCodecParameters, ...]) -> int | None:
     for other in codecs:
         if other.is_rtx and other.parameter("apt") == codec.payload_type:
             return other.payload_type

@@ -30,6 +30,9 @@ MAX_ENCODINGS = 8
 MAX_CODECS = 64
 MAX_MID = 32
 MAX_BITRATE_BPS = 0xFFFF_FFFF
+REMEMBERED_CAPABILITIES = 256
+REMEMBERED_CHARACTERS = 16_384
+"""Capabilities that take more than this to write are read anew each time."""
 DIGEST_BYTES: dict[HashAlgorithm, int] = {"sha-256": 32, "sha-384": 48, "sha-512": 64}
 
 _MIME_TYPE = re.compile(r"(audio|video)/([A-Za-z0-9][A-Za-z0-9.+_-]{0,63})", re.IGNORECASE)
@@ -186,11 +189,21 @@ class RtpCapabilities:
         Raises:
             InvalidRtpCapabilitiesError: A field is missing or wrong; the path names it.
         """
+        # Not as JSON, which writes an infinite number as null: what is refused could pass for something else.
+        text = repr(value)
+        known = _known_capabilities.get(text)
+        if known is not None:
+            return known
         source = Field(value, path, InvalidRtpCapabilitiesError)
-        return cls(
+        capabilities = cls(
             tuple(map(RtpCodecCapability.read, source["codecs"].items(limit=MAX_CODECS))),
             tuple(map(RtpHeaderExtension.read, source["headerExtensions"].items())),
         )
+        if len(text) <= REMEMBERED_CHARACTERS:
+            if len(_known_capabilities) >= REMEMBERED_CAPABILITIES:
+                del _known_capabilities[next(iter(_known_capabilities))]
+            _known_capabilities[text] = capabilities
+        return capabilities
 
     def to_wire(self) -> Wire:
         """Write it as JSON."""
@@ -198,6 +211,10 @@ class RtpCapabilities:
             "codecs": [codec.to_wire() for codec in self.codecs],
             "headerExtensions": [extension.to_wire() for extension in self.header_extensions],
         }
+
+
+_known_capabilities: dict[str, RtpCapabilities] = {}
+"""By how they were written: programs of one kind all send the same, with every request to receive."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from meeshy_sfu.errors import InvalidRequestError, InvalidRtpCapabilitiesError
 from meeshy_sfu.media.rtp_parameters import (
+    REMEMBERED_CAPABILITIES,
     DtlsParameters,
     IceCandidate,
     IceParameters,
@@ -77,6 +78,29 @@ def test_equal_capabilities_hash_alike() -> None:
     assert one == other
     assert hash(one) == hash(other)
     assert one != RtpCapabilities.from_wire(PYMEDIASOUP["rtpCapabilities"])
+
+
+def opus(**changes: object) -> dict[str, Any]:
+    codec = {"mimeType": "audio/opus", "clockRate": 48000, "channels": 2, "preferredPayloadType": None}
+    return {"codecs": [codec | changes]}
+
+
+def test_capabilities_of_programs_of_one_kind_are_read_once() -> None:
+    first = RtpCapabilities.from_wire(opus(clockRate=16000))
+    assert RtpCapabilities.from_wire(opus(clockRate=16000)) is first
+    for number in range(1, REMEMBERED_CAPABILITIES + 1):
+        RtpCapabilities.from_wire(opus(clockRate=number))
+    assert RtpCapabilities.from_wire(opus(clockRate=16000)) is not first
+    huge = {"codecs": opus(parameters={f"p{number}": "x" * 250 for number in range(30)})["codecs"] * 3}
+    assert RtpCapabilities.from_wire(huge) is not RtpCapabilities.from_wire(huge)
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("nan"), "null", True, 200])
+def test_capabilities_that_only_look_like_known_ones_are_refused(value: object) -> None:
+    for known in (None, 1, 1.0):
+        RtpCapabilities.from_wire(opus(preferredPayloadType=known))
+    with pytest.raises(InvalidRtpCapabilitiesError):
+        RtpCapabilities.from_wire(opus(preferredPayloadType=value))
 
 
 @pytest.mark.parametrize(
