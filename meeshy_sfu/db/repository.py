@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, cast
 
-from sqlalchemy import func, or_, select, update
+from sqlalchemy import case, func, or_, select, update
 from sqlalchemy.exc import OperationalError
 
 from meeshy_sfu.db.models import (
@@ -449,19 +449,16 @@ class Repository:
 
     async def _count_people(self, db: AsyncConnection, call_id: str, now: datetime) -> None:
         """Keep how many were there at once at most, and how many in all."""
-        present = func.count(participants.c.id).filter(participants.c.left_at.is_(None))
-        here, ever = (
-            await db.execute(
-                select(present, func.count(participants.c.id)).where(
-                    participants.c.call_session_id == call_id
-                )
-            )
-        ).one()
-        peak = func.coalesce(metrics.c.peak_participants, 0)
-        query = select(peak).where(metrics.c.call_session_id == call_id)
-        before = (await db.execute(query)).scalar_one_or_none() or 0
+        of_call = participants.c.call_session_id == call_id
+        counted = select(func.count(participants.c.id)).where(of_call)
+        here = counted.where(participants.c.left_at.is_(None)).scalar_subquery()
+        before = func.coalesce(metrics.c.peak_participants, 0)
         await db.execute(
             update(metrics)
             .where(metrics.c.call_session_id == call_id)
-            .values(peak_participants=max(here, before), total_participants=ever, updated_at=now)
+            .values(
+                peak_participants=case((here > before, here), else_=before),
+                total_participants=counted.scalar_subquery(),
+                updated_at=now,
+            )
         )
