@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import json
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
+from socketio.packet import EVENT, Packet
 
 from meeshy_sfu.cli.options import as_environment
 from meeshy_sfu.cli.supervisor import RESTART_DELAYS_S, restart_delay_s
@@ -14,7 +16,7 @@ from meeshy_sfu.clock import ManualClock
 from meeshy_sfu.config import load_settings
 from meeshy_sfu.edge.border import Origins, failure, is_loopback, parse_object, same_secret, success
 from meeshy_sfu.edge.secret import signing_secret
-from meeshy_sfu.edge.sockets import LimitedJson
+from meeshy_sfu.edge.sockets import LimitedJson, PlainPacket, SocketServer
 from meeshy_sfu.edge.wire import read
 from meeshy_sfu.errors import (
     ForbiddenError,
@@ -184,3 +186,25 @@ def test_the_banner_prints_a_good_token_in_development_only(tmp_path: Path) -> N
     assert read_token(token, secret=signing_secret(settings), now_s=clock.unix_s()).is_service
     settings = load_settings(flags={"jwt_secret": SECRET})
     assert not any("eyJ" in line for line in banner(settings, "http://127.0.0.1:1", [], clock))
+
+
+class Untouched(dict[str, object]):
+    """JSON to write, of which nothing is looked at before."""
+
+    def values(self) -> NoReturn:
+        raise AssertionError("somebody searched it")
+
+
+def test_a_packet_is_not_searched_for_bytes_before_it_is_sent() -> None:
+    packet = PlainPacket(EVENT, data=["call:join", Untouched(producers=[1, 2])])
+    assert packet.encode() == '2["call:join",{"producers":[1,2]}]'
+
+
+async def test_sockets_have_a_codec_of_their_own() -> None:
+    """Clients in the same process, as in these tests, are not held to a server's limits."""
+    settings = load_settings(flags={"jwt_secret": SECRET})
+    server = SocketServer(settings, Origins(settings), ManualClock())
+    deep = "[" * 100 + "]" * 100
+    with pytest.raises(ValueError, match="max_json_depth"):
+        server.packet_class(encoded_packet=f"2{deep}")
+    assert Packet(encoded_packet=f"2{deep}").data
