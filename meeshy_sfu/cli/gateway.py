@@ -32,6 +32,8 @@ def check_events(
         f"{verdict.calls} calls, {verdict.transitions} transitions: {verdict.completed} completed, "
         f"{verdict.rolled_back} rolled back, {verdict.cut_off} cut off, {len(verdict.problems)} problems"
     )
+    if verdict.missing:
+        console.notice(f"{verdict.missing} entries are missing: the log could not be written for a while")
     for problem in verdict.problems:
         console.notice(problem)
     if verdict.problems:

@@ -5,8 +5,11 @@ Written by the gateway for every change of a call's mode and members; read by `c
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import logging
+import os
 from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -23,15 +26,21 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 RECENT_MAX = 10_000
+RETRY_S = 5.0
+"""How long a file that cannot be written is left alone before it is tried again."""
 BEGUN, RESTORED, ENDED = "begun", "restored", "ended"
+MISSING = "missing"
+"""An entry of no call: that as many as `entries` could not be written before it."""
 START, TOLD, COMPLETE, ROLL_BACK = "start", "told", "complete", "roll_back"
+TRANSITION = (START, TOLD, COMPLETE, ROLL_BACK)
 
 
 class Journal:
     """Append entries to a file, if there is one, and keep the newest in memory.
 
     Owns the file; `close` it. A file that has grown to `max_bytes` gets `.1` behind its name, older ones the next
-    number; `keep` of them stay.
+    number; `keep` of them stay. While it cannot be written, entries are counted; once it can, the log says how many
+    are missing.
 
     Raises:
         StartError: The file cannot be written.
@@ -44,10 +53,14 @@ class Journal:
         self._path, self._max_bytes, self._keep = path, max_bytes, keep
         self.recent: deque[dict[str, Any]] = deque(maxlen=RECENT_MAX)
         self._file: TextIO | None = None
+        self._missing = 0
+        """Entries that could not be written, and that the file does not tell of yet."""
+        self._retry_at_s: float | None = None
+        """When a file that failed is tried again."""
         if path is not None:
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                self._file = path.open("a", encoding="utf-8")
+                self._file = self._opened(path)
             except OSError as error:
                 raise StartError(
                     f"cannot write the event log {path}: {error.strerror}; "
@@ -58,32 +71,78 @@ class Journal:
         """Write one entry."""
         entry = {"at": round(self._clock.unix_s(), 6), "callId": call_id, "event": event, **values}
         self.recent.append(entry)
-        if self._file is None:
+        if self._path is None or (self._file is None and self._retry_at_s is None):
             return
+        now_s = self._clock.monotonic_s()
+        if self._retry_at_s is not None and now_s < self._retry_at_s:
+            self._missing += 1
+            return
+        lost = 1
         try:
-            self._file.write(json.dumps(entry, separators=(",", ":")) + "\n")
-            self._file.flush()
-            if self._file.tell() >= self._max_bytes:
-                self._turn_over()
+            file = self._write(self._path, entry)
+            lost = 0
+            if file.tell() >= self._max_bytes:
+                self._turn_over(self._path)
         except OSError as error:
             # a full disk must not end calls
-            logger.error("the event log cannot be written, and is given up: %s", error)
-            self._file = None
+            if self._retry_at_s is None:
+                logger.error("the event log cannot be written; entries are missing from now on: %s", error)
+            self._give_up_file()
+            self._missing += lost
+            self._retry_at_s = now_s + RETRY_S
 
-    def _turn_over(self) -> None:
-        assert self._path is not None  # noqa: S101 - invariant: there is a file, so it has a path
-        self.close()
-        old = [self._path.with_name(f"{self._path.name}.{number}") for number in range(1, self._keep + 1)]
-        for older, newer in zip(reversed(old), reversed([self._path, *old[:-1]]), strict=False):
+    def _write(self, path: Path, entry: dict[str, Any]) -> TextIO:
+        if self._file is None:
+            self._file = self._opened(path)
+        lines = [entry]
+        if self._missing:
+            lines.insert(0, {"at": entry["at"], "callId": None, "event": MISSING, "entries": self._missing})
+        self._file.write("".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines))
+        self._file.flush()
+        if self._retry_at_s is not None:
+            logger.warning("the event log can be written again; %d entries are missing", self._missing)
+            self._missing, self._retry_at_s = 0, None
+        return self._file
+
+    def _opened(self, path: Path) -> TextIO:
+        """Open the file at its end, on a line of its own: what stands there last may have been cut off."""
+        file = path.open("ab+")
+        try:
+            if file.tell():
+                file.seek(-1, os.SEEK_END)
+                if file.read(1) != b"\n":
+                    file.write(b"\n")
+                    file.flush()
+        except OSError:
+            with contextlib.suppress(OSError):
+                file.close()
+            raise
+        return io.TextIOWrapper(file, encoding="utf-8")
+
+    def _turn_over(self, path: Path) -> None:
+        self._close_file()
+        old = [path.with_name(f"{path.name}.{number}") for number in range(1, self._keep + 1)]
+        for older, newer in zip(reversed(old), reversed([path, *old[:-1]]), strict=False):
             if newer.exists():
                 newer.replace(older)
-        self._file = self._path.open("w" if not old else "a", encoding="utf-8")
+        if not old:
+            path.unlink()
+        self._file = self._opened(path)
 
-    def close(self) -> None:
-        """Close the file. Idempotent."""
+    def _close_file(self) -> None:
         file, self._file = self._file, None
         if file is not None:
             file.close()
+
+    def _give_up_file(self) -> None:
+        """Close it; what it still holds of the entry that failed is not written once more."""
+        with contextlib.suppress(OSError):
+            self._close_file()
+
+    def close(self) -> None:
+        """Close the file. Idempotent."""
+        self._retry_at_s = None
+        self._close_file()
 
 
 def read(path: Path) -> list[dict[str, Any]]:
@@ -115,6 +174,8 @@ class _Seen:
     """None for a call whose beginning is in an older file."""
     target: str = ""
     ended: bool = False
+    gap: bool = False
+    """Entries of the call may be missing just before the next."""
 
 
 @dataclass(slots=True)
@@ -127,6 +188,8 @@ class Verdict:
     rolled_back: int = 0
     cut_off: int = 0
     """Transitions that a restart of the gateway or the end of the call cut off."""
+    missing: int = 0
+    """Entries that could not be written; what would follow from them is taken on trust."""
     problems: list[str] = field(default_factory=list)
 
 
@@ -145,8 +208,13 @@ def check(entries: Iterable[dict[str, Any]]) -> Verdict:
     calls: dict[str, _Seen] = {}
     verdict = Verdict()
     for entry in entries:
+        if entry["event"] == MISSING:
+            verdict.missing += int(entry["entries"])
+            for seen in calls.values():
+                seen.gap = True
+            continue
         call_id = str(entry["callId"])
-        seen = calls.setdefault(call_id, _Seen())
+        seen = calls.setdefault(call_id, _Seen(gap=bool(verdict.missing)))
         problem = _follow(seen, entry, verdict)
         if problem:
             verdict.problems.append(f"call {call_id}: {problem}")
@@ -158,6 +226,8 @@ def _follow(seen: _Seen, entry: dict[str, Any], verdict: Verdict) -> str | None:
     event, epoch = entry["event"], entry.get("epoch", 0)
     if seen.ended:
         return f"{event} after its end"
+    if seen.gap and event in TRANSITION:
+        _bridge(seen, entry)
     match event:
         case "begun":
             seen.mode = entry["mode"]
@@ -195,3 +265,14 @@ def _follow(seen: _Seen, entry: dict[str, Any], verdict: Verdict) -> str | None:
                 verdict.cut_off += 1
             seen.ended = True
     return None
+
+
+def _bridge(seen: _Seen, entry: dict[str, Any]) -> None:
+    """Take what is missing as it must have been: whatever was under way has ended, or this one has begun."""
+    seen.gap = False
+    epoch = entry["epoch"]
+    if entry["event"] == START:
+        seen.open_epoch = seen.mode = None
+    elif epoch > seen.epoch:
+        seen.epoch = seen.open_epoch = epoch
+        seen.target = entry.get("target", "")

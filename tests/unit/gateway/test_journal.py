@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from meeshy_sfu.clock import ManualClock
-from meeshy_sfu.gateway.journal import Journal, check, read
+from meeshy_sfu.gateway.journal import RETRY_S, Journal, check, read
 
 
 def start(epoch: int, source: str = "p2p", target: str = "sfu") -> dict[str, Any]:
@@ -85,6 +85,73 @@ def test_what_is_written_can_be_read_but_for_a_line_that_was_cut_off(tmp_path: P
     with path.open("a") as file:
         file.write('{"callId": "a", "ev')
     assert read(path) == list(journal.recent)
+
+
+def test_after_a_full_disk_the_log_goes_on_and_says_what_is_missing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path, clock = tmp_path / "log.jsonl", ManualClock()
+    path.symlink_to("/dev/full")
+    journal = Journal(clock, path)
+    journal.note("a", "begun", mode="p2p")
+    journal.note("a", "start", epoch=1, source="p2p", target="sfu")
+    clock.advance(RETRY_S)
+    journal.note("a", "told", epoch=1)  # tried, and still in vain
+    path.unlink()
+    clock.advance(RETRY_S / 2)
+    journal.note("a", "confirm", epoch=1)
+    assert not path.exists(), "it was tried again at once"
+    clock.advance(RETRY_S / 2)
+    journal.note("a", "complete", epoch=1, source="p2p", target="sfu")
+    journal.note("a", "start", epoch=2, source="sfu", target="p2p")
+    journal.close()
+    missing, *rest = read(path)
+    assert (missing["event"], missing["entries"]) == ("missing", 4)
+    assert [entry["event"] for entry in rest] == ["complete", "start"]
+    verdict = check([missing, *rest])
+    assert (verdict.missing, verdict.problems) == (4, [])
+    assert [r.message.partition(":")[0] for r in caplog.records] == [
+        "the event log cannot be written; entries are missing from now on",
+        "the event log can be written again; 4 entries are missing",
+    ]
+
+
+def test_a_closed_log_is_not_opened_again(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    journal = Journal(ManualClock(), path)
+    journal.close()
+    path.unlink()
+    journal.note("a", "join")
+    assert not path.exists()
+
+
+def test_what_was_cut_off_does_not_take_the_next_entry_along(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    path.write_text('{"callId": "a", "ev', encoding="utf-8")
+    journal = Journal(ManualClock(), path)
+    journal.note("a", "join")
+    journal.close()
+    assert read(path) == list(journal.recent)
+
+
+MISSING = {"callId": None, "event": "missing", "entries": 3}
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        pytest.param([], [event("complete", 4, target="sfu"), start(5, "sfu", "p2p")], id="a-call-begun"),
+        pytest.param([start(1)], [start(3, "sfu", "p2p")], id="an-end-and-more"),
+        pytest.param([start(1)], [event("complete", 1), start(2, "sfu", "p2p")], id="something-else"),
+        pytest.param([start(1)], [event("told", 1), event("roll_back", 1), start(2)], id="a-confirmation"),
+        pytest.param([start(1)], [event("join"), event("complete", 4, target="p2p")], id="a-beginning"),
+    ],
+)
+def test_what_must_have_been_among_missing_entries_is_no_problem(
+    before: list[dict[str, Any]], after: list[dict[str, Any]]
+) -> None:
+    assert check([*before, MISSING, *after]).problems == []
+    assert check([*before, MISSING, *after, *after]).problems != []
 
 
 @pytest.mark.parametrize("keep", [0, 1, 3])
