@@ -12,7 +12,8 @@ import pytest
 from meeshy_sfu.gateway.app import Gateway
 from simulator.errors import SignalingError
 from simulator.gateway import ANSWER_TIMEOUT_S, RECONNECTED, GatewaySocket, user_token
-from tests.integration.gateway.people import SECRET, eventually
+from tests.integration.gateway.people import SECRET
+from tests.integration.hearing import eventually
 
 SLOW_S = 1.5
 """Longer than the Socket.IO client waits for a welcome by itself."""
