@@ -34,6 +34,7 @@ from meeshy_sfu.gateway.health import HealthApi
 from meeshy_sfu.gateway.ice_servers import IceServerError, parse_server
 from meeshy_sfu.gateway.jobs import Jobs
 from meeshy_sfu.gateway.journal import Journal
+from meeshy_sfu.gateway.late_writes import LateWrites
 from meeshy_sfu.gateway.media_client import MediaServerClient
 from meeshy_sfu.gateway.media_events import MediaEvents
 from meeshy_sfu.gateway.metrics import Metrics
@@ -84,6 +85,7 @@ class Gateway:
             keep=settings.log_keep,
         )
         self.repository = Repository(engine)
+        self._late = LateWrites(self.jobs)
         self.media = MediaServerClient(settings.media_urls, secret=secret, clock=clock)
         self.media_events = MediaEvents(self.media, clock, self.jobs, down_s=settings.media_down_s)
         self.events = Events(
@@ -101,6 +103,7 @@ class Gateway:
             journal=self.journal,
             metrics=self.metrics,
             jobs=self.jobs,
+            late=self._late,
         )
         self.calls = Calls(
             settings=settings,
@@ -111,6 +114,7 @@ class Gateway:
             journal=self.journal,
             metrics=self.metrics,
             jobs=self.jobs,
+            late=self._late,
         )
         self.metrics.show(self.calls.live)
         self.statements = Statements(
@@ -210,6 +214,7 @@ class Gateway:
         self.health.stopping = True
         # first: a media server that ends with us is no reason to move calls elsewhere
         await self.jobs.close()
+        await self._late.close()
         await self.events.close()
         await self._listener.close()
         await self.media.close()

@@ -26,7 +26,6 @@ from meeshy_sfu.errors import (
     PermissionDeniedError,
 )
 from meeshy_sfu.gateway import journal as log
-from meeshy_sfu.gateway.late_writes import LateWrites
 from meeshy_sfu.gateway.live_call import LiveCall, Member, moment
 from meeshy_sfu.gateway.mode import (
     P2P_PARTICIPANTS_MAX,
@@ -50,6 +49,7 @@ if TYPE_CHECKING:
     from meeshy_sfu.gateway.auth import User
     from meeshy_sfu.gateway.jobs import Jobs
     from meeshy_sfu.gateway.journal import Journal
+    from meeshy_sfu.gateway.late_writes import LateWrites
     from meeshy_sfu.gateway.metrics import Metrics
     from meeshy_sfu.gateway.notices import Notices
     from meeshy_sfu.gateway.switching import Switcher
@@ -77,6 +77,7 @@ class Calls:
         journal: Journal,
         metrics: Metrics,
         jobs: Jobs,
+        late: LateWrites,
     ) -> None:
         self._settings = settings
         self._clock = clock
@@ -86,7 +87,7 @@ class Calls:
         self._journal = journal
         self._metrics = metrics
         self._jobs = jobs
-        self._late = LateWrites(jobs)
+        self._late = late
         self.live: dict[str, LiveCall] = {}
         self._by_conversation: dict[str, str] = {}
         self._initiating: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()

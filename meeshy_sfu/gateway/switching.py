@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -19,12 +20,14 @@ from meeshy_sfu.gateway.room_keeper import RoomKeeper
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from meeshy_sfu.clock import Clock
     from meeshy_sfu.config import Settings
     from meeshy_sfu.db.repository import Repository
     from meeshy_sfu.gateway.jobs import Jobs
     from meeshy_sfu.gateway.journal import Journal
+    from meeshy_sfu.gateway.late_writes import LateWrites
     from meeshy_sfu.gateway.media_client import MediaServerClient
     from meeshy_sfu.gateway.media_events import MediaEvents
     from meeshy_sfu.gateway.metrics import Metrics
@@ -51,7 +54,9 @@ class Switcher:
         journal: Journal,
         metrics: Metrics,
         jobs: Jobs,
+        late: LateWrites,
     ) -> None:
+        self._late = late
         self._clock = clock
         self._repository = repository
         self._media = media
@@ -112,7 +117,6 @@ class Switcher:
         now = moment(self._clock.unix_s())
         call.last_mode_change = now
         call.deadline_unix_ms = None
-        room = call.rooms.room if done.target is CallMode.SFU else None
         self._note(
             call,
             log.COMPLETE,
@@ -121,24 +125,37 @@ class Switcher:
             durationS=round(done.duration_s, 6),
             missing=sorted(done.missing),
         )
-        try:
-            await self._repository.set_mode(
-                call.id,
-                done.target.value,
-                room_id=room.room_id if room else None,
-                rtp_capabilities=room.rtp_capabilities if room else None,
-                transition=ModeTransition(
-                    done.source.value, done.target.value, now, round(done.duration_s, 6), done.reason
-                ),
-            )
-        except SQLAlchemyError:
-            # media flows; the row is put right by the next change
-            logger.exception("call=%s the change of mode is not in the database", call.id)
+        await self._store_mode(call, done, now)
         self._metrics.switched(done.source, done.target, done.duration_s)
         self._notices.completed(call, done)
         if done.target is CallMode.P2P:
             self._let_go_of_room(call)
         call.settled.set()
+
+    async def _store_mode(self, call: LiveCall, done: CompleteSwitch, now: datetime) -> None:
+        """Write the change down, at once or later: a gateway that starts again takes the call up as it is written."""
+        room = call.rooms.room if done.target is CallMode.SFU else None
+        store = partial(
+            self._repository.set_mode,
+            call.id,
+            done.target.value,
+            room_id=room.room_id if room else None,
+            rtp_capabilities=room.rtp_capabilities if room else None,
+            transition=ModeTransition(
+                done.source.value, done.target.value, now, round(done.duration_s, 6), done.reason
+            ),
+        )
+        name = f"mode of call {call.id}"
+        if not self._late.waits(name):
+            try:
+                await store()
+            except SQLAlchemyError:
+                logger.exception(
+                    "call=%s the change of mode is not in the database; to be tried again", call.id
+                )
+            else:
+                return
+        self._late.add(f"{name}, epoch {done.epoch}", store)
 
     async def _roll_back(self, call: LiveCall, back: RollBack) -> None:
         call.deadline_unix_ms = None

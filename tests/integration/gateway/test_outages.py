@@ -16,10 +16,12 @@ from meeshy_sfu.gateway.app import Gateway
 from meeshy_sfu.gateway.auth import Conversation
 from meeshy_sfu.gateway.jobs import Jobs
 from meeshy_sfu.gateway.late_writes import RETRY_MIN_S, LateWrites
-from tests.integration.gateway.conftest import MakeCaller
+from meeshy_sfu.server.app import MediaServer
+from tests.integration.gateway.conftest import MakeCaller, StartGateway
 from tests.integration.gateway.people import Caller
 from tests.integration.gateway.test_room_grace import writes_blocked
-from tests.integration.gateway.test_switch import pair
+from tests.integration.gateway.test_switch import pair, start_switch
+from tests.integration.hearing import eventually
 
 CONVERSATIONS = [Conversation(f"c{number}", "GROUP") for number in range(60)]
 UNLIMITED_PAGES = 2**30
@@ -134,6 +136,64 @@ async def test_a_call_whose_initiator_could_not_be_stored_does_not_keep_its_conv
     database.execute("ALTER TABLE elsewhere RENAME TO call_participants")
     database.close()
     await ada.initiate()
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+async def test_a_change_of_mode_that_could_not_be_stored_holds_after_a_restart(
+    start_gateway: StartGateway,
+    media: MediaServer,
+    caller: MakeCaller,
+    caplog: pytest.LogCaptureFixture,
+    at_once: bool,
+) -> None:
+    caplog.set_level("INFO")
+    first = await start_gateway()
+    ada, bob, eve, answer = await start_switch(first, caller)
+    told = await ada.wait("call:mode-switch")
+    people = ((ada, told), (bob, await bob.wait("call:mode-switch")), (eve, answer))
+    ids = [await person.go_to_sfu(access) for person, access in people]
+    with locked(first):
+        for (person, _), known in zip(people, ids, strict=True):
+            await person.confirm(told["epoch"], **known)
+        assert (await ada.switched(told["epoch"], "sfu"))["success"]
+    await eventually(lambda: at_once or "is in the database now" in caplog.text)
+    (room,) = media.rooms.rooms
+    await first.close()
+    second = await start_gateway()
+    row = await second.repository.get_call(ada.call_id)
+    assert row is not None
+    assert (row.mode, row.mode_change_count) == ("sfu", 1)
+    await ada.reconnect(second.url)
+    back = await ada.rejoin()
+    assert (back["mode"], back["phase"]) == ("sfu", "sfu")
+    assert back["mediaServerConfig"]["roomId"] == room.id
+    assert media.rooms.rooms == (room,)
+
+
+async def test_changes_of_mode_that_could_not_be_stored_are_stored_in_their_order(
+    gateway: Gateway, caller: MakeCaller
+) -> None:
+    ada, bob, eve, answer = await start_switch(gateway, caller)
+    with locked(gateway):
+        for person in (ada, bob, eve):
+            await person.confirm(answer["epoch"])
+        await ada.switched(answer["epoch"], "sfu")
+        await eve.leave()
+        told = await ada.wait("call:mode-switch", holds=lambda p: p["newMode"] == "p2p")
+        await ada.confirm(told["epoch"], "p2p")
+    await bob.confirm(told["epoch"], "p2p")
+    await ada.switched(told["epoch"], "p2p")
+    async with asyncio.timeout(10):
+        while True:
+            metrics = await gateway.repository.get_metrics(ada.call_id)
+            assert metrics is not None
+            if len(metrics.mode_transitions) == 2:
+                break
+            await asyncio.sleep(0.05)
+    assert [one["to"] for one in metrics.mode_transitions] == ["sfu", "p2p"]
+    row = await gateway.repository.get_call(ada.call_id)
+    assert row is not None
+    assert row.mode == "p2p"
 
 
 async def test_late_writes_are_not_hurried_after_one_that_went_through() -> None:
