@@ -278,7 +278,11 @@ class Metrics:
     total_participants: int | None
     reconnections: int
     ice_failures: int
+    """Legs that ICE kept from being made, as the people said who lacked them."""
     transport_errors: int
+    total_data_sent: int | None
+    """Bytes, as the people of the call reported; None if nobody did."""
+    total_data_received: int | None
 
 
 @dataclass(frozen=True, slots=True)

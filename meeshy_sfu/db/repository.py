@@ -39,6 +39,8 @@ PATIENCE_S = 20.0
 LIVE = ("initiated", "ringing", "active")
 """Statuses of a call that is not over."""
 QUALITY_FIELDS = ("avg_packet_loss", "avg_jitter", "avg_rtt", "avg_bitrate")
+TOTALS = ("total_data_sent", "total_data_received")
+TOTAL_MAX = 2**63 - 1
 COUNTERS = ("reconnections", "ice_failures", "transport_errors")
 SFU_FIELDS = (
     "sfu_send_transport_id",
@@ -368,20 +370,25 @@ class Repository:
         return Metrics(**values)
 
     async def record_quality(self, call_id: str, sample: Mapping[str, float], now: datetime) -> None:
-        """Take a client's report into the averages; keys are the names of QUALITY_FIELDS."""
+        """Take a client's report into the averages (keys of QUALITY_FIELDS) and sums (keys of TOTALS)."""
         async with self._transaction() as db:
             query = select(metrics).where(metrics.c.call_session_id == call_id).with_for_update()
             row = (await db.execute(query)).first()
             if row is None:
                 return
             count = row.quality_samples
-            values: dict[str, Any] = {"quality_samples": count + 1, "updated_at": now}
+            values: dict[str, Any] = {"updated_at": now}
+            if any(name in sample for name in QUALITY_FIELDS):
+                values["quality_samples"] = count + 1
             for name in QUALITY_FIELDS:
                 if name in sample:
                     before = row._mapping[name]
                     values[name] = (
                         sample[name] if before is None else before + (sample[name] - before) / (count + 1)
                     )
+            for name in TOTALS:
+                if name in sample:
+                    values[name] = min(TOTAL_MAX, (row._mapping[name] or 0) + int(sample[name]))
             await db.execute(update(metrics).where(metrics.c.call_session_id == call_id).values(**values))
 
     async def count(self, call_id: str, counter: str, now: datetime) -> None:

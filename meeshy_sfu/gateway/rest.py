@@ -259,5 +259,7 @@ def _sample(body: schemas.QualityBody) -> dict[str, float]:
         "avg_jitter": body.jitter,
         "avg_rtt": body.rtt,
         "avg_bitrate": body.bitrate,
+        "total_data_sent": body.bytes_sent,
+        "total_data_received": body.bytes_received,
     }
     return {name: value for name, value in sample.items() if value is not None}

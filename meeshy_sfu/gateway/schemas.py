@@ -203,7 +203,10 @@ class QualityBody(WireModel):
     """Milliseconds."""
     bitrate: Annotated[Figure, BeforeValidator(_number)] | None = None
     """Kilobits per second."""
+    bytes_sent: Count | None = None
+    """Since the last report; WebRTC's statistics count from the beginning."""
     bytes_received: Count | None = None
+    """As `bytesSent`."""
     frames_decoded: Count | None = None
     frame_width: Count | None = None
     frame_height: Count | None = None

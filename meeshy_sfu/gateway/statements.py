@@ -6,6 +6,7 @@ Who is a member is up to `calls`, what follows for the mode to the machine and `
 from __future__ import annotations
 
 import logging
+import re
 from typing import TYPE_CHECKING, Any
 
 from meeshy_sfu.errors import (
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 Answer = dict[str, Any]
+ICE = re.compile(r"(?<![A-Za-z])(?:ICE|[Ii]ce)(?![a-z])")
+"""The word in what somebody says of a failure, alone or at the head of a name as WebRTC has them."""
 
 
 class Statements:
@@ -120,6 +123,8 @@ class Statements:
                 if mode == "sfu":
                     await self._store_ids(call, member, request)
                 if not request.success:
+                    if member.id not in call.errors:
+                        await self._count_ice_failure(call, request.error)
                     call.errors[member.id] = request.error or "failed"
                     logger.warning(
                         "call=%s participant=%s epoch=%d failed: %s",
@@ -145,6 +150,10 @@ class Statements:
                 "epoch": call.mode.epoch,
                 "phase": call.phase.value,
             }
+
+    async def _count_ice_failure(self, call: LiveCall, error: str | None) -> None:
+        if error is not None and ICE.search(error):
+            await self._calls.keep(call, self._repository.count(call.id, "ice_failures", self._calls.now()))
 
     async def _store_ids(self, call: LiveCall, member: Member, request: ModeSwitchedRequest) -> None:
         if not request.success or call.phase is Phase.P2P:
@@ -173,6 +182,7 @@ class Statements:
             await self._calls.keep(
                 call, self._repository.count(call.id, "transport_errors", self._calls.now())
             )
+            await self._count_ice_failure(call, reason)
         self._journal.note(call.id, "sfu_ready", participantId=member.id, success=success, reason=reason)
         return {"callId": call_id}
 

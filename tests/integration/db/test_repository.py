@@ -10,6 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
 from meeshy_sfu.db.models import Call, ModeTransition, Participant
+from meeshy_sfu.db.repository import TOTAL_MAX
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -189,6 +190,17 @@ async def test_quality_reports_become_averages_and_counters_count(calls: Reposit
     assert figures is not None
     assert figures.avg_packet_loss == pytest.approx(0.1)
     assert (figures.avg_rtt, figures.avg_jitter, figures.reconnections) == (20.0, None, 1)
+
+
+async def test_bytes_add_up_and_leave_averages_alone(calls: Repository) -> None:
+    call = await new_call(calls)
+    await calls.record_quality(call.id, {"avg_rtt": 10.0}, T0)
+    await calls.record_quality(call.id, {"total_data_sent": 3, "total_data_received": 4}, T0)
+    await calls.record_quality(call.id, {"avg_rtt": 20.0, "total_data_sent": TOTAL_MAX - 1}, T0)
+    figures = await calls.get_metrics(call.id)
+    assert figures is not None
+    assert figures.avg_rtt == 15.0
+    assert (figures.total_data_sent, figures.total_data_received) == (TOTAL_MAX, 4)
 
 
 async def test_media_switches_are_stored(calls: Repository) -> None:

@@ -249,6 +249,7 @@ BODIES: dict[tuple[str, str], dict[str, list[Any]]] = {
         "jitter": [-1, "1", True, 1e13],
         "rtt": [-1, "1", True],
         "bitrate": [-1, "1", True],
+        "bytesSent": [-1, 1.5, "1", True, 10**16],
         "bytesReceived": [-1, 1.5, "1"],
         "framesDecoded": [-1, 1.5, "1"],
         "frameWidth": [-1, 1.5, "1"],

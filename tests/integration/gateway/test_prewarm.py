@@ -78,7 +78,7 @@ async def test_a_blocked_sfu_path_is_told_to_both(start_gateway: StartGateway, c
     assert len(ada.heard("call:sfu-unreachable")) == 1
     metrics = await gateway.repository.get_metrics(ada.call_id)
     assert metrics is not None
-    assert metrics.transport_errors == 1
+    assert (metrics.transport_errors, metrics.ice_failures) == (1, 1)
 
 
 async def test_rooms_in_advance_do_not_count_against_the_calls_per_server(

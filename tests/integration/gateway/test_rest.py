@@ -68,6 +68,12 @@ async def test_a_call_over_rest_from_its_beginning_to_its_end(
     metrics = await gateway.repository.get_metrics(data["callId"])
     assert metrics is not None
     assert (metrics.avg_packet_loss, metrics.avg_jitter, metrics.avg_rtt) == (0.01, 4.0, 20.5)
+    assert (metrics.total_data_sent, metrics.total_data_received) == (None, None)
+    for person, figures in ((ada, {"bytesSent": 10, "bytesReceived": 7}), (bob, {"bytesSent": 5})):
+        assert (await person.request("POST", f"{call}/quality-metrics", figures)).status == 200
+    metrics = await gateway.repository.get_metrics(data["callId"])
+    assert metrics is not None
+    assert (metrics.total_data_sent, metrics.total_data_received, metrics.avg_jitter) == (15, 7, 4.0)
 
     left = await bob.request("POST", f"{call}/leave")
     fits(document, "LeftData", left.data)

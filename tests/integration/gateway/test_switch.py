@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
+
 from meeshy_sfu.gateway import journal
 from meeshy_sfu.gateway.app import Gateway
 from meeshy_sfu.gateway.auth import Conversation
@@ -126,6 +128,26 @@ async def test_one_of_the_pair_failing_keeps_p2p_and_tells_why_then_it_is_tried_
     for person in (ada, bob, eve):
         await person.confirm(2)
     assert (await ada.switched(2, "sfu"))["success"]
+
+
+@pytest.mark.parametrize(
+    ("error", "failures"),
+    [
+        ("ICE failed", 1),
+        ("iceConnectionState: failed", 1),
+        ("the device does not produce video", 0),
+        ("no codec", 0),
+    ],
+)
+async def test_a_leg_that_ice_kept_from_being_made_is_counted_once(
+    gateway: Gateway, caller: MakeCaller, error: str, failures: int
+) -> None:
+    ada, _, eve, _ = await start_switch(gateway, caller)
+    for _ in range(2):
+        await eve.confirm(1, success=False, error=error)
+    metrics = await gateway.repository.get_metrics(ada.call_id)
+    assert metrics is not None
+    assert metrics.ice_failures == failures
 
 
 async def test_a_newcomer_that_fails_does_not_stop_the_pair(gateway: Gateway, caller: MakeCaller) -> None:
