@@ -625,7 +625,10 @@ class Caller:
         if self._group is None:
             work.close()
             raise BotError(f"person {self.person.number} is not running")
-        return self._group.create_task(self._guarded(work))
+        task = self._group.create_task(self._guarded(work))
+        # a task that is cancelled before it began has never touched its work
+        task.add_done_callback(lambda _: work.close())
+        return task
 
     async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
         try:
