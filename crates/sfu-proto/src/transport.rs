@@ -94,8 +94,9 @@ pub(crate) struct PeerReference {
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub(crate) struct Transport {
-    // First line: for each packet that is to be sent there.
+    // First line: for each packet that is to be sent there, and the look at the timers before it.
     pub(crate) pending: Vec<Item>,
+    pub(crate) due: Micros,
     ready: bool,
     pub(crate) padding: bool,
     /// Next transport-wide number we send.
@@ -124,7 +125,6 @@ pub(crate) struct Transport {
     /// REMBs that lift a former limit, still to be sent.
     pub(crate) lifting: u8,
     pub(crate) deadlines: Deadlines,
-    pub(crate) due: Micros,
     pub(crate) peer_reference: Option<PeerReference>,
     /// Our NTP time less the sender's, microseconds.
     pub(crate) ntp_offset: Option<i64>,

@@ -40,18 +40,24 @@ impl Router {
         if at < self.due {
             return;
         }
+        // What running one transport leaves for another lowers this again.
+        self.due = NEVER;
         for t in 0..self.transports.bound() {
-            if self
-                .transports
-                .get(t)
-                .is_some_and(|transport| transport.due <= at)
-            {
+            let Some(transport) = self.transports.get(t) else {
+                continue;
+            };
+            let mut due = transport.due;
+            if due <= at {
                 self.run_transport(t, now, at, sink);
+                due = self
+                    .transports
+                    .get(t)
+                    .map_or(NEVER, |transport| transport.due);
             }
+            self.due = self.due.min(due);
         }
         self.run_observers(at);
-        let transports = self.transports.iter().map(|(_, transport)| transport.due);
-        self.due = transports.min().unwrap_or(NEVER).min(self.observers_due());
+        self.due = self.due.min(self.observers_due());
     }
 
     fn observers_due(&self) -> Micros {
