@@ -151,7 +151,7 @@ def impairment(rows: list[Row]) -> None:
 
 
 BENCH_RUNS = 5
-"""Single runs on a shared machine differ by 0.05 in their ratio: what is judged is the median."""
+"""Single runs on a shared machine differ by 0.03 in their ratio: what is judged is the median."""
 
 
 def bench(rows: list[Row]) -> None:
@@ -163,8 +163,9 @@ def bench(rows: list[Row]) -> None:
         ratio = statistics.median(run["ratio"] for run in runs)
         check(rows, f"{name}: ratio to the raw limit", ratio, "<= 1.25", lambda v: v <= 1.25)
         if case.endswith("GCM"):
-            user_ns = statistics.median(run["user_ns"] for run in runs)
-            check(rows, f"{name}: user space ns", user_ns, "<= 300", lambda v: v <= 300)
+            user_ns = statistics.median(run["user_at_reference_ns"] for run in runs)
+            figure = f"{name}: user space ns at the speed of the reference core"
+            check(rows, figure, user_ns, "<= 300", lambda v: v <= 300)
 
 
 def bench_run(case: str) -> dict[str, Any]:

@@ -26,6 +26,18 @@ const CPUS: [usize; 2] = [0, 1];
 const FAN_PACE: u32 = 20;
 /// Flushes per timed one.
 const TIMED_EVERY: u32 = 8;
+/// A slice is so short that the machine mostly keeps its speed from its beginning to its end: the other guests of the
+/// host slow the same instructions down by up to a half, for some hundred milliseconds at a time.
+const OWN: Duration = Duration::from_millis(150);
+/// After a pause the caches are strange and the first trains long.
+const WARM_UP: Duration = Duration::from_millis(30);
+const KERNEL: Duration = Duration::from_millis(50);
+const CRYPTO: Duration = Duration::from_millis(15);
+/// Sealing needs neither memory nor kernel, so its price is the speed of the core. A slice between two prices that are
+/// further apart compares two machines.
+const STEADY: f64 = 0.1;
+/// Slices tried per slice wanted.
+const TRIES: usize = 3;
 /// Until every history has been written once: memory touched for the first time costs extra.
 const FILLING: Duration = Duration::from_millis(450);
 
@@ -62,6 +74,9 @@ pub(crate) struct Figures {
     pub(crate) lost: i64,
     /// Every slice: own, user, kernel, crypto.
     pub(crate) slices: Vec<[f64; 4]>,
+    /// Slices wanted, and those left out because the machine changed its speed.
+    pub(crate) wanted: usize,
+    pub(crate) unsteady: usize,
     pub(crate) drops: Vec<(String, u64)>,
 }
 
@@ -111,11 +126,7 @@ impl Case {
 
     /// Runs the case.
     pub(crate) fn measure(&self, quick: bool) -> Outcome<Figures> {
-        let (slices, own, raw) = if quick {
-            (3, Duration::from_millis(300), Duration::from_millis(80))
-        } else {
-            (10, Duration::from_millis(600), Duration::from_millis(150))
-        };
+        let wanted = if quick { 12 } else { 48 };
         let clients = if self.mesh { 50 } else { 51 };
         let publishers = if self.mesh { 50 } else { 1 };
         let pace = if self.mesh { 1 } else { FAN_PACE };
@@ -136,7 +147,7 @@ impl Case {
                 let _ = router.set_consumer_paused(consumer, false, now);
             }
         });
-        let figures = self.slices(&mut harness, &shared, &addresses, slices, own, raw);
+        let figures = self.slices(&mut harness, &shared, &addresses, wanted);
         shared.stop.store(true, Relaxed);
         let _ = thread.join();
         figures
@@ -147,34 +158,43 @@ impl Case {
         harness: &mut Harness,
         shared: &Shared,
         addresses: &[SocketAddr],
-        count: usize,
-        own: Duration,
-        raw: Duration,
+        wanted: usize,
     ) -> Outcome<Figures> {
-        shared.sending.store(true, Relaxed);
-        harness.run_until(Instant::now() + own)?;
         let mut limit = Limit::new(self, addresses)?;
-        let (mut slices, mut all) = (Vec::new(), Totals::default());
-        for _ in 0..count {
+        let (mut slices, mut all, mut unsteady) = (Vec::new(), Totals::default(), 0);
+        // Of the first slice nothing but its trains is used.
+        let mut price = None;
+        while slices.len() < wanted && unsteady < wanted * (TRIES - 1) {
             shared.sending.store(true, Relaxed);
-            // The first moments after a pause are not typical.
-            harness.run_until(Instant::now() + own / 6)?;
+            harness.run_until(Instant::now() + WARM_UP)?;
             harness.record();
             let before = Totals::read(harness);
-            harness.run_until(Instant::now() + own)?;
+            harness.run_until(Instant::now() + OWN)?;
             let slice = Totals::read(harness).since(&before);
             // The limit of this slice's own trains: their length depends on how the machine shares its time.
             limit.take(harness.recorded())?;
             shared.sending.store(false, Relaxed);
             harness.run_until(Instant::now() + Duration::from_millis(10))?;
+            let kernel = limit.kernel(KERNEL);
+            let after = limit.crypto(CRYPTO);
+            let Some(before) = price.replace(after) else {
+                continue;
+            };
+            if (after - before).abs() > STEADY * after.min(before) {
+                unsteady += 1;
+                continue;
+            }
             let packets = slice.forwarded as f64;
             slices.push([
                 slice.cpu.as_nanos() as f64 / packets,
                 slice.cpu.saturating_sub(slice.calls()).as_nanos() as f64 / packets,
-                limit.kernel(raw),
-                limit.crypto(raw / 2),
+                kernel,
+                f64::midpoint(before, after),
             ]);
             all.add(&slice);
+        }
+        if slices.is_empty() {
+            return Err("the machine changed its speed in every slice: others use it".into());
         }
         let sent = harness.sent();
         let (forwarded, _) = harness.forwarded();
@@ -199,6 +219,8 @@ impl Case {
             forwarded,
             lost: expected - arrived,
             slices,
+            wanted,
+            unsteady,
             drops: harness.drops().into_iter().collect(),
         })
     }

@@ -12,6 +12,9 @@ use crate::case::Figures;
 /// What the product promises of the mesh with segmentation offload.
 const RATIO_TARGET: f64 = 1.25;
 const USER_TARGET_NS: f64 = 300.0;
+/// What sealing the mesh's packets with AES-GCM costs on the core that the target was set for. One that is slower,
+/// or shared by guests of the same host, needs more for everything.
+const REFERENCE_CRYPTO_NS: f64 = 121.0;
 /// Load average above which others disturb; the bench itself makes about one.
 const BUSY: f64 = 1.5;
 
@@ -25,22 +28,35 @@ pub(crate) fn print_row(first: bool, f: &Figures) {
         }
         println!("CPU ns per forwarded packet, medians; 2 ms window, loopback");
         println!(
-            "{:<26}{:>7}{:>8}{:>8}{:>8}{:>8}{:>7}{:>7}{:>8}{:>6}",
-            "case", "own", "kernel", "crypto", "ratio", "user", "train", "load", "kpkt/s", "lost"
+            "{:<26}{:>7}{:>8}{:>8}{:>8}{:>8}{:>8}{:>7}{:>7}{:>8}{:>6}{:>8}",
+            "case",
+            "own",
+            "kernel",
+            "crypto",
+            "ratio",
+            "user",
+            "at ref",
+            "train",
+            "load",
+            "kpkt/s",
+            "lost",
+            "slices"
         );
     }
     println!(
-        "{:<26}{:>7.0}{:>8.0}{:>8.0}{:>8.2}{:>8.0}{:>7.2}{:>6.0}%{:>8.1}{:>6}{}",
+        "{:<26}{:>7.0}{:>8.0}{:>8.0}{:>8.2}{:>8.0}{:>8}{:>7.2}{:>6.0}%{:>8.1}{:>6}{:>8}{}",
         f.case.name(),
         f.own,
         f.kernel,
         f.crypto,
         f.ratio,
         f.user,
+        user_at_reference(f).map_or_else(|| "-".into(), |user| format!("{user:.0}")),
         f.train,
         f.load * 100.0,
         f.packets_per_s / 1000.0,
         f.lost,
+        format!("{}/{}", f.slices.len(), f.slices.len() + f.unsteady),
         verdict(f)
     );
 }
@@ -49,7 +65,9 @@ pub(crate) fn print_row(first: bool, f: &Figures) {
 pub(crate) fn finish(results: &[Figures], quick: bool) -> io::Result<PathBuf> {
     println!(
         "\nratio = own / (kernel + crypto): the same trains only sent, the same packets only sealed.\n\
-         user = own without its send calls. Targets: mesh-50 with GSO ≤ {RATIO_TARGET} ; GCM user ≤ {USER_TARGET_NS} ns."
+         user = own without its send calls; at ref = that on a core which seals these packets in {REFERENCE_CRYPTO_NS} ns.\n\
+         slices = those in which the core kept its speed, of all. Targets: mesh-50 with GSO: ratio ≤ {RATIO_TARGET},\n\
+         GCM: at ref ≤ {USER_TARGET_NS} ns."
     );
     let directory = PathBuf::from("bench-results");
     std::fs::create_dir_all(&directory)?;
@@ -58,7 +76,7 @@ pub(crate) fn finish(results: &[Figures], quick: bool) -> io::Result<PathBuf> {
         .unwrap_or_default()
         .as_secs();
     let document = json!({
-        "schema": 1,
+        "schema": 2,
         "unix_time": now,
         "quick": quick,
         "load_average": load_average(),
@@ -84,6 +102,8 @@ fn to_json(f: &Figures) -> Value {
         "crypto_ns": f.crypto,
         "ratio": f.ratio,
         "user_ns": f.user,
+        "user_at_reference_ns": user_at_reference(f),
+        "unsteady_slices": f.unsteady,
         "mean_train": f.train,
         "load": f.load,
         "packets_per_s": f.packets_per_s,
@@ -96,13 +116,21 @@ fn to_json(f: &Figures) -> Value {
     })
 }
 
+/// User space of an AES-GCM mesh at the speed of the reference core.
+fn user_at_reference(f: &Figures) -> Option<f64> {
+    let gcm = f.case.profile != SrtpProfile::Aes128CmSha1_80;
+    (gcm && f.case.mesh).then(|| f.user * REFERENCE_CRYPTO_NS / f.crypto)
+}
+
 /// Whether a case with a target meets it.
 fn verdict(f: &Figures) -> &'static str {
     if !f.case.mesh || !f.case.gso || f.case.varied {
         return "";
     }
-    let gcm = f.case.profile != SrtpProfile::Aes128CmSha1_80;
-    if f.ratio <= RATIO_TARGET && (!gcm || f.user <= USER_TARGET_NS) {
+    if f.slices.len() < f.wanted / 2 {
+        return "  void: others changed the speed of the core too often";
+    }
+    if f.ratio <= RATIO_TARGET && user_at_reference(f).is_none_or(|user| user <= USER_TARGET_NS) {
         "  ok"
     } else {
         "  over target"
