@@ -13,6 +13,9 @@ DEADLINE_S = 8.0
 class Hearing:
     """Somebody who remembers every event of a socket, in order."""
 
+    socket: Any
+    """A client of python-socketio."""
+
     def __init__(self, name: str) -> None:
         self.name = name
         self.events: list[tuple[str, Any]] = []
@@ -42,6 +45,10 @@ class Hearing:
             except TimeoutError:
                 heard = [name for name, _ in self.events]
                 raise AssertionError(f"{self.name}: no {event} within {within_s} s; heard {heard}") from None
+
+    async def wait_disconnected(self, *, within_s: float = DEADLINE_S) -> None:
+        """Wait until the server has closed the connection; `socket.wait` stays for a ping interval longer."""
+        await eventually(lambda: not self.socket.connected, within_s=within_s)
 
 
 async def eventually(holds: Callable[[], bool], *, within_s: float = DEADLINE_S) -> None:

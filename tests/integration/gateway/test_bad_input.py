@@ -224,7 +224,7 @@ async def test_what_is_too_large_or_too_deep_cuts_its_sender_off_alone(
     for _ in range(100):
         deep = [deep]
     await ada.socket.emit("call:leave", {"callId": deep})
-    await ada.socket.wait()
+    await ada.wait_disconnected()
     await bob.wait("call:participant-connection")
     assert (await bob.emit("call:toggle-audio", {"callId": bob.call_id, "enabled": False}))["success"]
 

@@ -446,7 +446,7 @@ async def test_an_expired_token_may_be_renewed_and_else_cuts_the_socket_off(
     await ada.ask("authenticate", {"token": ada.new_token(600)})
     assert await ada.code("authenticate", {"token": bob.new_token(600)}) == "UNAUTHORIZED"
     assert (await bob.wait("call:error"))["code"] == "NOT_AUTHENTICATED"
-    await bob.socket.wait()
+    await bob.wait_disconnected()
     await ada.initiate()
 
 

@@ -177,7 +177,7 @@ async def test_a_killed_gateway_takes_its_calls_up_again(
         first.signal(signal.SIGKILL)
         await first.ended(within_s=5)
         for person in people:
-            await person.socket.wait()
+            await person.wait_disconnected()
         second = await start_process("gateway", **variables)
         epochs = []
         for person in people:

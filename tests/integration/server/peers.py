@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
 from typing import Any
@@ -118,10 +117,6 @@ class Person(Hearing):
 
     async def join_room(self) -> dict[str, Any]:
         return await self.call("join-room", {"callId": self.call_id, "participantId": self.name})
-
-    async def wait_disconnected(self, *, within_s: float = DEADLINE_S) -> None:
-        async with asyncio.timeout(within_s):
-            await self.socket.wait()
 
     async def close(self) -> None:
         await self.socket.disconnect()
