@@ -20,8 +20,9 @@
 //!
 //! RFC 8445 (ICE), RFC 5764 (DTLS-SRTP), RFC 8842 §5 (DTLS survives an ICE restart).
 
+mod failure;
+
 use std::collections::VecDeque;
-use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -31,9 +32,10 @@ pub use crate::dtls::{
     HashAlgorithm, SrtpKeys,
 };
 use crate::dtls::{DtlsEvent, Session, hello::HelloAssembly};
-use crate::ice::{CONSENT_TIMEOUT, FullAgent, IceEvent, LiteAgent};
+use crate::ice::{FullAgent, IceEvent, LiteAgent};
 pub use crate::ice::{IceCandidate, IceError, IceParameters, IceProtocol, IceState, TcpType};
 use crate::net::{Class, Destination, SocketId};
+pub use failure::{LinkError, LinkFailure};
 
 /// The ICE and DTLS of one transport.
 #[derive(Debug)]
@@ -65,36 +67,6 @@ pub enum LinkEvent {
     /// The first check with the credentials of a restart was seen (server) or answered (client); the old
     /// ones are forgotten.
     IceRestarted,
-}
-
-/// Why a link is of no use any more. `Display` names the cause and the remedy.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum LinkFailure {
-    /// There was a path, but no check came (server) or was answered (client) for the consent time.
-    ConsentLost,
-    /// Client side: no check was ever answered.
-    Unreachable,
-    /// Client side: what was given for ICE cannot be used.
-    Ice(IceError),
-    /// The handshake came to nothing.
-    Dtls(DtlsFailure),
-}
-
-/// Why a call on a link was refused; the link is as it was before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum LinkError {
-    /// `connect` was called before.
-    AlreadyConnected,
-    /// The list of fingerprints is empty.
-    NoFingerprint,
-    /// A fingerprint is not as many hexadecimal pairs as its hash has bytes.
-    MalformedFingerprint,
-    /// Both sides would take the same DTLS role.
-    RoleConflict,
-    /// The link is closed or has failed.
-    Closed,
 }
 
 #[derive(Debug)]
@@ -551,48 +523,3 @@ impl Link {
 pub fn username_of(stun: &[u8]) -> Option<&str> {
     crate::ice::username_of(stun)
 }
-
-impl fmt::Display for LinkFailure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            LinkFailure::ConsentLost => write!(
-                f,
-                "the path is lost: no ICE check got through for {} s; the other side is gone or its network \
-                 changed: restart ICE or join again",
-                CONSENT_TIMEOUT.as_secs()
-            ),
-            LinkFailure::Unreachable => f.write_str(
-                "no ICE check was answered; check that the announced address is right and that the port is \
-                 open for this protocol",
-            ),
-            LinkFailure::Ice(error) => write!(f, "{error}"),
-            LinkFailure::Dtls(reason) => write!(f, "{reason}"),
-        }
-    }
-}
-
-impl std::error::Error for LinkFailure {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            LinkFailure::Ice(error) => Some(error),
-            LinkFailure::Dtls(reason) => Some(reason),
-            _ => None,
-        }
-    }
-}
-
-impl fmt::Display for LinkError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            LinkError::AlreadyConnected => "connect was called before; a transport is connected once",
-            LinkError::NoFingerprint => "no fingerprint of the peer's certificate was given; give at least one",
-            LinkError::MalformedFingerprint => {
-                "a fingerprint must be as many hexadecimal pairs, with colons between them, as its hash has bytes"
-            }
-            LinkError::RoleConflict => "both sides want the same DTLS role; one must be client, the other server",
-            LinkError::Closed => "the transport is closed; create another one",
-        })
-    }
-}
-
-impl std::error::Error for LinkError {}

@@ -20,6 +20,7 @@ mod munger;
 mod nack;
 mod observer;
 pub(crate) mod producer;
+mod renumber;
 mod report;
 mod ring;
 #[allow(clippy::module_inception)]

@@ -20,6 +20,7 @@ use super::clock::{Micros, NEVER};
 use super::config::MediaKind;
 use super::keyframe::KeyFrames;
 use super::nack::{Arrival, NackGenerator};
+use super::renumber::Renumber;
 use super::ring::{FILLER, HEADROOM, KEY_FRAME, LEVEL, MARKER, RARE, Rare, Ring, Slot};
 use super::score::{Score, Totals};
 use crate::net::Sink;
@@ -93,48 +94,6 @@ pub(crate) struct Counters {
     pub(crate) nacked_packets: u64,
     pub(crate) key_frame_requests: u64,
     pub(crate) key_frames: u64,
-}
-
-/// Numbers left out: from an index on, how many.
-#[derive(Clone, Copy, Debug, Default)]
-struct Renumber {
-    shifts: [(u64, u64); 8],
-    len: usize,
-    /// Some are forgotten: what is older than the oldest remembered has no known place.
-    forgetful: bool,
-}
-
-impl Renumber {
-    /// How many were left out before this index; nothing if that is forgotten.
-    #[inline]
-    fn total_before(&self, index: u64) -> Option<u64> {
-        let shifts = self.shifts[..self.len].iter().rev();
-        match shifts.into_iter().find(|(from, _)| *from <= index) {
-            Some((_, total)) => Some(*total),
-            None => (!self.forgetful).then_some(0),
-        }
-    }
-
-    /// Leaves out one number.
-    fn swallow(&mut self, index: u64) {
-        match self.shifts[..self.len].last_mut() {
-            // A burst of padding is one run: nothing between two of it will ever come.
-            Some((from, total)) if *from == index => (*from, *total) = (index + 1, *total + 1),
-            _ => self.skip(index + 1, 1),
-        }
-    }
-
-    /// Leaves out `count` numbers ahead of those from `from` on.
-    fn skip(&mut self, from: u64, count: u64) {
-        let before = self.shifts[..self.len].last().map_or(0, |last| last.1);
-        if self.len == self.shifts.len() {
-            self.shifts.copy_within(1.., 0);
-            self.len -= 1;
-            self.forgetful = true;
-        }
-        self.shifts[self.len] = (from, before + count);
-        self.len += 1;
-    }
 }
 
 /// One incoming encoded stream.
