@@ -18,7 +18,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from meeshy_sfu.config import Settings
-from meeshy_sfu.edge.limits import ForwardedFor, RateLimitedError, check_json_depth
+from meeshy_sfu.edge.limits import ForwardedFor, RateLimitedError, check_json_depth, read_address
 from meeshy_sfu.errors import (
     ForbiddenError,
     InvalidRequestError,
@@ -198,13 +198,8 @@ def _is_loopback_origin(origin: str) -> bool:
 
 def is_loopback(address: str) -> bool:
     """Tell whether an address is this machine's own."""
-    try:
-        parsed = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return False
-    if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped is not None:
-        parsed = parsed.ipv4_mapped
-    return parsed.is_loopback
+    parsed = read_address(address)
+    return parsed is not None and parsed.is_loopback
 
 
 def is_forwarded(request: web.BaseRequest) -> bool:

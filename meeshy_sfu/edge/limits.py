@@ -121,17 +121,23 @@ class RateLimiter:
             del self._windows[next(iter(self._windows))]
 
 
+def read_address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """Read an address without its zone, an IPv4 one written as IPv6 as what it is; None if it is none."""
+    try:
+        parsed = ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+    if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped is not None:
+        return parsed.ipv4_mapped
+    return parsed
+
+
 def address_key(address: str) -> str:
     """Give what an address counts as: itself, or its /64 for IPv6, as one host owns all of that."""
-    try:
-        parsed = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return address
+    parsed = read_address(address)
     if isinstance(parsed, ipaddress.IPv6Address):
-        if parsed.ipv4_mapped is not None:
-            return str(parsed.ipv4_mapped)
         return str(ipaddress.ip_network((parsed, 64), strict=False).network_address)
-    return str(parsed)
+    return address if parsed is None else str(parsed)
 
 
 def check_json_depth(text: bytes, limit: int) -> None:
@@ -166,13 +172,8 @@ class ForwardedFor:
 
     def is_trusted(self, address: str) -> bool:
         """Tell whether this peer's forwarded headers count."""
-        try:
-            parsed = ipaddress.ip_address(address.partition("%")[0])
-        except ValueError:
-            return False
-        if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped is not None:
-            parsed = parsed.ipv4_mapped
-        return any(parsed in network for network in self._networks)
+        parsed = read_address(address)
+        return parsed is not None and any(parsed in network for network in self._networks)
 
     def client(self, peer: str, header: str | None) -> str:
         """Give the client's address for a connection from ``peer`` with this X-Forwarded-For."""
