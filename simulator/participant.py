@@ -10,12 +10,13 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 
-from simulator.bot import Bot, EventSink, Incoming
-from simulator.signaling import Announcement, Direction, Joined, Json, ParticipantSession
+from simulator.bot import Bot, EventSink
+from simulator.consuming import Consuming
+from simulator.signaling import Announcement, Direction, Joined, Json, ParticipantSession, transport_id
 from simulator.tables import Kind
 
 GATHER_S = 0.2
-"""How long announcements are gathered into one consume request: a join storm is a few requests, not hundreds."""
+"""How long announcements are gathered into one consume request."""
 
 
 class Participant:
@@ -42,10 +43,8 @@ class Participant:
         self._sender_of = sender_of
         self._wants = wants
         self._on_event = on_event
-        self._announced: asyncio.Queue[Announcement] = asyncio.Queue()
         self._joined: asyncio.Future[Json] = asyncio.get_running_loop().create_future()
-        self._next_tag = 0
-        session.on_producer = self._announced.put_nowait
+        self._consuming = Consuming(bot, session, sender_of=self._wanted)
         session.on_producer_closed = lambda producer: self._note("producer-closed", producer=producer)
         session.on_disconnect = lambda reason: self._note("disconnected", reason=reason)
 
@@ -70,11 +69,10 @@ class Participant:
         """Ask for the streams of everyone who is announced, in batches, until cancelled."""
         capabilities = await self._joined
         while True:
-            batch = [await self._announced.get()]
-            await asyncio.sleep(GATHER_S)
-            while not self._announced.empty():
-                batch.append(self._announced.get_nowait())
-            await self._consume(batch, capabilities)
+            batch = await self._consuming.batch(GATHER_S)
+            began_ns = time.time_ns()
+            if streams := await self._consuming.take(batch, capabilities):
+                self._note("consumed", streams=streams, ms=(time.time_ns() - began_ns) / 1e6)
 
     async def leave(self) -> None:
         """Leave the call and stop all media, as far as they still can be. Never fails; troubles are noted."""
@@ -93,42 +91,20 @@ class Participant:
         transport = joined.send_transport
         await self._connect("send", transport)
         for kind in self._kinds:
-            await self.session.produce(_id(transport), kind, await self.bot.produce(kind))
+            await self.session.produce(transport_id(transport), kind, await self.bot.produce(kind))
         for kind in self._kinds:
             await self.bot.start_sending(kind)
 
     async def _connect(self, which: Direction, transport: Json) -> None:
         dtls = await self.bot.connect(which, transport)
-        await self.session.connect(_id(transport), dtls)
+        await self.session.connect(transport_id(transport), dtls)
 
-    async def _consume(self, batch: Sequence[Announcement], capabilities: Json) -> None:
-        senders: dict[str, int] = {}
-        for announcement in batch:
-            sender = self._sender_of(announcement.participant_id)
-            if sender is not None and self._wants(sender):
-                senders[announcement.producer_id] = sender
-        if not senders:
-            return
-        began_ns = time.time_ns()
-        consumed = await self.session.consume(list(senders), capabilities, paused=not self.bot.takes_early)
-        if not consumed:
-            return
-        streams = [
-            Incoming(self._next_tag + i, senders[c.producer_id], c.kind, c.rtp_parameters)
-            for i, c in enumerate(consumed)
-        ]
-        self._next_tag += len(streams)
-        await self.bot.consume(streams)
-        if not self.bot.takes_early:
-            await self.session.resume([c.consumer_id for c in consumed])
-        self._note("consumed", streams=len(streams), ms=(time.time_ns() - began_ns) / 1e6)
+    def _wanted(self, announcement: Announcement) -> int | None:
+        sender = self._sender_of(announcement.participant_id)
+        return sender if sender is not None and self._wants(sender) else None
 
     def _note(self, event: str, **values: object) -> None:
         self._on_event(event, time.time_ns(), bot=self.bot.number, **values)
-
-
-def _id(transport: Json) -> str:
-    return str(transport.get("id") or transport["transportId"])
 
 
 def first_error(errors: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -10,10 +10,10 @@ import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from simulator.bot import Incoming
+from simulator.consuming import Consuming
 from simulator.errors import SimulatorError
 from simulator.legs import ServerLeg
-from simulator.signaling import Announcement, Direction, Joined, Json, ParticipantSession, Rest
+from simulator.signaling import Direction, Joined, ParticipantSession, Rest, transport_id
 from simulator.tables import Kind
 
 GATHER_S = 0.005
@@ -51,12 +51,9 @@ class SfuPath:
         """Whoever runs :meth:`consume_forever`; ends with the path."""
         self._session = ParticipantSession(rest, call_id, participant_id, token)
         self._kinds = tuple(kinds)
-        self._sender_of = sender_of
-        self._announced: asyncio.Queue[Announcement] = asyncio.Queue()
         self._joined: asyncio.Future[Joined] = asyncio.get_running_loop().create_future()
-        self._next_tag = 0
         self._closed = False
-        self._session.on_producer = self._announced.put_nowait
+        self._consuming = Consuming(leg, self._session, sender_of=lambda a: sender_of(a.participant_id))
         self._session.on_room_closed = self._room_closed
 
     async def open(self, *, paused: bool) -> None:
@@ -95,11 +92,9 @@ class SfuPath:
         joined = await self._joined
         capabilities = self.leg.capabilities(joined.rtp_capabilities)
         while True:
-            batch = [await self._announced.get()]
-            await asyncio.sleep(GATHER_S if self._next_tag < CROWD else CROWD_GATHER_S)
-            while not self._announced.empty():
-                batch.append(self._announced.get_nowait())
-            await self._consume(batch, capabilities)
+            few = self._consuming.streams < CROWD
+            batch = await self._consuming.batch(GATHER_S if few else CROWD_GATHER_S)
+            await self._consuming.take(batch, capabilities)
 
     async def close(self, *, leave: bool = True) -> None:
         """End it, with a goodbye to the server unless the room goes anyway. Never fails. Idempotent."""
@@ -117,34 +112,13 @@ class SfuPath:
 
     async def _connect(self, which: Direction, joined: Joined) -> None:
         transport = joined.send_transport if which == "send" else joined.recv_transport
-        self.transports[which] = str(transport.get("id") or transport["transportId"])
+        self.transports[which] = transport_id(transport)
         await self._session.connect(self.transports[which], await self.leg.connect(which, transport))
 
     async def _send(self) -> None:
         self.live = True
         for kind in self._kinds:
             await self.leg.start_sending(kind)
-
-    async def _consume(self, batch: Sequence[Announcement], capabilities: Json) -> None:
-        senders: dict[str, int] = {}
-        for announcement in batch:
-            sender = self._sender_of(announcement.participant_id)
-            if sender is not None:
-                senders[announcement.producer_id] = sender
-        if not senders:
-            return
-        early = self.leg.takes_early
-        consumed = await self._session.consume(list(senders), capabilities, paused=not early)
-        if not consumed:
-            return
-        streams = [
-            Incoming(self._next_tag + i, senders[c.producer_id], c.kind, c.rtp_parameters)
-            for i, c in enumerate(consumed)
-        ]
-        self._next_tag += len(streams)
-        await self.leg.consume(streams)
-        if not early:
-            await self._session.resume([c.consumer_id for c in consumed])
 
     def _room_closed(self, reason: str) -> None:
         self.gone = reason or "closed"

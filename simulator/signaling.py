@@ -345,6 +345,11 @@ class ParticipantSession:
             self.on_disconnect(str(reason))
 
 
+def transport_id(transport: Json) -> str:
+    """Give the id in a server's description of a transport."""
+    return str(transport.get("id") or transport["transportId"])
+
+
 def refusal(
     method: str, path: str, status: int, error: object, headers: Mapping[str, str]
 ) -> ServerRefusedError:
