@@ -201,7 +201,7 @@ class NativeGenerator:
 
     def _take_events(self) -> None:
         for text in self._pool.events():
-            event: dict[str, Any] = json.loads(text)
+            event: dict[str, Any] = orjson.loads(text)
             name, unix_ns, number = event.pop("type"), event.pop("unix_ns"), event["bot"]
             if name == "dtls" and event["state"] == "connected" and number in self._bots:
                 self._bots[number].connected[event["which"]].set()

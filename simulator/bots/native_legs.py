@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import numpy as np
+import orjson
 import pyarrow as pa
 
 from simulator.bot import BotSettings
@@ -298,7 +299,7 @@ class NativePeople:
 
     def _take_events(self) -> None:
         for text in self.pool.events():
-            event: dict[str, Any] = json.loads(text)
+            event: dict[str, Any] = orjson.loads(text)
             name, unix_ns, number = event.pop("type"), event.pop("unix_ns"), event.pop("bot")
             leg = self.legs.get(number)
             if leg is not None:
