@@ -22,8 +22,9 @@ EXIT_BELOW_SLO = 3
 EXIT_VOID = 4
 EXIT_INTERRUPTED = 130
 
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+# Without emoji codes: 2001:db8:a::1 has one in it.
+out = Console(highlight=False, soft_wrap=True, emoji=False)
+err = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 
 
 def line(text: str = "") -> None:

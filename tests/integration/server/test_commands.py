@@ -191,6 +191,15 @@ def test_every_failure_has_its_exit_code(
     assert words in capsys.readouterr().err
 
 
+def test_addresses_are_printed_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    address = "2001:db8:a::b:x:1"  # with emoji codes read in it, a letter in a box and a cross
+    console.fail(ConfigError(address))
+    console.table("", ("address",), [(address,)])
+    shown = capsys.readouterr()
+    assert address in shown.err
+    assert address in shown.out
+
+
 def test_the_environment_of_the_process_is_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("MEESHY_MAX_ROOMS=7\n")
     (tmp_path / "meeshy.toml").write_text("max_event_bytes = 9999\n")
