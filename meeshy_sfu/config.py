@@ -30,6 +30,8 @@ OTHER_VARIABLES = ("MEESHY_CONFIG", "MEESHY_SUPERVISOR_FD")
 OTHER_PREFIXES = ("MEESHY_SIMULATE_", "MEESHY_TEST_")
 """Variables of the other programs; each checks its own."""
 SECRET_BYTES_MIN = 32
+HOST_NAME = re.compile(r"([A-Za-z0-9_-]{1,63}\.)*(?!\d+$)[A-Za-z0-9_-]{1,63}")
+"""As in URLs: what ends in a number is an address, or a wrong one."""
 
 
 def setting(
@@ -359,6 +361,21 @@ class Settings(BaseSettings):
         for address in (value,) if isinstance(value, str) else value:
             if address != "localhost":
                 ipaddress.ip_address(address)
+        return value
+
+    @field_validator("announced_ip")
+    @classmethod
+    def _is_told_to_clients(cls, value: str | None) -> str | None:
+        if value is None or HOST_NAME.fullmatch(value):
+            return value
+        try:
+            unspecified = ipaddress.ip_address(value).is_unspecified
+        except ValueError:
+            raise ValueError("is neither an IP address nor a host name; write it like 203.0.113.9") from None
+        if unspecified:
+            raise ValueError(
+                "is no address that clients can reach; leave it out, or write it like 203.0.113.9"
+            )
         return value
 
     @field_validator("trusted_proxies")
