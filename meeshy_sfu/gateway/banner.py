@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ipaddress
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from meeshy_sfu import __version__
 from meeshy_sfu.edge.secret import signing_secret
@@ -23,6 +25,12 @@ def banner(settings: Settings, url: str, clock: Clock) -> list[str]:
         f"  REST and Socket.IO   {url}",
         f"  API documentation    {url}/docs",
         f"  Media servers        {', '.join(settings.media_urls)}",
+        f"  Told to clients      {', '.join(settings.public_media_urls.values())}",
+    ]
+    lines += [
+        f"  Warning: clients are told {told} to join; only this machine can reach that: "
+        "set ANNOUNCED_IP or MEESHY_MEDIA_SERVER_PUBLIC_URLS."
+        for told in _unreachable(settings)
     ]
     if settings.is_development:
         token = make_user_token(
@@ -40,3 +48,19 @@ def banner(settings: Settings, url: str, clock: Clock) -> list[str]:
             f"{url}/api/conversations/{DEMO_CONVERSATION.id}/active-call",
         ]
     return lines
+
+
+def _unreachable(settings: Settings) -> list[str]:
+    """Give what clients are told of media servers that only this machine can reach, if others may come."""
+    if settings.is_loopback and not settings.trusted_proxies:
+        return []
+    return [
+        url for url in settings.public_media_urls.values() if _is_this_machine(urlsplit(url).hostname or "")
+    ]
+
+
+def _is_this_machine(name: str) -> bool:
+    try:
+        return name == "localhost" or ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False  # another name

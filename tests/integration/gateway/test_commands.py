@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 
 from meeshy_sfu.cli import main
+from meeshy_sfu.clock import SystemClock
 from meeshy_sfu.config import load_settings
 from meeshy_sfu.errors import ConfigError, PortInUseError, StartError
 from meeshy_sfu.gateway.app import Gateway
 from meeshy_sfu.gateway.auth import read_user_token
+from meeshy_sfu.gateway.banner import banner
 from tests.integration.gateway.conftest import settings_for
 from tests.integration.gateway.people import SECRET
 
@@ -143,3 +145,22 @@ def test_clients_are_told_an_address_they_can_reach() -> None:
         load_settings(flags=secret | urls | {"media_server_public_urls": ["https://a"]})
     with pytest.raises(ConfigError, match="is no URL"):
         load_settings(flags=secret | {"media_server_urls": ["a:1"]})
+
+
+def test_the_start_warns_of_media_servers_that_clients_elsewhere_cannot_reach() -> None:
+    def told(**flags: object) -> str:
+        settings = load_settings(flags={"jwt_secret": SECRET, **flags})
+        return "\n".join(banner(settings, "http://127.0.0.1:4000", SystemClock()))
+
+    warning = "http://127.0.0.1:3001 to join; only this machine can reach that: set ANNOUNCED_IP or"
+    assert warning in told(host="0.0.0.0")
+    assert warning in told(trusted_proxies=["127.0.0.1"])
+    assert "http://localhost:1 to join" in told(host="::", media_server_urls=["http://localhost:1"])
+    for reachable in (
+        {},
+        {"host": "0.0.0.0", "announced_ip": "192.0.2.1"},
+        {"host": "0.0.0.0", "media_server_urls": ["http://10.0.0.1:3001"]},
+        {"host": "0.0.0.0", "media_server_public_urls": ["https://media.example.org"]},
+    ):
+        assert "only this machine" not in told(**reachable)
+    assert "Told to clients      http://192.0.2.1:3001" in told(host="0.0.0.0", announced_ip="192.0.2.1")
