@@ -37,6 +37,9 @@ class EdgeFigures:
         self.unauthorized = Counter(
             "meeshy_unauthorized", "Requests and sockets without a good token.", registry=own
         )
+        self.slow_clients = Counter(
+            "meeshy_slow_clients", "Sockets cut off because they did not take their events.", registry=own
+        )
         ProcessCollector(registry=own)
 
     def text(self) -> bytes:

@@ -19,6 +19,7 @@ from socketio.packet import EVENT
 from meeshy_sfu.clock import Clock
 from meeshy_sfu.config import Settings
 from meeshy_sfu.edge.border import ADDRESS, Origins, json_bytes, strict_json
+from meeshy_sfu.edge.figures import EdgeFigures
 from meeshy_sfu.edge.limits import address_key, check_json_depth
 from meeshy_sfu.errors import MeeshyError
 
@@ -82,6 +83,9 @@ class SocketServer(_AsyncServer):  # type: ignore[misc]
     Each socket has a queue of its own; a client that lets it grow beyond max_queued_events is cut off.
     """
 
+    figures: EdgeFigures
+    """Set before the first socket."""
+
     def __init__(self, settings: Settings, origins: Origins, clock: Clock) -> None:
         quiet = logging.getLogger("engineio")
         super().__init__(
@@ -113,7 +117,6 @@ class SocketServer(_AsyncServer):  # type: ignore[misc]
         self._websockets: dict[str, Any] = {}
         self._ended: dict[str, asyncio.Event] = {}
         self._cutting: set[asyncio.Task[None]] = set()
-        self.slow_clients = 0
         """How many were cut off because they did not take their events."""
 
     def deliver(self, sids: Iterable[str], event: str, payload: dict[str, object]) -> None:
@@ -125,7 +128,7 @@ class SocketServer(_AsyncServer):  # type: ignore[misc]
             if connection is None or connection.closed or connection.closing:
                 continue
             if connection.queue.qsize() >= self._settings.max_queued_events:
-                self.slow_clients += 1
+                self.figures.slow_clients.inc()
                 logger.warning(
                     "address=%s is cut off: it does not take its events", self._address.get(eio_sid)
                 )

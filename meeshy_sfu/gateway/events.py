@@ -111,7 +111,7 @@ class Events:
         """Hand over what can only be built once there is an outbox, which this is."""
         self._calls = calls
         self._statements = statements
-        self._metrics = self._gate.figures = metrics
+        self._metrics = self._gate.figures = self._io.figures = metrics
         calls.on_detached = self._detach
 
     @property

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-from prometheus_client import Counter, Histogram
+from prometheus_client import Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
@@ -69,9 +69,6 @@ class Metrics(EdgeFigures):
             "Handling of a consume request.",
             buckets=DURATIONS_S,
             registry=own,
-        )
-        self.slow_clients = Counter(
-            "meeshy_slow_clients", "Sockets cut off because they did not take their events.", registry=own
         )
         own.register(_Live(self))
 

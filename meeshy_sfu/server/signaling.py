@@ -123,7 +123,7 @@ class Signaling(RoomListener):
     def use(self, *, rooms: RoomRegistry, metrics: Metrics, expiry: Expiry) -> None:
         """Hand over what can only be built once rooms have their listener, which this is."""
         self._rooms = rooms
-        self._metrics = self._gate.figures = metrics
+        self._metrics = self._gate.figures = self._io.figures = metrics
         self._expiry = expiry
 
     def attach(self, app: web.Application) -> None:

@@ -277,6 +277,7 @@ async def test_a_client_that_takes_nothing_is_cut_off_and_holds_up_nobody(
             if server.metrics.connections == 2:
                 break
         await eventually(lambda: server.metrics.connections == 2, within_s=4)
+        assert "meeshy_slow_clients_total 1.0" in server.metrics.text().decode()
         ws._response.connection and ws._response.connection.transport.abort()
     assert (await bob.call("join-room", {"callId": "call-1", "participantId": "bob"}))["success"]
 
