@@ -12,11 +12,11 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import IO, Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -113,10 +113,6 @@ class Collector:
             return
         when = time.time_ns() if unix_ns is None else unix_ns
         self._events.write(json.dumps({"unix_ns": when, "event": name, **values}, default=str) + "\n")
-
-    def write_json(self, name: str, value: Mapping[str, Any]) -> None:
-        """Write one JSON file of the run."""
-        (self._directory / name).write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
 
     def write_text(self, name: str, text: str) -> None:
         """Write one text file of the run."""

@@ -18,8 +18,6 @@ from meeshy_sfu.errors import ConfigError, MeeshyError, StartError
 EXIT_PASS = 0
 EXIT_ERROR = 1
 EXIT_USAGE = 2
-EXIT_BELOW_SLO = 3
-EXIT_VOID = 4
 EXIT_INTERRUPTED = 130
 
 # Without emoji codes: 2001:db8:a::1 has one in it.

@@ -122,7 +122,6 @@ class NativeGenerator:
 
     def __init__(self, settings: BotSettings, *, first: int = 0, threads: int = 1) -> None:
         self._settings = settings
-        self._threads = threads
         self._bots: dict[int, NativeBot] = {}
         self._pool = _core.BotPool(
             json.dumps(
