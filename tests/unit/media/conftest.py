@@ -1,25 +1,10 @@
-"""A worker over the stand-in core, for the media objects' tests."""
-
-from collections.abc import AsyncIterator
+"""A router on the worker over the stand-in core, for the media objects' tests."""
 
 import pytest
 
 from meeshy_sfu.media.codecs import DEFAULT_MEDIA_CODECS
 from meeshy_sfu.media.router import Router
 from meeshy_sfu.media.worker import Worker
-from tests.unit.media.scripted_core import ScriptedCore, make_worker
-
-
-@pytest.fixture
-def core() -> ScriptedCore:
-    return ScriptedCore()
-
-
-@pytest.fixture
-async def worker(core: ScriptedCore) -> AsyncIterator[Worker]:
-    worker = make_worker(core)
-    yield worker
-    worker.close()
 
 
 @pytest.fixture

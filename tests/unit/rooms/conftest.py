@@ -1,20 +1,12 @@
 """A registry over the stand-in core, and a listener that writes down what it is told."""
 
-from collections.abc import AsyncIterator
-
 import pytest
 
 from meeshy_sfu.clock import ManualClock
 from meeshy_sfu.media.worker import Worker
 from meeshy_sfu.rooms.limits import RoomLimits
 from meeshy_sfu.rooms.registry import RoomRegistry
-from tests.unit.media.scripted_core import ScriptedCore, make_worker
 from tests.unit.rooms.notes import Notes
-
-
-@pytest.fixture
-def core() -> ScriptedCore:
-    return ScriptedCore()
 
 
 @pytest.fixture
@@ -25,13 +17,6 @@ def clock() -> ManualClock:
 @pytest.fixture
 def notes() -> Notes:
     return Notes()
-
-
-@pytest.fixture
-async def worker(core: ScriptedCore) -> AsyncIterator[Worker]:
-    worker = make_worker(core)
-    yield worker
-    worker.close()
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from meeshy_sfu.rooms.registry import RoomRegistry
 from meeshy_sfu.rooms.room import CallId, Room
 from meeshy_sfu.server.auth import Claims
 from meeshy_sfu.server.expiry import Expiry
-from tests.unit.rooms.conftest import core, notes, registry, worker  # noqa: F401
+from tests.unit.rooms.conftest import notes, registry  # noqa: F401
 from tests.unit.rooms.notes import Notes
 
 CALL = CallId("call-1")

@@ -41,6 +41,22 @@ def switched() -> SyntheticRun:
     return run
 
 
+def arrivals(stays: dict[int, list[tuple[int, int]]]) -> list[dict[str, object]]:
+    """From when to when each bot was in the call, in milliseconds from the start; all joins began before."""
+    return [
+        {
+            "bot": bot,
+            "call_id": "c",
+            "mode": "sfu",
+            "started_ns": START - S,
+            "flowing_ns": START + flowing_ms * MS,
+            "left_ns": START + left_ms * MS,
+        }
+        for bot, spans in stays.items()
+        for flowing_ms, left_ms in spans
+    ]
+
+
 def transition(bot: int, **changes: object) -> dict[str, object]:
     at = START + 5 * S
     return {
@@ -111,17 +127,7 @@ def test_a_track_that_began_with_the_change_has_no_gap(switched: SyntheticRun, t
 
 
 def test_what_is_missed_after_somebody_left_is_no_gap(switched: SyntheticRun, tmp_path: Path) -> None:
-    switched.arrivals = [
-        {
-            "bot": bot,
-            "call_id": "c",
-            "mode": "sfu",
-            "started_ns": START - S,
-            "flowing_ns": START,
-            "left_ns": START + (5_500 if bot else 10_000) * MS,
-        }
-        for bot in (0, 1)
-    ]
+    switched.arrivals = arrivals({0: [(0, 10_000)], 1: [(0, 5_500)]})
     for receiver, kind in ((0, 0), (0, 1), (1, 0), (1, 1)):
         drop(switched, receiver, kind, 5_500, 9_000)  # back again at nine seconds
     assert gaps(read(switched, tmp_path / "run"))["gap_ms"].max() < 40
@@ -189,17 +195,7 @@ def test_a_summary_judges_changes_and_gaps(switched: SyntheticRun, tmp_path: Pat
 
 def test_a_recovery_is_the_pause_of_who_stayed(switched: SyntheticRun, tmp_path: Path) -> None:
     switched.transitions = []
-    switched.arrivals = [
-        {
-            "bot": bot,
-            "call_id": "c",
-            "mode": "sfu",
-            "started_ns": START - S,
-            "flowing_ns": START,
-            "left_ns": START + 10 * S,
-        }
-        for bot in (0, 1)
-    ]
+    switched.arrivals = arrivals({0: [(0, 10_000)], 1: [(0, 10_000)]})
     switched.deaths = [{"unix_ns": START + S, "what": "worker"}]
     drop(switched, 0, 1, 1_000, 2_500)
     drop(switched, 1, 0, 1_000, 2_000)
@@ -228,19 +224,7 @@ def test_the_time_before_somebody_came_back_into_the_call_is_no_standstill(
     switched: SyntheticRun, tmp_path: Path
 ) -> None:
     switched.transitions = []
-    stays = {0: [(0, 10_000)], 1: [(0, 500), (900, 10_000)]}
-    switched.arrivals = [
-        {
-            "bot": bot,
-            "call_id": "c",
-            "mode": "sfu",
-            "started_ns": START - S,
-            "flowing_ns": START + flowing_ms * MS,
-            "left_ns": START + left_ms * MS,
-        }
-        for bot, spans in stays.items()
-        for flowing_ms, left_ms in spans
-    ]
+    switched.arrivals = arrivals({0: [(0, 10_000)], 1: [(0, 500), (900, 10_000)]})
     switched.deaths = [{"unix_ns": START + S, "what": "gateway"}]
     drop(switched, 0, 1, 500, 1_100)
     drop(switched, 1, 0, 500, 1_400)
@@ -262,19 +246,7 @@ def test_the_time_after_somebody_left_is_no_standstill(
 ) -> None:
     switched.transitions = []
     # the last look at a death falls between somebody's last frame and their leaving; they come again later
-    stays = {0: [(0, 40_000)], 1: [(0, 9_010), (30_000, 40_000)]}
-    switched.arrivals = [
-        {
-            "bot": bot,
-            "call_id": "c",
-            "mode": "sfu",
-            "started_ns": START - S,
-            "flowing_ns": START + flowing_ms * MS,
-            "left_ns": START + left_ms * MS,
-        }
-        for bot, spans in stays.items()
-        for flowing_ms, left_ms in spans
-    ]
+    switched.arrivals = arrivals({0: [(0, 40_000)], 1: [(0, 9_010), (30_000, 40_000)]})
     away = {"receiver": 0, "sender": 1, "kind": 1, "flags": SAMPLE_SHOWN, "seq": 0, "owd_ns": MS}
     switched.latency = [
         row
