@@ -92,7 +92,7 @@ class RawRun:
             RunDirectoryError: It is no complete run directory, or was written by another version.
         """
         try:
-            context = RunContext.model_validate_json((directory / "run.json").read_text(encoding="utf-8"))
+            context = _read_context(directory / "run.json")
             scenario = Scenario.from_values(
                 tomllib.loads((directory / "scenario.toml").read_text(encoding="utf-8")),
                 source=str(directory / "scenario.toml"),
@@ -328,12 +328,28 @@ def _playout(raw: RawRun) -> PerKind | None:
     )
 
 
+def _read_context(path: Path) -> RunContext:
+    try:
+        return RunContext.model_validate_json(path.read_text(encoding="utf-8"))
+    except ValidationError as error:
+        found = error.errors(include_url=False)[0]
+        field = ".".join(map(str, found["loc"]))
+        text = f"{found['msg'][:1].lower()}{found['msg'][1:]}"
+        raise RunDirectoryError(f"{path} cannot be read: {field}{': ' if field else ''}{text}") from None
+
+
 def _read_table(path: Path) -> pd.DataFrame:
     with path.open("rb") as file:
         try:
-            return pd.read_parquet(file)
+            table = pd.read_parquet(file)
         except (ValueError, OSError) as error:  # what Arrow says of other bytes; it knows no file name
             raise RunDirectoryError(f"{path} cannot be read: it is no intact Parquet file") from error
+    missing = [name for name in TABLES[path.stem].names if name not in table.columns]
+    if missing:
+        raise RunDirectoryError(
+            f"{path} cannot be read: it has no column {', '.join(missing)}; was it written by another version?"
+        )
+    return table
 
 
 def _window(rows: pd.DataFrame) -> pd.DataFrame:

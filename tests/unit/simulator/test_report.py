@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from simulator.errors import RunDirectoryError
@@ -85,6 +86,24 @@ def test_a_broken_file_is_refused_and_not_a_crash(
     run.write(tmp_path)
     (tmp_path / name).write_bytes(content)
     with pytest.raises(RunDirectoryError, match="cannot be read"):
+        write_report(tmp_path)
+
+
+def test_a_run_of_another_version_is_refused_by_file_and_field(run: Any, tmp_path: Path) -> None:
+    run.write(tmp_path)
+    context = (tmp_path / "run.json").read_text()
+    (tmp_path / "run.json").write_text(json.dumps(json.loads(context) | {"started_ns": "noon"}))
+    with pytest.raises(
+        RunDirectoryError, match=r"run\.json cannot be read: started_ns: input should be"
+    ) as caught:
+        write_report(tmp_path)
+    assert "pydantic" not in str(caught.value)
+    (tmp_path / "run.json").write_text(context)
+    table = tmp_path / "latency.parquet"
+    pd.read_parquet(table).drop(columns=["owd_ns"]).to_parquet(table)
+    with pytest.raises(
+        RunDirectoryError, match=r"latency\.parquet cannot be read: .* no column owd_ns; .*version"
+    ):
         write_report(tmp_path)
 
 
