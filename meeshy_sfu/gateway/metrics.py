@@ -46,6 +46,7 @@ class Metrics(EdgeFigures):
             buckets=TRANSITIONS_S,
             registry=own,
         )
+        self._transitions = Counter("calls_mode_transitions", "Completed changes of mode.", registry=own)
         self._rollbacks = Counter(
             "meeshy_mode_rollbacks", "Transitions that were rolled back, by reason.", ["reason"], registry=own
         )
@@ -72,6 +73,7 @@ class Metrics(EdgeFigures):
 
     def switched(self, source: CallMode, target: CallMode, duration_s: float) -> None:
         """Count a completed transition."""
+        self._transitions.inc()
         self._transition.labels(source.value, target.value).observe(duration_s)
 
     def rolled_back(self, reason: str) -> None:
@@ -83,7 +85,7 @@ class Metrics(EdgeFigures):
         calls = list(self._live.values())
         modes = [call.mode.mode.value for call in calls]
         people = sum(len(call.members) for call in calls)
-        transitions = sum(call.phase.value.startswith("switching") for call in calls)
+        switching = sum(call.phase.value.startswith("switching") for call in calls)
         yield GaugeMetricFamily("calls_active_total", "Calls that are not over.", value=len(calls))
         yield GaugeMetricFamily(
             "calls_mode_p2p_total", "Calls whose media flows directly.", value=modes.count("p2p")
@@ -92,7 +94,7 @@ class Metrics(EdgeFigures):
             "calls_mode_sfu_total", "Calls whose media goes through a media server.", value=modes.count("sfu")
         )
         yield GaugeMetricFamily(
-            "calls_mode_transitions_total", "Calls whose mode is changing now.", value=transitions
+            "meeshy_calls_switching", "Calls whose mode is changing now.", value=switching
         )
         yield GaugeMetricFamily("meeshy_active_participants", "People in calls now.", value=people)
         yield GaugeMetricFamily(

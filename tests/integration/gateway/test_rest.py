@@ -198,6 +198,8 @@ async def test_health_readiness_metrics_and_docs(
     for line in (
         "calls_mode_sfu_total 1.0",
         "calls_mode_p2p_total 0.0",
+        "calls_mode_transitions_total 1.0",
+        "meeshy_calls_switching 0.0",
         "meeshy_active_participants 3.0",
         'call_mode_transition_duration_seconds_count{source="p2p",target="sfu"} 1.0',
         'meeshy_calls_total{conversation_type="GROUP",type="video"} 1.0',
