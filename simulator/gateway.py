@@ -38,9 +38,8 @@ EVENTS = (
     "call:media-token",
     "call:ended",
     "call:error",
-    "new-producer",
-    "producer-closed",
 )
+"""What a person acts on. Of producers the gateway tells as well, but they are known from the media server's socket."""
 
 
 @dataclass(frozen=True, slots=True)
