@@ -99,8 +99,10 @@ async def read_json(request: web.Request, *, max_bytes: int, max_depth: int) -> 
         raise PayloadTooLargeError(
             f"the body is larger than {max_bytes} bytes; the cap is max_body_bytes"
         ) from None
-    except ValueError:
-        raise InvalidRequestError("the body's Content-Encoding cannot be undone") from None
+    except (web.RequestPayloadError, ValueError):
+        raise InvalidRequestError(
+            "the body cannot be decoded; its Content-Encoding or Transfer-Encoding does not hold"
+        ) from None
     return parse_object(text, max_depth=max_depth)
 
 

@@ -213,6 +213,28 @@ async def test_connections_that_ask_for_nothing_are_closed(
     assert (await alice.join_room())["success"]
 
 
+@pytest.mark.parametrize(
+    ("header", "body"),
+    [
+        ("Content-Encoding: gzip\r\nContent-Length: 2", "{}"),
+        ("Content-Encoding: gzip\r\nTransfer-Encoding: chunked", "2\r\n{}\r\n0\r\n\r\n"),
+    ],
+)
+async def test_a_body_that_cannot_be_decoded_is_the_senders_fault(
+    server: MediaServer, person: MakePerson, caplog: pytest.LogCaptureFixture, header: str, body: str
+) -> None:
+    alice = person()
+    port = int(server.url.rpartition(":")[2])
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    lines = ["POST /api/rooms/call-1/create HTTP/1.1", "Host: x", f"Authorization: Bearer {alice.token}"]
+    writer.write("\r\n".join([*lines, header, "", body]).encode())
+    async with asyncio.timeout(5):
+        assert (await reader.readline()).startswith(b"HTTP/1.1 400")
+    writer.close()
+    assert "failed" not in [record.message.split()[-1] for record in caplog.records]
+    assert not server.rooms.rooms
+
+
 async def test_a_body_that_does_not_come_is_not_waited_for(
     server: MediaServer, person: MakePerson, monkeypatch: pytest.MonkeyPatch
 ) -> None:
