@@ -109,9 +109,10 @@ def test_aiortc_people_switch_too(tmp_path: Path) -> None:
     assert summary.transition_ms.to_sfu.samples == 4
 
 
-def test_everybody_joins_at_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize("video", [False, True], ids=["sound", "video"])
+def test_everybody_joins_at_once(tmp_path: Path, *, video: bool) -> None:
     # Long enough that a join on a busy machine ends within it: one that does not has no sample.
-    values = {"participants": {"count": 12}, "hold": {"duration_s": 4}}
+    values = {"participants": {"count": 12}, "hold": {"duration_s": 4}, "media": {"video": video}}
     summary = play(tmp_path, "storm", **values)
     assert summary.join_ms is not None
     assert summary.join_ms.samples == 11  # all but who called
