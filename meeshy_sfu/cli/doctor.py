@@ -39,6 +39,8 @@ WANTED_FILES = 4096
 WANTED_DISK_BYTES = 100_000_000
 """Enough for rotated logs, a database and a few runs."""
 SLOW_CLOCK_NS = 1000
+RENEW_S = 14 * 86_400
+"""A certificate that ends sooner should have been renewed by now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +219,24 @@ def tls(settings: Settings) -> Iterator[Finding]:
     yield Finding(
         "TLS", "ok" if chain > 1 else "note", f"{chain} certificate(s) in {settings.tls_cert}", remedy
     )
+    yield _validity(settings.tls_cert)
+
+
+def _validity(path: Path) -> Finding:
+    # imported only here: it takes longer to load than the other commands take in all
+    from cryptography import x509  # noqa: PLC0415
+
+    certificate = x509.load_pem_x509_certificates(path.read_bytes())[0]
+    begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    now_s = time.time()
+    topic, found = "TLS validity", f"{begin:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC"
+    if now_s < begin.timestamp():
+        return Finding(topic, "fail", found, "not valid yet, so clients refuse it: set this machine's clock")
+    if now_s >= end.timestamp():
+        return Finding(topic, "fail", found, "expired, so clients refuse it: renew it and start again")
+    if end.timestamp() - now_s < RENEW_S:
+        return Finding(topic, "warn", found, "ends soon: renew it and start again")
+    return Finding(topic, "ok", found)
 
 
 def turn(settings: Settings) -> Iterator[Finding]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from meeshy_sfu import __version__
-from meeshy_sfu.cli import console, main
+from meeshy_sfu.cli import console, doctor, main
 from meeshy_sfu.cli.options import read_settings
 from meeshy_sfu.errors import ConfigError, PortInUseError
 from meeshy_sfu.server.auth import read_token
@@ -174,6 +174,26 @@ def test_doctor_looks_at_the_chain_of_the_certificate(
     assert main(["doctor", "--json"]) == 0
     findings = {finding["topic"]: finding for finding in json.loads(capsys.readouterr().out)}
     assert "intermediate" in findings["TLS"]["remedy"]
+
+
+@pytest.mark.parametrize(("days", "status", "code"), [(0, "warn", 0), (3, "fail", 1), (-3, "fail", 1)])
+def test_doctor_looks_at_the_age_of_the_certificate(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    days: int,
+    status: str,
+    code: int,
+) -> None:
+    certificate, key = make_certificate(tmp_path)  # good for two days
+    monkeypatch.setenv("MEESHY_TLS_CERT", str(certificate))
+    monkeypatch.setenv("MEESHY_TLS_KEY", str(key))
+    now_s = time.time() + days * 86_400
+    monkeypatch.setattr(doctor.time, "time", lambda: now_s)
+    assert main(["doctor", "--json"]) == code
+    findings = {finding["topic"]: finding for finding in json.loads(capsys.readouterr().out)}
+    assert findings["TLS validity"]["status"] == status
+    assert "renew" in findings["TLS validity"]["remedy"] or days < 0
 
 
 @pytest.mark.parametrize(
