@@ -651,8 +651,10 @@ def _read_dotenv(path: Path) -> dict[str, str]:
 
 
 def _nearest(key: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(key, known, 1, 0.0)
-    return f"; did you mean {close[0]}?" if close else ""
+    ours = key.startswith(ENV_PREFIX)  # a prefix that all have would make all alike
+    names = {name.removeprefix(ENV_PREFIX): name for name in known if name.startswith(ENV_PREFIX) == ours}
+    close = difflib.get_close_matches(key.removeprefix(ENV_PREFIX), names, 1)
+    return f"; did you mean {names[close[0]]}?" if close else "; `meeshy settings` lists all"
 
 
 def _explain(error: ValidationError, origins: Mapping[str, str]) -> str:
