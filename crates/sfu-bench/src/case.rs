@@ -5,7 +5,6 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use meeshy_sfu_io::clock::thread_cpu;
-use meeshy_sfu_io::{SendBatch, TrainShape, UdpOptions, UdpSocket};
 use meeshy_sfu_proto::link::{Certificate, SrtpKeys};
 use meeshy_sfu_proto::net::{Destination, SocketId};
 use meeshy_sfu_proto::router::{
@@ -13,11 +12,12 @@ use meeshy_sfu_proto::router::{
     ProducerCodec, ProducerConfig, ProducerKey, Router, TransportConfig, TransportKey,
 };
 use meeshy_sfu_proto::rtp::ExtensionUri;
-use meeshy_sfu_proto::srtp::{SrtpProfile, SrtpTx};
+use meeshy_sfu_proto::srtp::SrtpProfile;
 use meeshy_sfu_worker::WorkerConfig;
 use meeshy_sfu_worker::harness::Harness;
 
-use crate::crowd::{Crowd, HEADER, Shared, key_of, ssrc_of};
+use crate::crowd::{Crowd, Shared, key_of, ssrc_of};
+use crate::limit::{Limit, Price};
 
 const WINDOW_US: u32 = 2000;
 /// CPUs of the measured thread and of the clients.
@@ -41,7 +41,7 @@ const TRIES: usize = 3;
 /// Until every history has been written once: memory touched for the first time costs extra.
 const FILLING: Duration = Duration::from_millis(450);
 
-type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
+pub(crate) type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
 /// What is measured.
 #[derive(Clone, Copy, Debug)]
@@ -61,10 +61,14 @@ pub(crate) struct Figures {
     pub(crate) own: f64,
     /// The own path without its send calls.
     pub(crate) user: f64,
+    /// The limit at the times of the own path.
     pub(crate) kernel: f64,
     pub(crate) crypto: f64,
-    /// Own path over kernel plus crypto, slice by slice.
+    /// Own path over that limit, slice by slice.
     pub(crate) ratio: f64,
+    /// The same for the limit in a loop without a pause.
+    pub(crate) hot_ratio: f64,
+    pub(crate) hot_crypto: f64,
     /// Mean datagrams per train of the own path.
     pub(crate) train: f64,
     pub(crate) packets_per_s: f64,
@@ -72,12 +76,22 @@ pub(crate) struct Figures {
     pub(crate) load: f64,
     pub(crate) forwarded: u64,
     pub(crate) lost: i64,
-    /// Every slice: own, user, kernel, crypto.
-    pub(crate) slices: Vec<[f64; 4]>,
+    pub(crate) slices: Vec<Slice>,
     /// Slices wanted, and those left out because the machine changed its speed.
     pub(crate) wanted: usize,
     pub(crate) unsteady: usize,
     pub(crate) drops: Vec<(String, u64)>,
+}
+
+/// One slice, in the units of [`Figures`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Slice {
+    pub(crate) own: f64,
+    pub(crate) user: f64,
+    /// The limit at the times of the own path.
+    pub(crate) paced: Price,
+    /// The limit in a loop without a pause.
+    pub(crate) hot: Price,
 }
 
 impl Case {
@@ -126,7 +140,7 @@ impl Case {
 
     /// Runs the case.
     pub(crate) fn measure(&self, quick: bool) -> Outcome<Figures> {
-        let wanted = if quick { 12 } else { 48 };
+        let wanted = if quick { 10 } else { 40 };
         let clients = if self.mesh { 50 } else { 51 };
         let publishers = if self.mesh { 50 } else { 1 };
         let pace = if self.mesh { 1 } else { FAN_PACE };
@@ -175,6 +189,7 @@ impl Case {
             limit.take(harness.recorded())?;
             shared.sending.store(false, Relaxed);
             harness.run_until(Instant::now() + Duration::from_millis(10))?;
+            let paced = limit.paced();
             let kernel = limit.kernel(KERNEL);
             let after = limit.crypto(CRYPTO);
             let Some(before) = price.replace(after) else {
@@ -185,12 +200,15 @@ impl Case {
                 continue;
             }
             let packets = slice.forwarded as f64;
-            slices.push([
-                slice.cpu.as_nanos() as f64 / packets,
-                slice.cpu.saturating_sub(slice.calls()).as_nanos() as f64 / packets,
-                kernel,
-                f64::midpoint(before, after),
-            ]);
+            slices.push(Slice {
+                own: slice.cpu.as_nanos() as f64 / packets,
+                user: slice.cpu.saturating_sub(slice.calls()).as_nanos() as f64 / packets,
+                paced,
+                hot: Price {
+                    kernel,
+                    crypto: f64::midpoint(before, after),
+                },
+            });
             all.add(&slice);
         }
         if slices.is_empty() {
@@ -200,19 +218,21 @@ impl Case {
         let (forwarded, _) = harness.forwarded();
         std::thread::sleep(Duration::from_millis(50));
         let arrived = shared.received.load(Relaxed) as i64;
-        let expected = (sent.datagrams + limit.batch.counters().datagrams) as i64;
-        let median = |of: &dyn Fn(&[f64; 4]) -> f64| {
+        let expected = (sent.datagrams + limit.datagrams()) as i64;
+        let median = |of: &dyn Fn(&Slice) -> f64| {
             let mut values: Vec<f64> = slices.iter().map(of).collect();
             values.sort_by(f64::total_cmp);
             values[values.len() / 2]
         };
         Ok(Figures {
             case: *self,
-            own: median(&|s| s[0]),
-            user: median(&|s| s[1]),
-            kernel: median(&|s| s[2]),
-            crypto: median(&|s| s[3]),
-            ratio: median(&|s| s[0] / (s[2] + s[3])),
+            own: median(&|s| s.own),
+            user: median(&|s| s.user),
+            kernel: median(&|s| s.paced.kernel),
+            crypto: median(&|s| s.paced.crypto),
+            ratio: median(&|s| s.own / s.paced.sum()),
+            hot_ratio: median(&|s| s.own / s.hot.sum()),
+            hot_crypto: median(&|s| s.hot.crypto),
             train: all.datagrams as f64 / all.trains as f64,
             packets_per_s: all.forwarded as f64 / all.wall.as_secs_f64(),
             load: all.cpu.as_secs_f64() / all.wall.as_secs_f64(),
@@ -411,117 +431,5 @@ impl Totals {
         self.forwarded += more.forwarded;
         self.datagrams += more.datagrams;
         self.trains += more.trains;
-    }
-}
-
-/// The recorded trains without the SFU: only sent, or only sealed.
-struct Limit {
-    addresses: Vec<SocketAddr>,
-    shapes: Vec<TrainShape>,
-    socket: UdpSocket,
-    batch: SendBatch,
-    /// Per train, the keys of its receiver.
-    keys: Vec<SrtpTx>,
-    receiver: Vec<usize>,
-    at: [usize; 2],
-    overhead: usize,
-    payload: Vec<u8>,
-    index: u64,
-}
-
-impl Limit {
-    fn new(case: &Case, addresses: &[SocketAddr]) -> Outcome<Limit> {
-        let options = UdpOptions {
-            gso: case.gso,
-            ..UdpOptions::default()
-        };
-        Ok(Limit {
-            addresses: addresses.to_vec(),
-            shapes: Vec::new(),
-            socket: UdpSocket::bind(([127, 0, 0, 1], 0).into(), &options)?,
-            batch: SendBatch::new(),
-            keys: (0..addresses.len())
-                .map(|client| SrtpTx::new(case.profile, &key_of(client, false, case.profile)))
-                .collect(),
-            receiver: Vec::new(),
-            at: [0; 2],
-            overhead: case.profile.rtp_overhead(),
-            // As far apart as packets in the producers' rings.
-            payload: vec![0x5a; 16 * 1536],
-            index: 0,
-        })
-    }
-
-    /// The trains of the next measurements.
-    fn take(&mut self, shapes: Vec<TrainShape>) -> Outcome<()> {
-        if shapes.is_empty() {
-            return Err("nothing was forwarded".into());
-        }
-        let of = |shape: &TrainShape| self.addresses.iter().position(|a| *a == shape.to);
-        self.receiver = shapes
-            .iter()
-            .map(|shape| of(shape).unwrap_or_default())
-            .collect();
-        self.shapes = shapes;
-        self.at = [0; 2];
-        Ok(())
-    }
-
-    /// Sends trains for `time`; CPU nanoseconds per datagram.
-    fn kernel(&mut self, time: Duration) -> f64 {
-        let until = Instant::now() + time;
-        let datagrams = self.batch.counters().datagrams;
-        let cpu = thread_cpu();
-        while Instant::now() < until {
-            loop {
-                let shape = self.shapes[self.at[0]];
-                self.at[0] = (self.at[0] + 1) % self.shapes.len();
-                let mut left = shape.length;
-                while left > 0 {
-                    let len = shape.segment.min(left);
-                    self.batch.space(len);
-                    self.batch.commit(0, shape.to, len);
-                    left -= len;
-                }
-                self.batch.end_train();
-                if shape.last || self.batch.is_full() {
-                    break;
-                }
-            }
-            self.batch.flush(&[&self.socket]);
-        }
-        let used = thread_cpu() - cpu;
-        used.as_nanos() as f64 / (self.batch.counters().datagrams - datagrams) as f64
-    }
-
-    /// Seals the packets of the trains for `time`; CPU nanoseconds per packet.
-    fn crypto(&mut self, time: Duration) -> f64 {
-        let until = Instant::now() + time;
-        let mut out = [0; 2048];
-        let mut packets = 0u64;
-        let cpu = thread_cpu();
-        while Instant::now() < until {
-            for _ in 0..64 {
-                let position = self.at[1];
-                let shape = self.shapes[position];
-                self.at[1] = (position + 1) % self.shapes.len();
-                let keys = &self.keys[self.receiver[position]];
-                let mut left = shape.length;
-                while left > 0 {
-                    let len = shape.segment.min(left);
-                    left -= len;
-                    let Some(plain) = len.checked_sub(HEADER + self.overhead) else {
-                        continue;
-                    };
-                    self.index += 1;
-                    packets += 1;
-                    let start = (self.index as usize % 16) * 1536;
-                    let plain = &self.payload[start..start + plain];
-                    keys.protect_rtp(&mut out, HEADER, plain, 7, self.index);
-                    std::hint::black_box(&out);
-                }
-            }
-        }
-        (thread_cpu() - cpu).as_nanos() as f64 / packets as f64
     }
 }

@@ -1,20 +1,22 @@
 //! CPU time per forwarded packet: our whole path against the raw limit, interleaved in one run.
 //!
 //! # Job
-//! For each case, alternates three kinds of slices on one pinned thread and takes medians:
+//! For each case, alternates slices on one pinned thread and takes medians:
 //! - **own**: the worker's loop forwards real SRTP over loopback;
 //! - **kernel**: the very trains recorded from it (same sizes, destinations, lengths), sent and nothing else;
 //! - **crypto**: the same packets sealed with the same keys and nothing else.
 //!
-//! A second pinned thread generates the media and drains the receivers in all of them. CPU time is the
-//! thread's clock, so the load of others disturbs the caches but is not counted.
+//! The last two at the times of the first, and once more in a loop without a pause. A second pinned thread generates
+//! the media and drains the receivers in all of them. CPU time is the thread's clock, so the load of others disturbs
+//! the caches but is not counted.
 //!
-//! `--quick` takes about 15 s instead of 90 and is for trends only.
+//! `--quick` takes a bit over a minute instead of four and is for trends only.
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout)]
 
 mod case;
 mod crowd;
+mod limit;
 mod report;
 
 use std::process::ExitCode;

@@ -17,7 +17,7 @@ use std::io;
 use std::mem::zeroed;
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::address::RawAddress;
 use crate::clock::thread_cpu;
@@ -77,6 +77,8 @@ pub struct TrainShape {
     pub length: usize,
     /// It was the last one of its flush.
     pub last: bool,
+    /// When it was flushed.
+    pub at: Instant,
 }
 
 #[derive(Clone, Copy)]
@@ -278,6 +280,7 @@ impl SendBatch {
         if shapes.len() + self.trains.len() > MAX_SHAPES {
             return;
         }
+        let at = Instant::now();
         shapes.extend(self.trains.iter().filter_map(|train| {
             Some(TrainShape {
                 socket: usize::from(train.socket),
@@ -285,6 +288,7 @@ impl SendBatch {
                 segment: usize::from(train.segment),
                 length: train.length as usize,
                 last: false,
+                at,
             })
         }));
         if let Some(last) = shapes.last_mut() {
