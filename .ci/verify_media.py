@@ -161,7 +161,9 @@ def bench(rows: list[Row]) -> None:
         runs = [bench_run(case) for _ in range(BENCH_RUNS)]
         name = f"bench {case}, median of {BENCH_RUNS}"
         ratio = statistics.median(run["ratio"] for run in runs)
-        check(rows, f"{name}: ratio to the raw limit at the same times", ratio, "<= 1.25", lambda v: v <= 1.25)
+        check(
+            rows, f"{name}: ratio to the raw limit at the same times", ratio, "<= 1.25", lambda v: v <= 1.25
+        )
         hot = statistics.median(run["hot_ratio"] for run in runs)
         check(rows, f"{name}: ratio to the raw limit in a loop", hot, "reported", lambda v: True)
         if case.endswith("GCM"):
