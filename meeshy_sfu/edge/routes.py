@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
+from aiohttp import web
 from pydantic import BaseModel
 
 from meeshy_sfu.edge.wire import WireModel
@@ -66,3 +67,11 @@ def bound_routes(owner: object) -> Iterator[BoundRoute]:
         route = getattr(vars(type(owner))[name], "__route__", None)
         if route is not None:
             yield BoundRoute(route, getattr(owner, name))
+
+
+def register(router: web.UrlDispatcher, route: Route, handler: Callable[..., Any]) -> None:
+    """Let a router call a handler for a route; what answers GET answers HEAD, too (RFC 9110 §9.1)."""
+    if route.method == "GET":
+        router.add_get(route.path, handler)
+    else:
+        router.add_route(route.method, route.path, handler)

@@ -22,7 +22,7 @@ from meeshy_sfu.edge.limits import RateLimiter
 from meeshy_sfu.edge.openapi import openapi_document
 from meeshy_sfu.edge.process import Listener, run_until_stopped, tls_context
 from meeshy_sfu.edge.request_gate import RequestGate
-from meeshy_sfu.edge.routes import BoundRoute, bound_routes
+from meeshy_sfu.edge.routes import BoundRoute, bound_routes, register
 from meeshy_sfu.edge.secret import signing_secret
 from meeshy_sfu.edge.watchers import Watchers
 from meeshy_sfu.errors import ConfigError, StartError
@@ -159,7 +159,7 @@ class Gateway:
         )
         self.routes = [*bound_routes(self.health), *bound_routes(rest)]
         for bound in self.routes:
-            self._app.router.add_route(bound.route.method, bound.route.path, self._handler(bound))
+            register(self._app.router, bound.route, self._handler(bound))
         self._app.router.add_get("/", self._index)
         self.health.document = openapi_document((bound.route for bound in self.routes), DESCRIPTION)
         self.events.attach(self._app)

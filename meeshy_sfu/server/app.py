@@ -18,7 +18,7 @@ from meeshy_sfu.edge.border import Origins, border
 from meeshy_sfu.edge.limits import RateLimiter
 from meeshy_sfu.edge.process import Listener, run_until_stopped, tls_context
 from meeshy_sfu.edge.request_gate import RequestGate
-from meeshy_sfu.edge.routes import BoundRoute, bound_routes
+from meeshy_sfu.edge.routes import BoundRoute, bound_routes, register
 from meeshy_sfu.edge.secret import signing_secret
 from meeshy_sfu.errors import AddressUnavailableError, PortInUseError
 from meeshy_sfu.media.certificate import load_or_create
@@ -103,7 +103,7 @@ class MediaServer:
             if settings.is_development or not bound.route.development_only
         ]
         for bound in self.routes:
-            self._app.router.add_route(bound.route.method, bound.route.path, self._handler(bound))
+            register(self._app.router, bound.route, self._handler(bound))
         self._app.router.add_get("/", self._index)
         self.health.routes = tuple(bound.route for bound in self.routes)
         self.signaling.attach(self._app)

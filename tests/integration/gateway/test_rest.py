@@ -189,6 +189,8 @@ async def test_health_readiness_metrics_and_docs(
     await trio(gateway, caller)
     async with http.get(f"{gateway.url}/health") as answer:
         assert (answer.status, (await answer.json())["status"]) == (200, "ok")
+    async with http.head(f"{gateway.url}/health") as answer:
+        assert (answer.status, await answer.read()) == (200, b"")
     async with http.get(f"{gateway.url}/ready") as answer:
         body = await answer.json()
         assert (answer.status, body["status"]) == (200, "ok")

@@ -337,6 +337,17 @@ async def test_health_and_readiness_need_no_token(server: MediaServer, http: aio
         assert body["workers"] == {"wanted": 1, "alive": 1, "dead": [], "died": 0}
 
 
+@pytest.mark.parametrize("path", ["/health", "/ready", "/openapi.json", "/docs"])
+async def test_what_can_be_read_can_be_asked_for_without_its_body(
+    server: MediaServer, http: aiohttp.ClientSession, path: str
+) -> None:
+    async with http.get(f"{server.url}{path}") as answer:
+        expected = (answer.status, answer.content_type)
+    async with http.head(f"{server.url}{path}") as answer:
+        assert (answer.status, answer.content_type) == expected
+        assert await answer.read() == b""
+
+
 async def test_figures_show_what_is_there(person: MakePerson, server: MediaServer, http) -> None:
     alice = person()
     joined = await alice.join(create=True)
