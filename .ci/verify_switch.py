@@ -105,8 +105,7 @@ def main() -> int:
         summary = simulate(name, options)
         verdict = summary.get("verdict", "nothing to judge")
         rows.append(
-            {"figure": f"{name}: went through", "wanted": "no error", "seen": verdict}
-            | {"holds": verdict in {"pass", "fail", "void"}}
+            {"figure": f"{name}: verdict", "wanted": "pass", "seen": verdict, "holds": verdict == "pass"}
         )
         for path, sign, limit in wanted:
             value = at(summary, path)
