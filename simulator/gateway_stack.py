@@ -15,7 +15,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -30,6 +30,10 @@ JOURNAL = "events/gateway.jsonl"
 """What the gateway writes down of every call, below its state directory."""
 EVENT_LOG = "gateway.jsonl"
 """The same in the run directory."""
+PORTS = range(12_000, 32_000)
+"""Below what Linux gives to outgoing connections (32768 to 60999): one of those could have the port of a service that is
+about to start, or dead for a moment."""
+_PORT_TRIES = 100
 _POLL_S = 0.02
 _LOG_MAX_BYTES = 1_000_000_000
 """No log of a run is turned over."""
@@ -125,7 +129,7 @@ class GatewayStack:
         self.credentials = Credentials(secret=self.secret)
         self._directory = directory.absolute()
         self._state = self._directory / "state"
-        media_port, gateway_port = _free_ports(2)
+        media_port, gateway_port = free_ports(2)
         self.media = SupervisedService("media", media_port, self._state)
         self.gateway = SupervisedService("gateway", gateway_port, self._state)
         self._environment = {
@@ -215,9 +219,20 @@ class GatewayStack:
         return self._directory / "serve.log"
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int, among: Sequence[int] = PORTS) -> list[int]:
+    """Find ports of 127.0.0.1 nobody listens on.
+
+    Raises:
+        StackError: All that were tried are taken.
+    """
     with contextlib.ExitStack() as probes:
-        found = [probes.enter_context(socket.socket()) for _ in range(count)]
-        for probe in found:
-            probe.bind(("127.0.0.1", 0))
-        return [int(probe.getsockname()[1]) for probe in found]
+        found: list[int] = []
+        for _ in range(_PORT_TRIES):
+            port = secrets.choice(among)
+            probe = probes.enter_context(socket.socket())
+            with contextlib.suppress(OSError):
+                probe.bind(("127.0.0.1", port))
+                found.append(port)
+            if len(found) == count:
+                return found
+    raise StackError(f"no {count} free ports between {min(among)} and {max(among)}; end what listens there")
