@@ -117,7 +117,6 @@ class SocketServer(_AsyncServer):  # type: ignore[misc]
         self._websockets: dict[str, Any] = {}
         self._ended: dict[str, asyncio.Event] = {}
         self._cutting: set[asyncio.Task[None]] = set()
-        """How many were cut off because they did not take their events."""
 
     def deliver(self, sids: Iterable[str], event: str, payload: dict[str, object]) -> None:
         """Queue an event for some sockets; encoded once, never waits."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import ipaddress
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from meeshy_sfu import __version__
+from meeshy_sfu.edge.border import is_loopback
 from meeshy_sfu.edge.secret import signing_secret
 from meeshy_sfu.gateway.auth import Conversation, make_user_token
 
@@ -54,13 +54,5 @@ def _unreachable(settings: Settings) -> list[str]:
     """Give what clients are told of media servers that only this machine can reach, if others may come."""
     if settings.is_loopback and not settings.trusted_proxies:
         return []
-    return [
-        url for url in settings.public_media_urls.values() if _is_this_machine(urlsplit(url).hostname or "")
-    ]
-
-
-def _is_this_machine(name: str) -> bool:
-    try:
-        return name == "localhost" or ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return False  # another name
+    told = [(url, urlsplit(url).hostname or "") for url in settings.public_media_urls.values()]
+    return [url for url, host in told if host == "localhost" or is_loopback(host)]

@@ -191,6 +191,6 @@ mod tests {
                 key_frames.arrived();
             }
         }
-        assert!((60..=70).contains(&sent), "{sent}");
+        assert!((64..=70).contains(&sent), "{sent}");
     }
 }
