@@ -1,0 +1,658 @@
+//! The value of every field that leaves, read by decoders of another author.
+//!
+//! RTCP is read by str0m. RTP headers are read here by the offsets of RFC 3550 §5.1 and RFC 8285 §4.2, without
+//! our own parser. What a receiver makes of the values is known to the other router tests.
+#![allow(clippy::unwrap_used)]
+
+mod router_call;
+
+use std::time::{Duration, Instant, SystemTime};
+
+use meeshy_sfu_proto::router::ProducerConfig;
+use meeshy_sfu_proto::rtcp::{self as ours, ReportBlock, SenderInfo, ntp};
+use router_call::*;
+use str0m::rtp::rtcp::{ReceptionReport, ReportBlock as XrBlock, Rtcp, SdesType, Twcc};
+
+const MS: Duration = Duration::from_millis(1);
+/// Between 1900 and 1970 (RFC 868).
+const NTP_TO_UNIX: u64 = 2_208_988_800;
+
+/// Splits a compound by the length fields and has str0m read each packet.
+fn read(compounds: &[Vec<u8>]) -> Vec<Rtcp> {
+    let mut found = Vec::new();
+    for compound in compounds {
+        let mut rest = compound.as_slice();
+        while !rest.is_empty() {
+            assert_eq!(rest[0] >> 6, 2, "version");
+            let len = (usize::from(u16::from_be_bytes([rest[2], rest[3]])) + 1) * 4;
+            found.push(Rtcp::try_from(&rest[..len]).expect("readable by str0m"));
+            rest = &rest[len..];
+        }
+    }
+    found
+}
+
+/// A second camera of the same sender.
+fn second_video(ssrc: u32) -> ProducerConfig {
+    ProducerConfig {
+        mid: Some("w".into()),
+        ..video(ssrc)
+    }
+}
+
+/// Everything a peer was sent over RTCP.
+fn rtcp_to(call: &mut Call, peer: &mut Peer) -> Vec<Rtcp> {
+    read(&call.inbox(peer).rtcp)
+}
+
+fn written(write: impl FnOnce(&mut [u8]) -> Option<usize>) -> Vec<u8> {
+    let mut out = vec![0; 1400];
+    let len = write(&mut out).unwrap();
+    out.truncate(len);
+    out
+}
+
+/// Microseconds between two moments, the later first.
+fn micros(later: SystemTime, earlier: SystemTime) -> i128 {
+    match later.duration_since(earlier) {
+        Ok(ahead) => ahead.as_micros() as i128,
+        Err(behind) => -(behind.duration().as_micros() as i128),
+    }
+}
+
+/// The wall clock of the call at this moment.
+fn wall(call: &Call) -> SystemTime {
+    SystemTime::UNIX_EPOCH + EPOCH + (call.now - call.start)
+}
+
+/// 64-bit NTP time of the call at this moment, computed here.
+fn ntp_now(call: &Call) -> u64 {
+    let since_1970 = EPOCH + (call.now - call.start);
+    let seconds = since_1970.as_secs() + NTP_TO_UNIX;
+    seconds << 32 | (u64::from(since_1970.subsec_nanos()) << 32) / 1_000_000_000
+}
+
+/// A header that leaves, by its offsets.
+struct Header {
+    first: u8,
+    second: u8,
+    sequence: u16,
+    timestamp: u32,
+    ssrc: u32,
+    profile: Option<u16>,
+    elements: Vec<(u8, Vec<u8>)>,
+    len: usize,
+}
+
+impl Header {
+    fn of(datagram: &[u8]) -> Self {
+        let word = |at: usize| u32::from_be_bytes(datagram[at..at + 4].try_into().unwrap());
+        let half = |at: usize| u16::from_be_bytes(datagram[at..at + 2].try_into().unwrap());
+        let mut header = Self {
+            first: datagram[0],
+            second: datagram[1],
+            sequence: half(2),
+            timestamp: word(4),
+            ssrc: word(8),
+            profile: None,
+            elements: Vec::new(),
+            len: 12,
+        };
+        if header.first & 0x10 != 0 {
+            header.profile = Some(half(12));
+            let end = 16 + 4 * usize::from(half(14));
+            let mut at = 16;
+            while at < end {
+                let id = datagram[at] >> 4;
+                if id == 0 {
+                    at += 1;
+                    continue;
+                }
+                let len = usize::from(datagram[at] & 15) + 1;
+                header
+                    .elements
+                    .push((id, datagram[at + 1..at + 1 + len].to_vec()));
+                at += 1 + len;
+            }
+            header.len = end;
+        }
+        header
+    }
+
+    fn element(&self, id: u8) -> &[u8] {
+        let found = self.elements.iter().find(|(known, _)| *known == id);
+        &found.unwrap_or_else(|| panic!("no element {id}")).1
+    }
+
+    fn abs_send_time(&self, id: u8) -> u32 {
+        let value = self.element(id);
+        u32::from_be_bytes([0, value[0], value[1], value[2]])
+    }
+
+    fn half_of(&self, id: u8) -> u16 {
+        u16::from_be_bytes(self.element(id).try_into().unwrap())
+    }
+}
+
+/// Takes the datagrams of RTP that went to a peer, as they left.
+fn rtp_to(call: &mut Call, peer: &Peer) -> Vec<(Header, Vec<u8>)> {
+    let mut found = Vec::new();
+    call.sent.datagrams.retain(|(to, datagram)| {
+        // RFC 5761 §4: payload types 64 to 95 are where RTCP lies.
+        let is_rtcp = (64..96).contains(&(datagram[1] & 0x7f));
+        let matches = *to == peer.address && !is_rtcp;
+        if matches {
+            found.push((Header::of(datagram), datagram.clone()));
+        }
+        !matches
+    });
+    found
+}
+
+#[test]
+fn a_video_header_says_what_was_negotiated() {
+    let mut call = Call::new();
+    let (mut alice, bob, ..) = call.pair(video(1000), video_consumer(5000, "v7"));
+    let mut sent = Vec::new();
+    for step in 0..3u16 {
+        call.wait(17 * MS);
+        let mut packet = video_packet(1000, 700 + step, 90_000 + 3000 * u32::from(step), step == 0);
+        packet.marker = step != 1;
+        let at = ntp_now(&call);
+        call.send(&mut alice, &packet);
+        sent.push((packet, at));
+    }
+    let got = rtp_to(&mut call, &bob);
+    assert_eq!(got.len(), 3);
+    let first = &got[0].0;
+    for (position, ((header, datagram), (packet, at))) in got.iter().zip(&sent).enumerate() {
+        assert_eq!(
+            header.first, 0x90,
+            "version 2, extended, no padding, no CSRC"
+        );
+        assert_eq!(header.second & 0x7f, 101);
+        assert_eq!(header.second >> 7, u8::from(packet.marker));
+        assert_eq!(header.ssrc, 5000);
+        assert_eq!(
+            header.sequence,
+            first.sequence.wrapping_add(position as u16)
+        );
+        assert_eq!(
+            header.timestamp.wrapping_sub(first.timestamp),
+            3000 * position as u32
+        );
+        assert_eq!(header.profile, Some(0xbede));
+        assert_eq!(header.element(1), b"v7");
+        let expected = (at >> 14) as u32 & 0xff_ffff;
+        let off = header.abs_send_time(4).wrapping_sub(expected) as i32;
+        assert!(
+            off.abs() <= 2,
+            "send time of packet {position} is {off}/2^18 s off"
+        );
+        assert_eq!(
+            header.half_of(5),
+            first.half_of(5).wrapping_add(position as u16),
+            "transport-wide number"
+        );
+        let overhead = alice.profile.rtp_overhead();
+        assert_eq!(datagram.len(), header.len + packet.payload.len() + overhead);
+    }
+}
+
+#[test]
+fn an_audio_header_passes_the_level_on() {
+    let mut call = Call::new();
+    let (mut alice, bob, ..) = call.pair(audio(1000), audio_consumer(5000, "a1"));
+    call.send(&mut alice, &audio_packet(1000, 9, 960, 0x80 | 33));
+    let got = rtp_to(&mut call, &bob);
+    let header = &got[0].0;
+    assert_eq!((header.ssrc, header.second), (5000, 100));
+    assert_eq!(header.element(6), [0x80 | 33], "voice, -33 dBov");
+    assert_eq!(header.element(1), b"a1");
+    assert!(
+        header.elements.iter().all(|(id, _)| [1, 4, 6].contains(id)),
+        "nothing that was not negotiated"
+    );
+}
+
+#[test]
+fn a_retransmission_names_the_original_and_has_numbers_of_its_own() {
+    let mut call = Call::new();
+    let (mut alice, mut bob, ..) = call.pair(video(1000), video_consumer(5000, "0"));
+    for step in 0..5u16 {
+        call.send(
+            &mut alice,
+            &video_packet(1000, step, 3000 * u32::from(step), step == 0),
+        );
+    }
+    let originals = rtp_to(&mut call, &bob);
+    call.wait(300 * MS);
+    let at = ntp_now(&call);
+    let asked = [originals[1].0.sequence, originals[3].0.sequence];
+    let mut out = [0; 64];
+    let nack = ours::nack::write(1, 5000, &asked, &mut out).unwrap();
+    call.send_rtcp(&mut bob, &out[..nack.len]);
+    call.flush();
+    let again: Vec<Header> = rtp_to_open(&mut call, &bob);
+    assert_eq!(again.len(), 2);
+    let last_number = originals[4].0.half_of(5);
+    for (position, header) in again.iter().enumerate() {
+        let original = &originals[[1, 3][position]].0;
+        assert_eq!(header.ssrc, 5001);
+        assert_eq!(header.second & 0x7f, 102);
+        assert_eq!(header.second >> 7, original.second >> 7);
+        assert_eq!(header.timestamp, original.timestamp);
+        assert_eq!(
+            header.half_of(5),
+            last_number.wrapping_add(1 + position as u16),
+            "transport-wide numbers go on over retransmissions"
+        );
+        let expected = (at >> 14) as u32 & 0xff_ffff;
+        let off = header.abs_send_time(4).wrapping_sub(expected) as i32;
+        assert!(
+            off.abs() <= 2,
+            "when it was sent, not when the original was"
+        );
+        assert_eq!(
+            header.sequence,
+            again[0].sequence.wrapping_add(position as u16)
+        );
+    }
+    let numbers: Vec<u16> = call
+        .inbox(&mut bob)
+        .rtp
+        .iter()
+        .map(|packet| u16::from_be_bytes([packet.payload[0], packet.payload[1]]))
+        .collect();
+    assert_eq!(numbers, asked, "RFC 4588 §4: the original sequence number");
+}
+
+/// Reads what went to a peer and leaves it there, to be decrypted.
+fn rtp_to_open(call: &mut Call, peer: &Peer) -> Vec<Header> {
+    let kept = call.sent.datagrams.clone();
+    let found = rtp_to(call, peer);
+    call.sent.datagrams = kept;
+    found.into_iter().map(|(header, _)| header).collect()
+}
+
+#[test]
+fn nacks_and_plis_name_the_stream_they_mean() {
+    let mut call = Call::new();
+    let mut alice = call.peer();
+    let one = call.produce(&alice, video(1000));
+    let other = call.produce(&alice, second_video(2000));
+    let bob = call.peer();
+    call.consume(&bob, one, video_consumer(5000, "0"));
+    call.consume(&bob, other, video_consumer(6000, "1"));
+    call.wait(MS);
+    let mut asked: Vec<u32> = rtcp_to(&mut call, &mut alice)
+        .iter()
+        .filter_map(|packet| match packet {
+            Rtcp::Pli(pli) => Some(*pli.ssrc),
+            _ => None,
+        })
+        .collect();
+    asked.sort_unstable();
+    assert_eq!(asked, [1000, 2000]);
+    call.send(&mut alice, &video_packet(1000, 10, 0, true));
+    call.send(&mut alice, &video_packet(2000, 20, 0, true));
+    call.send(&mut alice, &video_packet(1000, 12, 0, false));
+    call.send(&mut alice, &video_packet(2000, 24, 0, false));
+    call.wait(12 * MS);
+    let mut nacks: Vec<(u32, u16, u16)> = rtcp_to(&mut call, &mut alice)
+        .iter()
+        .filter_map(|packet| match packet {
+            Rtcp::Nack(nack) => {
+                let entry = *nack.reports.get(0).unwrap();
+                Some((*nack.ssrc, entry.pid, entry.blp))
+            }
+            _ => None,
+        })
+        .collect();
+    nacks.sort_unstable();
+    assert_eq!(nacks, [(1000, 11, 0), (2000, 21, 0b11)]);
+}
+
+#[test]
+fn each_full_intra_request_has_the_next_number() {
+    let mut call = Call::new();
+    let mut config = video(1000);
+    config.codecs[0].pli = false;
+    let (mut alice, mut bob, ..) = call.pair(config, video_consumer(5000, "0"));
+    let mut numbers = Vec::new();
+    for step in 0..4u16 {
+        call.send_rtcp(
+            &mut bob,
+            &written(|out| {
+                ours::Pli {
+                    sender_ssrc: 1,
+                    media_ssrc: 5000,
+                }
+                .write(out)
+            }),
+        );
+        call.wait(Duration::from_secs(3));
+        for packet in rtcp_to(&mut call, &mut alice) {
+            if let Rtcp::Fir(fir) = packet {
+                let entry = fir.reports.get(0).unwrap();
+                assert_eq!(*entry.ssrc, 1000);
+                numbers.push(entry.seq_no);
+            }
+        }
+        call.send(&mut alice, &video_packet(1000, step, 90_000, true));
+    }
+    assert!(numbers.len() >= 4, "{numbers:?}");
+    for (position, number) in numbers.iter().enumerate() {
+        assert_eq!(
+            *number,
+            numbers[0].wrapping_add(position as u8),
+            "{numbers:?}"
+        );
+    }
+}
+
+#[test]
+fn sender_reports_count_what_was_sent() {
+    let mut call = Call::new();
+    let (mut alice, mut bob, ..) = call.pair(video(1000), video_consumer(5000, "0"));
+    let (mut packets, mut octets) = (0u32, 0u32);
+    let mut reports = 0;
+    let mut begun = None;
+    for step in 0..150u16 {
+        let mut packet = video_packet(1000, step, 1800 * u32::from(step), step == 0);
+        packet.payload.truncate(60 + usize::from(step));
+        call.send(&mut alice, &packet);
+        for (header, _) in rtp_to(&mut call, &bob) {
+            begun.get_or_insert((header.timestamp, wall(&call)));
+            packets += 1;
+            octets += packet.payload.len() as u32;
+        }
+        call.wait(20 * MS);
+        for packet in rtcp_to(&mut call, &mut bob) {
+            match packet {
+                Rtcp::SenderReport(report) => {
+                    reports += 1;
+                    let info = report.sender_info;
+                    assert_eq!(*info.ssrc, 5000);
+                    assert_eq!(info.sender_packet_count, packets);
+                    assert_eq!(info.sender_octet_count, octets, "payload octets alone");
+                    assert!(report.reports.is_empty());
+                    let off = micros(wall(&call), info.ntp_time);
+                    assert!((0..=20_000).contains(&off), "NTP time is {off} us off");
+                    // RTP and NTP name one moment: what the sender's clock of 90 kHz says then.
+                    let (timestamp, at) = begun.unwrap();
+                    let ticks = micros(info.ntp_time, at) * 90_000 / 1_000_000;
+                    let ahead = (info.rtp_time.numer() as u32).wrapping_sub(timestamp);
+                    let wrong = i128::from(ahead) - ticks;
+                    assert!(wrong.abs() <= 90, "RTP time is {wrong} ticks off");
+                }
+                Rtcp::SourceDescription(names) => {
+                    let one = names.reports.get(0).unwrap();
+                    assert_eq!(*one.ssrc, 5000);
+                    let (kind, name) = one.values.get(0).unwrap();
+                    assert_eq!((*kind, name.as_str()), (SdesType::CNAME, "alice"));
+                }
+                other => panic!("{other:?} is nothing for a receiver"),
+            }
+        }
+    }
+    assert!(reports >= 2, "{reports}");
+}
+
+fn reception(packets: &[Rtcp], ssrc: u32) -> ReceptionReport {
+    let blocks = packets.iter().filter_map(|packet| match packet {
+        Rtcp::ReceiverReport(report) => Some(report.reports.clone()),
+        _ => None,
+    });
+    let mut found: Vec<ReceptionReport> = Vec::new();
+    for list in blocks {
+        found.extend(list.iter().filter(|block| *block.ssrc == ssrc).cloned());
+    }
+    found.last().expect("a report on the stream").clone()
+}
+
+#[test]
+fn receiver_reports_say_jitter_loss_and_age_by_the_formulas_of_rfc_3550() {
+    let mut call = Call::new();
+    let mut alice = call.peer();
+    call.produce(&alice, audio(1000));
+    // Every packet alternates between 5 ms early and 5 ms late: |D| is 10 ms, 480 units of 48 kHz.
+    let mut jitter = 0f64;
+    let mut before: Option<(Duration, u32)> = None;
+    let start = call.now;
+    let mut sent_at = call.now;
+    for step in 0..200u16 {
+        sent_at += 20 * MS;
+        let arrival = if step % 2 == 0 {
+            sent_at
+        } else {
+            sent_at + 10 * MS
+        };
+        call.now = arrival;
+        if step % 20 == 7 {
+            continue;
+        }
+        let timestamp = 960 * u32::from(step);
+        call.send(
+            &mut alice,
+            &audio_packet(1000, 65_500u16.wrapping_add(step), timestamp, 40),
+        );
+        if let Some((at, rtp)) = before {
+            let units = ((arrival - start) - at).as_secs_f64() * 48_000.0;
+            let d = (units - f64::from(timestamp.wrapping_sub(rtp))).abs();
+            jitter += (d - jitter) / 16.0;
+        }
+        before = Some((arrival - start, timestamp));
+    }
+    let sent = ntp_now(&call);
+    let info = SenderInfo {
+        ssrc: 1000,
+        ntp: sent,
+        rtp_timestamp: 0,
+        packet_count: 1,
+        octet_count: 1,
+    };
+    call.send_rtcp(&mut alice, &written(|out| info.write(&[], out)));
+    call.now += 250 * MS;
+    call.router.handle_timeout(call.now, &mut call.sent);
+    let told = reception(&rtcp_to(&mut call, &mut alice), 1000);
+    let off = f64::from(told.jitter) - jitter;
+    assert!(off.abs() <= 2.0, "{} instead of {jitter}", told.jitter);
+    assert!(told.jitter > 300, "{}", told.jitter);
+    assert_eq!(told.packets_lost, 10);
+    assert_eq!(told.fraction_lost, (10 * 256 / 200) as u8);
+    assert_eq!(
+        told.max_seq,
+        (1 << 16) + u32::from(65_500u16.wrapping_add(199))
+    );
+    assert_eq!(told.last_sr_time, (sent >> 16) as u32);
+    assert_eq!(told.last_sr_delay, 65_536 / 4, "a quarter of a second");
+}
+
+#[test]
+fn the_round_trip_is_less_the_time_the_peer_kept_the_report() {
+    let mut call = Call::new();
+    let (mut alice, mut bob, _, consumer) = call.pair(audio(1000), audio_consumer(5000, "0"));
+    let mut step = 0u16;
+    let told = loop {
+        call.send(
+            &mut alice,
+            &audio_packet(1000, step, 960 * u32::from(step), 40),
+        );
+        call.now += 20 * MS;
+        step += 1;
+        call.router.handle_timeout(call.now, &mut call.sent);
+        let found = read(&call.inbox(&mut bob).rtcp)
+            .into_iter()
+            .find_map(|packet| match packet {
+                Rtcp::SenderReport(report) => Some(report.sender_info.ntp_time),
+                _ => None,
+            });
+        if let Some(time) = found {
+            break time;
+        }
+        assert!(step < 500, "no report in ten seconds");
+    };
+    let since_1970 = told.duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    let compact = ntp::compact(ntp::from_unix(since_1970));
+    // 70 ms on the way there and back together, 400 ms kept by the peer.
+    call.now += 470 * MS;
+    let block = ReportBlock {
+        ssrc: 5000,
+        last_sr: compact,
+        delay_since_last_sr: (65_536 * 400 / 1000) as u32,
+        ..ReportBlock::default()
+    };
+    call.send_rtcp(&mut bob, &written(|out| ours::rr::write(9, &[block], out)));
+    let rtt = call.router.consumer_stats(consumer).unwrap().rtt.unwrap();
+    let off = rtt.as_micros() as i64 - 70_000;
+    assert!(off.abs() < 100, "{rtt:?} instead of 70 ms");
+}
+
+#[test]
+fn a_reference_time_is_answered_with_the_time_it_was_kept() {
+    let mut call = Call::new();
+    let mut alice = call.peer();
+    call.produce(&alice, audio(1000));
+    call.send(&mut alice, &audio_packet(1000, 0, 0, 40));
+    let sent = ntp_now(&call);
+    call.send_rtcp(
+        &mut alice,
+        &written(|out| ours::xr::write_rrtr(77, sent, out)),
+    );
+    let asked_at = call.now;
+    let mut answers = Vec::new();
+    while answers.is_empty() {
+        let due = call.router.poll_timeout().unwrap();
+        call.now = call.now.max(due);
+        call.router.handle_timeout(call.now, &mut call.sent);
+        for packet in rtcp_to(&mut call, &mut alice) {
+            let Rtcp::ExtendedReport(report) = packet else {
+                continue;
+            };
+            for block in report.blocks {
+                match block {
+                    XrBlock::Rrtr(time) => {
+                        assert!(micros(wall(&call), time.ntp_time).abs() < 10);
+                    }
+                    XrBlock::Dlrr(dlrr) => answers.extend(dlrr.items),
+                }
+            }
+        }
+    }
+    assert_eq!(*answers[0].ssrc, 77);
+    assert_eq!(answers[0].last_rr_time, (sent >> 16) as u32);
+    let kept = (call.now - asked_at).as_micros() as i64;
+    let told = i64::from(answers[0].last_rr_delay) * 1_000_000 / 65_536;
+    assert!((told - kept).abs() < 50, "{told} instead of {kept} us");
+}
+
+fn feedbacks(call: &mut Call, alice: &mut Peer) -> Vec<Twcc> {
+    let packets = rtcp_to(call, alice).into_iter();
+    packets
+        .filter_map(|packet| match packet {
+            Rtcp::Twcc(feedback) => Some(feedback),
+            _ => None,
+        })
+        .collect()
+}
+
+#[test]
+fn transport_feedback_is_counted_and_tells_each_arrival_at_its_time() {
+    let mut call = Call::new();
+    let mut alice = call.peer();
+    call.produce(&alice, video(1000));
+    let zero = Instant::now();
+    let mut arrivals = Vec::new();
+    let mut counts = Vec::new();
+    let mut first: Option<(Instant, Instant)> = None;
+    let mut told = 0usize;
+    let mut own: Option<u32> = None;
+    for step in 0..400u16 {
+        let mut packet = video_packet(1000, step, 0, step == 0);
+        let number = 65_400u16.wrapping_add(step);
+        packet.extensions = vec![(3, number.to_be_bytes().to_vec())];
+        if step % 9 == 4 {
+            arrivals.push(None);
+        } else {
+            arrivals.push(Some(call.now));
+            call.send(&mut alice, &packet);
+        }
+        // Gaps of 1, 4, 7, … ms and one of 300 ms, which needs a large delta.
+        call.wait(MS * (1 + u32::from(step % 5) * 3) + MS * if step == 200 { 300 } else { 0 });
+        for feedback in feedbacks(&mut call, &mut alice) {
+            counts.push(feedback.feedback_count);
+            assert_eq!(*feedback.ssrc, 1000, "the media source");
+            assert_eq!(
+                *own.get_or_insert(*feedback.sender_ssrc),
+                *feedback.sender_ssrc
+            );
+            assert_eq!(feedback.base_seq, 65_400u16.wrapping_add(told as u16));
+            let base = u64::from(feedback.base_seq);
+            for (number, _, at) in feedback.into_iter(zero, base.into()) {
+                let position = told;
+                told += 1;
+                assert_eq!(*number as u16, 65_400u16.wrapping_add(position as u16));
+                let expected = arrivals[position];
+                assert_eq!(at.is_some(), expected.is_some(), "packet {position}");
+                let (Some(at), Some(expected)) = (at, expected) else {
+                    continue;
+                };
+                let (zero_at, zero_expected) = *first.get_or_insert((at, expected));
+                let (told, true_time) = (at - zero_at, expected - zero_expected);
+                let off = told.as_micros() as i64 - true_time.as_micros() as i64;
+                assert!(off.abs() <= 500, "packet {position} is {off} us off");
+            }
+        }
+    }
+    assert!(counts.len() > 10);
+    for (position, count) in counts.iter().enumerate() {
+        assert_eq!(*count, counts[0].wrapping_add(position as u8), "{counts:?}");
+    }
+    assert!(told >= 380, "{told}");
+}
+
+#[test]
+fn a_limit_names_the_streams_it_is_for() {
+    let mut call = Call::new();
+    let mut alice = call.peer_with(false, Some(300_000));
+    call.produce(&alice, video(1000));
+    call.produce(&alice, second_video(2000));
+    call.wait(Duration::from_secs(2));
+    let compounds = call.inbox(&mut alice).rtcp;
+    let found: Vec<&Vec<u8>> = compounds
+        .iter()
+        .filter(|one| one[1] == 206 && one[0] & 31 == 15)
+        .collect();
+    assert!(!found.is_empty());
+    for one in found {
+        // draft-alvestrand-rmcat-remb §2.2, by its offsets
+        assert_eq!(&one[8..12], [0; 4], "media source 0");
+        assert_eq!(&one[12..16], b"REMB");
+        assert_eq!(one[16], 2, "two streams");
+        let exponent = u32::from(one[17] >> 2);
+        let mantissa = u64::from(u32::from_be_bytes([0, one[17] & 3, one[18], one[19]]));
+        let bitrate = mantissa << exponent;
+        assert!((299_000..=300_000).contains(&bitrate), "{bitrate}");
+        assert_eq!(&one[20..24], 1000u32.to_be_bytes());
+        assert_eq!(&one[24..28], 2000u32.to_be_bytes());
+    }
+}
+
+#[test]
+fn goodbyes_name_what_ended() {
+    let mut call = Call::new();
+    let (mut alice, mut bob, producer, _) = call.pair(video(1000), video_consumer(5000, "0"));
+    call.send(&mut alice, &video_packet(1000, 0, 0, true));
+    call.router.close_producer(producer);
+    call.wait(Duration::from_secs(2));
+    let ended: Vec<u32> = rtcp_to(&mut call, &mut bob)
+        .iter()
+        .filter_map(|packet| match packet {
+            Rtcp::Goodbye(bye) => Some(bye.reports.iter().map(|ssrc| **ssrc).collect::<Vec<_>>()),
+            _ => None,
+        })
+        .flatten()
+        .collect();
+    assert!(ended.contains(&5000), "{ended:?}");
+}
