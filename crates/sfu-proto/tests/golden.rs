@@ -69,7 +69,7 @@ fn wall(call: &Call) -> SystemTime {
 fn ntp_now(call: &Call) -> u64 {
     let since_1970 = EPOCH + (call.now - call.start);
     let seconds = since_1970.as_secs() + NTP_TO_UNIX;
-    seconds << 32 | (u64::from(since_1970.subsec_nanos()) << 32) / 1_000_000_000
+    (seconds << 32) | ((u64::from(since_1970.subsec_nanos()) << 32) / 1_000_000_000)
 }
 
 /// A header that leaves, by its offsets.
@@ -408,7 +408,7 @@ fn reception(packets: &[Rtcp], ssrc: u32) -> ReceptionReport {
     for list in blocks {
         found.extend(list.iter().filter(|block| *block.ssrc == ssrc).cloned());
     }
-    found.last().expect("a report on the stream").clone()
+    *found.last().expect("a report on the stream")
 }
 
 #[test]
