@@ -16,12 +16,12 @@ use meeshy_sfu_proto::srtp::SrtpProfile;
 use meeshy_sfu_worker::WorkerConfig;
 use meeshy_sfu_worker::harness::Harness;
 
-use crate::crowd::{Crowd, Shared, key_of, ssrc_of};
+use crate::crowd::{Crowd, Receivers, Shared, key_of, ssrc_of};
 use crate::limit::{Limit, Price};
 
 const WINDOW_US: u32 = 2000;
 /// CPUs of the measured thread and of the clients.
-const CPUS: [usize; 2] = [0, 1];
+pub(crate) const CPUS: [usize; 2] = [0, 1];
 /// How fast the single publisher of `1→50` sends, in paces of one call: 90,000 packets a second out.
 const FAN_PACE: u32 = 20;
 /// Flushes per timed one.
@@ -50,8 +50,29 @@ pub(crate) struct Case {
     pub(crate) mesh: bool,
     pub(crate) profile: SrtpProfile,
     pub(crate) gso: bool,
-    /// Sizes vary as in real calls, and padding brings them together.
-    pub(crate) varied: bool,
+    pub(crate) sizes: Sizes,
+    pub(crate) receivers: Receivers,
+}
+
+/// How large the packets are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sizes {
+    /// All of one kind the same, so that trains are as long as they can be.
+    Even,
+    /// As real calls have them: sound by what is said, each picture by what moves.
+    Varied,
+    /// The same, and the worker's padding brings them together.
+    Padded,
+}
+
+impl Sizes {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Sizes::Even => "even",
+            Sizes::Varied => "varied",
+            Sizes::Padded => "varied, padded",
+        }
+    }
 }
 
 /// Medians over the slices; all times are CPU nanoseconds per RTP packet forwarded.
@@ -107,26 +128,32 @@ impl Case {
                         mesh,
                         profile,
                         gso,
-                        varied: false,
+                        sizes: Sizes::Even,
+                        receivers: Receivers::Trains,
                     });
                 }
             }
         }
-        cases.insert(
-            2,
-            Case {
-                mesh: true,
-                profile: gcm,
-                gso: true,
-                varied: true,
-            },
-        );
+        let others = [
+            (Sizes::Even, Receivers::Ordinary),
+            (Sizes::Varied, Receivers::Trains),
+            (Sizes::Varied, Receivers::Ordinary),
+            (Sizes::Padded, Receivers::Ordinary),
+        ];
+        for (position, (sizes, receivers)) in others.into_iter().enumerate() {
+            let case = Case {
+                sizes,
+                receivers,
+                ..cases[0]
+            };
+            cases.insert(1 + position, case);
+        }
         cases
     }
 
     pub(crate) fn name(&self) -> String {
         format!(
-            "{} {}{}{}",
+            "{} {}{}{}{}",
             if self.mesh { "mesh-50" } else { "1-to-50" },
             if self.profile == SrtpProfile::Aes128CmSha1_80 {
                 "SHA1"
@@ -134,7 +161,15 @@ impl Case {
                 "GCM"
             },
             if self.gso { "" } else { " no-GSO" },
-            if self.varied { " varied+padding" } else { "" },
+            match self.sizes {
+                Sizes::Even => "",
+                Sizes::Varied => " varied",
+                Sizes::Padded => " varied+padding",
+            },
+            match self.receivers {
+                Receivers::Trains => "",
+                Receivers::Ordinary => " ordinary",
+            },
         )
     }
 
@@ -144,10 +179,12 @@ impl Case {
         let clients = if self.mesh { 50 } else { 51 };
         let publishers = if self.mesh { 50 } else { 1 };
         let pace = if self.mesh { 1 } else { FAN_PACE };
-        let crowd = Crowd::new(clients, publishers, pace, self.varied, self.profile)?;
+        let crowd = Crowd::new(clients, publishers, pace, self)?;
         let addresses = crowd.addresses();
         let shared = crowd.shared();
         let mut harness = self.harness()?;
+        harness.hold_window_open();
+        harness.time_calls(TIMED_EVERY);
         let mut consumers = Vec::new();
         harness
             .add_call(|router, now| self.fill(router, &addresses, publishers, &mut consumers, now));
@@ -245,21 +282,18 @@ impl Case {
         })
     }
 
-    fn harness(&self) -> Outcome<Harness> {
+    pub(crate) fn harness(&self) -> Outcome<Harness> {
         let identity = Certificate::generate()?;
         let mut config =
             WorkerConfig::new(identity.der().to_vec(), identity.private_key().to_vec());
         config.pin_cpu = Some(CPUS[0]);
         config.gso = self.gso;
         config.window_max_us = WINDOW_US;
-        let mut harness = Harness::new(config)?;
-        harness.hold_window_open();
-        harness.time_calls(TIMED_EVERY);
-        Ok(harness)
+        Ok(Harness::new(config)?)
     }
 
     /// Transports, producers and (paused) consumers of the call.
-    fn fill(
+    pub(crate) fn fill(
         &self,
         router: &mut Router,
         addresses: &[SocketAddr],
@@ -282,7 +316,7 @@ impl Case {
             let config = TransportConfig {
                 endpoint,
                 max_incoming_bps: None,
-                padding: self.varied,
+                padding: self.sizes == Sizes::Padded,
             };
             transports.push((router.create_transport(config, now), destination));
         }

@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 use meeshy_sfu_io::{BindError, RecvBatch, UdpOptions, UdpSocket, thread};
 use meeshy_sfu_proto::srtp::{MasterKey, SrtpProfile, SrtpTx};
 
+use crate::case::{Case, Sizes};
+
 /// Header with one-byte extensions: level 1, abs-send-time 2, transport-wide 3, mid 4.
 pub(crate) const HEADER: usize = 28;
 const AUDIO_BYTES: usize = 120;
@@ -24,6 +26,24 @@ const FILLING_PACE: u32 = 40;
 /// Longest delay that is caught up.
 const CATCH_UP: Duration = Duration::from_millis(20);
 const PAUSE: Duration = Duration::from_micros(150);
+
+/// What the kernel does with a train before a client's socket gets it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Receivers {
+    /// The socket takes it whole (UDP_GRO): on loopback nobody ever cuts it into datagrams.
+    Trains,
+    /// The socket takes datagrams, as those of browsers do: the sender's kernel cuts, and is charged for it.
+    Ordinary,
+}
+
+impl Receivers {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Receivers::Trains => "trains",
+            Receivers::Ordinary => "ordinary",
+        }
+    }
+}
 
 /// What the measured thread tells and asks the crowd.
 #[derive(Debug, Default)]
@@ -84,12 +104,16 @@ impl Crowd {
         clients: usize,
         publishers: usize,
         pace: u32,
-        varied: bool,
-        profile: SrtpProfile,
+        case: &Case,
     ) -> Result<Crowd, BindError> {
         let now = Instant::now();
+        let profile = case.profile;
+        let options = UdpOptions {
+            gro: case.receivers == Receivers::Trains,
+            ..UdpOptions::default()
+        };
         let make = |number: usize| {
-            let socket = UdpSocket::bind(([127, 0, 0, 1], 0).into(), &UdpOptions::default())?;
+            let socket = UdpSocket::bind(([127, 0, 0, 1], 0).into(), &options)?;
             let stream = |video: bool| Stream {
                 ssrc: ssrc_of(number, video),
                 index: 1000,
@@ -108,7 +132,7 @@ impl Crowd {
             clients: clients?,
             publishers,
             pace,
-            varied,
+            varied: case.sizes != Sizes::Even,
             server: ([127, 0, 0, 1], 0).into(),
             shared: Arc::default(),
         })
@@ -195,11 +219,11 @@ impl Crowd {
                 client.video.due += VIDEO_EVERY / pace;
                 client.video.picture += 1;
                 let packets = PICTURES[client.video.picture % PICTURES.len()];
-                // All packets of one picture are equally large.
-                let vary = if self.varied {
-                    client.video.picture * 131 % 400
-                } else {
-                    0
+                // All packets of one picture are equally large; a picture of one packet may be small.
+                let vary = match (self.varied, packets) {
+                    (false, _) => 0,
+                    (true, 1) => client.video.picture * 131 % 800,
+                    (true, _) => client.video.picture * 131 % 400,
                 };
                 for packet in 1..=packets {
                     client.send(true, VIDEO_BYTES - vary, packet == packets, self.server);

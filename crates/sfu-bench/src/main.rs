@@ -10,18 +10,24 @@
 //! the media and drains the receivers in all of them. CPU time is the thread's clock, so the load of others disturbs
 //! the caches but is not counted.
 //!
-//! `--quick` takes a bit over a minute instead of four and is for trends only.
+//! `idle` alone (`meeshy-sfu-bench idle`) and after all cases: what calls cost in which nothing happens.
+//!
+//! `--quick` takes a bit over a minute instead of five and is for trends only.
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout)]
 
 mod case;
 mod crowd;
+mod idle;
 mod limit;
 mod report;
 
 use std::process::ExitCode;
 
 use case::Case;
+
+/// Names what is measured with calls in which nothing happens.
+const IDLE: &str = "idle";
 
 fn main() -> ExitCode {
     let quick = std::env::args().any(|a| a == "--quick");
@@ -43,7 +49,17 @@ fn main() -> ExitCode {
             }
         }
     }
-    match report::finish(&results, quick) {
+    let idle = match only.as_deref().is_none_or(|only| only == IDLE) {
+        true => match idle::measure() {
+            Ok(figures) => Some(figures),
+            Err(error) => {
+                eprintln!("{IDLE}: {error}");
+                return ExitCode::FAILURE;
+            }
+        },
+        false => None,
+    };
+    match report::finish(&results, idle.as_ref(), quick) {
         Ok(path) => {
             println!("\nwritten to {}", path.display());
             ExitCode::SUCCESS

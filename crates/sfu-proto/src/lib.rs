@@ -12,4 +12,5 @@ pub mod router;
 pub mod rtcp;
 pub mod rtp;
 pub mod srtp;
+pub mod timers;
 mod transport;

@@ -37,6 +37,8 @@ use arrivals::Arrivals;
 pub(crate) const MAX_PENDING: usize = 4096;
 /// Largest plain compound we send.
 pub(crate) const MAX_RTCP: usize = 1200;
+/// REMBs that tell a limit, or that it is lifted, to a sender of which nothing comes.
+pub(crate) const LIMIT_REPEATS: u8 = 4;
 /// Room a link needs for one datagram.
 const LINK_DATAGRAM: usize = 2048;
 
@@ -81,6 +83,13 @@ pub(crate) struct Deadlines {
     pub(crate) streams: Micros,
 }
 
+/// Media packets that had come when the sender was last told of them.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct HeardBefore {
+    pub(crate) feedback: u32,
+    pub(crate) remb: u32,
+}
+
 /// The peer's last receiver reference time (RFC 3611 §4.4).
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PeerReference {
@@ -98,6 +107,8 @@ pub(crate) struct Transport {
     pub(crate) pending: Vec<Item>,
     pub(crate) due: Micros,
     ready: bool,
+    /// The timer of reports runs.
+    pub(crate) reporting: bool,
     pub(crate) padding: bool,
     /// Next transport-wide number we send.
     pub(crate) next_sequence: u16,
@@ -107,6 +118,10 @@ pub(crate) struct Transport {
     pub(crate) tx: Option<SrtpTx>,
     pub(crate) stats: TransportStats,
     // For each packet that came from there.
+    /// A timer of feedback has stopped for want of packets.
+    pub(crate) quiet: bool,
+    /// Media packets that came, and how many there were at the last feedback and REMB.
+    pub(crate) heard: u32,
     pub(crate) routes: Vec<Route>,
     pub(crate) rx: Option<SrtpRx>,
     pub(crate) arrivals: Option<Arrivals>,
@@ -122,14 +137,17 @@ pub(crate) struct Transport {
     pub(crate) ssrc: u32,
     pub(crate) estimator: Unlimited,
     pub(crate) max_incoming_bps: Option<u32>,
-    /// REMBs that lift a former limit, still to be sent.
-    pub(crate) lifting: u8,
+    /// REMBs of a new or lifted limit that are still to be sent, whether anything comes or not.
+    pub(crate) limit_repeats: u8,
     pub(crate) deadlines: Deadlines,
     pub(crate) peer_reference: Option<PeerReference>,
     /// Our NTP time less the sender's, microseconds.
     pub(crate) ntp_offset: Option<i64>,
     /// SSRCs of closed consumers the receiver has not been told of.
     pub(crate) goodbyes: Vec<u32>,
+    pub(crate) heard_before: HeardBefore,
+    /// When reports were sent last.
+    pub(crate) reported_at: Micros,
     /// Requests of the receiver heeded in the current interval.
     pub(crate) resent_in_interval: u32,
 }
@@ -147,9 +165,12 @@ impl Transport {
             destination: None,
             padding: config.padding,
             ready: false,
+            reporting: false,
             next_sequence: 0,
             pacer: Immediate,
             stats: TransportStats::default(),
+            quiet: true,
+            heard: 0,
             rx: None,
             routes: Vec::new(),
             ids: IdTable::new(),
@@ -162,7 +183,11 @@ impl Transport {
             arrival_estimator: None,
             estimator: Unlimited::default(),
             max_incoming_bps: config.max_incoming_bps.filter(|bps| *bps > 0),
-            lifting: 0,
+            limit_repeats: if config.max_incoming_bps.is_some_and(|bps| bps > 0) {
+                LIMIT_REPEATS
+            } else {
+                0
+            },
             deadlines: Deadlines {
                 link: 0,
                 reports: NEVER,
@@ -174,6 +199,8 @@ impl Transport {
             peer_reference: None,
             ntp_offset: None,
             goodbyes: Vec::new(),
+            heard_before: HeardBefore::default(),
+            reported_at: 0,
             resent_in_interval: 0,
         };
         if let Endpoint::Preset { keys, destination } = &transport.endpoint {
@@ -311,13 +338,8 @@ impl Transport {
         self.stats.bytes_out += bytes;
     }
 
-    /// Something is to be done at `at`.
-    pub(crate) fn touch(&mut self, at: Micros) {
-        self.due = self.due.min(at);
-    }
-
     /// Sets `due` from all deadlines.
-    pub(crate) fn schedule(&mut self) {
+    pub(crate) fn find_due(&mut self) {
         let d = &self.deadlines;
         self.due = d
             .link

@@ -366,6 +366,47 @@ fn a_limit_is_told_by_remb_until_it_is_lifted() {
 }
 
 #[test]
+fn a_limit_costs_nothing_while_nothing_comes_and_is_told_again_when_something_does() {
+    let mut call = Call::new();
+    let mut alice = call.peer_with(false, Some(300_000));
+    call.produce(&alice, video(1000));
+    call.wait(Duration::from_secs(60));
+    assert_eq!(rembs(&call.inbox(&mut alice).rtcp), [300_000; 4]);
+    for step in 0..40u16 {
+        call.send(&mut alice, &video_packet(1000, step, 0, step == 0));
+        call.wait(100 * MS);
+    }
+    let told = rembs(&call.inbox(&mut alice).rtcp);
+    assert!((2..=4).contains(&told.len()), "{told:?}");
+}
+
+#[test]
+fn a_silent_call_wants_no_timer_and_wakes_with_the_first_packet() {
+    let mut call = Call::new();
+    let (mut alice, mut bob, ..) = call.pair(video(1000), video_consumer(5000, "0"));
+    call.wait(Duration::from_secs(10));
+    assert_eq!(
+        call.router.poll_timeout(),
+        None,
+        "nothing to report, nothing to ask for"
+    );
+    call.inbox(&mut alice);
+    for step in 0..300u16 {
+        let mut packet = video_packet(1000, step, 0, step == 0);
+        packet.extensions = vec![(3, step.to_be_bytes().to_vec())];
+        call.send(&mut alice, &packet);
+        call.wait(10 * MS);
+    }
+    let told = call.inbox(&mut alice).rtcp;
+    let feedbacks = all(&told).filter(|packet| matches!(packet, Rtcp::TransportCc(_)));
+    assert!((28..=31).contains(&feedbacks.count()));
+    assert!((2..=3).contains(&report_blocks(&told).len()));
+    assert!((2..=3).contains(&sender_infos(&call.inbox(&mut bob).rtcp).len()));
+    call.wait(Duration::from_secs(60));
+    assert_eq!(call.router.poll_timeout(), None);
+}
+
+#[test]
 fn what_receivers_report_is_kept() {
     let mut call = Call::new();
     let (_, mut bob, ..) = call.pair(video(1000), video_consumer(5000, "0"));

@@ -11,6 +11,7 @@ use std::collections::HashMap;
 use std::time::Instant;
 
 use meeshy_sfu_proto::router::{ConsumerKey, ProducerKey, Router, TransportKey};
+use meeshy_sfu_proto::timers::Timers;
 
 use crate::command::{ConsumerId, ProducerId, RouterId, TransportId};
 use crate::demux::Entries;
@@ -23,8 +24,6 @@ pub(crate) struct Call {
     pub(crate) transports: Handles<TransportId, TransportRecord>,
     pub(crate) producers: Handles<ProducerId, ProducerRecord>,
     pub(crate) consumers: Handles<ConsumerId, ConsumerRecord>,
-    /// When the router wants its next `handle_timeout`.
-    pub(crate) deadline: Option<Instant>,
     /// It has had input since the last flush.
     pub(crate) touched: bool,
 }
@@ -59,7 +58,6 @@ impl Call {
             transports: Handles::default(),
             producers: Handles::default(),
             consumers: Handles::default(),
-            deadline: None,
             touched: false,
         }
     }
@@ -144,6 +142,8 @@ pub(crate) struct Calls {
     slots: Vec<Option<Box<Call>>>,
     free: Vec<u32>,
     positions: HashMap<RouterId, u32>,
+    /// When each router wants its next `handle_timeout`.
+    pub(crate) timers: Timers<Instant>,
 }
 
 impl Calls {
@@ -174,6 +174,7 @@ impl Calls {
         let call = self.slots.get_mut(position as usize)?.take()?;
         self.positions.remove(&call.id);
         self.free.push(position);
+        self.timers.set(position, None);
         Some(call)
     }
 
@@ -187,8 +188,9 @@ impl Calls {
         self.slots.iter().filter_map(Option::as_deref)
     }
 
-    /// How many positions there are, used or not.
-    pub(crate) fn bound(&self) -> u32 {
-        self.slots.len() as u32
+    /// How many there are.
+    #[cfg(feature = "bench")]
+    pub(crate) fn len(&self) -> usize {
+        self.positions.len()
     }
 }

@@ -27,20 +27,25 @@ use crate::convert;
 use crate::demux::Target;
 use crate::event::Reply;
 use crate::run::Core;
+use crate::share::Share;
 
 type Answer = Result<Value, CommandError>;
 
 impl Core {
-    /// Carries out all requests that wait.
-    pub(crate) fn carry_out(&mut self, now: Instant) {
+    /// Carries out requests that wait; those beyond the share keep the bell ringing.
+    pub(crate) fn carry_out(&mut self, now: Instant, mut share: Share<impl FnMut() -> Instant>) {
         // Keys that a router gave up in this round must leave the maps before it gives them out again.
         self.hear(now);
         while let Some(Request { id, command }) = self.queues.next_request() {
+            self.totals.requests += 1;
             let (ok, error) = match self.execute(command, now) {
                 Ok(value) => (Some(value), None),
                 Err(error) => (None, Some(error)),
             };
             self.queues.answer(Reply { id, ok, error });
+            if share.is_used_up() {
+                return;
+            }
         }
     }
 

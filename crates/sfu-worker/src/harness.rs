@@ -15,10 +15,10 @@ use meeshy_sfu_proto::net::Destination;
 use meeshy_sfu_proto::router::{Router, RouterConfig, TransportKey};
 
 use crate::call::{Call, TransportRecord};
-use crate::command::{RouterId, TransportId};
+use crate::command::{Request, RouterId, TransportId};
 use crate::config::{StartError, WorkerConfig, system};
 use crate::demux::Target;
-use crate::queue::Queues;
+use crate::queue::{Queues, RequestError};
 use crate::run::Loop;
 use crate::sockets::Sockets;
 
@@ -63,7 +63,7 @@ impl Harness {
         let mut router = Router::new(RouterConfig::new((now, epoch), 1));
         let transports = build(&mut router, now);
         let core = &mut self.inner.core;
-        let id = RouterId(u64::from(core.calls.bound()));
+        let id = RouterId(core.calls.len() as u64);
         core.calls.insert(Call::new(id, router));
         let Some(position) = core.calls.position(id) else {
             return;
@@ -120,6 +120,26 @@ impl Harness {
         // Nobody else reads them.
         self.queues.drain_events(usize::MAX);
         Ok(())
+    }
+
+    /// Hands over a request, as the control plane does.
+    pub fn request(&mut self, request: Request) -> Result<(), RequestError> {
+        self.queues.request(request)
+    }
+
+    /// Requests carried out since the start.
+    pub fn requests(&self) -> u64 {
+        self.inner.core.totals.requests
+    }
+
+    /// Rounds since the start: how often the worker woke.
+    pub fn rounds(&self) -> u64 {
+        self.inner.core.totals.rounds
+    }
+
+    /// One round; it waits for as long as nothing is to be done.
+    pub fn round(&mut self) -> io::Result<()> {
+        self.inner.round()
     }
 
     /// Totals of sending.

@@ -24,6 +24,7 @@ mod panics;
 mod queue;
 mod report;
 mod run;
+mod share;
 mod sockets;
 mod stats;
 mod window;

@@ -10,10 +10,12 @@
 //!   looked at once per round and only when their bell rang or a router has something to say.
 //! - A panic while a router handles one transport's input closes that transport alone; any other ends the
 //!   worker.
-//! - One round receives at most `ROUND` messages and accepts at most `BATCH` connections, so nothing starves.
+//! - One round receives at most `ROUND` messages, accepts at most `BATCH` connections, and gives requests and
+//!   timers a `Share` each, so nothing starves.
 //!
 //! # Cost
-//! With an open window one wake-up per window, however many datagrams came.
+//! With an open window one wake-up per window, however many datagrams came. A call that has nothing to do costs
+//! nothing: timers lie in a heap, and only calls that were touched are looked at.
 
 use std::io::{self, ErrorKind};
 use std::net::TcpListener;
@@ -38,6 +40,7 @@ use crate::demux::{Demux, Target};
 use crate::event::Event;
 use crate::outbox::Outbox;
 use crate::queue::Queues;
+use crate::share::Share;
 use crate::sockets::Sockets;
 use crate::stats::Totals;
 use crate::window::Window;
@@ -170,6 +173,7 @@ impl Loop {
     pub(crate) fn round(&mut self) -> io::Result<()> {
         self.wait()?;
         let now = Instant::now();
+        self.core.totals.rounds += 1;
         self.busy = false;
         self.more = false;
         let ready = std::mem::take(&mut self.ready);
@@ -184,9 +188,9 @@ impl Loop {
         }
         self.ready = ready;
         if bell {
-            self.core.carry_out(now);
+            self.core.carry_out(now, Share::new(Instant::now));
         }
-        self.core.timers(now);
+        self.core.timers(now, Share::new(Instant::now));
         self.core.flush(now);
         if self.core.window.is_due(now) {
             self.core.window.measure(now, thread_cpu());
@@ -203,7 +207,8 @@ impl Loop {
     /// Sleeps until there is something to do, and says what in `ready`.
     fn wait(&mut self) -> io::Result<()> {
         let window = self.core.window.length();
-        let timeout = if self.more {
+        // What the last flush left is to be flushed now.
+        let timeout = if self.more || !self.core.touched.is_empty() {
             Duration::ZERO
         } else if self.busy && !window.is_zero() {
             // On the grid of the window: as long as there is traffic nobody has to wake us for it.
@@ -215,7 +220,9 @@ impl Loop {
             self.tick = now;
             let due = self
                 .core
-                .deadline()
+                .calls
+                .timers
+                .first()
                 .map_or(self.report_at, |d| d.min(self.report_at));
             due.saturating_duration_since(now)
         };
@@ -465,15 +472,17 @@ impl Core {
         }
     }
 
-    /// Lets every router with a due timer act.
-    fn timers(&mut self, now: Instant) {
-        for position in 0..self.calls.bound() {
+    /// Lets routers with a due timer act; the flush enters their next one.
+    fn timers(&mut self, now: Instant, mut share: Share<impl FnMut() -> Instant>) {
+        while let Some(position) = self.calls.timers.pop_due(now) {
             let Some(call) = self.calls.get_mut(position) else {
                 continue;
             };
-            if call.deadline.is_some_and(|deadline| deadline <= now) {
-                call.router.handle_timeout(now, &mut self.outbox);
-                self.touch(position);
+            self.totals.timers_run += 1;
+            call.router.handle_timeout(now, &mut self.outbox);
+            self.touch(position);
+            if share.is_used_up() {
+                return;
             }
         }
     }
@@ -497,7 +506,8 @@ impl Core {
             };
             call.touched = false;
             call.router.flush(now, &mut self.outbox);
-            call.deadline = call.router.poll_timeout();
+            let due = call.router.poll_timeout();
+            self.calls.timers.set(position, due);
             self.events_of(position, now);
         }
         touched.clear();
@@ -515,11 +525,6 @@ impl Core {
         for index in 0..self.touched.len() {
             self.events_of(self.touched[index], now);
         }
-    }
-
-    /// When the first timer is due.
-    fn deadline(&self) -> Option<Instant> {
-        self.calls.iter().filter_map(|call| call.deadline).min()
     }
 
     /// Ends a TCP connection; its transport goes on by another way if it has one.
@@ -594,3 +599,6 @@ pub(crate) fn ice_protocol(protocol: Protocol) -> IceProtocol {
 fn token_of(id: SocketId) -> u64 {
     CONNECTION + u64::from(id.0)
 }
+
+#[cfg(test)]
+mod tests;

@@ -23,6 +23,10 @@ use crate::run::Core;
 #[derive(Debug)]
 pub(crate) struct Totals {
     started: Instant,
+    /// Rounds, requests done, and routers whose timer was due.
+    pub(crate) rounds: u64,
+    pub(crate) requests: u64,
+    pub(crate) timers_run: u64,
     pub(crate) packets_in: u64,
     pub(crate) bytes_in: u64,
     pub(crate) unknown_class: u64,
@@ -43,6 +47,9 @@ impl Totals {
     pub(crate) fn new(now: Instant) -> Totals {
         Totals {
             started: now,
+            rounds: 0,
+            requests: 0,
+            timers_run: 0,
             packets_in: 0,
             bytes_in: 0,
             unknown_class: 0,

@@ -117,7 +117,11 @@ impl Router {
         self.pending -= done;
         // What the pacer holds back stays in front.
         transport.pending.drain(..done);
-        !transport.pending.is_empty()
+        let (waits, reporting) = (!transport.pending.is_empty(), transport.reporting);
+        if sent > 0 && !reporting {
+            self.resume_reports(t, now);
+        }
+        waits
     }
 
     /// Lets the consumers choose, and orders what is left of a pending list by falling size without turning
@@ -221,6 +225,8 @@ impl Router {
             self.stats.count_out(1, len as u64);
             self.stats.retransmitted += 1;
         }
+        let t = consumer.transport;
+        self.resume_reports(t, now);
     }
 }
 

@@ -213,6 +213,7 @@ impl Router {
                         middle: ntp::compact(time),
                         at: now,
                     });
+                    self.resume_reports(t, now);
                 }
                 XrBlock::Dlrr(items) => {
                     let transport = &self.transports[t];

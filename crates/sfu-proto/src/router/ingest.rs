@@ -66,6 +66,7 @@ impl Extensions {
     fn note(&self, transport: &mut Transport, ssrc: u32, len: usize, now: Micros) {
         transport.stats.packets_in += 1;
         transport.stats.bytes_in += len as u64;
+        transport.heard = transport.heard.wrapping_add(1);
         if let (Some(sequence), Some(arrivals)) = (self.transport_sequence, &mut transport.arrivals)
         {
             arrivals.record(sequence, ssrc, now);
@@ -113,7 +114,12 @@ impl Router {
             self.stats.drops.unknown_stream += 1;
             return;
         };
+        let heard = transport.heard;
         self.on_stream_packet(t, &header, route, known.is_none(), datagram, now);
+        let transport = &self.transports[t];
+        if transport.quiet && transport.heard != heard {
+            self.rouse(t, now);
+        }
     }
 
     #[inline]
@@ -193,6 +199,7 @@ impl Router {
         }
         if woken {
             self.touch(t, now + INACTIVE_AFTER);
+            self.resume_reports(t, now);
             self.producer_score_changed(p);
         }
         self.touch_streams(t, urgent);

@@ -8,10 +8,11 @@
 //! # Invariants
 //! - A level is 0 (loudest) to 127 (silence) dB below overload; a volume is its negative.
 //! - The dominant speaker changes only for somebody clearly more active at all three time scales.
+//! - Both rest while nothing can change: `due` is [`NEVER`] from a second after the last sound to the next one.
 //!
 //! # Cost
-//! A few stores per audio packet; each interval one pass over the speakers. No allocation after a
-//! speaker is added.
+//! A few stores per audio packet; while there is sound, each interval one pass over the speakers. No allocation
+//! after a speaker is added.
 //!
 //! # Left out
 //! Levels computed from decoded audio: without the header extension a producer is never heard.
@@ -19,6 +20,7 @@
 //! RFC 6464 (audio level); I. Volfin, I. Cohen, "Dominant speaker identification for multipoint
 //! videoconferencing", 2012.
 
+use super::clock::{Micros, NEVER};
 use super::config::ProducerKey;
 use crate::net::Sink;
 
@@ -43,6 +45,10 @@ const MIN_SCORE: f64 = 1e-10;
 /// The algorithm wants one level each 20 ms.
 const LEVEL_INTERVAL: u64 = 20_000;
 const IDLE: u64 = 40_000;
+/// Anything quieter never counts as active.
+const SOUND: u8 = BAND * (MEDIUM_THRESHOLD + 1);
+/// After this long without sound no speaker has any left in its levels.
+const SETTLED: Micros = (LEVELS as u64 + 1) * LEVEL_INTERVAL + IDLE;
 /// Fewer packets than this in an interval say nothing about a volume.
 const MIN_PACKETS: u32 = 10;
 
@@ -156,17 +162,27 @@ pub(crate) struct Observers {
     volumes: Vec<(ProducerKey, i8)>,
     was_silent: bool,
     threshold: i8,
+    volume_interval: Micros,
+    speaker_interval: Micros,
+    volumes_due: Micros,
+    speaker_due: Micros,
+    sound_at: Micros,
 }
 
 impl Observers {
     /// `threshold`: volumes below it are silence (dBov).
-    pub(crate) fn new(threshold: i8) -> Self {
+    pub(crate) fn new(threshold: i8, volume_interval: Micros, speaker_interval: Micros) -> Self {
         Self {
             speakers: Vec::new(),
             dominant: None,
             volumes: Vec::new(),
             was_silent: true,
             threshold,
+            volume_interval,
+            speaker_interval,
+            volumes_due: NEVER,
+            speaker_due: NEVER,
+            sound_at: 0,
         }
     }
 
@@ -183,8 +199,9 @@ impl Observers {
         self.dominant.take_if(|key| *key == producer).is_some()
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.speakers.is_empty()
+    /// When the next interval of either ends; `NEVER` while there is no sound.
+    pub(crate) fn due(&self) -> Micros {
+        self.volumes_due.min(self.speaker_due)
     }
 
     /// Where `level` finds this producer now; positions change when speakers are removed.
@@ -206,15 +223,67 @@ impl Observers {
     #[inline]
     pub(crate) fn level(&mut self, position: usize, level: u8, now: u64) {
         let level = level & MAX_LEVEL;
-        if let Some(speaker) = self.speakers.get_mut(position) {
+        let loudness = MAX_LEVEL - level;
+        if self.volumes_due == NEVER && -(level as i8) >= self.threshold {
+            self.volumes_due = now + self.volume_interval;
+        }
+        if loudness >= SOUND {
+            self.sound_at = now;
+            if self.speaker_due == NEVER {
+                self.listen_again(now);
+            }
+        }
+        let Some(speaker) = self.speakers.get_mut(position) else {
+            return;
+        };
+        if self.volumes_due != NEVER {
             speaker.sum += u32::from(level);
             speaker.count += 1;
-            speaker.push(MAX_LEVEL - level, now);
+        }
+        if self.speaker_due != NEVER {
+            speaker.push(loudness, now);
         }
     }
 
+    /// Sound after silence: the time without counts as silence of everybody.
+    #[cold]
+    fn listen_again(&mut self, now: Micros) {
+        self.speaker_due = now + self.speaker_interval;
+        for speaker in &mut self.speakers {
+            speaker.changed_at = now.saturating_sub(LEVEL_INTERVAL);
+        }
+    }
+
+    /// Ends the volume interval if it is over. True if there is something to tell.
+    pub(crate) fn volumes_are_due(&mut self, now: Micros) -> bool {
+        if now < self.volumes_due {
+            return false;
+        }
+        let told = self.end_volume_interval();
+        self.volumes_due = if self.was_silent {
+            NEVER
+        } else {
+            now + self.volume_interval
+        };
+        told
+    }
+
+    /// Looks who dominates if it is time to. True if that changed.
+    pub(crate) fn speaker_is_due(&mut self, now: Micros) -> bool {
+        if now < self.speaker_due {
+            return false;
+        }
+        let changed = self.update_dominant(now);
+        self.speaker_due = if now > self.sound_at + SETTLED {
+            NEVER
+        } else {
+            now + self.speaker_interval
+        };
+        changed
+    }
+
     /// Ends a volume interval. True if there is something to tell: volumes, or the first silence.
-    pub(crate) fn end_volume_interval(&mut self) -> bool {
+    fn end_volume_interval(&mut self) -> bool {
         self.volumes.clear();
         for speaker in &mut self.speakers {
             let (sum, count) = (
@@ -245,7 +314,7 @@ impl Observers {
     }
 
     /// Looks who dominates. True if that changed.
-    pub(crate) fn update_dominant(&mut self, now: u64) -> bool {
+    fn update_dominant(&mut self, now: u64) -> bool {
         for speaker in &mut self.speakers {
             speaker.evaluate(now);
         }
@@ -309,7 +378,7 @@ mod tests {
     }
 
     fn pair() -> Observers {
-        let mut observers = Observers::new(-80);
+        let mut observers = Observers::new(-80, 1_000_000, 300_000);
         observers.add(ALICE, 0);
         observers.add(BOB, 0);
         observers
@@ -326,6 +395,49 @@ mod tests {
             [],
             "silence elects nobody"
         );
+    }
+
+    #[test]
+    fn nothing_is_looked_at_while_there_is_no_sound() {
+        let mut observers = pair();
+        let mut looks = |from: u64, seconds: u64, levels: [u8; 2]| {
+            let mut looks = 0;
+            for step in 0..seconds * 50 {
+                let now = from + step * 20_000;
+                observers.level(0, levels[0], now);
+                observers.level(1, levels[1], now);
+                if now >= observers.due() {
+                    looks += 1;
+                    observers.volumes_are_due(now);
+                    observers.speaker_is_due(now);
+                }
+            }
+            (looks, observers.due() == NEVER, observers.dominant())
+        };
+        assert_eq!(looks(0, 60, [127, 127]), (0, true, None));
+        let (count, rests, dominant) = looks(60_000_000, 3, [20, 127]);
+        assert!((9..=13).contains(&count), "{count}");
+        assert_eq!((rests, dominant), (false, Some(ALICE)));
+        let (count, rests, dominant) = looks(63_000_000, 3600, [127, 127]);
+        assert!(count <= 6, "{count} looks in an hour of silence");
+        assert_eq!((rests, dominant), (true, Some(ALICE)));
+        assert_eq!(looks(3_663_000_000, 3, [127, 20]).2, Some(BOB));
+    }
+
+    #[test]
+    fn a_click_after_a_long_silence_does_not_fill_the_silence() {
+        let mut observers = pair();
+        talk(&mut observers, 0, 3, [20, 127]);
+        for step in 0..10 {
+            observers.speaker_is_due(3_000_000 + step * 300_000);
+        }
+        assert_eq!(observers.speaker_due, NEVER);
+        // One packet, a minute later.
+        observers.level(1, 0, 66_000_000);
+        for step in 1..10 {
+            observers.speaker_is_due(66_000_000 + step * 300_000);
+        }
+        assert_eq!(observers.dominant(), Some(ALICE));
     }
 
     #[test]

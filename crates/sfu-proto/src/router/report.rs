@@ -32,17 +32,25 @@ const BATCH: usize = 32;
 const MAX_FEEDBACKS: usize = 4;
 
 impl Router {
-    /// Sends sender reports for consumers, receiver reports for producers, round-trip blocks and goodbyes.
-    pub(super) fn send_reports<S: Sink>(&mut self, t: u32, now: Micros, sink: &mut S) {
-        self.transports[t].resent_in_interval = 0;
+    /// Sends sender reports for consumers, receiver reports for producers, round-trip blocks and goodbyes. False if
+    /// there will be nothing more to report until media moves again.
+    pub(super) fn send_reports<S: Sink>(&mut self, t: u32, now: Micros, sink: &mut S) -> bool {
+        let resent = std::mem::take(&mut self.transports[t].resent_in_interval);
         sink.end_train();
-        self.send_sender_reports(t, now, sink);
+        let sends = self.send_sender_reports(t, now, sink);
         self.send_receiver_report(t, now, sink);
         self.send_goodbyes(t, sink);
         sink.end_train();
+        let mut streams = self.transports[t]
+            .producers
+            .iter()
+            .flat_map(|p| &self.producers[*p].streams);
+        resent > 0 || sends || streams.any(|s| self.streams[*s].active)
     }
 
-    fn send_sender_reports<S: Sink>(&mut self, t: u32, now: Micros, sink: &mut S) {
+    /// False if no consumer has sent of late.
+    fn send_sender_reports<S: Sink>(&mut self, t: u32, now: Micros, sink: &mut S) -> bool {
+        let mut sends = false;
         let wall = self.clock.ntp(now);
         let mut position = 0;
         while position < self.transports[t].consumers.len() {
@@ -79,11 +87,13 @@ impl Router {
             });
             if sent {
                 self.stats.rtcp_out += 1;
+                sends = true;
             }
             if position == first {
                 break;
             }
         }
+        sends
     }
 
     fn send_receiver_report<S: Sink>(&mut self, t: u32, now: Micros, sink: &mut S) {
@@ -237,13 +247,15 @@ impl Router {
             .as_ref()
             .and_then(|one| one.estimate_bps());
         let limit = transport.max_incoming_bps.map(u64::from);
-        let bitrate = if transport.lifting > 0 {
-            transport.lifting -= 1;
+        let lifted = transport.limit_repeats > 0 && limit.is_none();
+        transport.limit_repeats = transport.limit_repeats.saturating_sub(1);
+        let bitrate = if lifted {
             Some(0)
         } else {
             limit.into_iter().chain(estimate).min()
         };
-        if limit.is_none() && transport.arrival_estimator.is_none() && transport.lifting == 0 {
+        if limit.is_none() && transport.arrival_estimator.is_none() && transport.limit_repeats == 0
+        {
             transport.deadlines.remb = super::clock::NEVER;
         }
         let Some(bitrate) = bitrate else {

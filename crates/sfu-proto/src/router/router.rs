@@ -32,11 +32,9 @@ use super::stream::StreamRx;
 use crate::link::{DtlsRole, Fingerprint, IceParameters, Link};
 use crate::net::{Class, Destination, Sink};
 use crate::rtp::ExtensionUri;
+use crate::timers::Timers;
 use crate::transport::arrivals::Arrivals;
-use crate::transport::{ConsumerRoute, Route, Transport};
-
-/// REMBs that lift a limit.
-const LIFTING_REMBS: u8 = 4;
+use crate::transport::{ConsumerRoute, LIMIT_REPEATS, Route, Transport};
 
 /// The forwarding engine of one call.
 #[derive(Debug)]
@@ -55,13 +53,10 @@ pub struct Router {
     pub(super) padded_transports: usize,
     pub(super) flush_id: u32,
     pub(super) observers: Observers,
-    pub(super) volume_interval: Micros,
-    pub(super) speaker_interval: Micros,
-    pub(super) volumes_due: Micros,
-    pub(super) speaker_due: Micros,
     pub(super) events: VecDeque<RouterEvent>,
     pub(super) stats: RouterStats,
-    pub(super) due: Micros,
+    /// When each transport has something to do.
+    pub(super) timers: Timers<Micros>,
     /// Sequence numbers of a NACK being written.
     pub(super) sequences: Vec<u16>,
     /// SSRCs of a REMB being written.
@@ -84,14 +79,14 @@ impl Router {
             batch: Vec::with_capacity(256),
             padded_transports: 0,
             flush_id: 0,
-            observers: Observers::new(config.volume_threshold),
-            volume_interval: micros(config.volume_interval).max(250_000),
-            speaker_interval: micros(config.speaker_interval).max(100_000),
-            volumes_due: NEVER,
-            speaker_due: NEVER,
+            observers: Observers::new(
+                config.volume_threshold,
+                micros(config.volume_interval).max(250_000),
+                micros(config.speaker_interval).max(100_000),
+            ),
             events: VecDeque::with_capacity(64),
             stats: RouterStats::default(),
-            due: NEVER,
+            timers: Timers::default(),
             sequences: Vec::with_capacity(1024),
             ssrcs: Vec::with_capacity(32),
         }
@@ -106,7 +101,7 @@ impl Router {
         let ready = transport.is_ready();
         let t = self.transports.insert(transport);
         self.dirty.reserve(self.transports.len());
-        self.due = self.due.min(at);
+        self.touch(t, at);
         if ready {
             self.transport_became_ready(t, at);
         }
@@ -154,8 +149,7 @@ impl Router {
             .ok_or(RouterError::NoLink)?
             .restart_ice(fresh, now);
         entry.deadlines.link = at;
-        entry.touch(at);
-        self.due = self.due.min(at);
+        self.schedule(transport.0);
         Ok(())
     }
 
@@ -189,9 +183,9 @@ impl Router {
         let had = entry.max_incoming_bps.take();
         if bps > 0 {
             entry.max_incoming_bps = Some(bps);
-            entry.lifting = 0;
+            entry.limit_repeats = LIMIT_REPEATS;
         } else if had.is_some() {
-            entry.lifting = LIFTING_REMBS;
+            entry.limit_repeats = LIMIT_REPEATS;
         }
         entry.deadlines.remb = NEVER;
         self.start_feedback(transport.0, at);
@@ -240,6 +234,7 @@ impl Router {
                 .push_back(RouterEvent::ConsumerClosed { consumer });
         }
         self.dirty.retain(|dirty| *dirty != transport.0);
+        self.timers.set(transport.0, None);
         if let Some(entry) = self.transports.remove(transport.0) {
             self.padded_transports -= usize::from(entry.padding);
             self.pending -= entry.pending.len();
@@ -285,11 +280,6 @@ impl Router {
         self.transports[t].producers.push(p);
         self.start_feedback(t, at);
         if kind == MediaKind::Audio {
-            if self.observers.is_empty() {
-                self.volumes_due = at + self.volume_interval;
-                self.speaker_due = at + self.speaker_interval;
-                self.due = self.due.min(self.speaker_due);
-            }
             self.observers.add(ProducerKey(p), at);
             self.producers[p].speaker = self.observers.position(ProducerKey(p));
         }
@@ -513,6 +503,10 @@ impl Router {
         self.pending -= before - transport.pending.len();
         if before > 0 && transport.pending.is_empty() {
             self.dirty.retain(|dirty| *dirty != entry.transport);
+        }
+        if entry.packets > 0 {
+            let reported_at = transport.reported_at;
+            self.resume_reports(entry.transport, reported_at);
         }
     }
 

@@ -56,11 +56,6 @@ impl<T> Slab<T> {
         self.entries.get_mut(key as usize)?.as_mut()
     }
 
-    /// One more than the largest key ever given out.
-    pub(crate) fn bound(&self) -> u32 {
-        self.entries.len() as u32
-    }
-
     pub(crate) fn len(&self) -> usize {
         self.entries.len() - self.free.len()
     }

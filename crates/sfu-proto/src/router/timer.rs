@@ -1,11 +1,11 @@
 //! What time brings: handshakes, reports, requests, silence, volumes.
 //!
 //! # Invariants
-//! - `due` is never later than the earliest deadline of any transport or observer.
+//! - `timers` holds the `due` of every transport that has one; a transport is looked at when that is over.
+//! - What has nothing to report, and hears nothing, has no deadline: silence costs nothing.
 //!
 //! # Cost
-//! `poll_timeout` reads one number. `handle_timeout` returns at once if nothing is due, else looks at each
-//! transport once.
+//! `poll_timeout` reads two numbers. `handle_timeout` looks at what is due, and at the logarithm of what waits.
 
 use std::time::Instant;
 
@@ -31,60 +31,41 @@ const REPORT_INTERVAL: Micros = 1_000_000;
 impl Router {
     /// When `handle_timeout` must be called next. It may find nothing to do.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        (self.due != NEVER).then(|| self.clock.instant(self.due))
+        let due = self.due();
+        (due != NEVER).then(|| self.clock.instant(due))
     }
 
     /// Does what is due.
     pub fn handle_timeout<S: Sink>(&mut self, now: Instant, sink: &mut S) {
         let at = self.clock.micros(now);
-        if at < self.due {
-            return;
-        }
-        // What running one transport leaves for another lowers this again.
-        self.due = NEVER;
-        for t in 0..self.transports.bound() {
-            let Some(transport) = self.transports.get(t) else {
-                continue;
+        // Each once at most: what running one leaves for another may have to wait for the next call.
+        for _ in 0..self.timers.len() {
+            let Some(t) = self.timers.pop_due(at) else {
+                break;
             };
-            let mut due = transport.due;
-            if due <= at {
-                self.run_transport(t, now, at, sink);
-                due = self
-                    .transports
-                    .get(t)
-                    .map_or(NEVER, |transport| transport.due);
-            }
-            self.due = self.due.min(due);
+            self.run_transport(t, now, at, sink);
         }
-        self.run_observers(at);
-        self.due = self.due.min(self.observers_due());
+        if self.observers.volumes_are_due(at) {
+            self.events.push_back(RouterEvent::Volumes);
+        }
+        if self.observers.speaker_is_due(at) {
+            let producer = self.observers.dominant();
+            self.events
+                .push_back(RouterEvent::ActiveSpeaker { producer });
+        }
     }
 
-    fn observers_due(&self) -> Micros {
-        if self.observers.is_empty() {
-            return NEVER;
-        }
-        self.volumes_due.min(self.speaker_due)
+    fn due(&self) -> Micros {
+        let transports = self.timers.first().unwrap_or(NEVER);
+        transports.min(self.observers.due())
     }
 
-    fn run_observers(&mut self, now: Micros) {
-        if self.observers.is_empty() {
-            return;
-        }
-        if now >= self.volumes_due {
-            self.volumes_due = now + self.volume_interval;
-            if self.observers.end_volume_interval() {
-                self.events.push_back(RouterEvent::Volumes);
-            }
-        }
-        if now >= self.speaker_due {
-            self.speaker_due = now + self.speaker_interval;
-            if self.observers.update_dominant(now) {
-                let producer = self.observers.dominant();
-                self.events
-                    .push_back(RouterEvent::ActiveSpeaker { producer });
-            }
-        }
+    /// Enters when transport `t` has something to do next.
+    pub(super) fn schedule(&mut self, t: u32) {
+        let transport = &mut self.transports[t];
+        transport.find_due();
+        let due = transport.due;
+        self.timers.set(t, (due != NEVER).then_some(due));
     }
 
     fn run_transport<S: Sink>(&mut self, t: u32, now: Instant, at: Micros, sink: &mut S) {
@@ -101,26 +82,45 @@ impl Router {
             self.run_streams(t, at, sink);
         }
         if deadlines.reports <= at {
-            self.send_reports(t, at, sink);
+            let more = self.send_reports(t, at, sink);
             let spread = self.random.below(REPORT_INTERVAL / 2);
-            self.transports[t].deadlines.reports = at + REPORT_INTERVAL + spread;
+            let transport = &mut self.transports[t];
+            transport.reported_at = at;
+            transport.reporting = more;
+            transport.deadlines.reports = if more {
+                at + REPORT_INTERVAL + spread
+            } else {
+                NEVER
+            };
         }
         if deadlines.feedback <= at {
-            self.transports[t].deadlines.feedback = at + FEEDBACK_INTERVAL;
+            let transport = &mut self.transports[t];
+            let before = std::mem::replace(&mut transport.heard_before.feedback, transport.heard);
+            let silent = before == transport.heard;
+            transport.quiet |= silent;
+            transport.deadlines.feedback = if silent {
+                NEVER
+            } else {
+                at + FEEDBACK_INTERVAL
+            };
             self.send_feedback(t, sink);
         }
         if deadlines.remb <= at {
             let transport = &mut self.transports[t];
+            let before = std::mem::replace(&mut transport.heard_before.remb, transport.heard);
+            let silent = before == transport.heard && transport.limit_repeats == 0;
+            transport.quiet |= silent;
             let alone = transport.arrivals.is_none();
-            transport.deadlines.remb = at
-                + if alone {
-                    REMB_ALONE_INTERVAL
-                } else {
-                    REMB_INTERVAL
-                };
-            self.send_remb(t, sink);
+            transport.deadlines.remb = match (silent, alone) {
+                (true, _) => NEVER,
+                (false, true) => at + REMB_ALONE_INTERVAL,
+                (false, false) => at + REMB_INTERVAL,
+            };
+            if !silent {
+                self.send_remb(t, sink);
+            }
         }
-        self.transports[t].schedule();
+        self.schedule(t);
     }
 
     /// Nacks, key frame requests and silence of the streams of one sender.
@@ -149,9 +149,32 @@ impl Router {
     pub(super) fn touch(&mut self, t: u32, at: Micros) {
         if let Some(transport) = self.transports.get_mut(t) {
             transport.deadlines.streams = transport.deadlines.streams.min(at);
-            transport.touch(at);
-            self.due = self.due.min(at);
+            if at < transport.due {
+                transport.due = at;
+                self.timers.set(t, Some(at));
+            }
         }
+    }
+
+    /// There is something to report again: not before `from` and an interval.
+    pub(super) fn resume_reports(&mut self, t: u32, from: Micros) {
+        let Some(transport) = self.transports.get_mut(t) else {
+            return;
+        };
+        if transport.reporting || !transport.is_ready() {
+            return;
+        }
+        let spread = self.random.below(REPORT_INTERVAL / 2);
+        transport.reporting = true;
+        transport.deadlines.reports = from + REPORT_INTERVAL + spread;
+        self.schedule(t);
+    }
+
+    /// Media came after a time without.
+    #[cold]
+    pub(super) fn rouse(&mut self, t: u32, now: Micros) {
+        self.transports[t].quiet = false;
+        self.start_feedback(t, now);
     }
 
     /// As `touch`, for a deadline that mostly is none.
@@ -185,8 +208,7 @@ impl Router {
         let entry = &mut self.transports[t];
         let due = entry.link().and_then(|link| link.poll_timeout());
         entry.deadlines.link = due.map_or(NEVER, |due| clock.micros(due).max(at + BREATH));
-        entry.schedule();
-        self.due = self.due.min(self.transports[t].due);
+        self.schedule(t);
         true
     }
 
@@ -244,10 +266,7 @@ impl Router {
 
     /// Keys and path are there: reports start, and who waits for pictures asks for them.
     pub(super) fn transport_became_ready(&mut self, t: u32, now: Micros) {
-        let spread = self.random.below(REPORT_INTERVAL / 2);
-        let transport = &mut self.transports[t];
-        transport.deadlines.reports = now + REPORT_INTERVAL + spread;
-        transport.touch(now + REPORT_INTERVAL);
+        self.resume_reports(t, now);
         // What its own streams lack can be asked for from now on.
         self.touch(t, now);
         for position in 0..self.transports[t].consumers.len() {
@@ -273,12 +292,11 @@ impl Router {
             transport.deadlines.feedback = now + FEEDBACK_INTERVAL;
         }
         let remb = transport.max_incoming_bps.is_some()
-            || transport.lifting > 0
+            || transport.limit_repeats > 0
             || transport.arrival_estimator.is_some();
         if remb && transport.deadlines.remb == NEVER {
             transport.deadlines.remb = now + FEEDBACK_INTERVAL;
         }
-        transport.schedule();
-        self.due = self.due.min(self.transports[t].due);
+        self.schedule(t);
     }
 }
