@@ -1,7 +1,7 @@
 # Each target is one line; what it needs installs itself (.ci/setup says what and why).
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test serve lint fmt bench docs setup setup-test test-rust test-python verify-media verify-switch coverage-rust pins wheel ci
+.PHONY: help demo test serve lint fmt bench docs setup setup-test test-rust test-python verify-media verify-switch coverage-rust mutants pins wheel ci
 export UV_PYTHON_DOWNLOADS := never
 export UV_LINK_MODE := copy
 RUN := .ci/uv run --no-sync
@@ -50,6 +50,9 @@ setup: ## Python environment and release build of the extension
 
 setup-test:
 	@.ci/setup test
+
+mutants: setup ## small faults put into a copy of the code: which of them no test notices (MUTANTS_ALL=1 for all)
+	.ci/mutants $(AREAS)
 
 pins: ## renew requirements/dev.txt (names, versions, hashes; no registry address)
 	.ci/uv lock -q && .ci/uv export -q --frozen --all-extras --all-groups --no-emit-project --no-header --no-annotate -o requirements/dev.txt

@@ -512,3 +512,13 @@ pub fn audio_packet(ssrc: u32, sequence: u16, timestamp: u32, level: u8) -> Pack
         ..Packet::default()
     }
 }
+
+/// Between 1900 and 1970 (RFC 868).
+const NTP_TO_UNIX: u64 = 2_208_988_800;
+
+/// 64-bit NTP time of the call at this moment, computed here.
+pub fn ntp_now(call: &Call) -> u64 {
+    let since_1970 = EPOCH + (call.now - call.start);
+    let seconds = since_1970.as_secs() + NTP_TO_UNIX;
+    (seconds << 32) | ((u64::from(since_1970.subsec_nanos()) << 32) / 1_000_000_000)
+}

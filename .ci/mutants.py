@@ -1,0 +1,253 @@
+"""Put small faults into a copy of the code, run the tests on each, and list the faults that no test noticed.
+
+Run by `make mutants`. A sample with a seed: MUTANTS=300 a side, MUTANTS_SEED=1, MUTANTS_ALL=1 for every mutant.
+Arguments name areas (router, rtcp, rtp, srtp, mode, ortc, figures, …); without any, all are tested. Mutants that change
+nothing a test could see are listed in mutants-equivalent.toml with the reason. Exits 1 when more than a tenth of the
+viable mutants of an area survive.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+import os
+import random
+import re
+import subprocess
+import sys
+import tomllib
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+WORK = ROOT / "target" / "mutants"
+TREE = WORK / "tree"
+"""A copy of the tracked files, with build caches of its own, so that nothing of the checkout is ever changed."""
+LIMIT = 0.10
+SAMPLE = int(os.environ.get("MUTANTS", "300"))
+SEED = int(os.environ.get("MUTANTS_SEED", "1"))
+ALL = os.environ.get("MUTANTS_ALL") == "1"
+
+RUST_AREAS = ("router", "rtcp", "rtp", "srtp")
+_ORDER = "(Eq|NotEq|Lt|LtE|Gt|GtE)"
+UNNOTICEABLE = re.compile(rf"BitOr_|Operator_(Is|IsNot)_{_ORDER}$|Operator_{_ORDER}_(Is|IsNot)$")
+"""Operators of cosmic-ray that only touch annotations (`X | None` is never evaluated here), or compare enumerations and
+small values by identity instead of equality or order, which gives the same answers."""
+
+
+@dataclass(frozen=True)
+class PythonArea:
+    """One module and the tests that hold it."""
+
+    name: str
+    module: str
+    tests: tuple[str, ...]
+
+
+PYTHON_AREAS = (
+    PythonArea("mode", "meeshy_sfu/gateway/mode.py", ("tests/unit/gateway/test_mode.py",)),
+    PythonArea("ortc", "meeshy_sfu/media/ortc.py", ("tests/unit/media/test_ortc.py",)),
+    PythonArea(
+        "figures",
+        "simulator/figures.py",
+        ("tests/unit/simulator/test_figures.py", "tests/unit/simulator/test_summary.py"),
+    ),
+    PythonArea("slo", "simulator/slo.py", ("tests/unit/simulator/test_slo.py",)),
+    PythonArea("togetherness", "simulator/togetherness.py", ("tests/unit/simulator/test_togetherness.py",)),
+    PythonArea("transitions", "simulator/transitions.py", ("tests/unit/simulator/test_transitions.py",)),
+)
+
+
+@dataclass
+class Outcome:
+    """What became of the mutants of one area."""
+
+    caught: int = 0
+    unviable: int = 0
+    equivalent: int = 0
+    survivors: list[str] = field(default_factory=list)
+
+    @property
+    def share(self) -> float:
+        """Survivors among those that could have been noticed."""
+        judged = self.caught + len(self.survivors)
+        return len(self.survivors) / judged if judged else 0.0
+
+
+def run(*command: str, cwd: Path = TREE, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a command and keep what it says."""
+    return subprocess.run(
+        command, cwd=cwd, env={**os.environ, **environment}, text=True, capture_output=True, check=False
+    )
+
+
+def copy_tree() -> None:
+    """Bring the copy to the state of the checkout; files that did not change keep their time."""
+    TREE.mkdir(parents=True, exist_ok=True)
+    tracked = set(run("git", "ls-files", cwd=ROOT).stdout.splitlines())
+    built = {str(path.relative_to(ROOT)) for path in (ROOT / "meeshy_sfu").glob("*.so")}
+    for name in tracked | built:
+        source, copy = ROOT / name, TREE / name
+        if not source.is_file():
+            continue
+        content = source.read_bytes()
+        if not copy.is_file() or copy.read_bytes() != content:
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_bytes(content)
+
+
+def equivalents() -> list[dict[str, str]]:
+    """Read the mutants that are known to change nothing."""
+    entries: list[dict[str, str]] = tomllib.loads((ROOT / ".ci" / "mutants-equivalent.toml").read_text())[
+        "mutant"
+    ]
+    for entry in entries:
+        if not entry.get("reason"):
+            raise SystemExit(f"mutants-equivalent.toml: {entry} has no reason")
+    return entries
+
+
+def is_equivalent(known: list[dict[str, str]], file: str, change: str) -> bool:
+    """Return whether a mutant is listed; `change` may hold wildcards there."""
+    return any(one["file"] == file and fnmatch.fnmatchcase(change, one["change"]) for one in known)
+
+
+def test_rust(areas: list[str], known: list[dict[str, str]]) -> dict[str, Outcome]:
+    """Mutate the media core; its own tests must notice."""
+    globs = [part for area in areas for part in ("-f", f"crates/sfu-proto/src/{area}/**")]
+    common = ["cargo-mutants", "mutants", "-p", "meeshy-sfu-proto", *globs]
+    listed = json.loads(run(*common, "--list", "--json").stdout)
+    shards = 1 if ALL else max(1, -(-len(listed) // SAMPLE))
+    print(f"media core: {len(listed)} mutants, one in {shards} is tested", flush=True)
+    chosen = ["--shard", f"{SEED % shards}/{shards}", "--sharding", "round-robin"]
+    tested = subprocess.run(
+        [
+            *common,
+            *chosen,
+            "--in-place",
+            "--timeout",
+            "90",
+            "--no-shuffle",
+            "-o",
+            str(WORK),
+            "-C",
+            "--locked",
+        ],
+        cwd=TREE,
+        env={**os.environ, "CARGO_INCREMENTAL": "1", "CARGO_PROFILE_DEV_DEBUG": "0"},
+        check=False,
+    )
+    if tested.returncode not in (0, 2, 3):
+        raise SystemExit(f"cargo-mutants could not run (exit {tested.returncode}); see its words above")
+    outcomes = {area: Outcome() for area in areas}
+    for one in json.loads((WORK / "mutants.out" / "outcomes.json").read_text())["outcomes"]:
+        if one["scenario"] == "Baseline":
+            continue
+        mutant = one["scenario"]["Mutant"]
+        file = mutant["file"]
+        outcome = outcomes[Path(file).relative_to("crates/sfu-proto/src").parts[0]]
+        change = re.sub(r"^[^ ]*:\d+:\d+: ", "", mutant["name"])
+        match one["summary"]:
+            case "CaughtMutant" | "Timeout":
+                outcome.caught += 1
+            case "Unviable":
+                outcome.unviable += 1
+            case _ if is_equivalent(known, file, change):
+                outcome.equivalent += 1
+            case _:
+                outcome.survivors.append(mutant["name"])
+    return outcomes
+
+
+def test_python(area: PythonArea, share: float, known: list[dict[str, str]]) -> Outcome:
+    """Mutate one module; the tests that hold it must notice."""
+    from cosmic_ray.work_db import WorkDB, use_db  # noqa: PLC0415 - only in the tools' own environment
+    from cosmic_ray.work_item import TestOutcome, WorkerOutcome, WorkResult  # noqa: PLC0415
+
+    python = ROOT / ".venv" / "bin" / "python"
+    config, session = WORK / f"{area.name}.toml", WORK / f"{area.name}.sqlite"
+    command = f"{python} -P -m pytest -q -x -p no:cacheprovider {' '.join(area.tests)}"
+    config.write_text(
+        "[cosmic-ray]\n"
+        f'module-path = ["{area.module}"]\n'
+        "timeout = 60.0\n"
+        "excluded-modules = []\n"
+        f"test-command = {json.dumps(command)}\n"
+        '[cosmic-ray.distributor]\nname = "local"\n'
+    )
+    session.unlink(missing_ok=True)
+    tool = str(Path(sys.executable).parent / "cosmic-ray")
+    paths = {"PYTHONPATH": str(TREE), "PYTHONDONTWRITEBYTECODE": "1", "HYPOTHESIS_PROFILE": "mutants"}
+    for step in (("baseline", str(config)), ("init", str(config), str(session))):
+        done = run(tool, *step, **paths)
+        if done.returncode:
+            raise SystemExit(f"{area.name}: cosmic-ray {step[0]} failed\n{done.stdout}{done.stderr}")
+    dice = random.Random(SEED)
+    with use_db(session, WorkDB.Mode.open) as database:
+        for item in sorted(database.pending_work_items, key=lambda one: str(one.mutations)):
+            operator = item.mutations[0].operator_name
+            if UNNOTICEABLE.search(operator) or dice.random() >= share:
+                database.set_result(item.job_id, WorkResult(worker_outcome=WorkerOutcome.SKIPPED))
+    run(tool, "exec", str(config), str(session), **paths)
+    outcome = Outcome()
+    with use_db(session, WorkDB.Mode.open) as database:
+        for _, result in database.completed_work_items:
+            if result.worker_outcome is WorkerOutcome.SKIPPED:
+                continue
+            change = short_diff(result.diff or "")
+            if result.test_outcome is TestOutcome.KILLED:
+                outcome.caught += 1
+            elif result.test_outcome is TestOutcome.INCOMPETENT:
+                outcome.unviable += 1
+            elif is_equivalent(known, area.module, change):
+                outcome.equivalent += 1
+            else:
+                outcome.survivors.append(f"{area.module}: {change}")
+    return outcome
+
+
+def short_diff(diff: str) -> str:
+    """Make one line of a diff: what was there, and what took its place."""
+    lines = [line for line in diff.splitlines() if line[:1] in "+-" and line[:3] not in ("+++", "---")]
+    before = " ".join(line[1:].strip() for line in lines if line[0] == "-")
+    after = " ".join(line[1:].strip() for line in lines if line[0] == "+")
+    return f"{before} => {after}"
+
+
+def python_share(areas: list[PythonArea]) -> float:
+    """Return which part of the mutants is tested so that about SAMPLE are; a line has about four."""
+    lines = sum((ROOT / area.module).read_text().count("\n") for area in areas)
+    return 1.0 if ALL else min(1.0, SAMPLE / max(1, lines))
+
+
+def main() -> int:
+    """Test the areas named on the command line, or all."""
+    wanted = sys.argv[1:]
+    names = Counter([*RUST_AREAS, *(area.name for area in PYTHON_AREAS)])
+    for name in wanted:
+        if name not in names:
+            raise SystemExit(f"there is no area {name!r}; there are {', '.join(names)}")
+    rust = [area for area in RUST_AREAS if not wanted or area in wanted]
+    python = [area for area in PYTHON_AREAS if not wanted or area.name in wanted]
+    known = equivalents()
+    copy_tree()
+    outcomes: dict[str, Outcome] = {}
+    share = python_share(python)
+    for area in python:
+        outcomes[area.name] = test_python(area, share, known)
+        print(f"{area.name}: {outcomes[area.name].share:.1%} survive", flush=True)
+    if rust:
+        outcomes |= test_rust(rust, known)
+    print(f"\n{'area':<14}{'caught':>8}{'survive':>9}{'share':>8}{'equivalent':>12}{'unviable':>10}")
+    for name, outcome in outcomes.items():
+        numbers = f"{outcome.caught:>8}{len(outcome.survivors):>9}{outcome.share:>8.1%}"
+        print(f"{name:<14}{numbers}{outcome.equivalent:>12}{outcome.unviable:>10}")
+    for outcome in outcomes.values():
+        for survivor in outcome.survivors:
+            print(f"survives: {survivor}")
+    return int(any(outcome.share > LIMIT for outcome in outcomes.values()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
