@@ -8,16 +8,15 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import ipaddress
 import re
 from dataclasses import dataclass
 from typing import Any
 
-_ENTRY = re.compile(
-    r"(?:(?P<scheme>stuns?|turns?):)?"
-    r"(?P<host>\[[0-9a-fA-F:.]+\]|[^:\[\]?\s]+)"
-    r"(?::(?P<port>\d{1,5}))?"
-    r"(?:\?transport=(?P<transport>udp|tcp))?"
-)
+_LABEL = re.compile(r"[A-Za-z0-9_-]{1,63}")
+_NUMBER = re.compile(r"\d+|0[xX][0-9A-Fa-f]*")
+"""A last label that makes a host an IPv4 address, or a wrong one, wherever URLs are read."""
+HOST_CHARS_MAX = 253
 DEFAULT_PORTS = {"stun": 3478, "turn": 3478, "stuns": 5349, "turns": 5349}
 
 
@@ -36,39 +35,45 @@ class ServerAddress:
     """`udp` or `tcp`; with `turns`, TLS over it."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What one entry says; None for what it leaves out."""
+
+    scheme: str
+    host: str
+    port: int
+    transport: str | None
+
+
 def server_address(url: str) -> ServerAddress:
     """Take one URL apart.
 
     Raises:
         IceServerError: It is none of a STUN or TURN server.
     """
-    match = _match(url)
-    scheme = match["scheme"] or "turn"
-    transport = match["transport"] or ("tcp" if scheme.endswith("s") else "udp")
-    return ServerAddress(
-        scheme, match["host"].strip("[]"), int(match["port"] or DEFAULT_PORTS[scheme]), transport
-    )
+    found = _read(url)
+    transport = found.transport or ("tcp" if found.scheme.endswith("s") else "udp")
+    return ServerAddress(found.scheme, found.host.strip("[]"), found.port, transport)
 
 
 def parse_server(entry: str) -> tuple[str, ...]:
     """Turn `host:port` or a full `turn:`/`turns:`/`stun:` URI (RFC 7064, RFC 7065) into the URLs for clients.
 
-    A bare `host:port` is a TURN server reachable by UDP and TCP.
+    A bare `host:port` is a TURN server reachable by UDP and TCP. Scheme and transport may be in any case; clients get
+    them in lower case, as some know no other.
 
     Raises:
-        IceServerError: The entry is not of that form.
+        IceServerError: The entry is not of that form: a browser would throw for all servers because of it.
     """
-    match = _match(entry)
-    scheme = match["scheme"] or "turn"
-    port = int(match["port"] or DEFAULT_PORTS[scheme])
-    base = f"{scheme}:{match['host']}:{port}"
-    if scheme.startswith("stun"):
+    found = _read(entry)
+    base = f"{found.scheme}:{found.host}:{found.port}"
+    if found.scheme.startswith("stun"):
         return (base,)
-    if match["transport"]:
-        return (f"{base}?transport={match['transport']}",)
+    if found.transport:
+        return (f"{base}?transport={found.transport}",)
     return (
         (f"{base}?transport=tcp",)
-        if scheme == "turns"
+        if found.scheme == "turns"
         else (f"{base}?transport=udp", f"{base}?transport=tcp")
     )
 
@@ -112,12 +117,98 @@ def ice_servers(
     return answer
 
 
-def _match(entry: str) -> re.Match[str]:
-    match = _ENTRY.fullmatch(entry.strip())
-    if match is None:
+def _read(entry: str) -> _Parts:
+    text = entry.strip()
+    try:
+        return _parts(text)
+    except IceServerError as error:
+        # a password may stand before the @
+        shown = re.sub(r"(^|:)[^:@]*(:[^@]*)?@", r"\1***@", text)[:200]
         raise IceServerError(
-            f"{entry!r} is no TURN or STUN server; write host:3478 or turn:host:3478?transport=udp"
-        )
-    if match["port"] and not 0 < int(match["port"]) < 65536:
-        raise IceServerError(f"{entry!r} has the port {match['port']}, which does not exist")
-    return match
+            f"{shown!r} is no TURN or STUN server: {error}; write turn:host:3478?transport=udp, stun:host:3478 or host:3478"
+        ) from None
+
+
+def _parts(text: str) -> _Parts:
+    scheme, colon, rest = text.partition(":")
+    scheme = scheme.lower()
+    if not colon or scheme not in DEFAULT_PORTS:
+        if "://" in text:
+            raise IceServerError(f"it has the scheme {scheme}")
+        scheme, rest = "turn", text
+    where, question, query = rest.partition("?")
+    _check_shape(where, rest)
+    host, port = _host_and_port(where)
+    return _Parts(scheme, host, port or DEFAULT_PORTS[scheme], _transport(scheme, question, query))
+
+
+def _check_shape(where: str, rest: str) -> None:
+    """Refuse what URLs of other kinds have."""
+    found = next(
+        (character for character in rest if character.isspace() or not character.isprintable()), None
+    )
+    if found is not None:
+        raise IceServerError(f"it holds the character {found!r}")
+    for sign, problem in (
+        ("@", "it has a user before @; credentials are made from turn_secret"),
+        ("//", "it has // after the scheme"),
+        ("/", "it has a path"),
+        ("%", "it has a percent sign; neither escapes nor zones are possible"),
+    ):
+        if sign in where:
+            raise IceServerError(problem)
+    if "#" in rest:
+        raise IceServerError("it has a fragment (#)")
+
+
+def _host_and_port(where: str) -> tuple[str, int | None]:
+    if where.startswith("["):
+        address, bracket, after = where[1:].partition("]")
+        if not bracket or (after and not after.startswith(":")):
+            raise IceServerError("its brackets are not those of an IPv6 address")
+        try:
+            ipaddress.IPv6Address(address)
+        except ValueError:
+            raise IceServerError("what is in brackets is no IPv6 address") from None
+        return f"[{address}]", _port(after[1:]) if after else None
+    if where.count(":") > 1:
+        raise IceServerError("it has more than one colon; an IPv6 address must stand in brackets")
+    host, colon, port = where.partition(":")
+    _check_host(host)
+    return host, _port(port) if colon else None
+
+
+def _check_host(host: str) -> None:
+    if not host:
+        raise IceServerError("it has no host")
+    if not host.isascii():
+        raise IceServerError("its host is not ASCII; write the name as in DNS, with xn--")
+    labels = host.removesuffix(".").split(".")
+    if _NUMBER.fullmatch(labels[-1]):
+        try:
+            ipaddress.IPv4Address(host)
+        except ValueError:
+            raise IceServerError("its host ends in a number and is no IPv4 address") from None
+    if len(host) > HOST_CHARS_MAX or not all(_LABEL.fullmatch(label) for label in labels):
+        raise IceServerError("its host is no host name")
+
+
+def _port(digits: str) -> int:
+    if not digits:
+        raise IceServerError("it has a colon and no port")
+    if not re.fullmatch(r"0*[0-9]{1,5}", digits, re.ASCII) or not 0 < int(digits[-5:]) < 65536:
+        raise IceServerError(f"it has the port {digits[:20]}, which does not exist")
+    return int(digits[-5:])
+
+
+def _transport(scheme: str, question: str, query: str) -> str | None:
+    if not question:
+        return None
+    if scheme.startswith("stun"):
+        raise IceServerError(f"a {scheme}: URL takes nothing after ?")
+    name, equals, value = query.partition("=")
+    if name.lower() != "transport" or not equals:
+        raise IceServerError("after ? there may only be transport=udp or transport=tcp")
+    if value.lower() not in ("udp", "tcp"):
+        raise IceServerError("its transport is neither udp nor tcp")
+    return value.lower()

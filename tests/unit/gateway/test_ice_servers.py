@@ -24,6 +24,15 @@ from meeshy_sfu.gateway.ice_servers import (
         ("turn:host?transport=tcp", ("turn:host:3478?transport=tcp",)),
         ("turns:host", ("turns:host:5349?transport=tcp",)),
         ("stun:host:19302", ("stun:host:19302",)),
+        ("STUN:host", ("stun:host:3478",)),
+        ("Turn:Host?Transport=UDP", ("turn:Host:3478?transport=udp",)),
+        ("TURNS:[2001:db8::7]:443?transport=TCP", ("turns:[2001:db8::7]:443?transport=tcp",)),
+        (
+            "turn:[::ffff:192.0.2.1]",
+            ("turn:[::ffff:192.0.2.1]:3478?transport=udp", "turn:[::ffff:192.0.2.1]:3478?transport=tcp"),
+        ),
+        ("turn:xn--bcher-kva.example.?transport=udp", ("turn:xn--bcher-kva.example.:3478?transport=udp",)),
+        ("stun:under_score.example:03478", ("stun:under_score.example:3478",)),
     ],
 )
 def test_entries_become_urls(entry: str, urls: tuple[str, ...]) -> None:
@@ -36,6 +45,73 @@ def test_entries_become_urls(entry: str, urls: tuple[str, ...]) -> None:
 def test_malformed_entries_are_named(entry: str) -> None:
     with pytest.raises(IceServerError, match=r"port|TURN"):
         parse_server(entry)
+
+
+@pytest.mark.parametrize(
+    ("entry", "why"),
+    [
+        ("turn://host", "// after the scheme"),
+        ("stun://host:3478", "// after the scheme"),
+        ("//host", "// after the scheme"),
+        ("https://host", "scheme https"),
+        ("turn:ada@host", "user before @"),
+        ("turn:ada:secret@host:3478", "user before @"),
+        ("turn:host/path", "a path"),
+        ("turn:host:3478/", "a path"),
+        ("turn:host#x", "fragment"),
+        ("turn:host?transport=udp#x", "fragment"),
+        ("turn:ho st", "the character ' '"),
+        ("turn:host\t", "// nothing"),
+        ("turn:host\x00", "the character"),
+        ("turn:h%6fst", "percent"),
+        ("turn:[fe80::1%25eth0]", "percent"),
+        ("turn:2001:db8::1", "brackets"),
+        ("turn:2001:db8::1:3478", "brackets"),
+        ("turn:[2001:db8::1", "brackets"),
+        ("turn:[host]", "no IPv6 address"),
+        ("turn:[::1]3478", "brackets"),
+        ("turn:[1.2.3.4]", "no IPv6 address"),
+        ("turn:1.2.3", "ends in a number"),
+        ("turn:1.2.3.256", "ends in a number"),
+        ("turn:1.2.3.04", "ends in a number"),
+        ("turn:0x7f000001", "ends in a number"),
+        ("turn:host.7", "ends in a number"),
+        ("turn:3478", "ends in a number"),
+        ("turn:", "no host"),
+        ("turn::3478", "no host"),
+        ("turn:.", "host name"),
+        ("turn:a..b", "host name"),
+        ("turn:" + "a" * 64, "host name"),
+        ("turn:" + "a." * 127 + "a", "host name"),
+        ("turn:bücher.example", "xn--"),
+        ("turn:ho,st", "host name"),
+        ("turn:host:", "no port"),
+        ("turn:host:0", "port 0"),
+        ("turn:host:65536", "port 65536"),
+        ("turn:host:99999999999", "port"),
+        ("turn:host:٣٤٧٨", "port"),
+        ("turn:host:-1", "port"),
+        ("turn:host?", "after"),
+        ("turn:host?transport", "after"),
+        ("turn:host?transport=", "neither udp nor tcp"),
+        ("turn:host?transport=sctp", "neither udp nor tcp"),
+        ("turn:host?transport=udp&x=1", "neither udp nor tcp"),
+        ("turn:host?proto=udp", "after"),
+        ("turn:host?transport=udp?transport=tcp", "neither udp nor tcp"),
+        ("stun:host?transport=udp", "takes nothing after"),
+        ("stuns:host?transport=tcp", "takes nothing after"),
+        ("stun:host?", "takes nothing after"),
+    ],
+)
+def test_what_a_browser_would_throw_at_is_refused_and_named(entry: str, why: str) -> None:
+    if why == "// nothing":
+        assert parse_server(entry)  # white space around an entry is no part of it
+        return
+    for read in (parse_server, server_address):
+        with pytest.raises(IceServerError) as caught:
+            read(entry)
+        assert why in str(caught.value)
+        assert "secret@" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
