@@ -7,13 +7,14 @@ the other one's parser. Who may say it to whom is decided by `calls`; what it me
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from meeshy_sfu.errors import InvalidSignalError
 from meeshy_sfu.gateway.schemas import CandidateBody
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from meeshy_sfu.config import Settings
     from meeshy_sfu.gateway.schemas import Signal
@@ -44,6 +45,8 @@ SECTION_LETTERS = frozenset("micbka")
 NEEDED = ("fingerprint", "ice-ufrag", "ice-pwd")
 """What the first section of a group, or the whole description, must hold; the others may lean on it (RFC 9143)."""
 SECURED = ("TLS", "DTLS")
+PLAIN_PROFILES = frozenset(("RTP/AVP", "RTP/AVPF", "RTP/SAVP", "RTP/SAVPF"))
+"""What some write and mean DTLS: RFC 8829 §5.1.2 has them accepted, as the fingerprint alone decides."""
 
 
 def checked(signal: Signal, settings: Settings) -> dict[str, Any]:
@@ -105,25 +108,47 @@ def check_description(text: str, *, max_bytes: int) -> None:
     lines = text.replace("\r\n", "\n").removesuffix("\n").split("\n")
     if len(lines) > LINES_MAX:
         raise InvalidSignalError(f"has more than {LINES_MAX} lines", path="signal.sdp")
-    found: set[str] = set()
-    opening, sections, used = "", 0, 0
+    opening, session, sections = "", _Section(port=1), list[_Section]()
     for number, line in enumerate(lines, start=1):
         letter, value = _split(number, line)
         if letter == "m":
-            sections += 1
-            used += _check_section(number, value) != 0
+            sections.append(_Section(port=_check_section(number, value)))
         elif letter not in (SECTION_LETTERS if sections else SESSION_LETTERS):
             raise _wrong(number, f"{letter}= does not belong here")
         if not sections:
             opening += letter
             _check_opening(number, opening, value)
         if letter == "a":
-            found.add(_check_attribute(number, value))
-    if sections > SECTIONS_MAX:
+            (sections[-1] if sections else session).note(*_check_attribute(number, value))
+    if len(sections) > SECTIONS_MAX:
         raise InvalidSignalError(f"has more than {SECTIONS_MAX} media sections", path="signal.sdp")
-    missing = _missing(opening, found if used else NEEDED)
+    missing = _missing(opening, session, sections)
     if missing:
         raise InvalidSignalError(f"is no session description: lacks {missing}", path="signal.sdp")
+
+
+@dataclass(slots=True)
+class _Section:
+    """What of a media section decides whether it is secured; or of the lines above all of them."""
+
+    port: int
+    names: set[str] = field(default_factory=set)
+    mid: str = ""
+    groups: list[list[str]] = field(default_factory=list)
+    """The mids of each BUNDLE group; only above the sections."""
+
+    def note(self, name: str, value: str) -> None:
+        """Take note of an attribute."""
+        self.names.add(name)
+        if name == "mid":
+            self.mid = value
+        elif name == "group" and value.startswith("BUNDLE "):
+            self.groups.append(value.split(" ")[1:])
+
+    @property
+    def is_used(self) -> bool:
+        """Whether it is not rejected; a section of a bundle alone has no port either (RFC 9143 §6)."""
+        return self.port != 0 or "bundle-only" in self.names
 
 
 def _split(number: int, line: str) -> tuple[str, str]:
@@ -146,17 +171,17 @@ def _check_opening(number: int, letters: str, value: str) -> None:
 
 
 def _check_section(number: int, value: str) -> int:
-    """Check an m= line; gives its port, 0 for a rejected section."""
+    """Check an m= line and return its port, 0 for a rejected section."""
     match = MEDIA.fullmatch(value)
     if match is None or int(match[1]) > 65535:
         raise _wrong(number, "m= must be <media> <port> <protocol> <format> …")
-    if not set(match[2].split("/")) & set(SECURED):
-        raise _wrong(number, "only media over DTLS is passed on")
+    if match[2] not in PLAIN_PROFILES and not set(match[2].split("/")) & set(SECURED):
+        raise _wrong(number, "its protocol is none of those that mean DTLS (RFC 8829 §5.1.2)")
     return int(match[1])
 
 
-def _check_attribute(number: int, value: str) -> str:
-    """Check an a= line; gives its name."""
+def _check_attribute(number: int, value: str) -> tuple[str, str]:
+    """Check an a= line and return its name and value."""
     match = ATTRIBUTE.fullmatch(value)
     if match is None:
         raise _wrong(number, "a= must be <name> or <name>:<value>")
@@ -168,7 +193,7 @@ def _check_attribute(number: int, value: str) -> str:
     expected = CHECKED_ATTRIBUTES.get(name)
     if expected is not None and not expected.fullmatch(content):
         raise _wrong(number, f"is no valid a={name}")
-    return name
+    return name, content
 
 
 def _is_candidate(text: str) -> bool:
@@ -178,9 +203,21 @@ def _is_candidate(text: str) -> bool:
     )
 
 
-def _missing(opening: str, found: Iterable[str]) -> str:
+def _missing(opening: str, session: _Section, sections: list[_Section]) -> str:
+    """Say what is missing: above the sections, or in the first used one that neither has it nor leans on one that has."""
     lines = [f"{letter}=" for letter in "vost" if letter not in opening]
-    return ", ".join([*lines, *(f"a={name}" for name in NEEDED if name not in found)])
+    by_mid = {section.mid: section for section in reversed(sections) if section.mid}
+    leads = {mid: by_mid[group[0]] for group in session.groups if group[0] in by_mid for mid in group}
+    for number, section in enumerate(sections, start=1):
+        if not section.is_used:
+            continue
+        lead = leads.get(section.mid, section)
+        found = session.names | section.names | lead.names
+        lacking = [f"a={name}" for name in NEEDED if name not in found]
+        if lacking:
+            lines += [*lacking[:-1], f"{lacking[-1]} for media section {number}"]
+            break
+    return ", ".join(lines)
 
 
 def _wrong(number: int, what: str) -> InvalidSignalError:

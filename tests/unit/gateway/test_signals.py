@@ -111,7 +111,7 @@ def test_what_is_no_candidate_is_refused(text: str) -> None:
         ("s=-", "s", 3),
         ("t=0 0", "m=audio", 4),
         ("m=audio 9 UDP/TLS/RTP/SAVPF 111", "m=audio 70000 UDP/TLS/RTP/SAVPF 111", 8),
-        ("m=audio 9 UDP/TLS/RTP/SAVPF 111", "m=audio 9 RTP/AVP 111", 8),
+        ("m=audio 9 UDP/TLS/RTP/SAVPF 111", "m=audio 9 RTP/XYZ 111", 8),
         ("m=audio 9 UDP/TLS/RTP/SAVPF 111 63 9 0 8 13 110 126", "m=audio 9 UDP/TLS/RTP/SAVPF", 8),
         ("c=IN IP4 0.0.0.0\r\na=rtcp", "o=- 1 1 IN IP4 0.0.0.0\r\na=rtcp", 9),
         ("typ host generation", "typ ghost generation", 11),
@@ -139,6 +139,53 @@ def test_a_description_needs_ice_and_dtls(lost: str) -> None:
     text = "\r\n".join(line for line in CHROMIUM.split("\r\n") if not line.startswith(lost))
     with pytest.raises(InvalidSignalError, match=lost.partition(":")[0].partition("0")[0]):
         check(text)
+
+
+@pytest.mark.parametrize(
+    "profile",
+    [
+        "RTP/AVP",
+        "RTP/AVPF",
+        "RTP/SAVP",
+        "RTP/SAVPF",
+        "TCP/DTLS/RTP/SAVP",
+        "TCP/DTLS/RTP/SAVPF",
+        "UDP/TLS/RTP/SAVP",
+        "UDP/TLS/RTP/SAVPF",
+    ],
+)
+def test_the_profiles_that_rfc_8829_names_pass_with_fingerprint_and_ice(profile: str) -> None:
+    text = CHROMIUM.replace("UDP/TLS/RTP/SAVPF", profile)
+    check(text)
+    for lost in (UFRAG, "a=ice-pwd:", "a=fingerprint:"):
+        with pytest.raises(InvalidSignalError, match=f"lacks {lost.partition(':')[0]} for media section 1"):
+            check("\r\n".join(line for line in text.split("\r\n") if not line.startswith(lost)))
+
+
+@pytest.mark.parametrize("protocol", ["UDP/DTLS/SCTP", "TCP/DTLS/SCTP", "DTLS/SCTP"])
+def test_the_data_protocols_that_rfc_8829_names_pass(protocol: str) -> None:
+    check(CHROMIUM.replace("UDP/DTLS/SCTP", protocol))
+
+
+@pytest.mark.parametrize("protocol", ["udp", "RTP/AVPP", "rtp/avp", "TCP/RTP/AVP", "SCTP", "TCP"])
+def test_other_protocols_are_refused(protocol: str) -> None:
+    with pytest.raises(InvalidSignalError, match="line 8: its protocol"):
+        check(CHROMIUM.replace("UDP/TLS/RTP/SAVPF", protocol, 1))
+
+
+def test_a_section_beside_the_bundle_needs_a_fingerprint_of_its_own() -> None:
+    alone = "m=audio 9 RTP/AVP 0\r\nc=IN IP4 192.0.2.7\r\na=mid:7\r\n"
+    with pytest.raises(InvalidSignalError, match="a=ice-pwd for media section 4"):
+        check(CHROMIUM + alone)
+    check(CHROMIUM.replace("BUNDLE 0 1 2", "BUNDLE 0 1 2 7") + alone)
+    secured = [line for line in CHROMIUM.split("\r\n") if line.startswith(("a=ice-", "a=fingerprint"))]
+    check(CHROMIUM + alone + "\r\n".join(secured))
+
+
+def test_what_stands_above_the_sections_holds_for_all() -> None:
+    secured = [line for line in CHROMIUM.split("\r\n") if line.startswith(("a=ice-", "a=fingerprint"))]
+    text = "\r\n".join(line for line in CHROMIUM.split("\r\n") if line not in secured)
+    check(text.replace("t=0 0", "\r\n".join(["t=0 0", *secured])).replace("BUNDLE 0 1 2", "LS 0 1 2"))
 
 
 def test_a_description_that_accepts_nothing_needs_neither() -> None:
