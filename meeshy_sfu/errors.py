@@ -38,8 +38,10 @@ Draws the tree once, for Python and for the native module; what a client sees of
     │   │   ├── KickedError              409 KICKED                     a newer socket took the place
     │   │   └── InvalidStateError        409 INVALID_STATE              closed, or connected twice
     │   ├── PayloadTooLargeError         413 PAYLOAD_TOO_LARGE
+    │   ├── UriTooLongError              414 URI_TOO_LONG
     │   ├── UnsupportedCodecError        422 UNSUPPORTED_CODEC
-    │   └── RateLimitError               429 RATE_LIMIT_EXCEEDED        retry_after_s
+    │   ├── RateLimitError               429 RATE_LIMIT_EXCEEDED        retry_after_s
+    │   └── HeadersTooLargeError         431 HEADERS_TOO_LARGE
     ├── UnavailableError                 503 SERVICE_UNAVAILABLE        the same request may work later
     │   ├── CapacityError                503 SERVER_AT_CAPACITY         details.limit names the cap
     │   │   └── NoPortError              503 SERVER_AT_CAPACITY
@@ -290,6 +292,20 @@ class PayloadTooLargeError(RequestError):
 
     code = "PAYLOAD_TOO_LARGE"
     http_status = 413
+
+
+class UriTooLongError(RequestError):
+    """The request line is longer than allowed."""
+
+    code = "URI_TOO_LONG"
+    http_status = 414
+
+
+class HeadersTooLargeError(RequestError):
+    """A header, or all of them together, are longer than allowed."""
+
+    code = "HEADERS_TOO_LARGE"
+    http_status = 431
 
 
 class UnsupportedCodecError(RequestError):

@@ -22,9 +22,15 @@ _ID = re.compile(
     r"\b(call|conversation|user|room|participant|transport|producer|consumer|worker|service|server|address)=(\S+)"
 )
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-_TOKEN = re.compile(r"\beyJ[\w-]+\.[\w-]+\.[\w-]+|(?<=Bearer )\S+")
+_TOKEN = re.compile(r"eyJ[\w-]{6,}(?:\.[\w-]*)*|(?<=[Bb]earer )\S+")
+"""A JWT or the beginning of one; its first two parts begin with eyJ, as all JSON objects in base64 do."""
 # these write whole packets, tokens included, at info
 _CHATTY = ("engineio", "socketio", "aiohttp", "asyncio", "alembic.runtime.migration")
+
+
+def hide_tokens(text: str) -> str:
+    """Return the text with every token, or what is left of one, as ``***``."""
+    return _TOKEN.sub("***", text)
 
 
 class Redactor:
@@ -43,7 +49,7 @@ class Redactor:
         """Give the text with every secret as ``***``."""
         if self._known is not None:
             text = self._known.sub("***", text)
-        return _TOKEN.sub("***", text)
+        return hide_tokens(text)
 
 
 class TextFormatter(logging.Formatter):

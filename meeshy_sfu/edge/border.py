@@ -30,6 +30,7 @@ from meeshy_sfu.errors import (
     RequestError,
     UnauthorizedError,
 )
+from meeshy_sfu.log import hide_tokens
 
 logger = logging.getLogger(__name__)
 
@@ -60,9 +61,7 @@ def success(
 
 def failure(error: MeeshyError, *, headers: Mapping[str, str] | None = None) -> web.Response:
     """Make the envelope of an error, with the headers that belong to it."""
-    body: dict[str, object] = {"code": error.code, "message": error.message}
-    if error.details:
-        body["details"] = error.details
+    body = error_body(error)
     envelope: dict[str, object] = {"success": False, "error": body}
     added = dict(headers or {})
     if isinstance(error, RateLimitError):
@@ -74,6 +73,14 @@ def failure(error: MeeshyError, *, headers: Mapping[str, str] | None = None) -> 
     if isinstance(error, UnauthorizedError):
         added["WWW-Authenticate"] = "Bearer"
     return _json(envelope, status=error.http_status, headers=added)
+
+
+def error_body(error: MeeshyError) -> dict[str, Any]:
+    """Make what envelope and acknowledgement say of an error. Messages may quote a path or an id: never a token."""
+    body: dict[str, Any] = {"code": error.code, "message": hide_tokens(error.message)}
+    if error.details:
+        body["details"] = error.details
+    return body
 
 
 def hidden(error: Exception) -> MeeshyError:
@@ -229,14 +236,14 @@ def border(settings: Settings, origins: Origins) -> Middleware:
     async def at_the_border(request: web.Request, handler: Handler) -> web.StreamResponse:
         request[ADDRESS] = address_of(request, forwarded)
         if request.path.startswith(SOCKET_PATH):
-            return await handler(request)
+            return _enveloped(await handler(request))
         origin = request.headers.get("Origin")
         if request.method == "OPTIONS" and origin is not None:
             return origins.preflight(origin)
         try:
             response = await handler(request)
         except Exception as error:  # whatever it is, a client gets an envelope
-            response = _answer_for(request, error)
+            response = answer_for(request, error)
         if not response.prepared:
             response.headers.update(origins.headers(origin))
             response.headers.setdefault("X-Content-Type-Options", "nosniff")
@@ -246,7 +253,8 @@ def border(settings: Settings, origins: Origins) -> Middleware:
     return at_the_border
 
 
-def _answer_for(request: web.Request, error: Exception) -> web.Response:
+def answer_for(request: web.Request, error: Exception) -> web.Response:
+    """Make the answer to a request that failed."""
     match error:
         case MeeshyError():
             if not isinstance(error, RequestError):
@@ -260,11 +268,40 @@ def _answer_for(request: web.Request, error: Exception) -> web.Response:
             return failure(PayloadTooLargeError("the body is too large; the cap is max_body_bytes"))
         case web.HTTPNotFound():
             return failure(NotFoundError(f"there is nothing at {request.path[:200]}; see /docs"))
+        case web.HTTPExpectationFailed():
+            return failure(InvalidRequestError("no expectation but 100-continue is met; leave Expect out"))
         case web.HTTPException():
             return failure(InvalidRequestError(error.reason))
         case _:
             logger.exception("%s %s failed", request.method, request.path)
             return failure(hidden(error))
+
+
+def _enveloped(response: web.StreamResponse) -> web.StreamResponse:
+    """Put a refusal of the socket engine into the envelope, without what it quotes of the request."""
+    if response.status < 400 or response.prepared or not isinstance(response, web.Response):
+        return response
+    code = _ENGINE_CODES.get(response.status, InvalidRequestError.code)
+    error = {"code": code, "message": _engine_words(response)}
+    kept = {name: value for name, value in response.headers.items() if name.startswith("Access-Control-")}
+    return _json({"success": False, "error": error}, status=response.status, headers=kept)
+
+
+def _engine_words(response: web.Response) -> str:
+    try:
+        words = json.loads(response.body) if isinstance(response.body, bytes) else ""
+    except ValueError:
+        words = ""
+    if not isinstance(words, str) or not words:
+        return "this is no request of Engine.IO"
+    if words.startswith("Invalid session"):
+        return "there is no such session; connect anew"
+    if words.endswith("is not an accepted origin."):
+        return "pages of this origin may not connect; add it to cors_origins"
+    return words
+
+
+_ENGINE_CODES = {401: UnauthorizedError.code, 405: MethodNotAllowedError.code}
 
 
 def _json(body: Mapping[str, object], *, status: int, headers: Mapping[str, str] | None) -> web.Response:

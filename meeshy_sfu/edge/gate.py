@@ -10,7 +10,7 @@ from typing import Any, Generic, Protocol, TypeVar, cast
 from socketio import exceptions
 
 from meeshy_sfu.clock import Clock
-from meeshy_sfu.edge.border import hidden
+from meeshy_sfu.edge.border import error_body, hidden
 from meeshy_sfu.edge.figures import EdgeFigures
 from meeshy_sfu.edge.limits import Quota, RateLimitedError, RateLimiter, address_key
 from meeshy_sfu.edge.request_gate import Translate
@@ -161,9 +161,8 @@ class EventGate(Generic[SessionT]):
 
     def failed(self, error: MeeshyError) -> Answer:
         """Make the acknowledgement of a failure."""
-        body: Answer = {"code": self._codes.get(error.code, error.code), "message": error.message}
-        if error.details:
-            body["details"] = error.details
+        body: Answer = error_body(error)
+        body["code"] = self._codes.get(error.code, error.code)
         if isinstance(error, RateLimitedError):
             body["retryAfter"] = error.retry_after_s
         return {"success": False, "error": body}

@@ -17,6 +17,7 @@ from aiohttp import web, web_response
 from aiohttp.typedefs import Handler, Middleware
 
 from meeshy_sfu.config import Settings
+from meeshy_sfu.edge.protocol import Runner
 from meeshy_sfu.errors import (
     AddressUnavailableError,
     BindPermissionError,
@@ -124,7 +125,7 @@ class Listener:
         if not self._sockets:
             self.reserve(port)
         app.middlewares.insert(0, self._note_request())
-        self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=0.5)
+        self._runner = Runner(app, access_log=None, handle_signals=False, shutdown_timeout=0.5)
         await self._runner.setup()
         for one in self._sockets:
             await web.SockSite(self._runner, one, ssl_context=tls, backlog=BACKLOG).start()

@@ -6,22 +6,25 @@ version is pinned below the next major one for that reason; tests/integration/se
 
 import asyncio
 import logging
+import re
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 from urllib.parse import urlsplit
 
 import socketio
-from aiohttp import web
+from aiohttp import ClientError, StreamReader, web
 from engineio import packet as engine_packet
 from engineio.async_drivers import aiohttp as engine_driver
+from engineio.exceptions import EngineIOError
 from socketio.packet import EVENT
 
 from meeshy_sfu.clock import Clock
 from meeshy_sfu.config import Settings
-from meeshy_sfu.edge.border import ADDRESS, Origins, json_bytes, strict_json
+from meeshy_sfu.edge.border import ADDRESS, BODY_TIMEOUT_S, Origins, json_bytes, strict_json
 from meeshy_sfu.edge.figures import EdgeFigures
 from meeshy_sfu.edge.limits import address_key, check_json_depth
-from meeshy_sfu.errors import MeeshyError
+from meeshy_sfu.edge.tokens import MAX_TOKEN_CHARS
+from meeshy_sfu.errors import InvalidRequestError, MeeshyError
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +33,9 @@ HANDSHAKE_TIMEOUT_S = 10.0
 PING_INTERVAL_S = 15
 PING_TIMEOUT_S = 10
 CLOSE_TIMEOUT_S = 1.0
+TOKEN_PACKET_BYTES = MAX_TOKEN_CHARS + 1024
+"""Size of a packet that presents the longest token; whatever else is larger than max_event_bytes is refused."""
+_TOKEN_PACKET = re.compile(r'0|2\d*\[\s*"(?:authenticate|refresh-token)"')
 GOODBYES = (1000, 1001)
 """Codes of a WebSocket closed on purpose, and of a page that is left (RFC 6455 §7.4.1)."""
 
@@ -64,7 +70,8 @@ _AsyncServer: Any = socketio.AsyncServer
 _SocketPacket: Any = socketio.packet.Packet
 _EnginePacket: Any = engine_packet.Packet
 _EngineWebSocket: Any = engine_driver.WebSocket
-# all four have no types; as Any their use is at least not noise
+_translate_request: Any = engine_driver.translate_request
+# all these have no types; as Any their use is at least not noise
 
 
 class PlainPacket(_SocketPacket):  # type: ignore[misc]
@@ -77,6 +84,33 @@ class PlainPacket(_SocketPacket):  # type: ignore[misc]
     uses_binary_events = False
 
 
+class WholeBody:
+    """The body of a poll, read to its end: the engine takes what has arrived first for all of it."""
+
+    __slots__ = ("_content",)
+
+    def __init__(self, content: StreamReader) -> None:
+        self._content = content
+
+    async def read(self, limit: int) -> bytes:
+        """Read all of it.
+
+        Raises:
+            EngineIOError: It is longer, breaks off or does not come.
+        """
+        pieces: list[bytes] = []
+        try:
+            async with asyncio.timeout(BODY_TIMEOUT_S):
+                while piece := await self._content.readany():
+                    pieces.append(piece)
+                    limit -= len(piece)
+                    if limit < 0:
+                        raise EngineIOError("the body is too long")
+        except (TimeoutError, ClientError, web.RequestPayloadError):
+            raise EngineIOError("the body broke off") from None
+        return b"".join(pieces)
+
+
 class SocketServer(_AsyncServer):  # type: ignore[misc]
     """Accept sockets within the caps and send to them without ever waiting for one.
 
@@ -87,7 +121,8 @@ class SocketServer(_AsyncServer):  # type: ignore[misc]
     """Set before the first socket."""
 
     def __init__(self, settings: Settings, origins: Origins, clock: Clock) -> None:
-        quiet = logging.getLogger("engineio")
+        # what the engine writes quotes what clients sent; what matters is logged here
+        quiet = logging.Logger("engineio", level=logging.CRITICAL + 1)
         super().__init__(
             async_mode="aiohttp",
             # one event at a time per socket: order is kept, and a flood only slows its own sender
@@ -97,7 +132,7 @@ class SocketServer(_AsyncServer):  # type: ignore[misc]
             json=LimitedJson(settings.max_json_depth),
             logger=quiet,
             engineio_logger=quiet,
-            max_http_buffer_size=settings.max_event_bytes,
+            max_http_buffer_size=max(settings.max_event_bytes, TOKEN_PACKET_BYTES),
             ping_interval=PING_INTERVAL_S,
             ping_timeout=PING_TIMEOUT_S,
         )
@@ -107,7 +142,11 @@ class SocketServer(_AsyncServer):  # type: ignore[misc]
             async def __call__(self, environ: dict[str, Any]) -> Any:
                 return await server.carry(super().__call__, self, environ)
 
-        self.eio._async = {**self.eio._async, "websocket": KnownWebSocket}
+        self.eio._async = {
+            **self.eio._async,
+            "websocket": KnownWebSocket,
+            "translate_request": self._translate_request,
+        }
         self._settings = settings
         self._origins = origins
         self._clock = clock
@@ -117,6 +156,14 @@ class SocketServer(_AsyncServer):  # type: ignore[misc]
         self._websockets: dict[str, Any] = {}
         self._ended: dict[str, asyncio.Event] = {}
         self._cutting: set[asyncio.Task[None]] = set()
+
+    def _translate_request(self, request: web.Request) -> dict[str, Any]:
+        environ: dict[str, Any] = _translate_request(request)
+        environ["wsgi.input"] = WholeBody(request.content)
+        if request.content_length is None and request.can_read_body:
+            # a body without a length is as long as it turns out to be, up to the limit
+            environ["CONTENT_LENGTH"] = str(self.eio.max_http_buffer_size)
+        return environ
 
     def deliver(self, sids: Iterable[str], event: str, payload: dict[str, object]) -> None:
         """Queue an event for some sockets; encoded once, never waits."""
@@ -171,6 +218,10 @@ class SocketServer(_AsyncServer):  # type: ignore[misc]
         ended = self._ended[eio_sid] = asyncio.Event()
         try:
             return await run(environ)
+        except web.HTTPException:
+            # no WebSocket handshake; the request is refused as any other
+            self.cut(eio_sid)
+            raise InvalidRequestError("the WebSocket handshake is malformed (RFC 6455 §4.2.1)") from None
         except Exception as error:
             # what is no Engine.IO packet ends in the engine's face
             logger.info("address=%s is cut off: %s", self._address.get(eio_sid), repr(error)[:200])
@@ -250,8 +301,15 @@ class SocketServer(_AsyncServer):  # type: ignore[misc]
 
     async def _handle_eio_message(self, eio_sid: str, data: object) -> None:
         try:
+            self._check_size(data)
             await super()._handle_eio_message(eio_sid, data)
         except Exception as error:
             # a packet that is none; whoever sends such does not speak Socket.IO
             logger.info("address=%s is cut off: %s", self._address.get(eio_sid), str(error)[:200])
             self.cut(eio_sid)
+
+    def _check_size(self, data: object) -> None:
+        if isinstance(data, str) and not _TOKEN_PACKET.match(data):
+            size = len(data) if data.isascii() else len(data.encode("utf-8", "surrogatepass"))
+            if size > self._settings.max_event_bytes:
+                raise ValueError(f"a packet of {size} bytes; the cap is max_event_bytes")

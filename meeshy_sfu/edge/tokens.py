@@ -4,8 +4,8 @@ Pure: secret and time are handed in.
 """
 
 import re
+from collections import OrderedDict
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any, TypeGuard
 
 import jwt
@@ -17,7 +17,8 @@ ALGORITHM = "HS256"
 """The only one accepted; the token's own header is not asked."""
 SERVICE_ROLE = "service"
 """Role of programs such as the gateway: any call, any participant."""
-MAX_TOKEN_CHARS = 4096
+MAX_TOKEN_CHARS = 131_072
+"""The one limit for tokens, in headers and in sockets of both services: room for 1,000 conversations with UUIDs."""
 _CHECKED_HERE: Options = {
     # claims are checked by who reads them, lifetimes against the clock that was handed in
     "verify_exp": False,
@@ -28,8 +29,8 @@ _CHECKED_HERE: Options = {
     "verify_sub": False,
     "verify_jti": False,
 }
-_KNOWN_TOKENS = 2048
-"""How many tokens are remembered as well signed; a person sends the same one with every request."""
+_REMEMBERED_CHARS = 2_000_000
+"""How much of tokens is remembered as well signed; a person sends the same one with every request."""
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}")
 
 
@@ -39,7 +40,6 @@ def open_token(
     secret: str,
     now_s: float,
     leeway_s: float = 0.0,
-    max_chars: int = MAX_TOKEN_CHARS,
 ) -> dict[str, Any]:
     """Check signature, algorithm and lifetime of a token and give its claims.
 
@@ -48,17 +48,16 @@ def open_token(
         secret: The shared secret.
         now_s: Seconds since 1970.
         leeway_s: Difference between the clocks that is forgiven.
-        max_chars: Longest token that is looked at.
 
     Raises:
         UnauthorizedError: The token does not hold; the message says why, without repeating it.
     """
     if not isinstance(token, str) or not token:
         raise UnauthorizedError("no token; send Authorization: Bearer <JWT>, or auth.token in the handshake")
-    if len(token) > max_chars:
-        raise UnauthorizedError("the token is too long")
+    if len(token) > MAX_TOKEN_CHARS:
+        raise UnauthorizedError(f"the token is longer than {MAX_TOKEN_CHARS:,} characters")
     try:
-        return dict(_signed_claims(token, secret))
+        return dict(_signed.claims(token, secret))
     except jwt.InvalidAlgorithmError:
         raise UnauthorizedError(f"the token must be signed with {ALGORITHM}") from None
     except jwt.InvalidSignatureError:
@@ -67,11 +66,39 @@ def open_token(
         raise UnauthorizedError("the token is no valid JWT") from None
 
 
-@lru_cache(maxsize=_KNOWN_TOKENS)
-def _signed_claims(token: str, secret: str) -> dict[str, Any]:
-    """Check signature and algorithm; what was good once is so for ever, unlike lifetimes. Failures are forgotten."""
-    payload: dict[str, Any] = jwt.decode(token, secret, algorithms=[ALGORITHM], options=_CHECKED_HERE)
-    return payload
+class SignedTokens:
+    """Remember which tokens were well signed: that stays so for ever, unlike lifetimes. Failures are forgotten.
+
+    Bounded by the characters of all tokens, as one of a thousand conversations is as long as four hundred others.
+    """
+
+    def __init__(self, max_chars: int = _REMEMBERED_CHARS) -> None:
+        self._known: OrderedDict[tuple[str, str], dict[str, Any]] = OrderedDict()
+        self._max_chars = max_chars
+        self.chars = 0
+        """Of all that are remembered."""
+
+    def claims(self, token: str, secret: str) -> dict[str, Any]:
+        """Check signature and algorithm, and return the claims.
+
+        Raises:
+            PyJWTError: The token is none, or signed otherwise.
+        """
+        key = (token, secret)
+        found = self._known.get(key)
+        if found is not None:
+            self._known.move_to_end(key)
+            return found
+        made: dict[str, Any] = jwt.decode(token, secret, algorithms=[ALGORITHM], options=_CHECKED_HERE)
+        self._known[key] = made
+        self.chars += len(token)
+        while self.chars > self._max_chars:
+            (oldest, _), _ = self._known.popitem(last=False)
+            self.chars -= len(oldest)
+        return made
+
+
+_signed = SignedTokens()
 
 
 def check_lifetime(payload: Mapping[str, object], *, now_s: float, leeway_s: float = 0.0) -> None:

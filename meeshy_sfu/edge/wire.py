@@ -4,13 +4,13 @@ Checks shape and types only.
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import orjson
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 
-from meeshy_sfu.edge.tokens import check_id
+from meeshy_sfu.edge.tokens import MAX_TOKEN_CHARS, check_id
 from meeshy_sfu.errors import InvalidRequestError
 
 MAX_ERRORS_SHOWN = 8
@@ -97,6 +97,16 @@ def sentence(item: Mapping[str, Any]) -> str:
         return "is missing"
     text = str(item["msg"]).removeprefix("Value error, ").removeprefix("Input ")
     return text[:1].lower() + text[1:]
+
+
+Token = Annotated[
+    str,
+    Field(
+        pattern=r"^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*$",
+        json_schema_extra={"maxLength": MAX_TOKEN_CHARS},
+    ),
+]
+"""A JWT in an event; its length is checked with what it says, in the words of all other ways to present one."""
 
 
 def an_id(path: str) -> BeforeValidator:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from meeshy_sfu.edge.wire import WireModel, an_id
+from meeshy_sfu.edge.wire import Token, WireModel, an_id
 
 CallId = Annotated[str, an_id("callId"), Field(max_length=128)]
 ConversationId = Annotated[str, an_id("conversationId"), Field(max_length=128)]
@@ -182,7 +182,7 @@ class SfuReadyRequest(WireModel):
 class AuthenticateRequest(WireModel):
     """Present a new token before the old one expires."""
 
-    token: Annotated[str, Field(min_length=1, max_length=32_768)]
+    token: Token
 
 
 class SetModeBody(WireModel):

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, Field, RootModel, model_validator
 from pydantic_core import core_schema
 
-from meeshy_sfu.edge.wire import MODEL_MARKER, WireModel, an_id
+from meeshy_sfu.edge.wire import MODEL_MARKER, Token, WireModel, an_id
 from meeshy_sfu.media.rtp_parameters import (
     DtlsParameters,
     RtpCapabilities,
@@ -341,7 +341,7 @@ class ConsumerEventRequest(WireModel):
 class RefreshTokenRequest(WireModel):
     """A new token for the same call and participant."""
 
-    token: str
+    token: Token
 
 
 class NewProducerEvent(WireModel):

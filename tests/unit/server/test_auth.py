@@ -8,7 +8,7 @@ import json
 import jwt
 import pytest
 
-from meeshy_sfu.edge.tokens import bearer, check_id, open_token
+from meeshy_sfu.edge.tokens import MAX_TOKEN_CHARS, SignedTokens, bearer, check_id, open_token
 from meeshy_sfu.errors import ForbiddenError, InvalidRequestError, UnauthorizedError
 from meeshy_sfu.server.auth import Claims, make_token, read_token
 
@@ -62,6 +62,30 @@ def test_what_is_done_to_claims_is_not_remembered() -> None:
     known = token()
     open_token(known, secret=SECRET, now_s=NOW_S)["role"] = "service"
     assert read(known).role == "participant"
+
+
+def test_what_is_remembered_of_tokens_is_bounded_by_their_length() -> None:
+    tokens = SignedTokens(max_chars=3000)
+    made = [token(sub="x" * 200, n=number) for number in range(20)]
+    for text in made:
+        assert tokens.claims(text, SECRET)["sub"] == "x" * 200
+        assert tokens.chars <= 3000
+    assert tokens.chars > 0
+    newest, chars = made[-1], tokens.chars
+    assert tokens.claims(newest, SECRET)["n"] == 19
+    assert tokens.chars == chars
+    # one that is longer than all that may be remembered is checked, and forgotten
+    assert tokens.claims(token(sub="x" * 4000), SECRET)
+    assert tokens.chars == 0
+    for _ in range(3):
+        with pytest.raises(jwt.InvalidSignatureError):
+            tokens.claims(made[0], "t" * 32)
+    assert tokens.chars == 0
+
+
+def test_a_token_that_is_too_long_is_told_the_limit() -> None:
+    with pytest.raises(UnauthorizedError, match=r"longer than 131,072 characters"):
+        read("a" * (MAX_TOKEN_CHARS + 1))
 
 
 BAD_CLAIMS = [

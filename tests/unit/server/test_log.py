@@ -11,7 +11,15 @@ from pathlib import Path
 import pytest
 
 from meeshy_sfu.errors import StartError
-from meeshy_sfu.log import JsonFormatter, Redactor, RepeatFilter, TextFormatter, start_logging, stop_logging
+from meeshy_sfu.log import (
+    JsonFormatter,
+    Redactor,
+    RepeatFilter,
+    TextFormatter,
+    hide_tokens,
+    start_logging,
+    stop_logging,
+)
 
 TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhIn0.c2lnbmF0dXJl"
 
@@ -113,3 +121,19 @@ def test_a_log_that_cannot_be_written_stops_the_start(tmp_path: Path) -> None:
     (tmp_path / "logs").write_text("a file where the directory should be", encoding="utf-8")
     with pytest.raises(StartError, match="MEESHY_STATE_DIR"):
         start_logging(level="info", file=tmp_path / "logs" / "media.log")
+
+
+@pytest.mark.parametrize("cut", [10, 25, 40, 80])
+def test_what_is_left_of_a_token_is_hidden_as_well(cut: int) -> None:
+    token = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJjYW5hcnkifQ.c2lnbmF0dXJlLWNhbmFyeQ"[:cut]
+    for text in (
+        f"got '{token}...'",
+        f"/path/{token}",
+        f"?token={token}&x=1",
+        f"bearer {token}",
+        f"b{token!r}",
+    ):
+        hidden = hide_tokens(text)
+        assert "***" in hidden
+        assert token not in hidden
+    assert hide_tokens("room=r1 keyJoin eyJ") == "room=r1 keyJoin eyJ"
