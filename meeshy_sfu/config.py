@@ -144,6 +144,14 @@ class Settings(BaseSettings):
         "How long a participant whose token expired in mid-call may stay to present a new one.",
         "A revoked person stays that long.", "To the time your client needs to renew.", unit="seconds", ge=0,
         le=86400)
+    max_token_lifetime_s: float = setting(
+        31_536_000.0, SECRETS, "Farthest expiry of a token that is accepted, from now.",
+        "What is stolen opens calls for as long.", "To the longest that your issuer signs for.", unit="seconds",
+        ge=1, le=1_000_000_000)
+    require_token_audience: bool = setting(
+        False, SECRETS,
+        "Refuse tokens without the claim aud: meeshy-gateway of users, meeshy-media of participants and services.",
+        "Issuers that do not set it are locked out.", "On once yours does.")
     token_lifetime_s: int = setting(
         3600, SECRETS, "Lifetime of tokens made by `meeshy token` and printed in development mode.",
         "Longer ones are harder to revoke.", "For long test calls.", unit="seconds", ge=1, le=31536000)
@@ -432,6 +440,11 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"media_server_public_urls has {len(self.media_server_public_urls)} entries and there are "
                 f"{len(self.media_urls)} media servers; give one for each, in the same order"
+            )
+        if self.max_token_lifetime_s < max(self.token_lifetime_s, self.media_token_lifetime_s):
+            raise ValueError(
+                f"max_token_lifetime_s {self.max_token_lifetime_s:.0f} is below token_lifetime_s or media_token_lifetime_s, "
+                "so tokens of our own would be refused; raise it or lower those"
             )
         if not (self.udp or self.tcp):
             raise ValueError("udp and tcp are both off, so no client could send media; switch one on")

@@ -55,6 +55,7 @@ def user_token(secret: str, user: str, conversation: str, *, kind: str = "GROUP"
     """Make the token of somebody who may call in one conversation."""
     now = int(time.time())
     claims = {
+        "aud": "meeshy-gateway",
         "sub": user,
         "username": user,
         "kind": "user",

@@ -69,7 +69,9 @@ class Credentials:
             return self.token or ""
         now = int(time.time())
         return jwt.encode(
-            {**claims, "iat": now, "exp": now + TOKEN_LIFETIME_S}, self.secret, algorithm="HS256"
+            {"aud": "meeshy-media", **claims, "iat": now, "exp": now + TOKEN_LIFETIME_S},
+            self.secret,
+            algorithm="HS256",
         )
 
 

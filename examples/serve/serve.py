@@ -15,7 +15,9 @@ import jwt
 secret = secrets.token_hex(32)
 now = int(time.time())
 token = jwt.encode(
-    {"sub": "example", "role": "service", "iat": now, "exp": now + 60}, secret, algorithm="HS256"
+    {"aud": "meeshy-media", "sub": "example", "role": "service", "iat": now, "exp": now + 60},
+    secret,
+    algorithm="HS256",
 )
 
 

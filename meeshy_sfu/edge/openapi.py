@@ -27,8 +27,11 @@ from meeshy_sfu.errors import (
 
 _ALWAYS = (UnauthorizedError, ForbiddenError, RateLimitError, MeeshyError)
 
-DOCS_POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'"
-"""What the page may load: nothing from elsewhere."""
+DOCS_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; "
+    "frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+)
+"""What the page may load: nothing from elsewhere. And no page may show it in a frame."""
 Events = Mapping[str, tuple[type[BaseModel], str]]
 
 

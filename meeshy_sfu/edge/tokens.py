@@ -12,9 +12,18 @@ import jwt
 from jwt.types import Options
 
 from meeshy_sfu.errors import InvalidRequestError, UnauthorizedError
+from meeshy_sfu.names import MAX_NAME_CHARS, name_problem
 
 ALGORITHM = "HS256"
 """The only one accepted; the token's own header is not asked."""
+GATEWAY_AUDIENCE = "meeshy-gateway"
+"""Claim aud of people's tokens."""
+MEDIA_AUDIENCE = "meeshy-media"
+"""Claim aud of tokens for the media server, those of services included."""
+USER_CLAIMS = frozenset(("kind", "conversations"))
+"""What every user's token has and no other."""
+MAX_LIFETIME_S = 31_536_000.0
+"""Farthest expiry that is accepted, unless the settings say otherwise: a year."""
 SERVICE_ROLE = "service"
 """Role of programs such as the gateway: any call, any participant."""
 MAX_TOKEN_CHARS = 131_072
@@ -31,6 +40,7 @@ _CHECKED_HERE: Options = {
 }
 _REMEMBERED_CHARS = 2_000_000
 """How much of tokens is remembered as well signed; a person sends the same one with every request."""
+_MOMENT_MAX = 1e15
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}")
 
 
@@ -40,14 +50,16 @@ def open_token(
     secret: str,
     now_s: float,
     leeway_s: float = 0.0,
+    max_lifetime_s: float = MAX_LIFETIME_S,
 ) -> dict[str, Any]:
-    """Check signature, algorithm and lifetime of a token and give its claims.
+    """Check signature, algorithm and lifetime of a token and return its claims.
 
     Args:
         token: What the caller presented.
         secret: The shared secret.
         now_s: Seconds since 1970.
         leeway_s: Difference between the clocks that is forgiven.
+        max_lifetime_s: How far ahead its expiry may be.
 
     Raises:
         UnauthorizedError: The token does not hold; the message says why, without repeating it.
@@ -57,13 +69,15 @@ def open_token(
     if len(token) > MAX_TOKEN_CHARS:
         raise UnauthorizedError(f"the token is longer than {MAX_TOKEN_CHARS:,} characters")
     try:
-        return dict(_signed.claims(token, secret))
+        payload = dict(_signed.claims(token, secret))
     except jwt.InvalidAlgorithmError:
         raise UnauthorizedError(f"the token must be signed with {ALGORITHM}") from None
     except jwt.InvalidSignatureError:
         raise UnauthorizedError("the token was signed with another secret") from None
     except (jwt.PyJWTError, ValueError, TypeError, RecursionError):
         raise UnauthorizedError("the token is no valid JWT") from None
+    check_lifetime(payload, now_s=now_s, leeway_s=leeway_s, max_lifetime_s=max_lifetime_s)
+    return payload
 
 
 class SignedTokens:
@@ -101,18 +115,61 @@ class SignedTokens:
 _signed = SignedTokens()
 
 
-def check_lifetime(payload: Mapping[str, object], *, now_s: float, leeway_s: float = 0.0) -> None:
-    """Check that a token with these claims holds now.
+def check_audience(payload: Mapping[str, object], audience: str, *, required: bool = False) -> None:
+    """Check that a token is for this service and for no other.
+
+    A token without aud is accepted while no audience is required, but not a user's token by the media server: what
+    applications put into their users' tokens (a claim role, say) must open nothing there.
 
     Raises:
-        UnauthorizedError: It has expired, or does not hold yet.
+        UnauthorizedError: It is for another service, or does not say for which and has to.
     """
-    if now_s >= moment(payload, "exp") + leeway_s:
+    if "aud" not in payload:
+        if required:
+            raise UnauthorizedError(f"the token's claim aud is missing; sign it with aud {audience}")
+        if audience == MEDIA_AUDIENCE and USER_CLAIMS & payload.keys():
+            raise UnauthorizedError(
+                f"the token's claim aud is missing and it is a user's: tokens for the media server have aud {audience} "
+                "and no claims kind and conversations"
+            )
+        return
+    named = payload["aud"]
+    names = [named] if isinstance(named, str) else named
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+        raise UnauthorizedError("the token's claim aud is neither a string nor a list of strings")
+    if audience not in names:
+        raise UnauthorizedError(
+            f"the token's claim aud names another service; this one takes tokens with aud {audience}"
+        )
+    if GATEWAY_AUDIENCE in names and MEDIA_AUDIENCE in names:
+        raise UnauthorizedError(
+            f"the token's claim aud names both {GATEWAY_AUDIENCE} and {MEDIA_AUDIENCE}; sign one token for each"
+        )
+
+
+def check_lifetime(
+    payload: Mapping[str, object],
+    *,
+    now_s: float,
+    leeway_s: float = 0.0,
+    max_lifetime_s: float = MAX_LIFETIME_S,
+) -> None:
+    """Check that a token with these claims holds now, and not for longer than a token may.
+
+    Raises:
+        UnauthorizedError: It has expired, does not hold yet, or would hold for too long.
+    """
+    expires_s = moment(payload, "exp")
+    if now_s >= expires_s + leeway_s:
         raise UnauthorizedError("the token has expired", {"reason": "expired"})
+    if expires_s - now_s > max_lifetime_s + leeway_s:
+        raise UnauthorizedError(
+            f"the token's claim exp is more than {max_lifetime_s:.0f} s ahead; "
+            "sign it for less, or raise max_token_lifetime_s"
+        )
     if now_s < moment(payload, "iat") - max(leeway_s, 60.0):
         raise UnauthorizedError("the token was issued in the future; check the clocks")
-    not_before = payload.get("nbf")
-    if _is_number(not_before) and now_s < float(not_before) - leeway_s:
+    if "nbf" in payload and now_s < moment(payload, "nbf") - leeway_s:
         raise UnauthorizedError("the token is not valid yet")
 
 
@@ -135,14 +192,23 @@ def moment(payload: Mapping[str, object], name: str) -> float:
 
 
 def subject(payload: Mapping[str, object]) -> str:
-    """Give the claim sub.
+    """Return the claim sub.
 
     Raises:
-        UnauthorizedError: It is missing or no string.
+        UnauthorizedError: It is missing or no name.
     """
-    value = payload.get("sub")
-    if not isinstance(value, str) or not value or len(value) > 256:
-        raise UnauthorizedError("the token's claim sub is missing or no string")
+    return name_claim(payload.get("sub"), "sub", max_chars=256)
+
+
+def name_claim(value: object, claim: str, *, max_chars: int = MAX_NAME_CHARS) -> str:
+    """Check a claim that is a name, and return it.
+
+    Raises:
+        UnauthorizedError: It is missing or no name; the message says why, without repeating it.
+    """
+    problem = name_problem(value, max_chars=max_chars)
+    if not isinstance(value, str) or problem is not None:
+        raise UnauthorizedError(f"the token's claim {claim} {'is missing' if value is None else problem}")
     return value
 
 
@@ -182,4 +248,4 @@ def bearer(header: str | None) -> str | None:
 
 
 def _is_number(value: object) -> TypeGuard[int | float]:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e15
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < _MOMENT_MAX

@@ -5,7 +5,7 @@ from aiohttp import web
 from meeshy_sfu.clock import Clock
 from meeshy_sfu.config import Settings
 from meeshy_sfu.edge.border import ADDRESS, is_forwarded, is_loopback, same_secret
-from meeshy_sfu.edge.tokens import SERVICE_ROLE, bearer, check_lifetime, open_token
+from meeshy_sfu.edge.tokens import MEDIA_AUDIENCE, SERVICE_ROLE, bearer, check_audience, open_token
 from meeshy_sfu.errors import UnauthorizedError
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -31,8 +31,14 @@ class Watchers:
         wanted = self._settings.metrics_token
         if same_secret(token, wanted.get_secret_value() if wanted else None):
             return
-        now_s, leeway_s = self._clock.unix_s(), self._settings.token_leeway_s
-        payload = open_token(token, secret=self._secret, now_s=now_s, leeway_s=leeway_s)
-        check_lifetime(payload, now_s=now_s, leeway_s=leeway_s)
+        payload = open_token(
+            token,
+            secret=self._secret,
+            now_s=self._clock.unix_s(),
+            leeway_s=self._settings.token_leeway_s,
+            max_lifetime_s=self._settings.max_token_lifetime_s,
+        )
+        # of the media server also at the gateway: a user's token opens no figures, whatever it claims
+        check_audience(payload, MEDIA_AUDIENCE, required=self._settings.require_token_audience)
         if payload.get("role") != SERVICE_ROLE:
             raise UnauthorizedError("figures are for this machine, services and holders of metrics_token")

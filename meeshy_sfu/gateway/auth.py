@@ -8,7 +8,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from meeshy_sfu.edge.tokens import check_id, check_lifetime, id_claim, moment, open_token, sign_token, subject
+from meeshy_sfu.edge.tokens import (
+    GATEWAY_AUDIENCE,
+    MAX_LIFETIME_S,
+    MEDIA_AUDIENCE,
+    check_audience,
+    check_id,
+    id_claim,
+    moment,
+    name_claim,
+    open_token,
+    sign_token,
+)
 from meeshy_sfu.errors import (
     CallsNotSupportedError,
     InvalidRequestError,
@@ -21,7 +32,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 MAX_CONVERSATIONS = 1000
-MAX_NAME_CHARS = 128
+MAX_WORD_CHARS = 64
+"""Longest type or role of a conversation."""
 ADMIN_ROLES = frozenset({"admin", "owner", "moderator"})
 """Roles in a conversation that may end its calls and put people out."""
 
@@ -86,30 +98,41 @@ class User:
         return {"id": self.id, "username": self.username, "kind": "anonymous" if self.anonymous else "user"}
 
 
-def read_user_token(token: object, *, secret: str, now_s: float, leeway_s: float = 0.0) -> User:
+def read_user_token(
+    token: object,
+    *,
+    secret: str,
+    now_s: float,
+    leeway_s: float = 0.0,
+    max_lifetime_s: float = MAX_LIFETIME_S,
+    require_audience: bool = False,
+) -> User:
     """Check signature, algorithm, claims and lifetime of a user's token.
+
+    Args:
+        token: What the caller presented.
+        secret: The shared secret.
+        now_s: Seconds since 1970.
+        leeway_s: Difference between the clocks that is forgiven.
+        max_lifetime_s: How far ahead its expiry may be.
+        require_audience: Whether a token without aud is refused.
 
     Raises:
         UnauthorizedError: The token does not hold; the message says why, without repeating it.
     """
-    payload = open_token(token, secret=secret, now_s=now_s, leeway_s=leeway_s)
+    payload = open_token(token, secret=secret, now_s=now_s, leeway_s=leeway_s, max_lifetime_s=max_lifetime_s)
+    check_audience(payload, GATEWAY_AUDIENCE, required=require_audience)
     kind = payload.get("kind")
     if kind not in ("user", "anonymous"):
         raise UnauthorizedError("the token's claim kind is neither user nor anonymous")
     user_id = id_claim(payload, "sub")
-    name = payload.get("username", user_id)
-    if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME_CHARS:
-        raise UnauthorizedError(
-            f"the token's claim username is no string of 1 to {MAX_NAME_CHARS} characters"
-        )
     user = User(
-        id=subject(payload),
-        username=name,
+        id=user_id,
+        username=name_claim(payload.get("username", user_id), "username"),
         anonymous=kind == "anonymous",
         conversations={item.id: item for item in _conversations(payload.get("conversations"))},
         expires_at_s=moment(payload, "exp"),
     )
-    check_lifetime(payload, now_s=now_s, leeway_s=leeway_s)
     return user
 
 
@@ -126,9 +149,11 @@ def _conversations(value: object) -> Iterable[Conversation]:
             conversation_id = check_id(item.get("id"), "conversations.id")
         except InvalidRequestError:
             raise UnauthorizedError("the token's claim conversations holds an invalid id") from None
-        if not isinstance(kind, str) or not isinstance(role, str):
-            raise UnauthorizedError("the token's claim conversations lacks a type, or holds a wrong role")
-        yield Conversation(conversation_id, kind.upper(), role.lower())
+        yield Conversation(
+            conversation_id,
+            name_claim(kind, "conversations.type", max_chars=MAX_WORD_CHARS).upper(),
+            name_claim(role, "conversations.role", max_chars=MAX_WORD_CHARS).lower(),
+        )
 
 
 def make_user_token(
@@ -152,6 +177,7 @@ def make_user_token(
         ```
     """
     claims: dict[str, Any] = {
+        "aud": GATEWAY_AUDIENCE,
         "sub": user_id,
         "username": username or user_id,
         "kind": "anonymous" if anonymous else "user",
@@ -164,5 +190,11 @@ def make_media_token(
     *, secret: str, now_s: float, lifetime_s: float, call_id: str, participant_id: str, subject: str
 ) -> str:
     """Sign a token for one participant of one call, for the media server."""
-    claims = {"sub": subject, "role": "participant", "callId": call_id, "participantId": participant_id}
+    claims = {
+        "aud": MEDIA_AUDIENCE,
+        "sub": subject,
+        "role": "participant",
+        "callId": call_id,
+        "participantId": participant_id,
+    }
     return sign_token(claims, secret=secret, now_s=now_s, lifetime_s=lifetime_s)

@@ -198,7 +198,12 @@ class Events:
 
     def _read_token(self, token: object) -> User:
         return read_user_token(
-            token, secret=self._secret, now_s=self._clock.unix_s(), leeway_s=self._settings.token_leeway_s
+            token,
+            secret=self._secret,
+            now_s=self._clock.unix_s(),
+            leeway_s=self._settings.token_leeway_s,
+            max_lifetime_s=self._settings.max_token_lifetime_s,
+            require_audience=self._settings.require_token_audience,
         )
 
     # ---- events from clients

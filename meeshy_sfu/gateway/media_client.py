@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
-import jwt
 
+from meeshy_sfu.edge.tokens import MEDIA_AUDIENCE, SERVICE_ROLE, sign_token
 from meeshy_sfu.errors import CapacityError, MeeshyError, UnavailableError
 from meeshy_sfu.gateway.breaker import Breaker, BreakerState
 
@@ -245,8 +245,8 @@ class MediaServerClient:
         # a clock that was set back would have us present a token from the future
         if not self._token_until - TOKEN_LIFETIME_S <= now <= self._token_until - TOKEN_RENEWAL_S:
             self._token_until = now + TOKEN_LIFETIME_S
-            claims = {"sub": SERVICE_NAME, "role": "service", "iat": int(now), "exp": int(self._token_until)}
-            self._token = jwt.encode(claims, self._secret, algorithm="HS256")
+            claims = {"aud": MEDIA_AUDIENCE, "sub": SERVICE_NAME, "role": SERVICE_ROLE}
+            self._token = sign_token(claims, secret=self._secret, now_s=now, lifetime_s=TOKEN_LIFETIME_S)
         return self._token
 
     async def close(self) -> None:

@@ -8,8 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from meeshy_sfu.edge.tokens import (
+    MAX_LIFETIME_S,
+    MEDIA_AUDIENCE,
     SERVICE_ROLE,
-    check_lifetime,
+    check_audience,
     id_claim,
     moment,
     open_token,
@@ -63,7 +65,15 @@ class Claims:
             )
 
 
-def read_token(token: object, *, secret: str, now_s: float, leeway_s: float = 0.0) -> Claims:
+def read_token(
+    token: object,
+    *,
+    secret: str,
+    now_s: float,
+    leeway_s: float = 0.0,
+    max_lifetime_s: float = MAX_LIFETIME_S,
+    require_audience: bool = False,
+) -> Claims:
     """Check signature, algorithm, claims and lifetime of a token.
 
     Args:
@@ -71,14 +81,15 @@ def read_token(token: object, *, secret: str, now_s: float, leeway_s: float = 0.
         secret: The shared secret.
         now_s: Seconds since 1970.
         leeway_s: Difference between the clocks that is forgiven.
+        max_lifetime_s: How far ahead its expiry may be.
+        require_audience: Whether a token without aud is refused.
 
     Raises:
         UnauthorizedError: The token does not hold; the message says why, without repeating it.
     """
-    payload = open_token(token, secret=secret, now_s=now_s, leeway_s=leeway_s)
-    claims = _read_claims(payload)
-    check_lifetime(payload, now_s=now_s, leeway_s=leeway_s)
-    return claims
+    payload = open_token(token, secret=secret, now_s=now_s, leeway_s=leeway_s, max_lifetime_s=max_lifetime_s)
+    check_audience(payload, MEDIA_AUDIENCE, required=require_audience)
+    return _read_claims(payload)
 
 
 def make_token(
@@ -92,7 +103,11 @@ def make_token(
     subject: str | None = None,
 ) -> str:
     """Sign a token as the gateway would; for tools, tests and development."""
-    claims: dict[str, object] = {"sub": subject or participant_id or role, "role": role}
+    claims: dict[str, object] = {
+        "aud": MEDIA_AUDIENCE,
+        "sub": subject or participant_id or role,
+        "role": role,
+    }
     if call_id is not None:
         claims["callId"] = call_id
     if participant_id is not None:

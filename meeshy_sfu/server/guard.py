@@ -86,6 +86,8 @@ class Guard:
             secret=self._secret,
             now_s=self._clock.unix_s(),
             leeway_s=self._settings.token_leeway_s,
+            max_lifetime_s=self._settings.max_token_lifetime_s,
+            require_audience=self._settings.require_token_audience,
         )
 
     def _call_id(self, request: web.Request, claims: Claims) -> str:

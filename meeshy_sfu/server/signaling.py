@@ -427,7 +427,12 @@ class Signaling(RoomListener):
 
     def _read_token(self, token: object) -> Claims:
         return read_token(
-            token, secret=self._secret, now_s=self._clock.unix_s(), leeway_s=self._settings.token_leeway_s
+            token,
+            secret=self._secret,
+            now_s=self._clock.unix_s(),
+            leeway_s=self._settings.token_leeway_s,
+            max_lifetime_s=self._settings.max_token_lifetime_s,
+            require_audience=self._settings.require_token_audience,
         )
 
 

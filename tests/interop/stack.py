@@ -42,6 +42,7 @@ class MediaServer:
     def token(self, call_id: str, participant_id: str, *, role: str = "participant") -> str:
         now = int(time.time())
         claims = {
+            "aud": "meeshy-media",
             "sub": participant_id,
             "callId": call_id,
             "participantId": participant_id,

@@ -192,7 +192,11 @@ async def test_signals_need_what_their_type_says_and_have_caps(
         {"type": "answer", "sdp": padded(50_001)},
         {"type": "offer", "sdp": padded(50_000) + "é"},
         {"type": "offer", "sdp": "v=0"},
-        {"type": "offer", "sdp": SDP.replace("UDP/TLS/RTP/SAVPF", "RTP/AVP")},
+        {"type": "offer", "sdp": SDP.replace("UDP/TLS/RTP/SAVPF", "RTP/XYZ")},
+        {
+            "type": "offer",
+            "sdp": SDP.replace("UDP/TLS/RTP/SAVPF", "RTP/AVP").replace("a=fingerprint", "a=print"),
+        },
         {"type": "offer", "sdp": SDP + "a=mid:1\n\n"},
         {"type": "ice-candidate"},
         {"type": "ice-candidate", "candidate": CANDIDATE + " x y" * 250},

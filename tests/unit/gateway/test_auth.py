@@ -80,6 +80,48 @@ def test_wrong_claims_are_refused(changes: dict[str, Any]) -> None:
         read_user_token(token(**changes), secret=SECRET, now_s=1.0)
 
 
+DECEPTIVE = [
+    "a\x00",
+    "\x1b[31m",
+    "a\nb",
+    "a\x7f",
+    "\u202eada",
+    "a\u2066b",
+    "\u061c",
+    "a\u0085",
+    "\u2029",
+    "\u200b",
+]
+
+
+@pytest.mark.parametrize("bad", DECEPTIVE)
+@pytest.mark.parametrize(
+    "claims",
+    [
+        lambda bad: {"username": bad},
+        lambda bad: {"kind": "anonymous", "username": bad},
+        lambda bad: {"conversations": [{"id": "c1", "type": bad}]},
+        lambda bad: {"conversations": [{"id": "c1", "type": "GROUP", "role": bad}]},
+    ],
+)
+def test_names_with_control_or_bidirectional_characters_are_refused(claims: Any, bad: str) -> None:
+    with pytest.raises(UnauthorizedError, match=r"holds the \w+ character U\+") as caught:
+        read_user_token(token(**claims(bad)), secret=SECRET, now_s=1.0)
+    assert bad not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    "name", ["Zoë", "Ада", "李小龍", "עדה", "عایشه", "می\u200cخواهم", "👩\u200d🚀", "O'Brien-Łuk"]
+)
+def test_names_of_people_are_taken(name: str) -> None:
+    assert read_user_token(token(username=name), secret=SECRET, now_s=1.0).username == name
+
+
+def test_a_name_that_shows_nothing_is_refused() -> None:
+    with pytest.raises(UnauthorizedError, match="username has nothing to show"):
+        read_user_token(token(username="  "), secret=SECRET, now_s=1.0)
+
+
 @pytest.mark.parametrize("now_s", [60.0, 1e6, -1000.0])
 def test_tokens_hold_for_their_time(now_s: float) -> None:
     with pytest.raises(UnauthorizedError):

@@ -10,6 +10,7 @@ import pytest
 
 from meeshy_sfu.edge.tokens import MAX_TOKEN_CHARS, SignedTokens, bearer, check_id, open_token
 from meeshy_sfu.errors import ForbiddenError, InvalidRequestError, UnauthorizedError
+from meeshy_sfu.gateway.auth import read_user_token
 from meeshy_sfu.server.auth import Claims, make_token, read_token
 
 SECRET = "s" * 32
@@ -123,6 +124,85 @@ def test_a_token_of_the_future_is_refused() -> None:
         read(token(iat=NOW_S + 120))
     with pytest.raises(UnauthorizedError, match="not valid yet"):
         read(token(nbf=NOW_S + 10))
+
+
+@pytest.mark.parametrize("name", ["nbf", "iat", "exp"])
+@pytest.mark.parametrize(
+    "value",
+    [None, "", "1800000000", "now", True, False, [], [1], {}, float("nan"), float("inf"), 1e300, 10**40],
+)
+def test_a_time_of_the_wrong_type_refuses_the_token(name: str, value: object) -> None:
+    with pytest.raises(UnauthorizedError, match=name):
+        read(token(**{name: value}))
+
+
+@pytest.mark.parametrize("value", [0, NOW_S, NOW_S - 0.5, -1])
+def test_a_beginning_that_is_over_is_fine(value: float) -> None:
+    read(token(nbf=value))
+
+
+def test_an_expiry_decades_ahead_is_refused() -> None:
+    for years in (2, 10, 50, 1000):
+        with pytest.raises(
+            UnauthorizedError, match=r"exp is more than 31536000 s ahead.*max_token_lifetime_s"
+        ):
+            read(token(exp=NOW_S + years * 31_557_600))
+    read(token(exp=NOW_S + 31_536_000))
+    known = token(exp=NOW_S + 7200)
+    with pytest.raises(UnauthorizedError, match="3600 s ahead"):
+        read_token(known, secret=SECRET, now_s=NOW_S, max_lifetime_s=3600)
+    assert read_token(known, secret=SECRET, now_s=NOW_S + 3600, max_lifetime_s=3600)
+
+
+USER = {"kind": "user", "username": "Ada", "conversations": [{"id": "c1", "type": "GROUP"}]}
+
+
+@pytest.mark.parametrize("role", ["service", "initiator", "participant"])
+@pytest.mark.parametrize(
+    "audience", [..., "meeshy-gateway", ["meeshy-gateway"], ["meeshy-gateway", "meeshy-media"]]
+)
+def test_a_role_in_a_users_token_opens_nothing(role: str, audience: object) -> None:
+    text = token(aud=audience, role=role, **USER)
+    with pytest.raises(UnauthorizedError, match=r"aud.*meeshy-media"):
+        read(text)
+    if not isinstance(audience, list) or len(audience) == 1:
+        # as what it is, it is good
+        assert read_user_token(text, secret=SECRET, now_s=NOW_S).id == "user-1"
+
+
+@pytest.mark.parametrize("audience", ["meeshy-media", ["meeshy-media"], ["shop", "meeshy-media"]])
+def test_a_token_of_the_media_server_opens_it_and_not_the_gateway(audience: object) -> None:
+    assert read(token(aud=audience)).participant_id == "p1"
+    with pytest.raises(UnauthorizedError, match=r"aud.*meeshy-gateway"):
+        read_user_token(token(aud=audience, **USER), secret=SECRET, now_s=NOW_S)
+
+
+@pytest.mark.parametrize(
+    "audience", [None, "", [], {}, 7, True, [7], ["meeshy-media", None], "meeshy", ["x"]]
+)
+def test_another_audience_or_none_at_all_is_refused(audience: object) -> None:
+    for reader in (read_token, read_user_token):
+        with pytest.raises(UnauthorizedError, match="claim aud"):
+            reader(token(aud=audience, **({} if reader is read_token else USER)), secret=SECRET, now_s=NOW_S)
+
+
+def test_a_token_without_an_audience_is_refused_where_one_is_required() -> None:
+    read(token())
+    for reader, claims, name in ((read_token, {}, "meeshy-media"), (read_user_token, USER, "meeshy-gateway")):
+        with pytest.raises(UnauthorizedError, match=f"claim aud is missing; sign it with aud {name}"):
+            reader(token(**claims), secret=SECRET, now_s=NOW_S, require_audience=True)
+        assert reader(token(aud=name, **claims), secret=SECRET, now_s=NOW_S, require_audience=True)
+
+
+@pytest.mark.parametrize(
+    "bad", ["a\x00", "\x1b[31m", "a\nb", "\u202eada", "a\u2066b", "\u200e", "a\u0085", "\u2028"]
+)
+def test_a_subject_with_characters_that_deceive_is_refused(bad: str) -> None:
+    with pytest.raises(
+        UnauthorizedError, match=r"claim sub holds the (control|bidirectional) character U\+"
+    ) as caught:
+        read(token(sub=bad))
+    assert bad not in caught.value.message
 
 
 def test_another_secret_is_refused() -> None:

@@ -99,7 +99,10 @@ def test_a_refusal_without_a_body_still_says_what_was_refused() -> None:
 def test_each_participant_gets_a_token_of_its_own() -> None:
     secret = "s" * 32
     claims = jwt.decode(
-        Credentials(secret=secret).for_participant("call", "bot-1"), secret, algorithms=["HS256"]
+        Credentials(secret=secret).for_participant("call", "bot-1"),
+        secret,
+        algorithms=["HS256"],
+        audience="meeshy-media",
     )
     assert (claims["callId"], claims["participantId"], claims["role"]) == ("call", "bot-1", "participant")
     assert Credentials(token="ready").for_participant("call", "bot-1") == "ready"
