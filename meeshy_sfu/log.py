@@ -10,10 +10,12 @@ import logging.handlers
 import re
 import time
 from collections.abc import Iterable
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TextIO
 
 from meeshy_sfu.errors import StartError
+from meeshy_sfu.private_files import make_private_directory, make_private_file
 
 REPEAT_SECONDS = 60.0
 """An equal warning is written at most once in this time."""
@@ -116,6 +118,14 @@ class RepeatFilter(logging.Filter):
         return True
 
 
+class PrivateFileHandler(logging.handlers.RotatingFileHandler):
+    """A rotating file that its owner alone can read: lines name people."""
+
+    def _open(self) -> TextIOWrapper:
+        make_private_file(Path(self.baseFilename))
+        return super()._open()
+
+
 def start_logging(
     *,
     level: str,
@@ -145,12 +155,8 @@ def start_logging(
     handlers: list[logging.Handler] = [logging.StreamHandler(console)]
     if file is not None:
         try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            handlers.append(
-                logging.handlers.RotatingFileHandler(
-                    file, maxBytes=max_bytes, backupCount=keep, encoding="utf-8"
-                )
-            )
+            make_private_directory(file.parent)
+            handlers.append(PrivateFileHandler(file, maxBytes=max_bytes, backupCount=keep, encoding="utf-8"))
         except OSError as error:
             raise StartError(
                 f"cannot write the log {file}: {error.strerror}; "

@@ -30,6 +30,7 @@ from meeshy_sfu.cli import console
 from meeshy_sfu.cli.options import with_settings
 from meeshy_sfu.cli.ports import listed_ports
 from meeshy_sfu.config import Settings
+from meeshy_sfu.private_files import OTHERS
 
 SOL_UDP = 17
 UDP_SEGMENT = 103
@@ -195,6 +196,9 @@ def state_directory(settings: Settings) -> Iterator[Finding]:
     if free < WANTED_DISK_BYTES:
         found = f"{free // 1_000_000} MB are left for {directory}"
         yield Finding("state directory", "warn", found, "make room, or set MEESHY_STATE_DIR to another disk")
+    elif directory.exists() and directory.stat().st_mode & OTHERS:
+        found = f"{directory} can be entered by other users of this machine"
+        yield Finding("state directory", "warn", found, f"chmod 700 {directory}")
     else:
         yield Finding("state directory", "ok", str(directory))
 

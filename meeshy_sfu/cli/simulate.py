@@ -20,6 +20,7 @@ import typer
 import uvloop
 
 from meeshy_sfu.cli import console
+from meeshy_sfu.private_files import DIRECTORY_MODE
 
 if TYPE_CHECKING:
     from simulator.live import LiveTable, PhaseLines
@@ -115,6 +116,8 @@ def simulate(
     ] = Path(".meeshy"),
 ) -> None:
     """Fill a call with bots, measure it, and judge: exit code 0 pass, 3 below an objective, 4 void."""
+    # runs hold secrets and logs of servers; this goes for every process that is started for one
+    os.umask(0o777 & ~DIRECTORY_MODE)
     try:
         from simulator import programme
         from simulator.call_runner import CallRun

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from meeshy_sfu.errors import StartError
+from meeshy_sfu.private_files import make_private_directory, make_private_file
 
 logger = logging.getLogger(__name__)
 
@@ -196,8 +197,9 @@ class Supervisor:
             return None
         file = self._pid_directory / f"{name}.pid"
         try:
-            self._pid_directory.mkdir(parents=True, exist_ok=True)
+            make_private_directory(self._pid_directory)
             scratch = file.with_name(f".{file.name}.{os.getpid()}")
+            make_private_file(scratch)
             scratch.write_text(f"{pid}\n", encoding="ascii")
             scratch.replace(file)
         except OSError as error:

@@ -14,7 +14,8 @@ from meeshy_sfu.config import Settings
 from meeshy_sfu.edge.secret import signing_secret
 from meeshy_sfu.edge.tokens import SERVICE_ROLE, check_id
 from meeshy_sfu.errors import InvalidRequestError
-from meeshy_sfu.gateway.auth import Conversation, make_user_token
+from meeshy_sfu.gateway.auth import MAX_WORD_CHARS, Conversation, make_user_token
+from meeshy_sfu.names import MAX_NAME_CHARS, name_problem
 from meeshy_sfu.server.auth import make_token
 
 
@@ -59,7 +60,7 @@ def token(
                 now_s=now_s,
                 lifetime_s=settings.token_lifetime_s,
                 user_id=_id(user, "--user"),
-                username=username,
+                username=None if username is None else _name(username, "--username"),
                 conversations=conversations,
                 anonymous=anonymous,
             )
@@ -90,8 +91,17 @@ def _conversation(text: str) -> Conversation:
         )
     conversation_id, kind, *role = parts
     return Conversation(
-        _id(conversation_id, "--conversation"), kind.upper(), *(part.lower() for part in role)
+        _id(conversation_id, "--conversation"),
+        _name(kind, "TYPE of --conversation", MAX_WORD_CHARS).upper(),
+        *(_name(part, "ROLE of --conversation", MAX_WORD_CHARS).lower() for part in role),
     )
+
+
+def _name(value: str, option: str, max_chars: int = MAX_NAME_CHARS) -> str:
+    problem = name_problem(value, max_chars=max_chars)
+    if problem is not None:
+        raise typer.BadParameter(f"{option} {problem}")
+    return value
 
 
 def _id(value: str, option: str) -> str:

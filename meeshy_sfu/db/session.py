@@ -5,6 +5,7 @@ Knows what SQLite and PostgreSQL need; knows no tables.
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from sqlalchemy.exc import ArgumentError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from meeshy_sfu.errors import ConfigError, StartError
+from meeshy_sfu.private_files import close_to_others, make_private_directory, make_private_file
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -59,6 +61,8 @@ def create_engine(url: str) -> AsyncEngine:
         if parsed.database and parsed.database != ":memory:":
             _make_directory(Path(parsed.database).parent)
         engine = create_async_engine(parsed.set(drivername=driver), connect_args={"timeout": BUSY_TIMEOUT_S})
+        if parsed.database and parsed.database != ":memory:" and not parsed.database.startswith("file:"):
+            _keep_private(engine, Path(parsed.database))
         _prepare_sqlite(engine)
         return engine
     engine = create_async_engine(
@@ -73,12 +77,32 @@ def create_engine(url: str) -> AsyncEngine:
 
 def _make_directory(path: Path) -> None:
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            # an existing one may be shared on purpose; the file in it is not
+            make_private_directory(path)
+        path.mkdir(exist_ok=True)
     except OSError as error:
         raise StartError(
             f"cannot make the directory {path} for the database: {error.strerror}; "
             "give this user the directory above it, or set DATABASE_URL or MEESHY_STATE_DIR"
         ) from None
+
+
+def _keep_private(engine: AsyncEngine, path: Path) -> None:
+    """Make the file for its owner alone before SQLite does; its -wal and -shm get the mode it has."""
+    is_private = False
+
+    @event.listens_for(engine.sync_engine, "do_connect")
+    def connect(_dialect: Any, _record: Any, _args: Any, _options: Any) -> None:
+        nonlocal is_private
+        if is_private:
+            return
+        with contextlib.suppress(OSError):
+            # what is wrong with the file, SQLite says itself
+            make_private_file(path)
+            for suffix in ("-wal", "-shm", "-journal"):
+                close_to_others(path.with_name(path.name + suffix))
+            is_private = True
 
 
 def _name_refusals(engine: AsyncEngine) -> None:

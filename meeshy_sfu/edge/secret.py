@@ -10,6 +10,7 @@ from pathlib import Path
 
 from meeshy_sfu.config import SECRET_BYTES_MIN, Settings
 from meeshy_sfu.errors import StartError
+from meeshy_sfu.private_files import make_private_directory
 
 
 def signing_secret(settings: Settings) -> str:
@@ -25,7 +26,7 @@ def signing_secret(settings: Settings) -> str:
 
 def _development_secret(path: Path) -> str:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_private_directory(path.parent)
         if path.is_file():
             known = path.read_text(encoding="ascii").strip()
             if len(known) >= SECRET_BYTES_MIN:

@@ -45,6 +45,7 @@ from meeshy_sfu.gateway.rest import RestApi
 from meeshy_sfu.gateway.statements import Statements
 from meeshy_sfu.gateway.supervision import Supervision
 from meeshy_sfu.gateway.switching import Switcher
+from meeshy_sfu.private_files import close_to_others
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -181,6 +182,7 @@ class Gateway:
         except IceServerError as error:
             raise ConfigError(f"turn_servers: {error}") from error
         tls = tls_context(settings)
+        close_to_others(settings.state_dir)
         engine = create_engine(settings_url(settings))
         gateway: Gateway | None = None
         try:

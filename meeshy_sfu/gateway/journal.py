@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from meeshy_sfu.errors import StartError
+from meeshy_sfu.private_files import make_private_directory, make_private_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -59,7 +60,7 @@ class Journal:
         """When a file that failed is tried again."""
         if path is not None:
             try:
-                path.parent.mkdir(parents=True, exist_ok=True)
+                make_private_directory(path.parent)
                 self._file = self._opened(path)
             except OSError as error:
                 raise StartError(
@@ -106,6 +107,7 @@ class Journal:
 
     def _opened(self, path: Path) -> TextIO:
         """Open the file at its end, on a line of its own: what stands there last may have been cut off."""
+        make_private_file(path)
         file = path.open("ab+")
         try:
             if file.tell():

@@ -18,6 +18,7 @@ from cryptography.x509.oid import NameOID
 from meeshy_sfu.clock import Clock
 from meeshy_sfu.errors import CertificateError
 from meeshy_sfu.media.rtp_parameters import DtlsFingerprint
+from meeshy_sfu.private_files import FILE_MODE, close_to_others, make_private_directory
 
 CERTIFICATE_FILE = "dtls-cert.pem"
 KEY_FILE = "dtls-key.pem"
@@ -58,10 +59,13 @@ def load_or_create(directory: Path, clock: Clock) -> Certificate:
     """
     certificate_path, key_path = directory / CERTIFICATE_FILE, directory / KEY_FILE
     try:
+        make_private_directory(directory.parent)
+        make_private_directory(directory)
         if certificate_path.exists() and key_path.exists():
             found = _load(certificate_path, key_path, clock)
             if found is not None:
-                key_path.chmod(0o600)
+                for path in (key_path, certificate_path):
+                    close_to_others(path)
                 return found
             logger.warning("the DTLS certificate %s has expired and is replaced", certificate_path)
         return _create(directory, certificate_path, key_path, clock)
@@ -90,14 +94,13 @@ def _load(certificate_path: Path, key_path: Path, clock: Clock) -> Certificate |
 
 
 def _create(directory: Path, certificate_path: Path, key_path: Path, clock: Clock) -> Certificate:
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     key = ec.generate_private_key(ec.SECP256R1())
     certificate = _sign(key, _now(clock))
     key_pem = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    _replace_file(key_path, key_pem, 0o600)
-    _replace_file(certificate_path, certificate.public_bytes(serialization.Encoding.PEM), 0o644)
+    _replace_file(key_path, key_pem)
+    _replace_file(certificate_path, certificate.public_bytes(serialization.Encoding.PEM))
     logger.info("made a DTLS certificate in %s", directory)
     return Certificate(certificate.public_bytes(serialization.Encoding.DER), _key_der(key))
 
@@ -122,10 +125,10 @@ def _key_der(key: ec.EllipticCurvePrivateKey) -> bytes:
     )
 
 
-def _replace_file(path: Path, content: bytes, mode: int) -> None:
+def _replace_file(path: Path, content: bytes) -> None:
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
     fresh.unlink(missing_ok=True)
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)

@@ -112,6 +112,9 @@ def test_tokens_of_people(capsys: Output) -> None:
         ["--user", "ada", "--conversation", "c1"],
         ["--user", "ada", "--conversation", ":GROUP"],
         ["--user", "ada", "--conversation", "c1:GROUP", "--call", "x"],
+        ["--user", "ada", "--conversation", "c1:GROUP", "--username", "\u202eada"],
+        ["--user", "ada", "--conversation", "c1:GROUP", "--username", "a\x1b[31m"],
+        ["--user", "ada", "--conversation", "c1:GR\u2066OUP"],
         [],
     ],
 )
