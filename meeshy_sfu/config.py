@@ -157,8 +157,9 @@ class Settings(BaseSettings):
         "Longer ones are harder to revoke.", "For long test calls.", unit="seconds", ge=1, le=31536000)
 
     state_dir: Path = setting(
-        Path(".meeshy"), FILES, "Directory for certificates, logs, events, runs, the embedded database and the development secret; for this "
-        "user alone (0700, files 0600).",
+        Path(".meeshy"), FILES,
+        "Directory for certificates, logs, events, runs, the embedded database and the development secret; "
+        "for this user alone (0700, files 0600).",
         "A few megabytes; logs are capped.", "To a lasting place in production, so that certificates stay.")
     log_level: Literal["debug", "info", "warning", "error"] = setting(
         "info", FILES, "Least severe message that is logged.", "debug writes a line per request.",

@@ -125,7 +125,7 @@ def _read(entry: str) -> _Parts:
         # a password may stand before the @
         shown = re.sub(r"(^|:)[^:@]*(:[^@]*)?@", r"\1***@", text)[:200]
         raise IceServerError(
-            f"{shown!r} is no TURN or STUN server: {error}; write turn:host:3478?transport=udp, stun:host:3478 or host:3478"
+            f"{shown!r} {error}; TURN and STUN servers are written turn:host:3478?transport=udp, stun:host:3478 or host:3478"
         ) from None
 
 
@@ -134,7 +134,7 @@ def _parts(text: str) -> _Parts:
     scheme = scheme.lower()
     if not colon or scheme not in DEFAULT_PORTS:
         if "://" in text:
-            raise IceServerError(f"it has the scheme {scheme}")
+            raise IceServerError(f"has the scheme {scheme}")
         scheme, rest = "turn", text
     where, question, query = rest.partition("?")
     _check_shape(where, rest)
@@ -148,31 +148,31 @@ def _check_shape(where: str, rest: str) -> None:
         (character for character in rest if character.isspace() or not character.isprintable()), None
     )
     if found is not None:
-        raise IceServerError(f"it holds the character {found!r}")
+        raise IceServerError(f"holds the character {found!r}")
     for sign, problem in (
-        ("@", "it has a user before @; credentials are made from turn_secret"),
-        ("//", "it has // after the scheme"),
-        ("/", "it has a path"),
-        ("%", "it has a percent sign; neither escapes nor zones are possible"),
+        ("@", "has a user before @; credentials are made from turn_secret"),
+        ("//", "has // after the scheme"),
+        ("/", "has a path"),
+        ("%", "has a percent sign; neither escapes nor zones are possible"),
     ):
         if sign in where:
             raise IceServerError(problem)
     if "#" in rest:
-        raise IceServerError("it has a fragment (#)")
+        raise IceServerError("has a fragment (#)")
 
 
 def _host_and_port(where: str) -> tuple[str, int | None]:
     if where.startswith("["):
         address, bracket, after = where[1:].partition("]")
         if not bracket or (after and not after.startswith(":")):
-            raise IceServerError("its brackets are not those of an IPv6 address")
+            raise IceServerError("has brackets that are not those of an IPv6 address")
         try:
             ipaddress.IPv6Address(address)
         except ValueError:
-            raise IceServerError("what is in brackets is no IPv6 address") from None
+            raise IceServerError("has brackets with no IPv6 address in them") from None
         return f"[{address}]", _port(after[1:]) if after else None
     if where.count(":") > 1:
-        raise IceServerError("it has more than one colon; an IPv6 address must stand in brackets")
+        raise IceServerError("has more than one colon; an IPv6 address must stand in brackets")
     host, colon, port = where.partition(":")
     _check_host(host)
     return host, _port(port) if colon else None
@@ -180,24 +180,24 @@ def _host_and_port(where: str) -> tuple[str, int | None]:
 
 def _check_host(host: str) -> None:
     if not host:
-        raise IceServerError("it has no host")
+        raise IceServerError("has no host")
     if not host.isascii():
-        raise IceServerError("its host is not ASCII; write the name as in DNS, with xn--")
+        raise IceServerError("has a host that is not ASCII; write the name as in DNS, with xn--")
     labels = host.removesuffix(".").split(".")
     if _NUMBER.fullmatch(labels[-1]):
         try:
             ipaddress.IPv4Address(host)
         except ValueError:
-            raise IceServerError("its host ends in a number and is no IPv4 address") from None
+            raise IceServerError("has a host that ends in a number and is no IPv4 address") from None
     if len(host) > HOST_CHARS_MAX or not all(_LABEL.fullmatch(label) for label in labels):
-        raise IceServerError("its host is no host name")
+        raise IceServerError("has a host that is no host name")
 
 
 def _port(digits: str) -> int:
     if not digits:
-        raise IceServerError("it has a colon and no port")
+        raise IceServerError("has a colon and no port")
     if not re.fullmatch(r"0*[0-9]{1,5}", digits, re.ASCII) or not 0 < int(digits[-5:]) < 65536:
-        raise IceServerError(f"it has the port {digits[:20]}, which does not exist")
+        raise IceServerError(f"has the port {digits[:20]}, which does not exist")
     return int(digits[-5:])
 
 
@@ -205,10 +205,10 @@ def _transport(scheme: str, question: str, query: str) -> str | None:
     if not question:
         return None
     if scheme.startswith("stun"):
-        raise IceServerError(f"a {scheme}: URL takes nothing after ?")
+        raise IceServerError(f"has something after ?, where a {scheme}: URL takes nothing")
     name, equals, value = query.partition("=")
     if name.lower() != "transport" or not equals:
-        raise IceServerError("after ? there may only be transport=udp or transport=tcp")
+        raise IceServerError("has something else after ? than transport=udp or transport=tcp")
     if value.lower() not in ("udp", "tcp"):
-        raise IceServerError("its transport is neither udp nor tcp")
+        raise IceServerError("has a transport that is neither udp nor tcp")
     return value.lower()

@@ -24,6 +24,7 @@ from meeshy_sfu.gateway.ice_servers import (
         ("turn:host?transport=tcp", ("turn:host:3478?transport=tcp",)),
         ("turns:host", ("turns:host:5349?transport=tcp",)),
         ("stun:host:19302", ("stun:host:19302",)),
+        (" stun:host\t", ("stun:host:3478",)),
         ("STUN:host", ("stun:host:3478",)),
         ("Turn:Host?Transport=UDP", ("turn:Host:3478?transport=udp",)),
         ("TURNS:[2001:db8::7]:443?transport=TCP", ("turns:[2001:db8::7]:443?transport=tcp",)),
@@ -61,14 +62,13 @@ def test_malformed_entries_are_named(entry: str) -> None:
         ("turn:host#x", "fragment"),
         ("turn:host?transport=udp#x", "fragment"),
         ("turn:ho st", "the character ' '"),
-        ("turn:host\t", "// nothing"),
         ("turn:host\x00", "the character"),
         ("turn:h%6fst", "percent"),
         ("turn:[fe80::1%25eth0]", "percent"),
         ("turn:2001:db8::1", "brackets"),
         ("turn:2001:db8::1:3478", "brackets"),
         ("turn:[2001:db8::1", "brackets"),
-        ("turn:[host]", "no IPv6 address"),
+        ("turn:[host]", "brackets with no IPv6 address"),
         ("turn:[::1]3478", "brackets"),
         ("turn:[1.2.3.4]", "no IPv6 address"),
         ("turn:1.2.3", "ends in a number"),
@@ -98,15 +98,12 @@ def test_malformed_entries_are_named(entry: str) -> None:
         ("turn:host?transport=udp&x=1", "neither udp nor tcp"),
         ("turn:host?proto=udp", "after"),
         ("turn:host?transport=udp?transport=tcp", "neither udp nor tcp"),
-        ("stun:host?transport=udp", "takes nothing after"),
-        ("stuns:host?transport=tcp", "takes nothing after"),
-        ("stun:host?", "takes nothing after"),
+        ("stun:host?transport=udp", "takes nothing"),
+        ("stuns:host?transport=tcp", "takes nothing"),
+        ("stun:host?", "takes nothing"),
     ],
 )
 def test_what_a_browser_would_throw_at_is_refused_and_named(entry: str, why: str) -> None:
-    if why == "// nothing":
-        assert parse_server(entry)  # white space around an entry is no part of it
-        return
     for read in (parse_server, server_address):
         with pytest.raises(IceServerError) as caught:
             read(entry)
