@@ -20,6 +20,7 @@ from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_v
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from meeshy_sfu.dotenv import read_dotenv
 from meeshy_sfu.errors import ConfigError
 
 ENV_PREFIX = "MEESHY_"
@@ -580,7 +581,7 @@ def load_settings(
     if path is not None:
         take(_from_toml(path))
     if directory is not None and (directory / ".env").is_file():
-        take(_from_variables(_read_dotenv(directory / ".env"), f"in {directory / '.env'}"))
+        take(_from_variables(read_dotenv(directory / ".env"), f"in {directory / '.env'}"))
     take(_from_variables(environ, "in the environment"))
     take(
         {
@@ -638,30 +639,6 @@ def _from_variables(variables: Mapping[str, str], place: str) -> dict[str, tuple
             # an empty variable is how people unset one; it never means the empty string here
             if variables.get(name):
                 found[row.key] = (variables[name], f"{name} {place}")
-    return found
-
-
-def _read_dotenv(path: Path) -> dict[str, str]:
-    """Read ``NAME=value`` lines; ``#`` starts a comment, quotes are taken off, ``export`` is skipped."""
-    found: dict[str, str] = {}
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = "it is no text in UTF-8" if isinstance(error, UnicodeDecodeError) else error.strerror
-        raise ConfigError(f"cannot read {path}: {reason}") from None
-    for number, line in enumerate(lines, start=1):
-        text = line.strip().removeprefix("export ")
-        if not text or text.startswith("#"):
-            continue
-        name, equals, value = text.partition("=")
-        if not equals or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name.strip()):
-            raise ConfigError(f"{path}:{number} is not of the form NAME=value")
-        value = value.strip()
-        if len(value) >= 2 and value[0] == value[-1] and value[0] in "'\"":
-            value = value[1:-1]
-        else:
-            value = re.split(r"\s+#", value, maxsplit=1)[0]
-        found[name.strip()] = value
     return found
 
 
