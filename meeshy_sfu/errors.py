@@ -39,6 +39,7 @@ Draws the tree once, for Python and for the native module; what a client sees of
     │   │   └── InvalidStateError        409 INVALID_STATE              closed, or connected twice
     │   ├── PayloadTooLargeError         413 PAYLOAD_TOO_LARGE
     │   ├── UriTooLongError              414 URI_TOO_LONG
+    │   ├── UnsupportedMediaTypeError    415 UNSUPPORTED_MEDIA_TYPE     details.header names what to leave out
     │   ├── UnsupportedCodecError        422 UNSUPPORTED_CODEC
     │   ├── RateLimitError               429 RATE_LIMIT_EXCEEDED        retry_after_s
     │   └── HeadersTooLargeError         431 HEADERS_TOO_LARGE
@@ -306,6 +307,13 @@ class HeadersTooLargeError(RequestError):
 
     code = "HEADERS_TOO_LARGE"
     http_status = 431
+
+
+class UnsupportedMediaTypeError(RequestError):
+    """The body is compressed; none is taken that is."""
+
+    code = "UNSUPPORTED_MEDIA_TYPE"
+    http_status = 415
 
 
 class UnsupportedCodecError(RequestError):

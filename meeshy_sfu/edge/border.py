@@ -88,18 +88,18 @@ def hidden(error: Exception) -> MeeshyError:
     return MeeshyError("the server failed; its log says how", {"type": type(error).__name__})
 
 
-async def read_json(request: web.Request, *, max_bytes: int, max_depth: int) -> dict[str, object]:
-    """Read a body; an empty one counts as an empty object.
+async def read_body(request: web.Request, *, max_bytes: int) -> bytes:
+    """Read a body to its end.
 
     Raises:
-        PayloadTooLargeError: It is too large or too deep.
-        InvalidRequestError: It is no JSON object.
+        PayloadTooLargeError: It is too large.
+        InvalidRequestError: It does not arrive, or not as its headers say.
     """
     if request.content_length is not None and request.content_length > max_bytes:
         raise PayloadTooLargeError(f"the body is larger than {max_bytes} bytes; the cap is max_body_bytes")
     try:
         async with asyncio.timeout(BODY_TIMEOUT_S):
-            text = await request.read()
+            return await request.read()
     except TimeoutError:
         raise InvalidRequestError(f"the body did not arrive within {BODY_TIMEOUT_S:g} s") from None
     except web.HTTPRequestEntityTooLarge:
@@ -108,9 +108,8 @@ async def read_json(request: web.Request, *, max_bytes: int, max_depth: int) -> 
         ) from None
     except (web.RequestPayloadError, ValueError):
         raise InvalidRequestError(
-            "the body cannot be decoded; its Content-Encoding or Transfer-Encoding does not hold"
+            "the body cannot be read; its chunks are no chunks, or it ends before its Content-Length"
         ) from None
-    return parse_object(text, max_depth=max_depth)
 
 
 def json_bytes(value: object) -> bytes:
@@ -246,15 +245,13 @@ def border(settings: Settings, origins: Origins) -> Middleware:
             response = answer_for(request, error)
         if not response.prepared:
             response.headers.update(origins.headers(origin))
-            response.headers.setdefault("X-Content-Type-Options", "nosniff")
-            response.headers.setdefault("Cache-Control", "no-store")
         return response
 
     return at_the_border
 
 
-def answer_for(request: web.Request, error: Exception) -> web.Response:
-    """Make the answer to a request that failed."""
+def answer_for(request: web.BaseRequest, error: Exception) -> web.Response:
+    """Make the envelope of whatever went wrong with a request, and log what is not the caller's fault."""
     match error:
         case MeeshyError():
             if not isinstance(error, RequestError):

@@ -10,9 +10,9 @@ from typing import Any
 
 from aiohttp import http_exceptions, web
 from aiohttp.http_exceptions import BadHttpMessage, HttpProcessingError
-from aiohttp.typedefs import Handler
 
-from meeshy_sfu.edge.border import answer_for, failure
+from meeshy_sfu.edge.admission import admission
+from meeshy_sfu.edge.border import failure
 from meeshy_sfu.edge.tokens import MAX_TOKEN_CHARS
 from meeshy_sfu.errors import HeadersTooLargeError, InvalidRequestError, MeeshyError, UriTooLongError
 
@@ -24,6 +24,8 @@ MAX_HEADER_BYTES = MAX_TOKEN_CHARS + 1024
 MAX_HEADERS = 128
 MAX_HEAD_BYTES = MAX_HEADER_BYTES + 65_536
 """All of a head; without it, an unknown sender could fill memory with many long headers."""
+LINGER_S = 1.0
+"""How long the rest of a body that nobody read is thrown away, so that its sender gets to see the answer."""
 
 _HEADERS_TOO_LARGE = (
     f"the headers are too large: at most {MAX_HEADERS}, each up to {MAX_HEADER_BYTES:,} bytes, "
@@ -118,30 +120,21 @@ class Runner(web.AppRunner):
             max_line_size=MAX_URI_BYTES,
             max_field_size=MAX_HEADER_BYTES,
             max_headers=MAX_HEADERS,
+            # nothing is ever inflated, neither for a handler nor while an unread body is thrown away
+            auto_decompress=False,
+            lingering_time=LINGER_S,
             **options,
         )
 
     async def _make_server(self) -> web.Server:
         made: Any = await super()._make_server()
         return Connections(
-            _enveloped(made.request_handler),
+            admission(made.request_handler),
             request_factory=made.request_factory,
             handler_cancellation=made.handler_cancellation,
             loop=made._loop,
             **made._kwargs,
         )
-
-
-def _enveloped(handler: Handler) -> Any:
-    """Answer in the envelope what is refused before or beside all middlewares: expectations, upgrades."""
-
-    async def serve(request: web.Request) -> web.StreamResponse:
-        try:
-            return await handler(request)
-        except (MeeshyError, web.HTTPException) as error:
-            return answer_for(request, error)
-
-    return serve
 
 
 def explain(error: HttpProcessingError) -> MeeshyError:

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from meeshy_sfu.clock import Clock
 from meeshy_sfu.config import Settings
-from meeshy_sfu.edge.border import ADDRESS, failure, read_json
+from meeshy_sfu.edge.border import ADDRESS, failure, parse_object, read_body
 from meeshy_sfu.edge.figures import EdgeFigures
 from meeshy_sfu.edge.limits import Quota, RateLimitedError, RateLimiter, Standing, address_key
 from meeshy_sfu.edge.routes import Route
@@ -98,12 +98,11 @@ class RequestGate:
         return self._limiter.take(quota, key, now_s=self._clock.monotonic_s(), cost=cost)
 
     async def body(self, visit: Visit) -> dict[str, object]:
-        """Read the body of a route that has one; of others nothing is used, and aiohttp skips what was not read."""
+        """Read the body. That of a route that has none is read and not used: its connection is kept by that."""
+        text = await read_body(visit.raw, max_bytes=self._settings.max_body_bytes)
         if visit.route.body is None:
             return {}
-        return await read_json(
-            visit.raw, max_bytes=self._settings.max_body_bytes, max_depth=self._settings.max_json_depth
-        )
+        return parse_object(text, max_depth=self._settings.max_json_depth)
 
     def _count(self, error: MeeshyError) -> None:
         if isinstance(error, RateLimitedError):

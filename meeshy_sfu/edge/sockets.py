@@ -140,7 +140,16 @@ class SocketServer(_AsyncServer):  # type: ignore[misc]
 
         class KnownWebSocket(_EngineWebSocket):  # type: ignore[misc]
             async def __call__(self, environ: dict[str, Any]) -> Any:
-                return await server.carry(super().__call__, self, environ)
+                return await server.carry(self._serve, self, environ)
+
+            async def _serve(self, environ: dict[str, Any]) -> Any:
+                # without permessage-deflate, by which a few bytes from a client stand for very many
+                limit = self.server.max_http_buffer_size
+                self._sock = web.WebSocketResponse(max_msg_size=limit, compress=False)
+                await self._sock.prepare(environ["aiohttp.request"])
+                self.environ = environ
+                await self.handler(self)
+                return self._sock
 
         self.eio._async = {
             **self.eio._async,

@@ -73,7 +73,8 @@ class Guard:
             # counted first, so that guessing tokens and ids is slow
             visit.standing = self._gate.take(self._quotas.calls, visit.address)
             request = Request(self._authenticate(visit.raw), visit.raw)
-            body = None if route.body is None else read(route.body, await self._gate.body(visit))
+            raw = await self._gate.body(visit)
+            body = None if route.body is None else read(route.body, raw)
             if route.quota != "other":
                 self._gate.take(getattr(self._quotas, route.quota), request.user.key)
             response: web.Response = await (
