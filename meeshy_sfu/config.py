@@ -107,7 +107,7 @@ class Settings(BaseSettings):
         None, HTTP, "PEM file with the key of tls_cert.", "None.", "Together with tls_cert.")
     trusted_proxies: Names = setting(
         (), HTTP,
-        "Addresses or networks whose X-Forwarded-For header counts; others' are ignored.",
+        "Addresses or networks whose X-Forwarded-For headers count, read from the right; others' are ignored.",
         "A listed host can claim any client address.",
         "Behind a reverse proxy, else all clients share one limit.")
     shutdown_timeout_s: float = setting(
@@ -134,8 +134,8 @@ class Settings(BaseSettings):
         "Who knows it can enter every call.", "Always in production.", bare="JWT_SECRET")
     metrics_token: SecretStr | None = setting(
         None, SECRETS,
-        "Bearer token that opens /metrics and /api/stats to other hosts; loopback needs none, "
-        "and tokens with the role service always do.", "Shows load, not contents.",
+        "Bearer token that opens /metrics and /api/stats to other hosts; this machine, asked at localhost and "
+        "through no proxy, needs none, and tokens with the role service always do.", "Shows load, not contents.",
         "When Prometheus runs elsewhere.")
     token_leeway_s: float = setting(
         5.0, SECRETS, "Difference between the issuer's clock and ours that is forgiven.",

@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import orjson
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 from aiohttp.typedefs import Handler, Middleware
 
 from meeshy_sfu.config import Settings
@@ -210,9 +210,52 @@ def is_loopback(address: str) -> bool:
     return parsed is not None and parsed.is_loopback
 
 
+def is_local(request: web.BaseRequest) -> bool:
+    """Tell whether a program of this machine asks itself: no proxy on it, and no page whose name leads here.
+
+    A page can let its own name point to 127.0.0.1 and read what answers (DNS rebinding); its Host shows that.
+    """
+    return (
+        is_loopback(request[ADDRESS])
+        and not is_forwarded(request)
+        and _is_loopback_host(request.headers.get("Host", ""))
+    )
+
+
 def is_forwarded(request: web.BaseRequest) -> bool:
-    """Tell whether a proxy passed the request on, so that a loopback peer proves nothing."""
-    return any(name in request.headers for name in ("X-Forwarded-For", "Forwarded", "X-Real-IP"))
+    """Tell whether a proxy may have passed the request on, so that a loopback peer proves nothing.
+
+    One that adds no header, as nginx without settings does not, still shows by its HTTP/1.0.
+    """
+    return request.version < HttpVersion11 or any(
+        name in _PROXY_HEADERS or name.startswith("x-forwarded") for name in map(str.lower, request.headers)
+    )
+
+
+_PROXY_HEADERS = frozenset(
+    (
+        "via",
+        "forwarded",
+        "x-real-ip",
+        "x-client-ip",
+        "x-cluster-client-ip",
+        "x-original-forwarded-for",
+        "true-client-ip",
+        "cf-connecting-ip",
+    )
+)
+
+
+def _is_loopback_host(host: str) -> bool:
+    try:
+        name = (urlsplit(f"//{host}").hostname or "").removesuffix(".")
+    except ValueError:
+        return False
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    address = read_address(name)
+    # 0.0.0.0 and :: lead to this machine as well, and a number is no name that somebody could point here
+    return address is not None and (address.is_loopback or address.is_unspecified)
 
 
 def same_secret(given: str | None, expected: str | None) -> bool:
@@ -224,7 +267,8 @@ def address_of(request: web.BaseRequest, forwarded: ForwardedFor) -> str:
     """Give the client's address."""
     peer = request.transport.get_extra_info("peername") if request.transport else None
     host = str(peer[0]) if isinstance(peer, tuple) and peer else "unknown"
-    return forwarded.client(host, request.headers.get("X-Forwarded-For"))
+    # one list, however many lines it came in (RFC 9110 §5.3): the last is the nearest proxy's
+    return forwarded.client(host, ",".join(request.headers.getall("X-Forwarded-For", [])))
 
 
 def border(settings: Settings, origins: Origins) -> Middleware:

@@ -176,14 +176,21 @@ class ForwardedFor:
         return parsed is not None and any(parsed in network for network in self._networks)
 
     def client(self, peer: str, header: str | None) -> str:
-        """Give the client's address for a connection from ``peer`` with this X-Forwarded-For."""
+        """Give the client's address for a connection from ``peer`` with all of its X-Forwarded-For, joined."""
         address = peer
         hops = [hop.strip() for hop in (header or "").split(",") if hop.strip()]
         while hops and self.is_trusted(address):
-            hop = hops.pop()
-            try:
-                ipaddress.ip_address(hop)
-            except ValueError:
+            hop = read_hop(hops.pop())
+            if hop is None:
                 break
             address = hop
         return address
+
+
+def read_hop(text: str) -> str | None:
+    """Read an address as proxies write it, some with a port or in brackets; None if it is none."""
+    bracketed, found, _ = text.removeprefix("[").partition("]")
+    candidate = bracketed if text.startswith("[") and found else text
+    if candidate.count(":") == 1:
+        candidate = candidate.partition(":")[0]
+    return candidate if read_address(candidate) is not None else None

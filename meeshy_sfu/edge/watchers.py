@@ -4,11 +4,15 @@ from aiohttp import web
 
 from meeshy_sfu.clock import Clock
 from meeshy_sfu.config import Settings
-from meeshy_sfu.edge.border import ADDRESS, is_forwarded, is_loopback, same_secret
+from meeshy_sfu.edge.border import is_local, same_secret
 from meeshy_sfu.edge.tokens import MEDIA_AUDIENCE, SERVICE_ROLE, bearer, check_audience, open_token
 from meeshy_sfu.errors import UnauthorizedError
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+REFUSAL = (
+    "figures are for this machine, asked at localhost and through no proxy, "
+    "for services and for holders of metrics_token"
+)
 
 
 class Watchers:
@@ -25,9 +29,11 @@ class Watchers:
         Raises:
             UnauthorizedError: It is somebody else.
         """
-        if is_loopback(request[ADDRESS]) and not is_forwarded(request):
+        if is_local(request):
             return
         token = bearer(request.headers.get("Authorization"))
+        if token is None:
+            raise UnauthorizedError(REFUSAL)
         wanted = self._settings.metrics_token
         if same_secret(token, wanted.get_secret_value() if wanted else None):
             return
@@ -41,4 +47,4 @@ class Watchers:
         # of the media server also at the gateway: a user's token opens no figures, whatever it claims
         check_audience(payload, MEDIA_AUDIENCE, required=self._settings.require_token_audience)
         if payload.get("role") != SERVICE_ROLE:
-            raise UnauthorizedError("figures are for this machine, services and holders of metrics_token")
+            raise UnauthorizedError(REFUSAL)
