@@ -203,11 +203,11 @@ impl Consumer {
         if self.payload_types[usize::from(slot.codec) % MAX_CODECS] == NO_PAYLOAD_TYPE {
             return None;
         }
-        if self.needs_key && !key_frame && !self.munger.is_synced(stream.epoch) {
+        if self.needs_key && !key_frame && !self.munger.is_synced(stream.source) {
             return None;
         }
         self.munger
-            .admit(slot, stream.epoch, stream.clock_rate, now)
+            .admit(slot, stream.source, stream.clock_rate, now)
     }
 
     /// What the header of a packet sent under this own index says; when it is sent is the caller's to add.

@@ -195,18 +195,16 @@ impl Router {
         sink: &mut S,
     ) {
         let consumer = &mut self.consumers[consumer_key];
-        let encoding = usize::from(consumer.wanted_encoding());
-        let Some(&s) = self.producers[consumer.producer].streams.get(encoding) else {
+        let Some((own, place)) = consumer.munger.locate(sequence) else {
             return;
         };
-        let stream = &mut self.streams[s];
+        let Some(stream) = self.streams.get_mut(place.stream()) else {
+            return;
+        };
+        let Some(slot) = stream.ring.get(place.index()).copied() else {
+            return;
+        };
         let transport = &mut self.transports[consumer.transport];
-        let found = consumer.munger.locate(sequence, stream.epoch);
-        let Some((own, slot)) =
-            found.and_then(|(own, index)| Some((own, *stream.ring.get(index)?)))
-        else {
-            return;
-        };
         let details = &mut *consumer.details;
         let Some(resends) = &mut details.resends else {
             return;
@@ -250,7 +248,9 @@ fn write_again<S: Sink>(
     let room = MAX_HEADER + usize::from(slot.len) + usize::from(slot.pad) + HEADROOM;
     let out = sink.space(room + tx.profile().rtp_overhead());
     let Some(rtx) = &mut consumer.details.rtx else {
-        // One SRTP index, one text: the padding of the first time belongs to it.
+        // One SRTP index, one text: the padding of the first time belongs to it. That may be yet to come, if the
+        // packet was late and still waits.
+        stream.ring.settle(slot.index);
         let pad = if transport.padding { slot.pad } else { 0 };
         fields.padded |= pad > 0;
         let header_len = consumer.template.write(out, &fields);

@@ -28,6 +28,7 @@ mod router;
 mod rtx;
 mod score;
 mod slab;
+mod source;
 mod stream;
 mod template;
 mod timer;

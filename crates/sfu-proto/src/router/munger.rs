@@ -5,80 +5,98 @@
 //! restarts, and back again for retransmissions. SSRC and payload type belong to `template`.
 //!
 //! # Invariants
-//! - Own index = stream index − offset within a segment; a segment starts with the packet that follows
-//!   the last one sent.
+//! - Own index = stream index − offset within a segment; a segment is of one `Source` and starts with the packet
+//!   that follows the last one sent.
 //! - An own index is given to one packet only: what is older than the start of its segment is refused.
+//! - An own index leads back to the stream it was given for and to no other (`Place`).
 //! - Timestamps never step back at the start of a segment.
 //!
 //! # Cost
-//! O(1), no allocation, 72 bytes.
+//! O(1), no allocation after creation; 56 bytes, and 160 that only starts of segments and retransmissions need.
 //!
 //! # Left out
-//! More than one earlier segment: a retransmission from before two pauses in a row is not answered.
+//! More than `EARLIER` earlier segments: a retransmission from before so many pauses and switches is not answered.
 //! Payload descriptors (VP8 picture ids) are left alone, as nothing inside a stream is dropped.
 
 use super::ring::Slot;
+use super::source::{Place, Source};
+
+/// Earlier segments that are remembered.
+const EARLIER: usize = 5;
+/// What a timestamp may say of the time that passed and what passed until a packet came: further apart, it is not
+/// the clock that timestamps were on before.
+const TOLERANCE_MS: u32 = 200;
 
 /// A run of packets with one constant difference.
 #[derive(Clone, Copy, Debug)]
-#[repr(C)]
 struct Segment {
     /// Own index of its first packet.
     first: u64,
     /// Stream index less own index.
     offset: u64,
+    source: Source,
     /// Added to the producer's timestamp.
     timestamp_offset: u32,
-    /// Generation of the incoming stream; a restarted stream has another.
-    epoch: u32,
+}
+
+impl Segment {
+    const NONE: Self = Self {
+        first: u64::MAX,
+        offset: 0,
+        source: Source::NONE,
+        timestamp_offset: 0,
+    };
 }
 
 /// Rewrites one stream. In the order of use: all but the last field, 48 bytes, is for every packet.
 #[derive(Clone, Debug)]
 #[repr(C)]
 pub(crate) struct Munger {
-    now: Segment,
+    // The segment of now, its fields as those of `Segment`.
+    first: u64,
+    offset: u64,
+    /// Set apart if the next packet starts a new segment.
+    source: Source,
+    timestamp_offset: u32,
+    highest_timestamp: u32,
     highest: u64,
     /// Arrival of the packet with the highest timestamp, in microseconds.
     highest_at: u64,
-    highest_timestamp: u32,
-    started: bool,
-    synced: bool,
-    before: Segment,
+    /// The newest first.
+    earlier: Box<[Segment; EARLIER]>,
 }
 
 /// Bytes of a munger that every packet needs, from its start.
-pub(crate) const HOT: usize = std::mem::offset_of!(Munger, before);
+pub(crate) const HOT: usize = std::mem::offset_of!(Munger, earlier);
 
 impl Munger {
-    /// The first packet gets the sequence number `first`; keep it below 2^15 (RFC 3711 §3.3.1).
+    /// The first packet gets the sequence number `first`; keep it below 2^15 (RFC 3711 §3.3.1), and above 0.
     pub(crate) fn new(first: u16) -> Self {
-        let none = Segment {
+        Self {
             first: u64::MAX,
             offset: 0,
+            source: Source::NONE,
             timestamp_offset: 0,
-            epoch: u32::MAX,
-        };
-        Self {
-            now: none,
-            before: none,
-            highest: u64::from(first).wrapping_sub(1),
             highest_timestamp: 0,
+            highest: u64::from(first.max(1)) - 1,
             highest_at: 0,
-            started: false,
-            synced: false,
+            earlier: Box::new([Segment::NONE; EARLIER]),
         }
     }
 
     /// The next packet starts a new segment.
     pub(crate) fn desync(&mut self) {
-        self.synced = false;
+        self.source = self.source.apart();
     }
 
-    /// The next packet of this generation of its source continues the segment.
+    /// The next packet of this source continues the segment.
     #[inline]
-    pub(crate) fn is_synced(&self, epoch: u32) -> bool {
-        self.synced && self.now.epoch == epoch
+    pub(crate) fn is_synced(&self, source: Source) -> bool {
+        self.source == source
+    }
+
+    fn has_started(&self) -> bool {
+        self.first != u64::MAX
     }
 
     /// The own index for this packet, or nothing if it is older than its segment.
@@ -86,48 +104,73 @@ impl Munger {
     pub(crate) fn admit(
         &mut self,
         slot: &Slot,
-        epoch: u32,
+        source: Source,
         clock_rate: u32,
         now: u64,
     ) -> Option<u64> {
-        if !self.is_synced(epoch) {
-            self.start_segment(slot, epoch, clock_rate, now);
+        if !self.is_synced(source) {
+            if self.is_late(slot, source) {
+                return None;
+            }
+            self.start_segment(slot, source, clock_rate, now);
         }
-        let own = slot.index.wrapping_sub(self.now.offset);
+        let own = slot.index.wrapping_sub(self.offset);
         // Both are far below 2^63, so a number from before the segment wraps to a huge one or is smaller.
-        if own < self.now.first || own > self.now.first + (1 << 62) {
+        if own < self.first || own > self.first + (1 << 62) {
             return None;
         }
-        if own > self.highest || !self.started {
+        if own > self.highest {
             self.highest = own;
-            self.highest_timestamp = slot.timestamp.wrapping_add(self.now.timestamp_offset);
+            self.highest_timestamp = slot.timestamp.wrapping_add(self.timestamp_offset);
             self.highest_at = now;
-            self.started = true;
         }
         Some(own)
     }
 
+    /// It is older than one of its run that was sent, so nothing may start with it.
     #[cold]
-    fn start_segment(&mut self, slot: &Slot, epoch: u32, clock_rate: u32, now: u64) {
-        let next = self.highest.wrapping_add(1);
-        let timestamp_offset = if !self.started || self.now.epoch == epoch {
+    fn is_late(&self, slot: &Slot, source: Source) -> bool {
+        self.source.is_run(source) && slot.index <= self.highest.wrapping_add(self.offset)
+    }
+
+    #[cold]
+    fn start_segment(&mut self, slot: &Slot, source: Source, clock_rate: u32, now: u64) {
+        let next = self.highest + 1;
+        let same_run = self.source.is_run(source);
+        let timestamp_offset = if !self.has_started() || same_run {
             // The same source: its clock went on while we were silent.
-            self.now.timestamp_offset
+            self.timestamp_offset
         } else {
-            let passed = now.saturating_sub(self.highest_at).max(1);
-            let ticks = (passed * u64::from(clock_rate) / 1_000_000).max(1) as u32;
-            self.highest_timestamp
-                .wrapping_add(ticks)
-                .wrapping_sub(slot.timestamp)
+            self.continued(slot, source, clock_rate, now)
         };
-        self.before = self.now;
-        self.now = Segment {
-            first: next,
-            offset: slot.index.wrapping_sub(next),
-            timestamp_offset,
-            epoch,
-        };
-        self.synced = true;
+        if self.has_started() {
+            self.earlier.rotate_right(1);
+            self.earlier[0] = Segment {
+                first: self.first,
+                offset: self.offset,
+                source: self.source,
+                timestamp_offset: self.timestamp_offset,
+            };
+        }
+        self.first = next;
+        self.offset = slot.index.wrapping_sub(next);
+        self.timestamp_offset = timestamp_offset;
+        self.source = source;
+    }
+
+    /// What to add to the timestamps of another source, so that they go on as time did.
+    fn continued(&self, slot: &Slot, source: Source, clock_rate: u32, now: u64) -> u32 {
+        let passed = now.saturating_sub(self.highest_at).max(1);
+        let ticks = (u128::from(passed) * u128::from(clock_rate) / 1_000_000).max(1) as u32;
+        let expected = self.highest_timestamp.wrapping_add(ticks);
+        // A stream that went on elsewhere mostly has the clock it had.
+        let kept = slot.timestamp.wrapping_add(self.timestamp_offset);
+        let off = kept.wrapping_sub(expected).cast_signed().unsigned_abs();
+        let ahead = kept.wrapping_sub(self.highest_timestamp).cast_signed() > 0;
+        if self.source.is_same_stream(source) && ahead && off <= clock_rate / 1000 * TOLERANCE_MS {
+            return self.timestamp_offset;
+        }
+        expected.wrapping_sub(slot.timestamp)
     }
 
     /// The full own index that ends in these 32 bits, near the highest sent.
@@ -140,11 +183,17 @@ impl Munger {
     /// What to add to the producer's timestamp for the packet with this own index.
     #[inline]
     pub(crate) fn timestamp_offset(&self, own: u64) -> u32 {
-        if own >= self.now.first {
-            self.now.timestamp_offset
+        if own >= self.first {
+            self.timestamp_offset
         } else {
-            self.before.timestamp_offset
+            self.earlier_of(own)
+                .map_or(self.timestamp_offset, |segment| segment.timestamp_offset)
         }
+    }
+
+    #[cold]
+    fn earlier_of(&self, own: u64) -> Option<&Segment> {
+        self.earlier.iter().find(|segment| own >= segment.first)
     }
 
     /// When the newest packet was let through.
@@ -154,27 +203,23 @@ impl Munger {
 
     /// The timestamp offset of what is sent now.
     pub(crate) fn current_timestamp_offset(&self) -> u32 {
-        self.now.timestamp_offset
+        self.timestamp_offset
     }
 
-    /// Own index and stream index of an outgoing sequence number, if it was sent from this generation.
-    pub(crate) fn locate(&self, sequence: u16, epoch: u32) -> Option<(u64, u64)> {
-        if !self.started {
-            return None;
-        }
+    /// Own index of an outgoing sequence number that was passed, and the packet it was given for.
+    pub(crate) fn locate(&self, sequence: u16) -> Option<(u64, Place)> {
         let behind = (self.highest as u16).wrapping_sub(sequence);
         if behind >= 1 << 15 {
             return None;
         }
         let own = self.highest.checked_sub(u64::from(behind))?;
-        let segment = if own >= self.now.first {
-            &self.now
-        } else if own >= self.before.first {
-            &self.before
+        let (source, offset) = if own >= self.first {
+            (self.source, self.offset)
         } else {
-            return None;
+            let segment = self.earlier_of(own)?;
+            (segment.source, segment.offset)
         };
-        (segment.epoch == epoch).then(|| (own, own.wrapping_add(segment.offset)))
+        Some((own, source.place(own.wrapping_add(offset))))
     }
 }
 
@@ -195,45 +240,120 @@ mod tests {
         }
     }
 
+    const CAMERA: u32 = 3;
+
+    fn camera() -> Source {
+        Source::first(CAMERA)
+    }
+
+    fn located(munger: &Munger, sequence: u16) -> Option<(u64, u32, u64)> {
+        let (own, place) = munger.locate(sequence)?;
+        Some((own, place.stream(), place.index()))
+    }
+
     #[test]
     fn a_pause_leaves_no_gap() {
-        let mut munger = Munger::new(100);
-        assert_eq!(munger.admit(&packet(5000, 0), 0, 90_000, 0), Some(100));
-        assert_eq!(munger.admit(&packet(5001, 0), 0, 90_000, 0), Some(101));
+        let (mut munger, camera) = (Munger::new(100), camera());
+        assert_eq!(munger.admit(&packet(5000, 0), camera, 90_000, 0), Some(100));
+        assert_eq!(munger.admit(&packet(5001, 0), camera, 90_000, 0), Some(101));
         munger.desync();
-        assert_eq!(munger.admit(&packet(5100, 9000), 0, 90_000, 0), Some(102));
+        let after = packet(5100, 9000);
+        assert_eq!(munger.admit(&after, camera, 90_000, 0), Some(102));
         assert_eq!(munger.timestamp_offset(102), 0, "one source, one clock");
-        assert_eq!(munger.locate(102, 0), Some((102, 5100)));
-        assert_eq!(munger.locate(101, 0), Some((101, 5001)));
-        assert_eq!(munger.locate(99, 0), None, "never sent");
-        assert_eq!(munger.locate(103, 0), None, "not yet sent");
+        assert_eq!(located(&munger, 102), Some((102, CAMERA, 5100)));
+        assert_eq!(located(&munger, 101), Some((101, CAMERA, 5001)));
+        assert_eq!(munger.locate(99), None, "never sent");
+        assert_eq!(munger.locate(103), None, "not yet sent");
     }
 
     #[test]
     fn a_packet_older_than_its_segment_is_refused() {
-        let mut munger = Munger::new(7);
-        munger.admit(&packet(50, 0), 0, 90_000, 0);
-        assert_eq!(munger.admit(&packet(49, 0), 0, 90_000, 0), None);
-        assert_eq!(munger.admit(&packet(53, 0), 0, 90_000, 0), Some(10));
-        assert_eq!(munger.admit(&packet(51, 0), 0, 90_000, 0), Some(8));
+        let (mut munger, camera) = (Munger::new(7), camera());
+        munger.admit(&packet(50, 0), camera, 90_000, 0);
+        assert_eq!(munger.admit(&packet(49, 0), camera, 90_000, 0), None);
+        assert_eq!(munger.admit(&packet(53, 0), camera, 90_000, 0), Some(10));
+        assert_eq!(munger.admit(&packet(51, 0), camera, 90_000, 0), Some(8));
+    }
+
+    #[test]
+    fn after_a_pause_nothing_starts_with_a_packet_older_than_one_that_was_sent() {
+        let (mut munger, camera) = (Munger::new(7), camera());
+        munger.admit(&packet(50, 0), camera, 90_000, 0);
+        munger.admit(&packet(52, 0), camera, 90_000, 0);
+        munger.desync();
+        assert_eq!(munger.admit(&packet(51, 0), camera, 90_000, 0), None);
+        assert_eq!(munger.admit(&packet(53, 0), camera, 90_000, 0), Some(10));
     }
 
     #[test]
     fn an_outgoing_sequence_wraps_into_the_next_cycle() {
-        let mut munger = Munger::new(u16::MAX);
-        assert_eq!(munger.admit(&packet(10, 0), 0, 90_000, 0), Some(0xffff));
-        assert_eq!(munger.admit(&packet(11, 0), 0, 90_000, 0), Some(0x1_0000));
-        assert_eq!(munger.locate(0xffff, 0), Some((0xffff, 10)));
+        let (mut munger, camera) = (Munger::new(u16::MAX), camera());
+        let mut admit = |index| munger.admit(&packet(index, 0), camera, 90_000, 0);
+        assert_eq!(admit(10), Some(0xffff));
+        assert_eq!(admit(11), Some(0x1_0000));
+        assert_eq!(located(&munger, 0xffff), Some((0xffff, CAMERA, 10)));
         assert_eq!(munger.widen(0xffff), 0xffff);
         assert_eq!(munger.widen(0x1_0000), 0x1_0000);
     }
 
     #[test]
     fn a_restarted_source_continues_in_time() {
-        let mut munger = Munger::new(1);
-        munger.admit(&packet(10, 90_000), 0, 90_000, 1_000_000);
-        assert_eq!(munger.admit(&packet(3, 7), 1, 90_000, 1_100_000), Some(2));
+        let (mut munger, camera) = (Munger::new(1), camera());
+        munger.admit(&packet(10, 90_000), camera, 90_000, 1_000_000);
+        let anew = packet(70_003, 7);
+        assert_eq!(
+            munger.admit(&anew, camera.next(), 90_000, 1_100_000),
+            Some(2)
+        );
         assert_eq!(7u32.wrapping_add(munger.timestamp_offset(2)), 99_000);
-        assert_eq!(munger.locate(1, 1), None, "the old source's ring is gone");
+        assert_eq!(munger.timestamp_offset(1), 0);
+    }
+
+    #[test]
+    fn a_stream_that_went_on_elsewhere_keeps_the_clock_it_has() {
+        for (timestamp, expected) in [
+            (90_000 + 9_500, 99_500),
+            (90_000 + 60_000, 99_000),
+            (80_000, 99_000),
+        ] {
+            let (mut munger, camera) = (Munger::new(1), camera());
+            munger.admit(&packet(10, 90_000), camera, 90_000, 1_000_000);
+            let elsewhere = packet(9_000, timestamp);
+            munger.admit(&elsewhere, camera.next(), 90_000, 1_100_000);
+            assert_eq!(timestamp.wrapping_add(munger.timestamp_offset(2)), expected);
+        }
+    }
+
+    #[test]
+    fn an_own_number_leads_back_to_the_encoding_it_was_given_for() {
+        // Two encodings of one producer, both in their first run, with the same stream indices.
+        let (mut munger, small, large) = (Munger::new(1), Source::first(3), Source::first(4));
+        for (step, (source, index)) in [
+            (small, 10),
+            (small, 11),
+            (large, 11),
+            (large, 12),
+            (small, 13),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let own = munger.admit(&packet(index, 0), source, 90_000, 1000 * step as u64);
+            assert_eq!(own, Some(step as u64 + 1));
+        }
+        let places: Vec<_> = (1..6).filter_map(|own| located(&munger, own)).collect();
+        assert_eq!(
+            places,
+            [(1, 3, 10), (2, 3, 11), (3, 4, 11), (4, 4, 12), (5, 3, 13)]
+        );
+        let mut synced = [small, large].map(|source| munger.is_synced(source));
+        assert_eq!(
+            synced,
+            [true, false],
+            "a switch is never taken for going on"
+        );
+        munger.desync();
+        synced = [small, large].map(|source| munger.is_synced(source));
+        assert_eq!(synced, [false, false]);
     }
 }

@@ -359,7 +359,7 @@ fn sender_info(
     ntp_offset: Option<i64>,
 ) -> Option<SenderInfo> {
     let silent = consumer.packets == 0 || now > consumer.munger.newest_at() + SILENT;
-    if silent || !consumer.munger.is_synced(stream.epoch) {
+    if silent || !consumer.munger.is_synced(stream.source) {
         return None;
     }
     let timestamp = stream.timestamp_at(now, wall, ntp_offset);

@@ -39,6 +39,8 @@ pub(crate) const LEVEL: u8 = 4;
 pub(crate) const RARE: u8 = 8;
 /// The payload is nothing but one byte of padding: sent so that a swallowed number leaves no gap.
 pub(crate) const FILLER: u8 = 16;
+/// It has left in a way that has to be repeated to the byte: its padding stays as it is.
+pub(crate) const SETTLED: u8 = 32;
 
 /// What is known of one stored packet besides its payload.
 #[derive(Clone, Copy, Debug)]
@@ -187,7 +189,8 @@ impl Ring {
     #[inline]
     pub(crate) fn pad(&mut self, low: u32, pad: u8) {
         let slot = &mut self.slots[(u64::from(low) & self.mask) as usize];
-        if slot.index as u32 != low || slot.pad != 0 || pad == 0 || pad as usize > TAIL {
+        let chosen = slot.pad != 0 || slot.flags & SETTLED != 0;
+        if slot.index as u32 != low || chosen || pad == 0 || pad as usize > TAIL {
             return;
         }
         slot.pad = pad;
@@ -195,6 +198,14 @@ impl Ring {
         let tail = &mut self.storage[start..start + pad as usize];
         tail.fill(0);
         tail[pad as usize - 1] = pad;
+    }
+
+    /// From now on the packet with this index gets no padding it does not have.
+    pub(crate) fn settle(&mut self, index: u64) {
+        let slot = &mut self.slots[(index & self.mask) as usize];
+        if slot.index == index {
+            slot.flags |= SETTLED;
+        }
     }
 
     /// Forgets every packet, keeps the storage.
@@ -268,6 +279,15 @@ mod tests {
         ring.pad(7, 9);
         let padded = *ring.get(7).expect("stored");
         assert_eq!(ring.payload(&padded, padded.pad), b"abc\0\0\0\x04");
+    }
+
+    #[test]
+    fn what_has_left_is_not_padded_afterwards() {
+        let mut ring = Ring::new(2, false);
+        store(&mut ring, 7, b"abc");
+        ring.settle(7);
+        ring.pad(7, 4);
+        assert_eq!(ring.get(7).expect("stored").pad, 0);
     }
 
     #[test]

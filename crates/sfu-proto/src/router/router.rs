@@ -28,6 +28,7 @@ use super::event::{RouterEvent, RouterStats};
 use super::observer::Observers;
 use super::producer::{Producer, Receiver, is_transport_wide};
 use super::slab::Slab;
+use super::source::Source;
 use super::stream::StreamRx;
 use crate::link::{DtlsRole, Fingerprint, IceParameters, Link};
 use crate::net::{Class, Destination, Sink};
@@ -263,6 +264,7 @@ impl Router {
             stream.rtx_announced = encoding.rtx_ssrc.is_some();
             stream.rid = encoding.rid.clone();
             let s = self.streams.insert(stream);
+            self.streams[s].source = Source::first(s);
             self.producers[p].streams.push(s);
             let routes = &mut self.transports[t].routes;
             let announced = [(encoding.ssrc, false), (encoding.rtx_ssrc, true)];
@@ -329,10 +331,8 @@ impl Router {
             .ok_or(ConsumeError::UnknownProducer)?;
         self.check_consumer(entry, &config)?;
         // Below 2^15, so that a receiver cannot mistake the first roll-over (RFC 3711 §3.3.1).
-        let first = (
-            self.random.below(1 << 15) as u16,
-            self.random.below(1 << 15) as u16,
-        );
+        let mut first = || 1 + self.random.below((1 << 15) - 1) as u16;
+        let first = (first(), first());
         let consumer = Consumer::new(transport.0, producer.0, source, &config, first)?;
         let active = consumer.is_active();
         let wanted = consumer.wanted_encoding();

@@ -8,7 +8,7 @@
 //! - The stream index is the sender's extended sequence number less the swallowed ones: padding-only
 //!   packets and jumps. It has no gaps but those of real loss.
 //! - A stream index is forwarded once: what came before, by either way, is refused.
-//! - `epoch` changes when the SSRC does; consumers then start a new segment. Indices go on above all former ones:
+//! - `source` changes when the SSRC does; consumers then start a new segment. Indices go on above all former ones:
 //!   what still waits for a flush must not be taken for a packet of the new source.
 //!
 //! # Cost
@@ -23,6 +23,7 @@ use super::nack::{Arrival, NackGenerator};
 use super::renumber::Renumber;
 use super::ring::{FILLER, HEADROOM, KEY_FRAME, LEVEL, MARKER, RARE, Rare, Ring, Slot};
 use super::score::{Score, Totals};
+use super::source::Source;
 use crate::net::Sink;
 use crate::rtcp::ntp;
 use crate::rtp::payload::Codec;
@@ -104,7 +105,7 @@ pub(crate) struct StreamRx {
     pub(crate) transport: u32,
     pub(crate) encoding: u8,
     pub(crate) kind: MediaKind,
-    pub(crate) epoch: u32,
+    pub(crate) source: Source,
     pub(crate) clock_rate: u32,
     pub(crate) ssrc: Option<u32>,
     pub(crate) rtx_ssrc: Option<u32>,
@@ -158,7 +159,7 @@ impl StreamRx {
             transport,
             encoding,
             kind,
-            epoch: 0,
+            source: Source::NONE,
             clock_rate: 90_000,
             ssrc: None,
             rtx_ssrc: None,
@@ -196,7 +197,7 @@ impl StreamRx {
             return;
         };
         self.base = (highest / CYCLE + 2) * CYCLE;
-        self.epoch = self.epoch.wrapping_add(1) & 0x7fff_ffff;
+        self.source = self.source.next();
         self.ring.clear();
         if let Some(nack) = &mut self.nack {
             nack.reset();

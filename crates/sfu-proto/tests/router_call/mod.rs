@@ -26,15 +26,93 @@ pub const MID: ExtensionUri = ExtensionUri::Mid;
 pub const LEVEL: ExtensionUri = ExtensionUri::AudioLevel;
 pub const TWCC: ExtensionUri = ExtensionUri::TransportWideCc;
 pub const SEND_TIME: ExtensionUri = ExtensionUri::AbsSendTime;
+pub const RID: ExtensionUri = ExtensionUri::Rid;
+
+/// Everything that ever left, by the key it was encrypted with and its SRTP index: one index is for one text.
+///
+/// Every test that sends through `Sent` runs under it. A key is known by its destination, as each transport has its
+/// own of both.
+#[derive(Default)]
+pub struct Ledger {
+    /// Destination, whether RTCP, SSRC, index.
+    texts: HashMap<(Destination, bool, u32, u64), Vec<u8>>,
+    /// Newest index by destination and SSRC.
+    newest: HashMap<(Destination, u32), u64>,
+    /// Datagrams that left again as they were.
+    pub repeated: usize,
+}
+
+impl Ledger {
+    /// Enters one datagram; panics if its index was used for another text.
+    pub fn enter(&mut self, to: &Destination, datagram: &[u8], profile: SrtpProfile) {
+        let word = |at: usize| u32::from_be_bytes(datagram[at..at + 4].try_into().unwrap());
+        let (rtcp, ssrc, index) = match classify(datagram) {
+            meeshy_sfu_proto::net::Class::Rtp => {
+                let (ssrc, sequence) = (word(8), u16::from_be_bytes([datagram[2], datagram[3]]));
+                let newest = self.newest.get(&(*to, ssrc)).copied();
+                let index = newest.map_or(u64::from(sequence), |newest| {
+                    seq::extend_near(sequence, newest).expect("no index below zero")
+                });
+                let newest = newest.unwrap_or(0).max(index);
+                self.newest.insert((*to, ssrc), newest);
+                (false, ssrc, index)
+            }
+            meeshy_sfu_proto::net::Class::Rtcp => {
+                let tag = match profile {
+                    SrtpProfile::Aes128CmSha1_80 => 10,
+                    _ => 0,
+                };
+                (true, word(4), u64::from(word(datagram.len() - tag - 4)))
+            }
+            _ => return,
+        };
+        let known = self.texts.entry((*to, rtcp, ssrc, index)).or_default();
+        if known.is_empty() {
+            known.extend_from_slice(datagram);
+            return;
+        }
+        assert!(!rtcp, "the SRTCP index {index} of {ssrc} was used twice");
+        assert_eq!(
+            known, datagram,
+            "the SRTP index {index} of SSRC {ssrc} left with two texts"
+        );
+        self.repeated += 1;
+    }
+
+    /// The newest index sent to a destination under an SSRC.
+    pub fn newest(&self, to: &Destination, ssrc: u32) -> Option<u64> {
+        self.newest.get(&(*to, ssrc)).copied()
+    }
+
+    /// RTP packets entered.
+    pub fn len(&self) -> usize {
+        self.texts.keys().filter(|(_, rtcp, ..)| !rtcp).count()
+    }
+}
 
 /// Datagrams as they were sent, and the trains they were sent in.
-#[derive(Default)]
 pub struct Sent {
     buffer: Vec<u8>,
+    pub ledger: Ledger,
+    /// The profile of all peers.
+    pub profile: SrtpProfile,
     pub datagrams: Vec<(Destination, Vec<u8>)>,
     /// Lengths of the datagrams of each train.
     pub trains: Vec<Vec<usize>>,
     open: Option<Destination>,
+}
+
+impl Default for Sent {
+    fn default() -> Self {
+        Self {
+            buffer: Vec::new(),
+            ledger: Ledger::default(),
+            profile: SrtpProfile::AeadAes128Gcm,
+            datagrams: Vec::new(),
+            trains: Vec::new(),
+            open: None,
+        }
+    }
 }
 
 impl Sink for Sent {
@@ -46,6 +124,7 @@ impl Sink for Sent {
     }
 
     fn commit(&mut self, to: &Destination, len: usize) {
+        self.ledger.enter(to, &self.buffer[..len], self.profile);
         let extends = self.open == Some(*to)
             && self.trains.last().is_some_and(|train| {
                 len <= train[0] && train.last() == train.first() && train.len() < 64
@@ -232,7 +311,10 @@ impl Call {
             router: Router::new(RouterConfig::new((start, EPOCH), 7)),
             start,
             now: start,
-            sent: Sent::default(),
+            sent: Sent {
+                profile,
+                ..Sent::default()
+            },
             peers: 0,
             profile,
         }
@@ -478,6 +560,45 @@ pub fn audio_consumer(ssrc: u32, mid: &str) -> ConsumerConfig {
         cname: "alice".into(),
         paused: false,
     }
+}
+
+/// Two or more encodings of one camera, told apart by RID: "r0", "r1", … of SSRCs nobody announced.
+pub fn simulcast(encodings: usize) -> ProducerConfig {
+    let mut config = video(0);
+    config.header_extensions.push((RID, 10));
+    config.encodings = (0..encodings)
+        .map(|number| EncodingConfig {
+            rid: Some(format!("r{number}")),
+            ..EncodingConfig::default()
+        })
+        .collect();
+    config
+}
+
+/// A packet of one encoding of `simulcast`.
+pub fn encoding_packet(
+    encoding: usize,
+    ssrc: u32,
+    sequence: u16,
+    timestamp: u32,
+    key_frame: bool,
+) -> Packet {
+    let mut packet = video_packet(ssrc, sequence, timestamp, key_frame);
+    packet.extensions = vec![
+        (4, b"v".to_vec()),
+        (10, format!("r{encoding}").into_bytes()),
+    ];
+    packet
+}
+
+/// A consumer whose lost packets go again in its own stream.
+pub fn without_rtx(mut config: ConsumerConfig) -> ConsumerConfig {
+    config.rtx_ssrc = None;
+    for codec in &mut config.codecs {
+        codec.rtx_payload_type = None;
+        codec.nack = true;
+    }
+    config
 }
 
 /// A VP8 payload of `len` bytes that starts a frame.

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use meeshy_sfu_proto::net::{Destination, Sink, classify};
 use meeshy_sfu_proto::rtcp::{Pli, nack};
+use meeshy_sfu_proto::srtp::SrtpProfile;
 
 use crate::router_call::*;
 
@@ -15,6 +16,8 @@ pub struct Arena {
     at: usize,
     pub datagrams: u64,
     pub bytes: u64,
+    /// Looks at each datagram, if the test has the time.
+    pub ledger: Option<Ledger>,
 }
 
 impl Arena {
@@ -24,6 +27,7 @@ impl Arena {
             at: 0,
             datagrams: 0,
             bytes: 0,
+            ledger: None,
         }
     }
 }
@@ -38,7 +42,11 @@ impl Sink for Arena {
     }
 
     #[inline]
-    fn commit(&mut self, _to: &Destination, len: usize) {
+    fn commit(&mut self, to: &Destination, len: usize) {
+        if let Some(ledger) = &mut self.ledger {
+            let datagram = &self.buffer[self.at..self.at + len];
+            ledger.enter(to, datagram, SrtpProfile::AeadAes128Gcm);
+        }
         self.at += len;
         self.datagrams += 1;
         self.bytes += len as u64;
