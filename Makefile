@@ -1,7 +1,7 @@
 # Each target is one line; what it needs installs itself (.ci/setup says what and why).
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test serve lint fmt bench docs setup setup-test test-rust test-python verify-media verify-switch coverage-rust mutants pins wheel ci
+.PHONY: help demo test serve lint fmt bench docs setup setup-test test-rust test-python verify-media verify-switch coverage-rust fuzz-python mutants pins wheel ci
 export UV_PYTHON_DOWNLOADS := never
 export UV_LINK_MODE := copy
 RUN := .ci/uv run --no-sync
@@ -50,6 +50,9 @@ setup: ## Python environment and release build of the extension
 
 setup-test:
 	@.ci/setup test
+
+fuzz-python: setup ## readers of outside input in Python: FUZZ_PYTHON_INPUTS of each, prints inputs per second
+	MEESHY_TEST_FUZZ_INPUTS=$${FUZZ_PYTHON_INPUTS:-100000} $(RUN) python -m tests.fuzz
 
 mutants: setup ## small faults put into a copy of the code: which of them no test notices (MUTANTS_ALL=1 for all)
 	.ci/mutants $(AREAS)

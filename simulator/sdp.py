@@ -6,6 +6,7 @@ text; who offers when is decided in caller.py. What a strict peer would not send
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -16,6 +17,7 @@ from simulator.tables import KINDS, Kind
 
 Setup = Literal["actpass", "active", "passive"]
 _SETUPS: Mapping[str, Setup] = {"actpass": "actpass", "active": "active", "passive": "passive"}
+_NUMBER = re.compile("[0-9]{1,10}")
 _PROTOCOL = "UDP/TLS/RTP/SAVPF"
 _WANTED = {"audio": "audio/opus", "video": "video/vp8"}
 HOST_PRIORITY = 2_130_706_431
@@ -134,7 +136,7 @@ def parse_candidate(value: str) -> Json | None:
         SdpError: It is no candidate.
     """
     parts = value.removeprefix("a=").removeprefix("candidate:").split()
-    if len(parts) < 8 or parts[6] != "typ" or not parts[3].isdecimal() or not parts[5].isdecimal():
+    if len(parts) < 8 or parts[6] != "typ" or not _is_number(parts[3]) or not _is_number(parts[5]):
         raise SdpError(f"{value!r} is no candidate")
     foundation, component, protocol, priority, address, port = parts[:6]
     if component != "1" or protocol.lower() != "udp" or address.endswith(".local"):
@@ -229,7 +231,7 @@ def _split(text: str) -> tuple[_Raw, list[_Raw]]:
             raise SdpError(f"{line!r} is no line of SDP")
         if kind == "m":
             words = value.split()
-            if len(words) < 4 or words[2] != _PROTOCOL or not all(w.isdecimal() for w in words[3:]):
+            if len(words) < 4 or words[2] != _PROTOCOL or not all(map(_is_number, words[3:])):
                 raise SdpError(f"m={value} is not possible here")
             current = _Raw(words[0], [int(word) for word in words[3:]])
             sections.append(current)
@@ -276,7 +278,7 @@ def _read_section(raw: _Raw) -> Section:
         "headerExtensions": [
             {"id": int(number.partition("/")[0]), "uri": uri}
             for number, _, uri in (value.partition(" ") for value in raw.all("extmap"))
-            if number.partition("/")[0].isdecimal()
+            if _is_number(number.partition("/")[0])
         ],
         "encodings": [encoding],
         "rtcp": {"cname": cname, "reducedSize": "rtcp-rsize" in raw.values},
@@ -287,7 +289,7 @@ def _read_section(raw: _Raw) -> Section:
 def _codec(kind: Kind, number: int, value: str, settings: Json, feedback: list[Json]) -> Json:
     name, _, rest = value.partition("/")
     rate, _, channels = rest.partition("/")
-    if not rate.isdecimal():
+    if not _is_number(rate):
         raise SdpError(f"a=rtpmap:{number} {value} has no clock rate")
     codec: Json = {
         "mimeType": f"{kind}/{name}",
@@ -296,7 +298,7 @@ def _codec(kind: Kind, number: int, value: str, settings: Json, feedback: list[J
         "parameters": settings,
         "rtcpFeedback": feedback,
     }
-    if channels.isdecimal() and kind == "audio":
+    if _is_number(channels) and kind == "audio":
         codec["channels"] = int(channels)
     return codec
 
@@ -304,10 +306,10 @@ def _codec(kind: Kind, number: int, value: str, settings: Json, feedback: list[J
 def _ssrcs(raw: _Raw) -> tuple[list[int], str]:
     """Give the SSRCs, media first, and their canonical name."""
     named = [value.split(" ", 1) for value in raw.all("ssrc")]
-    order = list(dict.fromkeys(int(words[0]) for words in named if words[0].isdecimal()))
+    order = list(dict.fromkeys(int(words[0]) for words in named if _is_number(words[0])))
     cname = next((w[1].removeprefix("cname:") for w in named if w[1:] and w[1].startswith("cname:")), "")
     group = next((value.split()[1:] for value in raw.all("ssrc-group") if value.startswith("FID ")), None)
-    if group and all(number.isdecimal() for number in group):
+    if group and all(map(_is_number, group)):
         return [int(number) for number in group], cname
     return order[:1], cname
 
@@ -322,13 +324,18 @@ def _fingerprint(value: str) -> Json:
 def _numbered(values: Iterable[str]) -> Iterable[tuple[int, str]]:
     for value in values:
         number, _, rest = value.partition(" ")
-        if number.isdecimal():
+        if _is_number(number):
             yield int(number), rest
 
 
 def _settings(value: str) -> Json:
     pairs = (part.strip().partition("=") for part in value.split(";") if part.strip())
-    return {key: int(text) if text.isdecimal() else text for key, _, text in pairs}
+    return {key: int(text) if _is_number(text) else text for key, _, text in pairs}
+
+
+def _is_number(text: str) -> bool:
+    """Tell whether this is a number of SDP: no digits of other scripts, and no more than any field has."""
+    return _NUMBER.fullmatch(text) is not None
 
 
 def _mime(codec: Json) -> str:

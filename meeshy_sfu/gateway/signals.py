@@ -24,14 +24,15 @@ LINE_CHARS_MAX = 2000
 SECTIONS_MAX = 64
 
 WORD = r"[!#$%&'*+\-.^_`{|}~0-9A-Za-z]+"
-LINE = re.compile(r"([a-z])=([^\x00-\x1f\x7f-\x9f\u2028\u2029]*)")
+LINE = re.compile(r"([a-z])=([^\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]*)")
 """Without anything that some parser takes for the end of a line: that would be a way to slip lines in."""
-MEDIA = re.compile(rf"{WORD} (\d{{1,5}})(?:/\d{{1,3}})? ({WORD}(?:/{WORD})*)((?: {WORD})+)")
+MEDIA = re.compile(rf"{WORD} (\d{{1,5}})(?:/\d{{1,3}})? ({WORD}(?:/{WORD})*)((?: {WORD})+)", re.ASCII)
 ATTRIBUTE = re.compile(rf"({WORD})(?::(.+))?")
-ORIGIN = re.compile(r"\S+ \d{1,20} \d{1,20} IN IP[46] \S+")
+ORIGIN = re.compile(r"\S+ \d{1,20} \d{1,20} IN IP[46] \S+", re.ASCII)
 CANDIDATE = re.compile(
     r"(?:candidate:)?[A-Za-z0-9+/]{1,32} (\d{1,3}) [A-Za-z-]{1,10} (\d{1,10}) "
-    rf"([0-9A-Za-z.:-]{{1,253}}) (\d{{1,5}}) typ (?:host|srflx|prflx|relay)((?: {WORD} [!-~]+)*)"
+    rf"([0-9A-Za-z.:-]{{1,253}}) (\d{{1,5}}) typ (?:host|srflx|prflx|relay)((?: {WORD} [!-~]+)*)",
+    re.ASCII,
 )
 ICE_CHARS = "[A-Za-z0-9+/]"
 CHECKED_ATTRIBUTES = {
@@ -87,7 +88,7 @@ def check_candidate(text: str, *, max_bytes: int) -> None:
         InvalidSignalError: It is none.
     """
     path = "signal.candidate"
-    if len(text.encode()) > max_bytes:
+    if _size(text) > max_bytes:
         raise InvalidSignalError(f"is larger than {max_bytes} bytes", path=path)
     if text and not _is_candidate(text.removeprefix("a=")):
         raise InvalidSignalError(
@@ -103,7 +104,7 @@ def check_description(text: str, *, max_bytes: int) -> None:
     Raises:
         InvalidSignalError: It is none that WebRTC would write; the message names the line.
     """
-    if len(text.encode()) > max_bytes:
+    if _size(text) > max_bytes:
         raise InvalidSignalError(f"is larger than {max_bytes} bytes", path="signal.sdp")
     lines = text.replace("\r\n", "\n").removesuffix("\n").split("\n")
     if len(lines) > LINES_MAX:
@@ -149,6 +150,11 @@ class _Section:
     def is_used(self) -> bool:
         """Whether it is not rejected; a section of a bundle alone has no port either (RFC 9143 §6)."""
         return self.port != 0 or "bundle-only" in self.names
+
+
+def _size(text: str) -> int:
+    """Count the bytes; half a surrogate pair, which no UTF-8 could hold, is for the lines' check to refuse."""
+    return len(text.encode("utf-8", "surrogatepass"))
 
 
 def _split(number: int, line: str) -> tuple[str, str]:

@@ -59,6 +59,9 @@ CANDIDATES = [
     "",
 ]
 BAD_CANDIDATES = [
+    "\ud800",
+    "candidate:1 1 udp 21307064１ 192.0.2.7 49422 typ host",
+    "candidate:1 ١ udp 2130706431 192.0.2.7 49422 typ host",
     "candidate",
     "candidate:1",
     "candidate:1 1 udp 2130706431 192.0.2.7 49422",
@@ -125,6 +128,11 @@ def test_what_is_no_candidate_is_refused(text: str) -> None:
         ("a=mid:0", "a=mid:0\x00", 18),
         ("a=mid:0", "a=mid:0\u2028a=setup:active", 18),
         ("a=mid:0", "a=mid:" + "0" * 2000, 18),
+        ("a=mid:0", "a=mid:\ud800", 18),
+        ("m=audio 9 UDP", "m=audio ٩ UDP", 8),
+        ("o=- 2051846534872034321 2", "o=- 2051846534872034321 ²", 2),
+        ("o=- 2051846534872034321 2", "o=- 2051846534872034321 ２", 2),
+        ("udp 2122260223 0ad", "udp 212226022３ 0ad", 11),
     ],
 )  # fmt: skip
 def test_a_wrong_line_is_refused_by_its_number(before: str, after: str, line: int) -> None:

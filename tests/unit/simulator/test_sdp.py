@@ -160,3 +160,15 @@ def test_candidates_bots_cannot_use_are_left_out() -> None:
     assert parse_candidate("candidate:1 1 tcp 5 10.0.0.1 9 typ host tcptype active") is None
     assert parse_candidate("candidate:1 1 udp 5 f00.local 9 typ host") is None
     assert parse_candidate("candidate:1 2 udp 5 10.0.0.1 9 typ host") is None
+
+
+@pytest.mark.parametrize("number", ["9" * 5000, "٣", "²", "１２", ""])
+def test_numbers_that_are_none_of_sdp_are_no_numbers(number: str) -> None:
+    with pytest.raises(SdpError):
+        parse_candidate(f"candidate:1 1 udp {number} 192.0.2.7 9 typ host")
+    offer = (DATA / "aiortc_offer.sdp").read_text()
+    for line in ("a=extmap:1 ", "a=ssrc:246136915 ", "a=rtcp-fb:97 "):
+        name = line.partition(":")[0]
+        parse(offer.replace(line, f"{name}:{number} "))
+    with pytest.raises(SdpError):
+        parse(offer.replace("opus/48000", f"opus/{number}"))
