@@ -13,7 +13,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-_LABEL = re.compile(r"[A-Za-z0-9_-]{1,63}")
+_LABEL = re.compile(r"[A-Za-z0-9_-]{0,63}")
+"""Of a host name; an empty one resolves nowhere, but no browser throws at it."""
 _NUMBER = re.compile(r"\d+|0[xX][0-9A-Fa-f]*")
 """A last label that makes a host an IPv4 address, or a wrong one, wherever URLs are read."""
 HOST_CHARS_MAX = 253
@@ -189,7 +190,7 @@ def _check_host(host: str) -> None:
             ipaddress.IPv4Address(host)
         except ValueError:
             raise IceServerError("has a host that ends in a number and is no IPv4 address") from None
-    if len(host) > HOST_CHARS_MAX or not all(_LABEL.fullmatch(label) for label in labels):
+    if len(host) > HOST_CHARS_MAX or not any(labels) or not all(_LABEL.fullmatch(label) for label in labels):
         raise IceServerError("has a host that is no host name")
 
 
