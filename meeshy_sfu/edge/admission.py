@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 
 from meeshy_sfu.edge.border import answer_for, failure
-from meeshy_sfu.errors import MeeshyError, UnsupportedMediaTypeError
+from meeshy_sfu.errors import InvalidRequestError, MeeshyError, UnsupportedMediaTypeError
 
 Handle = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
@@ -17,7 +17,7 @@ def admission(handle: Handle) -> Handle:
     """Put the checks of every request before `handle`."""
 
     async def admit(request: web.BaseRequest) -> web.StreamResponse:
-        refusal = encoding_refusal(request)
+        refusal = encoding_refusal(request) or expectation_refusal(request)
         if refusal is not None:
             response: web.StreamResponse = failure(refusal)
             response.force_close()
@@ -36,6 +36,14 @@ def admission(handle: Handle) -> Handle:
         return response
 
     return admit
+
+
+def expectation_refusal(request: web.BaseRequest) -> MeeshyError | None:
+    """Refuse what aiohttp would quote, or fail at: any expectation but that of an interim answer (RFC 9110 §10.1.1)."""
+    expected = request.headers.get("Expect", "")
+    if expected.strip().lower() in ("", "100-continue"):
+        return None
+    return InvalidRequestError("no expectation but 100-continue is met; leave Expect out")
 
 
 def encoding_refusal(request: web.BaseRequest) -> MeeshyError | None:

@@ -193,7 +193,7 @@ class Origins:
     def preflight(self, origin: str) -> web.Response:
         """Answer a browser that asks before it sends the request itself."""
         if not self.allowed(origin):
-            reason = f"pages of {origin[:200]} may not call this server; add it to cors_origins"
+            reason = "pages of this origin may not call this server; add it to cors_origins"
             return failure(ForbiddenError(reason), headers={"Vary": "Origin"})
         headers = self.headers(origin) | {
             "Access-Control-Allow-Methods": ALLOWED_METHODS,
@@ -306,7 +306,7 @@ def answer_for(request: web.BaseRequest, error: Exception) -> web.Response:
     match error:
         case MeeshyError():
             if not isinstance(error, RequestError):
-                logger.warning("%s %s failed: %s", request.method, request.path, error.message)
+                logger.warning("%s %s failed: %s", request.method, _route(request), error.message)
             return failure(error)
         case web.HTTPMethodNotAllowed():
             allowed = ", ".join(sorted(error.allowed_methods))
@@ -315,18 +315,25 @@ def answer_for(request: web.BaseRequest, error: Exception) -> web.Response:
         case web.HTTPRequestEntityTooLarge():
             return failure(PayloadTooLargeError("the body is too large; the cap is max_body_bytes"))
         case web.HTTPNotFound():
-            return failure(NotFoundError(f"there is nothing at {request.path[:200]}; see /docs"))
-        case web.HTTPExpectationFailed():
-            return failure(InvalidRequestError("no expectation but 100-continue is met; leave Expect out"))
+            return failure(NotFoundError("there is nothing at this path; /docs lists what there is"))
         case web.HTTPException():
             return failure(InvalidRequestError(error.reason))
         case _:
-            logger.exception("%s %s failed", request.method, request.path)
+            logger.exception("%s %s failed", request.method, _route(request))
             return failure(hidden(error))
 
 
-def _enveloped(response: web.StreamResponse) -> web.StreamResponse:
+def _route(request: web.Request) -> str:
+    """Name a request in the log by its route: whatever stands in its path may be a token."""
+    resource = request.match_info.route.resource
+    return "a path without a route" if resource is None else resource.canonical
+
+
+def _enveloped(response: object) -> web.StreamResponse:
     """Put a refusal of the socket engine into the envelope, without what it quotes of the request."""
+    if not isinstance(response, web.StreamResponse):
+        # the engine's answer to a WebSocket handshake that does not ask for the upgrade
+        return failure(InvalidRequestError("the WebSocket handshake is malformed (RFC 6455 §4.2.1)"))
     if response.status < 400 or response.prepared or not isinstance(response, web.Response):
         return response
     code = _ENGINE_CODES.get(response.status, InvalidRequestError.code)

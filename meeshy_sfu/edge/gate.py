@@ -17,6 +17,7 @@ from meeshy_sfu.edge.request_gate import Translate
 from meeshy_sfu.edge.sockets import SocketServer
 from meeshy_sfu.edge.wire import WireModel, read
 from meeshy_sfu.errors import InvalidRequestError, MeeshyError, UnauthorizedError
+from meeshy_sfu.log import hide_tokens
 
 logger = logging.getLogger(__name__)
 
@@ -135,7 +136,7 @@ class EventGate(Generic[SessionT]):
             raise InvalidRequestError(f"there is no event of this name; there are {names}")
 
         async def handle(event: object, sid: str, *_: object) -> Answer:
-            return await self.wrap(str(event)[:64], None, refuse, label="unknown")(sid)
+            return await self.wrap(hide_tokens(str(event))[:64], None, refuse, label="unknown")(sid)
 
         return handle
 

@@ -78,6 +78,18 @@ REFUSED = {
     "a websocket with a key that is none": websocket(
         b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " + T + b"\r\n"
     ),
+    "a websocket that does not ask for the upgrade": get(
+        b"Upgrade: websocket\r\nConnection: " + T + b"\r\n", path=b"/socket.io/?EIO=4&transport=websocket"
+    ),
+    "HTTP/2 by prior knowledge": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + T,
+    "a proxy's own protocol": b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\nGET /" + T + b" HTTP/1.1\r\n\r\n",
+    "an expectation that is no text": get(b"Expect: " + T + b"\xfb\r\n"),
+    "a token that a slash divides": get(b"", path=b"/api/rooms/" + T[:40] + b"/" + T[40:]),
+    "an origin with a token": b"OPTIONS /health HTTP/1.1\r\nOrigin: http://x/"
+    + T[30:]
+    + b"\r\n"
+    + HOST
+    + b"\r\n",
     "a method that the sockets do not know": b"PUT /socket.io/?EIO=4 HTTP/1.1\r\n" + HOST + b"\r\n",
     "the protocol of sockets on another path": get(
         b"Upgrade: websocket\r\nConnection: Upgrade\r\n\r\n" + T, path=b"/nowhere"
