@@ -323,9 +323,9 @@ def answer_for(request: web.BaseRequest, error: Exception) -> web.Response:
             return failure(hidden(error))
 
 
-def _route(request: web.Request) -> str:
+def _route(request: web.BaseRequest) -> str:
     """Name a request in the log by its route: whatever stands in its path may be a token."""
-    resource = request.match_info.route.resource
+    resource = request.match_info.route.resource if isinstance(request, web.Request) else None
     return "a path without a route" if resource is None else resource.canonical
 
 

@@ -22,6 +22,7 @@ from meeshy_sfu.media.ids import ConsumerId, ProducerId, TransportId
 from meeshy_sfu.media.producer import Producer
 from meeshy_sfu.media.rtp_parameters import DtlsParameters, MediaKind, RtpCapabilities, RtpParameters
 from meeshy_sfu.media.transport import WebRtcTransport
+from meeshy_sfu.names import name_problem
 
 if TYPE_CHECKING:
     from meeshy_sfu.rooms.room import Room
@@ -344,8 +345,9 @@ def _source(kind: MediaKind, app_data: Mapping[str, object] | None) -> Source:
     source = (app_data or {}).get("source")
     if source is None:
         return DEFAULT_SOURCE[kind]
-    if not isinstance(source, str) or not 0 < len(source) <= MAX_SOURCE:
-        raise InvalidRequestError(f"must be a string of 1 to {MAX_SOURCE} characters", path="appData.source")
+    problem = name_problem(source, max_chars=MAX_SOURCE)
+    if not isinstance(source, str) or problem is not None:
+        raise InvalidRequestError(str(problem), path="appData.source")
     return source
 
 

@@ -398,7 +398,7 @@ async def test_two_tracks_of_one_source_at_once_are_one(room: Room) -> None:
     assert [type(result) for result in results] == [Producer, ProducerAlreadyExistsError]
 
 
-@pytest.mark.parametrize("source", ["", "x" * 65, 7])
+@pytest.mark.parametrize("source", ["", "x" * 65, 7, "a\x00", "\u202ecamera", " "])
 async def test_a_source_is_a_short_string(room: Room, source: Any) -> None:
     with pytest.raises(InvalidRequestError, match=r"appData\.source"):
         await send(await come_in(room, ANN), source=source)
