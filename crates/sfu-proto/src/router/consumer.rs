@@ -203,11 +203,36 @@ impl Consumer {
         if self.payload_types[usize::from(slot.codec) % MAX_CODECS] == NO_PAYLOAD_TYPE {
             return None;
         }
-        if self.needs_key && !key_frame && !self.munger.is_synced(stream.source) {
-            return None;
+        if self.needs_key && !self.munger.is_synced(stream.source) {
+            if !key_frame {
+                return None;
+            }
+        } else if self.needs_key && key_frame && self.began_without(slot, stream) {
+            return self
+                .munger
+                .go_back(slot, stream.source, stream.clock_rate, now);
         }
         self.munger
             .admit(slot, stream.source, stream.clock_rate, now)
+    }
+
+    /// The packet is the beginning of the picture that was begun with, and came late: parameter sets behind their
+    /// picture. Without them nothing of it can be decoded, so it goes again behind them.
+    #[cold]
+    fn began_without(&self, slot: &Slot, stream: &StreamRx) -> bool {
+        let first = self.munger.first_index();
+        let begun = stream.ring.get(first);
+        slot.index < first && begun.is_some_and(|begun| begun.timestamp == slot.timestamp)
+    }
+
+    /// The packet with this own index is a key frame that was begun with after younger ones had come.
+    #[inline]
+    pub(crate) fn begins_late(&self, own: u64, slot: &Slot, stream: &StreamRx) -> bool {
+        own == self.munger.first()
+            && slot.flags & KEY_FRAME != 0
+            && stream
+                .newest_index()
+                .is_some_and(|newest| newest > slot.index)
     }
 
     /// What the header of a packet sent under this own index says; when it is sent is the caller's to add.

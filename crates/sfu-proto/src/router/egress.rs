@@ -22,11 +22,11 @@ use super::clock::Micros;
 use super::consumer::Consumer;
 use super::ingest::send_time;
 use super::ring::{HEADROOM, Rare, Slot};
-use super::stream::StreamRx;
+use super::stream::{StreamRx, VIDEO_SLOTS};
 use super::template::MAX_HEADER;
 use crate::net::Sink;
 use crate::pacer::Pacer;
-use crate::transport::{Item, Transport};
+use crate::transport::{Item, MAX_PENDING, Transport};
 
 /// Longest RTP padding that is added to make sizes equal.
 const MAX_PAD: u16 = 64;
@@ -145,6 +145,10 @@ impl Router {
                     return false;
                 };
                 item.own = own as u32;
+                if consumer.begins_late(own, slot, stream) {
+                    let start = (item.consumer, item.stream, slot.index);
+                    self.late_starts.push(start);
+                }
             }
             let pad = if transport.padding {
                 u16::from(slot.pad)
@@ -162,8 +166,63 @@ impl Router {
             true
         });
         self.pending -= waiting - transport.pending.len();
+        if !self.late_starts.is_empty() {
+            self.catch_up(t, now);
+            rising = true;
+        }
+        let Some(transport) = self.transports.get_mut(t) else {
+            return;
+        };
         if rising {
             transport.pending.sort_unstable_by(by_falling_size);
+        }
+    }
+
+    /// Queues what had come before the late beginning of a key frame and was not let through without it: the rest of
+    /// the key frame, and what followed.
+    #[cold]
+    fn catch_up(&mut self, t: u32, now: Micros) {
+        let transport = &mut self.transports[t];
+        while let Some((c, s, from)) = self.late_starts.pop() {
+            let (consumer, stream) = (&mut self.consumers[c], &self.streams[s]);
+            let newest = stream.newest_index().unwrap_or(from);
+            let mut queued = [0u64; VIDEO_SLOTS / 64];
+            let mut smallest = u16::MAX;
+            for item in transport.pending.iter().filter(|item| item.consumer == c) {
+                smallest = smallest.min(item.size);
+                let behind = u64::from(item.index.wrapping_sub(from as u32));
+                if item.stream == s && behind < VIDEO_SLOTS as u64 {
+                    queued[behind as usize / 64] |= 1 << (behind % 64);
+                }
+            }
+            for index in from + 1..=newest.min(from + VIDEO_SLOTS as u64 - 1) {
+                let behind = index - from;
+                let waits = queued[behind as usize / 64] & 1 << (behind % 64) != 0;
+                let Some(slot) = stream.ring.get(index).filter(|_| !waits) else {
+                    continue;
+                };
+                let full = transport.pending.len() >= MAX_PENDING;
+                let Some(own) = consumer.admit(slot, stream, now).filter(|_| !full) else {
+                    continue;
+                };
+                smallest = smallest.min(consumer.template.len() as u16 + slot.len);
+                transport.pending.push(Item {
+                    stream: s,
+                    consumer: c,
+                    index: index as u32,
+                    own: own as u32,
+                    size: 0,
+                });
+                self.pending += 1;
+            }
+            // One size for all of them: they are sorted by it, and keep the order of their numbers.
+            for item in transport
+                .pending
+                .iter_mut()
+                .filter(|item| item.consumer == c)
+            {
+                item.size = smallest.max(1);
+            }
         }
     }
 

@@ -95,6 +95,17 @@ impl Munger {
         self.source == source
     }
 
+    /// The own index with which the segment of now started.
+    #[inline]
+    pub(crate) fn first(&self) -> u64 {
+        self.first
+    }
+
+    /// The stream index with which the segment of now started.
+    pub(crate) fn first_index(&self) -> u64 {
+        self.first.wrapping_add(self.offset)
+    }
+
     fn has_started(&self) -> bool {
         self.first != u64::MAX
     }
@@ -125,6 +136,20 @@ impl Munger {
             self.highest_at = now;
         }
         Some(own)
+    }
+
+    /// As `admit`, but the packet starts a new segment, even if younger ones of its source were sent: those behind
+    /// it will be sent again, under numbers that follow.
+    #[cold]
+    pub(crate) fn go_back(
+        &mut self,
+        slot: &Slot,
+        source: Source,
+        clock_rate: u32,
+        now: u64,
+    ) -> Option<u64> {
+        self.start_segment(slot, source, clock_rate, now);
+        self.admit(slot, source, clock_rate, now)
     }
 
     /// It is older than one of its run that was sent, so nothing may start with it.

@@ -49,6 +49,8 @@ pub struct Router {
     /// Transports with something pending.
     pub(super) dirty: Vec<u32>,
     pub(super) pending: usize,
+    /// Consumer, stream and index of late beginnings of the transport that is being flushed.
+    pub(super) late_starts: Vec<(u32, u32, u64)>,
     /// Length, stream and index of what came since the last flush, for padding.
     pub(super) batch: Vec<(u16, u32, u32)>,
     pub(super) padded_transports: usize,
@@ -77,6 +79,7 @@ impl Router {
             consumers: Slab::new(),
             dirty: Vec::new(),
             pending: 0,
+            late_starts: Vec::with_capacity(64),
             batch: Vec::with_capacity(256),
             padded_transports: 0,
             flush_id: 0,

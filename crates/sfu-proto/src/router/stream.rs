@@ -26,11 +26,11 @@ use super::score::{Score, Totals};
 use super::source::Source;
 use crate::net::Sink;
 use crate::rtcp::ntp;
-use crate::rtp::payload::Codec;
+use crate::rtp::payload::{Codec, Entry};
 use crate::rtp::seq;
 
 const AUDIO_SLOTS: usize = 64;
-const VIDEO_SLOTS: usize = 512;
+pub(crate) const VIDEO_SLOTS: usize = 512;
 /// Sequence numbers until they wrap. One such cycle is left free below the first packet of a source, so that those
 /// before it have a place too.
 const CYCLE: u64 = 1 << 16;
@@ -38,6 +38,9 @@ const CYCLE: u64 = 1 << 16;
 const MAX_JUMP: u64 = 3000;
 /// No packet for this long: the stream is inactive.
 pub(crate) const INACTIVE_AFTER: Micros = 1_500_000;
+/// So many pictures that need no other came one after the other without parameter sets, with nothing missing before
+/// them: the sender sends parameter sets at other times.
+const BARE_PICTURES: u8 = 3;
 const GOODBYE_INTERVAL: Micros = 1_000_000;
 
 /// A decrypted packet; its payload is in the ring's spare buffer.
@@ -97,6 +100,47 @@ pub(crate) struct Counters {
     pub(crate) key_frames: u64,
 }
 
+/// Where receivers can begin, from what the stream has shown so far.
+#[derive(Debug, Default)]
+struct Entries {
+    /// Timestamp of the last picture one could begin with, and whether it was whole; other packets of it that could
+    /// be a beginning are none.
+    begun: Option<(u32, Entry)>,
+    /// A key frame came with its parameter sets: they are in front of each, so a picture without has lost them.
+    whole: bool,
+    /// Pictures in a row that came without, and the timestamp of the last.
+    bare: (u8, u32),
+}
+
+impl Entries {
+    /// Whether a receiver can begin with a packet; `follows`: the packet before it is there, or it is the first.
+    fn take(&mut self, entry: Entry, timestamp: u32, follows: bool) -> bool {
+        let begun = self.begun.filter(|(known, _)| *known == timestamp);
+        let begins = match entry {
+            Entry::None => false,
+            Entry::KeyFrame => {
+                self.whole = true;
+                self.bare.0 = 0;
+                begun.is_none_or(|(_, entry)| entry == Entry::Picture)
+            }
+            // If what is missing before it are its parameter sets, they will come and be the beginning.
+            Entry::Picture => begun.is_none() && follows && self.may_be_bare(timestamp),
+        };
+        if begins {
+            self.begun = Some((timestamp, entry));
+        }
+        begins
+    }
+
+    fn may_be_bare(&mut self, timestamp: u32) -> bool {
+        let (count, last) = &mut self.bare;
+        if *count == 0 || *last != timestamp {
+            (*count, *last) = (count.saturating_add(1), timestamp);
+        }
+        !self.whole || *count >= BARE_PICTURES
+    }
+}
+
 /// One incoming encoded stream.
 #[derive(Debug)]
 pub(crate) struct StreamRx {
@@ -125,8 +169,7 @@ pub(crate) struct StreamRx {
     pub(crate) active: bool,
     pub(crate) fraction_lost: u8,
     goodbye_at: Option<Micros>,
-    /// Timestamp of the last key frame; other packets of it that could begin one do not.
-    key_frame_timestamp: Option<u32>,
+    entries: Entries,
     /// What the numbers of this source are counted from; a multiple of 2^16.
     base: u64,
     highest: Option<u64>,
@@ -177,7 +220,7 @@ impl StreamRx {
             active: false,
             fraction_lost: 0,
             goodbye_at: None,
-            key_frame_timestamp: None,
+            entries: Entries::default(),
             base: CYCLE,
             highest: None,
             first: 0,
@@ -208,7 +251,7 @@ impl StreamRx {
         self.received_prior = 0;
         self.renumber = Renumber::default();
         self.transit = None;
-        self.key_frame_timestamp = None;
+        self.entries.begun = None;
         self.score.rebase(self.totals());
     }
 
@@ -224,6 +267,12 @@ impl StreamRx {
 
     pub(crate) fn has_media(&self) -> bool {
         self.highest.is_some()
+    }
+
+    /// Index of the newest packet, if there is one.
+    pub(crate) fn newest_index(&self) -> Option<u64> {
+        let highest = self.highest?;
+        Some(highest - self.renumber.total_before(highest)?)
     }
 
     /// Has the place of the next packet, of up to `len` bytes, brought near.
@@ -253,11 +302,11 @@ impl StreamRx {
             return Accepted::Late;
         }
         let filler = packet.len == 0;
-        let flags = self.flags(packet, codec);
         let Some(left_out) = self.renumber.total_before(index) else {
             return Accepted::Late;
         };
         let stream_index = index - left_out;
+        let flags = self.flags(packet, codec, stream_index);
         let swallowed = filler && newest;
         if !swallowed {
             let slot = Slot {
@@ -285,7 +334,7 @@ impl StreamRx {
 
     /// What is to be known of a packet when it goes out.
     #[inline]
-    fn flags(&mut self, packet: &Incoming, codec: Option<Codec>) -> u8 {
+    fn flags(&mut self, packet: &Incoming, codec: Option<Codec>, index: u64) -> u8 {
         let mut flags = if packet.marker { MARKER } else { 0 };
         if packet.level.is_some() {
             flags |= LEVEL;
@@ -299,11 +348,13 @@ impl StreamRx {
         if packet.has_rare {
             flags |= RARE;
         }
-        // In H.264 parameter sets and each slice behind them look like a beginning: the first of a picture is it.
-        let begun = self.key_frame_timestamp == Some(packet.timestamp);
-        let video = codec.filter(|_| self.kind == MediaKind::Video && !begun);
-        if video.is_some_and(|codec| codec.is_keyframe(&payload[..packet.len])) {
-            flags |= KEY_FRAME;
+        let video = codec.filter(|_| self.kind == MediaKind::Video);
+        let entry = video.map_or(Entry::None, |codec| codec.entry(&payload[..packet.len]));
+        if entry != Entry::None {
+            let follows = self.highest.is_none() || self.ring.get(index - 1).is_some();
+            if self.entries.take(entry, packet.timestamp, follows) {
+                flags |= KEY_FRAME;
+            }
         }
         flags
     }
@@ -349,7 +400,6 @@ impl StreamRx {
         }
         if key_frame {
             self.counters.key_frames += 1;
-            self.key_frame_timestamp = Some(packet.timestamp);
             self.key_frames.arrived();
         } else if first_packet && self.kind == MediaKind::Video {
             self.key_frames.request(now);

@@ -3,51 +3,71 @@
 //! # Job
 //! Finds a sequence parameter set or an IDR slice at the head of a packet. Encoders for WebRTC send the parameter
 //! sets in front of each IDR picture, so the former marks the first packet; the latter serves senders that
-//! send parameter sets once.
+//! send parameter sets once. Which of the two a sender is, `router::stream` learns from what comes.
 //!
 //! # Left out
 //! Interleaved mode (STAP-B, MTAP, FU-B): never negotiated, not a key frame.
 //!
 //! RFC 6184 §5.3 (NAL header), §5.7.1 (STAP-A), §5.8 (FU-A).
 
+use super::Entry;
+
 const IDR: u8 = 5;
 const SPS: u8 = 7;
 const STAP_A: u8 = 24;
 const FU_A: u8 = 28;
 
-/// Tells whether `payload` is the first of a key frame.
+/// Tells whether `payload` is the first of a key frame, or begins an IDR picture without its parameter sets.
 #[inline]
 #[must_use]
 pub fn is_keyframe(payload: &[u8]) -> bool {
+    entry(payload) != Entry::None
+}
+
+/// Whether a receiver can begin with `payload`.
+#[inline]
+#[must_use]
+pub fn entry(payload: &[u8]) -> Entry {
     let Some((&head, rest)) = payload.split_first() else {
-        return false;
+        return Entry::None;
     };
     match head & 0x1f {
-        STAP_A => aggregates_key_unit(rest),
+        STAP_A => entry_of_aggregate(rest),
         // The start bit: later fragments are not the beginning.
-        FU_A => rest
-            .first()
-            .is_some_and(|fu| fu & 0x80 != 0 && is_key_unit(fu & 0x1f)),
-        unit => is_key_unit(unit),
+        FU_A => match rest.first() {
+            Some(fu) if fu & 0x80 != 0 => entry_of_unit(fu & 0x1f),
+            _ => Entry::None,
+        },
+        unit => entry_of_unit(unit),
     }
 }
 
-const fn is_key_unit(unit: u8) -> bool {
-    matches!(unit, IDR | SPS)
+const fn entry_of_unit(unit: u8) -> Entry {
+    match unit {
+        SPS => Entry::KeyFrame,
+        IDR => Entry::Picture,
+        _ => Entry::None,
+    }
 }
 
-fn aggregates_key_unit(mut rest: &[u8]) -> bool {
+fn entry_of_aggregate(mut rest: &[u8]) -> Entry {
+    let mut found = Entry::None;
     while let Some((size, after)) = rest.split_first_chunk::<2>() {
         let Some((unit, after)) = after.split_at_checked(usize::from(u16::from_be_bytes(*size)))
         else {
-            return false;
+            break;
         };
-        if unit.first().is_some_and(|head| is_key_unit(head & 0x1f)) {
-            return true;
+        match unit
+            .first()
+            .map_or(Entry::None, |head| entry_of_unit(head & 0x1f))
+        {
+            Entry::KeyFrame => return Entry::KeyFrame,
+            Entry::Picture => found = Entry::Picture,
+            Entry::None => {}
         }
         rest = after;
     }
-    false
+    found
 }
 
 #[cfg(test)]
@@ -73,6 +93,25 @@ mod tests {
             "a unit longer than the packet"
         );
         assert!(!is_keyframe(&[0x78, 0, 0, 0]), "an empty unit");
+    }
+
+    #[test]
+    fn an_idr_picture_without_parameter_sets_is_told_from_a_key_frame() {
+        assert_eq!(entry(&[0x67, 0x42]), Entry::KeyFrame);
+        assert_eq!(entry(&[0x65, 0x88]), Entry::Picture);
+        assert_eq!(entry(&[0x7c, 0x85, 0x88]), Entry::Picture);
+        assert_eq!(
+            entry(&[0x7c, 0x87, 0x42]),
+            Entry::KeyFrame,
+            "an SPS in fragments"
+        );
+        let both = [0x78, 0, 2, 0x65, 0x88, 0, 2, 0x67, 0x42];
+        assert_eq!(entry(&both), Entry::KeyFrame, "wherever the SPS stands");
+        assert_eq!(
+            entry(&[0x78, 0, 2, 0x68, 0xce, 0, 2, 0x65, 0x88]),
+            Entry::Picture
+        );
+        assert_eq!(entry(&[0x68, 0xce]), Entry::None, "a PPS alone");
     }
 
     #[test]

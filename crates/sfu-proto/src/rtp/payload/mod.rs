@@ -32,6 +32,18 @@ pub enum Codec {
     Av1,
 }
 
+/// Whether a receiver can begin with a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Entry {
+    /// No: it is of a picture that needs others, or not the first packet of a key frame.
+    None,
+    /// It begins a picture that needs no other, but not what a decoder must know to read it: that was sent before,
+    /// or at some other time.
+    Picture,
+    /// It is the first packet of a key frame.
+    KeyFrame,
+}
+
 impl Codec {
     /// Recognises a MIME type, in any case; `None` for a codec that is forwarded blindly.
     #[must_use]
@@ -45,6 +57,19 @@ impl Codec {
         ]
         .into_iter()
         .find_map(|(name, codec)| name.eq_ignore_ascii_case(mime_type).then_some(codec))
+    }
+
+    /// Whether a receiver can begin with `payload`; never for audio, which has no key frames.
+    ///
+    /// In VP8, VP9 and AV1 the first packet of a key frame says that it is the first, and no other does.
+    #[inline]
+    #[must_use]
+    pub fn entry(self, payload: &[u8]) -> Entry {
+        match self {
+            Self::H264 => h264::entry(payload),
+            other if other.is_keyframe(payload) => Entry::KeyFrame,
+            _ => Entry::None,
+        }
     }
 
     /// Tells whether `payload` begins a key frame; always false for audio, which has none.
