@@ -227,8 +227,8 @@ class SocketServer(_AsyncServer):  # type: ignore[misc]
         ended = self._ended[eio_sid] = asyncio.Event()
         try:
             return await run(environ)
-        except web.HTTPException:
-            # no WebSocket handshake; the request is refused as any other
+        except (web.HTTPException, UnicodeError):
+            # no WebSocket handshake, or one that aiohttp fails to quote; the request is refused as any other
             self.cut(eio_sid)
             raise InvalidRequestError("the WebSocket handshake is malformed (RFC 6455 §4.2.1)") from None
         except Exception as error:
@@ -265,13 +265,17 @@ class SocketServer(_AsyncServer):  # type: ignore[misc]
                     await self._ended[eio_sid].wait()
         except TimeoutError:
             socket = self._websockets.get(eio_sid)
-            if socket is not None and socket.environ["aiohttp.request"].transport is not None:
-                socket.environ["aiohttp.request"].transport.abort()
+            environ = getattr(socket, "environ", None)
+            if environ is not None and environ["aiohttp.request"].transport is not None:
+                environ["aiohttp.request"].transport.abort()
             self.eio.sockets.pop(eio_sid, None)
 
     def _allows(self, origin: str, environ: dict[str, Any]) -> bool:
         # the scheme is left out: behind a proxy, or with TLS of our own, the engine does not know it
-        own_page = urlsplit(origin).netloc == environ.get("HTTP_HOST")
+        try:
+            own_page = urlsplit(origin).netloc == environ.get("HTTP_HOST")
+        except ValueError:
+            return False
         return own_page or self._origins.allowed(origin)
 
     async def _handle_eio_connect(self, eio_sid: str, environ: dict[str, Any]) -> str | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
+import random
 import time
 from typing import Any
 from urllib.parse import urlsplit
@@ -295,3 +297,86 @@ async def test_a_token_beyond_the_limit_is_told_so_in_the_same_words_everywhere(
         told.add(heard[0]["message"])
     assert len(told) == 1
     assert f"{MAX_TOKEN_CHARS:,}" in told.pop()
+
+
+def mutated(chance: random.Random) -> bytes:
+    """One of the requests above with a few changes anywhere in it."""
+    raw = chance.choice([request for request in REFUSED.values() if len(request) < 2000])
+    pieces = [
+        T,
+        b"\r\n",
+        b"\n",
+        b"\r",
+        b"\x00",
+        b" ",
+        b":",
+        b"\xff",
+        b"/",
+        b"?",
+        b"[",
+        b"]",
+        b"%",
+        b"\t",
+        b"http://",
+    ]
+    headers = [
+        b"Transfer-Encoding: chunked",
+        b"Content-Length: 5",
+        b"Upgrade: websocket\r\nConnection: Upgrade",
+        b"Expect: ",
+    ]
+    for _ in range(chance.randint(1, 3)):
+        at = chance.randrange(len(raw) + 1)
+        match chance.randrange(5):
+            case 0:
+                raw = raw[:at] + chance.choice(pieces) + raw[at:]
+            case 1:
+                raw = raw[:at] + raw[at + chance.randint(1, 8) :]
+            case 2:
+                lines = raw.split(b"\r\n")
+                lines.insert(1, chance.choice([*headers, chance.choice(lines)]) + chance.choice([b"", T]))
+                raw = b"\r\n".join(lines)
+            case 3:
+                raw += raw
+            case _:
+                raw = raw[:at] + bytes([chance.randrange(256)]) + raw[at + 1 :]
+    return raw
+
+
+async def first_bytes(url: str, raw: bytes) -> bytes:
+    """What a request is answered with; nothing, if it is only the beginning of one."""
+    at = urlsplit(url)
+    reader, writer = await asyncio.open_connection(at.hostname, at.port)
+    try:
+        writer.write(raw)
+        async with asyncio.timeout(0.5):
+            return await reader.read(65_536)
+    except (TimeoutError, ConnectionError):
+        return b""
+    finally:
+        writer.transport.abort()
+
+
+async def test_no_mutated_request_gets_a_piece_of_a_token_back(
+    url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    seed = int(os.environ.get("MEESHY_TEST_SEED", time.time()))
+    print(f"MEESHY_TEST_SEED={seed}")
+    chance = random.Random(seed)
+    answers = 0
+    with caplog.at_level(logging.INFO):
+        for _ in range(20):
+            batch = [mutated(chance) for _ in range(20)]
+            for raw, got in zip(
+                batch, await asyncio.gather(*(first_bytes(url, raw) for raw in batch)), strict=True
+            ):
+                text = got.decode("latin-1")
+                answers += text.startswith("HTTP/")
+                assert not [piece for piece in PIECES if piece in text], (raw, got)
+                assert " 500 " not in text.partition("\r\n")[0], (raw, got, caplog.text)
+                if text.startswith("HTTP/1.1 4"):
+                    assert "\r\nContent-Type: application/json" in text, (raw, got)
+    assert answers > 200
+    assert not [piece for piece in PIECES if piece in caplog.text], caplog.text
+    assert "Traceback" not in caplog.text, caplog.text
+    assert (await answer_to(url, get(b"Connection: close\r\n")))[0] == 200
