@@ -17,6 +17,7 @@
 //! RFC 8843 §9.2 (association of packets), RFC 5761.
 
 pub(crate) mod arrivals;
+pub(crate) mod early;
 
 use std::mem::offset_of;
 use std::time::Instant;
@@ -30,8 +31,11 @@ use crate::router::clock::{Micros, NEVER};
 use crate::router::config::{Endpoint, TransportConfig};
 use crate::router::event::TransportStats;
 use crate::router::producer::IdTable;
+use crate::rtp::extension::transport_sequence;
+use crate::rtp::{ExtensionUri, RtpHeader};
 use crate::srtp::{SrtpRx, SrtpTx};
 use arrivals::Arrivals;
+use early::Early;
 
 /// Packets that may wait for one flush; more only come from a stalled worker.
 pub(crate) const MAX_PENDING: usize = 4096;
@@ -128,6 +132,8 @@ pub(crate) struct Transport {
     pub(crate) arrival_estimator: Option<Box<ArrivalEstimator>>,
     pub(crate) ids: IdTable,
     // For everything else.
+    /// What came while there were no `arrivals`.
+    early: Option<Early>,
     pub(crate) producers: Vec<u32>,
     pub(crate) consumers: Vec<u32>,
     /// By SSRC.
@@ -180,6 +186,7 @@ impl Transport {
             endpoint: config.endpoint,
             ssrc,
             arrivals: None,
+            early: None,
             arrival_estimator: None,
             estimator: Unlimited::default(),
             max_incoming_bps: config.max_incoming_bps.filter(|bps| *bps > 0),
@@ -291,6 +298,30 @@ impl Transport {
             if route.consumer == Some(consumer) {
                 route.consumer = None;
             }
+        }
+    }
+
+    /// Notes a packet for which there is no list of arrivals yet: which of its values is the transport-wide number,
+    /// the next `produce` may tell.
+    #[cold]
+    pub(crate) fn note_early(&mut self, header: &RtpHeader<'_>, at: Micros) {
+        let ids = &self.ids;
+        let mut candidates = header
+            .extensions()
+            .filter(|(id, _)| matches!(ids.get(*id), None | Some(ExtensionUri::TransportWideCc)))
+            .filter_map(|(id, value)| Some((id, transport_sequence(value)?)))
+            .peekable();
+        if candidates.peek().is_some() {
+            let early = self.early.get_or_insert_with(Early::new);
+            early.note(header.ssrc, at, candidates);
+        }
+    }
+
+    /// Begins the list of arrivals under extension `id`, with what came before it was known.
+    pub(crate) fn start_arrivals(&mut self, id: u8) {
+        let arrivals = self.arrivals.get_or_insert_with(Arrivals::new);
+        if let Some(early) = self.early.take() {
+            early.replay(id, arrivals);
         }
     }
 

@@ -13,6 +13,15 @@ pub(crate) type Micros = u64;
 /// No deadline.
 pub(crate) const NEVER: Micros = u64::MAX;
 
+/// The two times of a datagram.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Times {
+    /// When it came, which is what reports tell.
+    pub(crate) arrived: Micros,
+    /// When it is handled, which is what deadlines count from.
+    pub(crate) now: Micros,
+}
+
 /// Converts between the three kinds of time.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {

@@ -16,7 +16,7 @@
 //! RFC 3550, RFC 4588 §4 (RTX payload), RFC 8285, RFC 8843 §9.2.
 
 use super::Router;
-use super::clock::Micros;
+use super::clock::{Micros, Times};
 use super::config::{MediaKind, ProducerKey};
 use super::event::Drops;
 use super::producer::Producer;
@@ -25,6 +25,7 @@ use super::stream::{Accepted, INACTIVE_AFTER, Incoming, StreamRx};
 use crate::net::Destination;
 use crate::rtp::extension::{AbsSendTime, transport_sequence};
 use crate::rtp::{ExtensionUri, RtpHeader};
+use crate::srtp::SrtpRx;
 use crate::transport::{Item, MAX_PENDING, Route, Transport};
 
 /// What the extensions of a packet say.
@@ -38,11 +39,13 @@ struct Extensions {
 }
 
 impl Extensions {
+    /// Reads what the transport's ids mean, and those of the producer it is from, if there is one.
     #[inline]
-    fn read(header: &RtpHeader<'_>, transport: &Transport, producer: &Producer) -> Self {
+    fn read(header: &RtpHeader<'_>, transport: &Transport, producer: Option<&Producer>) -> Self {
         let mut found = Self::default();
         for (id, value) in header.extensions() {
-            let Some(uri) = transport.ids.get(id).or_else(|| producer.ids.get(id)) else {
+            let own = || producer.and_then(|producer| producer.ids.get(id));
+            let Some(uri) = transport.ids.get(id).or_else(own) else {
                 continue;
             };
             match uri {
@@ -61,20 +64,21 @@ impl Extensions {
         found
     }
 
-    /// Books the arrival for what the sender is told about its path.
+    /// Books the arrival of an authentic packet for what the sender is told about its path.
     #[inline]
-    fn note(&self, transport: &mut Transport, ssrc: u32, len: usize, now: Micros) {
+    fn note(&self, transport: &mut Transport, header: &RtpHeader<'_>, len: usize, at: Micros) {
         transport.stats.packets_in += 1;
         transport.stats.bytes_in += len as u64;
         transport.heard = transport.heard.wrapping_add(1);
-        if let (Some(sequence), Some(arrivals)) = (self.transport_sequence, &mut transport.arrivals)
-        {
-            arrivals.record(sequence, ssrc, now);
+        match (&mut transport.arrivals, self.transport_sequence) {
+            (Some(arrivals), Some(sequence)) => arrivals.record(sequence, header.ssrc, at),
+            (Some(_), None) => {}
+            (None, _) => transport.note_early(header, at),
         }
         if let (Some(departure), Some(estimator)) =
             (self.send_time, &mut transport.arrival_estimator)
         {
-            estimator.received(departure, len, now);
+            estimator.received(departure, len, at);
         }
     }
 
@@ -95,7 +99,7 @@ impl Extensions {
 
 impl Router {
     /// Takes one SRTP datagram of transport `t`.
-    pub(super) fn on_rtp(&mut self, t: u32, datagram: &[u8], from: &Destination, now: Micros) {
+    pub(super) fn on_rtp(&mut self, t: u32, datagram: &[u8], from: &Destination, times: Times) {
         let drops = &mut self.stats.drops;
         let Some(transport) = self.transports.get(t) else {
             drops.unknown_class += 1;
@@ -109,16 +113,21 @@ impl Router {
             drops.malformed += 1;
             return;
         };
-        let known = transport.route(header.ssrc);
-        let Some(route) = known.or_else(|| self.recognise(t, &header)) else {
-            self.stats.drops.unknown_stream += 1;
+        if transport.rx.is_none() {
+            drops.no_keys += 1;
             return;
-        };
+        }
         let heard = transport.heard;
-        self.on_stream_packet(t, &header, route, known.is_none(), datagram, now);
+        let known = transport.route(header.ssrc);
+        match known.or_else(|| self.recognise(t, &header)) {
+            Some(route) => {
+                self.on_stream_packet(t, &header, route, known.is_none(), datagram, times);
+            }
+            None => self.count_unwanted(t, &header, Unwanted::Stream, datagram, times),
+        }
         let transport = &self.transports[t];
         if transport.quiet && transport.heard != heard {
-            self.rouse(t, now);
+            self.rouse(t, times.now);
         }
     }
 
@@ -130,20 +139,28 @@ impl Router {
         route: Route,
         fresh: bool,
         datagram: &[u8],
-        now: Micros,
+        times: Times,
     ) {
         let transport = &mut self.transports[t];
         let stream = &mut self.streams[route.stream];
         let producer = &self.producers[stream.producer];
+        let codec = match place(producer, stream, header, route) {
+            Some(codec) if fits(transport, header, route, datagram) => codec,
+            Some(_) => return self.count_unwanted(t, header, Unwanted::Oversize, datagram, times),
+            None => return self.count_unwanted(t, header, Unwanted::Stream, datagram, times),
+        };
         let drops = &mut self.stats.drops;
-        let Some((codec, len)) = open(transport, stream, producer, header, route, datagram, drops)
-        else {
+        let Some(len) = open(transport, stream, header, route, datagram, drops) else {
+            return;
+        };
+        let extensions = Extensions::read(header, transport, Some(producer));
+        extensions.note(transport, header, datagram.len(), times.arrived);
+        let Some(len) = len else {
+            drops.malformed += 1;
             return;
         };
         self.stats.packets_in += 1;
         self.stats.bytes_in += datagram.len() as u64;
-        let extensions = Extensions::read(header, transport, producer);
-        extensions.note(transport, header.ssrc, datagram.len(), now);
         if fresh {
             transport.learn(route);
             if route.rtx {
@@ -172,12 +189,44 @@ impl Router {
             packet.len = inner;
             packet.sequence = u16::from_be_bytes([original[0], original[1]]);
         }
-        self.take(route.stream, &packet, &extensions.rare, now);
+        self.take(route.stream, &packet, &extensions.rare, times);
+    }
+
+    /// Books the arrival of a packet that goes nowhere. If it is authentic, the path carried it: a sender that is not
+    /// told so takes it for lost and slows down.
+    #[cold]
+    fn count_unwanted(
+        &mut self,
+        t: u32,
+        header: &RtpHeader<'_>,
+        why: Unwanted,
+        datagram: &[u8],
+        times: Times,
+    ) {
+        let transport = &mut self.transports[t];
+        let drops = &mut self.stats.drops;
+        let Some(rx) = &mut transport.rx else {
+            return;
+        };
+        if self.unwanted.len() < datagram.len() {
+            self.unwanted.resize(datagram.len(), 0);
+        }
+        if let Err(error) = rx.unprotect_rtp(datagram, header.header_len(), &mut self.unwanted) {
+            drops.count(error);
+            return;
+        }
+        match why {
+            Unwanted::Stream => drops.unknown_stream += 1,
+            Unwanted::Oversize => drops.oversize += 1,
+        }
+        let extensions = Extensions::read(header, transport, None);
+        extensions.note(transport, header, datagram.len(), times.arrived);
     }
 
     /// Books a plain packet and queues it for everybody who receives it.
     #[inline]
-    fn take(&mut self, s: u32, packet: &Incoming, rare: &Rare, now: Micros) {
+    fn take(&mut self, s: u32, packet: &Incoming, rare: &Rare, times: Times) {
+        let now = times.now;
         let stream = &mut self.streams[s];
         let producer = &self.producers[stream.producer];
         let codec = &producer.codecs[usize::from(packet.codec)];
@@ -314,31 +363,53 @@ impl Router {
     }
 }
 
-/// Decrypts a packet into the spare buffer of its stream's ring. Gives the position of its codec and the
-/// length of what was in it, without padding; else counts why not.
+/// Why a packet goes nowhere.
+#[derive(Clone, Copy, Debug)]
+enum Unwanted {
+    /// No producer for its SSRC, mid or payload type, or nothing yet that it could repair.
+    Stream,
+    /// Longer than a slot.
+    Oversize,
+}
+
+/// The position of a packet's codec, if it has a place in its stream: before the first media packet there is nothing
+/// that a retransmission could repair.
+#[inline]
+fn place(
+    producer: &Producer,
+    stream: &StreamRx,
+    header: &RtpHeader<'_>,
+    route: Route,
+) -> Option<u8> {
+    if !route.rtx {
+        return producer.codec_of(header.payload_type);
+    }
+    producer
+        .codec_of_rtx(header.payload_type)
+        .filter(|_| stream.has_media())
+}
+
+/// A slot of the ring can hold the packet.
+#[inline]
+fn fits(transport: &Transport, header: &RtpHeader<'_>, route: Route, datagram: &[u8]) -> bool {
+    let overhead = |rx: &SrtpRx| rx.profile().rtp_overhead();
+    let overhead = transport.rx.as_ref().map_or(0, overhead);
+    let original = if route.rtx { HEADROOM } else { 0 };
+    datagram.len() <= header.header_len() + original + MAX_PAYLOAD + overhead
+}
+
+/// Decrypts a packet into the spare buffer of its stream's ring; else counts why not. Gives the length of what was in
+/// it without padding, if the padding is well-formed.
 #[inline]
 fn open(
     transport: &mut Transport,
     stream: &mut StreamRx,
-    producer: &Producer,
     header: &RtpHeader<'_>,
     route: Route,
     datagram: &[u8],
     drops: &mut Drops,
-) -> Option<(u8, usize)> {
-    let codec = if route.rtx {
-        producer.codec_of_rtx(header.payload_type)
-    } else {
-        producer.codec_of(header.payload_type)
-    };
-    let Some(rx) = transport.rx.as_mut() else {
-        drops.no_keys += 1;
-        return None;
-    };
-    let (Some(codec), false) = (codec, route.rtx && !stream.has_media()) else {
-        drops.unknown_stream += 1;
-        return None;
-    };
+) -> Option<Option<usize>> {
+    let rx = transport.rx.as_mut()?;
     let spare = stream.ring.spare();
     // The OSN of a retransmission falls into the headroom, so that the payload is in its place.
     let room = if route.rtx {
@@ -346,19 +417,13 @@ fn open(
     } else {
         &mut spare[HEADROOM..HEADROOM + MAX_PAYLOAD]
     };
-    let header_len = header.header_len();
-    if datagram.len() > header_len + rx.profile().rtp_overhead() + room.len() {
-        drops.oversize += 1;
-        return None;
+    match rx.unprotect_rtp(datagram, header.header_len(), room) {
+        Ok((_, len)) => Some(header.unpadded_len(&room[..len]).ok()),
+        Err(error) => {
+            drops.count(error);
+            None
+        }
     }
-    match rx.unprotect_rtp(datagram, header_len, room) {
-        Ok((_, len)) => match header.unpadded_len(&room[..len]) {
-            Ok(unpadded) => return Some((codec, unpadded)),
-            Err(_) => drops.malformed += 1,
-        },
-        Err(error) => drops.count(error),
-    }
-    None
 }
 
 /// The 24 bits of a send time for the extension.

@@ -18,7 +18,7 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use super::clock::{Clock, Micros, NEVER, Random};
+use super::clock::{Clock, Micros, NEVER, Random, Times};
 use super::config::{
     ConsumeError, ConsumerConfig, ConsumerKey, MediaKind, ProduceError, ProducerConfig,
     ProducerKey, RouterConfig, RouterError, TransportConfig, TransportKey,
@@ -34,7 +34,6 @@ use crate::link::{DtlsRole, Fingerprint, IceParameters, Link};
 use crate::net::{Class, Destination, Sink};
 use crate::rtp::ExtensionUri;
 use crate::timers::Timers;
-use crate::transport::arrivals::Arrivals;
 use crate::transport::{ConsumerRoute, LIMIT_REPEATS, Route, Transport};
 
 /// The forwarding engine of one call.
@@ -64,6 +63,8 @@ pub struct Router {
     pub(super) sequences: Vec<u16>,
     /// SSRCs of a REMB being written.
     pub(super) ssrcs: Vec<u32>,
+    /// Where packets that go nowhere are decrypted, to know whether they are authentic.
+    pub(super) unwanted: Vec<u8>,
 }
 
 impl Router {
@@ -93,6 +94,7 @@ impl Router {
             timers: Timers::default(),
             sequences: Vec::with_capacity(1024),
             ssrcs: Vec::with_capacity(32),
+            unwanted: Vec::new(),
         }
     }
 
@@ -299,18 +301,18 @@ impl Router {
                 transport.ids.insert(*id, *uri);
             }
         }
-        let has = |wanted| {
-            config
-                .header_extensions
-                .iter()
-                .any(|(uri, _)| *uri == wanted)
+        let id_of = |wanted| {
+            let ids = config.header_extensions.iter();
+            ids.rev().find(|(uri, _)| *uri == wanted).map(|(_, id)| *id)
         };
         let transport_cc = config.codecs.iter().any(|codec| codec.transport_cc);
         let remb = config.codecs.iter().any(|codec| codec.remb);
-        if transport_cc && has(ExtensionUri::TransportWideCc) {
-            transport.arrivals.get_or_insert_with(Arrivals::new);
+        let number = id_of(ExtensionUri::TransportWideCc).filter(|_| transport_cc);
+        if let Some(id) = number {
+            transport.start_arrivals(id);
             transport.arrival_estimator = None;
-        } else if remb && has(ExtensionUri::AbsSendTime) && transport.arrivals.is_none() {
+        } else if remb && id_of(ExtensionUri::AbsSendTime).is_some() && transport.arrivals.is_none()
+        {
             transport.arrival_estimator.get_or_insert_with(Box::default);
         }
     }
@@ -524,7 +526,11 @@ impl Router {
         sink: &mut S,
     ) {
         match class {
-            Class::Rtp => self.on_rtp(transport.0, datagram, &from, self.clock.micros(now)),
+            Class::Rtp => {
+                let now = self.clock.micros(now);
+                let times = Times { arrived: now, now };
+                self.on_rtp(transport.0, datagram, &from, times);
+            }
             Class::Rtcp => self.on_rtcp(transport.0, datagram, &from, self.clock.micros(now), sink),
             Class::Stun | Class::Dtls => {
                 if let Some(entry) = self.transports.get_mut(transport.0) {

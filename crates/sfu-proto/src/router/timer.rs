@@ -285,15 +285,18 @@ impl Router {
     /// Begins what senders need to know how much they may send, if this transport has any.
     pub(super) fn start_feedback(&mut self, t: u32, now: Micros) {
         let transport = &mut self.transports[t];
-        if !transport.is_ready() || transport.producers.is_empty() {
+        if !transport.is_ready() {
             return;
         }
-        if transport.arrivals.is_some() && transport.deadlines.feedback == NEVER {
-            transport.deadlines.feedback = now + FEEDBACK_INTERVAL;
+        if let (Some(arrivals), NEVER) = (&transport.arrivals, transport.deadlines.feedback) {
+            // What came before it was known how to read it has waited already.
+            let since = arrivals.waiting_since().unwrap_or(now);
+            transport.deadlines.feedback = (since + FEEDBACK_INTERVAL).max(now);
         }
-        let remb = transport.max_incoming_bps.is_some()
-            || transport.limit_repeats > 0
-            || transport.arrival_estimator.is_some();
+        let remb = !transport.producers.is_empty()
+            && (transport.max_incoming_bps.is_some()
+                || transport.limit_repeats > 0
+                || transport.arrival_estimator.is_some());
         if remb && transport.deadlines.remb == NEVER {
             transport.deadlines.remb = now + FEEDBACK_INTERVAL;
         }

@@ -80,6 +80,12 @@ impl Arrivals {
         self.at[(index % CAPACITY) as usize] = now + 1;
     }
 
+    /// When the first packet came that is still to be reported, if it came.
+    pub(crate) fn waiting_since(&self) -> Option<Micros> {
+        self.newest.filter(|newest| self.next <= *newest)?;
+        self.at[(self.next % CAPACITY) as usize].checked_sub(1)
+    }
+
     /// Writes the next feedback; `None` when there is nothing to report.
     pub(crate) fn write(&mut self, sender_ssrc: u32, out: &mut [u8]) -> Option<usize> {
         let newest = self.newest?;

@@ -178,6 +178,8 @@ pub struct Packet {
     pub payload: Vec<u8>,
     /// Bytes of RTP padding behind the payload.
     pub padding: u8,
+    /// The last byte claims more padding than the packet has.
+    pub broken_padding: bool,
 }
 
 /// The far end of one transport.
@@ -196,7 +198,7 @@ impl Peer {
     pub fn protect(&mut self, packet: &Packet) -> Vec<u8> {
         let mut out = vec![0; 2048];
         let fields = HeaderFields {
-            padding: packet.padding > 0,
+            padding: packet.padding > 0 || packet.broken_padding,
             marker: packet.marker,
             payload_type: packet.payload_type,
             sequence: packet.sequence,
@@ -221,6 +223,9 @@ impl Peer {
         if packet.padding > 0 {
             plain.resize(plain.len() + usize::from(packet.padding), 0);
             *plain.last_mut().unwrap() = packet.padding;
+        }
+        if packet.broken_padding {
+            plain.push(255);
         }
         let newest = self.sent.get(&packet.ssrc).copied();
         let index = newest.map_or(u64::from(packet.sequence), |newest| {

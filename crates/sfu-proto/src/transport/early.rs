@@ -1,0 +1,75 @@
+//! Arrivals from before it is known which header extension carries the transport-wide number.
+//!
+//! # Job
+//! A browser sends before its first `produce` is answered, and the answer is what makes the ids known. Until then
+//! each authentic packet is noted with every value that could be its number; once the id is known, the arrivals
+//! are handed on as if they had been recorded at once.
+//!
+//! # Invariants
+//! - The newest `CAPACITY` packets are kept, whatever a peer sends.
+//!
+//! # Cost
+//! 14 KB for a transport that sends before it says how, given back with the first id; O(1) per packet.
+//!
+//! draft-holmer-rmcat-transport-wide-cc-extensions-01, RFC 8285.
+
+use std::collections::VecDeque;
+
+use super::arrivals::Arrivals;
+use crate::router::clock::Micros;
+
+/// Packets kept: what of them an arrival list would still report.
+const CAPACITY: usize = 512;
+/// Values of one packet that may be its number: two bytes long, under an id nobody has explained.
+const CANDIDATES: usize = 4;
+
+/// One packet; id 0 is none.
+#[derive(Clone, Copy, Debug)]
+struct Note {
+    at: Micros,
+    ssrc: u32,
+    ids: [u8; CANDIDATES],
+    values: [u16; CANDIDATES],
+}
+
+/// The packets of a transport that may count later.
+#[derive(Debug)]
+pub(crate) struct Early(VecDeque<Note>);
+
+impl Early {
+    pub(crate) fn new() -> Self {
+        Self(VecDeque::with_capacity(CAPACITY))
+    }
+
+    /// Notes a packet with the ids and values that may be its number.
+    pub(crate) fn note(
+        &mut self,
+        ssrc: u32,
+        at: Micros,
+        candidates: impl Iterator<Item = (u8, u16)>,
+    ) {
+        let mut note = Note {
+            at,
+            ssrc,
+            ids: [0; CANDIDATES],
+            values: [0; CANDIDATES],
+        };
+        for (place, (id, value)) in candidates.take(CANDIDATES).enumerate() {
+            note.ids[place] = id;
+            note.values[place] = value;
+        }
+        if self.0.len() == CAPACITY {
+            self.0.pop_front();
+        }
+        self.0.push_back(note);
+    }
+
+    /// Records what came under `id`.
+    pub(crate) fn replay(&self, id: u8, arrivals: &mut Arrivals) {
+        for note in &self.0 {
+            if let Some(place) = note.ids.iter().position(|known| *known == id) {
+                arrivals.record(note.values[place], note.ssrc, note.at);
+            }
+        }
+    }
+}
