@@ -302,7 +302,8 @@ class Settings(BaseSettings):
         "An address can hold that many sockets.", "Up behind a NAT with many people or for load tests.",
         unit="connections", ge=1)
     max_queued_events: int = setting(
-        1000, CAPS, "Events that wait for a slow client before it is cut off.", "Memory per slow client.",
+        1000, CAPS, "Events that wait for a slow client, or of one for their handling, before it is cut off.",
+        "Memory per slow client.",
         "Rarely.", unit="events", ge=10)
     max_sdp_bytes: int = setting(
         50_000, CAPS, "Largest session description the gateway relays.", "Memory per event.", "Rarely.",
@@ -332,8 +333,8 @@ class Settings(BaseSettings):
         200, RATES, "All other requests, and refused ones, per address; IPv6 counts by /64.", "None.",
         "Up when many people share an address, and for load tests.", unit="requests per window", ge=0)
     rate_events: int = setting(
-        600, RATES, "Socket.IO events per connection.", "None.", "For chatty clients.",
-        unit="events per window", ge=0)
+        600, RATES, "Socket.IO packets per connection; all count but answers to pings.", "None.",
+        "For chatty clients.", unit="packets per window", ge=0)
     rate_calls: int = setting(
         100, RATES, "Gateway: requests per address in 15 minutes.", "None.",
         "Up when many people share an address, and for load tests.", unit="requests per 15 minutes", ge=0)

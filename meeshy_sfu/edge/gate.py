@@ -16,13 +16,14 @@ from meeshy_sfu.edge.limits import Quota, RateLimitedError, RateLimiter, address
 from meeshy_sfu.edge.request_gate import Translate
 from meeshy_sfu.edge.sockets import SocketServer
 from meeshy_sfu.edge.wire import WireModel, read
-from meeshy_sfu.errors import InvalidRequestError, MeeshyError, UnauthorizedError
+from meeshy_sfu.errors import InvalidRequestError, MeeshyError, RateLimitError, UnauthorizedError
 from meeshy_sfu.log import hide_tokens
 
 logger = logging.getLogger(__name__)
 
 CLEAN_DISCONNECT = "client disconnect"
-TRANSPORT_CLOSE = "transport close"
+PACKET = "packet"
+"""Stands for the event where a refusal is of a packet that was none."""
 
 Answer = dict[str, Any]
 OnEvent = Callable[..., Awaitable[Answer]]
@@ -55,7 +56,6 @@ class EventGate(Generic[SessionT]):
         no_token: What a socket without a session is told.
         codes: Codes that events call otherwise than REST.
         translate: As of requests.
-        unlimited: Tells whose events no limit counts.
     """
 
     figures: EdgeFigures
@@ -73,7 +73,6 @@ class EventGate(Generic[SessionT]):
         no_token: MeeshyError,
         codes: Mapping[str, str] | None = None,
         translate: Translate = lambda error: None,
-        unlimited: Callable[[SessionT], bool] = lambda _: False,
     ) -> None:
         self._io = io
         self._clock = clock
@@ -84,7 +83,9 @@ class EventGate(Generic[SessionT]):
         self._no_token = no_token
         self._codes = codes or {}
         self._translate = translate
-        self._unlimited = unlimited
+        io.limit_by(limiter, quota)
+        io.on_ended = self._on_ended
+        io.unconnected = self._unconnected
 
     def wrap(
         self,
@@ -110,9 +111,12 @@ class EventGate(Generic[SessionT]):
             if session is None:
                 return self.failed(self._no_token)
             self.figures.events.labels(label or event).inc()
+            if (over := self._io.over_rate(session.eio_sid)) is not None:
+                # told once; an answer to each event of a flood would be a flood as well
+                answer = self._report if over.refused == 1 else self._silently
+                return answer(session, event, payload, over.error)
             try:
-                if not self._unlimited(session):
-                    self._count(session, limit)
+                self._count(session, limit)
                 request = read(model, payload) if model is not None else payload
                 return {"success": True, "data": await handler(session, request)}
             except RateLimitedError as error:
@@ -153,12 +157,8 @@ class EventGate(Generic[SessionT]):
 
     def gone(self, session: SessionT, reason: str) -> bool:
         """Forget a socket that is gone; tells whether its client said goodbye."""
-        self._limiter.forget(self._quota, session.sid)
-        clean = reason == CLEAN_DISCONNECT or (
-            reason == TRANSPORT_CLOSE and self._io.said_goodbye(session.eio_sid)
-        )
         self._io.nameless(session.eio_sid)
-        return clean
+        return reason == CLEAN_DISCONNECT
 
     def failed(self, error: MeeshyError) -> Answer:
         """Make the acknowledgement of a failure."""
@@ -169,10 +169,8 @@ class EventGate(Generic[SessionT]):
         return {"success": False, "error": body}
 
     def _count(self, session: SessionT, limit: tuple[Quota, Callable[[SessionT], str]] | None) -> None:
-        now_s = self._clock.monotonic_s()
-        self._limiter.take(self._quota, session.sid, now_s=now_s)
         if limit is not None:
-            self._limiter.take(limit[0], limit[1](session), now_s=now_s)
+            self._limiter.take(limit[0], limit[1](session), now_s=self._clock.monotonic_s())
         session.refused = 0
 
     def _report(self, session: SessionT, event: str, payload: object, error: MeeshyError) -> Answer:
@@ -185,9 +183,23 @@ class EventGate(Generic[SessionT]):
         self.figures.rate_limited.labels(error.standing.quota.name).inc()
         session.refused += 1
         if session.refused > max(error.standing.quota.limit, self._quota.limit):
-            logger.warning("address=%s is cut off: it floods events", session.address)
-            self._io.cut(session.eio_sid)
-        # told once; an answer to each event of a flood would be a flood as well
-        if session.refused == 1:
-            return self._report(session, event, payload, error)
+            self._io.end(
+                session.eio_sid,
+                RateLimitError(f"it floods events, far beyond the limit {error.standing.quota.name}"),
+            )
+        answer = self._report if session.refused == 1 else self._silently
+        return answer(session, event, payload, error)
+
+    def _silently(self, session: SessionT, event: str, payload: object, error: MeeshyError) -> Answer:
         return self.failed(error)
+
+    def _on_ended(self, eio_sid: str, error: MeeshyError) -> None:
+        """Tell a client why its connection is about to be closed."""
+        session = self._session_of(self._io.manager.sid_from_eio_sid(eio_sid, "/"))
+        if session is not None:
+            self._report(session, PACKET, None, error)
+
+    def _unconnected(self, namespace: str) -> Answer:
+        if namespace == "/":
+            return self.failed(self._no_token)
+        return self.failed(InvalidRequestError(f"there is no namespace {namespace[:64]}; connect to /"))

@@ -114,7 +114,6 @@ class Signaling(RoomListener):
             session_of=self._sessions.get,
             tell=self._tell_error,
             no_token=UnauthorizedError("this socket has no token"),
-            unlimited=lambda session: session.claims.is_service,
         )
         for event, (model, handler) in self._handlers().items():
             self._io.on(event, self._gate.wrap(event, model, handler))
@@ -176,7 +175,7 @@ class Signaling(RoomListener):
         except UnauthorizedError as error:
             raise self._gate.refusal(error, address, self._quotas.other) from None
         eio_sid = self._io.manager.eio_sid_from_sid(sid, "/")
-        self._io.named(eio_sid)
+        self._io.named(eio_sid, trusted=claims.is_service)
         self._sessions[sid] = Session(sid, eio_sid, address, claims)
         self._metrics.connections = len(self._sessions)
 

@@ -1,0 +1,79 @@
+"""What guests and others send to the gateway beside its events, and what goes on while a handler waits for the database."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+import aiohttp
+import pytest
+
+from meeshy_sfu.edge import sockets
+from meeshy_sfu.gateway.app import Gateway
+from tests.integration.gateway.conftest import MakeCaller, StartGateway
+from tests.integration.gateway.people import Caller
+from tests.integration.hearing import eventually
+from tests.integration.wire_socket import WireSocket
+
+
+@pytest.mark.parametrize("way", ["websocket", "polling"])
+async def test_an_anonymous_guest_cannot_pile_up_attachments(
+    gateway: Gateway, http: aiohttp.ClientSession, way: str
+) -> None:
+    guest = Caller(http, gateway.url, "guest", anonymous=True)
+    socket = await WireSocket(http, gateway.url, polling=way == "polling").open(guest.token)
+    await socket.send('459-["call:join",{"_placeholder":true,"num":0}]', *(b"x" * 60_000 for _ in range(8)))
+    await socket.ended()
+    error = next(packet for packet in socket.got if '"call:error"' in packet)
+    assert '"event":"packet"' in error
+    assert '"code":"VALIDATION_ERROR"' in error
+    assert "attachments" in error
+    assert not gateway.events._io._binary_packet
+    await socket.close()
+
+
+async def test_an_ack_flood_of_a_guest_ends_with_one_line(
+    start_gateway: StartGateway, http: aiohttp.ClientSession, caplog: pytest.LogCaptureFixture
+) -> None:
+    gateway = await start_gateway(rate_events=30)
+    guest = Caller(http, gateway.url, "guest", anonymous=True)
+    socket = await WireSocket(http, gateway.url, polling=False).open(guest.token)
+    caplog.set_level(logging.INFO)
+    caplog.clear()
+    await socket.send(*["431[]"] * 5000)
+    await socket.ended()
+    assert socket.told("flood")
+    lines = [record.getMessage() for record in caplog.records if record.name.startswith("meeshy_sfu.edge")]
+    assert len(lines) == 1, lines
+    assert not [record for record in caplog.records if record.name.split(".")[0] in ("engineio", "socketio")]
+
+
+async def test_a_socket_is_not_cut_while_its_handler_waits_for_the_database(
+    start_gateway: StartGateway, caller: MakeCaller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sockets, "PING_INTERVAL_S", 0.1)
+    monkeypatch.setattr(sockets, "PING_TIMEOUT_S", 0.3)
+    gateway = await start_gateway()
+    ada = await caller(gateway, "ada")
+    going_on = asyncio.Event()
+    create_call = gateway.calls._repository.create_call
+
+    async def slowly(*args: Any, **fields: Any) -> Any:
+        await going_on.wait()
+        return await create_call(*args, **fields)
+
+    monkeypatch.setattr(gateway.calls._repository, "create_call", slowly)
+    beginning = asyncio.create_task(ada.initiate())
+    connection = next(iter(gateway.events._io.eio.sockets.values()))
+    pings: list[float] = []
+
+    def pinged() -> bool:
+        if connection.last_ping is not None and (not pings or pings[-1] != connection.last_ping):
+            pings.append(connection.last_ping)
+        return len(pings) >= 12
+
+    await eventually(pinged)
+    assert ada.socket.connected
+    going_on.set()
+    assert (await beginning)["callId"]
