@@ -114,8 +114,16 @@ class Inbox:
                 self._chars -= len(message.text)
                 self._taken.set()
                 await self._take(message)
+                if _is_cancelled():
+                    # python-socketio keeps a handler's cancellation to itself
+                    return
             last, self._last = self._last, None
             if last is not None:
                 await last()
         finally:
             self._task = None
+
+
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

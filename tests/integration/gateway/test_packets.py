@@ -11,7 +11,7 @@ import pytest
 
 from meeshy_sfu.edge import sockets
 from meeshy_sfu.gateway.app import Gateway
-from tests.integration.gateway.conftest import MakeCaller, StartGateway
+from tests.integration.gateway.conftest import StartGateway
 from tests.integration.gateway.people import Caller
 from tests.integration.hearing import eventually
 from tests.integration.wire_socket import WireSocket
@@ -50,12 +50,12 @@ async def test_an_ack_flood_of_a_guest_ends_with_one_line(
 
 
 async def test_a_socket_is_not_cut_while_its_handler_waits_for_the_database(
-    start_gateway: StartGateway, caller: MakeCaller, monkeypatch: pytest.MonkeyPatch
+    start_gateway: StartGateway, http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sockets, "PING_INTERVAL_S", 0.1)
     monkeypatch.setattr(sockets, "PING_TIMEOUT_S", 0.3)
     gateway = await start_gateway()
-    ada = await caller(gateway, "ada")
+    socket = await WireSocket(http, gateway.url, polling=False).open(Caller(http, gateway.url, "ada").token)
     going_on = asyncio.Event()
     create_call = gateway.calls._repository.create_call
 
@@ -64,16 +64,10 @@ async def test_a_socket_is_not_cut_while_its_handler_waits_for_the_database(
         return await create_call(*args, **fields)
 
     monkeypatch.setattr(gateway.calls._repository, "create_call", slowly)
-    beginning = asyncio.create_task(ada.initiate())
-    connection = next(iter(gateway.events._io.eio.sockets.values()))
-    pings: list[float] = []
-
-    def pinged() -> bool:
-        if connection.last_ping is not None and (not pings or pings[-1] != connection.last_ping):
-            pings.append(connection.last_ping)
-        return len(pings) >= 12
-
-    await eventually(pinged)
-    assert ada.socket.connected
+    await socket.send('421["call:initiate",{"conversationId":"c1","type":"video"}]')
+    await eventually(lambda: socket.got.count("2") > 12)
+    assert socket.is_open
     going_on.set()
-    assert (await beginning)["callId"]
+    await socket.until(lambda: any(packet.startswith("431[") for packet in socket.got))
+    assert '"success":true' in next(packet for packet in socket.got if packet.startswith("431["))
+    await socket.close()

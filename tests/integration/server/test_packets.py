@@ -154,7 +154,7 @@ async def test_a_post_that_is_no_payload_ends_the_connection_with_one_line(
         (["6"] * 17, 400),
         (["x"], 400),
         (["6", "", "6"], 400),
-        (["4" + "x" * 70_000], 413),
+        (['42["' + "x" * 70_000 + '"]'], 413),
     ):
         socket = await wire(server, "polling", None)
         caplog.clear()

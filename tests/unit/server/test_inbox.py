@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 from meeshy_sfu.edge.inbox import Inbox, Message
 
@@ -122,3 +123,21 @@ async def test_a_cancelled_inbox_does_nothing_more() -> None:
     assert task is not None
     await asyncio.gather(task, return_exceptions=True)
     assert (handler.begun, handler.done) == (["a"], [])
+
+
+async def test_a_handler_that_keeps_its_cancellation_to_itself_is_the_last() -> None:
+    begun: list[str] = []
+
+    async def take(message: Message) -> None:
+        begun.append(message.text)
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+
+    inbox = Inbox(take, messages_max=3, chars_max=10)
+    inbox.put(Message("a"))
+    inbox.put(Message("b"))
+    await settle()
+    assert inbox._task is not None
+    inbox._task.cancel()
+    await settle()
+    assert begun == ["a"]
