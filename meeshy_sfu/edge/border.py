@@ -79,7 +79,10 @@ def error_body(error: MeeshyError) -> dict[str, Any]:
     """Make what envelope and acknowledgement say of an error. Messages may quote a path or an id: never a token."""
     body: dict[str, Any] = {"code": error.code, "message": hide_tokens(error.message)}
     if error.details:
-        body["details"] = error.details
+        body["details"] = {
+            name: hide_tokens(value) if isinstance(value, str) else value
+            for name, value in error.details.items()
+        }
     return body
 
 
