@@ -26,7 +26,7 @@ def name_problem(name: object, *, max_chars: int = MAX_NAME_CHARS) -> str | None
     """
     if not isinstance(name, str) or not 0 < len(name) <= max_chars:
         return f"is no string of 1 to {max_chars} characters"
-    for character in name:
+    for character in () if name.isascii() and name.isprintable() else name:
         if character in BIDIRECTIONAL:
             return f"holds the bidirectional character {_code(character)}"
         if unicodedata.category(character) in _CATEGORIES:

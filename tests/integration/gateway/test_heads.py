@@ -236,14 +236,16 @@ async def test_a_long_token_opens_the_gateway_by_header(
         assert answer.status == 200, await answer.text()
 
 
-@pytest.mark.parametrize("transport", ["polling", "websocket"])
+@pytest.mark.parametrize("transports", [["polling"], ["websocket"], ["polling", "websocket"]], ids="+".join)
 @pytest.mark.parametrize("name", PROMISED)
-async def test_a_long_token_opens_the_gateway_by_socket(gateway: Gateway, name: str, transport: str) -> None:
+async def test_a_long_token_opens_the_gateway_by_socket(
+    gateway: Gateway, name: str, transports: list[str]
+) -> None:
     token = PROMISED[name]()
     client = socketio.AsyncClient(reconnection=False)
     try:
         await client.connect(
-            gateway.url, auth={"token": token}, transports=[transport], wait_timeout=DEADLINE_S
+            gateway.url, auth={"token": token}, transports=transports, wait_timeout=DEADLINE_S
         )
         # and again in mid-connection
         answer = await client.call("authenticate", {"token": token}, timeout=DEADLINE_S)

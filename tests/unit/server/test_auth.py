@@ -84,6 +84,28 @@ def test_what_is_remembered_of_tokens_is_bounded_by_their_length() -> None:
     assert tokens.chars == 0
 
 
+@pytest.mark.parametrize("algorithm", ["HS256", "HS384"])
+@pytest.mark.filterwarnings("ignore::jwt.InsecureKeyLengthWarning")
+def test_a_long_token_is_parsed_only_once_its_signature_holds(
+    algorithm: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claims = jwt.decode(token(), options={"verify_signature": False}) | {"more": "x" * 50_000}
+    good = jwt.encode(claims, SECRET, algorithm="HS256")
+    assert read(good).participant_id == "p1"
+    wrong = jwt.encode(claims, "t" * 32, algorithm=algorithm)
+    monkeypatch.setattr(jwt, "decode", lambda *_, **__: pytest.fail("it was parsed"))
+    for text in (
+        wrong,
+        good[:-2] + ("AA" if good[-2:] != "AA" else "BB"),
+        good + "=",
+        good[:-1],
+        "a" * 9000,
+        "é" * 9000,
+    ):
+        with pytest.raises(UnauthorizedError, match="signed with another secret"):
+            read(text)
+
+
 def test_a_token_that_is_too_long_is_told_the_limit() -> None:
     with pytest.raises(UnauthorizedError, match=r"longer than 131,072 characters"):
         read("a" * (MAX_TOKEN_CHARS + 1))
