@@ -21,6 +21,7 @@ from typing import IO, Self
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from meeshy_sfu.private_files import DIRECTORY_MODE, close_to_others, make_private_directory
 from simulator.errors import RunDirectoryError
 from simulator.tables import TABLES, rows_to_batch
 
@@ -45,9 +46,10 @@ class RunDirectory:
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise RunDirectoryError(f"{path} exists and is not empty; name a new directory with --out")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            if not path.parent.exists():
+                make_private_directory(path.parent)
             remove_leftovers(path.parent)
-            self.partial.mkdir()
+            self.partial.mkdir(mode=DIRECTORY_MODE)
         except OSError as error:
             raise RunDirectoryError(f"cannot write to {path.parent}: {error.strerror}") from error
 
@@ -62,6 +64,10 @@ class RunDirectory:
         """Put the run in place; afterwards it is seen under its name."""
         if self.path.exists():
             self.path.rmdir()
+        # logs of servers, and figures by person
+        for path in self.partial.rglob("*"):
+            if not path.is_symlink():
+                close_to_others(path)
         self.partial.rename(self.path)
         self._done = True
         return self.path

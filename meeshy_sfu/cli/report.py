@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,7 @@ import typer
 
 from meeshy_sfu.cli import console
 from meeshy_sfu.cli.simulate import _MISSING, show, show_programme
+from meeshy_sfu.private_files import DIRECTORY_MODE
 
 
 def report(
@@ -19,6 +21,7 @@ def report(
     as_json: Annotated[bool, typer.Option("--json", help="Print summary.json instead of a table.")] = False,
 ) -> None:
     """Compute every figure again from raw samples, write the report anew, and end with the verdict's code."""
+    os.umask(0o777 & ~DIRECTORY_MODE)
     try:
         from simulator.errors import SimulatorError
         from simulator.programme import is_programme, write_programme_report

@@ -17,6 +17,7 @@ from meeshy_sfu.gateway.journal import Journal
 from meeshy_sfu.log import start_logging, stop_logging
 from meeshy_sfu.media.certificate import load_or_create
 from meeshy_sfu.private_files import close_to_others, make_private_directory, make_private_file
+from simulator.collect import RunDirectory
 
 
 @pytest.fixture(autouse=True)
@@ -93,6 +94,15 @@ def test_log_journal_secret_and_certificate_are_private(tmp_path: Path) -> None:
         names
     )
     assert {"media.log", "media.log.1", "media.log.2"} <= set(names)
+
+
+def test_a_run_of_the_simulator_is_private(tmp_path: Path) -> None:
+    with RunDirectory(tmp_path / "state" / "runs" / "one") as directory:
+        (directory.partial / "logs").mkdir()
+        for name in ("run.json", "logs/gateway.log"):
+            (directory.partial / name).write_text("{}")
+        directory.complete()
+    assert assert_private(tmp_path / "state") == ["gateway.log", "run.json"]
 
 
 @pytest.mark.parametrize("existed", [False, True])
