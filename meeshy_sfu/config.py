@@ -119,6 +119,10 @@ class Settings(BaseSettings):
         "Keep one loaded process in reserve under `meeshy serve`, to take the place of a service that dies.",
         "About 100 MB of memory and no CPU; in return a dead service is back some seconds sooner.",
         "Off where memory is scarcer than a quick recovery.")
+    keepalive_s: float = setting(
+        20.0, HTTP, "How long a connection may wait for its next request.",
+        "A descriptor and some memory each.", "Above the keep-alive of a proxy in front, which closes first then.",
+        unit="seconds", gt=0, le=300)
     disconnect_grace_s: float = setting(
         10.0, HTTP,
         "How long a participant whose socket broke off is kept; a clean disconnect leaves at once.",
@@ -297,9 +301,14 @@ class Settings(BaseSettings):
         unit="bytes", ge=1024)
     max_json_depth: int = setting(
         32, CAPS, "Deepest nesting of a body or event.", "None.", "Rarely.", unit="levels", ge=4, le=200)
+    max_connections: int = setting(
+        0, CAPS, "Connections in all, HTTP and Socket.IO. Beyond it the address with the most that have shown no token "
+        "loses its oldest. 0 is half of the descriptors the process may open (ulimit -n), at most 8192.",
+        "A descriptor and about 30 kB each.", "Down where memory is scarce.", unit="connections", ge=0)
     max_connections_per_address: int = setting(
-        256, CAPS, "Socket.IO connections from one address; IPv6 counts by /64.",
-        "An address can hold that many sockets.", "Up behind a NAT with many people or for load tests.",
+        256, CAPS, "Connections from one address, HTTP and Socket.IO; IPv6 counts by /64. Beyond it the oldest that has "
+        "shown no token is closed, then the oldest of whoever has the most. Not of trusted_proxies and services.",
+        "An address can hold that many descriptors.", "Up behind a NAT with many people or for load tests.",
         unit="connections", ge=1)
     max_queued_events: int = setting(
         1000, CAPS, "Events that wait for a slow client, or of one for their handling, before it is cut off.",

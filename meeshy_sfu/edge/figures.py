@@ -40,6 +40,12 @@ class EdgeFigures:
         self.slow_clients = Counter(
             "meeshy_slow_clients", "Sockets cut off because they did not take their events.", registry=own
         )
+        self.closed_early = Counter(
+            "meeshy_connections_closed_early",
+            "Connections closed against their client's will, by reason.",
+            ["reason"],
+            registry=own,
+        )
         ProcessCollector(registry=own)
 
     def text(self) -> bytes:

@@ -16,7 +16,13 @@ from meeshy_sfu.edge.limits import Quota, RateLimitedError, RateLimiter, address
 from meeshy_sfu.edge.request_gate import Translate
 from meeshy_sfu.edge.sockets import SocketServer
 from meeshy_sfu.edge.wire import WireModel, read
-from meeshy_sfu.errors import InvalidRequestError, MeeshyError, RateLimitError, UnauthorizedError
+from meeshy_sfu.errors import (
+    CapacityError,
+    InvalidRequestError,
+    MeeshyError,
+    RateLimitError,
+    UnauthorizedError,
+)
 from meeshy_sfu.log import hide_tokens
 
 logger = logging.getLogger(__name__)
@@ -143,6 +149,14 @@ class EventGate(Generic[SessionT]):
             return await self.wrap(hide_tokens(str(event))[:64], None, refuse, label="unknown")(sid)
 
         return handle
+
+    def admit(self, eio_sid: str, owner: str, *, is_service: bool = False) -> None:
+        """Take note of a socket's good token, and whose it is; there may be no room, and then it is refused."""
+        try:
+            self._io.named(eio_sid, owner, is_service=is_service)
+        except CapacityError as error:
+            refused: Any = exceptions.ConnectionRefusedError
+            raise refused(error.message, self.failed(error)["error"]) from None
 
     def refusal(self, error: UnauthorizedError, address: str, quota: Quota) -> Exception:
         """Count a handshake without a good token, so that guessing is slow, and give what refuses it."""

@@ -14,9 +14,11 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import Protocol, Self, TypeVar
 
 from aiohttp import web, web_response
-from aiohttp.typedefs import Handler, Middleware
 
 from meeshy_sfu.config import Settings
+from meeshy_sfu.edge.acceptor import Acceptor
+from meeshy_sfu.edge.descriptors import raise_limit
+from meeshy_sfu.edge.figures import EdgeFigures
 from meeshy_sfu.edge.protocol import Runner
 from meeshy_sfu.errors import (
     AddressUnavailableError,
@@ -29,10 +31,8 @@ from meeshy_sfu.errors import (
 FORCED_EXIT_S = 0.7
 """How long after shutdown_timeout_s the process ends by force; with the default, within 5 s in all."""
 SECOND_SIGNAL_EXIT = 130
-BACKLOG = 128
+BACKLOG = 512
 """Connections that wait to be accepted."""
-FIRST_REQUEST_S = 10.0
-"""How long a connection may take to send its first request."""
 
 # aiohttp names itself, Python and both versions in every answer, also in those to requests it cannot read,
 # which no hook of an application sees
@@ -64,6 +64,7 @@ async def run_until_stopped(
         StartError: It could not start.
     """
     stop = asyncio.Event()
+    raise_limit()
     with _signals(stop):
         async with await start() as service:
             _spare_collector()
@@ -78,18 +79,13 @@ async def run_until_stopped(
 
 
 class Listener:
-    """The HTTP side of a service on one port.
+    """The HTTP side of a service on one port."""
 
-    Closes connections that send no request, as those of somebody who wants to use up all descriptors do.
-    """
-
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, figures: EdgeFigures) -> None:
         self._settings = settings
-        self._runner: web.AppRunner | None = None
+        self._runner: Runner | None = None
         self._sockets: list[socket.socket] = []
-        self._asked: set[web.RequestHandler] = set()
-        self._silent: dict[web.RequestHandler, float] = {}
-        self._sweeper: asyncio.Task[None] | None = None
+        self._acceptor = Acceptor(settings, figures)
 
     def reserve(self, port: int, *, setting: str = "port") -> None:
         """Take the port; whoever connects waits for :meth:`open`. For what must not be done twice at once.
@@ -124,24 +120,26 @@ class Listener:
         """
         if not self._sockets:
             self.reserve(port)
-        app.middlewares.insert(0, self._note_request())
-        self._runner = Runner(app, access_log=None, handle_signals=False, shutdown_timeout=0.5)
-        await self._runner.setup()
-        for one in self._sockets:
-            await web.SockSite(self._runner, one, ssl_context=tls, backlog=BACKLOG).start()
+        self._runner = runner = Runner(
+            app,
+            access_log=None,
+            handle_signals=False,
+            shutdown_timeout=0.5,
+            keepalive_timeout=self._settings.keepalive_s,
+        )
+        await runner.setup()
+        if runner.server is None:
+            raise StartError("the HTTP server was closed before it had started")
+        self._acceptor.start(runner.server, self._sockets, tls)
         host = self._settings.host
         shown = f"[{host}]" if ":" in host else host
-        url = f"{'https' if tls else 'http'}://{shown}:{self._runner.addresses[0][1]}"
-        self._sweeper = asyncio.create_task(self._sweep_silent(), name="silent-connections")
+        url = f"{'https' if tls else 'http'}://{shown}:{self._sockets[0].getsockname()[1]}"
         logger.info("listening on %s", url)
         return url
 
     async def close(self) -> None:
         """Stop listening and end connections. Idempotent."""
-        sweeper, self._sweeper = self._sweeper, None
-        if sweeper is not None:
-            sweeper.cancel()
-            await asyncio.gather(sweeper, return_exceptions=True)
+        await self._acceptor.close()
         runner, self._runner = self._runner, None
         if runner is not None:
             await runner.cleanup()
@@ -151,25 +149,6 @@ class Listener:
         for one in self._sockets:
             one.close()
         self._sockets.clear()
-
-    def _note_request(self) -> Middleware:
-        @web.middleware
-        async def note(request: web.Request, handler: Handler) -> web.StreamResponse:
-            self._asked.add(request.protocol)
-            return await handler(request)
-
-        return note
-
-    async def _sweep_silent(self) -> None:
-        while self._runner is not None and self._runner.server is not None:
-            now_s = asyncio.get_running_loop().time()
-            known = set(self._runner.server.connections)
-            self._asked &= known
-            self._silent = {one: self._silent.get(one, now_s) for one in known - self._asked}
-            for one, since_s in self._silent.items():
-                if now_s - since_s >= FIRST_REQUEST_S:
-                    one.force_close()
-            await asyncio.sleep(FIRST_REQUEST_S / 10)
 
 
 def _spare_collector() -> None:

@@ -103,16 +103,8 @@ class Protocol(web.RequestHandler):
         return response
 
 
-class Connections(web.Server):
-    """Makes the protocol of each connection."""
-
-    def __call__(self) -> Protocol:
-        """Make one."""
-        return Protocol(self, loop=self._loop, **self._kwargs)
-
-
 class Runner(web.AppRunner):
-    """An application's runner, with our connections."""
+    """An application's runner, whose requests pass the admission; who makes connections of it is in acceptor.py."""
 
     def __init__(self, app: web.Application, **options: Any) -> None:
         super().__init__(
@@ -127,14 +119,9 @@ class Runner(web.AppRunner):
         )
 
     async def _make_server(self) -> web.Server:
-        made: Any = await super()._make_server()
-        return Connections(
-            admission(made.request_handler),
-            request_factory=made.request_factory,
-            handler_cancellation=made.handler_cancellation,
-            loop=made._loop,
-            **made._kwargs,
-        )
+        made = await super()._make_server()
+        made.request_handler = admission(made.request_handler)
+        return made
 
 
 def explain(error: HttpProcessingError) -> MeeshyError:

@@ -11,7 +11,9 @@ from aiohttp import web
 
 from meeshy_sfu.clock import Clock
 from meeshy_sfu.config import Settings
+from meeshy_sfu.edge.acceptor import show
 from meeshy_sfu.edge.border import ADDRESS, failure, parse_object, read_body
+from meeshy_sfu.edge.crowd import Shown
 from meeshy_sfu.edge.figures import EdgeFigures
 from meeshy_sfu.edge.limits import Quota, RateLimitedError, RateLimiter, Standing, address_key
 from meeshy_sfu.edge.routes import Route
@@ -35,6 +37,10 @@ class Visit:
     def address(self) -> str:
         """Whom requests without a good token are counted against."""
         return address_key(self.raw[ADDRESS])
+
+    def identified(self, owner: str, *, is_service: bool = False) -> None:
+        """Note that its token is good, and whose it is: its connection is no stranger's any more."""
+        show(self.raw, Shown.TOKEN, owner, is_service=is_service)
 
 
 class RequestGate:

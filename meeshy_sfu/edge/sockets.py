@@ -25,12 +25,16 @@ from socketio.packet import ACK, CONNECT, CONNECT_ERROR, EVENT
 
 from meeshy_sfu.clock import Clock
 from meeshy_sfu.config import Settings
+from meeshy_sfu.edge.acceptor import CROWDED, doubt, show
 from meeshy_sfu.edge.border import ADDRESS, BODY_TIMEOUT_S, Origins, failure, json_bytes, strict_json
+from meeshy_sfu.edge.crowd import Crowd, Shown
+from meeshy_sfu.edge.descriptors import MOST_CONNECTIONS
 from meeshy_sfu.edge.figures import EdgeFigures
 from meeshy_sfu.edge.inbox import Inbox, Message, OverRate
 from meeshy_sfu.edge.limits import Quota, RateLimitedError, RateLimiter, address_key, check_json_depth
 from meeshy_sfu.edge.tokens import MAX_TOKEN_CHARS
 from meeshy_sfu.errors import (
+    CapacityError,
     InvalidRequestError,
     InvalidStateError,
     MeeshyError,
@@ -206,8 +210,8 @@ class SocketServer(_AsyncServer):  # type: ignore[misc]
                 # without permessage-deflate, by which a few bytes from a client stand for very many
                 limit = self.server.max_http_buffer_size
                 self._sock = web.WebSocketResponse(max_msg_size=limit, compress=False)
-                await self._sock.prepare(environ["aiohttp.request"])
                 self.environ = environ
+                await self._sock.prepare(environ["aiohttp.request"])
                 await self.handler(self)
                 return self._sock
 
@@ -226,9 +230,14 @@ class SocketServer(_AsyncServer):  # type: ignore[misc]
         self._settings = settings
         self._origins = origins
         self._clock = clock
-        self._by_address: dict[str, set[str]] = {}
+        self._crowd: Crowd[str] = Crowd(
+            max(settings.max_connections, MOST_CONNECTIONS), settings.max_connections_per_address
+        )
+        """Besides that of TCP connections: long polls share those, and so do the clients of a proxy."""
         self._address: dict[str, str] = {}
         self._nameless: dict[str, float] = {}
+        self._owners: dict[str, tuple[str, bool]] = {}
+        """Of connections with a good token: whose they are, and whether it is a service."""
         self._websockets: dict[str, Any] = {}
         self._ended: dict[str, asyncio.Event] = {}
         self._cutting: set[asyncio.Task[None]] = set()
@@ -250,6 +259,10 @@ class SocketServer(_AsyncServer):  # type: ignore[misc]
         if request.content_length is None and request.can_read_body:
             # a body without a length is as long as it turns out to be, up to the limit
             environ["CONTENT_LENGTH"] = str(self.eio.max_http_buffer_size)
+        owner = self._owners.get(request.query.get("sid", ""))
+        if owner is not None:
+            # a long poll of somebody who has shown a token
+            show(request, Shown.SOCKET, owner[0], is_service=owner[1])
         return environ
 
     def deliver(self, sids: Iterable[str], event: str, payload: dict[str, object]) -> None:
@@ -277,16 +290,39 @@ class SocketServer(_AsyncServer):  # type: ignore[misc]
             return None
         return connection.queue
 
-    def named(self, eio_sid: str, *, trusted: bool = False) -> None:
-        """Take note that a connection has presented a good token; what trusted ones send is not limited."""
+    def named(self, eio_sid: str, owner: str, *, is_service: bool = False) -> None:
+        """Take note that a connection has presented a good token, and whose; what services send is not limited.
+
+        Raises:
+            CapacityError: There are as many as may be, of as many people.
+        """
+        below = self._request_below(eio_sid)
+        closed = self._crowd.prove(eio_sid, Shown.SOCKET, owner, is_service=is_service)
+        self._cut_crowded(closed or ())
+        has_room = closed is not None
+        if has_room and below is not None:
+            has_room = show(below, Shown.SOCKET, owner, is_service=is_service)
+        if not has_room:
+            self._crowd.doubt(eio_sid)
+            cap = self._settings.max_connections_per_address
+            raise CapacityError(
+                f"no room for one more socket, with at most {cap} from {self._address.get(eio_sid)}",
+                {"limit": "max_connections_per_address"},
+            )
+        self._owners[eio_sid] = owner, is_service
         self._nameless.pop(eio_sid, None)
         if line := self._lines.get(eio_sid):
-            line.trusted = trusted
+            line.trusted = is_service
 
     def nameless(self, eio_sid: str) -> None:
         """Take note that a connection has no token (any more); it is given a little time to present one."""
         if eio_sid in self._address:
             self._nameless[eio_sid] = self._clock.monotonic_s()
+            self._owners.pop(eio_sid, None)
+            self._crowd.doubt(eio_sid)
+            below = self._request_below(eio_sid)
+            if below is not None:
+                doubt(below)
         if line := self._lines.get(eio_sid):
             line.trusted = False
 
@@ -294,6 +330,15 @@ class SocketServer(_AsyncServer):  # type: ignore[misc]
         """Tell whether the event that a connection's handler is called with is only to be answered, and why."""
         line = self._lines.get(eio_sid)
         return None if line is None else line.over
+
+    def _request_below(self, eio_sid: str) -> web.Request | None:
+        socket = self._websockets.get(eio_sid)
+        return None if socket is None or socket._sock is None else socket.environ["aiohttp.request"]
+
+    def _cut_crowded(self, eio_sids: Iterable[str]) -> None:
+        for eio_sid in eio_sids:
+            self.figures.closed_early.labels(CROWDED).inc()
+            self.cut(eio_sid)
 
     def sweep(self) -> None:
         """Cut off who has not presented a token in time."""
@@ -408,13 +453,8 @@ class SocketServer(_AsyncServer):  # type: ignore[misc]
 
     async def _handle_eio_connect(self, eio_sid: str, environ: dict[str, Any]) -> str | None:
         request: web.Request = environ["aiohttp.request"]
-        key = address_key(request[ADDRESS])
-        known = self._by_address.setdefault(key, set())
-        limit = self._settings.max_connections_per_address
-        if len(known) >= limit:
-            return f"more than {limit} connections from {key}; the cap is max_connections_per_address"
-        known.add(eio_sid)
-        self._address[eio_sid] = key
+        self._address[eio_sid] = key = address_key(request[ADDRESS])
+        self._cut_crowded(self._crowd.enter(eio_sid, key))
         self._lines[eio_sid] = Line(
             Inbox(
                 partial(self._take, eio_sid),
@@ -444,12 +484,9 @@ class SocketServer(_AsyncServer):  # type: ignore[misc]
 
     async def _forget(self, eio_sid: str, reason: str, *, goodbye: bool) -> None:
         """Let go of a connection once all that it sent is dealt with."""
-        key = self._address.pop(eio_sid, None)
-        if key is not None:
-            known = self._by_address.get(key, set())
-            known.discard(eio_sid)
-            if not known:
-                self._by_address.pop(key, None)
+        self._address.pop(eio_sid, None)
+        self._owners.pop(eio_sid, None)
+        self._crowd.leave(eio_sid)
         self._nameless.pop(eio_sid, None)
         if line := self._lines.pop(eio_sid, None):
             line.inbox.drop()

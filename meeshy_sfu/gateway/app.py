@@ -164,7 +164,7 @@ class Gateway:
         self._app.router.add_get("/", self._index)
         self.health.document = openapi_document((bound.route for bound in self.routes), DESCRIPTION)
         self.events.attach(self._app)
-        self._listener = Listener(settings)
+        self._listener = Listener(settings, self.metrics)
 
     @classmethod
     async def start(cls, settings: Settings, clock: Clock | None = None) -> Gateway:

@@ -164,7 +164,7 @@ class Events:
         except UnauthorizedError as error:
             raise self._gate.refusal(error, address, self._quotas.calls) from None
         eio_sid = self._io.manager.eio_sid_from_sid(sid, "/")
-        self._io.named(eio_sid)
+        self._gate.admit(eio_sid, user.key)
         session = self._sessions[sid] = Session(sid, eio_sid, address, user)
         self._subscribe(session)
         self._metrics.connections = len(self._sessions)

@@ -73,6 +73,7 @@ class Guard:
             # counted first, so that guessing tokens and ids is slow
             visit.standing = self._gate.take(self._quotas.calls, visit.address)
             request = Request(self._authenticate(visit.raw), visit.raw)
+            visit.identified(request.user.key)
             raw = await self._gate.body(visit)
             body = None if route.body is None else read(route.body, raw)
             if route.quota != "other":

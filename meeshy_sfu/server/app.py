@@ -107,7 +107,7 @@ class MediaServer:
         self._app.router.add_get("/", self._index)
         self.health.routes = tuple(bound.route for bound in self.routes)
         self.signaling.attach(self._app)
-        self._listener = Listener(settings)
+        self._listener = Listener(settings, self.metrics)
         self._background: asyncio.Task[None] | None = None
         self._closed = False
 

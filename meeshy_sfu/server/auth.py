@@ -38,6 +38,11 @@ class Claims:
     expires_at_s: float
 
     @property
+    def owner(self) -> str:
+        """Whose connections they are: a participant's of a call, or a service's."""
+        return f"{self.call_id}/{self.participant_id}" if self.participant_id else self.subject
+
+    @property
     def is_service(self) -> bool:
         """Whether the bearer acts for the whole system."""
         return self.role == SERVICE_ROLE

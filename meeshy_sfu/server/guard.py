@@ -62,6 +62,7 @@ class Guard:
         async def serve(visit: Visit) -> web.Response:
             try:
                 claims = self._authenticate(visit.raw)
+                visit.identified(claims.owner, is_service=claims.is_service)
                 call_id = self._call_id(visit.raw, claims)
                 raw = await self._gate.body(visit)
             except MeeshyError:

@@ -175,7 +175,7 @@ class Signaling(RoomListener):
         except UnauthorizedError as error:
             raise self._gate.refusal(error, address, self._quotas.other) from None
         eio_sid = self._io.manager.eio_sid_from_sid(sid, "/")
-        self._io.named(eio_sid, trusted=claims.is_service)
+        self._gate.admit(eio_sid, claims.owner, is_service=claims.is_service)
         self._sessions[sid] = Session(sid, eio_sid, address, claims)
         self._metrics.connections = len(self._sessions)
 

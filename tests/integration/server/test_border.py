@@ -11,7 +11,7 @@ import jsonschema
 import pytest
 import socketio
 
-from meeshy_sfu.edge import border, process, sockets
+from meeshy_sfu.edge import border, sockets
 from meeshy_sfu.server.app import MediaServer
 from meeshy_sfu.server.description import CLIENT_EVENTS, SERVER_EVENTS
 from tests.integration.hearing import eventually
@@ -193,25 +193,6 @@ async def test_connections_of_one_address_are_capped(start_server: StartServer, 
     await people[0].close()
     await eventually(lambda: server.metrics.connections == 1)
     await people[2].connect()
-
-
-async def test_connections_that_ask_for_nothing_are_closed(
-    start_server: StartServer, person: MakePerson, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(process, "FIRST_REQUEST_S", 0.5)
-    server = await start_server()
-    alice = person(url=server.url)
-    await alice.join(create=True)
-    await alice.connect()
-    port = int(server.url.rpartition(":")[2])
-    for beginning in (b"", b"GET /health HT", b"GET /health HTTP/1.1\r\nHost: x\r\n"):
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(beginning)
-        async with asyncio.timeout(5):
-            assert await reader.read() == b""
-        writer.close()
-    assert alice.socket.connected
-    assert (await alice.join_room())["success"]
 
 
 async def test_a_body_that_cannot_be_decoded_is_the_senders_fault(
