@@ -6,7 +6,8 @@ are the authority for a real database, and a test compares them with this file.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -247,6 +248,7 @@ class Call:
 class ModeTransition:
     """One change of mode, as it is kept in call_metrics."""
 
+    epoch: int
     source: str
     target: str
     timestamp: datetime
@@ -254,8 +256,9 @@ class ModeTransition:
     reason: str
 
     def as_json(self) -> dict[str, Any]:
-        """The plan's shape: from, to, timestamp (ISO 8601), duration (seconds), reason."""
+        """The plan's shape (from, to, timestamp in ISO 8601, duration in seconds, reason), and the epoch."""
         return {
+            "epoch": self.epoch,
             "from": self.source,
             "to": self.target,
             "timestamp": self.timestamp.isoformat(),
@@ -264,33 +267,65 @@ class ModeTransition:
         }
 
 
+TOTAL_MAX = 2**63 - 1
+AVERAGES = ("avg_packet_loss", "avg_jitter", "avg_rtt", "avg_bitrate")
+TOTALS = ("total_data_sent", "total_data_received")
+
+
 @dataclass(frozen=True, slots=True)
-class Metrics:
+class Figures:
+    """What a call adds up to: averages, sums, counters."""
+
+    avg_packet_loss: float | None = None
+    avg_jitter: float | None = None
+    avg_rtt: float | None = None
+    avg_bitrate: float | None = None
+    quality_samples: int = 0
+    peak_participants: int | None = None
+    total_participants: int | None = None
+    reconnections: int = 0
+    ice_failures: int = 0
+    """Legs that ICE kept from being made, as the participants said who lacked them."""
+    transport_errors: int = 0
+    total_data_sent: int | None = None
+    """Bytes, as the participants reported; None if nobody did."""
+    total_data_received: int | None = None
+
+    def with_participants(self, here: int, in_all: int) -> Figures:
+        """Take in how many are in the call now, and how many have ever been."""
+        return replace(
+            self, peak_participants=max(here, self.peak_participants or 0), total_participants=in_all
+        )
+
+    def with_one_more(self, counter: str) -> Figures:
+        """Add one to `reconnections`, `ice_failures` or `transport_errors`."""
+        return replace(self, **{counter: getattr(self, counter) + 1})
+
+    def with_sample(self, sample: Mapping[str, float]) -> Figures:
+        """Take a client's report into the averages (keys of AVERAGES) and sums (keys of TOTALS)."""
+        count = self.quality_samples
+        values: dict[str, Any] = {}
+        if any(name in sample for name in AVERAGES):
+            values["quality_samples"] = count + 1
+        for name in AVERAGES:
+            if name in sample:
+                before = getattr(self, name)
+                now = sample[name]
+                values[name] = now if before is None else before + (now - before) / (count + 1)
+        for name in TOTALS:
+            if name in sample:
+                values[name] = min(TOTAL_MAX, (getattr(self, name) or 0) + int(sample[name]))
+        return replace(self, **values)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metrics(Figures):
     """A row of call_metrics."""
 
     call_session_id: str
     mode_transitions: tuple[dict[str, Any], ...]
-    avg_packet_loss: float | None
-    avg_jitter: float | None
-    avg_rtt: float | None
-    avg_bitrate: float | None
-    peak_participants: int | None
-    total_participants: int | None
-    reconnections: int
-    ice_failures: int
-    """Legs that ICE kept from being made, as the people said who lacked them."""
-    transport_errors: int
-    total_data_sent: int | None
-    """Bytes, as the people of the call reported; None if nobody did."""
-    total_data_received: int | None
 
-
-@dataclass(frozen=True, slots=True)
-class TransitionStatistics:
-    """Changes of mode over all calls."""
-
-    total: int
-    calls: int
-    per_call: float
-    mean_duration_s: float | None
-    by_reason: dict[str, int]
+    @property
+    def figures(self) -> Figures:
+        """Everything but the changes of mode."""
+        return Figures(**{field.name: getattr(self, field.name) for field in fields(Figures)})

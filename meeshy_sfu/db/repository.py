@@ -1,47 +1,44 @@
 """What the gateway stores and looks up; each method is one transaction.
 
-Takes and gives values of `models`; the current time is an argument. Decides nothing about calls.
+Takes and gives values of `models`; the current time is an argument. Decides nothing about calls. Whatever writes may
+be done again: it leaves the rows as they were after the first time.
 """
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import secrets
 from contextlib import asynccontextmanager
-from dataclasses import fields
-from typing import TYPE_CHECKING, Any, cast
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
 
-from sqlalchemy import case, func, or_, select, update
+from sqlalchemy import func, literal, select, text, tuple_, update
 from sqlalchemy.exc import OperationalError
 
 from meeshy_sfu.db.models import (
-    NAME,
     Call,
     CallMetrics,
     CallParticipant,
     CallSession,
+    Figures,
     Metrics,
     ModeTransition,
     Participant,
-    TransitionStatistics,
+    UtcDateTime,
     seconds_between,
 )
+from meeshy_sfu.db.session import writing
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping
     from datetime import datetime
 
     from sqlalchemy import Row, Select, Table
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-PATIENCE_S = 20.0
-"""How long a database may take for one transaction: calls wait for it, but not for ever."""
 LIVE = ("initiated", "ringing", "active")
 """Statuses of a call that is not over."""
-QUALITY_FIELDS = ("avg_packet_loss", "avg_jitter", "avg_rtt", "avg_bitrate")
-TOTALS = ("total_data_sent", "total_data_received")
-TOTAL_MAX = 2**63 - 1
-COUNTERS = ("reconnections", "ice_failures", "transport_errors")
 SFU_FIELDS = (
     "sfu_send_transport_id",
     "sfu_recv_transport_id",
@@ -49,10 +46,33 @@ SFU_FIELDS = (
     "sfu_video_producer_id",
     "sfu_screen_producer_id",
 )
+WRITERS_MAX = 10
+"""Transactions that write at once; the other connections are for those who read. SQLite has one writer anyway."""
+CLOSE_S = 2.0
+"""How long the end waits for the connections of transactions that were given up."""
 
 sessions = cast("Table", CallSession.__table__)
 participants = cast("Table", CallParticipant.__table__)
 metrics = cast("Table", CallMetrics.__table__)
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a transaction may take, with the wait for a connection, before it is given up."""
+
+    read_s: float = 2.0
+    """Somebody waits for the answer."""
+    create_s: float = 2.0
+    """Somebody waits for their call."""
+    write_s: float = 5.0
+    """Nobody waits; it is tried again."""
+    probe_s: float = 1.5
+    """Somebody asks whether the database serves, and has two seconds."""
+    start_s: float = 20.0
+    """The start of the gateway."""
 
 
 def new_id() -> str:
@@ -69,14 +89,35 @@ def _call(row: Row[Any], people: Iterable[Participant]) -> Call:
     if not isinstance(values["settings"], dict):
         # the column is any JSON to the programs of Phase 1A
         values["settings"] = {}
-    return Call(**values, participants=tuple(people))
+    return Call(**values, participants=tuple(sorted(people, key=lambda one: (one.joined_at, one.id))))
+
+
+def within(
+    patience: str,
+) -> Callable[
+    [Callable[Concatenate[Repository, Arguments], Coroutine[Any, Any, Result]]],
+    Callable[Concatenate[Repository, Arguments], Coroutine[Any, Any, Result]],
+]:
+    """Let a method take no longer than the named time of Patience."""
+
+    def bound(
+        method: Callable[Concatenate[Repository, Arguments], Coroutine[Any, Any, Result]],
+    ) -> Callable[Concatenate[Repository, Arguments], Coroutine[Any, Any, Result]]:
+        async def call(self: Repository, /, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+            return await self._within(getattr(self.patience, patience), method(self, *args, **kwargs))
+
+        functools.update_wrapper(call, method)
+        return call
+
+    return bound
 
 
 class Repository:
     """All reads and writes of the gateway.
 
-    Owns nothing: the engine belongs to who made it. Safe for concurrent use. Every method raises SQLAlchemyError
-    when the database is down, does not answer in time, or refuses.
+    Owns nothing but transactions that were given up: close it before the engine, which belongs to who made it. Safe
+    for concurrent use. Every method raises SQLAlchemyError when the database is down, does not answer in time, or
+    refuses.
 
     Example:
         ```python
@@ -88,12 +129,39 @@ class Repository:
         ```
     """
 
-    def __init__(self, engine: AsyncEngine, *, patience_s: float = PATIENCE_S) -> None:
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        *,
+        patience: Patience = Patience(),
+        settle: Callable[[str], Awaitable[None]] | None = None,
+    ) -> None:
+        """Prepare; connections are made when they are needed.
+
+        Args:
+            engine: Where the database is.
+            patience: How long transactions may take.
+            settle: Awaited before a call is read: what is still to be written of it.
+        """
+        self.patience = patience
+        self._settle = settle
         self._engine = engine
-        self._patience_s = patience_s
+        self._writing = writing(engine)
+        # SQLite's driver cannot be interrupted, and does not survive an attempt; its waits end by themselves
+        self._interruptible = engine.dialect.name != "sqlite"
+        self._writers = asyncio.Semaphore(WRITERS_MAX if self._interruptible else 1)
+        self._given_up: set[asyncio.Task[Any]] = set()
+        self._begun: set[asyncio.Task[Any] | None] = set()
+        """Transactions that have or want a connection."""
+
+    async def close(self) -> None:
+        """Wait a moment for transactions that were given up and still have their connection. Idempotent."""
+        if self._given_up:
+            await asyncio.wait(self._given_up, timeout=CLOSE_S)
 
     # ---- calls
 
+    @within("create_s")
     async def create_call(
         self,
         conversation_id: str,
@@ -103,10 +171,13 @@ class Repository:
         mode: str,
         settings: Mapping[str, Any],
         now: datetime,
+        call_id: str | None = None,
+        initiator: Participant | None = None,
     ) -> Call:
-        """Store a new call and its empty metrics."""
-        call_id = new_id()
-        async with self._transaction() as db:
+        """Store a new call, its metrics, and who is in it from the beginning; all of it or nothing."""
+        call_id = call_id or new_id()
+        figures = Figures() if initiator is None else Figures().with_participants(1, 1)
+        async with self._write() as db:
             await db.execute(
                 sessions.insert().values(
                     id=call_id,
@@ -121,58 +192,76 @@ class Repository:
             )
             await db.execute(
                 metrics.insert().values(
-                    id=new_id(), call_session_id=call_id, mode_transitions=[], created_at=now, updated_at=now
+                    id=new_id(),
+                    call_session_id=call_id,
+                    mode_transitions=[],
+                    created_at=now,
+                    updated_at=now,
+                    **_values(figures),
                 )
             )
-            return await self._one(db, call_id)
+            if initiator is not None:
+                await db.execute(participants.insert().values(**_values(initiator), updated_at=now))
+            (call,) = await self._load(db, select(sessions).where(sessions.c.id == call_id))
+        return call
 
+    @within("read_s")
     async def get_call(self, call_id: str) -> Call | None:
         """One call, or None."""
-        async with self._transaction() as db:
+        if self._settle is not None:
+            await self._settle(call_id)
+        async with self._read() as db:
             found = await self._load(db, select(sessions).where(sessions.c.id == call_id))
         return found[0] if found else None
 
+    @within("start_s")
     async def active_calls(self) -> list[Call]:
         """Calls that are not over, oldest first."""
-        query = select(sessions).where(sessions.c.status.in_(LIVE)).order_by(sessions.c.created_at)
-        async with self._transaction() as db:
-            return await self._load(db, query)
+        async with self._read() as db:
+            found = await self._load(db, select(sessions).where(sessions.c.status.in_(LIVE)))
+        return sorted(found, key=lambda call: (call.created_at, call.id))
 
-    async def active_sfu_calls(self) -> list[Call]:
-        """Calls that are not over and whose media goes through a media server."""
-        query = select(sessions).where(sessions.c.mode == "sfu", sessions.c.status.in_(LIVE))
-        async with self._transaction() as db:
-            return await self._load(db, query.order_by(sessions.c.created_at))
-
-    async def active_call_of(self, conversation_id: str) -> Call | None:
-        """The call of a conversation that is not over, or None."""
-        query = select(sessions).where(
-            sessions.c.conversation_id == conversation_id, sessions.c.status.in_(LIVE)
-        )
-        async with self._transaction() as db:
-            found = await self._load(db, query.order_by(sessions.c.created_at.desc()).limit(1))
-        return found[0] if found else None
-
+    @within("read_s")
     async def list_calls(
-        self, conversation_id: str, *, limit: int, offset: int, status: str | None = None
+        self,
+        conversation_id: str,
+        *,
+        limit: int,
+        offset: int = 0,
+        status: str | None = None,
+        before: tuple[datetime, str] | None = None,
     ) -> tuple[list[Call], int]:
-        """A page of a conversation's calls, newest first, and how many there are in all."""
+        """A page of a conversation's calls, newest first, and how many there are in all.
+
+        Args:
+            conversation_id: Whose.
+            limit: How many at most.
+            offset: How many to skip; each costs a look at a row, so far pages are asked for by `before`.
+            status: Only calls of this one.
+            before: Time and id of the last call of the page before.
+        """
         where = [sessions.c.conversation_id == conversation_id]
         if status is not None:
             where.append(sessions.c.status == status)
-        page = select(sessions).where(*where).order_by(sessions.c.created_at.desc(), sessions.c.id)
-        async with self._transaction() as db:
+        page = select(sessions).where(*where)
+        if before is not None:
+            last = tuple_(literal(before[0], UtcDateTime()), literal(before[1]))
+            page = page.where(tuple_(sessions.c.created_at, sessions.c.id) < last)
+        page = page.order_by(sessions.c.created_at.desc(), sessions.c.id.desc())
+        async with self._read() as db:
             total = (await db.execute(select(func.count()).select_from(sessions).where(*where))).scalar_one()
             return await self._load(db, page.limit(limit).offset(offset)), int(total)
 
+    @within("write_s")
     async def set_status(self, call_id: str, status: str, now: datetime) -> None:
         """Change the status; the first `active` sets when the call started."""
         values: dict[str, Any] = {"status": status, "updated_at": now}
         if status == "active":
             values["started_at"] = func.coalesce(sessions.c.started_at, now)
-        async with self._transaction() as db:
+        async with self._write() as db:
             await db.execute(update(sessions).where(sessions.c.id == call_id).values(**values))
 
+    @within("write_s")
     async def end_call(
         self, call_id: str, *, reason: str, ended_by: str | None, now: datetime
     ) -> Call | None:
@@ -180,7 +269,7 @@ class Repository:
 
         The mode stays as it was; the SFU fields of participants are nulled, the room is gone.
         """
-        async with self._transaction() as db:
+        async with self._write() as db:
             row = (
                 await db.execute(
                     select(sessions.c.started_at).where(sessions.c.id == call_id, sessions.c.status.in_(LIVE))
@@ -207,10 +296,12 @@ class Repository:
                 .values(status="disconnected", left_at=now, updated_at=now)
             )
             await self._clear_sfu(db, call_id, now)
-            return await self._one(db, call_id)
+            (call,) = await self._load(db, select(sessions).where(sessions.c.id == call_id))
+        return call
 
     # ---- modes
 
+    @within("write_s")
     async def set_mode(
         self,
         call_id: str,
@@ -220,9 +311,21 @@ class Repository:
         rtp_capabilities: Mapping[str, Any] | None,
         transition: ModeTransition,
     ) -> None:
-        """Store a completed change of mode with its transition; going to P2P nulls every SFU field in one update."""
+        """Store a completed change of mode with its transition; going to P2P nulls every SFU field in one update.
+
+        An epoch is written once: what is there already stays as it is.
+        """
         now = transition.timestamp
-        async with self._transaction() as db:
+        of_call = metrics.c.call_session_id == call_id
+        async with self._write() as db:
+            known = await self._transitions(db, call_id, now)
+            if any(one.get("epoch") == transition.epoch for one in known):
+                return
+            await db.execute(
+                update(metrics)
+                .where(of_call)
+                .values(mode_transitions=[*known, transition.as_json()], updated_at=now)
+            )
             await db.execute(
                 update(sessions)
                 .where(sessions.c.id == call_id)
@@ -237,131 +340,37 @@ class Repository:
             )
             if mode == "p2p":
                 await self._clear_sfu(db, call_id, now)
-            # Read and write in one transaction; the lock keeps two transitions from losing one.
-            row = (
-                await db.execute(
-                    select(metrics.c.mode_transitions)
-                    .where(metrics.c.call_session_id == call_id)
-                    .with_for_update()
-                )
-            ).first()
-            if row is not None:
-                await db.execute(
-                    update(metrics)
-                    .where(metrics.c.call_session_id == call_id)
-                    .values(mode_transitions=[*row.mode_transitions, transition.as_json()], updated_at=now)
-                )
 
+    @within("write_s")
     async def clear_sfu_fields(self, call_id: str, now: datetime) -> None:
         """Null the SFU fields of everyone in a call."""
-        async with self._transaction() as db:
+        async with self._write() as db:
             await self._clear_sfu(db, call_id, now)
 
     # ---- participants
 
-    async def add_participant(
-        self,
-        call_id: str,
-        *,
-        user_id: str | None,
-        anonymous_user_id: str | None,
-        role: str,
-        audio_enabled: bool,
-        video_enabled: bool,
-        now: datetime,
-        status: str = "connecting",
-        username: str | None = None,
-    ) -> Participant:
-        """Store who joined; who was there before gets the same row again."""
-        identity = (
-            participants.c.user_id == user_id
-            if user_id is not None
-            else participants.c.anonymous_user_id == anonymous_user_id
-        )
-        values: dict[str, Any] = {
-            "status": status,
-            "joined_at": now,
-            "left_at": None,
-            "audio_enabled": audio_enabled,
-            "video_enabled": video_enabled,
-            "updated_at": now,
-            **dict.fromkeys(SFU_FIELDS),
-        }
-        async with self._transaction() as db:
-            known = select(participants.c.id, participants.c.device_info).where(
-                participants.c.call_session_id == call_id, identity
-            )
+    @within("write_s")
+    async def store_participant(self, person: Participant, now: datetime) -> None:
+        """Store a participant as they are now, new or known; what else is known of their device stays."""
+        values = _values(person) | {"updated_at": now}
+        async with self._write() as db:
+            known = select(participants.c.device_info).where(participants.c.id == person.id)
             row = (await db.execute(known)).first()
-            if username is not None:
-                before = row.device_info if row is not None and isinstance(row.device_info, dict) else {}
-                values["device_info"] = before | {NAME: username}
             if row is None:
-                participant_id = new_id()
-                await db.execute(
-                    participants.insert().values(
-                        id=participant_id,
-                        call_session_id=call_id,
-                        user_id=user_id,
-                        anonymous_user_id=anonymous_user_id,
-                        role=role,
-                        **values,
-                    )
-                )
-            else:
-                participant_id = row.id
-                await db.execute(
-                    update(participants).where(participants.c.id == participant_id).values(**values)
-                )
-            await self._count_people(db, call_id, now)
-            found = await db.execute(select(participants).where(participants.c.id == participant_id))
-            return _participant(found.one())
-
-    async def set_participant_status(self, participant_id: str, status: str, now: datetime) -> None:
-        """Change the status; `disconnected` and `failed` set when they left, everything else takes it back."""
-        gone = status in {"disconnected", "failed"}
-        values: dict[str, Any] = {"status": status, "updated_at": now, "left_at": now if gone else None}
-        if gone:
-            values.update(dict.fromkeys(SFU_FIELDS))
-        async with self._transaction() as db:
-            await db.execute(update(participants).where(participants.c.id == participant_id).values(**values))
-
-    async def set_media_enabled(self, participant_id: str, media: str, enabled: bool, now: datetime) -> None:
-        """Store that somebody switched `audio`, `video` or `screen_share` on or off."""
-        async with self._transaction() as db:
-            await db.execute(
-                update(participants)
-                .where(participants.c.id == participant_id)
-                .values({f"{media}_enabled": enabled, "updated_at": now})
-            )
-
-    async def set_sfu_ids(self, participant_id: str, ids: Mapping[str, str | None], now: datetime) -> None:
-        """Store transport and producer ids; keys are the names of SFU_FIELDS."""
-        values = {name: ids[name] for name in SFU_FIELDS if name in ids}
-        async with self._transaction() as db:
-            await db.execute(
-                update(participants)
-                .where(participants.c.id == participant_id)
-                .values(**values, updated_at=now)
-            )
-
-    async def find_by_producer(self, producer_id: str) -> Participant | None:
-        """Whose producer it is, or None."""
-        query = select(participants).where(
-            or_(
-                participants.c.sfu_audio_producer_id == producer_id,
-                participants.c.sfu_video_producer_id == producer_id,
-                participants.c.sfu_screen_producer_id == producer_id,
-            )
-        )
-        async with self._transaction() as db:
-            row = (await db.execute(query)).first()
-        return _participant(row) if row is not None else None
+                await db.execute(participants.insert().values(**values))
+                return
+            before = row.device_info if isinstance(row.device_info, dict) else {}
+            values["device_info"] = before | (person.device_info or {})
+            await db.execute(update(participants).where(participants.c.id == person.id).values(**values))
 
     # ---- metrics
 
+    @within("start_s")
     async def get_metrics(self, call_id: str) -> Metrics | None:
-        """The figures of a call, or None."""
-        async with self._transaction() as db:
+        """The figures and changes of mode of a call, or None."""
+        if self._settle is not None:
+            await self._settle(call_id)
+        async with self._read() as db:
             row = (await db.execute(select(metrics).where(metrics.c.call_session_id == call_id))).first()
         if row is None:
             return None
@@ -369,83 +378,83 @@ class Repository:
         values["mode_transitions"] = tuple(values["mode_transitions"])
         return Metrics(**values)
 
-    async def record_quality(self, call_id: str, sample: Mapping[str, float], now: datetime) -> None:
-        """Take a client's report into the averages (keys of QUALITY_FIELDS) and sums (keys of TOTALS)."""
-        async with self._transaction() as db:
-            query = select(metrics).where(metrics.c.call_session_id == call_id).with_for_update()
-            row = (await db.execute(query)).first()
-            if row is None:
-                return
-            count = row.quality_samples
-            values: dict[str, Any] = {"updated_at": now}
-            if any(name in sample for name in QUALITY_FIELDS):
-                values["quality_samples"] = count + 1
-            for name in QUALITY_FIELDS:
-                if name in sample:
-                    before = row._mapping[name]
-                    values[name] = (
-                        sample[name] if before is None else before + (sample[name] - before) / (count + 1)
-                    )
-            for name in TOTALS:
-                if name in sample:
-                    values[name] = min(TOTAL_MAX, (row._mapping[name] or 0) + int(sample[name]))
-            await db.execute(update(metrics).where(metrics.c.call_session_id == call_id).values(**values))
-
-    async def count(self, call_id: str, counter: str, now: datetime) -> None:
-        """Add one to a counter of COUNTERS."""
-        column = metrics.c[counter]
-        async with self._transaction() as db:
+    @within("write_s")
+    async def store_figures(self, call_id: str, figures: Figures, now: datetime) -> None:
+        """Store what a call adds up to by now."""
+        async with self._write() as db:
+            await self._transitions(db, call_id, now)
             await db.execute(
                 update(metrics)
                 .where(metrics.c.call_session_id == call_id)
-                .values({counter: column + 1, "updated_at": now})
+                .values(**_values(figures), updated_at=now)
             )
 
-    async def transition_statistics(self) -> TransitionStatistics:
-        """Changes of mode over all calls: how many, how long, why."""
-        async with self._transaction() as db:
-            rows: Sequence[Row[Any]] = (await db.execute(select(metrics.c.mode_transitions))).all()
-        by_reason: dict[str, int] = {}
-        durations: list[float] = []
-        for row in rows:
-            for transition in row.mode_transitions:
-                by_reason[transition["reason"]] = by_reason.get(transition["reason"], 0) + 1
-                durations.append(float(transition["duration"]))
-        return TransitionStatistics(
-            total=len(durations),
-            calls=len(rows),
-            per_call=len(durations) / len(rows) if rows else 0.0,
-            mean_duration_s=sum(durations) / len(durations) if durations else None,
-            by_reason=by_reason,
-        )
+    # ---- health
+
+    @within("probe_s")
+    async def probe(self) -> None:
+        """Raise SQLAlchemyError if the database does not answer."""
+        async with self._read() as db:
+            await db.execute(text("SELECT 1"))
 
     # ---- inside
 
-    @asynccontextmanager
-    async def _transaction(self) -> AsyncIterator[AsyncConnection]:
-        try:
-            async with asyncio.timeout(self._patience_s), self._engine.begin() as db:
-                yield db
-        except TimeoutError as error:
-            silent = TimeoutError(f"no answer within {self._patience_s:g} s")
-            raise OperationalError(None, None, silent) from error
+    async def _within(self, seconds: float, work: Coroutine[Any, Any, Result]) -> Result:
+        """Wait no longer, even if the driver takes its time to let go of the connection.
 
-    async def _one(self, db: AsyncConnection, call_id: str) -> Call:
-        (call,) = await self._load(db, select(sessions).where(sessions.c.id == call_id))
-        return call
+        What is given up may still be done.
+        """
+        task = asyncio.create_task(work)
+        task.add_done_callback(self._forget)
+        try:
+            await asyncio.wait({task}, timeout=seconds)
+        finally:
+            if not task.done():
+                self._given_up.add(task)
+                if self._interruptible or task not in self._begun:
+                    task.cancel()
+        if not task.done():
+            raise OperationalError(None, None, TimeoutError(f"no answer within {seconds:g} s"))
+        return task.result()
+
+    def _forget(self, task: asyncio.Task[Any]) -> None:
+        self._given_up.discard(task)
+        self._begun.discard(task)
+        if not task.cancelled():
+            # nobody asks any more what became of it
+            task.exception()
+
+    @asynccontextmanager
+    async def _read(self) -> AsyncIterator[AsyncConnection]:
+        self._begun.add(asyncio.current_task())
+        async with self._engine.begin() as db:
+            yield db
+
+    @asynccontextmanager
+    async def _write(self) -> AsyncIterator[AsyncConnection]:
+        async with self._writers:
+            self._begun.add(asyncio.current_task())
+            async with self._writing.begin() as db:
+                yield db
 
     async def _load(self, db: AsyncConnection, query: Select[Any]) -> list[Call]:
         rows = (await db.execute(query)).all()
         people: dict[str, list[Participant]] = {row.id: [] for row in rows}
         if rows:
-            found = await db.execute(
-                select(participants)
-                .where(participants.c.call_session_id.in_(people))
-                .order_by(participants.c.joined_at, participants.c.id)
-            )
+            found = await db.execute(select(participants).where(participants.c.call_session_id.in_(people)))
             for row in found:
                 people[row.call_session_id].append(_participant(row))
         return [_call(row, people[row.id]) for row in rows]
+
+    async def _transitions(self, db: AsyncConnection, call_id: str, now: datetime) -> list[dict[str, Any]]:
+        """Lock the metrics of a call; make them if it is of Phase 1A and has none."""
+        query = select(metrics.c.mode_transitions).where(metrics.c.call_session_id == call_id)
+        row = (await db.execute(query.with_for_update())).first()
+        if row is not None:
+            return list(row.mode_transitions)
+        values = {"id": new_id(), "call_session_id": call_id, "mode_transitions": []}
+        await db.execute(metrics.insert().values(**values, created_at=now, updated_at=now))
+        return []
 
     async def _clear_sfu(self, db: AsyncConnection, call_id: str, now: datetime) -> None:
         await db.execute(
@@ -454,18 +463,6 @@ class Repository:
             .values(**dict.fromkeys(SFU_FIELDS), updated_at=now)
         )
 
-    async def _count_people(self, db: AsyncConnection, call_id: str, now: datetime) -> None:
-        """Keep how many were there at once at most, and how many in all."""
-        of_call = participants.c.call_session_id == call_id
-        counted = select(func.count(participants.c.id)).where(of_call)
-        here = counted.where(participants.c.left_at.is_(None)).scalar_subquery()
-        before = func.coalesce(metrics.c.peak_participants, 0)
-        await db.execute(
-            update(metrics)
-            .where(metrics.c.call_session_id == call_id)
-            .values(
-                peak_participants=case((here > before, here), else_=before),
-                total_participants=counted.scalar_subquery(),
-                updated_at=now,
-            )
-        )
+
+def _values(row: Participant | Figures) -> dict[str, Any]:
+    return {field.name: getattr(row, field.name) for field in fields(row)}

@@ -15,6 +15,7 @@ from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import inspect
 
+from meeshy_sfu.db.session import writing
 from meeshy_sfu.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ async def upgrade(engine: AsyncEngine, revision: str = "head") -> tuple[str | No
         _guard(lambda: command.upgrade(_config(connection), revision))
         return before, _current(connection)
 
-    async with engine.begin() as connection:
+    async with writing(engine).begin() as connection:
         return await connection.run_sync(run)
 
 
@@ -97,7 +98,7 @@ async def downgrade(engine: AsyncEngine, revision: str) -> tuple[str | None, str
         _guard(lambda: command.downgrade(_config(connection), revision))
         return before, _current(connection)
 
-    async with engine.begin() as connection:
+    async with writing(engine).begin() as connection:
         return await connection.run_sync(run)
 
 
@@ -111,7 +112,7 @@ async def stamp(engine: AsyncEngine, revision: str) -> None:
     def run(connection: Connection) -> None:
         _guard(lambda: command.stamp(_config(connection), revision))
 
-    async with engine.begin() as connection:
+    async with writing(engine).begin() as connection:
         await connection.run_sync(run)
 
 

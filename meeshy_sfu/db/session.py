@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 
     from meeshy_sfu.config import Settings
 
-BUSY_TIMEOUT_S = 10
-"""How long SQLite waits for another writer; less than a transaction may take in all."""
+BUSY_TIMEOUT_S = 4
+"""How long SQLite waits for another writer; less than one try of a late write may take in all."""
+WRITES = "meeshy_writes"
+"""Execution option of engines whose transactions write."""
 CONNECT_TIMEOUT_S = 5
 DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}
 
@@ -75,6 +77,11 @@ def create_engine(url: str) -> AsyncEngine:
     return engine
 
 
+def writing(engine: AsyncEngine) -> AsyncEngine:
+    """Return the same engine with transactions that write from their beginning."""
+    return engine.execution_options(**{WRITES: True})
+
+
 def _make_directory(path: Path) -> None:
     try:
         if not path.exists():
@@ -119,8 +126,9 @@ def _name_refusals(engine: AsyncEngine) -> None:
 def _prepare_sqlite(engine: AsyncEngine) -> None:
     """Write-ahead log, foreign keys, and transactions that include DDL.
 
-    The driver would open transactions late and commit before DDL; we begin them ourselves, at once for writing, so
-    that two writers wait for each other instead of failing half-way.
+    The driver would open transactions late and commit before DDL; we begin them ourselves. Those of `writing` take the
+    write lock at once, so that two writers wait for each other instead of failing half-way. All others only read: in
+    a database with a write-ahead log they neither wait for a writer nor make one wait.
     """
 
     @event.listens_for(engine.sync_engine, "connect")
@@ -134,4 +142,5 @@ def _prepare_sqlite(engine: AsyncEngine) -> None:
 
     @event.listens_for(engine.sync_engine, "begin")
     def on_begin(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        writes = connection.get_execution_options().get(WRITES, False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

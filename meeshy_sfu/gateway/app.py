@@ -26,6 +26,7 @@ from meeshy_sfu.edge.routes import BoundRoute, bound_routes, register
 from meeshy_sfu.edge.secret import signing_secret
 from meeshy_sfu.edge.watchers import Watchers
 from meeshy_sfu.errors import ConfigError, StartError
+from meeshy_sfu.gateway.call_rows import CallRows
 from meeshy_sfu.gateway.calls import Calls
 from meeshy_sfu.gateway.description import DESCRIPTION
 from meeshy_sfu.gateway.events import Events
@@ -85,8 +86,9 @@ class Gateway:
             max_bytes=settings.log_max_bytes,
             keep=settings.log_keep,
         )
-        self.repository = Repository(engine)
-        self._late = LateWrites(self.jobs)
+        self.late = LateWrites(self.jobs)
+        self.repository = Repository(engine, settle=self.late.settle)
+        self.rows = CallRows(self.repository, self.late, clock)
         self.media = MediaServerClient(settings.media_urls, secret=secret, clock=clock)
         self.media_events = MediaEvents(self.media, clock, self.jobs, down_s=settings.media_down_s)
         self.events = Events(
@@ -97,31 +99,29 @@ class Gateway:
         self.switcher = Switcher(
             settings=settings,
             clock=clock,
-            repository=self.repository,
+            rows=self.rows,
             media=self.media,
             events=self.media_events,
             notices=notices,
             journal=self.journal,
             metrics=self.metrics,
             jobs=self.jobs,
-            late=self._late,
         )
         self.calls = Calls(
             settings=settings,
             clock=clock,
-            repository=self.repository,
+            rows=self.rows,
             switcher=self.switcher,
             notices=notices,
             journal=self.journal,
             metrics=self.metrics,
             jobs=self.jobs,
-            late=self._late,
         )
         self.metrics.show(self.calls.live)
         self.statements = Statements(
             settings=settings,
             clock=clock,
-            repository=self.repository,
+            rows=self.rows,
             calls=self.calls,
             switcher=self.switcher,
             notices=notices,
@@ -141,12 +141,15 @@ class Gateway:
         )
         self.health = HealthApi(
             watchers=Watchers(settings, secret, clock),
-            engine=engine,
+            repository=self.repository,
+            late=self.late,
             media=self.media,
             events=self.media_events,
             metrics=self.metrics,
         )
-        rest = RestApi(calls=self.calls, repository=self.repository, notices=notices, clock=clock)
+        rest = RestApi(
+            calls=self.calls, rows=self.rows, repository=self.repository, notices=notices, clock=clock
+        )
         gate = RequestGate(
             settings=settings,
             clock=clock,
@@ -216,10 +219,12 @@ class Gateway:
         self.health.stopping = True
         # first: a media server that ends with us is no reason to move calls elsewhere
         await self.jobs.close()
-        await self._late.close()
         await self.events.close()
         await self._listener.close()
+        # nobody can do anything any more that would have to be written
+        await self.late.close()
         await self.media.close()
+        await self.repository.close()
         await self._engine.dispose()
         self.journal.close()
 

@@ -8,13 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
-from sqlalchemy.exc import SQLAlchemyError
-
-from meeshy_sfu.db.models import seconds_between
+from meeshy_sfu.db.repository import new_id
 from meeshy_sfu.errors import (
     CallAlreadyActiveError,
     CallEndedError,
@@ -26,6 +23,7 @@ from meeshy_sfu.errors import (
     PermissionDeniedError,
 )
 from meeshy_sfu.gateway import journal as log
+from meeshy_sfu.gateway.call_rows import new_member
 from meeshy_sfu.gateway.live_call import LiveCall, Member, moment
 from meeshy_sfu.gateway.mode import (
     P2P_PARTICIPANTS_MAX,
@@ -39,17 +37,16 @@ from meeshy_sfu.gateway.notices import iso
 from meeshy_sfu.gateway.schemas import MediaSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
     from datetime import datetime
 
     from meeshy_sfu.clock import Clock
     from meeshy_sfu.config import Settings
     from meeshy_sfu.db.models import Call
-    from meeshy_sfu.db.repository import Repository
     from meeshy_sfu.gateway.auth import User
+    from meeshy_sfu.gateway.call_rows import CallRows
     from meeshy_sfu.gateway.jobs import Jobs
     from meeshy_sfu.gateway.journal import Journal
-    from meeshy_sfu.gateway.late_writes import LateWrites
     from meeshy_sfu.gateway.metrics import Metrics
     from meeshy_sfu.gateway.notices import Notices
     from meeshy_sfu.gateway.switching import Switcher
@@ -60,7 +57,6 @@ ROOM_WAIT_S = 5.0
 """How long somebody who joins waits for the room that their coming needs; then they are told what there is."""
 ANOTHER_SOCKET = "another socket of yours took your place in the call"
 Answer = dict[str, Any]
-Result = TypeVar("Result")
 
 
 class Calls:
@@ -71,23 +67,21 @@ class Calls:
         *,
         settings: Settings,
         clock: Clock,
-        repository: Repository,
+        rows: CallRows,
         switcher: Switcher,
         notices: Notices,
         journal: Journal,
         metrics: Metrics,
         jobs: Jobs,
-        late: LateWrites,
     ) -> None:
         self._settings = settings
         self._clock = clock
-        self._repository = repository
+        self._rows = rows
         self._switcher = switcher
         self._notices = notices
         self._journal = journal
         self._metrics = metrics
         self._jobs = jobs
-        self._late = late
         self.live: dict[str, LiveCall] = {}
         self._by_conversation: dict[str, str] = {}
         self._initiating: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -127,7 +121,7 @@ class Calls:
             CallNotFoundError: There is none.
             PermissionDeniedError: It is none of the user's.
         """
-        row = await self._repository.get_call(call_id)
+        row = await self._rows.get(call_id)
         if row is None:
             raise CallNotFoundError(f"there is no call {call_id}")
         self._require_conversation(user, row.conversation_id, call_id)
@@ -164,23 +158,25 @@ class Calls:
                 raise CallAlreadyActiveError(
                     f"conversation {conversation_id} has a call; join that", {"callId": active.id}
                 )
-            call = await self._create(
+            call = self._new_call(
                 user, conversation_id, conversation_type, kind=kind, media=media, expected=expected
             )
-        async with call.lane:
-            try:
-                member = await self._add_member(call, user, media, role="initiator")
-            except SQLAlchemyError:
-                # or the conversation would have a call that nobody is in, and could have no other
-                await self._end(call, "error", None)
-                raise
-            # before anybody else can come, or their status and this one would overtake each other
-            if self._notices.initiated(call, but=user.key):
-                await self._set_status(call, "ringing")
+            member = self._new_member(call, user, media, role="initiator")
+            # the only write that is waited for: without a row there is no call to come back to
+            await self._rows.begin(call, member)
+            self.add(call)
+            self._journal.note(call.id, log.BEGUN, mode=call.mode.mode.value)
+            self._metrics.began(kind, conversation_type.value)
+            logger.info("call=%s conversation=%s begun by user=%s", call.id, conversation_id, user.id)
+            async with call.lane:
+                await self._seat(call, member)
+                # before anybody else can come, or their status and this one would overtake each other
+                if self._notices.initiated(call, but=user.key):
+                    self._set_status(call, "ringing")
         await self._wait_for_room(call)
         return self._answer(call, member, sid)
 
-    async def _create(
+    def _new_call(
         self,
         user: User,
         conversation_id: str,
@@ -196,26 +192,18 @@ class Calls:
             "initiator": {"username": user.username, "anonymous": user.anonymous},
         }
         mode = ModeController(conversation_type, policy=mode_policy(self._settings), expected=expected)
-        row = await self._repository.create_call(
-            conversation_id, kind, user.id, mode=mode.mode.value, settings=settings, now=self.now()
-        )
-        call = LiveCall(
-            id=row.id,
+        return LiveCall(
+            id=new_id(),
             conversation_id=conversation_id,
             conversation_type=conversation_type,
             kind=kind,
             initiator_id=user.id,
             initiator_name=user.username,
             settings=settings,
-            created_at=row.created_at,
+            created_at=self.now(),
             mode=mode,
             ring_deadline_s=self._clock.monotonic_s() + self._settings.ring_timeout_s,
         )
-        self.add(call)
-        self._journal.note(call.id, log.BEGUN, mode=mode.mode.value)
-        self._metrics.began(kind, conversation_type.value)
-        logger.info("call=%s conversation=%s begun by user=%s", call.id, conversation_id, user.id)
-        return call
 
     async def join(self, user: User, call_id: str, media: MediaSettings, *, sid: str | None) -> Answer:
         """Put somebody into a call; who is in it already begins anew.
@@ -237,9 +225,13 @@ class Calls:
                 member = await self._renew_member(call, known, user, media, sid)
             else:
                 self._require_room(call)
-                member = await self._add_member(call, user, media, role="participant")
+                member = self._new_member(call, user, media, role="participant")
+                await self._seat(call, member)
+                self._rows.joined(call, member)
             if len(call.members) > 1 and call.status != "active":
-                await self._set_status(call, "active")
+                self._set_status(call, "active")
+            # before the next one comes, whose coming may change what this one is answered
+            await self._rows.settle(call)
         await self._wait_for_room(call)
         return self._answer(call, member, sid)
 
@@ -256,7 +248,7 @@ class Calls:
             if member.id != participant_id:
                 raise NotAParticipantError(f"participant {participant_id} is not you")
             member.username = user.username
-            await self.keep(call, self._repository.count(call.id, "reconnections", self.now()))
+            self._rows.count(call, "reconnections")
             if call.settle_at_s is not None and all(m.sid for m in call.members.values() if m is not member):
                 call.settle_at_s = self._clock.monotonic_s()
         return self._answer(call, member, sid)
@@ -268,46 +260,34 @@ class Calls:
         except TimeoutError:
             logger.warning("call=%s has no room after %g s", call.id, ROOM_WAIT_S)
 
-    async def _add_member(self, call: LiveCall, user: User, media: MediaSettings, *, role: str) -> Member:
-        member = await self._write_member(call, user, media, role)
+    def _new_member(self, call: LiveCall, user: User, media: MediaSettings, *, role: str) -> Member:
+        return new_member(call, user, media, role=role, now_s=self._clock.monotonic_s(), now=self.now())
+
+    async def _seat(self, call: LiveCall, member: Member) -> None:
+        """Put somebody new in. The caller holds the lane."""
         call.members[member.id] = member
         decisions = call.mode.join(member.id, self._clock.monotonic_s())
         await self._switcher.carry_out(call, decisions)
         self._metrics.joined()
         self._journal.note(call.id, "join", participantId=member.id, epoch=call.mode.epoch)
         self._announce(call)
-        return member
 
     async def _renew_member(
         self, call: LiveCall, known: Member, user: User, media: MediaSettings, sid: str | None
     ) -> Member:
-        member = await self._write_member(call, user, media, known.role)
-        # not before the row is written: if that fails, the former socket keeps the place
+        member = self._new_member(call, user, media, role=known.role)
         self._kick(known, sid)
         if known.announced:
             self._notices.participant_left(call, known, "rejoined")
         # at the end, as the youngest: the other one of two offers
         del call.members[known.id]
         call.members[member.id] = member
+        self._rows.joined(call, member)
         call.unreachable.pop(member.id, None)
         await self._switcher.carry_out(call, call.mode.rejoin(member.id, self._clock.monotonic_s()))
         self._journal.note(call.id, "rejoin", participantId=member.id, epoch=call.mode.epoch)
         self._announce(call)
         return member
-
-    async def _write_member(self, call: LiveCall, user: User, media: MediaSettings, role: str) -> Member:
-        row = await self._repository.add_participant(
-            call.id,
-            user_id=None if user.anonymous else user.id,
-            anonymous_user_id=user.id if user.anonymous else None,
-            role=role,
-            status="connected",
-            audio_enabled=media.audio_enabled,
-            video_enabled=media.video_enabled,
-            now=self.now(),
-            username=user.username,
-        )
-        return Member.of_row(row, user.username, self._clock.monotonic_s())
 
     def _announce(self, call: LiveCall) -> None:
         """Tell of those who came and whom nobody has heard of yet.
@@ -375,7 +355,9 @@ class Calls:
         async with call.lane:
             call.require_live()
             member = call.require_member(user)
-            return await self._remove(call, member, "left")
+            answer = await self._remove(call, member, "left")
+        await self._rows.settle(call)
+        return answer
 
     async def remove(self, user: User, call_id: str, participant_id: str) -> Answer:
         """Take out oneself, or as initiator or admin somebody else.
@@ -388,11 +370,13 @@ class Calls:
         async with call.lane:
             call.require_live()
             member = call.member(participant_id)
-            if member.is_user(user):
-                return await self._remove(call, member, "left")
-            self._require_moderator(call, user)
-            self._kick(member, None, "you were put out of the call")
-            return await self._remove(call, member, "forced")
+            reason = "left" if member.is_user(user) else "forced"
+            if reason == "forced":
+                self._require_moderator(call, user)
+                self._kick(member, None, "you were put out of the call")
+            answer = await self._remove(call, member, reason)
+        await self._rows.settle(call)
+        return answer
 
     async def look_at_token(self, user: User, call_id: str) -> None:
         """Take somebody out whose fresh token does not name the call's conversation any more."""
@@ -420,7 +404,9 @@ class Calls:
             call.require_live()
             member = call.require_member(user)
             self._kick(member, None)
-            return await self._remove(call, member, "left")
+            answer = await self._remove(call, member, "left")
+        await self._rows.settle(call)
+        return answer
 
     async def _remove(self, call: LiveCall, member: Member, reason: str) -> Answer:
         """Take a member out; the last one out ends the call. The caller holds the lane."""
@@ -430,7 +416,7 @@ class Calls:
         call.unreachable.pop(member.id, None)
         if member.sid is not None:
             self.on_detached(member.sid)
-        await self.keep(call, self._repository.set_participant_status(member.id, "disconnected", now))
+        self._rows.left(call, member, now)
         self._journal.note(call.id, "leave", participantId=member.id, reason=reason)
         if member.announced:
             self._notices.participant_left(call, member, reason)
@@ -459,7 +445,9 @@ class Calls:
             own = call.member_of(user)
             if not (own is not None and call.conversation_type is ConversationType.DIRECT):
                 self._require_moderator(call, user)
-            return await self._end(call, "normal" if own is not None else "forced", user.id)
+            answer = await self._end(call, "normal" if own is not None else "forced", user.id)
+        await self._rows.settle(call)
+        return answer
 
     async def reject(self, user: User, call_id: str, reason: str) -> Answer:
         """Say no. An unanswered call of two ends by it.
@@ -488,15 +476,9 @@ class Calls:
             raise PermissionDeniedError("only the call's initiator and the conversation's admins may do this")
 
     async def _end(self, call: LiveCall, reason: str, ended_by: str | None) -> Answer:
-        """End a call, whether the database takes it or not. The caller holds the lane."""
+        """End a call. The caller holds the lane."""
         now = self.now()
-        store = partial(self._repository.end_call, call.id, reason=reason, ended_by=ended_by, now=now)
-        try:
-            await store()
-        except SQLAlchemyError:
-            logger.exception("call=%s its end is not in the database; to be tried again", call.id)
-            self._late.add(f"end of call {call.id}", store)
-        duration_s = 0 if call.started_at is None else seconds_between(call.started_at, now)
+        duration_s = self._rows.ended(call, reason, ended_by, now)
         call.ended = True
         call.settled.set()
         self._journal.note(call.id, log.ENDED, reason=reason, mode=call.mode.mode.value)
@@ -600,20 +582,11 @@ class Calls:
                 decisions = call.mode.tick(now_s)
             await self._switcher.carry_out(call, decisions)
 
-    async def _set_status(self, call: LiveCall, status: str) -> None:
-        now = self.now()
+    def _set_status(self, call: LiveCall, status: str) -> None:
         call.status = status
         if status == "active":
-            call.started_at = call.started_at or now
-        await self.keep(call, self._repository.set_status(call.id, status, now))
-
-    async def keep(self, call: LiveCall, write: Awaitable[Result]) -> Result | None:
-        """Write what has happened already; people talk on even if the database does not take it."""
-        try:
-            return await write
-        except SQLAlchemyError:
-            logger.exception("call=%s the database does not take what happened", call.id)
-            return None
+            call.started_at = call.started_at or self.now()
+        self._rows.status(call)
 
     def now(self) -> datetime:
         """Give the time as the database holds it."""

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from typing import TYPE_CHECKING
 
 from aiohttp import web
-from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from meeshy_sfu.edge.openapi import DOCS_POLICY, docs_page
@@ -15,14 +13,11 @@ from meeshy_sfu.edge.routes import Route, handles
 from meeshy_sfu.edge.watchers import CONTENT_TYPE, Watchers
 
 if TYPE_CHECKING:
-    from sqlalchemy.ext.asyncio import AsyncEngine
-
+    from meeshy_sfu.db.repository import Repository
+    from meeshy_sfu.gateway.late_writes import LateWrites
     from meeshy_sfu.gateway.media_client import MediaServerClient
     from meeshy_sfu.gateway.media_events import MediaEvents
     from meeshy_sfu.gateway.metrics import Metrics
-
-DATABASE_TIMEOUT_S = 2.0
-"""A database that takes longer is no use to calls; probes give up soon after."""
 
 
 class HealthApi:
@@ -32,13 +27,15 @@ class HealthApi:
         self,
         *,
         watchers: Watchers,
-        engine: AsyncEngine,
+        repository: Repository,
+        late: LateWrites,
         media: MediaServerClient,
         events: MediaEvents,
         metrics: Metrics,
     ) -> None:
         self._watchers = watchers
-        self._engine = engine
+        self._repository = repository
+        self._late = late
         self._media = media
         self._events = events
         self._metrics = metrics
@@ -112,9 +109,11 @@ class HealthApi:
         )
 
     async def _database(self) -> bool:
+        if self._late.failing:
+            # it may answer questions, but does not take what happens
+            return False
         try:
-            async with asyncio.timeout(DATABASE_TIMEOUT_S), self._engine.connect() as db:
-                await db.execute(text("SELECT 1"))
-        except (SQLAlchemyError, OSError):  # a time-out is an OSError
+            await self._repository.probe()
+        except SQLAlchemyError:
             return False
         return True

@@ -1,15 +1,16 @@
-"""Writes that the database did not take when they were due, and that must not be lost: done as soon as it does.
+"""Writes that nobody waits for: those of one call in their order, each tried until the database takes it.
 
-Only for what would stay wrong for ever otherwise, as the end of a call and its changes of mode. In order, one at a time.
+A write is a statement that may be done again: whether the database took it is not always known. Knows no rows.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -18,9 +19,24 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-RETRY_MIN_S, RETRY_MAX_S = 0.5, 15.0
+RETRY_MIN_S, RETRY_MAX_S = 0.2, 5.0
+"""Pause after the first write that failed; it doubles up to the second."""
+SETTLE_S = 0.2
+"""How long an answer or a reader waits for writes, once in an outage."""
 LAST_TRY_S = 2.0
 """How long the end of the service waits for what is still to be written."""
+
+
+@dataclass(slots=True)
+class _Queue:
+    """What is to be written of one call, in its order."""
+
+    waiting: dict[str, Callable[[], Awaitable[object]]] = field(default_factory=dict)
+    empty: asyncio.Event = field(default_factory=asyncio.Event)
+    failing: bool = False
+    """Whether the last try failed."""
+    slow: bool = False
+    """Whether somebody waited in vain."""
 
 
 class LateWrites:
@@ -28,49 +44,104 @@ class LateWrites:
 
     def __init__(self, jobs: Jobs) -> None:
         self._jobs = jobs
-        self._waiting: dict[str, Callable[[], Awaitable[object]]] = {}
-        self._busy = False
+        self._queues: dict[str, _Queue] = {}
 
-    def add(self, name: str, write: Callable[[], Awaitable[object]]) -> None:
-        """Try this until the database takes it; `name` is for the log, and only once among what waits."""
-        self._waiting[name] = write
-        if not self._busy:
-            self._busy = True
-            self._jobs.start(self._run(), "late writes")
+    def add(self, call_id: str, name: str, write: Callable[[], Awaitable[object]]) -> None:
+        """Write this after everything else of the call; what waits under the same name is left out for it.
 
-    def waits(self, name: str) -> bool:
-        """Tell whether something whose name begins so has not been written yet."""
-        return any(waiting.startswith(name) for waiting in self._waiting)
+        Args:
+            call_id: Whose order it belongs to.
+            name: What is written; a newer state of the same thing takes its name.
+            write: Does it. May be called again after it failed, and after it succeeded without our knowing.
+        """
+        queue = self._queues.get(call_id)
+        if queue is None:
+            queue = self._queues[call_id] = _Queue()
+            self._jobs.start(self._run(call_id, queue), f"rows of call {call_id}")
+        # at the end, or it would overtake what came between
+        queue.waiting.pop(name, None)
+        queue.waiting[name] = write
+
+    def waits(self, call_id: str) -> bool:
+        """Whether something of a call has not been written yet."""
+        return call_id in self._queues
+
+    async def settle(self, *call_ids: str) -> None:
+        """Wait a moment for the writes of some calls; not again while they are slow.
+
+        A healthy database has them by then: who reads their rows sees what was done, and what was answered holds even
+        if this process is killed.
+        """
+        queues = [queue for call_id in call_ids if (queue := self._queues.get(call_id)) and not queue.slow]
+        try:
+            async with asyncio.timeout(SETTLE_S):
+                for queue in queues:
+                    await queue.empty.wait()
+        except TimeoutError:
+            for queue in queues:
+                queue.slow = True
+
+    @property
+    def failing(self) -> bool:
+        """Whether the database refused a write, and has not taken it since."""
+        return any(queue.failing for queue in self._queues.values())
+
+    async def written(self) -> None:
+        """Wait until everything that has been added by now is in the database."""
+        for queue in tuple(self._queues.values()):
+            await queue.empty.wait()
 
     async def close(self) -> None:
         """Try for the last time, for a moment; to be called when nothing else writes any more."""
-        try:
-            async with asyncio.timeout(LAST_TRY_S):
-                while self._waiting:
-                    await self._write_next()
-        except (SQLAlchemyError, TimeoutError):
-            logger.error("not in the database, and given up: %s", ", ".join(self._waiting))
+        queues = tuple(self._queues.items())
+        tries = [asyncio.create_task(self._drain(call_id, queue)) for call_id, queue in queues]
+        if tries:
+            _, late = await asyncio.wait(tries, timeout=LAST_TRY_S)
+            for one in late:
+                one.cancel()
+            await asyncio.gather(*tries, return_exceptions=True)
+        for call_id, queue in queues:
+            if queue.waiting:
+                lost = ", ".join(queue.waiting)
+                logger.error("call=%s not in the database, and given up: %s", call_id, lost)
 
     def __len__(self) -> int:
-        """Give how many wait."""
-        return len(self._waiting)
+        """How many wait."""
+        return sum(len(queue.waiting) for queue in self._queues.values())
 
-    async def _run(self) -> None:
+    async def _run(self, call_id: str, queue: _Queue) -> None:
         pause_s = RETRY_MIN_S
-        try:
-            while self._waiting:
-                await asyncio.sleep(pause_s)
-                try:
-                    await self._write_next()
-                except SQLAlchemyError:
-                    pause_s = min(RETRY_MAX_S, max(RETRY_MIN_S, pause_s * 2))
-                else:
-                    pause_s = 0.0
-        finally:
-            self._busy = False
+        while True:
+            try:
+                await self._drain(call_id, queue)
+            except SQLAlchemyError as error:
+                if not queue.failing:
+                    # the statement is left out: it holds what people sent
+                    reason = getattr(error, "orig", None) or error
+                    logger.error("call=%s the database does not take what happened: %s", call_id, reason)
+            except Exception:
+                if not queue.failing:
+                    logger.exception("call=%s cannot be written", call_id)
+            else:
+                return
+            queue.failing = queue.slow = True
+            await asyncio.sleep(pause_s)
+            pause_s = min(RETRY_MAX_S, pause_s * 2)
 
-    async def _write_next(self) -> None:
-        name, write = next(iter(self._waiting.items()))
-        await write()
-        del self._waiting[name]
-        logger.info("%s is in the database now", name)
+    async def _drain(self, call_id: str, queue: _Queue) -> None:
+        """Write everything; raise what keeps the next one from being written."""
+        while queue.waiting:
+            name, write = next(iter(queue.waiting.items()))
+            try:
+                await write()
+            except (IntegrityError, DataError):
+                # never right, however often it is tried; the others of the call are not to wait for it
+                logger.exception("call=%s is refused by the database: %s", call_id, name)
+            if queue.waiting.get(name) is write:
+                del queue.waiting[name]
+        if queue.failing:
+            queue.failing = False
+            logger.info("call=%s is in the database now", call_id)
+        if self._queues.get(call_id) is queue:
+            del self._queues[call_id]
+        queue.empty.set()

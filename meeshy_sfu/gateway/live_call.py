@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from meeshy_sfu.db.models import Figures
 from meeshy_sfu.errors import CallEndedError, NotAParticipantError, ParticipantNotFoundError
 from meeshy_sfu.gateway.mode import CallMode, ConversationType, ModeController, Phase
 
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
 def moment(unix_s: float) -> datetime:
     """Give a time as the database holds it."""
     return datetime.fromtimestamp(unix_s, UTC)
+
+
+def identity_key(user_id: str, *, anonymous: bool) -> str:
+    """As User.key."""
+    return f"{'guest' if anonymous else 'user'}:{user_id}"
 
 
 @dataclass(slots=True)
@@ -47,6 +53,8 @@ class Member:
     """Whether the others have been told that they came."""
     token_renewal_s: float | None = None
     """When their token for the media server has to be renewed."""
+    sfu_ids: dict[str, str] = field(default_factory=dict)
+    """What they have on the media server, by the names of SFU_FIELDS."""
 
     @classmethod
     def of_row(cls, row: Participant, username: str, now_s: float) -> Member:
@@ -71,7 +79,7 @@ class Member:
     @property
     def key(self) -> str:
         """As User.key."""
-        return f"{'guest' if self.anonymous else 'user'}:{self.user_id}"
+        return identity_key(self.user_id, anonymous=self.anonymous)
 
 
 @dataclass(slots=True)
@@ -112,6 +120,9 @@ class LiveCall:
     started_at: datetime | None = None
     last_mode_change: datetime | None = None
     members: dict[str, Member] = field(default_factory=dict)
+    people: dict[str, Participant] = field(default_factory=dict)
+    """The row of everyone who is or was in the call, by User.key; in the database now or soon."""
+    figures: Figures = field(default_factory=Figures)
     rooms: RoomState = field(default_factory=RoomState)
     lane: asyncio.Lock = field(default_factory=asyncio.Lock)
     media_lane: asyncio.Lock = field(default_factory=asyncio.Lock)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from meeshy_sfu.clock import Clock
     from meeshy_sfu.db.repository import Repository
+    from meeshy_sfu.gateway.call_rows import CallRows
     from meeshy_sfu.gateway.calls import Calls
     from meeshy_sfu.gateway.guard import Request
     from meeshy_sfu.gateway.live_call import LiveCall
@@ -46,8 +47,11 @@ _LIVE = (*_FINDING, CallEndedError)
 class RestApi:
     """Answer requests about calls; every call is looked up in the caller's own conversations."""
 
-    def __init__(self, *, calls: Calls, repository: Repository, notices: Notices, clock: Clock) -> None:
+    def __init__(
+        self, *, calls: Calls, rows: CallRows, repository: Repository, notices: Notices, clock: Clock
+    ) -> None:
         self._calls = calls
+        self._rows = rows
         self._repository = repository
         self._notices = notices
         self._clock = clock
@@ -139,7 +143,7 @@ class RestApi:
         """Take a client's figures into the averages of the call."""
         call = await self._calls.find(request.user, check_id(request.id("callId"), "callId"))
         call.require_member(request.user)
-        await self._repository.record_quality(call.id, _sample(body), self._calls.now())
+        self._rows.quality(call, _sample(body))
         return success(message="Noted")
 
     # ---- people
@@ -213,10 +217,11 @@ class RestApi:
         status = request.query("status")
         if status is not None and status not in STATUSES:
             raise InvalidRequestError(f"must be one of {', '.join(STATUSES)}", path="status")
+        await self._rows.settle_conversation(conversation_id, self._calls.active_in(conversation_id))
         rows, total = await self._repository.list_calls(
             conversation_id, limit=limit, offset=offset, status=status
         )
-        views = [self._notices.stored_view(row) for row in rows]
+        views = [self._notices.stored_view(self._rows.newest(row)) for row in rows]
         return success({"calls": views, "total": total, "limit": limit, "offset": offset})
 
     @handles(

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from meeshy_sfu.clock import Clock
     from meeshy_sfu.config import Settings
-    from meeshy_sfu.db.repository import Repository
     from meeshy_sfu.gateway.auth import User
+    from meeshy_sfu.gateway.call_rows import CallRows
     from meeshy_sfu.gateway.calls import Calls
     from meeshy_sfu.gateway.journal import Journal
     from meeshy_sfu.gateway.live_call import LiveCall, Member
@@ -47,7 +47,7 @@ class Statements:
         *,
         settings: Settings,
         clock: Clock,
-        repository: Repository,
+        rows: CallRows,
         calls: Calls,
         switcher: Switcher,
         notices: Notices,
@@ -55,7 +55,7 @@ class Statements:
     ) -> None:
         self._settings = settings
         self._clock = clock
-        self._repository = repository
+        self._rows = rows
         self._calls = calls
         self._switcher = switcher
         self._notices = notices
@@ -96,11 +96,9 @@ class Statements:
                 if enabled is None:
                     continue
                 setattr(member, f"{media}_enabled", enabled)
-                column = "screen_share" if media == "screen" else media
-                await self._calls.keep(
-                    call, self._repository.set_media_enabled(member.id, column, enabled, self._calls.now())
-                )
+                self._rows.member(call, member)
                 answer |= self._notices.media_toggled(call, member, media, enabled=enabled)
+        await self._rows.settle(call)
         return answer
 
     async def confirm(self, user: User, call_id: str, request: ModeSwitchedRequest) -> Answer:
@@ -121,10 +119,10 @@ class Statements:
                 raise InvalidModeError(f"epoch {epoch} is about {target}, not {mode}", {"mode": target})
             if epoch == call.mode.epoch:
                 if mode == "sfu":
-                    await self._store_ids(call, member, request)
+                    self._store_ids(call, member, request)
                 if not request.success:
                     if member.id not in call.errors:
-                        await self._count_ice_failure(call, request.error)
+                        self._count_ice_failure(call, request.error)
                     call.errors[member.id] = request.error or "failed"
                     logger.warning(
                         "call=%s participant=%s epoch=%d failed: %s",
@@ -151,11 +149,11 @@ class Statements:
                 "phase": call.phase.value,
             }
 
-    async def _count_ice_failure(self, call: LiveCall, error: str | None) -> None:
+    def _count_ice_failure(self, call: LiveCall, error: str | None) -> None:
         if error is not None and ICE.search(error):
-            await self._calls.keep(call, self._repository.count(call.id, "ice_failures", self._calls.now()))
+            self._rows.count(call, "ice_failures")
 
-    async def _store_ids(self, call: LiveCall, member: Member, request: ModeSwitchedRequest) -> None:
+    def _store_ids(self, call: LiveCall, member: Member, request: ModeSwitchedRequest) -> None:
         if not request.success or call.phase is Phase.P2P:
             return
         producers = request.producer_ids
@@ -168,7 +166,8 @@ class Statements:
         }
         told = {name: value for name, value in ids.items() if value is not None}
         if told:
-            await self._calls.keep(call, self._repository.set_sfu_ids(member.id, told, self._calls.now()))
+            member.sfu_ids |= told
+            self._rows.member(call, member)
 
     async def sfu_ready(self, user: User, call_id: str, *, success: bool, reason: str | None) -> Answer:
         """Take note of whether the leg made in advance works; warn everybody if not."""
@@ -179,10 +178,8 @@ class Statements:
         elif member.id not in call.unreachable:
             call.unreachable[member.id] = reason or "unreachable"
             self._notices.sfu_unreachable(call, member.id, reason or "unreachable")
-            await self._calls.keep(
-                call, self._repository.count(call.id, "transport_errors", self._calls.now())
-            )
-            await self._count_ice_failure(call, reason)
+            self._rows.count(call, "transport_errors")
+            self._count_ice_failure(call, reason)
         self._journal.note(call.id, "sfu_ready", participantId=member.id, success=success, reason=reason)
         return {"callId": call_id}
 

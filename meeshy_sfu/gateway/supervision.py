@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from meeshy_sfu.db.models import Figures
+from meeshy_sfu.db.repository import SFU_FIELDS
 from meeshy_sfu.errors import MeeshyError
 from meeshy_sfu.gateway import journal as log
 from meeshy_sfu.gateway.calls import Calls, mode_policy
-from meeshy_sfu.gateway.live_call import LiveCall, Member, RoomState
+from meeshy_sfu.gateway.live_call import LiveCall, Member, RoomState, identity_key
 from meeshy_sfu.gateway.media_client import MediaRoom, MediaServerRefusedError
 from meeshy_sfu.gateway.mode import CallMode, ConversationType, ModeController, Phase
 
@@ -150,6 +152,8 @@ class Supervision:
                 logger.error("call=%s cannot be taken up as it is stored, and is ended: %s", row.id, error)
                 await self._repository.end_call(row.id, reason="error", ended_by=None, now=self._calls.now())
                 continue
+            metrics = await self._repository.get_metrics(call.id)
+            call.figures = Figures() if metrics is None else metrics.figures
             self._calls.add(call)
             if not call.members:
                 # the gateway died between the call and its first member; nobody would come back to it
@@ -195,8 +199,10 @@ class Supervision:
             settle_at_s=now_s + SETTLE_S,
         )
         for person in row.participants:
+            call.people[identity_key(person.identity, anonymous=person.user_id is None)] = person
             if person.left_at is None:
                 member = Member.of_row(person, person.username, now_s)
+                member.sfu_ids = {name: value for name in SFU_FIELDS if (value := getattr(person, name))}
                 member.met = member.announced = True
                 call.members[member.id] = member
         # the first two who came are the ones who may still talk directly

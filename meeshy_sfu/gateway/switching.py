@@ -7,12 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy.exc import SQLAlchemyError
-
-from meeshy_sfu.db.models import ModeTransition
 from meeshy_sfu.gateway import journal as log
 from meeshy_sfu.gateway.live_call import LiveCall, RoomState, moment
 from meeshy_sfu.gateway.mode import CallMode, CompleteSwitch, Decision, Phase, RollBack, StartSwitch
@@ -20,14 +16,12 @@ from meeshy_sfu.gateway.room_keeper import RoomKeeper
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime
 
     from meeshy_sfu.clock import Clock
     from meeshy_sfu.config import Settings
-    from meeshy_sfu.db.repository import Repository
+    from meeshy_sfu.gateway.call_rows import CallRows
     from meeshy_sfu.gateway.jobs import Jobs
     from meeshy_sfu.gateway.journal import Journal
-    from meeshy_sfu.gateway.late_writes import LateWrites
     from meeshy_sfu.gateway.media_client import MediaServerClient
     from meeshy_sfu.gateway.media_events import MediaEvents
     from meeshy_sfu.gateway.metrics import Metrics
@@ -47,18 +41,16 @@ class Switcher:
         *,
         settings: Settings,
         clock: Clock,
-        repository: Repository,
+        rows: CallRows,
         media: MediaServerClient,
         events: MediaEvents,
         notices: Notices,
         journal: Journal,
         metrics: Metrics,
         jobs: Jobs,
-        late: LateWrites,
     ) -> None:
-        self._late = late
         self._clock = clock
-        self._repository = repository
+        self._rows = rows
         self._media = media
         self._events = events
         self._notices = notices
@@ -76,7 +68,7 @@ class Switcher:
                 case CompleteSwitch():
                     await self._complete(call, decision)
                 case RollBack():
-                    await self._roll_back(call, decision)
+                    self._roll_back(call, decision)
         self.keeper.look(call)
 
     # ---- the three decisions
@@ -125,39 +117,16 @@ class Switcher:
             durationS=round(done.duration_s, 6),
             missing=sorted(done.missing),
         )
-        await self._store_mode(call, done, now)
+        self._rows.switched(call, done, now)
+        # a moment, so that a gateway that is killed now knows after its restart what was told
+        await self._rows.settle(call)
         self._metrics.switched(done.source, done.target, done.duration_s)
         self._notices.completed(call, done)
         if done.target is CallMode.P2P:
             self._let_go_of_room(call)
         call.settled.set()
 
-    async def _store_mode(self, call: LiveCall, done: CompleteSwitch, now: datetime) -> None:
-        """Write the change down, at once or later: a gateway that starts again takes the call up as it is written."""
-        room = call.rooms.room if done.target is CallMode.SFU else None
-        store = partial(
-            self._repository.set_mode,
-            call.id,
-            done.target.value,
-            room_id=room.room_id if room else None,
-            rtp_capabilities=room.rtp_capabilities if room else None,
-            transition=ModeTransition(
-                done.source.value, done.target.value, now, round(done.duration_s, 6), done.reason
-            ),
-        )
-        name = f"mode of call {call.id}"
-        if not self._late.waits(name):
-            try:
-                await store()
-            except SQLAlchemyError:
-                logger.exception(
-                    "call=%s the change of mode is not in the database; to be tried again", call.id
-                )
-            else:
-                return
-        self._late.add(f"{name}, epoch {done.epoch}", store)
-
-    async def _roll_back(self, call: LiveCall, back: RollBack) -> None:
+    def _roll_back(self, call: LiveCall, back: RollBack) -> None:
         call.deadline_unix_ms = None
         self._note(
             call,
@@ -177,10 +146,7 @@ class Switcher:
             sorted(back.failed),
         )
         if back.source is CallMode.P2P:
-            try:
-                await self._repository.clear_sfu_fields(call.id, moment(self._clock.unix_s()))
-            except SQLAlchemyError:
-                logger.exception("call=%s keeps ids of what was rolled back in the database", call.id)
+            self._rows.sfu_abandoned(call)
         if call.told_epoch == back.epoch:
             self._notices.rolled_back(call, back)
         if back.target is CallMode.SFU and call.phase is not Phase.SFU:

@@ -9,8 +9,8 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
-from meeshy_sfu.db.models import Call, ModeTransition, Participant
-from meeshy_sfu.db.repository import TOTAL_MAX
+from meeshy_sfu.db.models import NAME, Call, Figures, ModeTransition, Participant
+from meeshy_sfu.db.repository import SFU_FIELDS, new_id
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -24,24 +24,42 @@ async def new_call(calls: Repository, conversation: str = "c1", *, at: datetime 
     return await calls.create_call(conversation, "video", "ada", mode="p2p", settings={"a": 1}, now=at)
 
 
-async def join(calls: Repository, call: Call, user: str | None, guest: str | None = None) -> Participant:
-    return await calls.add_participant(
-        call.id,
+def person(call: Call, user: str | None, guest: str | None = None) -> Participant:
+    return Participant(
+        id=new_id(),
+        call_session_id=call.id,
         user_id=user,
         anonymous_user_id=guest,
         role="participant",
+        status="connected",
+        joined_at=T0,
+        left_at=None,
         audio_enabled=True,
         video_enabled=True,
-        now=T0,
+        screen_share_enabled=False,
+        device_info={NAME: user or guest},
+        **dict.fromkeys(SFU_FIELDS),
     )
 
 
-def to_sfu(at: datetime) -> ModeTransition:
-    return ModeTransition("p2p", "sfu", at, 0.4, "participant_joined")
+async def join(calls: Repository, call: Call, user: str | None, guest: str | None = None) -> Participant:
+    row = person(call, user, guest)
+    await calls.store_participant(row, T0)
+    return row
 
 
-def to_p2p(at: datetime) -> ModeTransition:
-    return ModeTransition("sfu", "p2p", at, 0.2, "participant_left")
+async def stored(calls: Repository, call: Call) -> Call:
+    found = await calls.get_call(call.id)
+    assert found is not None
+    return found
+
+
+def to_sfu(at: datetime, epoch: int = 1) -> ModeTransition:
+    return ModeTransition(epoch, "p2p", "sfu", at, 0.4, "participant_joined")
+
+
+def to_p2p(at: datetime, epoch: int = 2) -> ModeTransition:
+    return ModeTransition(epoch, "sfu", "p2p", at, 0.2, "participant_left")
 
 
 async def test_a_new_call_has_the_defaults_of_the_plan(calls: Repository) -> None:
@@ -73,18 +91,43 @@ async def test_ending_writes_end_duration_and_reason_once(calls: Repository) -> 
     assert await calls.active_calls() == []
 
 
-async def test_rejoining_reuses_the_row_and_guests_do_not_collide(calls: Repository) -> None:
+async def test_a_call_begins_with_its_initiator_or_not_at_all(calls: Repository) -> None:
+    call = await new_call(calls)
+    first = replace(person(call, "ada"), call_session_id="f" * 24)
+    begun = await calls.create_call(
+        "c2", "audio", "ada", mode="p2p", settings={}, now=T0, call_id="f" * 24, initiator=first
+    )
+    assert begun.participants == (first,)
+    figures = await calls.get_metrics(begun.id)
+    assert figures is not None
+    assert (figures.peak_participants, figures.total_participants) == (1, 1)
+    taken = replace(first, call_session_id="e" * 24)
+    with pytest.raises(IntegrityError):
+        await calls.create_call(
+            "c3", "audio", "ada", mode="p2p", settings={}, now=T0, call_id="e" * 24, initiator=taken
+        )
+    assert await calls.get_call("e" * 24) is None
+
+
+async def test_a_participant_is_stored_as_they_are_and_what_is_known_of_their_device_stays(
+    calls: Repository, engine: AsyncEngine
+) -> None:
     call = await new_call(calls)
     first = await join(calls, call, "ada")
-    await calls.set_participant_status(first.id, "disconnected", T0)
-    again = await join(calls, call, "ada")
-    assert again.id == first.id
-    assert again.left_at is None
-    guests = [await join(calls, call, None, f"guest{n}") for n in range(3)]
-    assert len({p.id for p in [again, *guests]}) == 4
-    figures = await calls.get_metrics(call.id)
-    assert figures is not None
-    assert (figures.peak_participants, figures.total_participants) == (4, 4)
+    async with engine.begin() as db:
+        await db.execute(
+            text("update call_participants set device_info = :info"),
+            {"info": '{"os": "x", "username": "old"}'},
+        )
+    gone = replace(first, status="disconnected", left_at=T0, video_enabled=False)
+    for _ in range(2):
+        await calls.store_participant(gone, T0)
+    (row,) = (await stored(calls, call)).participants
+    assert row == replace(gone, device_info={"os": "x", NAME: "ada"})
+    await calls.store_participant(first, T0)
+    for number in range(3):
+        await join(calls, call, None, f"guest{number}")
+    assert [p.left_at for p in (await stored(calls, call)).participants] == [None] * 4
 
 
 async def test_one_user_cannot_have_two_rows_in_a_call(calls: Repository, engine: AsyncEngine) -> None:
@@ -105,19 +148,16 @@ async def test_switching_fills_the_sfu_fields_and_the_way_back_nulls_them(calls:
     await calls.set_mode(
         call.id, "sfu", room_id="room", rtp_capabilities={"codecs": []}, transition=to_sfu(T0)
     )
-    await calls.set_sfu_ids(ada.id, {"sfu_send_transport_id": "t1", "sfu_audio_producer_id": "p1"}, T0)
-    await calls.set_sfu_ids(bob.id, {"sfu_screen_producer_id": "p2"}, T0)
-    assert [c.id for c in await calls.active_sfu_calls()] == [call.id]
-    (live,) = await calls.active_sfu_calls()
+    on_sfu = replace(ada, sfu_send_transport_id="t1", sfu_audio_producer_id="p1")
+    await calls.store_participant(on_sfu, T0)
+    live = await stored(calls, call)
     assert (live.mode, live.sfu_room_id, live.sfu_rtp_capabilities, live.mode_change_count) == (
         "sfu",
         "room",
         {"codecs": []},
         1,
     )
-    found = await calls.find_by_producer("p2")
-    assert found is not None
-    assert found.identity == "bob"
+    assert on_sfu in live.participants
 
     later = T0 + timedelta(seconds=9)
     await calls.set_mode(call.id, "p2p", room_id=None, rtp_capabilities=None, transition=to_p2p(later))
@@ -129,17 +169,7 @@ async def test_switching_fills_the_sfu_fields_and_the_way_back_nulls_them(calls:
         None,
         later,
     )
-    for person in back.participants:
-        blank = replace(
-            person,
-            sfu_send_transport_id=None,
-            sfu_recv_transport_id=None,
-            sfu_audio_producer_id=None,
-            sfu_video_producer_id=None,
-            sfu_screen_producer_id=None,
-        )
-        assert person == blank
-    assert await calls.find_by_producer("p1") is None
+    assert sorted(back.participants, key=lambda one: one.identity) == [ada, bob]
     figures = await calls.get_metrics(call.id)
     assert figures is not None
     assert [(t["from"], t["to"], t["duration"], t["reason"]) for t in figures.mode_transitions] == [
@@ -148,22 +178,37 @@ async def test_switching_fills_the_sfu_fields_and_the_way_back_nulls_them(calls:
     ]
 
 
-async def test_transitions_stored_at_once_are_all_kept(calls: Repository) -> None:
+async def test_transitions_stored_at_once_are_all_kept_and_an_epoch_is_written_once(
+    calls: Repository,
+) -> None:
     call = await new_call(calls)
     await asyncio.gather(
         *(
-            calls.set_mode(call.id, "sfu", room_id="r", rtp_capabilities=None, transition=to_sfu(T0))
-            for _ in range(20)
+            calls.set_mode(
+                call.id, "sfu", room_id="r", rtp_capabilities=None, transition=to_sfu(T0, number % 20)
+            )
+            for number in range(40)
         )
     )
     figures = await calls.get_metrics(call.id)
-    stored = await calls.get_call(call.id)
     assert figures is not None
-    assert stored is not None
-    assert (len(figures.mode_transitions), stored.mode_change_count) == (20, 20)
-    statistics = await calls.transition_statistics()
-    assert (statistics.total, statistics.calls, statistics.by_reason) == (20, 1, {"participant_joined": 20})
-    assert statistics.mean_duration_s == pytest.approx(0.4)
+    assert sorted(one["epoch"] for one in figures.mode_transitions) == list(range(20))
+    assert (await stored(calls, call)).mode_change_count == 20
+
+
+async def test_a_call_of_phase_1a_gets_its_metrics_with_the_first_figure(
+    calls: Repository, engine: AsyncEngine
+) -> None:
+    call = await new_call(calls)
+    for write in (
+        calls.set_mode(call.id, "sfu", room_id="r", rtp_capabilities=None, transition=to_sfu(T0)),
+        calls.store_figures(call.id, Figures().with_one_more("reconnections"), T0),
+    ):
+        async with engine.begin() as db:
+            await db.execute(text("delete from call_metrics"))
+        await write
+        assert await calls.get_metrics(call.id) is not None
+    assert (await stored(calls, call)).mode == "sfu"
 
 
 async def test_pages_of_a_conversation_are_newest_first(calls: Repository) -> None:
@@ -175,40 +220,28 @@ async def test_pages_of_a_conversation_are_newest_first(calls: Repository) -> No
     await calls.end_call(made[0].id, reason="timeout", ended_by=None, now=T0)
     page, total = await calls.list_calls("c1", limit=20, offset=0, status="ended")
     assert ([c.id for c in page], total) == ([made[0].id], 1)
-    newest = await calls.active_call_of("c1")
-    assert newest is not None
-    assert newest.id == made[4].id
-    assert await calls.active_call_of("nobody") is None
 
 
-async def test_quality_reports_become_averages_and_counters_count(calls: Repository) -> None:
+async def test_a_page_begins_behind_the_last_call_of_the_page_before(calls: Repository) -> None:
+    same = [await new_call(calls, at=T0) for _ in range(5)]
+    older = [await new_call(calls, at=T0 - timedelta(seconds=n + 1)) for n in range(2)]
+    found: list[str] = []
+    before = None
+    while True:
+        page, total = await calls.list_calls("c1", limit=2, before=before)
+        assert total == 7
+        if not page:
+            break
+        found += [call.id for call in page]
+        before = (page[-1].created_at, page[-1].id)
+    assert found == [*sorted((call.id for call in same), reverse=True), *(call.id for call in older)]
+
+
+async def test_figures_are_stored_as_they_are_however_often(calls: Repository) -> None:
     call = await new_call(calls)
-    for loss in (0.0, 0.1, 0.2):
-        await calls.record_quality(call.id, {"avg_packet_loss": loss, "avg_rtt": 20.0}, T0)
-    await calls.count(call.id, "reconnections", T0)
-    figures = await calls.get_metrics(call.id)
-    assert figures is not None
-    assert figures.avg_packet_loss == pytest.approx(0.1)
-    assert (figures.avg_rtt, figures.avg_jitter, figures.reconnections) == (20.0, None, 1)
-
-
-async def test_bytes_add_up_and_leave_averages_alone(calls: Repository) -> None:
-    call = await new_call(calls)
-    await calls.record_quality(call.id, {"avg_rtt": 10.0}, T0)
-    await calls.record_quality(call.id, {"total_data_sent": 3, "total_data_received": 4}, T0)
-    await calls.record_quality(call.id, {"avg_rtt": 20.0, "total_data_sent": TOTAL_MAX - 1}, T0)
-    figures = await calls.get_metrics(call.id)
-    assert figures is not None
-    assert figures.avg_rtt == 15.0
-    assert (figures.total_data_sent, figures.total_data_received) == (TOTAL_MAX, 4)
-
-
-async def test_media_switches_are_stored(calls: Repository) -> None:
-    call = await new_call(calls)
-    ada = await join(calls, call, "ada")
-    await calls.set_media_enabled(ada.id, "video", False, T0)
-    await calls.set_participant_status(ada.id, "connected", T0)
-    stored = await calls.get_call(call.id)
-    assert stored is not None
-    (person,) = stored.participants
-    assert (person.video_enabled, person.audio_enabled, person.status) == (False, True, "connected")
+    figures = Figures().with_participants(2, 3).with_one_more("reconnections").with_sample({"avg_rtt": 20.0})
+    for _ in range(2):
+        await calls.store_figures(call.id, figures, T0)
+    found = await calls.get_metrics(call.id)
+    assert found is not None
+    assert found.figures == figures

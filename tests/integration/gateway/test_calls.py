@@ -13,6 +13,7 @@ from meeshy_sfu.gateway.auth import Conversation
 from meeshy_sfu.server.app import MediaServer
 from tests.integration.gateway.conftest import MakeCaller, StartGateway
 from tests.integration.gateway.people import CANDIDATE, SDP, Caller, person_id
+from tests.integration.gateway.stored import stored_call, stored_metrics
 from tests.integration.gateway.test_switch import pair, trio
 from tests.integration.hearing import eventually
 
@@ -44,12 +45,10 @@ async def test_a_call_rings_for_everyone_of_the_conversation(gateway: Gateway, c
         0,
     )
     assert ada.heard("call:initiated") == stranger.heard("call:initiated") == []
-    row = await gateway.repository.get_call(ada.call_id)
-    assert row is not None
+    row = await stored_call(gateway, ada.call_id)
     assert row.status == "ringing"
     await bob.join(ada.call_id)
-    row = await gateway.repository.get_call(ada.call_id)
-    assert row is not None
+    row = await stored_call(gateway, ada.call_id)
     assert (row.status, row.started_at is not None) == ("active", True)
 
 
@@ -182,8 +181,7 @@ async def test_toggles_are_told_and_stored(gateway: Gateway, caller: MakeCaller,
     await eventually(lambda: len(bob.heard("call:media-toggled")) == 4)
     told = [(p["mediaType"], p["enabled"]) for p in bob.heard("call:media-toggled")]
     assert told == [("audio", False), ("video", False), ("audio", True), ("screen", True)]
-    row = await gateway.repository.get_call(ada.call_id)
-    assert row is not None
+    row = await stored_call(gateway, ada.call_id)
     stored = next(p for p in row.participants if p.id == ada.id)
     assert (stored.audio_enabled, stored.video_enabled, stored.screen_share_enabled) == (True, False, True)
 
@@ -204,8 +202,7 @@ async def test_leaving_is_told_and_the_last_one_ends_the_call(
     ended = await people[0].wait("call:ended")
     assert (ended["callId"], ended["reason"], ended["endedBy"]) == (call_id, "normal", people[-1].name)
     assert await people[0].code("call:join", {"callId": call_id}) == "CALL_ENDED"
-    row = await gateway.repository.get_call(call_id)
-    assert row is not None
+    row = await stored_call(gateway, call_id)
     assert (row.status, row.end_reason, row.ended_by) == ("ended", "normal", people[-1].name)
     assert row.ended_at is not None
     assert row.duration is not None
@@ -225,8 +222,7 @@ async def test_ending_destroys_the_room_and_writes_the_end(
     ended = await bob.wait("call:ended")
     assert (ended["reason"], ended["endedBy"]) == ("normal", "ada")
     await eventually(lambda: not media.rooms.rooms)
-    row = await gateway.repository.get_call(ada.call_id)
-    assert row is not None
+    row = await stored_call(gateway, ada.call_id)
     assert (row.end_reason, row.duration, row.status) == ("normal", data["duration"], "ended")
     assert not any(p.sfu_send_transport_id for p in row.participants)
     await bob.initiate()
@@ -298,8 +294,7 @@ async def test_a_broken_socket_keeps_its_place_and_a_rejoin_disturbs_nobody(
     await ada.wait("call:participant-connection", holds=lambda p: p["state"] == "connected")
     assert ada.heard("call:participant-left") == []
     assert (await ada.signal(bob))["success"]
-    metrics = await gateway.repository.get_metrics(ada.call_id)
-    assert metrics is not None
+    metrics = await stored_metrics(gateway, ada.call_id)
     assert metrics.reconnections == 1
 
 
@@ -353,8 +348,7 @@ async def test_an_unanswered_call_ends_after_the_ring_time(
     await ada.initiate()
     for person in (ada, bob):
         assert (await person.wait("call:ended"))["reason"] == "timeout"
-    row = await gateway.repository.get_call(ada.call_id)
-    assert row is not None
+    row = await stored_call(gateway, ada.call_id)
     assert (row.end_reason, row.duration, row.ended_by) == ("timeout", 0, None)
 
 
@@ -406,8 +400,7 @@ async def test_guests_and_users_of_the_same_id_are_two_people(gateway: Gateway, 
     assert guest.id != ada.id
     joined = await ada.wait("call:participant-joined")
     assert joined["participant"]["anonymousUserId"] == "ada"
-    row = await gateway.repository.get_call(ada.call_id)
-    assert row is not None
+    row = await stored_call(gateway, ada.call_id)
     assert [(p.user_id, p.anonymous_user_id) for p in row.participants] == [("ada", None), (None, "ada")]
     assert await guest.code("call:end", {"callId": ada.call_id}) == "PERMISSION_DENIED"
 
@@ -531,6 +524,7 @@ async def test_people_talk_on_when_the_database_fails(
     gateway: Gateway, media: MediaServer, caller: MakeCaller, tmp_path: Path, table: str
 ) -> None:
     ada, bob, eve = await trio(gateway, caller)
+    await gateway.late.written()
     database = sqlite3.connect(tmp_path / "state" / "meeshy.db")
     database.execute(f"DROP TABLE {table}")
     database.commit()
@@ -553,22 +547,22 @@ async def test_people_talk_on_when_the_database_fails(
     await eventually(lambda: not media.rooms.rooms and not gateway.calls.live)
 
 
-async def test_who_cannot_come_back_because_of_the_database_is_given_up_in_time(
+async def test_who_comes_back_needs_no_database(
     start_gateway: StartGateway, caller: MakeCaller, tmp_path: Path
 ) -> None:
     gateway = await start_gateway(reconnect_grace_s=0.3)
     ada, bob = await pair(gateway, caller)
+    await gateway.late.written()
     database = sqlite3.connect(tmp_path / "state" / "meeshy.db")
     database.execute("DROP TABLE call_participants")
     database.commit()
     database.close()
     again = await caller(gateway, "bob")
-    assert not (await again.emit("call:join", {"callId": ada.call_id}))["success"]
-    await again.close()
-    # the place is still that of the first socket
-    assert (await ada.signal(bob))["success"]
-    await bob.vanish()
-    assert (await ada.wait("call:participant-left"))["reason"] == "timeout"
+    assert (await again.join(ada.call_id))["participantId"] == bob.id
+    await bob.wait("call:error", holds=lambda p: p["code"] == "KICKED")
+    assert (await ada.signal(again))["success"]
+    await again.vanish()
+    assert await ada.wait("call:participant-left", holds=lambda p: p["reason"] == "timeout")
 
 
 async def test_a_join_that_is_overtaken_by_another_socket_is_told(

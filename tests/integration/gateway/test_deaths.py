@@ -24,6 +24,7 @@ from meeshy_sfu.server.app import MediaServer
 from meeshy_sfu.server.auth import make_token
 from tests.integration.gateway.conftest import FREE, MakeCaller, StartGateway, StartMedia, settings_for
 from tests.integration.gateway.people import SECRET, Caller
+from tests.integration.gateway.stored import stored_call
 from tests.integration.gateway.test_switch import pair, start_switch, trio
 from tests.integration.hearing import eventually
 from tests.integration.server.processes import Meeshy, meeshy
@@ -58,8 +59,7 @@ async def test_calls_of_a_dead_worker_get_another_room(
     told = await follow(people, after=1)
     assert told["reason"] == "worker-died"
     assert told["mediaServerConfig"]["roomId"] != room
-    row = await gateway.repository.get_call(people[0].call_id)
-    assert row is not None
+    row = await stored_call(gateway, people[0].call_id)
     assert (row.mode, row.sfu_room_id) == ("sfu", told["mediaServerConfig"]["roomId"])
 
 
@@ -250,8 +250,7 @@ async def test_a_row_that_makes_no_sense_does_not_keep_the_others_from_being_tak
     second = await start_gateway()
     assert list(second.calls.live) == [ada.call_id]
     for row in odd:
-        found = await second.repository.get_call(row.id)
-        assert found is not None
+        found = await stored_call(second, row.id)
         assert (found.status, found.end_reason) == ("failed", "error")
 
 
@@ -278,8 +277,7 @@ async def test_stopping_the_gateway_leaves_rooms_and_rows_as_they_are(
     assert len(media.rooms.rooms) == 1
     assert len(media.rooms.rooms[0].participants) == 3
     again = await start_gateway()
-    row = await again.repository.get_call(ada.call_id)
-    assert row is not None
+    row = await stored_call(again, ada.call_id)
     assert (row.status, row.mode, [p.left_at for p in row.participants]) == ("active", "sfu", [None] * 3)
 
 

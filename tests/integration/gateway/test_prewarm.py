@@ -7,6 +7,7 @@ from meeshy_sfu.gateway.auth import Conversation
 from meeshy_sfu.server.app import MediaServer
 from tests.integration.gateway.conftest import MakeCaller, StartGateway, StartMedia
 from tests.integration.gateway.people import Caller
+from tests.integration.gateway.stored import stored_call, stored_metrics
 from tests.integration.gateway.test_switch import pair
 from tests.integration.hearing import eventually
 
@@ -26,8 +27,7 @@ async def test_the_switch_uses_the_room_made_in_advance(
     ada, bob, room = await warm_pair(gateway, caller)
     assert bob.answer["prewarm"]
     assert media.rooms.rooms[0].in_advance
-    row = await gateway.repository.get_call(ada.call_id)
-    assert row is not None
+    row = await stored_call(gateway, ada.call_id)
     assert (row.mode, row.sfu_room_id, row.sfu_rtp_capabilities) == ("p2p", None, None)
     ids = {}
     for person in (ada, bob):
@@ -43,8 +43,7 @@ async def test_the_switch_uses_the_room_made_in_advance(
         await person.confirm(1, **ids[person.id])
     await eve.confirm(1, **await eve.go_to_sfu(answer))
     assert (await ada.switched(1, "sfu"))["success"]
-    row = await gateway.repository.get_call(ada.call_id)
-    assert row is not None
+    row = await stored_call(gateway, ada.call_id)
     assert row.sfu_room_id == room
 
 
@@ -76,8 +75,7 @@ async def test_a_blocked_sfu_path_is_told_to_both(start_gateway: StartGateway, c
         told = await person.wait("call:sfu-unreachable")
         assert (told["participantId"], told["reason"]) == (bob.id, "ice failed")
     assert len(ada.heard("call:sfu-unreachable")) == 1
-    metrics = await gateway.repository.get_metrics(ada.call_id)
-    assert metrics is not None
+    metrics = await stored_metrics(gateway, ada.call_id)
     assert (metrics.transport_errors, metrics.ice_failures) == (1, 1)
 
 

@@ -26,6 +26,7 @@ from meeshy_sfu.gateway.live_call import LiveCall
 from meeshy_sfu.gateway.schemas import MediaSettings, ModeSwitchedRequest
 from meeshy_sfu.server.app import MediaServer
 from tests.integration.gateway.conftest import settings_for
+from tests.integration.gateway.stored import stored_call, stored_metrics
 
 STEPS = 1500
 NAMES = [f"p{number}" for number in range(6)]
@@ -171,8 +172,7 @@ class Walk:
         call = self.call
         if call is None:
             return
-        row = await self.gateway.repository.get_call(call.id)
-        assert row is not None
+        row = await stored_call(self.gateway, call.id)
         if call.ended:
             assert row.ended_at is not None
             assert row.end_reason is not None
@@ -181,8 +181,7 @@ class Walk:
         assert row.mode == call.mode.mode.value
         assert {p.id for p in row.participants if p.left_at is None} == set(call.members)
         assert call.mode.connected == set(call.members)
-        metrics = await self.gateway.repository.get_metrics(call.id)
-        assert metrics is not None
+        metrics = await stored_metrics(self.gateway, call.id)
         assert len(metrics.mode_transitions) == row.mode_change_count
         if row.mode == "p2p" and call.phase.value == "p2p":
             assert row.sfu_room_id is None

@@ -18,6 +18,7 @@ from meeshy_sfu.server.app import MediaServer
 from meeshy_sfu.server.auth import make_token
 from tests.integration.gateway.conftest import MakeCaller, StartGateway
 from tests.integration.gateway.people import SDP, SECRET
+from tests.integration.gateway.stored import stored_metrics
 from tests.integration.gateway.test_switch import pair, trio
 from tests.integration.hearing import eventually
 
@@ -65,14 +66,12 @@ async def test_a_call_over_rest_from_its_beginning_to_its_end(
         "POST", f"{call}/quality-metrics", {"packetsLost": 1, "packetsReceived": 99, "jitter": 4, "rtt": 20.5}
     )
     assert noted.status == 200
-    metrics = await gateway.repository.get_metrics(data["callId"])
-    assert metrics is not None
+    metrics = await stored_metrics(gateway, data["callId"])
     assert (metrics.avg_packet_loss, metrics.avg_jitter, metrics.avg_rtt) == (0.01, 4.0, 20.5)
     assert (metrics.total_data_sent, metrics.total_data_received) == (None, None)
     for person, figures in ((ada, {"bytesSent": 10, "bytesReceived": 7}), (bob, {"bytesSent": 5})):
         assert (await person.request("POST", f"{call}/quality-metrics", figures)).status == 200
-    metrics = await gateway.repository.get_metrics(data["callId"])
-    assert metrics is not None
+    metrics = await stored_metrics(gateway, data["callId"])
     assert (metrics.total_data_sent, metrics.total_data_received, metrics.avg_jitter) == (15, 7, 4.0)
 
     left = await bob.request("POST", f"{call}/leave")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 
 from meeshy_sfu.gateway.app import Gateway
 from meeshy_sfu.gateway.switching import ROOM_GRACE_S
@@ -16,11 +16,14 @@ from tests.integration.gateway.test_switch import start_switch, trio
 from tests.integration.hearing import eventually
 
 
-@contextlib.contextmanager
-def writes_blocked(gateway: Gateway) -> Iterator[None]:
+@contextlib.asynccontextmanager
+async def writes_blocked(gateway: Gateway) -> AsyncIterator[None]:
     """Somebody else holds the database's write lock: what the gateway writes meanwhile waits."""
     blocker = sqlite3.connect(gateway.settings.state_dir / "meeshy.db", isolation_level=None)
-    blocker.execute("BEGIN IMMEDIATE")
+    while len(gateway.late):
+        # a write that has begun needs this event loop, which the next statement keeps for itself
+        await gateway.late.written()
+    blocker.execute("BEGIN EXCLUSIVE")
     try:
         yield
     finally:
@@ -46,7 +49,7 @@ async def test_back_on_p2p_the_room_goes_after_its_people_have_heard(
     await eve.leave()
     await ada.wait("call:mode-switch", holds=lambda p: p["newMode"] == "p2p")
     await ada.confirm(2, "p2p")
-    with writes_blocked(gateway):
+    async with writes_blocked(gateway):
         confirming = asyncio.create_task(bob.confirm(2, "p2p"))
         await asyncio.sleep(0.3)
         assert media.rooms.rooms
@@ -58,7 +61,7 @@ async def test_after_a_rollback_the_room_goes_after_its_people_have_heard(
     gateway: Gateway, media: MediaServer, caller: MakeCaller
 ) -> None:
     ada, bob, eve, _ = await start_switch(gateway, caller)
-    with writes_blocked(gateway):
+    async with writes_blocked(gateway):
         failing = asyncio.create_task(bob.confirm(1, success=False, error="udp blocked"))
         await asyncio.sleep(0.3)
         assert media.rooms.rooms

@@ -13,6 +13,7 @@ from meeshy_sfu.gateway.auth import Conversation
 from meeshy_sfu.server.app import MediaServer
 from tests.integration.gateway.conftest import MakeCaller, StartGateway
 from tests.integration.gateway.people import Caller
+from tests.integration.gateway.stored import stored_call, stored_metrics
 from tests.integration.hearing import eventually
 
 
@@ -49,8 +50,7 @@ async def trio(gateway: Gateway, caller: MakeCaller) -> tuple[Caller, Caller, Ca
 
 async def test_two_to_three_to_two(gateway: Gateway, media: MediaServer, caller: MakeCaller) -> None:
     ada, bob, eve = await trio(gateway, caller)
-    row = await gateway.repository.get_call(ada.call_id)
-    assert row is not None
+    row = await stored_call(gateway, ada.call_id)
     assert (row.mode, row.status) == ("sfu", "active")
     assert row.sfu_room_id == media.rooms.rooms[0].id
     assert row.sfu_rtp_capabilities
@@ -69,12 +69,10 @@ async def test_two_to_three_to_two(gateway: Gateway, media: MediaServer, caller:
     assert (await ada.switched(2, "p2p"))["success"]
     await bob.switched(2, "p2p")
     await eventually(lambda: not media.rooms.rooms)
-    row = await gateway.repository.get_call(ada.call_id)
-    assert row is not None
+    row = await stored_call(gateway, ada.call_id)
     assert (row.mode, row.sfu_room_id, row.mode_change_count) == ("p2p", None, 2)
     assert not any(p.sfu_send_transport_id or p.sfu_audio_producer_id for p in row.participants)
-    metrics = await gateway.repository.get_metrics(ada.call_id)
-    assert metrics is not None
+    metrics = await stored_metrics(gateway, ada.call_id)
     assert [(t["from"], t["to"], t["reason"]) for t in metrics.mode_transitions] == [
         ("p2p", "sfu", "participant_joined"),
         ("sfu", "p2p", "participant_left"),
@@ -145,8 +143,7 @@ async def test_a_leg_that_ice_kept_from_being_made_is_counted_once(
     ada, _, eve, _ = await start_switch(gateway, caller)
     for _ in range(2):
         await eve.confirm(1, success=False, error=error)
-    metrics = await gateway.repository.get_metrics(ada.call_id)
-    assert metrics is not None
+    metrics = await stored_metrics(gateway, ada.call_id)
     assert metrics.ice_failures == failures
 
 
@@ -299,8 +296,7 @@ async def test_a_group_that_opens_with_three_starts_on_the_sfu(
     await ada.confirm(1, **await ada.go_to_sfu(first))
     second = await bob.join(ada.call_id)
     assert (second["mode"], second["phase"], len(second["producers"])) == ("sfu", "sfu", 1)
-    row = await gateway.repository.get_call(ada.call_id)
-    assert row is not None
+    row = await stored_call(gateway, ada.call_id)
     assert (row.mode, row.sfu_room_id) == ("sfu", second["mediaServerConfig"]["roomId"])
     back = await ada.wait("call:mode-switch")
     assert (back["newMode"], back["peer"]) == ("p2p", bob.id)
