@@ -41,6 +41,7 @@ from meeshy_sfu.errors import (
     PayloadTooLargeError,
     RateLimitError,
 )
+from meeshy_sfu.log import hide_tokens
 
 logger = logging.getLogger(__name__)
 
@@ -632,7 +633,7 @@ class SocketServer(_AsyncServer):  # type: ignore[misc]
     async def _handle_connect(self, eio_sid: str, namespace: str | None, data: object) -> None:
         namespace = namespace or "/"
         if namespace != "/":
-            why = f"there is no namespace {namespace[:64]}; connect to /"
+            why = f"there is no namespace {hide_tokens(namespace)[:64]}; connect to /"
         elif self.manager.sid_from_eio_sid(eio_sid, namespace) is not None:
             why = "this connection is in the namespace / already"
         else:

@@ -25,6 +25,7 @@ from meeshy_sfu.gateway import schemas
 from meeshy_sfu.gateway.auth import User, read_user_token
 from meeshy_sfu.gateway.calls import Answer, Calls
 from meeshy_sfu.gateway.outages import database_failure
+from meeshy_sfu.log import hide_tokens
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -234,7 +235,7 @@ class Events:
         told: dict[str, object] = {"event": event, **error}
         call_id = payload.get("callId") if isinstance(payload, dict) else None
         if isinstance(call_id, str):
-            told["callId"] = call_id[:128]
+            told["callId"] = hide_tokens(call_id[:128])
         self.deliver([session.sid], "call:error", told)
 
     async def _authenticate(self, session: Session, request: schemas.AuthenticateRequest) -> Answer:

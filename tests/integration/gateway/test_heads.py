@@ -19,6 +19,7 @@ from meeshy_sfu.edge.tokens import MAX_TOKEN_CHARS, sign_token
 from meeshy_sfu.gateway.app import Gateway
 from meeshy_sfu.gateway.auth import MAX_CONVERSATIONS, Conversation, make_user_token
 from meeshy_sfu.server.app import MediaServer
+from meeshy_sfu.server.auth import make_token
 from tests.integration.gateway.people import SECRET
 from tests.integration.hearing import DEADLINE_S
 
@@ -382,3 +383,52 @@ async def test_no_mutated_request_gets_a_piece_of_a_token_back(
     assert not [piece for piece in PIECES if piece in caplog.text], caplog.text
     assert "Traceback" not in caplog.text, caplog.text
     assert (await answer_to(url, get(b"Connection: close\r\n")))[0] == 200
+
+
+PACKETS = [
+    *(
+        f"{kind}{CANARY}"
+        for kind in ("4", "41/", "42", "43", "44", "45", "451-", "2", "3", "5", "6", "9", "")
+    ),
+    *(f'42["{event}",{{"token":"{CANARY}"}}]' for event in ("authenticate", "refresh-token", CANARY)),
+    f'42["{CANARY}"]',
+    f'421["authenticate",{{"token":"{CANARY}"}}]',
+    f'40{{"token":"{CANARY}"}}',
+    f'42/{CANARY},["x"]',
+    f'42["join-room",{{"callId":"{CANARY}","participantId":"p"}}]',
+    f'42["call:join",{{"callId":"{CANARY}"}}]',
+    f'42["call:signal",{{"callId":"{CANARY}","signal":{{"type":"{CANARY}"}}}}]',
+    f'421["call:media-token",{{"callId":"{CANARY}","{CANARY}":1}}]',
+]
+
+
+async def answers_to_packet(http: aiohttp.ClientSession, url: str, token: str, packet: str) -> str:
+    """All that a connection with a good token hears after a packet, for a while."""
+    heard = ""
+    async with http.ws_connect(f"{url}/socket.io/?EIO=4&transport=websocket") as socket:
+        await socket.send_str(f"40{json.dumps({'token': token})}")
+        while not heard.startswith('40{"sid"'):
+            heard = str((await socket.receive(timeout=DEADLINE_S)).data)
+        await socket.send_str(packet)
+        try:
+            while (message := await socket.receive(timeout=0.5)).type == aiohttp.WSMsgType.TEXT:
+                heard += str(message.data)
+        except TimeoutError:
+            return heard
+        return f"{heard}{message.extra}"
+
+
+async def test_no_packet_gets_a_piece_of_a_token_back(
+    url: str, media: MediaServer, http: aiohttp.ClientSession, caplog: pytest.LogCaptureFixture
+) -> None:
+    now_s = time.time()
+    token = (
+        make_token(secret=SECRET, now_s=now_s, lifetime_s=60, call_id="c", participant_id="p")
+        if url == media.url
+        else make_user_token(secret=SECRET, now_s=now_s, lifetime_s=60, user_id="ada", conversations=[])
+    )
+    with caplog.at_level(logging.INFO):
+        heard = await asyncio.gather(*(answers_to_packet(http, url, token, packet) for packet in PACKETS))
+    for packet, answer in zip(PACKETS, heard, strict=True):
+        assert not [piece for piece in PIECES if piece in answer], (packet, answer)
+    assert not [piece for piece in PIECES if piece in caplog.text], caplog.text
