@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
 
+from meeshy_sfu.clock import SystemClock
+from meeshy_sfu.config import load_settings
 from meeshy_sfu.edge.tokens import sign_token
 from meeshy_sfu.errors import CallsNotSupportedError, PermissionDeniedError, UnauthorizedError
 from meeshy_sfu.gateway.auth import (
@@ -15,8 +18,13 @@ from meeshy_sfu.gateway.auth import (
     make_user_token,
     read_user_token,
 )
+from meeshy_sfu.gateway.banner import banner as gateway_banner
+from meeshy_sfu.gateway.media_client import MediaServerClient
 from meeshy_sfu.gateway.mode import ConversationType
-from meeshy_sfu.server.auth import read_token
+from meeshy_sfu.server.auth import make_token, read_token
+from meeshy_sfu.server.banner import banner as media_banner
+from simulator.gateway import user_token
+from simulator.signaling import Credentials
 
 SECRET = "s" * 32
 GOOD: dict[str, Any] = {
@@ -139,6 +147,34 @@ def test_a_made_token_reads_back() -> None:
     )
     user = read_user_token(made, secret=SECRET, now_s=1.0)
     assert (user.key, user.conversation("c1")) == ("guest:eve", Conversation("c1", "GROUP", "admin"))
+
+
+def test_every_token_of_ours_names_its_audience() -> None:
+    now_s = time.time()
+    media = [
+        make_token(secret=SECRET, now_s=now_s, lifetime_s=60, role="service"),
+        make_media_token(
+            secret=SECRET, now_s=now_s, lifetime_s=60, call_id="c", participant_id="p", subject="ada"
+        ),
+        MediaServerClient([], secret=SECRET, clock=SystemClock()).service_token(),
+        Credentials(secret=SECRET).for_participant("c", "p"),
+        Credentials(secret=SECRET).for_service(),
+    ]
+    for made in media:
+        assert read_token(made, secret=SECRET, now_s=now_s, leeway_s=2, require_audience=True)
+    people = [
+        make_user_token(secret=SECRET, now_s=now_s, lifetime_s=60, user_id="ada", conversations=[]),
+        user_token(SECRET, "ada", "c1"),
+    ]
+    for made in people:
+        assert read_user_token(made, secret=SECRET, now_s=now_s, leeway_s=2, require_audience=True)
+    settings = load_settings(flags={"jwt_secret": SECRET, "development": True})
+    for lines, reader in (
+        (media_banner(settings, "http://x", [], SystemClock()), read_token),
+        (gateway_banner(settings, "http://x", SystemClock()), read_user_token),
+    ):
+        made = next(line.strip() for line in lines if line.strip().startswith("eyJ"))
+        assert reader(made, secret=SECRET, now_s=now_s, leeway_s=2, require_audience=True)
 
 
 def test_the_media_server_takes_the_tokens_made_for_it_and_no_others() -> None:
