@@ -40,7 +40,7 @@ class Participant:
 
     Owned by the room, which makes it on the person's first request and closes it when they leave. Closing it
     closes the transports, and through them all tracks sent and received. A participant whose transports the
-    media core has all given up (no packet for half a minute) leaves by itself.
+    media core has all given up leaves by itself.
     """
 
     id: ParticipantId
@@ -82,6 +82,12 @@ class Participant:
     def is_closed(self) -> bool:
         """Tell whether they have left."""
         return self._closed
+
+    @property
+    def is_cut_off(self) -> bool:
+        """Tell whether none of their transports has a path any more; each would need an ICE restart."""
+        states = [transport.ice_state for transport in self.transports.values()]
+        return bool(states) and all(state == "disconnected" for state in states)
 
     def direction_of(self, transport_id: TransportId) -> Direction:
         """Tell what one of their transports is for.

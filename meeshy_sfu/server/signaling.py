@@ -103,6 +103,7 @@ class Signaling(RoomListener):
         self._sessions: dict[str, Session] = {}
         self._audiences: dict[str, Audience] = {}
         self._leaving: dict[tuple[str, str], float] = {}
+        self._cut_off: dict[tuple[str, str], float] = {}
         self._io = SocketServer(settings, origins, clock)
         self._io.on("connect", self._on_connect)
         self._io.on("disconnect", self._on_disconnect)
@@ -149,6 +150,9 @@ class Signaling(RoomListener):
         for key in [key for key, due_s in self._leaving.items() if now_s >= due_s]:
             del self._leaving[key]
             self._leave(*key, "disconnected")
+        for key in [key for key, due_s in self._cut_off.items() if now_s >= due_s]:
+            del self._cut_off[key]
+            self._leave_cut_off(*key)
 
     async def close(self) -> None:
         """Close all sockets; what was told before is still sent."""
@@ -373,6 +377,9 @@ class Signaling(RoomListener):
                 "reason": transport.failure,
             }
             self._tell(participant.room, participant, "transport-state", payload)
+            if participant.is_cut_off:
+                due_s = self._clock.monotonic_s() + self._settings.disconnect_grace_s
+                self._cut_off[participant.room.call_id, participant.id] = due_s
 
         transport.ice_state_changed.subscribe(tell)
         transport.dtls_state_changed.subscribe(tell)
@@ -418,6 +425,17 @@ class Signaling(RoomListener):
     def _is_present(self, call_id: str, participant_id: str) -> bool:
         audience = self._audiences.get(call_id)
         return audience is not None and participant_id in audience.by_participant
+
+    def _leave_cut_off(self, call_id: str, participant_id: str) -> None:
+        """Take out who has neither a path nor a socket by which they could ask for an ICE restart."""
+        room = self._rooms.find(CallId(call_id))
+        participant = None if room is None else room.participants.get(ParticipantId(participant_id))
+        if (
+            participant is not None
+            and participant.is_cut_off
+            and not self._is_present(call_id, participant_id)
+        ):
+            self._leave(call_id, participant_id, "connection lost: no ICE check came for half a minute")
 
     def _leave(self, call_id: str, participant_id: str, reason: str) -> None:
         room = self._rooms.find(CallId(call_id))

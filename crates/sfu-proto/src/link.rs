@@ -9,7 +9,9 @@
 //! - DTLS is taken only from where a check came from (server) or was answered (client).
 //! - DTLS starts as soon as there is a path and `connect` was called, whichever comes last; a ClientHello
 //!   that comes before `connect` is kept.
-//! - After `LinkEvent::Failed` a link neither takes nor sends anything.
+//! - After `LinkEvent::Failed` a link takes nothing, and sends nothing but the alert of a refused handshake.
+//! - A server whose client is silent for the consent time sends nothing more, but waits for it: `Ice(Disconnected)`
+//!   is no failure, and keys and DTLS outlive it (RFC 8842 §5).
 //!
 //! # Cost
 //! Handshakes and one check every few seconds; nothing per media packet but `is_known_source`,
@@ -432,7 +434,7 @@ impl Link {
 
     fn next_datagram(&mut self) -> Option<(Destination, Vec<u8>)> {
         if self.failed {
-            return None;
+            return self.farewell.pop_front();
         }
         let check = match &mut self.path {
             Path::Lite(agent) => agent.poll_transmit(),
@@ -505,7 +507,15 @@ impl Link {
                 None => return,
                 Some(DtlsEvent::State(state)) => self.events.push_back(LinkEvent::Dtls(state)),
                 Some(DtlsEvent::Keys(keys)) => self.events.push_back(LinkEvent::Keys(keys)),
-                Some(DtlsEvent::Failed(reason)) => self.fail(LinkFailure::Dtls(reason)),
+                Some(DtlsEvent::Failed(reason)) => {
+                    let alert = std::iter::from_fn(|| session.poll_transmit());
+                    let alert: Vec<_> = alert.collect();
+                    if let Some(to) = self.selected() {
+                        self.farewell
+                            .extend(alert.into_iter().map(|bytes| (to, bytes)));
+                    }
+                    self.fail(LinkFailure::Dtls(reason));
+                }
             }
         }
     }

@@ -24,7 +24,7 @@ use std::time::Instant;
 
 use crate::bwe::Unlimited;
 use crate::bwe::arrival::ArrivalEstimator;
-use crate::link::{Link, LinkEvent, SrtpKeys};
+use crate::link::{IceState, Link, LinkEvent, SrtpKeys};
 use crate::net::{Class, Destination, Sink};
 use crate::pacer::Immediate;
 use crate::router::clock::{Micros, NEVER};
@@ -244,6 +244,12 @@ impl Transport {
         self.ready = self.tx.is_some();
     }
 
+    /// Nobody consents to be sent to any more (RFC 7675).
+    fn lose_destination(&mut self) {
+        self.destination = None;
+        self.ready = false;
+    }
+
     /// Keys and destination are known: media can go out.
     #[inline]
     pub(crate) fn is_ready(&self) -> bool {
@@ -357,6 +363,7 @@ impl Transport {
         match &event {
             LinkEvent::Keys(keys) => self.set_keys(&keys.clone()),
             LinkEvent::Selected(destination) => self.set_destination(*destination),
+            LinkEvent::Ice(IceState::Disconnected) => self.lose_destination(),
             _ => {}
         }
         Some(event)

@@ -204,6 +204,14 @@ fn a_wrong_fingerprint_fails_with_the_reason_and_gives_no_keys() {
         assert!(world.server.keys.is_none());
         assert_eq!(world.server.link.poll_timeout(), None);
         assert_eq!(world.server.link.selected(), None);
+        // The client is told, and never takes the handshake for done.
+        let ended = world.run(Duration::from_secs(5), |_, client| {
+            client.failed().is_some()
+        });
+        assert!(ended, "{role:?}: {:?}", world.client.events);
+        let told = LinkFailure::Dtls(DtlsFailure::Alert(42));
+        assert_eq!(world.client.events.last(), Some(&LinkEvent::Failed(told)));
+        assert!(world.client.keys.is_none());
     }
 }
 

@@ -102,7 +102,7 @@ fn waiting_server(now: Instant) -> Link {
     server
 }
 
-fn failure(mut server: Link, now: Instant) -> (LinkFailure, Duration) {
+fn failure(server: &mut Link, now: Instant) -> (LinkFailure, Duration) {
     loop {
         let due = server.poll_timeout().unwrap();
         server.handle_timeout(due);
@@ -112,6 +112,20 @@ fn failure(mut server: Link, now: Instant) -> (LinkFailure, Duration) {
             }
         }
     }
+}
+
+/// What a failed link still sends: bodies of alerts in the clear, to where the client is.
+fn last_words(server: &mut Link) -> Vec<Vec<u8>> {
+    let mut buffer = [0; 2048];
+    let mut words = Vec::new();
+    while let Some((length, to)) = server.poll_transmit(&mut buffer) {
+        assert_eq!(to, destination(client_address()));
+        let record = &buffer[..length];
+        assert_eq!(record[..5], [21, 0xfe, 0xfd, 0, 0], "{record:?}");
+        assert_eq!(record[11..13], ((length - 13) as u16).to_be_bytes());
+        words.push(record[13..].to_vec());
+    }
+    words
 }
 
 #[test]
@@ -175,9 +189,14 @@ fn a_client_without_srtp_or_cipher_or_version_of_ours_is_told_so_soon() {
             destination(client_address()),
             now,
         );
-        let (failure, after) = failure(server, now);
+        let alert = match reason {
+            DtlsFailure::NoVersion => 70,
+            _ => 40,
+        };
+        let (failure, after) = failure(&mut server, now);
         assert_eq!(failure, LinkFailure::Dtls(reason));
         assert!(after <= Duration::from_secs(4));
+        assert_eq!(last_words(&mut server), [vec![2, alert]]);
     }
 }
 
@@ -188,7 +207,8 @@ fn a_real_alert_is_named_and_a_forged_one_is_survived() {
     let now = Instant::now();
     let mut server = waiting_server(now);
     server.handle(Class::Dtls, &alert, destination(client_address()), now);
-    let (reason, after) = failure(server, now);
+    let (reason, after) = failure(&mut server, now);
+    assert_eq!(last_words(&mut server), Vec::<Vec<u8>>::new(), "it knows");
     assert_eq!(reason, LinkFailure::Dtls(DtlsFailure::Alert(40)));
     assert!(reason.to_string().contains("handshake_failure"));
     assert!(after <= Duration::from_secs(4));

@@ -339,23 +339,58 @@ fn a_client_that_says_goodbye_takes_its_tracks_with_it() {
 }
 
 #[test]
-fn a_client_that_vanishes_loses_consent_and_is_closed() {
+fn thirty_seconds_without_consent_fail_ice_but_the_transport_stays_for_restart_ice() {
     let mut stage = Stage::new();
-    let alice = stage.join(DtlsRole::Client);
+    let (alice, bob) = (stage.join(DtlsRole::Client), stage.join(DtlsRole::Client));
+    let producer = stage.produce(alice, 1000);
+    let receiver = stage.clients[bob].transport;
+    stage
+        .router
+        .consume(receiver, producer, audio_consumer(5000, "0"), stage.now)
+        .unwrap();
     stage.run(Duration::from_secs(2));
-    stage.clients.clear();
-    let mut steps = 0;
-    while stage.router.stats().transports > 0 {
-        stage.run(Duration::from_millis(500));
-        steps += 1;
-        assert!(steps < 200, "still there after {steps} half seconds");
+    stage.events.clear();
+    // Both are out of reach for a minute.
+    let clients = std::mem::take(&mut stage.clients);
+    stage.run(Duration::from_secs(60));
+    let lost = |event: &&RouterEvent| {
+        matches!(
+            event,
+            RouterEvent::TransportIce {
+                state: IceState::Disconnected,
+                selected: None,
+                ..
+            }
+        )
+    };
+    assert_eq!(stage.events.iter().filter(lost).count(), 2);
+    assert_eq!(stage.events.len(), 2, "nothing closes: {:?}", stage.events);
+    assert_eq!(stage.router.stats().transports, 2);
+    assert_eq!(stage.router.poll_timeout(), None, "nobody is waited for");
+    stage.clients = clients;
+    // Without consent nothing is taken, and nothing sent.
+    stage.send_audio(alice, 1000, 0);
+    stage.router.flush(stage.now, &mut stage.sent);
+    assert!(stage.sent.datagrams.is_empty());
+    let fresh = credentials("restarted");
+    for client in [alice, bob] {
+        let transport = stage.clients[client].transport;
+        stage
+            .router
+            .restart_ice(transport, fresh.clone(), stage.now)
+            .unwrap();
+        let candidates = stage.router.link(transport).unwrap().candidates().to_vec();
+        let now = stage.now;
+        stage.clients[client]
+            .link
+            .set_remote_ice(&fresh, &candidates, now);
     }
-    let reason = stage.events.iter().find_map(|event| match event {
-        RouterEvent::TransportClosed { reason, .. } => Some(reason.clone()),
-        _ => None,
-    });
-    assert!(
-        reason.is_some_and(|reason| !reason.is_empty()),
-        "{alice} goes with a reason"
-    );
+    stage.run(Duration::from_secs(3));
+    for sequence in 1..6 {
+        stage.send_audio(alice, 1000, sequence);
+        stage.run(Duration::from_millis(20));
+    }
+    assert_eq!(stage.clients[bob].media.len(), 5, "with the keys of before");
+    let restarted = |event: &&RouterEvent| matches!(event, RouterEvent::IceRestarted { .. });
+    assert_eq!(stage.events.iter().filter(restarted).count(), 2);
 }

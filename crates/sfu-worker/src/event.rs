@@ -67,7 +67,7 @@ pub enum Event {
         router: RouterId,
         /// The transport.
         transport: TransportId,
-        /// `panic`, `consent lost`, `dtls failed: …`, `dtls closed by peer`, …
+        /// `panic`, `dtls failed: …`, `dtls closed by peer`, …
         reason: String,
     },
     /// Reception quality of a producer changed.

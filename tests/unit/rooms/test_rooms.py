@@ -347,6 +347,22 @@ async def test_somebody_whose_connections_are_lost_leaves(
     assert notes.named("participant_left") == [(ann, "connection lost: consent lost")]
 
 
+async def test_somebody_without_a_path_is_cut_off_until_one_comes_back(
+    room: Room, core: ScriptedCore, notes: Notes
+) -> None:
+    ann = await come_in(room, ANN)
+    assert not ann.is_cut_off
+    for transport, cut_off in zip(ann.transports.values(), (False, True), strict=True):
+        about = {"router": room.router.handle, "transport": transport.handle}
+        core.emit("transport_ice", **about, state="disconnected", selected=None)
+        await settle()
+        assert ann.is_cut_off is cut_off
+    assert ANN in room.participants, "the transports stay for an ICE restart"
+    core.emit("transport_ice", **about, state="connected", selected=None)
+    await settle()
+    assert not ann.is_cut_off
+
+
 async def test_somebody_who_closes_all_transports_stays(room: Room) -> None:
     ann = await come_in(room, ANN)
     for transport_id in list(ann.transports):

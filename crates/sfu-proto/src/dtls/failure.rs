@@ -24,6 +24,24 @@ pub enum DtlsFailure {
     Handshake(String),
 }
 
+impl DtlsFailure {
+    /// The alert that tells the peer, if it does not know (RFC 8122 §5, RFC 5246 §7.2.2).
+    pub(crate) fn alert(&self) -> Option<u8> {
+        match self {
+            DtlsFailure::FingerprintMismatch(_) => Some(BAD_CERTIFICATE),
+            DtlsFailure::NoVersion => Some(PROTOCOL_VERSION),
+            DtlsFailure::NoSrtpProfile | DtlsFailure::NoCipherSuite | DtlsFailure::Handshake(_) => {
+                Some(HANDSHAKE_FAILURE)
+            }
+            DtlsFailure::Timeout | DtlsFailure::Alert(_) => None,
+        }
+    }
+}
+
+const HANDSHAKE_FAILURE: u8 = 40;
+const BAD_CERTIFICATE: u8 = 42;
+const PROTOCOL_VERSION: u8 = 70;
+
 impl fmt::Display for DtlsFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -12,6 +12,7 @@
 //!   it does not complete within [`GRACE`] the suspicion becomes the reason of the failure.
 //! - A certificate other than the announced one ends the association at once.
 //! - Waiting output and held input are bounded.
+//! - The last word of a refused handshake is its alert: nothing that would complete it goes out beside that.
 //!
 //! # Cost
 //! Only handshakes come through here; a finished one costs its `dimpl` state until the transport closes.
@@ -344,6 +345,7 @@ impl Session {
                 Output::Connected => connected = true,
                 Output::PeerCert(certificate) => {
                     if let Some(reason) = mismatch(&self.fingerprints, certificate) {
+                        self.engine = Some(engine);
                         self.fail(reason);
                         return;
                     }
@@ -408,6 +410,10 @@ impl Session {
     }
 
     fn fail(&mut self, reason: DtlsFailure) {
+        self.waiting.clear();
+        if let Some(description) = reason.alert() {
+            self.refuse(description);
+        }
         self.engine = None;
         self.engine_timeout = None;
         self.keys = None;
@@ -415,6 +421,32 @@ impl Session {
         self.early.clear();
         self.set_state(DtlsState::Failed);
         self.events.push_back(DtlsEvent::Failed(reason));
+    }
+
+    /// Queues the alert that ends a handshake.
+    ///
+    /// Until our Finished has gone out, and it never does then, the peer of 1.2 reads in the clear. One of 1.3 reads
+    /// what is sealed only; all that the engine seals without a message of its own is a goodbye.
+    fn refuse(&mut self, description: u8) {
+        let sealed = self
+            .engine
+            .as_mut()
+            .filter(|engine| engine.protocol_version() == Some(ProtocolVersion::DTLS1_3));
+        if let Some(engine) = sealed {
+            let _ = engine.close();
+            let mut buffer = vec![0; BUFFER];
+            while let Output::Packet(packet) = engine.poll_output(&mut buffer) {
+                self.waiting.push_back(packet.to_vec());
+                if self.waiting.len() == MAX_WAITING {
+                    break;
+                }
+            }
+            return;
+        }
+        let mut record = vec![ALERT, 0xfe, 0xfd, 0, 0];
+        record.extend_from_slice(&LAST_RECORD.to_be_bytes()[2..]);
+        record.extend_from_slice(&[0, 2, FATAL, description]);
+        self.waiting.push_back(record);
     }
 
     fn set_state(&mut self, state: DtlsState) {
@@ -537,5 +569,7 @@ const SUITES_1_2: [u16; 3] = [0xc02b, 0xc02c, 0xcca9];
 /// AES-128-GCM, AES-256-GCM, ChaCha20-Poly1305.
 const SUITES_1_3: [u16; 3] = [0x1301, 0x1302, 0x1303];
 const FATAL: u8 = 2;
+/// Number of the alert's record: beyond those of the handshake, so that no replay window refuses it.
+const LAST_RECORD: u64 = 0xffff;
 const SERVER_HELLO: u8 = 2;
 const HELLO_VERIFY_REQUEST: u8 = 3;

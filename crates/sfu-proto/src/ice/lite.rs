@@ -37,7 +37,7 @@ use crate::net::Destination;
 pub const MAX_TUPLES: usize = 8;
 /// Answers that may wait for `poll_transmit`.
 pub const MAX_REPLIES: usize = 32;
-/// Without a check for this long the path is lost (RFC 7675 §5.1).
+/// Without a check for this long the path is lost (RFC 7675 §5.1) until the next one.
 pub const CONSENT_TIMEOUT: Duration = Duration::from_secs(30);
 /// A selected tuple without a check for this long gives way to one that has checks, nominated or not:
 /// behind a NAT that changed its mapping, some clients nominate only once.
@@ -101,7 +101,7 @@ impl LiteAgent {
 
     /// Takes a STUN datagram; everything but a valid binding request is ignored.
     pub fn handle(&mut self, datagram: &[u8], from: Destination, now: Instant) {
-        if self.state == IceState::Closed || self.state == IceState::Disconnected {
+        if self.state == IceState::Closed {
             return;
         }
         let Ok(message) = StunMessage::parse(datagram) else {
@@ -159,13 +159,13 @@ impl LiteAgent {
         }
     }
 
-    /// Gives up when the consent time has passed without a check; forgets tuples that are silent that long.
+    /// Stops sending when the consent time has passed without a check, and forgets all tuples. The next valid
+    /// check, with the credentials in use or those of a restart, opens a path again.
     pub fn handle_timeout(&mut self, now: Instant) {
         if self.poll_timeout().is_some_and(|due| now >= due) {
             self.tuples.clear();
             self.selected = None;
             self.set_state(IceState::Disconnected);
-            self.events.push_back(IceEvent::ConsentLost);
         }
     }
 
@@ -247,7 +247,7 @@ impl LiteAgent {
         }
         if nominated {
             self.set_state(IceState::Completed);
-        } else if self.state == IceState::New {
+        } else if matches!(self.state, IceState::New | IceState::Disconnected) {
             self.set_state(IceState::Connected);
         }
     }
@@ -499,12 +499,33 @@ mod tests {
         agent.handle_timeout(later + CONSENT_TIMEOUT);
         assert_eq!(
             events(&mut agent),
-            [
-                IceEvent::State(IceState::Disconnected),
-                IceEvent::ConsentLost
-            ]
+            [IceEvent::State(IceState::Disconnected)]
         );
         assert_eq!((agent.selected(), agent.poll_timeout()), (None, None));
+        assert!(!agent.is_known(&from(1)));
+    }
+
+    #[test]
+    fn after_the_path_is_lost_a_restart_or_the_client_itself_opens_another() {
+        let (mut agent, now) = (agent(), Instant::now());
+        let mut later = now;
+        agent.handle(&check(OURS, PASSWORD, true), from(1), later);
+        for (fragment, nominate, state) in [
+            (OURS, false, IceState::Connected),
+            ("fresh", true, IceState::Completed),
+        ] {
+            later += CONSENT_TIMEOUT;
+            agent.handle_timeout(later);
+            assert_eq!(agent.state(), IceState::Disconnected);
+            // Hours later.
+            later += Duration::from_secs(7200);
+            if fragment == "fresh" {
+                agent.restart(parameters("fresh", PASSWORD));
+            }
+            agent.handle(&check(fragment, PASSWORD, nominate), from(2), later);
+            assert_eq!((agent.state(), agent.selected()), (state, Some(from(2))));
+            assert_eq!(agent.poll_timeout(), Some(later + CONSENT_TIMEOUT));
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::ice::{CONSENT_TIMEOUT, IceError};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LinkFailure {
-    /// There was a path, but no check came (server) or was answered (client) for the consent time.
+    /// Client side: there was a path, but no check was answered for the consent time. A server's link waits.
     ConsentLost,
     /// Client side: no check was ever answered.
     Unreachable,
