@@ -275,6 +275,12 @@ impl Transport {
         self.routes.push(route);
     }
 
+    /// The RTX of a stream is that of an SSRC it no longer has.
+    pub(crate) fn forget_rtx(&mut self, stream: u32) {
+        self.routes
+            .retain(|known| !(known.stream == stream && known.rtx));
+    }
+
     /// The consumer that sends with this SSRC.
     pub(crate) fn consumer_route(&self, ssrc: u32) -> Option<u32> {
         let position = self

@@ -203,17 +203,16 @@ impl Consumer {
         if self.payload_types[usize::from(slot.codec) % MAX_CODECS] == NO_PAYLOAD_TYPE {
             return None;
         }
-        if self.needs_key && !self.munger.is_synced(stream.source) {
-            if !key_frame {
+        let source = stream.source_of(slot.index);
+        if !self.munger.is_synced(source) {
+            // A new run begins with what is of it, a picture with a key frame.
+            if source != stream.source || self.needs_key && !key_frame {
                 return None;
             }
         } else if self.needs_key && key_frame && self.began_without(slot, stream) {
-            return self
-                .munger
-                .go_back(slot, stream.source, stream.clock_rate, now);
+            return self.munger.go_back(slot, source, stream.clock_rate, now);
         }
-        self.munger
-            .admit(slot, stream.source, stream.clock_rate, now)
+        self.munger.admit(slot, source, stream.clock_rate, now)
     }
 
     /// The packet is the beginning of the picture that was begun with, and came late: parameter sets behind their

@@ -119,7 +119,7 @@ impl Router {
         }
         let heard = transport.heard;
         let known = transport.route(header.ssrc);
-        match known.or_else(|| self.recognise(t, &header)) {
+        match known.or_else(|| self.recognise(t, &header, times.now)) {
             Some(route) => {
                 self.on_stream_packet(t, &header, route, known.is_none(), datagram, times);
             }
@@ -164,9 +164,9 @@ impl Router {
         if fresh {
             transport.learn(route);
             if route.rtx {
-                stream.rtx_ssrc = Some(header.ssrc);
-            } else if stream.ssrc != Some(header.ssrc) {
-                stream.restart(header.ssrc);
+                stream.replace_rtx(header.ssrc, times.now);
+            } else if stream.ssrc != Some(header.ssrc) && stream.replace(header.ssrc, times.now) {
+                transport.forget_rtx(route.stream);
             }
         }
         let mut packet = Incoming {
@@ -181,6 +181,10 @@ impl Router {
         };
         if route.rtx {
             stream.counters.rtx_packets += 1;
+            if stream.is_rtx_ahead(times.now) {
+                self.stats.drops.late += 1;
+                return;
+            }
             let Some(inner) = len.checked_sub(HEADROOM) else {
                 // Padding: probes of the sender for bandwidth.
                 return;
@@ -288,7 +292,7 @@ impl Router {
 
     /// Finds the stream of an SSRC nobody announced: by mid, else by RID. Authenticity is still open.
     #[cold]
-    fn recognise(&self, t: u32, header: &RtpHeader<'_>) -> Option<Route> {
+    fn recognise(&self, t: u32, header: &RtpHeader<'_>, now: Micros) -> Option<Route> {
         let transport = self.transports.get(t)?;
         let (mut mid, mut rid, mut repaired) = (None, None, None);
         for (id, value) in header.extensions() {
@@ -327,7 +331,8 @@ impl Router {
         } else {
             entry.ssrc_announced
         };
-        (!announced).then_some(Route {
+        let late = entry.retired.holds(header.ssrc, entry.active, now);
+        (!announced && !late).then_some(Route {
             ssrc: header.ssrc,
             stream,
             rtx,

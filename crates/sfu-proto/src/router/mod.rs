@@ -22,6 +22,7 @@ mod observer;
 pub(crate) mod producer;
 mod renumber;
 mod report;
+mod retired;
 mod ring;
 #[allow(clippy::module_inception)]
 mod router;

@@ -1,4 +1,4 @@
-//! The numbers of a source that are not forwarded: padding that is swallowed, jumps that are no loss.
+//! The numbers of a source that are not forwarded: padding that is swallowed.
 //!
 //! # Job
 //! Remembers from which index on how many numbers were left out. What is left out, and when, `stream` decides.
@@ -37,7 +37,7 @@ impl Renumber {
     }
 
     /// Leaves out `count` numbers ahead of those from `from` on.
-    pub(crate) fn skip(&mut self, from: u64, count: u64) {
+    fn skip(&mut self, from: u64, count: u64) {
         let before = self.shifts[..self.len].last().map_or(0, |last| last.1);
         if self.len == self.shifts.len() {
             self.shifts.copy_within(1.., 0);

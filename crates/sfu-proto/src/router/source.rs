@@ -37,6 +37,14 @@ impl Source {
         }
     }
 
+    /// The run before.
+    pub(crate) fn previous(self) -> Self {
+        Self {
+            run: self.run.wrapping_sub(1) & !APART,
+            ..self
+        }
+    }
+
     /// The same, but equal to none that a stream has.
     pub(crate) fn apart(self) -> Self {
         Self {

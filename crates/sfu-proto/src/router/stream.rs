@@ -5,11 +5,13 @@
 //! what reports and requests are made from. Writing those belongs to `report`, forwarding to `router`.
 //!
 //! # Invariants
-//! - The stream index is the sender's extended sequence number less the swallowed ones: padding-only
-//!   packets and jumps. It has no gaps but those of real loss.
+//! - The stream index is the sender's extended sequence number less the swallowed ones, those of padding-only
+//!   packets. It has no gaps but those of real loss and of jumps.
 //! - A stream index is forwarded once: what came before, by either way, is refused.
-//! - `source` changes when the SSRC does; consumers then start a new segment. Indices go on above all former ones:
-//!   what still waits for a flush must not be taken for a packet of the new source.
+//! - `source` changes when the SSRC does, and when numbers jump: consumers then start a new segment, pictures with a
+//!   key frame. Indices go on above all former ones: what still waits for a flush must not be taken for a packet of
+//!   the new source.
+//! - An SSRC that was replaced is late, and so is its RTX: neither takes the stream back.
 //!
 //! # Cost
 //! O(1) per packet in order; no allocation after the first packet.
@@ -21,6 +23,7 @@ use super::config::MediaKind;
 use super::keyframe::KeyFrames;
 use super::nack::{Arrival, NackGenerator};
 use super::renumber::Renumber;
+use super::retired::Retired;
 use super::ring::{FILLER, HEADROOM, KEY_FRAME, LEVEL, MARKER, RARE, Rare, Ring, Slot};
 use super::score::{Score, Totals};
 use super::source::Source;
@@ -41,6 +44,8 @@ pub(crate) const INACTIVE_AFTER: Micros = 1_500_000;
 /// So many pictures that need no other came one after the other without parameter sets, with nothing missing before
 /// them: the sender sends parameter sets at other times.
 const BARE_PICTURES: u8 = 3;
+/// An RTX SSRC that changes alone runs ahead of the media SSRC it belongs to, by no more than this.
+const RTX_AHEAD: Micros = 2_000_000;
 const GOODBYE_INTERVAL: Micros = 1_000_000;
 
 /// A decrypted packet; its payload is in the ring's spare buffer.
@@ -169,6 +174,11 @@ pub(crate) struct StreamRx {
     pub(crate) active: bool,
     pub(crate) fraction_lost: u8,
     goodbye_at: Option<Micros>,
+    pub(crate) retired: Retired,
+    /// When another RTX SSRC took the place of the one that belongs to the media SSRC.
+    rtx_ahead: Option<Micros>,
+    /// The first index of the run that is on.
+    run_from: u64,
     entries: Entries,
     /// What the numbers of this source are counted from; a multiple of 2^16.
     base: u64,
@@ -220,6 +230,9 @@ impl StreamRx {
             active: false,
             fraction_lost: 0,
             goodbye_at: None,
+            retired: Retired::default(),
+            rtx_ahead: None,
+            run_from: 0,
             entries: Entries::default(),
             base: CYCLE,
             highest: None,
@@ -233,13 +246,46 @@ impl StreamRx {
         }
     }
 
-    /// The stream goes on under another SSRC, or is heard for the first time.
-    pub(crate) fn restart(&mut self, ssrc: u32) {
+    /// The stream's RTX goes on under another SSRC, or is heard for the first time.
+    pub(crate) fn replace_rtx(&mut self, ssrc: u32, now: Micros) {
+        let Some(old) = self.rtx_ssrc.replace(ssrc).filter(|old| *old != ssrc) else {
+            return;
+        };
+        self.retired.add(old, now);
+        // What it repeats has the numbers of a media SSRC that is yet to come.
+        self.rtx_ahead = self.highest.map(|_| now);
+    }
+
+    /// The RTX that comes belongs to a media SSRC that did not come yet.
+    pub(crate) fn is_rtx_ahead(&self, now: Micros) -> bool {
+        self.rtx_ahead.is_some_and(|at| now < at + RTX_AHEAD)
+    }
+
+    /// The stream goes on under another SSRC, or is heard for the first time. True if its RTX SSRC was that of the
+    /// old one, and is to be forgotten.
+    pub(crate) fn replace(&mut self, ssrc: u32, now: Micros) -> bool {
+        if let Some(old) = self.ssrc {
+            self.retired.add(old, now);
+        }
+        let stale = self.highest.is_some() && !self.rtx_announced && !self.is_rtx_ahead(now);
+        self.rtx_ahead = None;
+        self.restart(ssrc);
+        if !stale {
+            return false;
+        }
+        if let Some(old) = self.rtx_ssrc.take() {
+            self.retired.add(old, now);
+        }
+        true
+    }
+
+    fn restart(&mut self, ssrc: u32) {
         self.ssrc = Some(ssrc);
         let Some(highest) = self.highest.take() else {
             return;
         };
         self.base = (highest / CYCLE + 2) * CYCLE;
+        self.run_from = self.base;
         self.source = self.source.next();
         self.ring.clear();
         if let Some(nack) = &mut self.nack {
@@ -269,6 +315,16 @@ impl StreamRx {
         self.highest.is_some()
     }
 
+    /// The run a packet with this index is of.
+    #[inline]
+    pub(crate) fn source_of(&self, index: u64) -> Source {
+        if index >= self.run_from {
+            self.source
+        } else {
+            self.source.previous()
+        }
+    }
+
     /// Index of the newest packet, if there is one.
     pub(crate) fn newest_index(&self) -> Option<u64> {
         let highest = self.highest?;
@@ -293,7 +349,7 @@ impl StreamRx {
         rare: &Rare,
         now: Micros,
     ) -> Accepted {
-        let Some(index) = self.extend(packet.sequence) else {
+        let Some(index) = self.extend(packet) else {
             return Accepted::Late;
         };
         let newest = self.highest.is_none_or(|highest| index > highest);
@@ -360,26 +416,38 @@ impl StreamRx {
     }
 
     #[inline]
-    fn extend(&mut self, sequence: u16) -> Option<u64> {
+    fn extend(&mut self, packet: &Incoming) -> Option<u64> {
         let Some(highest) = self.highest else {
-            let index = self.base + u64::from(sequence);
+            let index = self.base + u64::from(packet.sequence);
             self.first = index;
             return Some(index);
         };
-        let index = seq::extend_near(sequence, highest)?;
+        let index = seq::extend_near(packet.sequence, highest)?;
         if index > highest + MAX_JUMP {
-            let gap = index - highest - 1;
-            self.renumber.skip(highest + 1, gap);
-            self.first += gap;
-            if let Some(nack) = &mut self.nack {
-                nack.skip_to(index);
+            // What is sent again was sent before: it is of other numbers.
+            if packet.repair {
+                return None;
             }
-            self.highest = Some(index - 1);
-            if self.kind == MediaKind::Video {
-                self.key_frames.request(self.newest.1);
-            }
+            self.jump(index, highest);
         }
         Some(index)
+    }
+
+    /// The sender goes on elsewhere. What lies between is neither counted as lost nor asked for, but a receiver
+    /// cannot decode over it: a new run begins.
+    #[cold]
+    fn jump(&mut self, index: u64, highest: u64) {
+        self.first += index - highest - 1;
+        self.highest = Some(index - 1);
+        self.source = self.source.next();
+        self.run_from = index - self.renumber.total_before(index).unwrap_or(0);
+        self.entries.begun = None;
+        if let Some(nack) = &mut self.nack {
+            nack.skip_to(index);
+        }
+        if self.kind == MediaKind::Video {
+            self.key_frames.request(self.newest.1);
+        }
     }
 
     #[inline]
@@ -528,7 +596,9 @@ mod tests {
     use super::*;
 
     fn video() -> StreamRx {
-        StreamRx::new(0, 0, 0, MediaKind::Video, false, true)
+        let mut stream = StreamRx::new(0, 0, 0, MediaKind::Video, false, true);
+        stream.source = Source::first(0);
+        stream
     }
 
     fn push(stream: &mut StreamRx, sequence: u16, len: usize, now: Micros) -> Accepted {
@@ -588,9 +658,45 @@ mod tests {
     fn a_far_jump_is_no_loss() {
         let mut stream = video();
         let first = index(push(&mut stream, 10, 100, 0));
-        assert_eq!(index(push(&mut stream, 20_000, 100, 0)), first + 1);
+        let before = stream.source_of(first);
+        let beyond = index(push(&mut stream, 20_000, 100, 0));
+        assert_eq!(beyond, first + 19_990);
         assert_eq!(stream.lost(), 0);
         assert!(stream.key_frames.deadline().is_some());
+        assert_eq!(
+            stream.source_of(first),
+            before,
+            "what waits is of the old run"
+        );
+        assert_eq!(stream.source_of(beyond), before.next());
+        assert_eq!(push(&mut stream, 11, 100, 0), Accepted::Late);
+        assert_eq!(
+            stream.source_of(beyond),
+            before.next(),
+            "and nothing goes back"
+        );
+    }
+
+    #[test]
+    fn what_is_repeated_moves_no_numbers() {
+        let mut stream = video();
+        push(&mut stream, 10, 100, 0);
+        let packet = Incoming {
+            sequence: 20_000,
+            timestamp: 0,
+            marker: false,
+            codec: 0,
+            len: 100,
+            level: None,
+            has_rare: false,
+            repair: true,
+        };
+        let late = stream.accept(&packet, None, &Rare::default(), 0);
+        assert_eq!(late, Accepted::Late);
+        assert!(matches!(
+            push(&mut stream, 11, 100, 0),
+            Accepted::Forward(_)
+        ));
     }
 
     #[test]
@@ -606,7 +712,7 @@ mod tests {
             push(&mut stream, sequence, 100, 30_000);
         }
         assert_eq!(stream.counters.repaired, 49);
-        stream.restart(2);
+        stream.replace(2, 40_000);
         for sequence in 0..100 {
             push(&mut stream, sequence, 100, 40_000);
         }

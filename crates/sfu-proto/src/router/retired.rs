@@ -1,0 +1,67 @@
+//! SSRCs that a stream had before: what is still on its way from them is late, not a new beginning.
+//!
+//! # Invariants
+//! - An SSRC that was replaced does not come back while packets from its time can still arrive, nor while the one
+//!   that replaced it is heard.
+//!
+//! # Cost
+//! A scan over at most eight entries, for packets of unknown SSRCs only.
+
+use super::clock::Micros;
+
+/// No network holds a packet back for longer.
+const LONGEST_DELAY: Micros = 10_000_000;
+const REMEMBERED: usize = 8;
+
+/// The last SSRCs that were replaced, and when.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Retired {
+    entries: [Option<(u32, Micros)>; REMEMBERED],
+    next: usize,
+}
+
+impl Retired {
+    pub(crate) fn add(&mut self, ssrc: u32, now: Micros) {
+        let known = self.entries.iter_mut().flatten();
+        if let Some(entry) = known.into_iter().find(|entry| entry.0 == ssrc) {
+            entry.1 = now;
+            return;
+        }
+        self.entries[self.next] = Some((ssrc, now));
+        self.next = (self.next + 1) % REMEMBERED;
+    }
+
+    /// True if a packet of this SSRC is late; `heard`: who replaced it still sends.
+    pub(crate) fn holds(&self, ssrc: u32, heard: bool, now: Micros) -> bool {
+        let mut known = self.entries.iter().flatten();
+        known.any(|(known, at)| *known == ssrc && (heard || now < at + LONGEST_DELAY))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_was_replaced_comes_back_when_nothing_of_it_can_be_late_and_nobody_else_is_heard() {
+        let mut retired = Retired::default();
+        retired.add(7, 1_000_000);
+        assert!(retired.holds(7, false, 10_999_999));
+        assert!(!retired.holds(7, false, 11_000_000));
+        assert!(retired.holds(7, true, 60_000_000));
+        assert!(!retired.holds(8, true, 1_000_000));
+    }
+
+    #[test]
+    fn the_oldest_are_forgotten() {
+        let mut retired = Retired::default();
+        for ssrc in 0..9 {
+            retired.add(ssrc, 0);
+            retired.add(ssrc, 0);
+        }
+        let held: Vec<u32> = (0..9)
+            .filter(|ssrc| retired.holds(*ssrc, true, 0))
+            .collect();
+        assert_eq!(held, [1, 2, 3, 4, 5, 6, 7, 8]);
+    }
+}
