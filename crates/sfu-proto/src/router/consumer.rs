@@ -18,7 +18,7 @@ use std::mem::offset_of;
 use super::clock::Micros;
 use super::config::{ConsumeError, ConsumerConfig, MediaKind};
 use super::keyframe::Bucket;
-use super::layers::{Choice, LayerSelector, Offer, SingleStream};
+use super::layers::{Choice, LayerSelector, Offer, OneEncoding};
 use super::munger::{self, Munger};
 use super::producer::{MAX_CODECS, NO_PAYLOAD_TYPE, Producer};
 use super::ring::{FILLER, KEY_FRAME, Rare, Slot};
@@ -72,7 +72,7 @@ pub(crate) struct Consumer {
     /// Flush that `sorted_size` is of.
     pub(crate) sorted_in: u32,
     pub(crate) producer: u32,
-    selector: SingleStream,
+    selector: OneEncoding,
     // Third line.
     pub(crate) template: Template,
 }
@@ -159,7 +159,7 @@ impl Consumer {
             ssrc: config.ssrc,
             sorted_in: 0,
             producer: producer_key,
-            selector: SingleStream,
+            selector: OneEncoding::new(producer.forwarded),
             template: Template::new(&config.mid, &ids, audio, per_send),
         };
         consumer.refresh();
@@ -186,6 +186,16 @@ impl Consumer {
         self.selector.wanted()
     }
 
+    /// The encoding that is sent, or will be.
+    pub(crate) fn sent_encoding(&self) -> u8 {
+        self.selector.current()
+    }
+
+    /// From its next key frame on this encoding is to be sent. True if it was another.
+    pub(crate) fn want_encoding(&mut self, encoding: u8) -> bool {
+        self.selector.want(encoding)
+    }
+
     /// The own index under which a packet goes out, or nothing if it does not.
     #[inline]
     pub(crate) fn admit(&mut self, slot: &Slot, stream: &StreamRx, now: Micros) -> Option<u64> {
@@ -193,14 +203,14 @@ impl Consumer {
             return None;
         }
         let key_frame = slot.flags & KEY_FRAME != 0;
-        let offer = Offer {
-            encoding: stream.encoding,
-            key_frame,
-        };
-        if self.selector.choose(offer) != Choice::Forward {
+        if self.payload_types[usize::from(slot.codec) % MAX_CODECS] == NO_PAYLOAD_TYPE {
             return None;
         }
-        if self.payload_types[usize::from(slot.codec) % MAX_CODECS] == NO_PAYLOAD_TYPE {
+        let offer = Offer {
+            encoding: stream.encoding,
+            entry: key_frame || !self.needs_key,
+        };
+        if self.selector.choose(offer) != Choice::Forward {
             return None;
         }
         let source = stream.source_of(slot.index);

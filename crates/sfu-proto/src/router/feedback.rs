@@ -157,6 +157,7 @@ impl Router {
         if stream.goodbye(now) {
             self.producer_score_changed(producer);
         }
+        self.choose_encoding(producer, now);
     }
 
     fn on_nack<S: Sink>(&mut self, t: u32, nack: &Nack<'_>, now: Micros, sink: &mut S) {

@@ -120,7 +120,7 @@ impl Router {
         let producer = self.producers.get(consumer.producer)?;
         let s = producer
             .streams
-            .get(usize::from(consumer.wanted_encoding()))?;
+            .get(usize::from(consumer.sent_encoding()))?;
         self.streams.get(*s)
     }
 }

@@ -19,6 +19,7 @@ use super::Router;
 use super::clock::{Micros, Times};
 use super::config::{MediaKind, ProducerKey};
 use super::event::Drops;
+use super::layers::first_alive;
 use super::producer::Producer;
 use super::ring::{FILLER, HEADROOM, MAX_PAYLOAD, Rare};
 use super::stream::{Accepted, INACTIVE_AFTER, Incoming, StreamRx};
@@ -254,6 +255,7 @@ impl Router {
             self.touch(t, now + INACTIVE_AFTER);
             self.resume_reports(t, now);
             self.producer_score_changed(p);
+            self.choose_encoding(p, now);
         }
         self.touch_streams(t, urgent);
     }
@@ -346,6 +348,34 @@ impl Router {
                 .as_deref()
                 .is_some_and(|known| known.as_bytes() == rid)
         })
+    }
+
+    /// Something of a producer came to life or fell silent: its consumers go over to the first encoding that is
+    /// alive, if that is another.
+    pub(super) fn choose_encoding(&mut self, p: u32, now: Micros) {
+        let Some(producer) = self
+            .producers
+            .get_mut(p)
+            .filter(|one| one.streams.len() > 1)
+        else {
+            return;
+        };
+        let lives = producer.streams.iter().map(|s| self.streams[*s].life());
+        let chosen = first_alive(lives, producer.forwarded);
+        if chosen == producer.forwarded {
+            return;
+        }
+        producer.forwarded = chosen;
+        let mut awaited = false;
+        for key in &producer.consumers {
+            let consumer = &mut self.consumers[*key];
+            awaited |= consumer.want_encoding(chosen) && consumer.is_active();
+        }
+        let s = producer.streams[usize::from(chosen)];
+        // What wakes an encoding may be the key frame itself.
+        if awaited && !self.streams[s].begins_now() {
+            self.want_key_frame(s, now);
+        }
     }
 
     /// Asks the sender of a stream for a key frame, soon.

@@ -1,22 +1,57 @@
 //! What of a producer a consumer forwards.
 //!
 //! # Job
-//! A consumer asks its selector about each packet before it rewrites and queues it. Sequence numbers
-//! and timestamps after a decision belong to `munger`.
+//! Says which encoding of a producer is to be forwarded, and, packet by packet, whether a consumer forwards it.
+//! Sequence numbers and timestamps after a decision belong to `munger`.
 //!
 //! # Invariants
-//! - After anything but `Forward` for a stream, the next `Forward` of another stream starts at a key frame.
+//! - The first encoding that is alive is forwarded. One that dies is left only for one that was clearly heard after
+//!   it: encodings that fall silent together stay as they are.
+//! - A change happens at a key frame; until it comes the encoding before is forwarded.
 //!
 //! # Left out
-//! Choosing among simulcast and SVC layers. `SingleStream` forwards the first encoding and nothing else.
+//! Choosing among simulcast and SVC layers by what a receiver wants or can take.
+
+use super::clock::Micros;
+
+/// Encodings of one source fall silent within this of each other; who is heard later is alive.
+pub(crate) const TOGETHER: Micros = 500_000;
+/// No encoding.
+const NONE: u8 = u8::MAX;
+
+/// What is known of the life of one encoding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Life {
+    pub(crate) active: bool,
+    /// When it was last heard; nothing if it never was, or said goodbye.
+    pub(crate) heard: Option<Micros>,
+}
+
+/// The encoding to forward, after `current`.
+pub(crate) fn first_alive(lives: impl Iterator<Item = Life> + Clone, current: u8) -> u8 {
+    let now = lives.clone().nth(usize::from(current));
+    let left_at = match now {
+        Some(life) if !life.active => life.heard,
+        // It is alive: one before it is enough to leave it.
+        _ => None,
+    };
+    let alive = |life: &Life| {
+        life.active
+            && left_at.is_none_or(|left| life.heard.is_some_and(|heard| heard > left + TOGETHER))
+    };
+    lives
+        .enumerate()
+        .find(|(_, life)| alive(life))
+        .map_or(current, |(position, _)| position as u8)
+}
 
 /// What the selector may look at.
 #[derive(Clone, Copy, Debug)]
 pub struct Offer {
     /// Which encoding of the producer the packet belongs to.
     pub encoding: u8,
-    /// The packet starts a key frame.
-    pub key_frame: bool,
+    /// A receiver can begin with the packet.
+    pub entry: bool,
 }
 
 /// What to do with one packet.
@@ -36,21 +71,123 @@ pub trait LayerSelector {
     fn wanted(&self) -> u8;
 }
 
-/// The selector of producers with one stream: everything of the first encoding.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct SingleStream;
+/// Forwards one encoding, and goes over to another at a key frame.
+#[derive(Clone, Copy, Debug)]
+pub struct OneEncoding {
+    /// What was forwarded last.
+    current: u8,
+    wanted: u8,
+}
 
-impl LayerSelector for SingleStream {
-    #[inline]
-    fn choose(&mut self, offer: Offer) -> Choice {
-        if offer.encoding == 0 {
-            Choice::Forward
-        } else {
-            Choice::Drop
+impl OneEncoding {
+    /// Begins with this encoding.
+    pub fn new(wanted: u8) -> Self {
+        Self {
+            current: NONE,
+            wanted,
         }
     }
 
+    /// From its next key frame on this encoding is to be forwarded. True if it was another.
+    pub fn want(&mut self, encoding: u8) -> bool {
+        std::mem::replace(&mut self.wanted, encoding) != encoding
+    }
+
+    /// The encoding that is forwarded, or will be.
+    pub fn current(&self) -> u8 {
+        if self.current == NONE {
+            self.wanted
+        } else {
+            self.current
+        }
+    }
+}
+
+impl LayerSelector for OneEncoding {
+    #[inline]
+    fn choose(&mut self, offer: Offer) -> Choice {
+        if offer.encoding != self.current {
+            if offer.encoding != self.wanted || !offer.entry {
+                return Choice::Drop;
+            }
+            self.current = offer.encoding;
+        }
+        Choice::Forward
+    }
+
     fn wanted(&self) -> u8 {
-        0
+        self.wanted
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    const MS: Micros = 1000;
+
+    fn alive(heard: Micros) -> Life {
+        Life {
+            active: true,
+            heard: Some(heard),
+        }
+    }
+
+    fn silent(heard: Micros) -> Life {
+        Life {
+            active: false,
+            heard: Some(heard),
+        }
+    }
+
+    const NEVER: Life = Life {
+        active: false,
+        heard: None,
+    };
+
+    fn after(current: u8, lives: &[Life]) -> u8 {
+        first_alive(lives.iter().copied(), current)
+    }
+
+    #[test]
+    fn the_first_encoding_that_is_alive_is_forwarded() {
+        assert_eq!(after(0, &[NEVER; 3]), 0, "nobody yet");
+        assert_eq!(
+            after(0, &[NEVER, alive(0), alive(0)]),
+            1,
+            "off from the start"
+        );
+        assert_eq!(after(0, &[silent(0), alive(1500 * MS)]), 1);
+        assert_eq!(
+            after(1, &[alive(2000 * MS), alive(2000 * MS)]),
+            0,
+            "it came back"
+        );
+        assert_eq!(after(2, &[silent(0), alive(9000 * MS), silent(0)]), 1);
+        assert_eq!(after(0, &[NEVER, NEVER, alive(5)]), 2);
+    }
+
+    #[test]
+    fn encodings_that_fall_silent_together_stay_as_they_are() {
+        assert_eq!(after(0, &[silent(1000 * MS), alive(1005 * MS)]), 0);
+        assert_eq!(after(0, &[silent(1000 * MS), silent(1005 * MS)]), 0);
+        assert_eq!(after(1, &[silent(9000 * MS), silent(1005 * MS)]), 1);
+    }
+
+    #[test]
+    fn a_change_waits_for_a_key_frame_and_the_former_goes_on_until_then() {
+        let mut selector = OneEncoding::new(0);
+        let choose = |selector: &mut OneEncoding, encoding, entry| {
+            selector.choose(Offer { encoding, entry }) == Choice::Forward
+        };
+        assert!(!choose(&mut selector, 0, false));
+        assert!(choose(&mut selector, 0, true));
+        assert!(!choose(&mut selector, 1, true), "nobody wants it");
+        assert!(selector.want(1) && !selector.want(1));
+        assert!(!choose(&mut selector, 1, false));
+        assert!(choose(&mut selector, 0, false));
+        assert_eq!((selector.current(), selector.wanted()), (0, 1));
+        assert!(choose(&mut selector, 1, true));
+        assert!(choose(&mut selector, 1, false));
+        assert!(!choose(&mut selector, 0, true));
     }
 }

@@ -80,6 +80,8 @@ pub(crate) struct Producer {
     pub(crate) ids: IdTable,
     pub(crate) codecs: Vec<ProducerCodec>,
     pub(crate) streams: Vec<u32>,
+    /// The encoding that consumers are to get.
+    pub(crate) forwarded: u8,
     pub(crate) transport: u32,
     pub(crate) mid: Option<String>,
     pub(crate) has_rare: bool,
@@ -104,6 +106,7 @@ impl Producer {
             ids,
             codecs: config.codecs.clone(),
             streams: Vec::new(),
+            forwarded: 0,
             transport,
             mid: config.mid.clone(),
             has_rare,

@@ -69,7 +69,7 @@ impl Router {
                 while position < first + count {
                     let (key, offset) = batch[position - first];
                     let consumer = &consumers[key];
-                    let encoding = usize::from(consumer.wanted_encoding());
+                    let encoding = usize::from(consumer.sent_encoding());
                     let source = producers[consumer.producer].streams.get(encoding);
                     let info =
                         source.and_then(|s| sender_info(consumer, &streams[*s], now, wall, offset));

@@ -21,6 +21,7 @@
 use super::clock::{Micros, NEVER};
 use super::config::MediaKind;
 use super::keyframe::KeyFrames;
+use super::layers::Life;
 use super::nack::{Arrival, NackGenerator};
 use super::renumber::Renumber;
 use super::retired::Retired;
@@ -174,6 +175,8 @@ pub(crate) struct StreamRx {
     pub(crate) active: bool,
     pub(crate) fraction_lost: u8,
     goodbye_at: Option<Micros>,
+    /// It said goodbye and was not heard since.
+    gone: bool,
     pub(crate) retired: Retired,
     /// When another RTX SSRC took the place of the one that belongs to the media SSRC.
     rtx_ahead: Option<Micros>,
@@ -230,6 +233,7 @@ impl StreamRx {
             active: false,
             fraction_lost: 0,
             goodbye_at: None,
+            gone: false,
             retired: Retired::default(),
             rtx_ahead: None,
             run_from: 0,
@@ -542,9 +546,24 @@ impl StreamRx {
             return false;
         }
         self.active = true;
+        self.gone = false;
         self.key_frames.renew(now);
         self.score.rebase(self.totals());
         self.score.reset(10)
+    }
+
+    /// The newest packet is one to begin with.
+    pub(crate) fn begins_now(&self) -> bool {
+        let newest = self.newest_index().and_then(|index| self.ring.get(index));
+        newest.is_some_and(|slot| slot.flags & KEY_FRAME != 0)
+    }
+
+    /// Whether the encoding is forwarded depends on this.
+    pub(crate) fn life(&self) -> Life {
+        Life {
+            active: self.active,
+            heard: (self.has_media() && !self.gone).then_some(self.newest.1),
+        }
     }
 
     /// The stream went silent. True if the score changed.
@@ -563,6 +582,7 @@ impl StreamRx {
             return false;
         }
         self.goodbye_at = Some(now);
+        self.gone = true;
         self.sleep()
     }
 

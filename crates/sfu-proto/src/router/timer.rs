@@ -13,6 +13,7 @@ use super::Router;
 use super::clock::{Micros, NEVER};
 use super::config::{ProducerKey, TransportKey};
 use super::event::RouterEvent;
+use super::layers::TOGETHER;
 use super::stream::INACTIVE_AFTER;
 use crate::link::{DtlsState, LinkEvent};
 use crate::net::{Destination, Sink};
@@ -141,8 +142,23 @@ impl Router {
                     next = next.min(stream.urgent_deadline());
                 }
             }
+            self.choose_encoding(p, now);
+            next = next.min(self.next_choice(p, now));
         }
         self.transports[t].deadlines.streams = next.max(now + BREATH);
+    }
+
+    /// When another encoding of a producer may prove to be alive, while the one that is forwarded is not.
+    fn next_choice(&self, p: u32, now: Micros) -> Micros {
+        let producer = &self.producers[p];
+        let forwarded = producer.streams.get(usize::from(producer.forwarded));
+        let silent = forwarded.is_some_and(|s| !self.streams[*s].active);
+        let mut others = producer.streams.iter().map(|s| &self.streams[*s]);
+        if silent && others.any(|stream| stream.active) {
+            now + TOGETHER / 2
+        } else {
+            NEVER
+        }
     }
 
     /// Something is to be done for transport `t` at `at`.

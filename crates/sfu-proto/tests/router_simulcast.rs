@@ -1,0 +1,244 @@
+//! Simulcast without a choice of layers: the first encoding that is alive is forwarded.
+#![allow(clippy::unwrap_used)]
+
+mod router_call;
+
+use std::time::Duration;
+
+use meeshy_sfu_proto::router::ProducerKey;
+use meeshy_sfu_proto::rtcp::{Packet as Rtcp, SenderInfo, bye, nack, packets};
+use router_call::*;
+
+const MS: Duration = Duration::from_millis(1);
+
+fn nack_of(ssrc: u32, sequences: &[u16]) -> Vec<u8> {
+    let mut out = vec![0; 1400];
+    let written = nack::write(1, ssrc, sequences, &mut out).unwrap();
+    out.truncate(written.len);
+    out
+}
+
+/// A sender with two encodings, as a camera sends them: 100 pictures a second of each that is on, key frames when
+/// asked for.
+struct Camera {
+    peer: Peer,
+    on: [bool; 2],
+    step: u16,
+    /// SSRCs that were asked for a key frame, and when.
+    asked: Vec<(u32, Duration)>,
+}
+
+impl Camera {
+    fn run(&mut self, call: &mut Call, steps: u16) {
+        for _ in 0..steps {
+            let mut wanted = [self.step == 0; 2];
+            for compound in call.inbox(&mut self.peer).rtcp {
+                for packet in packets(&compound) {
+                    if let Ok(Rtcp::Pli(pli)) = packet {
+                        self.asked.push((pli.media_ssrc, call.now - call.start));
+                        wanted[usize::from(pli.media_ssrc == 101)] = true;
+                    }
+                }
+            }
+            for (encoding, wanted) in wanted.into_iter().enumerate() {
+                if self.on[encoding] {
+                    let mut packet = encoding_packet(
+                        encoding,
+                        100 + encoding as u32,
+                        self.step,
+                        // Each encoding has a clock of its own.
+                        900 * u32::from(self.step) + 0x4000_0000 * encoding as u32,
+                        wanted,
+                    );
+                    packet.payload[2..5].copy_from_slice(&[
+                        encoding as u8,
+                        (self.step >> 8) as u8,
+                        self.step as u8,
+                    ]);
+                    call.send(&mut self.peer, &packet);
+                }
+            }
+            self.step += 1;
+            call.wait(10 * MS);
+        }
+    }
+}
+
+fn stage() -> (Call, Camera, Peer, ProducerKey) {
+    let mut call = Call::new();
+    let (peer, bob, producer, _) = call.pair(simulcast(2), video_consumer(5000, "0"));
+    let camera = Camera {
+        peer,
+        on: [true, true],
+        step: 0,
+        asked: Vec::new(),
+    };
+    (call, camera, bob, producer)
+}
+
+/// Which encodings came, in runs; numbers without a gap, time as it passed, each change with a key frame.
+fn runs(got: &[Received]) -> Vec<(u8, usize)> {
+    let mut runs: Vec<(u8, usize)> = Vec::new();
+    for pair in got.windows(2) {
+        assert_eq!(pair[1].index, pair[0].index + 1);
+        let step = |packet: &Received| u16::from_be_bytes([packet.payload[3], packet.payload[4]]);
+        let passed = 900 * u32::from(step(&pair[1]) - step(&pair[0]));
+        let told = pair[1].timestamp.wrapping_sub(pair[0].timestamp);
+        assert!(told.abs_diff(passed) <= 900, "{told} for {passed}");
+    }
+    for packet in got {
+        match runs.last_mut() {
+            Some((encoding, count)) if *encoding == packet.payload[2] => *count += 1,
+            _ => {
+                assert_eq!(packet.payload[1] & 1, 0, "a key frame");
+                runs.push((packet.payload[2], 1));
+            }
+        }
+    }
+    runs
+}
+
+#[test]
+fn the_picture_comes_when_the_first_encoding_is_off_from_the_start() {
+    let (mut call, mut camera, mut bob, _) = stage();
+    camera.on = [false, true];
+    camera.run(&mut call, 100);
+    let got = call.inbox(&mut bob).rtp;
+    assert_eq!(runs(&got), [(1, 100)]);
+}
+
+#[test]
+fn the_picture_goes_on_when_the_first_encoding_is_switched_off_and_goes_back_when_it_returns() {
+    let (mut call, mut camera, mut bob, producer) = stage();
+    camera.run(&mut call, 200);
+    camera.on = [false, true];
+    camera.asked.clear();
+    camera.run(&mut call, 400);
+    let got = call.inbox(&mut bob).rtp;
+    let seen = runs(&got);
+    assert_eq!((seen[0], seen.len()), ((0, 200), 2));
+    assert!(
+        seen[1].0 == 1 && seen[1].1 >= 200,
+        "{seen:?}: within two seconds"
+    );
+    assert_eq!(camera.asked.len(), 1);
+    assert_eq!(camera.asked[0].0, 101);
+    // Who comes now begins with what is alive.
+    let mut carol = call.peer();
+    call.consume(&carol, producer, video_consumer(5000, "0"));
+    camera.run(&mut call, 50);
+    let late = call.inbox(&mut carol).rtp;
+    assert!(late.len() >= 40 && late.iter().all(|packet| packet.payload[2] == 1));
+    call.inbox(&mut bob);
+    camera.on = [true, true];
+    camera.asked.clear();
+    camera.run(&mut call, 100);
+    let got = call.inbox(&mut bob).rtp;
+    let seen = runs(&got[got.iter().position(|p| p.payload[2] == 0).unwrap()..]);
+    assert_eq!(seen.len(), 1, "{seen:?}");
+    assert!(seen[0].0 == 0 && seen[0].1 >= 95, "{seen:?}");
+    assert_eq!(
+        got[0].payload[2], 1,
+        "until the key frame comes the other goes on"
+    );
+}
+
+#[test]
+fn an_encoding_that_says_goodbye_is_left_at_once() {
+    let (mut call, mut camera, mut bob, _) = stage();
+    camera.run(&mut call, 50);
+    camera.on = [false, true];
+    let mut out = [0; 64];
+    let len = bye::write(&[100], &mut out).unwrap();
+    call.send_rtcp(&mut camera.peer, &out[..len]);
+    camera.run(&mut call, 50);
+    let got = call.inbox(&mut bob).rtp;
+    let seen = runs(&got);
+    assert_eq!(seen[0], (0, 50));
+    assert!(seen[1].0 == 1 && seen[1].1 >= 40, "{seen:?}");
+}
+
+#[test]
+fn encodings_that_fall_silent_together_are_no_reason_to_change() {
+    let (mut call, mut camera, mut bob, _) = stage();
+    camera.run(&mut call, 100);
+    call.inbox(&mut bob);
+    camera.asked.clear();
+    for _ in 0..5 {
+        // A picture that stands still: nothing for longer than an encoding counts as alive.
+        call.wait(Duration::from_secs(3));
+        camera.run(&mut call, 1);
+    }
+    let got = call.inbox(&mut bob).rtp;
+    assert!(got.iter().all(|packet| packet.payload[2] == 0));
+    assert_eq!(got.len(), 5);
+    assert!(camera.asked.is_empty(), "{:?}", camera.asked);
+}
+
+#[test]
+fn after_a_change_reports_speak_of_the_encoding_that_is_sent() {
+    let (mut call, mut camera, mut bob, _) = stage();
+    camera.run(&mut call, 100);
+    camera.on = [false, true];
+    camera.run(&mut call, 600);
+    let inbox = call.inbox(&mut bob);
+    let last = inbox.rtp.last().unwrap();
+    let infos: Vec<SenderInfo> = inbox
+        .rtcp
+        .iter()
+        .flat_map(|compound| packets(compound))
+        .filter_map(|packet| match packet {
+            Ok(Rtcp::SenderReport(report)) => Some(report.info),
+            _ => None,
+        })
+        .collect();
+    let behind = last
+        .timestamp
+        .wrapping_sub(infos.last().unwrap().rtp_timestamp);
+    assert!(behind < 90_000 * 2, "{behind}");
+    assert!(infos.len() >= 3, "{}", infos.len());
+}
+
+#[test]
+fn a_change_of_encodings_answers_each_request_from_the_encoding_it_was_sent_from() {
+    let mut call = Call::new();
+    let (mut alice, mut bob) = (call.peer(), call.peer());
+    let producer = call.produce(&alice, simulcast(2));
+    call.consume(&bob, producer, video_consumer(5000, "0"));
+    let mark = |encoding: usize, step: u16, key| {
+        let mut packet = encoding_packet(
+            encoding,
+            100 + encoding as u32,
+            step,
+            900 * u32::from(step),
+            key,
+        );
+        packet.payload[2..4].copy_from_slice(&[encoding as u8, step as u8]);
+        packet
+    };
+    for step in 0..100 {
+        call.send(&mut alice, &mark(0, step, step == 0));
+        call.send(&mut alice, &mark(1, step, step == 0));
+        call.wait(10 * MS);
+    }
+    // The first dies: the second, whose numbers are the same, goes on with a key frame.
+    for step in 100..600 {
+        call.send(&mut alice, &mark(1, step, step % 50 == 0));
+        call.wait(10 * MS);
+    }
+    let got = call.inbox(&mut bob).rtp;
+    let body = |packet: &Received| packet.payload[2..4].to_vec();
+    let of_the_first = got.iter().filter(|packet| body(packet)[0] == 0).count();
+    assert_eq!(of_the_first, 100);
+    assert!(got.len() > 300, "{}", got.len());
+    let newest = got.last().unwrap().index;
+    let recent = got.iter().filter(|packet| packet.index + 300 > newest);
+    for packet in recent {
+        call.wait(MS);
+        call.send_rtcp(&mut bob, &nack_of(5000, &[packet.sequence]));
+        let again = call.inbox(&mut bob).rtp;
+        assert_eq!(again.len(), 1, "{}", packet.index);
+        assert_eq!(again[0].payload[..2], packet.sequence.to_be_bytes());
+        assert_eq!(again[0].payload[4..6], body(packet));
+    }
+}
