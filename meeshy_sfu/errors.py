@@ -18,6 +18,7 @@ Draws the tree once, for Python and for the native module; what a client sees of
     │   │   ├── PermissionDeniedError    403 PERMISSION_DENIED          not your conversation, or not your right
     │   │   ├── CallsNotSupportedError   403 VIDEO_CALLS_NOT_SUPPORTED  neither DIRECT nor GROUP
     │   │   ├── NotAParticipantError     403 NOT_A_PARTICIPANT
+    │   │   ├── NotInCallError           403 NOT_IN_CALL                in the call, but not with this socket
     │   │   └── SignalSenderMismatchError
     │   │                                403 SIGNAL_SENDER_MISMATCH
     │   ├── NotFoundError                404 NOT_FOUND
@@ -181,6 +182,12 @@ class NotAParticipantError(ForbiddenError):
     """The caller is not in this call."""
 
     code = "NOT_A_PARTICIPANT"
+
+
+class NotInCallError(ForbiddenError):
+    """The caller is in this call, but not with this socket."""
+
+    code = "NOT_IN_CALL"
 
 
 class SignalSenderMismatchError(ForbiddenError):

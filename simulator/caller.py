@@ -552,9 +552,10 @@ class Caller:
 
     async def _come_back(self, unix_ns: int) -> None:
         """Take the call up again after the socket broke off."""
-        if self._leaving:
-            return
         data = await self._rejoin()
+        if self._leaving:
+            # only the socket that has the place can give it up
+            return
         self._learn_ice_servers(data)
         self._remember(data.get("participants"))
         mode, phase, epoch = str(data["mode"]), str(data["phase"]), int(data["epoch"])

@@ -23,6 +23,8 @@ ANSWER_TIMEOUT_S = 15.0
 CONNECT_TIMEOUT_S = 15.0
 """A gateway that has just started again may need seconds until it has welcomed everybody who comes back at once."""
 TOKEN_LIFETIME_S = 24 * 3600
+PLACES = frozenset(("call:initiate", "call:join", "call:rejoin"))
+"""What makes a connection speak for its person; whatever else is asked in a call waits for that."""
 RECONNECTED = "reconnected"
 """The event a socket makes up itself when it is back."""
 EVENTS = (
@@ -85,6 +87,9 @@ class GatewaySocket:
         self._opened = False
         self._broken = asyncio.Event()
         """Set once the connection that requests go out on has ended; each connection has its own."""
+        self._placed = asyncio.Event()
+        """Clear from when a connection comes back until it has the person's place again."""
+        self._placed.set()
         self._socket = _Client(
             reconnection=True,
             reconnection_delay=0.2,
@@ -114,13 +119,15 @@ class GatewaySocket:
         self._opened = True
 
     async def ask(self, event: str, payload: Json) -> Json:
-        """Send an event and give the `data` of its answer.
+        """Send an event and give the `data` of its answer; one that needs the person's place waits until it is taken.
 
         Raises:
             ServerRefusedError: The gateway answered with an error.
             SignalingError: It did not answer, or the connection ended before: then no answer comes any more.
         """
         try:
+            if event not in PLACES:
+                await asyncio.wait_for(self._placed.wait(), ANSWER_TIMEOUT_S)
             answer = await self._call(event, payload)
         except (socketio.exceptions.SocketIOError, TimeoutError) as error:
             why = str(error) or type(error).__name__
@@ -129,6 +136,8 @@ class GatewaySocket:
             raise SignalingError(f"{event}: the gateway's answer has no envelope: {answer!r}")
         if not answer.get("success"):
             raise refusal(event, "gateway", 0, answer.get("error"), {})
+        if event in PLACES:
+            self._placed.set()
         data = answer.get("data")
         return data if isinstance(data, dict) else {}
 
@@ -171,4 +180,5 @@ class GatewaySocket:
         self._broken.set()
         self._broken = asyncio.Event()
         if self._opened:
+            self._placed.clear()
             self.messages.put_nowait(Message(RECONNECTED, {}, time.time_ns()))

@@ -276,7 +276,7 @@ class Calls:
         self, call: LiveCall, known: Member, user: User, media: MediaSettings, sid: str | None
     ) -> Member:
         member = self._new_member(call, user, media, role=known.role)
-        self._kick(known, sid)
+        self._kick(call, known, sid)
         if known.announced:
             self._notices.participant_left(call, known, "rejoined")
         # at the end, as the youngest: the other one of two offers
@@ -315,7 +315,8 @@ class Calls:
             raise KickedError("another socket of yours took your place meanwhile, or you were put out")
         was_away = member.met and member.away_since_s is not None
         if sid is not None:
-            self._kick(member, sid)
+            self._kick(call, member, sid)
+            call.replaced.pop(sid, None)
             member.sid, member.away_since_s, member.met = sid, None, True
         answer = self._notices.join_answer(call, member)
         self._announce(call)
@@ -330,8 +331,9 @@ class Calls:
         if call is not None and member is not None and call.rooms.warm and call.wants_warm_room:
             self._notices.prewarm_one(call, member)
 
-    def _kick(self, member: Member, sid: str | None, why: str = ANOTHER_SOCKET) -> None:
+    def _kick(self, call: LiveCall, member: Member, sid: str | None, why: str = ANOTHER_SOCKET) -> None:
         if member.sid is not None and member.sid != sid:
+            call.replace(member.sid, why)
             error = KickedError(why)
             self._notices.error(member.sid, {"code": error.code, "message": error.message})
             self.on_detached(member.sid)
@@ -345,16 +347,18 @@ class Calls:
 
     # ---- going
 
-    async def leave(self, user: User, call_id: str) -> Answer:
-        """Take oneself out of a call.
+    async def leave(self, user: User, call_id: str, *, sid: str | None = None) -> Answer:
+        """Take oneself out of a call, by the socket that speaks for one, or over REST.
 
         Raises:
             NotAParticipantError: One is not in it.
+            KickedError: Another socket took the place.
+            NotInCallError: Another socket has it.
         """
         call = await self.find(user, call_id)
         async with call.lane:
             call.require_live()
-            member = call.require_member(user)
+            member = call.require_speaker(user, sid)
             answer = await self._remove(call, member, "left")
         await self._rows.settle(call)
         return answer
@@ -373,7 +377,7 @@ class Calls:
             reason = "left" if member.is_user(user) else "forced"
             if reason == "forced":
                 self._require_moderator(call, user)
-                self._kick(member, None, "you were put out of the call")
+                self._kick(call, member, None, "you were put out of the call")
             answer = await self._remove(call, member, reason)
         await self._rows.settle(call)
         return answer
@@ -384,26 +388,30 @@ class Calls:
         if call is not None and call.conversation_id not in user.conversations:
             async with call.lane:
                 if (member := call.member_of(user)) is not None:
-                    self._kick(member, None, "you are not in the call's conversation any more")
+                    self._kick(call, member, None, "you are not in the call's conversation any more")
                     await self._remove(call, member, "forced")
 
-    async def force_leave(self, user: User, conversation_id: str, participant_id: str | None) -> Answer:
+    async def force_leave(
+        self, user: User, conversation_id: str, participant_id: str | None, *, sid: str | None = None
+    ) -> Answer:
         """Give up one's place in a conversation's call, from wherever it was taken; or somebody else's.
 
         Raises:
             CallNotFoundError: The conversation has no call.
             NotAParticipantError: One is not in it.
+            KickedError: This socket has lost its place in it.
         """
         user.conversation(conversation_id)
         call = self.active_in(conversation_id)
         if call is None:
             raise CallNotFoundError(f"conversation {conversation_id} has no call")
+        call.require_not_replaced(sid)
         if participant_id is not None:
             return await self.remove(user, call.id, participant_id)
         async with call.lane:
             call.require_live()
             member = call.require_member(user)
-            self._kick(member, None)
+            self._kick(call, member, None)
             answer = await self._remove(call, member, "left")
         await self._rows.settle(call)
         return answer
@@ -433,15 +441,17 @@ class Calls:
             "leftAt": iso(now),
         }
 
-    async def end(self, user: User, call_id: str) -> Answer:
+    async def end(self, user: User, call_id: str, *, sid: str | None = None) -> Answer:
         """End a call for everybody.
 
         Raises:
             PermissionDeniedError: One is neither its initiator nor an admin, nor one of two.
+            KickedError: This socket has lost its place in it.
         """
         call = await self.find(user, call_id)
         async with call.lane:
             call.require_live()
+            call.require_not_replaced(sid)
             own = call.member_of(user)
             if not (own is not None and call.conversation_type is ConversationType.DIRECT):
                 self._require_moderator(call, user)
@@ -449,15 +459,17 @@ class Calls:
         await self._rows.settle(call)
         return answer
 
-    async def reject(self, user: User, call_id: str, reason: str) -> Answer:
+    async def reject(self, user: User, call_id: str, reason: str, *, sid: str | None = None) -> Answer:
         """Say no. An unanswered call of two ends by it.
 
         Raises:
             PermissionDeniedError: Its conversation is none of theirs.
+            KickedError: This socket has lost its place in it.
         """
         call = await self.find(user, call_id)
         async with call.lane:
             call.require_live()
+            call.require_not_replaced(sid)
             if call.member_of(user) is None:
                 self._notices.rejected(call, user.id, reason)
                 if call.conversation_type is ConversationType.DIRECT and call.status != "active":

@@ -57,6 +57,8 @@ class Session:
     call_id: str | None = None
     """The call it speaks in."""
     participant_id: str | None = None
+    former_call_id: str | None = None
+    """The call it spoke in before."""
     refused: int = 0
     """Events refused by a rate limit since the last that passed."""
 
@@ -195,6 +197,7 @@ class Events:
     def _detach(self, sid: str) -> None:
         session = self._sessions.get(sid)
         if session is not None:
+            session.former_call_id = session.call_id
             session.call_id = session.participant_id = None
 
     def _read_token(self, token: object) -> User:
@@ -293,20 +296,24 @@ class Events:
             )
 
     async def _leave(self, session: Session, request: schemas.CallRequest) -> Answer:
-        return await self._calls.leave(session.user, request.call_id)
+        return await self._calls.leave(session.user, request.call_id, sid=session.sid)
 
     async def _reject(self, session: Session, request: schemas.RejectRequest) -> Answer:
-        return await self._calls.reject(session.user, request.call_id, request.reason)
+        return await self._calls.reject(session.user, request.call_id, request.reason, sid=session.sid)
 
     async def _signal(self, session: Session, request: schemas.SignalRequest) -> Answer:
         call = await self._calls.find(session.user, request.call_id)
-        return self._statements.signal(session.user, call, request.signal)
+        return self._statements.signal(session.user, call, request.signal, sid=session.sid)
 
     async def _toggle_audio(self, session: Session, request: schemas.ToggleRequest) -> Answer:
-        return await self._statements.toggle(session.user, request.call_id, {"audio": request.enabled})
+        return await self._statements.toggle(
+            session.user, request.call_id, {"audio": request.enabled}, sid=session.sid
+        )
 
     async def _toggle_video(self, session: Session, request: schemas.ToggleRequest) -> Answer:
-        return await self._statements.toggle(session.user, request.call_id, {"video": request.enabled})
+        return await self._statements.toggle(
+            session.user, request.call_id, {"video": request.enabled}, sid=session.sid
+        )
 
     async def _media_state(self, session: Session, request: schemas.MediaStateRequest) -> Answer:
         changes = {
@@ -314,25 +321,27 @@ class Events:
             "video": request.video_enabled,
             "screen": request.screen_share_enabled,
         }
-        answer = await self._statements.toggle(session.user, request.call_id, changes)
+        answer = await self._statements.toggle(session.user, request.call_id, changes, sid=session.sid)
         return {"callId": answer["callId"], "participantId": answer["participantId"]}
 
     async def _end(self, session: Session, request: schemas.CallRequest) -> Answer:
-        return await self._calls.end(session.user, request.call_id)
+        return await self._calls.end(session.user, request.call_id, sid=session.sid)
 
     async def _force_leave(self, session: Session, request: schemas.ForceLeaveRequest) -> Answer:
-        return await self._calls.force_leave(session.user, request.conversation_id, request.participant_id)
+        return await self._calls.force_leave(
+            session.user, request.conversation_id, request.participant_id, sid=session.sid
+        )
 
     async def _mode_switched(self, session: Session, request: schemas.ModeSwitchedRequest) -> Answer:
-        call_id = request.call_id or session.call_id
+        call_id = request.call_id or session.call_id or session.former_call_id
         if call_id is None:
             raise InvalidRequestError("is missing, and this socket is in no call", path="callId")
-        return await self._statements.confirm(session.user, call_id, request)
+        return await self._statements.confirm(session.user, call_id, request, sid=session.sid)
 
     async def _sfu_ready(self, session: Session, request: schemas.SfuReadyRequest) -> Answer:
         return await self._statements.sfu_ready(
-            session.user, request.call_id, success=request.success, reason=request.error
+            session.user, request.call_id, success=request.success, reason=request.error, sid=session.sid
         )
 
     async def _media_token(self, session: Session, request: schemas.CallRequest) -> Answer:
-        return await self._statements.media_token(session.user, request.call_id)
+        return await self._statements.media_token(session.user, request.call_id, sid=session.sid)

@@ -12,13 +12,23 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from meeshy_sfu.db.models import Figures
-from meeshy_sfu.errors import CallEndedError, NotAParticipantError, ParticipantNotFoundError
+from meeshy_sfu.errors import (
+    CallEndedError,
+    KickedError,
+    NotAParticipantError,
+    NotInCallError,
+    ParticipantNotFoundError,
+)
 from meeshy_sfu.gateway.mode import CallMode, ConversationType, ModeController, Phase
 
 if TYPE_CHECKING:
     from meeshy_sfu.db.models import Participant
     from meeshy_sfu.gateway.auth import User
     from meeshy_sfu.gateway.media_client import MediaRoom
+
+
+REPLACED_MAX = 256
+"""So many sockets that lost their place a call remembers; beyond, the oldest is just not in the call."""
 
 
 def moment(unix_s: float) -> datetime:
@@ -135,6 +145,8 @@ class LiveCall:
     deadline_unix_ms: int | None = None
     gone: set[str] = field(default_factory=set)
     """Who has left or was put out, by participant; their tokens for the media server may still hold."""
+    replaced: dict[str, str] = field(default_factory=dict)
+    """Sockets that spoke for somebody and may not any more, and why."""
     errors: dict[str, str] = field(default_factory=dict)
     """What members said about the running transition, by participant."""
     unreachable: dict[str, str] = field(default_factory=dict)
@@ -201,6 +213,40 @@ class LiveCall:
         if member is None:
             raise NotAParticipantError(f"you are not in call {self.id}; join it first")
         return member
+
+    def require_speaker(self, user: User, sid: str | None) -> Member:
+        """Give the place of a person by the socket that asks: what is done in a call is done by the one that speaks.
+
+        Without a socket it is a request over REST, which speaks for the person.
+
+        Raises:
+            NotAParticipantError: They have none.
+            KickedError: The socket had it, until another one took it or they were put out.
+            NotInCallError: Another socket has it.
+        """
+        self.require_not_replaced(sid)
+        member = self.require_member(user)
+        if sid is not None and member.sid != sid:
+            raise NotInCallError(
+                f"this socket does not speak for you in call {self.id}; call:rejoin or call:join takes your place"
+            )
+        return member
+
+    def require_not_replaced(self, sid: str | None) -> None:
+        """Check that a socket has not lost its place in this call.
+
+        Raises:
+            KickedError: It has.
+        """
+        why = self.replaced.get(sid or "")
+        if why is not None:
+            raise KickedError(f"{why}; call:rejoin or call:join takes it back")
+
+    def replace(self, sid: str, why: str) -> None:
+        """Take note that a socket has lost its place."""
+        self.replaced[sid] = why
+        while len(self.replaced) > REPLACED_MAX:
+            del self.replaced[next(iter(self.replaced))]
 
     def member(self, participant_id: str) -> Member:
         """Give a member by id.

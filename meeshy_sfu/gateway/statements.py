@@ -61,16 +61,18 @@ class Statements:
         self._notices = notices
         self._journal = journal
 
-    def signal(self, user: User, call: LiveCall, signal: Signal) -> Answer:
+    def signal(self, user: User, call: LiveCall, signal: Signal, *, sid: str | None = None) -> Answer:
         """Pass a signal on to its target.
 
         Raises:
             NotAParticipantError: The sender is not in the call.
+            KickedError: Another socket took the sender's place.
+            NotInCallError: Another socket has it.
             SignalSenderMismatchError: It claims to come from somebody else.
             TargetNotFoundError: The target is not in the call, or away.
             InvalidSignalError: It lacks what its type needs, is too large, or is none of its kind.
         """
-        sender = call.require_member(user)
+        sender = call.require_speaker(user, sid)
         if signal.sender is not None and signal.sender != sender.id:
             raise SignalSenderMismatchError("the signal's from is not your participantId")
         payload = checked(signal, self._settings)
@@ -84,13 +86,15 @@ class Statements:
         )
         return {}
 
-    async def toggle(self, user: User, call_id: str, changes: Mapping[str, bool | None]) -> Answer:
+    async def toggle(
+        self, user: User, call_id: str, changes: Mapping[str, bool | None], *, sid: str | None = None
+    ) -> Answer:
         """Note and tell what somebody sends; keys are `audio`, `video` and `screen`."""
         call = await self._calls.find(user, call_id)
         answer: Answer = {"callId": call_id}
         async with call.lane:
             call.require_live()
-            member = call.require_member(user)
+            member = call.require_speaker(user, sid)
             answer["participantId"] = member.id
             for media, enabled in changes.items():
                 if enabled is None:
@@ -101,7 +105,9 @@ class Statements:
         await self._rows.settle(call)
         return answer
 
-    async def confirm(self, user: User, call_id: str, request: ModeSwitchedRequest) -> Answer:
+    async def confirm(
+        self, user: User, call_id: str, request: ModeSwitchedRequest, *, sid: str | None = None
+    ) -> Answer:
         """Take a member's word on a transition, and the ids of what they have on the media server.
 
         Raises:
@@ -110,7 +116,7 @@ class Statements:
         call = await self._calls.find(user, call_id)
         async with call.lane:
             call.require_live()
-            member = call.require_member(user)
+            member = call.require_speaker(user, sid)
             target = {Phase.SWITCHING_TO_SFU: "sfu", Phase.SWITCHING_TO_P2P: "p2p"}.get(call.phase)
             # who knows no epochs can only mean what they were told last
             epoch = call.told_epoch if request.epoch is None else request.epoch
@@ -169,10 +175,12 @@ class Statements:
             member.sfu_ids |= told
             self._rows.member(call, member)
 
-    async def sfu_ready(self, user: User, call_id: str, *, success: bool, reason: str | None) -> Answer:
+    async def sfu_ready(
+        self, user: User, call_id: str, *, success: bool, reason: str | None, sid: str | None = None
+    ) -> Answer:
         """Take note of whether the leg made in advance works; warn everybody if not."""
         call = await self._calls.find(user, call_id)
-        member = call.require_member(user)
+        member = call.require_speaker(user, sid)
         if success:
             call.unreachable.pop(member.id, None)
         elif member.id not in call.unreachable:
@@ -183,10 +191,10 @@ class Statements:
         self._journal.note(call.id, "sfu_ready", participantId=member.id, success=success, reason=reason)
         return {"callId": call_id}
 
-    async def media_token(self, user: User, call_id: str) -> Answer:
+    async def media_token(self, user: User, call_id: str, *, sid: str | None = None) -> Answer:
         """Give a fresh token for the media server."""
         call = await self._calls.find(user, call_id)
-        payload = self._notices.media_token(call, call.require_member(user))
+        payload = self._notices.media_token(call, call.require_speaker(user, sid))
         if payload is None:
             raise MediaServerError(f"call {call_id} has no room on a media server just now")
         return payload

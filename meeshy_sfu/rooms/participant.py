@@ -4,13 +4,14 @@ Owns them all and enforces what one person may do; who is in a room is decided i
 """
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Literal, NewType
+from typing import TYPE_CHECKING, NewType
 
 from meeshy_sfu.errors import (
     CapacityError,
     ConsumerNotFoundError,
     InvalidRequestError,
     InvalidStateError,
+    KickedError,
     MeeshyError,
     ParticipantNotFoundError,
     ProducerAlreadyExistsError,
@@ -23,16 +24,18 @@ from meeshy_sfu.media.producer import Producer
 from meeshy_sfu.media.rtp_parameters import DtlsParameters, MediaKind, RtpCapabilities, RtpParameters
 from meeshy_sfu.media.transport import WebRtcTransport
 from meeshy_sfu.names import name_problem
+from meeshy_sfu.rooms.ownership import Direction, Ownership
 
 if TYPE_CHECKING:
     from meeshy_sfu.rooms.room import Room
 
 ParticipantId = NewType("ParticipantId", str)
-Direction = Literal["send", "recv"]
 Source = str
 
 DEFAULT_SOURCE: Mapping[MediaKind, Source] = {"audio": "microphone", "video": "camera"}
 MAX_SOURCE = 64
+REPLACED = "replaced by a new connection"
+"""Why somebody's former session, or what it owned, has ended."""
 
 
 class Participant:
@@ -54,6 +57,8 @@ class Participant:
     transports: dict[TransportId, WebRtcTransport]
     producers: dict[ProducerId, Producer]
     consumers: dict[ConsumerId, Consumer]
+    ownership: Ownership
+    """Which session the transports belong to."""
 
     def __init__(
         self,
@@ -72,6 +77,7 @@ class Participant:
         self.transports = {}
         self.producers = {}
         self.consumers = {}
+        self.ownership = Ownership()
         self._directions: dict[TransportId, Direction] = {}
         self._sources: set[tuple[MediaKind, Source]] = set()
         self._pending_consumers = 0
@@ -124,8 +130,10 @@ class Participant:
             CapacityError: The room has as many transports as allowed.
             RoomNotFoundError: The room was closed meanwhile.
             ParticipantNotFoundError: They left meanwhile.
+            KickedError: A newer session of theirs took over meanwhile.
         """
         self._require_in_room()
+        claim = self.ownership.claim(direction)
         self._pending_transports += 1
         try:
             with self.room.transport_slot():
@@ -143,6 +151,9 @@ class Participant:
         if self._closed:
             transport.close("participant left")
             self._require_in_room()
+        if not self.ownership.add(transport.id, direction, claim, now_s=self.room.now_s()):
+            transport.close(REPLACED)
+            raise KickedError("another session of yours took over while the transport was made")
         self.transports[transport.id] = transport
         self._directions[transport.id] = direction
         transport.closed.subscribe(lambda reason: self._on_transport_closed(transport, reason))
@@ -286,6 +297,20 @@ class Participant:
         """
         self._transport(transport_id).close("closed by the participant")
 
+    def take_over(self) -> None:
+        """Let a new session begin; what the former one owned is closed, what was made for this one stays."""
+        for transport_id in self.ownership.begin(now_s=self.room.now_s()):
+            self.transports[transport_id].close(REPLACED)
+
+    def end_session(self, reason: str) -> None:
+        """Leave because the session says so; a newer one that is coming in keeps the place and what it has made."""
+        if not self.ownership.has_successor(now_s=self.room.now_s()):
+            self.leave(reason)
+            return
+        self.ownership.away()
+        for transport_id in self.ownership.of_session(now_s=self.room.now_s()):
+            self.transports[transport_id].close(reason)
+
     def leave(self, reason: str = "left") -> None:
         """Leave the room; the last one out closes it. Idempotent."""
         self.room.remove_participant(self, reason)
@@ -328,6 +353,7 @@ class Participant:
     def _on_transport_closed(self, transport: WebRtcTransport, reason: str) -> None:
         self.transports.pop(transport.id, None)
         self._directions.pop(transport.id, None)
+        self.ownership.remove(transport.id)
         self.room.forget_transport(transport)
         given_up = transport.failure is not None and not self._closed
         if given_up and not self.transports and not self._pending_transports:

@@ -28,7 +28,8 @@ from meeshy_sfu.media.rtp_parameters import RtpCapabilities
 from meeshy_sfu.media.transport import WebRtcTransport
 from meeshy_sfu.rooms.limits import RoomLimits
 from meeshy_sfu.rooms.listener import RoomListener
-from meeshy_sfu.rooms.participant import Direction, Participant, ParticipantId
+from meeshy_sfu.rooms.ownership import Direction
+from meeshy_sfu.rooms.participant import REPLACED, Participant, ParticipantId
 
 CallId = NewType("CallId", str)
 RoomId = NewType("RoomId", str)
@@ -118,7 +119,7 @@ class Room:
         self.require_open()
         former = self.participants.get(participant_id)
         if former is not None:
-            self._put_out(former, "replaced by a new connection")
+            self._put_out(former, REPLACED)
         return self._let_in(participant_id, rtp_capabilities, app_data)
 
     def enter(self, participant_id: ParticipantId) -> Participant:
@@ -276,6 +277,10 @@ class Room:
         self._tell(self._listener.room_closed, self, reason)
 
     # ---- for the participants ----------------------------------------------------------------------------
+
+    def now_s(self) -> float:
+        """Give the time, as the room's clock has it."""
+        return self._clock.monotonic_s()
 
     def remove_participant(self, participant: Participant, reason: str) -> None:
         """Put somebody out, and close the room if they were the last."""

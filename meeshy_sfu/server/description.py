@@ -12,8 +12,11 @@ _PATH_PARAMETERS = {
     "index": "Number of the worker.",
 }
 CLIENT_EVENTS: Events = {
-    "join-room": (schemas.RoomEventRequest, "Hear of this call; existing producers are told at once."),
-    "leave-room": (schemas.RoomEventRequest, "Leave the call; closes all the participant has."),
+    "join-room": (
+        schemas.JoinRoomRequest,
+        "Hear of this call and speak for the participant; a former session ends.",
+    ),
+    "leave-room": (schemas.RoomEventRequest, "Leave the call; closes all the session has."),
     "pause-consumer": (schemas.ConsumerEventRequest, "The same as the REST path."),
     "resume-consumer": (schemas.ConsumerEventRequest, "The same as the REST path."),
     "refresh-token": (schemas.RefreshTokenRequest, "Present a new token before the old one expires."),

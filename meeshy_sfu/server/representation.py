@@ -71,6 +71,36 @@ def consumer_wire(consumer: Consumer, owners: Mapping[ProducerId, Participant]) 
     }
 
 
+def owned_wire(participant: Participant | None) -> Wire:
+    """Show what a session owns, so that its client can drop what it does not know, and make what is missing."""
+    if participant is None:
+        return {"transports": [], "producers": [], "consumers": []}
+    return {
+        "transports": [
+            {"transportId": transport_id, "direction": participant.direction_of(transport_id)}
+            for transport_id in participant.transports
+        ],
+        "producers": [
+            {
+                "producerId": producer.id,
+                "kind": producer.kind,
+                "appData": dict(producer.app_data),
+                "paused": producer.paused,
+            }
+            for producer in participant.producers.values()
+        ],
+        "consumers": [
+            {
+                "consumerId": consumer.id,
+                "producerId": consumer.producer.id,
+                "kind": consumer.kind,
+                "paused": consumer.paused,
+            }
+            for consumer in participant.consumers.values()
+        ],
+    }
+
+
 def failed_item(error: MeeshyError, name: str, value: str) -> Wire:
     """Show why one item of a batch failed."""
     return {name: value, "error": {"code": error.code, "message": error.message}}

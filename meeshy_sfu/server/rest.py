@@ -21,6 +21,7 @@ from meeshy_sfu.errors import (
     ForbiddenError,
     InvalidRequestError,
     InvalidStateError,
+    KickedError,
     NotFoundError,
     ParticipantNotFoundError,
     ProducerAlreadyExistsError,
@@ -199,7 +200,7 @@ class RestApi:
             body=schemas.CreateTransportRequest,
             data=schemas.TransportData,
             quota="transports",
-            errors=(RoomNotFoundError, RoomFullError, CapacityError, UnavailableError),
+            errors=(RoomNotFoundError, RoomFullError, CapacityError, UnavailableError, KickedError),
         )
     )
     async def create_transport(self, call: Call, body: schemas.CreateTransportRequest) -> web.Response:

@@ -326,10 +326,17 @@ class StatsData(WireModel):
 
 
 class RoomEventRequest(WireModel):
-    """join-room and leave-room."""
+    """leave-room."""
 
     call_id: CallId
     participant_id: ParticipantId
+
+
+class JoinRoomRequest(RoomEventRequest):
+    """join-room."""
+
+    resume: bool = False
+    """Go on with what the former session owns, as after a broken connection; else it is closed."""
 
 
 class ConsumerEventRequest(WireModel):

@@ -20,6 +20,7 @@ from meeshy_sfu.edge.wire import WireModel
 from meeshy_sfu.errors import (
     ConsumerNotFoundError,
     ForbiddenError,
+    KickedError,
     UnauthorizedError,
 )
 from meeshy_sfu.media.consumer import Consumer
@@ -27,7 +28,7 @@ from meeshy_sfu.media.ids import ConsumerId
 from meeshy_sfu.media.producer import Producer
 from meeshy_sfu.media.transport import WebRtcTransport
 from meeshy_sfu.rooms.listener import RoomListener
-from meeshy_sfu.rooms.participant import Participant, ParticipantId
+from meeshy_sfu.rooms.participant import REPLACED, Participant, ParticipantId
 from meeshy_sfu.rooms.registry import RoomRegistry
 from meeshy_sfu.rooms.room import CallId, Room
 from meeshy_sfu.server import schemas
@@ -36,6 +37,7 @@ from meeshy_sfu.server.expiry import REASON as TOKEN_EXPIRED
 from meeshy_sfu.server.expiry import Expiry
 from meeshy_sfu.server.metrics import Metrics
 from meeshy_sfu.server.quotas import Quotas
+from meeshy_sfu.server.representation import owned_wire
 
 logger = logging.getLogger(__name__)
 
@@ -61,6 +63,10 @@ class Session:
     call_id: str | None = None
     """The call it has joined."""
     participant_id: str | None = None
+    replaced_in: str | None = None
+    """The call in which another session took its place."""
+    left: str | None = None
+    """The call it has left; to leave it again changes nothing."""
     watched: set[str] = field(default_factory=set)
     """The calls a service hears of; it may hear of many."""
     expired: bool = False
@@ -74,7 +80,8 @@ class Audience:
     """The sockets that hear of one call."""
 
     sids: set[str] = field(default_factory=set)
-    by_participant: dict[str, set[str]] = field(default_factory=dict)
+    speaking: dict[str, str] = field(default_factory=dict)
+    """The one socket that speaks for a participant."""
     speaker: tuple[str, str] | None = None
     """Participant and producer that dominate."""
 
@@ -149,7 +156,8 @@ class Signaling(RoomListener):
         now_s = self._clock.monotonic_s()
         for key in [key for key, due_s in self._leaving.items() if now_s >= due_s]:
             del self._leaving[key]
-            self._leave(*key, "disconnected")
+            if participant := self._participant(*key):
+                participant.end_session("disconnected")
         for key in [key for key, due_s in self._cut_off.items() if now_s >= due_s]:
             del self._cut_off[key]
             self._leave_cut_off(*key)
@@ -164,7 +172,7 @@ class Signaling(RoomListener):
         self,
     ) -> dict[str, tuple[type[WireModel], Callable[[Session, Any], Awaitable[Payload]]]]:
         return {
-            "join-room": (schemas.RoomEventRequest, self._join_room),
+            "join-room": (schemas.JoinRoomRequest, self._join_room),
             "leave-room": (schemas.RoomEventRequest, self._leave_room),
             "pause-consumer": (schemas.ConsumerEventRequest, self._pause_consumer),
             "resume-consumer": (schemas.ConsumerEventRequest, self._resume_consumer),
@@ -191,11 +199,15 @@ class Signaling(RoomListener):
         clean = self._gate.gone(session, reason)
         call_id, participant_id = session.call_id, session.participant_id
         self._forget(session)
-        if call_id is None or participant_id is None or self._is_present(call_id, participant_id):
+        if call_id is None or participant_id is None:
+            return
+        participant = self._participant(call_id, participant_id)
+        if participant is None:
             return
         if clean or not self._settings.disconnect_grace_s:
-            self._leave(call_id, participant_id, "disconnected")
+            participant.end_session("disconnected")
         else:
+            participant.ownership.away()
             self._leaving[call_id, participant_id] = (
                 self._clock.monotonic_s() + self._settings.disconnect_grace_s
             )
@@ -203,30 +215,55 @@ class Signaling(RoomListener):
     def _tell_error(self, session: Session, event: str, payload: object, error: Answer) -> None:
         self._io.deliver([session.sid], "request-error", {"event": event, "error": error})
 
-    async def _join_room(self, session: Session, request: schemas.RoomEventRequest) -> Payload:
+    async def _join_room(self, session: Session, request: schemas.JoinRoomRequest) -> Payload:
         session.claims.require_call(request.call_id)
         session.claims.require_participant(request.participant_id)
         room = self._rooms.get(CallId(request.call_id))
+        self._expiry.note(session.claims, request.call_id)
+        answer: Payload = {}
         if session.claims.is_service:
             # it hears of everybody and is nobody; consumers it names are looked for in the call it joined last
             session.watched.add(request.call_id)
+            session.call_id = request.call_id
+            audience = self._audiences.setdefault(request.call_id, Audience())
         else:
-            self._forget(session)
-            session.participant_id = request.participant_id
-        session.call_id = request.call_id
-        self._expiry.note(session.claims, request.call_id)
-        self._leaving.pop((request.call_id, request.participant_id), None)
-        audience = self._audiences.setdefault(request.call_id, Audience())
+            answer = self._take_place(session, room, request)
+            audience = self._audiences[request.call_id]
         audience.sids.add(session.sid)
-        if session.participant_id is not None:
-            audience.by_participant.setdefault(session.participant_id, set()).add(session.sid)
         own = None if session.participant_id is None else ParticipantId(session.participant_id)
         existing = room.producers(but=own)
         for participant, producer in existing:
             self._io.deliver([session.sid], "new-producer", _new_producer(room, participant, producer))
         if audience.speaker is not None:
             self._io.deliver([session.sid], "active-speaker", _active_speaker(room, audience, []))
-        return {"roomId": room.id, "participants": len(room.participants), "producers": len(existing)}
+        return {
+            "roomId": room.id,
+            "participants": len(room.participants),
+            "producers": len(existing),
+            **answer,
+        }
+
+    def _take_place(self, session: Session, room: Room, request: schemas.JoinRoomRequest) -> Payload:
+        """Let a session speak for its participant from now on; whoever did before hears so and does no more."""
+        former = self._speaker(request.call_id, request.participant_id)
+        again = former is session
+        if former is not None and not again:
+            self._replace(former, room)
+        self._forget(session)
+        session.call_id, session.participant_id = request.call_id, request.participant_id
+        session.replaced_in = session.left = None
+        audience = self._audiences.setdefault(request.call_id, Audience())
+        audience.speaking[request.participant_id] = session.sid
+        self._leaving.pop((request.call_id, request.participant_id), None)
+        participant = room.participants.get(ParticipantId(request.participant_id))
+        if participant is None:
+            return {"resumed": False, "owned": owned_wire(None)}
+        resumed = (request.resume and participant.ownership.has_begun) or again
+        if not resumed:
+            participant.take_over()
+        elif not again:
+            participant.ownership.resume()
+        return {"resumed": resumed, "owned": owned_wire(participant)}
 
     async def _leave_room(self, session: Session, request: schemas.RoomEventRequest) -> Payload:
         session.claims.require_call(request.call_id)
@@ -234,8 +271,17 @@ class Signaling(RoomListener):
         if session.claims.is_service:
             self._unwatch(session, request.call_id)
             return {}
+        speaker = self._speaker(request.call_id, request.participant_id)
+        if session.replaced_in == request.call_id or (speaker is not None and speaker is not session):
+            raise _kicked()
         self._forget(session)
-        self._leave(request.call_id, request.participant_id, "left")
+        participant = self._participant(request.call_id, request.participant_id)
+        if participant is not None and speaker is session:
+            participant.end_session("left")
+        elif participant is not None and session.left != request.call_id:
+            # nobody speaks for who has made requests alone
+            participant.leave("left")
+        session.left = request.call_id
         return {}
 
     async def _pause_consumer(self, session: Session, request: schemas.ConsumerEventRequest) -> Payload:
@@ -260,6 +306,8 @@ class Signaling(RoomListener):
         return {"expiresAt": fresh.expires_at_s}
 
     def _consumer(self, session: Session, request: schemas.ConsumerEventRequest) -> Consumer:
+        if session.replaced_in is not None:
+            raise _kicked()
         if session.call_id is None:
             raise ConsumerNotFoundError(f"there is no consumer {request.consumer_id}; join-room first")
         room = self._rooms.get(CallId(session.call_id))
@@ -286,6 +334,8 @@ class Signaling(RoomListener):
     def participant_joined(self, room: Room, participant: Participant) -> None:
         """Tell the others who came; who was waited for is back, even if the socket is not yet."""
         self._leaving.pop((room.call_id, participant.id), None)
+        if self._speaker(room.call_id, participant.id) is not None:
+            participant.take_over()
         payload: Payload = {"callId": room.call_id, "participantId": participant.id}
         self._tell_others(room, participant, "participant-joined", payload)
 
@@ -296,10 +346,13 @@ class Signaling(RoomListener):
             return
         payload: Payload = {"callId": room.call_id, "participantId": participant.id, "reason": reason}
         self._io.deliver(audience.sids, "participant-left", payload)
-        if reason == TOKEN_EXPIRED:
-            for sid in tuple(audience.by_participant.get(participant.id, ())):
-                self._sessions[sid].expired = True
-                self._io.cut(self._sessions[sid].eio_sid)
+        speaker = self._speaker(room.call_id, participant.id)
+        if speaker is not None and reason == TOKEN_EXPIRED:
+            speaker.expired = True
+            self._io.cut(speaker.eio_sid)
+        elif speaker is not None and reason == REPLACED:
+            # by a request; the new client's socket may not be there yet
+            self._silence(speaker, room)
 
     def new_producer(self, room: Room, participant: Participant, producer: Producer) -> None:
         """Tell the others what they can receive."""
@@ -390,13 +443,13 @@ class Signaling(RoomListener):
     def _tell(self, room: Room, participant: Participant, event: str, payload: Payload) -> None:
         audience = self._audiences.get(room.call_id)
         if audience is not None:
-            self._io.deliver(audience.by_participant.get(participant.id, ()), event, payload)
+            sid = audience.speaking.get(participant.id)
+            self._io.deliver([] if sid is None else [sid], event, payload)
 
     def _tell_others(self, room: Room, participant: Participant, event: str, payload: Payload) -> None:
         audience = self._audiences.get(room.call_id)
         if audience is not None:
-            own = audience.by_participant.get(participant.id, set())
-            self._io.deliver(audience.sids - own, event, payload)
+            self._io.deliver(audience.sids - {audience.speaking.get(participant.id)}, event, payload)
 
     def _unwatch(self, session: Session, call_id: str) -> None:
         """Let a service hear no more of a call."""
@@ -414,33 +467,45 @@ class Signaling(RoomListener):
         audience = self._audiences.get(session.call_id or "")
         if audience is not None:
             audience.sids.discard(session.sid)
-            own = audience.by_participant.get(session.participant_id or "", set())
-            own.discard(session.sid)
-            if not own:
-                audience.by_participant.pop(session.participant_id or "", None)
+            if audience.speaking.get(session.participant_id or "") == session.sid:
+                del audience.speaking[session.participant_id or ""]
             if not audience.sids and self._rooms.find(CallId(session.call_id or "")) is None:
                 del self._audiences[session.call_id or ""]
         session.call_id = session.participant_id = None
 
-    def _is_present(self, call_id: str, participant_id: str) -> bool:
+    def _speaker(self, call_id: str, participant_id: str) -> Session | None:
+        """Give the session that speaks for a participant."""
         audience = self._audiences.get(call_id)
-        return audience is not None and participant_id in audience.by_participant
+        return None if audience is None else self._sessions.get(audience.speaking.get(participant_id, ""))
 
     def _leave_cut_off(self, call_id: str, participant_id: str) -> None:
         """Take out who has neither a path nor a socket by which they could ask for an ICE restart."""
-        room = self._rooms.find(CallId(call_id))
-        participant = None if room is None else room.participants.get(ParticipantId(participant_id))
+        participant = self._participant(call_id, participant_id)
         if (
             participant is not None
             and participant.is_cut_off
-            and not self._is_present(call_id, participant_id)
+            and self._speaker(call_id, participant_id) is None
         ):
-            self._leave(call_id, participant_id, "connection lost: no ICE check came for half a minute")
+            participant.leave("connection lost: no ICE check came for half a minute")
 
-    def _leave(self, call_id: str, participant_id: str, reason: str) -> None:
+    def _replace(self, session: Session, room: Room) -> None:
+        """Tell a session that another one took its place."""
+        payload: Payload = {
+            "callId": room.call_id,
+            "participantId": session.participant_id or "",
+            "reason": REPLACED,
+        }
+        self._io.deliver([session.sid], "participant-left", payload)
+        self._silence(session, room)
+
+    def _silence(self, session: Session, room: Room) -> None:
+        """Let a session hear and do nothing more in its call, until it joins it again."""
+        self._forget(session)
+        session.replaced_in = room.call_id
+
+    def _participant(self, call_id: str, participant_id: str) -> Participant | None:
         room = self._rooms.find(CallId(call_id))
-        if room is not None:
-            room.leave(ParticipantId(participant_id), reason)
+        return None if room is None else room.participants.get(ParticipantId(participant_id))
 
     def _read_token(self, token: object) -> Claims:
         return read_token(
@@ -451,6 +516,10 @@ class Signaling(RoomListener):
             max_lifetime_s=self._settings.max_token_lifetime_s,
             require_audience=self._settings.require_token_audience,
         )
+
+
+def _kicked() -> KickedError:
+    return KickedError("another session of yours took your place; join-room takes it back")
 
 
 def _new_producer(room: Room, participant: Participant, producer: Producer) -> Payload:

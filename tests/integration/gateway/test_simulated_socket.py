@@ -82,3 +82,19 @@ async def test_a_gateway_that_is_slow_to_welcome_who_comes_back_is_given_the_tim
     await eventually(lambda: not socket.messages.empty())
     assert (await initiate(socket))["participantId"]
     assert len(welcomed) == 1
+
+
+async def test_what_is_asked_on_a_new_connection_waits_until_it_has_the_place(
+    gateway: Gateway, socket: GatewaySocket
+) -> None:
+    joined = await initiate(socket)
+    call = {"callId": joined["callId"]}
+    break_off(gateway)
+    async with asyncio.timeout(ANSWER_TIMEOUT_S):
+        while (await socket.messages.get()).name != RECONNECTED:
+            pass
+    toggling = asyncio.create_task(socket.ask("call:toggle-audio", call | {"enabled": False}))
+    await asyncio.sleep(0.1)
+    assert not toggling.done()
+    await socket.ask("call:rejoin", call | {"participantId": joined["participantId"]})
+    assert (await toggling)["enabled"] is False

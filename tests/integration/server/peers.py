@@ -115,8 +115,8 @@ class Person(Hearing):
     async def call(self, event: str, payload: object = None) -> dict[str, Any]:
         return await self.socket.call(event, payload, timeout=DEADLINE_S)
 
-    async def join_room(self) -> dict[str, Any]:
-        return await self.call("join-room", {"callId": self.call_id, "participantId": self.name})
+    async def join_room(self, **fields: Any) -> dict[str, Any]:
+        return await self.call("join-room", {"callId": self.call_id, "participantId": self.name, **fields})
 
     async def close(self) -> None:
         await self.socket.disconnect()

@@ -124,7 +124,7 @@ async def test_a_broken_connection_is_waited_for(start_server: StartServer, http
     await eventually(lambda: not alice.socket.connected)
     again = person("alice", url=server.url)
     await again.connect()
-    await again.join_room()
+    await again.join_room(resume=True)
     await asyncio.sleep(1.7)
     assert not bob.heard("producer-closed"), "she was back in time"
     again.socket.eio.ws._response.connection.transport.abort()

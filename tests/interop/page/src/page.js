@@ -127,7 +127,11 @@ async function start() {
   if (config.consume) recv = await transport('recv');
   const socket = io(config.server, { auth: { token: config.token }, transports: ['websocket'] });
   let order = Promise.resolve();
-  socket.on('connect', () => socket.emit('join-room', { callId: config.callId, participantId: config.participantId }));
+  let resume = false; // a socket that comes back by itself goes on with what there is
+  socket.on('connect', () => {
+    socket.emit('join-room', { callId: config.callId, participantId: config.participantId, resume });
+    resume = true;
+  });
   socket.on('connect_error', failed('socket'));
   socket.on('new-producer', (event) => { if (config.consume) order = order.then(() => consume(event)).catch(failed('consume')); });
   socket.on('producer-closed', ({ producerId }) => { state.closed.push(producerId); });

@@ -1,0 +1,270 @@
+"""Acts belong to a session: the newest join-room of a participant takes over, and the replaced one can do nothing more."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from meeshy_sfu.server.app import MediaServer
+from tests.integration.hearing import eventually
+from tests.integration.server.conftest import MakePerson, StartServer
+from tests.integration.server.peers import Person
+
+PLACE = {"callId": "call-1", "participantId": "alice"}
+REPLACED = "replaced by a new connection"
+
+
+def send_of(joined: dict[str, Any]) -> str:
+    return str(joined["sendTransport"]["id"])
+
+
+async def enter(one: Person) -> dict[str, Any]:
+    """Both transports, a socket in the room and a microphone."""
+    joined = await one.join(create=True)
+    await one.connect()
+    assert (await one.join_room())["success"]
+    producer = await one.produce(send_of(joined), "audio", appData={"source": "microphone"})
+    return {**joined, "producerId": producer["producerId"]}
+
+
+async def resume(one: Person) -> dict[str, Any]:
+    answer = await one.join_room(resume=True)
+    assert answer["success"], answer
+    return dict(answer["data"])
+
+
+def vanish(one: Person) -> None:
+    one.socket.eio.ws._response.connection.transport.abort()
+
+
+async def speaks_again(one: Person, transport_id: str, other: Person) -> None:
+    """Nobody is mute for a moment: the same source is produced at once, and the other hears of it."""
+    producer = await one.produce(transport_id, "audio", appData={"source": "microphone"})
+    await other.wait("new-producer", holds=lambda told: told["producerId"] == producer["producerId"])
+
+
+@pytest.mark.parametrize("lost", ["unnoticed", "noticed"])
+async def test_join_room_on_a_new_socket_after_a_hard_loss_leaves_nobody_mute(
+    start_server: StartServer, person: MakePerson, lost: str
+) -> None:
+    server = await start_server(disconnect_grace_s=30)
+    alice, again, bob = (person(name, url=server.url) for name in ("alice", "alice", "bob"))
+    await enter(bob)
+    before = await enter(alice)
+    if lost == "noticed":
+        vanish(alice)
+        await eventually(lambda: bool(server.signaling._leaving))
+    await again.connect()
+    joined = (await again.join_room())["data"]
+    assert joined["resumed"] is False
+    assert joined["owned"] == {"transports": [], "producers": [], "consumers": []}
+    assert (await bob.wait("producer-closed"))["producerId"] == before["producerId"]
+    assert (await again.request("GET", f"transports/{send_of(before)}/stats")).code == "TRANSPORT_NOT_FOUND"
+    await speaks_again(again, (await again.transport("send"))["id"], bob)
+    assert not bob.heard("participant-left")
+    assert not server.signaling._leaving
+
+
+@pytest.mark.parametrize("lost", ["unnoticed", "noticed"])
+async def test_transports_made_before_join_room_belong_to_the_new_session(
+    start_server: StartServer, person: MakePerson, lost: str
+) -> None:
+    server = await start_server(disconnect_grace_s=30)
+    alice, again, bob = (person(name, url=server.url) for name in ("alice", "alice", "bob"))
+    await enter(bob)
+    before = await enter(alice)
+    if lost == "noticed":
+        vanish(alice)
+        await eventually(lambda: bool(server.signaling._leaving))
+    made = {direction: (await again.transport(direction))["id"] for direction in ("send", "recv")}
+    await again.connect()
+    joined = (await again.join_room())["data"]
+    assert {item["transportId"] for item in joined["owned"]["transports"]} == set(made.values())
+    assert (await again.request("GET", f"transports/{send_of(before)}/stats")).code == "TRANSPORT_NOT_FOUND"
+    await speaks_again(again, made["send"], bob)
+
+
+async def test_who_resumes_goes_on_and_is_told_what_it_owns(
+    start_server: StartServer, person: MakePerson
+) -> None:
+    server = await start_server(disconnect_grace_s=30)
+    alice, again, bob = (person(name, url=server.url) for name in ("alice", "alice", "bob"))
+    theirs = await enter(bob)
+    before = await enter(alice)
+    consumer = await alice.consume(theirs["producerId"])
+    vanish(alice)
+    await eventually(lambda: bool(server.signaling._leaving))
+    await again.connect()
+    answer = await resume(again)
+    assert answer["resumed"] is True
+    assert answer["owned"] == {
+        "transports": [
+            {"transportId": send_of(before), "direction": "send"},
+            {"transportId": before["recvTransport"]["id"], "direction": "recv"},
+        ],
+        "producers": [
+            {
+                "producerId": before["producerId"],
+                "kind": "audio",
+                "appData": {"source": "microphone"},
+                "paused": False,
+            }
+        ],
+        "consumers": [
+            {
+                "consumerId": consumer["consumerId"],
+                "producerId": theirs["producerId"],
+                "kind": "audio",
+                "paused": True,
+            }
+        ],
+    }
+    assert not bob.heard("producer-closed")
+    assert not server.signaling._leaving
+    await again.close()
+    assert (await bob.wait("participant-left"))["participantId"] == "alice"
+
+
+async def test_a_session_that_resumes_finds_nothing_when_the_place_is_given_up(
+    server: MediaServer, person: MakePerson
+) -> None:
+    alice, again, bob = person("alice"), person("alice"), person("bob")
+    await enter(bob)
+    await enter(alice)
+    await alice.close()
+    await bob.wait("participant-left")
+    await again.connect()
+    answer = await resume(again)
+    assert (answer["resumed"], answer["owned"]["transports"]) == (False, [])
+
+
+async def test_the_replaced_one_hears_so_and_can_do_nothing_more(
+    server: MediaServer, person: MakePerson
+) -> None:
+    alice, again, bob = person("alice"), person("alice"), person("bob")
+    theirs = await enter(bob)
+    await enter(alice)
+    consumer = await alice.consume(theirs["producerId"])
+    await again.connect()
+    await resume(again)
+    assert await alice.wait("participant-left") == {**PLACE, "reason": REPLACED}
+    for event, payload in (
+        ("leave-room", PLACE),
+        ("pause-consumer", {"consumerId": consumer["consumerId"]}),
+        ("resume-consumer", {"consumerId": consumer["consumerId"]}),
+    ):
+        assert (await alice.call(event, payload))["error"]["code"] == "KICKED", event
+    heard = len(alice.heard("new-producer"))
+    await alice.close()
+    track = await bob.produce(send_of(theirs), "video", appData={"source": "camera"})
+    await again.wait("new-producer", holds=lambda told: told["producerId"] == track["producerId"])
+    assert len(alice.heard("new-producer")) == heard
+    assert {str(one) for one in server.rooms.rooms[0].participants} == {"alice", "bob"}
+    assert not bob.heard("participant-left")
+    assert not bob.heard("producer-closed")
+
+
+@pytest.mark.parametrize("goodbye", ["disconnect", "leave-room", "break"])
+async def test_a_replaced_sessions_goodbye_never_touches_its_successor(
+    start_server: StartServer, person: MakePerson, goodbye: str
+) -> None:
+    """Also when the successor has come in by a request, and its socket is not there yet."""
+    server = await start_server(disconnect_grace_s=0.1)
+    alice, again, bob = (person(name, url=server.url) for name in ("alice", "alice", "bob"))
+    await enter(bob)
+    await enter(alice)
+    joined = await again.join()
+    await alice.wait("participant-left", holds=lambda told: told["reason"] == REPLACED)
+    match goodbye:
+        case "leave-room":
+            assert (await alice.call("leave-room", PLACE))["error"]["code"] == "KICKED"
+        case "disconnect":
+            await alice.close()
+        case "break":
+            vanish(alice)
+    if goodbye != "leave-room":
+        await eventually(lambda: len(server.signaling._sessions) == 1)
+    await speaks_again(again, send_of(joined), bob)
+    await again.connect()
+    answer = (await again.join_room())["data"]
+    assert len(answer["owned"]["producers"]) == 1, "the first join-room adopts what was made"
+    assert len(bob.heard("participant-left")) == 1
+
+
+@pytest.mark.parametrize("goodbye", ["disconnect", "leave-room", "break"])
+async def test_a_goodbye_while_a_successor_comes_in_ends_only_what_was_the_sessions(
+    start_server: StartServer, person: MakePerson, goodbye: str
+) -> None:
+    server = await start_server(disconnect_grace_s=0.1)
+    alice, again, bob = (person(name, url=server.url) for name in ("alice", "alice", "bob"))
+    await enter(bob)
+    before = await enter(alice)
+    made = (await again.transport("send"))["id"]
+    match goodbye:
+        case "leave-room":
+            assert (await alice.call("leave-room", PLACE))["success"]
+        case "disconnect":
+            await alice.close()
+        case "break":
+            vanish(alice)
+    assert (await bob.wait("producer-closed"))["producerId"] == before["producerId"]
+    if goodbye == "leave-room":
+        assert (await alice.call("leave-room", PLACE))["success"], "a second time changes nothing"
+    await speaks_again(again, made, bob)
+    assert not bob.heard("participant-left")
+    await again.connect()
+    answer = (await again.join_room())["data"]
+    assert [item["transportId"] for item in answer["owned"]["transports"]] == [made]
+
+
+async def test_the_replaced_one_takes_its_place_back_by_join_room(
+    server: MediaServer, person: MakePerson
+) -> None:
+    alice, again, bob = person("alice"), person("alice"), person("bob")
+    await enter(bob)
+    await enter(alice)
+    await again.connect()
+    await again.join_room()
+    await speaks_again(again, (await again.transport("send"))["id"], bob)
+    assert (await alice.join_room())["success"]
+    assert (await again.wait("participant-left"))["reason"] == REPLACED
+    assert (await again.call("leave-room", PLACE))["error"]["code"] == "KICKED"
+    await speaks_again(alice, (await alice.transport("send"))["id"], bob)
+
+
+async def test_join_room_again_on_the_same_socket_changes_nothing(
+    server: MediaServer, person: MakePerson
+) -> None:
+    alice, bob = person("alice"), person("bob")
+    await enter(bob)
+    before = await enter(alice)
+    answer = (await alice.join_room())["data"]
+    assert answer["resumed"] is True
+    assert [item["producerId"] for item in answer["owned"]["producers"]] == [before["producerId"]]
+    assert not bob.heard("producer-closed")
+    assert not alice.heard("participant-left")
+
+
+async def test_a_second_transport_of_a_session_ends_with_it_once_nobody_claims_it(
+    start_server: StartServer, person: MakePerson, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("meeshy_sfu.rooms.ownership.CLAIM_S", 0.0)
+    server = await start_server()
+    alice, bob = person("alice", url=server.url), person("bob", url=server.url)
+    await enter(bob)
+    await enter(alice)
+    await alice.transport("send")
+    await alice.close()
+    assert (await bob.wait("participant-left"))["participantId"] == "alice"
+
+
+async def test_a_socket_takes_out_who_has_made_requests_alone(
+    server: MediaServer, person: MakePerson
+) -> None:
+    alice, bob = person("alice"), person("bob")
+    await enter(bob)
+    await alice.join()
+    await alice.connect()
+    assert (await alice.call("leave-room", PLACE))["success"]
+    assert (await bob.wait("participant-left"))["reason"] == "left"
