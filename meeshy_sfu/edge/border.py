@@ -143,7 +143,7 @@ def parse_object(text: bytes, *, max_depth: int) -> dict[str, object]:
 
 
 def strict_json(text: str) -> Any:
-    """Read JSON without NaN and infinite numbers.
+    """Read JSON without NaN and Infinity. A number beyond all that can be held is infinite; its field refuses it by its path.
 
     Raises:
         ValueError: It is no JSON.
@@ -155,14 +155,7 @@ def _refuse_constant(name: str) -> object:
     raise ValueError(f"{name} is no JSON")
 
 
-def _finite(digits: str) -> float:
-    value = float(digits)
-    if math.isinf(value):
-        raise ValueError("a number is beyond all that can be held")
-    return value
-
-
-_DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite)
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
 """One for all: json.loads would make another for every text."""
 
 

