@@ -30,6 +30,7 @@ use crate::pacer::Immediate;
 use crate::router::clock::{Micros, NEVER};
 use crate::router::config::{Endpoint, TransportConfig};
 use crate::router::event::TransportStats;
+use crate::router::mapping::Least;
 use crate::router::producer::IdTable;
 use crate::rtp::extension::transport_sequence;
 use crate::rtp::{ExtensionUri, RtpHeader};
@@ -147,8 +148,8 @@ pub(crate) struct Transport {
     pub(crate) limit_repeats: u8,
     pub(crate) deadlines: Deadlines,
     pub(crate) peer_reference: Option<PeerReference>,
-    /// Our NTP time less the sender's, microseconds.
-    pub(crate) ntp_offset: Option<i64>,
+    /// Our NTP time less the sender's, microseconds, over all of its streams.
+    pub(crate) sender_clock: Least,
     /// SSRCs of closed consumers the receiver has not been told of.
     pub(crate) goodbyes: Vec<u32>,
     pub(crate) heard_before: HeardBefore,
@@ -204,7 +205,7 @@ impl Transport {
             },
             due: 0,
             peer_reference: None,
-            ntp_offset: None,
+            sender_clock: Least::default(),
             goodbyes: Vec::new(),
             heard_before: HeardBefore::default(),
             reported_at: 0,

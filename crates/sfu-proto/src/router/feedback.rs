@@ -27,8 +27,6 @@ use crate::transport::PeerReference;
 
 /// Sequence numbers of one NACK that are looked at.
 const MAX_NACKED: usize = 1024;
-/// A sender's clock that moves by more than this was set anew.
-const CLOCK_STEP: i64 = 1_000_000;
 /// A round trip above this is nonsense.
 const MAX_RTT: Micros = 10_000_000;
 
@@ -100,23 +98,24 @@ impl Router {
         }
     }
 
-    /// Keeps the sender's clock: one difference for the whole transport, so that its audio and video line up.
+    /// Keeps what a sender says of its clock, for the stream, and for all of its streams that are on the same.
     fn on_sender_report(&mut self, t: u32, info: &SenderInfo, now: Micros) {
         let transport = &mut self.transports[t];
         let Some(route) = transport.route(info.ssrc).filter(|route| !route.rtx) else {
             return;
         };
-        let difference = ntp_difference(self.clock.ntp(now), info.ntp);
-        transport.ntp_offset = Some(match transport.ntp_offset {
-            // The least delayed report is the truest.
-            Some(known) if (difference - known).abs() < CLOCK_STEP => known.min(difference),
-            _ => difference,
-        });
-        self.streams[route.stream].sender_report = Some(SenderReport {
+        let stream = &mut self.streams[route.stream];
+        stream.sender_report = Some(SenderReport {
             ntp: info.ntp,
-            timestamp: info.rtp_timestamp,
             at: now,
         });
+        let offset = ntp_difference(self.clock.ntp(now), info.ntp);
+        if stream
+            .mapping
+            .reported(info.ntp, info.rtp_timestamp, offset, now)
+        {
+            transport.sender_clock.report(offset, now);
+        }
     }
 
     /// Keeps how a receiver receives one of its consumers.

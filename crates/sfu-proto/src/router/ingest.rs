@@ -154,7 +154,7 @@ impl Router {
         let Some(len) = open(transport, stream, header, route, datagram, drops) else {
             return;
         };
-        let extensions = Extensions::read(header, transport, Some(producer));
+        let mut extensions = Extensions::read(header, transport, Some(producer));
         extensions.note(transport, header, datagram.len(), times.arrived);
         let Some(len) = len else {
             drops.malformed += 1;
@@ -194,7 +194,7 @@ impl Router {
             packet.len = inner;
             packet.sequence = u16::from_be_bytes([original[0], original[1]]);
         }
-        self.take(route.stream, &packet, &extensions.rare, times);
+        self.take(route.stream, &packet, &mut extensions.rare, times);
     }
 
     /// Books the arrival of a packet that goes nowhere. If it is authentic, the path carried it: a sender that is not
@@ -230,12 +230,20 @@ impl Router {
 
     /// Books a plain packet and queues it for everybody who receives it.
     #[inline]
-    fn take(&mut self, s: u32, packet: &Incoming, rare: &Rare, times: Times) {
+    fn take(&mut self, s: u32, packet: &Incoming, rare: &mut Rare, times: Times) {
         let now = times.now;
         let stream = &mut self.streams[s];
         let producer = &self.producers[stream.producer];
         let codec = &producer.codecs[usize::from(packet.codec)];
         stream.clock_rate = codec.clock_rate;
+        if rare.capture_time_len > 0 {
+            let sender = &self.transports[stream.transport].sender_clock;
+            let captured = rare.captured().and_then(|theirs| {
+                let ntp = self.clock.ntp(now);
+                stream.mapping.ours(theirs, sender, now, ntp)
+            });
+            rare.set_captured(captured);
+        }
         let accepted = stream.accept(packet, codec.codec, rare, now);
         let woken = accepted != Accepted::Late && stream.wake(now);
         if let (Some(level), Some(speaker), false) =

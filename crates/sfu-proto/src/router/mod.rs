@@ -16,6 +16,7 @@ mod figures;
 mod ingest;
 mod keyframe;
 pub mod layers;
+pub(crate) mod mapping;
 mod munger;
 mod nack;
 mod observer;

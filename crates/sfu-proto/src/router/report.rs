@@ -5,7 +5,7 @@
 //!
 //! # Invariants
 //! - A datagram of reports begins with SR or RR; NACK, PLI, FIR, REMB and feedback go alone (reduced size).
-//! - The Sender Reports of one sender's audio and video share one relation of NTP time, so they line up.
+//! - The Sender Reports of one sender's audio and video line up, as far as its own do (`mapping`).
 //!
 //! # Cost
 //! Written straight into the sink; no allocation.
@@ -13,8 +13,9 @@
 //! RFC 3550 §6.4–6.6, RFC 5506, RFC 4585, RFC 5104 §4.3.1, RFC 3611, draft-alvestrand-rmcat-remb.
 
 use super::Router;
-use super::clock::{Micros, ntp_difference, to_short_ntp};
+use super::clock::{Micros, to_short_ntp};
 use super::consumer::Consumer;
+use super::mapping::Least;
 use super::stream::StreamRx;
 use crate::net::Sink;
 use crate::rtcp::report::MAX_BLOCKS;
@@ -59,20 +60,20 @@ impl Router {
             // The sender's clock belongs to another transport: looked up before this one is borrowed.
             let first = position;
             let count = BATCH.min(transports[t].consumers.len() - first);
-            let mut batch = [(0, None); BATCH];
+            let mut batch = [(0, Least::default()); BATCH];
             for (entry, key) in batch.iter_mut().zip(&transports[t].consumers[first..]) {
                 let sender = producers[consumers[*key].producer].transport;
-                *entry = (*key, transports[sender].ntp_offset);
+                *entry = (*key, transports[sender].sender_clock);
             }
             let sent = transports[t].send_rtcp(sink, |out| {
                 let mut len = 0;
                 while position < first + count {
-                    let (key, offset) = batch[position - first];
-                    let consumer = &consumers[key];
+                    let (key, clock) = &batch[position - first];
+                    let consumer = &consumers[*key];
                     let encoding = usize::from(consumer.sent_encoding());
                     let source = producers[consumer.producer].streams.get(encoding);
                     let info =
-                        source.and_then(|s| sender_info(consumer, &streams[*s], now, wall, offset));
+                        source.and_then(|s| sender_info(consumer, &streams[*s], now, wall, clock));
                     if let Some(info) = info {
                         let written =
                             write_sender_report(&info, &consumer.details.cname, &mut out[len..]);
@@ -356,13 +357,13 @@ fn sender_info(
     stream: &StreamRx,
     now: Micros,
     wall: u64,
-    ntp_offset: Option<i64>,
+    clock: &Least,
 ) -> Option<SenderInfo> {
     let silent = consumer.packets == 0 || now > consumer.munger.newest_at() + SILENT;
     if silent || !consumer.munger.is_synced(stream.source) {
         return None;
     }
-    let timestamp = stream.timestamp_at(now, wall, ntp_offset);
+    let timestamp = stream.mapping.timestamp_at(clock, now, wall)?;
     Some(SenderInfo {
         ssrc: consumer.ssrc,
         ntp: wall,
@@ -383,19 +384,5 @@ fn write_sender_report(info: &SenderInfo, cname: &str, out: &mut [u8]) -> usize 
     match sdes::write(info.ssrc, cname, &mut out[report..]) {
         Some(name) => report + name,
         None => 0,
-    }
-}
-
-impl StreamRx {
-    /// The sender's RTP time at `now` (`wall` in NTP): from its last report, else from its newest packet.
-    fn timestamp_at(&self, now: Micros, wall: u64, ntp_offset: Option<i64>) -> u32 {
-        let (base, elapsed) = match (self.sender_report, ntp_offset) {
-            (Some(report), Some(offset)) => {
-                (report.timestamp, ntp_difference(wall, report.ntp) - offset)
-            }
-            _ => (self.newest.0, now.saturating_sub(self.newest.1) as i64),
-        };
-        let ticks = i128::from(elapsed) * i128::from(self.clock_rate) / 1_000_000;
-        base.wrapping_add(ticks as u32)
     }
 }

@@ -60,7 +60,8 @@ pub(crate) struct Slot {
     pub(crate) level: u8,
 }
 
-/// Values of header extensions that not every packet carries, passed on as they came.
+/// Values of header extensions that not every packet carries, passed on as they came; times of capture are put on
+/// our clock once, so that each sending has the same.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Rare {
     pub(crate) orientation: Option<u8>,
@@ -69,6 +70,31 @@ pub(crate) struct Rare {
     pub(crate) capture_time: [u8; 16],
     /// 0, 8 or 16.
     pub(crate) capture_time_len: u8,
+}
+
+impl Rare {
+    /// When it was captured, on the clock of the sender's reports: the capture time less what the capturing clock
+    /// is ahead of that, if it says so.
+    pub(crate) fn captured(&self) -> Option<u64> {
+        let (time, ahead) = self.capture_time.split_first_chunk::<8>()?;
+        let ahead = ahead.first_chunk::<8>()?;
+        let ahead = match self.capture_time_len {
+            8 => 0,
+            16 => i64::from_be_bytes(*ahead),
+            _ => return None,
+        };
+        Some(u64::from_be_bytes(*time).wrapping_sub(ahead as u64))
+    }
+
+    /// When it was captured on our clock, which is the one our reports tell; none is left out.
+    pub(crate) fn set_captured(&mut self, time: Option<u64>) {
+        self.capture_time = [0; 16];
+        self.capture_time_len = 0;
+        if let Some(time) = time {
+            self.capture_time[..8].copy_from_slice(&time.to_be_bytes());
+            self.capture_time_len = 8;
+        }
+    }
 }
 
 /// The history of one stream.

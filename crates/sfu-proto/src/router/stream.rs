@@ -22,6 +22,7 @@ use super::clock::{Micros, NEVER};
 use super::config::MediaKind;
 use super::keyframe::KeyFrames;
 use super::layers::Life;
+use super::mapping::{Mapping, arrival_ticks};
 use super::nack::{Arrival, NackGenerator};
 use super::renumber::Renumber;
 use super::retired::Retired;
@@ -79,7 +80,6 @@ pub(crate) enum Accepted {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SenderReport {
     pub(crate) ntp: u64,
-    pub(crate) timestamp: u32,
     pub(crate) at: Micros,
 }
 
@@ -169,6 +169,7 @@ pub(crate) struct StreamRx {
     pub(crate) score: Score,
     pub(crate) counters: Counters,
     pub(crate) sender_report: Option<SenderReport>,
+    pub(crate) mapping: Mapping,
     pub(crate) rtt: Option<Micros>,
     /// Timestamp and arrival of the newest packet.
     pub(crate) newest: (u32, Micros),
@@ -228,6 +229,7 @@ impl StreamRx {
             score: Score::new(0),
             counters: Counters::default(),
             sender_report: None,
+            mapping: Mapping::new(),
             rtt: None,
             newest: (0, 0),
             active: false,
@@ -296,6 +298,7 @@ impl StreamRx {
             nack.reset();
         }
         self.sender_report = None;
+        self.mapping = Mapping::new();
         self.received = 0;
         self.expected_prior = 0;
         self.received_prior = 0;
@@ -487,8 +490,8 @@ impl StreamRx {
 
     #[inline]
     fn measure_jitter(&mut self, timestamp: u32, now: Micros) {
-        let arrival = (now * u64::from(self.clock_rate) / 1_000_000) as u32;
-        let transit = arrival.wrapping_sub(timestamp);
+        let transit = arrival_ticks(now, self.clock_rate).wrapping_sub(timestamp);
+        self.mapping.arrived(transit, self.clock_rate, now);
         if let Some(previous) = self.transit.replace(transit) {
             let difference = (transit.wrapping_sub(previous) as i32).unsigned_abs();
             // A sender that paused or changed its clock is not jitter.

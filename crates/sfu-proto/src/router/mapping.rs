@@ -1,0 +1,301 @@
+//! Which of our moments a sender's timestamps and its clock stand for, for each of its streams.
+//!
+//! # Job
+//! Learns from Sender Reports how far the sender's clock is from ours, and from arrivals how far its timestamps are.
+//! Says the timestamp of a moment, for reports, and our time of a capture. Writing either belongs to `report` and
+//! `ingest`.
+//!
+//! # Invariants
+//! - Of what is delayed the least delayed is believed, and as clocks drift, it is believed less and less: a minimum
+//!   rises by `DRIFT` until something comes in below it.
+//! - Clocks of a sender's streams that are near each other are one clock, so its sound and picture line up. A clock
+//!   that is far from the others is its stream's own.
+//! - A report that contradicts arrivals by more than `CONTRADICTION` is not believed: arrivals are.
+//!
+//! # Cost
+//! One comparison a packet; the rest once a second and for each report.
+//!
+//! RFC 3550 §6.4.1 (NTP and RTP timestamps; an NTP time of zero is none).
+
+use super::clock::{Micros, ntp_difference};
+
+/// Clocks drift apart by no more: millionths.
+const DRIFT: i64 = 250;
+/// What reports and arrivals may differ in, microseconds: encoding and sending takes time.
+pub(crate) const CONTRADICTION: i64 = 200_000;
+/// So many reports in a row that are far above the least tell of a clock that was set, not of a slow path.
+const PATIENCE: u8 = 3;
+/// Arrivals are looked at together for this long.
+const WINDOW: Micros = 1_000_000;
+/// A report this much older than the one before was overtaken; one still older tells of a clock that was set.
+const OVERTAKEN: i64 = 10_000_000;
+
+/// The least of a series of delayed samples, whose true value drifts.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Least {
+    value: Option<(i64, Micros)>,
+    contradicted: u8,
+}
+
+impl Least {
+    /// Takes a sample, microseconds. After `patience` samples in a row that contradict it, the least is given up.
+    fn take(&mut self, sample: i64, patience: u8, now: Micros) {
+        let known = self.at(now);
+        if let Some(known) = known.filter(|known| sample - known > CONTRADICTION) {
+            self.contradicted += 1;
+            if self.contradicted < patience {
+                self.value = Some((known, now));
+                return;
+            }
+        }
+        // A sample far above is taken only when the least is given up.
+        let kept = known.filter(|known| sample - known <= CONTRADICTION);
+        self.contradicted = 0;
+        self.value = Some((kept.map_or(sample, |kept| kept.min(sample)), now));
+    }
+
+    pub(crate) fn report(&mut self, sample: i64, now: Micros) {
+        self.take(sample, PATIENCE, now);
+    }
+
+    pub(crate) fn at(&self, now: Micros) -> Option<i64> {
+        let (value, at) = self.value?;
+        Some(value + now.saturating_sub(at) as i64 * DRIFT / 1_000_000)
+    }
+}
+
+/// A Sender Report, as far as it is believed.
+#[derive(Clone, Copy, Debug)]
+struct Report {
+    ntp: u64,
+    timestamp: u32,
+}
+
+/// The clocks of one stream.
+#[derive(Clone, Debug)]
+pub(crate) struct Mapping {
+    clock_rate: u32,
+    report: Option<Report>,
+    /// Our NTP time less the sender's.
+    offset: Least,
+    /// Arrival less timestamp, in microseconds more than `reference`.
+    transit: Least,
+    /// Arrival less timestamp of the first packet, in ticks.
+    reference: Option<u32>,
+    /// The least in this window, in ticks.
+    least: Option<u32>,
+    window_end: Micros,
+}
+
+impl Mapping {
+    pub(crate) fn new() -> Self {
+        Self {
+            clock_rate: 90_000,
+            report: None,
+            offset: Least::default(),
+            transit: Least::default(),
+            reference: None,
+            least: None,
+            window_end: 0,
+        }
+    }
+
+    /// Takes the arrival of a packet that was not sent again: `transit` is arrival less timestamp, in ticks.
+    #[inline]
+    pub(crate) fn arrived(&mut self, transit: u32, clock_rate: u32, now: Micros) {
+        let below = |known: u32| transit.wrapping_sub(known).cast_signed() < 0;
+        if self.least.is_none_or(below) {
+            self.least = Some(transit);
+        }
+        if now >= self.window_end {
+            self.end_window(clock_rate, now);
+        }
+    }
+
+    #[cold]
+    fn end_window(&mut self, clock_rate: u32, now: Micros) {
+        if self.clock_rate != clock_rate {
+            // Another codec, another clock.
+            *self = Self {
+                clock_rate,
+                least: self.least,
+                ..Self::new()
+            };
+        }
+        self.window_end = now + WINDOW;
+        if let Some(least) = self.least.take() {
+            let sample = self.micros_above(least);
+            self.transit.take(sample, 1, now);
+        }
+    }
+
+    fn micros_above(&mut self, transit: u32) -> i64 {
+        let reference = *self.reference.get_or_insert(transit);
+        let ticks = transit.wrapping_sub(reference).cast_signed();
+        i64::from(ticks) * 1_000_000 / i64::from(self.clock_rate)
+    }
+
+    fn ticks(&self, micros: i64) -> u32 {
+        (i128::from(micros) * i128::from(self.clock_rate) / 1_000_000) as u32
+    }
+
+    /// Takes a report; `offset` is our NTP time less the sender's. False if it says nothing of the sender's clock.
+    pub(crate) fn reported(&mut self, ntp: u64, timestamp: u32, offset: i64, now: Micros) -> bool {
+        if ntp == 0 {
+            return false;
+        }
+        let older = self
+            .report
+            .map_or(0, |known| ntp_difference(known.ntp, ntp));
+        if (1..OVERTAKEN).contains(&older) {
+            return false;
+        }
+        self.report = Some(Report { ntp, timestamp });
+        self.offset.report(offset, now);
+        true
+    }
+
+    /// Our NTP time less the sender's; that of the sender's other streams if theirs is near.
+    fn offset(&self, shared: &Least, now: Micros) -> Option<i64> {
+        let own = self.offset.at(now)?;
+        let near = |shared: &i64| (own - shared).abs() <= CONTRADICTION;
+        Some(shared.at(now).filter(near).unwrap_or(own))
+    }
+
+    /// The sender's timestamp at `now` (`ntp` in our NTP time), by its reports.
+    fn by_reports(&self, shared: &Least, now: Micros, ntp: u64) -> Option<u32> {
+        let (report, offset) = (self.report?, self.offset(shared, now)?);
+        let elapsed = ntp_difference(ntp, report.ntp).checked_sub(offset)?;
+        Some(report.timestamp.wrapping_add(self.ticks(elapsed)))
+    }
+
+    /// The sender's timestamp at `now`, by what arrived.
+    fn by_arrivals(&self, now: Micros) -> Option<u32> {
+        let known = self
+            .transit
+            .at(now)
+            .zip(self.reference)
+            .map(|(above, reference)| reference.wrapping_add(self.ticks(above)));
+        let transit = match (known, self.least) {
+            (Some(known), Some(least)) if least.wrapping_sub(known).cast_signed() > 0 => known,
+            (known, least) => least.or(known)?,
+        };
+        Some(arrival_ticks(now, self.clock_rate).wrapping_sub(transit))
+    }
+
+    /// The timestamp by reports, if arrivals do not contradict it.
+    fn believed(&self, shared: &Least, now: Micros, ntp: u64) -> Option<u32> {
+        let told = self.by_reports(shared, now, ntp)?;
+        let Some(seen) = self.by_arrivals(now) else {
+            return Some(told);
+        };
+        let apart = told.wrapping_sub(seen).cast_signed();
+        (i64::from(apart).abs() * 1_000_000 <= CONTRADICTION * i64::from(self.clock_rate))
+            .then_some(told)
+    }
+
+    /// The sender's timestamp at `now`, which is `ntp` on our clock; nothing before it was heard.
+    pub(crate) fn timestamp_at(&self, shared: &Least, now: Micros, ntp: u64) -> Option<u32> {
+        self.believed(shared, now, ntp)
+            .or_else(|| self.by_arrivals(now))
+    }
+
+    /// A time on the sender's clock, on ours; nothing while the sender's clock is not known.
+    pub(crate) fn ours(&self, theirs: u64, shared: &Least, now: Micros, ntp: u64) -> Option<u64> {
+        self.believed(shared, now, ntp)?;
+        let offset = i128::from(self.offset(shared, now)?);
+        Some(theirs.wrapping_add_signed(((offset << 32) / 1_000_000) as i64))
+    }
+}
+
+/// A moment in ticks of an RTP clock.
+#[inline]
+pub(crate) fn arrival_ticks(now: Micros, clock_rate: u32) -> u32 {
+    (now * u64::from(clock_rate) / 1_000_000) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    const MS: i64 = 1000;
+    const SECOND: Micros = 1_000_000;
+
+    #[test]
+    fn the_least_delayed_is_believed_and_ages() {
+        let mut least = Least::default();
+        least.report(5_000, 0);
+        least.report(30_000, SECOND);
+        assert_eq!(least.at(SECOND), Some(5_250));
+        assert_eq!(least.at(101 * SECOND), Some(30_250));
+        least.report(30_100, 101 * SECOND);
+        assert_eq!(least.at(101 * SECOND), Some(30_100));
+    }
+
+    #[test]
+    fn one_slow_report_changes_nothing_and_a_clock_that_was_set_is_followed() {
+        let mut least = Least::default();
+        least.report(0, 0);
+        least.report(900 * MS, 0);
+        least.report(0, 0);
+        assert_eq!(least.at(0), Some(0));
+        for _ in 0..3 {
+            assert_eq!(least.at(0), Some(0));
+            least.report(900 * MS, 0);
+        }
+        assert_eq!(least.at(0), Some(900 * MS));
+        least.report(-900 * MS, 0);
+        assert_eq!(
+            least.at(0),
+            Some(-900 * MS),
+            "what came before cannot be too early"
+        );
+    }
+
+    #[test]
+    fn reports_that_were_overtaken_and_times_of_zero_say_nothing() {
+        let mut mapping = Mapping::new();
+        let ntp = 1_000u64 << 32;
+        assert!(!mapping.reported(0, 7, 5, 0));
+        assert!(mapping.reported(ntp, 90_000, 0, 0));
+        assert!(!mapping.reported(ntp - (1 << 32), 0, 0, 0));
+        assert!(
+            mapping.reported(ntp - (60 << 32), 0, 0, 0),
+            "its clock was set back"
+        );
+    }
+
+    #[test]
+    fn arrivals_are_believed_where_reports_contradict_them() {
+        for (lie_ms, believed) in [
+            (150, true),
+            (250, false),
+            (-150, true),
+            (-250, false),
+            (57_000_000, false),
+        ] {
+            let (mut mapping, shared) = (Mapping::new(), Least::default());
+            let ntp_of =
+                |at: Micros| (5_000u64 << 32) + (u128::from(at) * (1 << 32) / 1_000_000) as u64;
+            let mut now = 0;
+            for step in 0..500u32 {
+                now = u64::from(step) * 20_000;
+                let transit = arrival_ticks(now, 48_000).wrapping_sub(960 * step);
+                mapping.arrived(transit, 48_000, now);
+                if step % 50 == 0 {
+                    // At our NTP time the sender says it is as late, and tells the timestamp of another moment.
+                    let lie = (lie_ms * 48) as i32;
+                    let told = (960 * step).wrapping_add_signed(lie);
+                    mapping.reported(ntp_of(now), told, 0, now);
+                }
+            }
+            let told = mapping
+                .timestamp_at(&shared, now, ntp_of(now))
+                .expect("heard");
+            let off = told.wrapping_sub(960 * 499).cast_signed() / 48;
+            let expected = if believed { lie_ms } else { 0 };
+            assert!((i64::from(off) - expected).abs() <= 1, "{lie_ms}: {off}");
+            let ours = mapping.ours(77, &shared, now, ntp_of(now));
+            assert_eq!(ours.is_some(), believed);
+        }
+    }
+}
