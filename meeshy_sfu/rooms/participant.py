@@ -90,6 +90,11 @@ class Participant:
         return self._closed
 
     @property
+    def has_path(self) -> bool:
+        """Tell whether one of their transports is connected."""
+        return any(t.ice_state in ("connected", "completed") for t in self.transports.values())
+
+    @property
     def is_cut_off(self) -> bool:
         """Tell whether none of their transports has a path any more; each would need an ICE restart."""
         states = [transport.ice_state for transport in self.transports.values()]

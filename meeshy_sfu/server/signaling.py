@@ -27,6 +27,7 @@ from meeshy_sfu.media.consumer import Consumer
 from meeshy_sfu.media.ids import ConsumerId
 from meeshy_sfu.media.producer import Producer
 from meeshy_sfu.media.transport import WebRtcTransport
+from meeshy_sfu.rooms import ownership
 from meeshy_sfu.rooms.listener import RoomListener
 from meeshy_sfu.rooms.participant import REPLACED, Participant, ParticipantId
 from meeshy_sfu.rooms.registry import RoomRegistry
@@ -110,6 +111,8 @@ class Signaling(RoomListener):
         self._sessions: dict[str, Session] = {}
         self._audiences: dict[str, Audience] = {}
         self._leaving: dict[tuple[str, str], float] = {}
+        self._awaited: dict[tuple[str, str], float] = {}
+        """Whose former session has ended while a newer one was coming in, and until when that may begin."""
         self._cut_off: dict[tuple[str, str], float] = {}
         self._io = SocketServer(settings, origins, clock)
         self._io.on("connect", self._on_connect)
@@ -157,7 +160,12 @@ class Signaling(RoomListener):
         for key in [key for key, due_s in self._leaving.items() if now_s >= due_s]:
             del self._leaving[key]
             if participant := self._participant(*key):
-                participant.end_session("disconnected")
+                self._end_session(participant, "disconnected")
+        for key in [key for key, due_s in self._awaited.items() if now_s >= due_s]:
+            del self._awaited[key]
+            participant = self._participant(*key)
+            if participant is not None and self._speaker(*key) is None and not participant.has_path:
+                participant.leave("disconnected")
         for key in [key for key, due_s in self._cut_off.items() if now_s >= due_s]:
             del self._cut_off[key]
             self._leave_cut_off(*key)
@@ -205,7 +213,7 @@ class Signaling(RoomListener):
         if participant is None:
             return
         if clean or not self._settings.disconnect_grace_s:
-            participant.end_session("disconnected")
+            self._end_session(participant, "disconnected")
         else:
             participant.ownership.away()
             self._leaving[call_id, participant_id] = (
@@ -255,6 +263,7 @@ class Signaling(RoomListener):
         audience = self._audiences.setdefault(request.call_id, Audience())
         audience.speaking[request.participant_id] = session.sid
         self._leaving.pop((request.call_id, request.participant_id), None)
+        self._awaited.pop((request.call_id, request.participant_id), None)
         participant = room.participants.get(ParticipantId(request.participant_id))
         if participant is None:
             return {"resumed": False, "owned": owned_wire(None)}
@@ -277,7 +286,7 @@ class Signaling(RoomListener):
         self._forget(session)
         participant = self._participant(request.call_id, request.participant_id)
         if participant is not None and speaker is session:
-            participant.end_session("left")
+            self._end_session(participant, "left")
         elif participant is not None and session.left != request.call_id:
             # nobody speaks for who has made requests alone
             participant.leave("left")
@@ -334,6 +343,7 @@ class Signaling(RoomListener):
     def participant_joined(self, room: Room, participant: Participant) -> None:
         """Tell the others who came; who was waited for is back, even if the socket is not yet."""
         self._leaving.pop((room.call_id, participant.id), None)
+        self._awaited.pop((room.call_id, participant.id), None)
         if self._speaker(room.call_id, participant.id) is not None:
             participant.take_over()
         payload: Payload = {"callId": room.call_id, "participantId": participant.id}
@@ -502,6 +512,12 @@ class Signaling(RoomListener):
         """Let a session hear and do nothing more in its call, until it joins it again."""
         self._forget(session)
         session.replaced_in = room.call_id
+
+    def _end_session(self, participant: Participant, reason: str) -> None:
+        participant.end_session(reason)
+        if not participant.is_closed:
+            due_s = self._clock.monotonic_s() + ownership.CLAIM_S
+            self._awaited[participant.room.call_id, participant.id] = due_s
 
     def _participant(self, call_id: str, participant_id: str) -> Participant | None:
         room = self._rooms.find(CallId(call_id))

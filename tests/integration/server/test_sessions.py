@@ -268,3 +268,16 @@ async def test_a_socket_takes_out_who_has_made_requests_alone(
     await alice.connect()
     assert (await alice.call("leave-room", PLACE))["success"]
     assert (await bob.wait("participant-left"))["reason"] == "left"
+
+
+async def test_a_successor_that_never_begins_and_sends_nothing_leaves_no_ghost(
+    start_server: StartServer, person: MakePerson, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = await start_server()
+    alice, bob = person("alice", url=server.url), person("bob", url=server.url)
+    await enter(bob)
+    await enter(alice)
+    await alice.transport("send")
+    monkeypatch.setattr("meeshy_sfu.rooms.ownership.CLAIM_S", 0.5)
+    await alice.close()
+    assert (await bob.wait("participant-left"))["participantId"] == "alice"
