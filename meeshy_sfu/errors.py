@@ -48,6 +48,7 @@ Draws the tree once, for Python and for the native module; what a client sees of
     │   ├── CapacityError                503 SERVER_AT_CAPACITY         details.limit names the cap
     │   │   └── NoPortError              503 SERVER_AT_CAPACITY
     │   ├── MediaServerError             503 MEDIA_SERVER_ERROR         no media server answers the gateway
+    │   ├── ModeSwitchFailedError        503 MODE_SWITCH_FAILED         details.reason, details.retryAt
     │   ├── DatabaseUnavailableError     503 DATABASE_UNAVAILABLE       it does not answer, or has no space
     │   └── WorkerDiedError              503 WORKER_DIED                the call has to be created again
     ├── MediaError                       500 INTERNAL_SERVER_ERROR      the media core refused or failed
@@ -367,6 +368,12 @@ class MediaServerError(UnavailableError):
     """No media server answers the gateway."""
 
     code = "MEDIA_SERVER_ERROR"
+
+
+class ModeSwitchFailedError(UnavailableError):
+    """The switch to another path failed; ``details`` has the reason and when it is tried again."""
+
+    code = "MODE_SWITCH_FAILED"
 
 
 class DatabaseUnavailableError(UnavailableError):

@@ -314,6 +314,9 @@ class Caller:
             case "call:participant-left":
                 await self._left(str(payload["participantId"]))
             case "call:mode-switch":
+                if payload["oldMode"] == payload["newMode"] == "p2p":
+                    # what there is of a leg leads nowhere, or to somebody who has left
+                    await self._drop_peer()
                 self._switch(payload, message.unix_ns)
             case "call:mode-switched":
                 await self._switched(payload, message.unix_ns)
@@ -560,13 +563,17 @@ class Caller:
         self._remember(data.get("participants"))
         mode, phase, epoch = str(data["mode"]), str(data["phase"]), int(data["epoch"])
         news = self._transition is None or self._transition.epoch != epoch
+        if self._peer is not None and self._peer not in self._others:
+            await self._drop_peer()
         if phase == "switching_to_sfu":
             old = "p2p" if self._peer_leg is not None else "sfu"
             # Without a server named, its room is still being made: call:mode-switch follows.
             if news and data.get("mediaServerConfig"):
                 self._switch({**data, "oldMode": old, "newMode": "sfu"}, unix_ns)
         elif phase == "switching_to_p2p" and news:
-            self._switch({**data, "oldMode": "sfu", "newMode": "p2p"}, unix_ns)
+            if mode == "p2p":
+                await self._drop_peer()
+            self._switch({**data, "oldMode": mode, "newMode": "p2p"}, unix_ns)
         elif phase == "sfu":
             config = data.get("mediaServerConfig") or {}
             flows = self._path is not None and self._path.live and self._path.gone is None

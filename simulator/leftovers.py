@@ -162,10 +162,11 @@ def _of_call(call: CallRow, changes: list[ChangeRow]) -> Iterator[str]:
         mode = change.new
     if call.mode != mode:
         yield f"call {call.call_id} is {call.mode} in call_sessions, but its changes lead to {mode}"
-    if call.mode_change_count != len(changes):
+    counted = sum(change.old != change.new for change in changes)
+    if call.mode_change_count != counted:
         yield (
             f"call {call.call_id} changed {call.mode_change_count} times by call_sessions, "
-            f"but {len(changes)} times by call_metrics"
+            f"but {counted} times by call_metrics"
         )
     if call.status in OVER and (call.ended_at is None or call.end_reason is None):
         yield f"call {call.call_id} is {call.status} without the time or the reason of its end"

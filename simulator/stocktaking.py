@@ -203,6 +203,7 @@ def _changes(row: Mapping[str, Any]) -> list[ChangeRow]:
     return [
         ChangeRow(call_id=row["call_session_id"], old=t["from"], new=t["to"], at=_unix_s(str(t["timestamp"])))
         for t in transitions
+        if t.get("success", True)
     ]
 
 

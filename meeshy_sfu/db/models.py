@@ -246,7 +246,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class ModeTransition:
-    """One change of mode, as it is kept in call_metrics."""
+    """One transition, as it is kept in call_metrics: a change of mode, another path of the same mode, or a failed one."""
 
     epoch: int
     source: str
@@ -254,9 +254,16 @@ class ModeTransition:
     timestamp: datetime
     duration_s: float
     reason: str
+    success: bool = True
+    """False of one that was rolled back."""
+
+    @property
+    def is_change(self) -> bool:
+        """Whether the mode is another one afterwards: not after a re-homing, nor after a roll-back."""
+        return self.success and self.source != self.target
 
     def as_json(self) -> dict[str, Any]:
-        """The plan's shape (from, to, timestamp in ISO 8601, duration in seconds, reason), and the epoch."""
+        """The plan's shape (from, to, timestamp in ISO 8601, duration in seconds, reason), the epoch, and success."""
         return {
             "epoch": self.epoch,
             "from": self.source,
@@ -264,6 +271,7 @@ class ModeTransition:
             "timestamp": self.timestamp.isoformat(),
             "duration": self.duration_s,
             "reason": self.reason,
+            "success": self.success,
         }
 
 

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 LIVE = ("initiated", "ringing", "active")
 """Statuses of a call that is not over."""
+ROLL_BACKS_MAX = 100
+"""How many transitions that were rolled back are kept of a call, the newest."""
 SFU_FIELDS = (
     "sfu_send_transport_id",
     "sfu_recv_transport_id",
@@ -110,6 +112,13 @@ def within(
         return call
 
     return bound
+
+
+def _bounded(transitions: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Drop the oldest roll-backs beyond ROLL_BACKS_MAX: a switch that cannot succeed is tried for hours."""
+    failed = [index for index, one in enumerate(transitions) if not one.get("success", True)]
+    surplus = set(failed[: max(0, len(failed) - ROLL_BACKS_MAX)])
+    return [one for index, one in enumerate(transitions) if index not in surplus]
 
 
 class Repository:
@@ -311,41 +320,47 @@ class Repository:
         rtp_capabilities: Mapping[str, Any] | None,
         transition: ModeTransition,
     ) -> None:
-        """Store a completed change of mode with its transition; going to P2P nulls every SFU field in one update.
+        """Store a completed transition and where it led; going to P2P nulls every SFU field in one update.
 
-        An epoch is written once: what is there already stays as it is.
+        A transition within a mode leads to another room or another peer, and does not count as a change. An epoch is
+        written once: what is there already stays as it is.
         """
         now = transition.timestamp
-        of_call = metrics.c.call_session_id == call_id
+        values: dict[str, Any] = {
+            "mode": mode,
+            "sfu_room_id": room_id,
+            "sfu_rtp_capabilities": dict(rtp_capabilities) if rtp_capabilities is not None else None,
+            "updated_at": now,
+        }
+        if transition.is_change:
+            values |= {"last_mode_change": now, "mode_change_count": sessions.c.mode_change_count + 1}
         async with self._write() as db:
-            known = await self._transitions(db, call_id, now)
-            if any(one.get("epoch") == transition.epoch for one in known):
+            if not await self._append(db, call_id, transition):
                 return
-            await db.execute(
-                update(metrics)
-                .where(of_call)
-                .values(mode_transitions=[*known, transition.as_json()], updated_at=now)
-            )
-            await db.execute(
-                update(sessions)
-                .where(sessions.c.id == call_id)
-                .values(
-                    mode=mode,
-                    sfu_room_id=room_id,
-                    sfu_rtp_capabilities=dict(rtp_capabilities) if rtp_capabilities is not None else None,
-                    last_mode_change=now,
-                    mode_change_count=sessions.c.mode_change_count + 1,
-                    updated_at=now,
-                )
-            )
+            await db.execute(update(sessions).where(sessions.c.id == call_id).values(**values))
             if mode == "p2p":
                 await self._clear_sfu(db, call_id, now)
 
     @within("write_s")
-    async def clear_sfu_fields(self, call_id: str, now: datetime) -> None:
-        """Null the SFU fields of everyone in a call."""
+    async def record_roll_back(self, call_id: str, transition: ModeTransition) -> None:
+        """Store a transition that was rolled back; if the call stays P2P, null every SFU field."""
         async with self._write() as db:
-            await self._clear_sfu(db, call_id, now)
+            if await self._append(db, call_id, transition) and transition.source == "p2p":
+                await self._clear_sfu(db, call_id, transition.timestamp)
+
+    async def _append(self, db: AsyncConnection, call_id: str, transition: ModeTransition) -> bool:
+        """Add a transition to the metrics of its call, unless its epoch is there."""
+        known = await self._transitions(db, call_id, transition.timestamp)
+        if any(one.get("epoch") == transition.epoch for one in known):
+            return False
+        await db.execute(
+            update(metrics)
+            .where(metrics.c.call_session_id == call_id)
+            .values(
+                mode_transitions=_bounded([*known, transition.as_json()]), updated_at=transition.timestamp
+            )
+        )
+        return True
 
     # ---- participants
 

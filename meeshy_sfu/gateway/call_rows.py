@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from meeshy_sfu.db.repository import Repository
     from meeshy_sfu.gateway.auth import User
     from meeshy_sfu.gateway.late_writes import LateWrites
-    from meeshy_sfu.gateway.mode import CompleteSwitch
+    from meeshy_sfu.gateway.mode import CompleteSwitch, RollBack
     from meeshy_sfu.gateway.schemas import MediaSettings
 
 FIGURES = "figures"
@@ -106,12 +106,21 @@ class CallRows:
         if done.target is CallMode.P2P:
             _forget_sfu_ids(call)
 
-    def sfu_abandoned(self, call: LiveCall) -> None:
-        """Store that nobody has anything on a media server."""
-        _forget_sfu_ids(call)
-        self._late.add(
-            call.id, "ids of nobody", partial(self._repository.clear_sfu_fields, call.id, self._now())
+    def rolled_back(self, call: LiveCall, back: RollBack, now: datetime) -> None:
+        """Store a transition that was rolled back; of a call that stays P2P nobody has anything on a media server."""
+        if back.source is CallMode.P2P:
+            _forget_sfu_ids(call)
+        transition = ModeTransition(
+            back.epoch,
+            back.source.value,
+            back.target.value,
+            now,
+            round(back.duration_s, 6),
+            back.reason,
+            success=False,
         )
+        store = partial(self._repository.record_roll_back, call.id, transition)
+        self._late.add(call.id, f"roll-back, epoch {back.epoch}", store)
 
     def count(self, call: LiveCall, counter: str) -> None:
         """Add one to a counter of the call's figures."""

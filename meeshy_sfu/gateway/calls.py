@@ -266,7 +266,7 @@ class Calls:
     async def _seat(self, call: LiveCall, member: Member) -> None:
         """Put somebody new in. The caller holds the lane."""
         call.members[member.id] = member
-        decisions = call.mode.join(member.id, self._clock.monotonic_s())
+        decisions = call.mode.join(member.id, self._clock.monotonic_s(), present=False)
         await self._switcher.carry_out(call, decisions)
         self._metrics.joined()
         self._journal.note(call.id, "join", participantId=member.id, epoch=call.mode.epoch)
@@ -284,22 +284,30 @@ class Calls:
         call.members[member.id] = member
         self._rows.joined(call, member)
         call.unreachable.pop(member.id, None)
-        await self._switcher.carry_out(call, call.mode.rejoin(member.id, self._clock.monotonic_s()))
+        decisions = call.mode.rejoin(member.id, self._clock.monotonic_s(), present=False)
+        await self._switcher.carry_out(call, decisions)
         self._journal.note(call.id, "rejoin", participantId=member.id, epoch=call.mode.epoch)
         self._announce(call)
         return member
 
     def _announce(self, call: LiveCall) -> None:
-        """Tell of those who came and whom nobody has heard of yet.
+        """Announce those who came and whom nobody has heard of yet.
 
-        Of two who talk directly the one who was there offers at once; until the other's socket is there, the offer
-        would reach nobody.
+        Of two who talk directly the one who was there offers at once, so both sockets have to be there: without the
+        one nobody would be asked for the offer, without the other it would reach nobody.
         """
         direct = call.phase is Phase.P2P and len(call.members) == P2P_PARTICIPANTS_MAX
         for member in call.members.values():
-            if not member.announced and (member.sid is not None or not direct):
-                member.announced = True
-                self._notices.participant_joined(call, member)
+            if member.announced or (direct and None in (m.sid for m in call.members.values())):
+                continue
+            member.announced = True
+            self._notices.participant_joined(call, member)
+            if direct:
+                self._introduce(call)
+
+    def _introduce(self, call: LiveCall) -> None:
+        call.mode.introduce()
+        self._journal.note(call.id, log.INTRODUCED, participants=sorted(call.mode.pair))
 
     def _answer(self, call: LiveCall, member: Member, sid: str | None) -> Answer:
         """Give what somebody has to know, as of now; from here on their socket hears everything.
@@ -319,9 +327,15 @@ class Calls:
             call.replaced.pop(sid, None)
             member.sid, member.away_since_s, member.met = sid, None, True
         answer = self._notices.join_answer(call, member)
+        peer = call.members.get(str(answer["peer"]))
+        if peer is not None and answer["initiator"] and not peer.announced:
+            # the answer itself asks for the offer
+            peer.announced = True
+            self._introduce(call)
         self._announce(call)
         if sid is not None and was_away:
             self._notices.connection(call, member)
+        self._switcher.presence_changed(call)
         return answer
 
     def after_answer(self, call_id: str, participant_id: str) -> None:
@@ -330,6 +344,8 @@ class Calls:
         member = call.members.get(participant_id) if call else None
         if call is not None and member is not None and call.rooms.warm and call.wants_warm_room:
             self._notices.prewarm_one(call, member)
+        if call is not None and member is not None:
+            self._switcher.tell_failure(call, member)
 
     def _kick(self, call: LiveCall, member: Member, sid: str | None, why: str = ANOTHER_SOCKET) -> None:
         if member.sid is not None and member.sid != sid:
@@ -540,6 +556,7 @@ class Calls:
             self._jobs.start(self._drop(call, member, "left"), f"leave of {member.id}")
         else:
             self._notices.connection(call, member)
+            self._switcher.presence_changed(call)
 
     async def _drop(self, call: LiveCall, member: Member, reason: str) -> None:
         async with call.lane:
@@ -588,11 +605,7 @@ class Calls:
         if settle:
             call.settle_at_s = None
         if (deadline_s is not None and now_s >= deadline_s) or settle:
-            if call.phase is Phase.SWITCHING_TO_SFU and call.told_epoch != call.mode.epoch:
-                decisions = call.mode.fail(call.mode.epoch, now_s, "sfu-unavailable")
-            else:
-                decisions = call.mode.tick(now_s)
-            await self._switcher.carry_out(call, decisions)
+            await self._switcher.carry_out(call, call.mode.tick(now_s))
 
     def _set_status(self, call: LiveCall, status: str) -> None:
         call.status = status

@@ -32,6 +32,8 @@ RETRY_S = 5.0
 BEGUN, RESTORED, ENDED = "begun", "restored", "ended"
 MISSING = "missing"
 """An entry of no call: that as many as `entries` could not be written before it."""
+INTRODUCED = "introduced"
+"""The first of two was asked for an offer to the second, outside of any change of mode."""
 START, TOLD, COMPLETE, ROLL_BACK = "start", "told", "complete", "roll_back"
 TRANSITION = (START, TOLD, COMPLETE, ROLL_BACK)
 
@@ -175,6 +177,7 @@ class _Seen:
     mode: str | None = None
     """None for a call whose beginning is in an older file."""
     target: str = ""
+    told_epoch: int = 0
     ended: bool = False
     gap: bool = False
     """Entries of the call may be missing just before the next."""
@@ -196,7 +199,7 @@ class Verdict:
 
 
 def check(entries: Iterable[dict[str, Any]]) -> Verdict:
-    """Prove from a log that transitions of a call never interleave and epochs only grow.
+    """Prove from a log that transitions of a call never interleave, epochs only grow, and confirmations follow the news.
 
     Example:
         ```python
@@ -244,8 +247,12 @@ def _follow(seen: _Seen, entry: dict[str, Any], verdict: Verdict) -> str | None:
             if seen.mode is not None and entry["source"] != seen.mode:
                 return f"epoch {epoch} leaves {entry['source']}, but the call was {seen.mode}"
         case "told":
+            seen.told_epoch = epoch
             if epoch != seen.open_epoch:
                 return f"epoch {epoch} was told while {seen.open_epoch} was under way"
+        case "confirm":
+            if epoch == seen.open_epoch and epoch != seen.told_epoch and not seen.gap:
+                return f"epoch {epoch} was confirmed before anybody was told of it"
         case "complete" | "roll_back":
             running, seen.open_epoch = seen.open_epoch, None
             if event == "complete":
@@ -276,5 +283,5 @@ def _bridge(seen: _Seen, entry: dict[str, Any]) -> None:
     if entry["event"] == START:
         seen.open_epoch = seen.mode = None
     elif epoch > seen.epoch:
-        seen.epoch = seen.open_epoch = epoch
+        seen.epoch = seen.open_epoch = seen.told_epoch = epoch
         seen.target = entry.get("target", "")

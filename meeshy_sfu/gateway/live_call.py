@@ -139,9 +139,11 @@ class LiveCall:
     """Held by whoever makes or destroys the room."""
     settled: asyncio.Event = field(default_factory=asyncio.Event)
     """Clear while a switch to the SFU has begun and its room is not there yet."""
-    told_epoch: int = 0
-    """The newest transition that members were told of."""
     switch_reason: str = ""
+    failure_told: str | None = None
+    """Why the last transition failed, as those without a path were told; None once one was completed."""
+    failure_stored: str | None = None
+    """Why the last transition failed of which nobody was told, as it is stored; None once another was stored."""
     deadline_unix_ms: int | None = None
     gone: set[str] = field(default_factory=set)
     """Who has left or was put out, by participant; their tokens for the media server may still hold."""
@@ -170,9 +172,9 @@ class LiveCall:
     @property
     def build_mode(self) -> CallMode:
         """The path that somebody who comes in now has to build."""
-        if self.phase is Phase.P2P or self.rooms.room is None:
+        if not self.mode.needs_room or self.rooms.room is None:
             return CallMode.P2P
-        told = self.told_epoch == self.mode.epoch
+        told = self.mode.announced_epoch == self.mode.epoch
         return CallMode.P2P if self.phase is Phase.SWITCHING_TO_SFU and not told else CallMode.SFU
 
     @property
@@ -188,7 +190,12 @@ class LiveCall:
     @property
     def wants_active_room(self) -> bool:
         """Whether media goes through a media server, is about to, or did until a moment ago."""
-        return not self.ended and (self.phase is not Phase.P2P or self.rooms.in_use)
+        return not self.ended and (self.mode.needs_room or self.rooms.in_use)
+
+    @property
+    def present(self) -> frozenset[str]:
+        """The members who have a socket."""
+        return frozenset(member.id for member in self.members.values() if member.sid is not None)
 
     def require_live(self) -> None:
         """Check that it has not ended meanwhile.
@@ -269,10 +276,16 @@ class LiveCall:
         others = [member_id for member_id in self.members if member_id != participant_id]
         return others[0] if len(others) == 1 else None
 
-    def peer_is_met(self, participant_id: str) -> bool:
-        """Tell whether a socket has spoken for the other one of two; before that no offer would reach them."""
-        peer = self.peer_of(participant_id)
-        return peer is not None and self.members[peer].met
+    def may_offer(self, participant_id: str) -> bool:
+        """Whether one of two who comes in can be asked for an offer by the answer.
+
+        So if they have a direct path, in case its media is gone, or if the other one is there and not announced yet.
+        Any other two are asked by a transition.
+        """
+        peer = self.members.get(self.peer_of(participant_id) or "")
+        if peer is None:
+            return False
+        return bool(self.mode.pair) or (peer.sid is not None and not peer.announced)
 
     def offers(self, participant_id: str) -> bool:
         """Tell whether this one of two makes the offer: the one who has been here longer, else the lower id."""

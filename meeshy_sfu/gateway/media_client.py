@@ -208,6 +208,13 @@ class MediaServerClient:
             if error.status != HTTP_NOT_FOUND:
                 raise
 
+    async def room_counts(self) -> dict[str, int]:
+        """How many rooms each server has; those that do not answer are left out."""
+        now = self._clock.monotonic_s()
+        asked = [s for s in self._servers.values() if s.breaker.state(now) is BreakerState.CLOSED]
+        await asyncio.gather(*(self._refresh_load(server) for server in asked))
+        return {server.url: server.rooms for server in asked if server.load != float("inf")}
+
     def answers(self, url: str) -> None:
         """Take note that a server answers again, so that it is asked at once."""
         self._servers[url].breaker.succeeded()

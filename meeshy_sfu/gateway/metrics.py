@@ -72,8 +72,9 @@ class Metrics(EdgeFigures):
         self._joins.inc()
 
     def switched(self, source: CallMode, target: CallMode, duration_s: float) -> None:
-        """Count a completed transition."""
-        self._transitions.inc()
+        """Count a completed transition; one within a mode is no change of it."""
+        if source is not target:
+            self._transitions.inc()
         self._transition.labels(source.value, target.value).observe(duration_s)
 
     def rolled_back(self, reason: str) -> None:

@@ -2,6 +2,13 @@
 
 Pure: decides and remembers, does no I/O, reads no clock. Carrying a decision out (rooms, messages, database)
 is the business of `calls`.
+
+A direct path belongs to two certain participants: the `pair`. Two become one when the second comes and the first is asked
+for an offer (`introduce`), or when both confirm a switch to P2P. Any other two whom no media server serves get such a
+switch, also from P2P: nobody else would have them negotiate.
+
+Participants without a socket are missing. Nothing can be negotiated with them, so a switch to P2P of two waits until both
+are there; and at a deadline they do not keep the old path for those who are.
 """
 
 from __future__ import annotations
@@ -62,8 +69,8 @@ class ModePolicy:
         deadline_s: How long a transition may take before it is decided without those who are missing.
         hysteresis_s: How long two people must have been alone before the call goes back to P2P. 0 at once;
             more spares transitions in calls where people come and go.
-        retry_delays_s: Pauses before a failed transition is tried again; after the last one only a join or
-            leave starts another.
+        retry_delays_s: Pauses before a failed transition is tried again. The last one repeats for as long as
+            somebody has no path; two whom the SFU serves stay there after it, until somebody joins or leaves.
         rehome_retry_s: Pause before a call without any path is given a room again; never given up.
     """
 
@@ -103,7 +110,10 @@ class CompleteSwitch:
 
 @dataclass(frozen=True, slots=True)
 class RollBack:
-    """The old path stays: tell everyone, then close what was made of the new one."""
+    """The old path stays: tell everyone, then close what was made of the new one.
+
+    `waiting` are served by no path until the next try, at `retry_at` (None if there is none).
+    """
 
     epoch: int
     source: CallMode
@@ -111,9 +121,19 @@ class RollBack:
     reason: str
     failed: frozenset[str]
     duration_s: float
+    retry_at: float | None = None
+    waiting: frozenset[str] = frozenset()
 
 
 Decision = StartSwitch | CompleteSwitch | RollBack
+
+SUPERSEDED = "superseded"
+"""Why a transition ends that is not wanted any more."""
+JOINED, LEFT, RESTART, RETRY, MANUAL = "participant_joined", "participant_left", "restart", "retry", "manual"
+"""Why a transition begins, beside what is told of lost rooms."""
+NOBODY_CAME = "expected_participants_absent"
+NO_SFU = "sfu-unavailable"
+"""Why a transition fails of which nobody could be told in time."""
 
 
 @dataclass(slots=True)
@@ -124,8 +144,15 @@ class _Transition:
     started: float
     deadline: float
     reason: str
+    participants: frozenset[str]
     waiting: set[str]
     confirmed: set[str] = field(default_factory=set)
+    announced: bool = False
+
+    @property
+    def is_between_peers(self) -> bool:
+        """Whether it leads two from no path, or a broken one, to a direct one."""
+        return self.source is CallMode.P2P and self.target is CallMode.P2P
 
 
 class ModeController:
@@ -133,7 +160,8 @@ class ModeController:
 
     Every method takes `now` (seconds of any monotonic clock) and returns what has to be done, in order. A
     change that comes during a transition is looked at when it ends, so that bursts collapse into one; a
-    transition that has lost its reason while the old path still flows is rolled back at once.
+    transition that has lost its reason while the old path still flows is rolled back at once. Confirmations count
+    from the moment `announce` was called on.
 
     Example:
         ```python
@@ -172,15 +200,21 @@ class ModeController:
             mode = CallMode.SFU
         self._policy = policy or ModePolicy()
         self._mode = mode
-        self._epoch = epoch
+        self._epoch = self._announced_epoch = epoch
         self._connected: set[str] = set()
+        self._present: set[str] = set()
         self._pair: frozenset[str] = frozenset()
         self._transition: _Transition | None = None
         self._alone_since: float | None = None
         self._retry_at: float | None = None
         self._failures = 0
+        self._failure: str | None = None
+        self._cause = JOINED
+        """What changed last: the reason of a transition that begins later because of it."""
         self._homeless: str | None = "opening" if opens_on_sfu else None
         """Why the SFU path is gone, while no new one was made."""
+
+    # ---- what is
 
     @property
     def mode(self) -> CallMode:
@@ -200,19 +234,49 @@ class ModeController:
         return self._epoch
 
     @property
+    def announced_epoch(self) -> int:
+        """Number of the newest transition that participants were told of."""
+        return self._announced_epoch
+
+    @property
     def connected(self) -> frozenset[str]:
         """Who is in the call."""
         return frozenset(self._connected)
 
     @property
     def pair(self) -> frozenset[str]:
-        """The two whose direct connection is alive, or nobody."""
+        """The two who have a direct path, or nobody."""
         return self._pair
+
+    @property
+    def needs_room(self) -> bool:
+        """Whether media goes through a media server, or is about to."""
+        running = self._transition
+        return self._mode is CallMode.SFU or (running is not None and running.target is CallMode.SFU)
 
     @property
     def waiting(self) -> frozenset[str]:
         """Who has yet to confirm the transition that is under way."""
         return frozenset(self._transition.waiting) if self._transition else frozenset()
+
+    @property
+    def retry_at(self) -> float | None:
+        """When a transition that failed is tried again; None if that is not what is waited for."""
+        return self._retry_at
+
+    @property
+    def failure(self) -> str | None:
+        """Why the last transition failed, until one comes to its end."""
+        return self._failure
+
+    @property
+    def without_path(self) -> frozenset[str]:
+        """Who is served by no path until the next try of a transition that failed."""
+        if self._retry_at is None or self._transition is not None:
+            return frozenset()
+        if self._mode is CallMode.SFU:
+            return self.connected if self._homeless is not None else frozenset()
+        return self.connected - self._pair
 
     def next_deadline(self) -> float | None:
         """When `tick` has to be called at the latest; None if nothing is due."""
@@ -223,38 +287,73 @@ class ModeController:
         ]
         return min((at for at in due if at is not None), default=None)
 
-    def join(self, participant: str, now: float) -> list[Decision]:
-        """Somebody joined, or came back. A newcomer during a transition to the SFU takes part in it."""
+    # ---- who comes and goes
+
+    def join(self, participant: str, now: float, *, present: bool = True) -> list[Decision]:
+        """Somebody joined, or came back. A newcomer during a transition to the SFU takes part in it.
+
+        Args:
+            participant: Who.
+            now: The time.
+            present: Whether their socket is there already, and the other one of two was asked for an offer. If not,
+                `introduce` and `see` follow.
+        """
         if participant in self._connected:
             return []
         self._connected.add(participant)
-        self._note_change(now)
+        self._note_change(now, JOINED)
         running = self._transition
         if running is not None and running.target is CallMode.SFU:
             running.waiting.add(participant)
-        self._form_pair()
-        return self._look(now, "participant_joined")
+        if present:
+            self._come(participant)
+        return self._look(now)
 
-    def rejoin(self, participant: str, now: float) -> list[Decision]:
+    def rejoin(self, participant: str, now: float, *, present: bool = True) -> list[Decision]:
         """Somebody in the call begins anew: what they had of either path is gone, they have to confirm again."""
         if participant not in self._connected:
-            return self.join(participant, now)
+            return self.join(participant, now, present=present)
+        self._cause = JOINED
+        self._retry_at = None
+        self._present.discard(participant)
+        if participant in self._pair:
+            self._pair = frozenset()
         running = self._transition
+        if running is not None and running.target is CallMode.P2P:
+            # the other one negotiates with somebody who is not there any more
+            ended = self._end_transition(now, SUPERSEDED, frozenset())
+            if present:
+                self._come(participant)
+            return [ended, *self._look(now)]
         if running is not None:
             running.confirmed.discard(participant)
             running.waiting.add(participant)
-            if participant in self._pair:
-                self._pair = frozenset()
-        return self._look(now, "participant_joined")
+        if present:
+            self._come(participant)
+        return self._look(now)
+
+    def introduce(self) -> None:
+        """The first of two has been asked for an offer to the second: they have a direct path from now on."""
+        if self.phase is Phase.P2P and len(self._connected) == P2P_PARTICIPANTS_MAX:
+            self._pair = self.connected
+            self._retry_at = None
+
+    def see(self, present: frozenset[str], now: float) -> list[Decision]:
+        """Sockets came or went: these participants have one. Two without a path can negotiate once both are there."""
+        self._present = set(present & self._connected)
+        if self._transition is None and self._wanted() is CallMode.P2P:
+            return self._look(now)
+        return []
 
     def restore(self, participants: frozenset[str], pair: frozenset[str]) -> None:
         """Take up a call as it was before a restart: nothing is decided until `tick` or a change.
 
         Args:
-            participants: Who was in the call.
+            participants: Who was in the call; none of them has a socket yet.
             pair: The two who talked directly, if the mode is P2P.
         """
         self._connected = set(participants)
+        self._cause = RESTART
         if self._mode is CallMode.P2P and len(pair) == P2P_PARTICIPANTS_MAX:
             self._pair = pair
 
@@ -263,30 +362,53 @@ class ModeController:
         if participant not in self._connected:
             return []
         self._connected.discard(participant)
-        self._note_change(now)
+        self._present.discard(participant)
+        self._note_change(now, LEFT)
         if participant in self._pair:
             self._pair = frozenset()
         if self._transition is not None:
             self._transition.waiting.discard(participant)
             self._transition.confirmed.discard(participant)
-        self._form_pair()
-        return self._look(now, "participant_left")
+        return self._look(now)
+
+    def await_no_more(self, now: float) -> list[Decision]:
+        """The time for those who were expected is over; from now on who is there counts."""
+        if not self._expected:
+            return []
+        self._expected = 0
+        self._cause = NOBODY_CAME
+        return self._look(now)
+
+    # ---- how a transition goes
+
+    def announce(self, epoch: int) -> None:
+        """Participants are being told of a transition; from now on they can confirm it."""
+        if self._transition is not None and self._transition.epoch == epoch:
+            self._transition.announced = True
+            self._announced_epoch = epoch
 
     def confirm(self, participant: str, epoch: int, now: float, *, success: bool = True) -> list[Decision]:
-        """A participant says that the new path works for them, or that it does not. Stale epochs are ignored."""
+        """A participant says that the new path works for them, or that it does not.
+
+        Other epochs than that of the running transition are ignored, and that one until it was announced.
+        """
         running = self._transition
-        if running is None or epoch != running.epoch or participant not in self._connected:
+        if running is None or epoch != running.epoch or not running.announced:
+            return []
+        if participant not in self._connected:
             return []
         if success:
             if participant in running.waiting:
                 running.waiting.discard(participant)
                 running.confirmed.add(participant)
-            return self._look(now, running.reason)
-        if self._can_fall_back(running) and self._needs_old_path(participant, running):
+            return self._look(now)
+        if running.is_between_peers or (
+            self._can_fall_back(running) and self._needs_old_path(participant, running)
+        ):
             return self._roll_back(now, "participant_failed", frozenset({participant}))
         # A newcomer who cannot follow must not stop those who can.
         running.waiting.discard(participant)
-        return self._look(now, running.reason)
+        return self._look(now)
 
     def fail(self, epoch: int, now: float, reason: str) -> list[Decision]:
         """The transition cannot go on (no room, no media server); back to the old path."""
@@ -295,72 +417,96 @@ class ModeController:
             return []
         return self._roll_back(now, reason, frozenset(running.waiting))
 
+    def tick(self, now: float) -> list[Decision]:
+        """Time passed: deadlines, hysteresis, retries."""
+        running = self._transition
+        if running is None or now < running.deadline:
+            return self._look(now, RETRY if self._retry_at is not None else None)
+        late = frozenset(running.waiting)
+        if not running.announced:
+            return self._roll_back(now, NO_SFU, late)
+        if self._fails_without(late, running):
+            return self._roll_back(now, "deadline", late)
+        return self._complete(now)
+
+    # ---- what happens to the SFU
+
     def rehome(self, now: float, reason: str) -> list[Decision]:
         """The media server or worker that carried the call is gone: move everyone to a new room."""
-        if self._transition is not None:
-            if self._transition.source is CallMode.SFU:
+        running = self._transition
+        if running is not None:
+            if running.source is CallMode.SFU:
                 self._homeless = reason
-                return self._abandon_and_rehome(now, reason)
-            return self._roll_back(now, reason, frozenset(self._transition.waiting))
+                ended = self._end_transition(now, reason, frozenset(running.waiting))
+                return [ended, self._start(CallMode.SFU, now, reason)]
+            if running.is_between_peers:
+                return []
+            return self._roll_back(now, reason, frozenset(running.waiting))
         if self._mode is not CallMode.SFU or not self._connected:
             return []
         self._homeless = reason
-        return self._look(now, reason)
-
-    def retry(self, now: float) -> list[Decision]:
-        """Somebody asks to try a failed transition again without waiting."""
-        self._retry_at, self._failures = None, 0
-        return self._look(now, "manual")
-
-    def await_no_more(self, now: float) -> list[Decision]:
-        """The time for those who were expected is over; from now on who is there counts."""
-        if not self._expected:
-            return []
-        self._expected = 0
-        return self._look(now, "participant_left")
+        return self._look(now)
 
     def lose_room(self, reason: str) -> None:
         """Take note that the SFU path is gone without deciding yet; the next `tick` makes another."""
         if self._transition is None and self._mode is CallMode.SFU:
             self._homeless = reason
 
-    def tick(self, now: float) -> list[Decision]:
-        """Time passed: deadlines, hysteresis, retries."""
-        running = self._transition
-        if running is not None and now >= running.deadline:
-            late = frozenset(running.waiting)
-            if self._can_fall_back(running) and any(self._needs_old_path(who, running) for who in late):
-                return self._roll_back(now, "deadline", late)
-            return self._complete(now)
-        return self._look(now, "participant_left" if self._retry_at is None else "retry")
+    def retry(self, now: float) -> list[Decision]:
+        """Somebody asks to try a failed transition again without waiting."""
+        self._retry_at, self._failures = None, 0
+        return self._look(now, MANUAL)
+
+    def wake(self, now: float) -> list[Decision]:
+        """What a failed transition lacked may be there now; the pauses do not begin anew if it is not."""
+        if self._retry_at is None:
+            return []
+        self._retry_at = None
+        return self._look(now, RETRY)
 
     # ---- inside
 
-    def _note_change(self, now: float) -> None:
+    def _come(self, participant: str) -> None:
+        """Somebody's socket is there from the first moment on, so that two know of each other at once."""
+        self._present.add(participant)
+        if self._connected == self._present:
+            self.introduce()
+
+    def _note_change(self, now: float, cause: str) -> None:
+        self._cause = cause
         self._failures = 0
         self._retry_at = None
         few = len(self._connected) <= P2P_PARTICIPANTS_MAX
         self._alone_since = (self._alone_since if self._alone_since is not None else now) if few else None
 
-    def _form_pair(self) -> None:
-        if (
-            self._mode is CallMode.P2P
-            and self._transition is None
-            and len(self._connected) == P2P_PARTICIPANTS_MAX
-        ):
-            self._pair = frozenset(self._connected)
-
     def _hysteresis_end(self) -> float | None:
-        if self._transition is not None or self._mode is not CallMode.SFU or not self._connected:
+        if self._mode is not CallMode.SFU or self._wanted() is not CallMode.P2P or not self._can_meet:
             return None
-        if self._alone_since is None or self._retry_at is not None or self._failures:
+        if self._transition is not None or self._retry_at is not None or self._failures:
             return None
-        if self._target() is not CallMode.P2P:
+        # without a room there is nothing to stay on meanwhile
+        if self._alone_since is None or self._homeless is not None:
             return None
         return self._alone_since + self._policy.hysteresis_s
 
     def _target(self) -> CallMode:
         return determine_mode(self._conversation, max(len(self._connected), self._expected))
+
+    def _wanted(self) -> CallMode | None:
+        """Where those who are there have to move; None if the path they have serves them all."""
+        if not self._connected:
+            return None
+        if self._target() is CallMode.SFU:
+            return CallMode.SFU if self._mode is CallMode.P2P or self._homeless is not None else None
+        if self._mode is CallMode.SFU:
+            return CallMode.P2P
+        apart = len(self._connected) == P2P_PARTICIPANTS_MAX and self._pair != self._connected
+        return CallMode.P2P if apart else None
+
+    @property
+    def _can_meet(self) -> bool:
+        """Whether all of two are there to negotiate; one alone has nobody to negotiate with."""
+        return len(self._connected) != P2P_PARTICIPANTS_MAX or self._present >= self._connected
 
     def _needs_old_path(self, participant: str, running: _Transition) -> bool:
         return running.source is CallMode.SFU or participant in self._pair
@@ -370,42 +516,77 @@ class ModeController:
             return False
         return running.source is CallMode.SFU or (bool(self._pair) and self._pair <= self._connected)
 
-    def _look(self, now: float, reason: str) -> list[Decision]:
+    def _fails_without(self, late: frozenset[str], running: _Transition) -> bool:
+        """Whether a transition fails whose deadline has come before these have confirmed.
+
+        Who has no socket is missing: they do not need the old path more than those who are there need the new one.
+        """
+        there = late & self._present
+        if running.is_between_peers:
+            return bool(there)
+        if not self._can_fall_back(running):
+            return False
+        return not running.confirmed or any(self._needs_old_path(who, running) for who in there)
+
+    def _look(self, now: float, reason: str | None = None) -> list[Decision]:
         running = self._transition
-        target = self._target()
-        if running is None and self._homeless is not None and self._connected and target is CallMode.SFU:
-            if self._retry_at is not None and now < self._retry_at:
-                return []
-            return [self._start(CallMode.SFU, now, self._homeless)]
         if running is not None:
-            if target is not running.target and self._is_pointless(running):
-                return self._roll_back(now, "superseded", frozenset())
-            return [] if running.waiting else self._complete(now)
-        if not self._connected or not should_switch(self._mode, target):
+            if self._is_superseded(running):
+                return self._roll_back(now, SUPERSEDED, frozenset())
+            return [] if running.waiting or not running.announced else self._complete(now)
+        wanted = self._wanted()
+        if wanted is None:
+            self._retry_at = self._failure = None
+            return []
+        if wanted is CallMode.P2P and not self._can_meet:
             self._retry_at = None
             return []
         if self._retry_at is not None and now < self._retry_at:
             return []
-        if self._failures > len(self._policy.retry_delays_s):
+        if self._retry_at is None and self._has_given_up:
             return []
-        if target is CallMode.P2P and not self._failures:
-            end = self._hysteresis_end()
-            if end is not None and now < end:
-                return []
-        return [self._start(target, now, reason)]
+        end = self._hysteresis_end()
+        if end is not None and now < end:
+            return []
+        if wanted is CallMode.SFU and self._homeless is not None:
+            reason = self._homeless
+        return [self._start(wanted, now, reason or self._cause)]
 
-    def _is_pointless(self, running: _Transition) -> bool:
-        """Whether the old path serves exactly those who are left, so that nothing has to change."""
-        if running.source is running.target:
+    @property
+    def _has_given_up(self) -> bool:
+        """Whether two whom the SFU serves have failed to connect directly too often."""
+        return (
+            self._mode is CallMode.SFU
+            and self._homeless is None
+            and self._failures > len(self._policy.retry_delays_s)
+        )
+
+    def _is_superseded(self, running: _Transition) -> bool:
+        """Whether the old path serves exactly those who are left, or the new one not those who came."""
+        if running.target is CallMode.P2P:
+            came = not self._connected <= running.participants
+            return (
+                came
+                or self._target() is CallMode.SFU
+                or (running.is_between_peers and self._connected != running.participants)
+            )
+        if running.source is CallMode.SFU or self._target() is CallMode.SFU:
             return False
-        return running.source is CallMode.SFU or self._pair == frozenset(self._connected)
+        return self._pair == self._connected
 
     def _start(self, target: CallMode, now: float, reason: str) -> StartSwitch:
         self._epoch += 1
         self._retry_at = None
         deadline = now + self._policy.deadline_s
         self._transition = _Transition(
-            self._epoch, self._mode, target, now, deadline, reason, waiting=set(self._connected)
+            self._epoch,
+            self._mode,
+            target,
+            now,
+            deadline,
+            reason,
+            participants=self.connected,
+            waiting=set(self._connected),
         )
         return StartSwitch(self._epoch, self._mode, target, self.connected, deadline, reason)
 
@@ -414,10 +595,10 @@ class ModeController:
         assert done is not None  # noqa: S101 - invariant: only called during a transition
         self._transition = None
         self._failures = 0
-        self._homeless = None
+        self._homeless = self._failure = None
         self._mode = done.target
-        self._pair = frozenset()
-        self._form_pair()
+        both = done.target is CallMode.P2P and len(done.confirmed) == P2P_PARTICIPANTS_MAX
+        self._pair = frozenset(done.confirmed) if both else frozenset()
         ended: Decision = CompleteSwitch(
             done.epoch,
             done.source,
@@ -427,29 +608,39 @@ class ModeController:
             now - done.started,
             done.reason,
         )
-        return [ended, *self._look(now, "participant_left")]
+        return [ended, *self._look(now)]
 
     def _roll_back(self, now: float, reason: str, failed: frozenset[str]) -> list[Decision]:
         back = self._transition
         assert back is not None  # noqa: S101 - invariant: only called during a transition
-        self._transition = None
-        self._form_pair()
-        ended: Decision = RollBack(back.epoch, back.source, back.target, reason, failed, now - back.started)
-        if reason == "superseded":
-            return [ended, *self._look(now, "participant_left")]
-        if self._homeless is not None:
-            self._retry_at = now + self._policy.rehome_retry_s
-            return [ended]
-        delays = self._policy.retry_delays_s
-        self._retry_at = now + delays[self._failures] if self._failures < len(delays) else None
-        self._failures += 1
-        return [ended]
+        if reason == SUPERSEDED or self._wanted() is not back.target:
+            # those who are left need another path than the one that failed, if any
+            self._failure = None
+            return [self._end_transition(now, reason, failed), *self._look(now)]
+        self._failure = reason
+        self._retry_at = self._next_try(now)
+        return [self._end_transition(now, reason, failed)]
 
-    def _abandon_and_rehome(self, now: float, reason: str) -> list[Decision]:
+    def _next_try(self, now: float) -> float | None:
+        if self._homeless is not None:
+            return now + self._policy.rehome_retry_s
+        delays = self._policy.retry_delays_s
+        failures, self._failures = self._failures, self._failures + 1
+        if failures < len(delays):
+            return now + delays[failures]
+        return now + delays[-1] if delays and self._mode is CallMode.P2P else None
+
+    def _end_transition(self, now: float, reason: str, failed: frozenset[str]) -> RollBack:
         back = self._transition
         assert back is not None  # noqa: S101 - invariant: only called during a transition
         self._transition = None
-        ended: Decision = RollBack(
-            back.epoch, back.source, back.target, reason, frozenset(back.waiting), now - back.started
+        return RollBack(
+            back.epoch,
+            back.source,
+            back.target,
+            reason,
+            failed,
+            now - back.started,
+            self._retry_at,
+            self.without_path,
         )
-        return [ended, self._start(CallMode.SFU, now, reason)]

@@ -8,9 +8,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
+from meeshy_sfu.errors import ModeSwitchFailedError
 from meeshy_sfu.gateway.auth import make_media_token
 from meeshy_sfu.gateway.ice_servers import ice_servers
 from meeshy_sfu.gateway.mode import CallMode, CompleteSwitch, Phase, RollBack, StartSwitch
+from meeshy_sfu.gateway.waiting_calls import FULL, UNAVAILABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -22,6 +24,13 @@ if TYPE_CHECKING:
     from meeshy_sfu.gateway.media_client import MediaRoom
 
 Payload = dict[str, Any]
+FAILURES = {
+    FULL: "all media servers are full",
+    UNAVAILABLE: "no media server answers",
+    "participant_failed": "a participant could not change to it",
+    "deadline": "not all participants changed to it in time",
+}
+"""Reasons of failed transitions, for people; others name how a media server was lost."""
 
 
 class Outbox(Protocol):
@@ -197,6 +206,22 @@ class Notices:
         }
         self.outbox.deliver(call.sids(), "call:mode-switched", payload)
 
+    def switch_failed(self, call: LiveCall, waiting: Iterable[str]) -> None:
+        """Tell those whom no path serves what is wrong, and when it is tried again."""
+        failure, retry_at_s = call.mode.failure, call.mode.retry_at
+        if failure is None or retry_at_s is None:
+            return
+        retry_at = iso_s(self._clock.unix_s() + retry_at_s - self._clock.monotonic_s())
+        why = FAILURES.get(failure, "the media server that carried it is gone")
+        payload: Payload = {
+            "callId": call.id,
+            "code": ModeSwitchFailedError.code,
+            "message": f"no path leads to everybody in the call: {why}; the next try is at {retry_at}",
+            "details": {"reason": failure, "retryAt": retry_at},
+        }
+        sids = [member.sid for who in waiting if (member := call.members.get(who)) and member.sid]
+        self.outbox.deliver(sids, "call:error", payload)
+
     def prewarm(self, call: LiveCall) -> None:
         """Tell the two who talk directly where to prepare their SFU leg."""
         for member in list(call.members.values()):
@@ -238,6 +263,9 @@ class Notices:
         mode = call.build_mode
         # two people whose room is being made again have no direct connection
         direct = mode is CallMode.P2P and call.mode.mode is CallMode.P2P
+        # who missed the call:mode-switch has to know the same
+        meeting = call.phase is Phase.SWITCHING_TO_P2P
+        offers = call.offers(member.id) and (meeting or (direct and call.may_offer(member.id)))
         switching = call.phase in (Phase.SWITCHING_TO_SFU, Phase.SWITCHING_TO_P2P)
         return {
             "callId": call.id,
@@ -246,8 +274,8 @@ class Notices:
             "mode": mode.value,
             "phase": call.phase.value,
             "epoch": call.mode.epoch,
-            "initiator": direct and call.offers(member.id) and call.peer_is_met(member.id),
-            "peer": call.peer_of(member.id) if direct else None,
+            "initiator": offers,
+            "peer": call.peer_of(member.id) if direct or meeting else None,
             "switchDeadline": call.deadline_unix_ms if switching else None,
             "reason": _why_not_sfu(call),
             "prewarm": self._settings.prewarm and direct and len(call.members) == 2,
@@ -363,7 +391,7 @@ class Notices:
 
 
 def _why_not_sfu(call: LiveCall) -> str | None:
-    if call.build_mode is CallMode.SFU or (call.phase is Phase.P2P and len(call.members) <= 2):
+    if call.build_mode is CallMode.SFU or (not call.mode.needs_room and len(call.members) <= 2):
         return None
     return call.rooms.failure or "sfu-unavailable"
 

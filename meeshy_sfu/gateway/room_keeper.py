@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from meeshy_sfu.errors import CapacityError, MeeshyError
 from meeshy_sfu.gateway.live_call import LiveCall, RoomState
 from meeshy_sfu.gateway.mode import Phase
+from meeshy_sfu.gateway.waiting_calls import FULL, UNAVAILABLE
 
 if TYPE_CHECKING:
     from meeshy_sfu.clock import Clock
@@ -70,6 +71,9 @@ class RoomListener(Protocol):
     def unwatch(self, call: LiveCall) -> None:
         """Its room is about to be destroyed."""
 
+    def place_freed(self) -> None:
+        """A room that counted is gone from its media server."""
+
 
 class RoomKeeper:
     """Bring rooms to what their calls need; for each call one step at a time."""
@@ -121,8 +125,11 @@ class RoomKeeper:
         match step:
             case Step.DESTROY:
                 self._listener.unwatch(call)
+                counted = not call.rooms.warm
                 call.rooms = RoomState(retry_at_s=call.rooms.retry_at_s)
                 await self._media.destroy_room(call.id)
+                if counted:
+                    self._listener.place_freed()
             case Step.ACTIVATE:
                 try:
                     await self._media.activate_room(call.id)
@@ -145,7 +152,7 @@ class RoomKeeper:
                     await self._listener.room_ready(call)
 
     async def _failed(self, call: LiveCall, step: Step, epoch: int, error: MeeshyError) -> None:
-        reason = "sfu-full" if isinstance(error, CapacityError) else "sfu-unavailable"
+        reason = FULL if isinstance(error, CapacityError) else UNAVAILABLE
         logger.warning("call=%s %s failed: %s", call.id, step.name.lower(), error)
         if step is Step.DESTROY:
             # the server is gone, and the room with it; if it comes back, its rooms are compared with ours

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from meeshy_sfu.errors import (
     InvalidModeError,
+    InvalidRequestError,
     MediaServerError,
     SignalSenderMismatchError,
     TargetNotFoundError,
@@ -112,6 +113,7 @@ class Statements:
 
         Raises:
             InvalidModeError: It is about another mode than the transition of this epoch.
+            InvalidRequestError: Nobody has been told of this epoch.
         """
         call = await self._calls.find(user, call_id)
         async with call.lane:
@@ -119,7 +121,12 @@ class Statements:
             member = call.require_speaker(user, sid)
             target = {Phase.SWITCHING_TO_SFU: "sfu", Phase.SWITCHING_TO_P2P: "p2p"}.get(call.phase)
             # who knows no epochs can only mean what they were told last
-            epoch = call.told_epoch if request.epoch is None else request.epoch
+            epoch = call.mode.announced_epoch if request.epoch is None else request.epoch
+            if epoch > call.mode.announced_epoch:
+                raise InvalidRequestError(
+                    f"{epoch} has not been announced; confirm the epoch of the newest call:mode-switch",
+                    path="epoch",
+                )
             mode = request.mode or target or call.mode.mode.value
             if epoch == call.mode.epoch and target is not None and mode != target:
                 raise InvalidModeError(f"epoch {epoch} is about {target}, not {mode}", {"mode": target})

@@ -10,9 +10,10 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from meeshy_sfu.gateway import journal as log
-from meeshy_sfu.gateway.live_call import LiveCall, RoomState, moment
+from meeshy_sfu.gateway.live_call import LiveCall, Member, RoomState, moment
 from meeshy_sfu.gateway.mode import CallMode, CompleteSwitch, Decision, Phase, RollBack, StartSwitch
 from meeshy_sfu.gateway.room_keeper import RoomKeeper
+from meeshy_sfu.gateway.waiting_calls import WaitingCalls
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+REPEAT_PAUSE_S = 1.0
+"""A failed transition whose next try comes sooner than this is told of once for each reason, not every time."""
 ROOM_GRACE_S = 0.5
 """How long a room stays after its people were told that it is not needed; the news and its end go different ways."""
 
@@ -58,6 +61,7 @@ class Switcher:
         self._metrics = metrics
         self._jobs = jobs
         self.keeper = RoomKeeper(settings, clock, media, jobs, self)
+        self._waiting = WaitingCalls(media, jobs, self.try_again)
 
     async def carry_out(self, call: LiveCall, decisions: Sequence[Decision]) -> None:
         """Do what was decided, in order. The caller holds the lane."""
@@ -69,6 +73,7 @@ class Switcher:
                     await self._complete(call, decision)
                 case RollBack():
                     self._roll_back(call, decision)
+        self._waiting.update(call)
         self.keeper.look(call)
 
     # ---- the three decisions
@@ -87,7 +92,7 @@ class Switcher:
             start.target,
             start.reason,
         )
-        if call.rooms.leaving:
+        if call.rooms.leaving and start.target is CallMode.SFU:
             # people are on their way out of it, and whoever is last closes it: not to be told of again
             self._give_up_room(call)
         if start.target is CallMode.P2P or (
@@ -98,7 +103,7 @@ class Switcher:
             call.settled.clear()
 
     def _tell(self, call: LiveCall, start: StartSwitch) -> None:
-        call.told_epoch = start.epoch
+        call.mode.announce(start.epoch)
         if start.target is CallMode.SFU:
             call.rooms.in_use = True
         self._notices.mode_switch(call, start)
@@ -107,7 +112,9 @@ class Switcher:
 
     async def _complete(self, call: LiveCall, done: CompleteSwitch) -> None:
         now = moment(self._clock.unix_s())
-        call.last_mode_change = now
+        if done.source is not done.target:
+            call.last_mode_change = now
+        call.failure_told = None
         call.deadline_unix_ms = None
         self._note(
             call,
@@ -118,6 +125,7 @@ class Switcher:
             missing=sorted(done.missing),
         )
         self._rows.switched(call, done, now)
+        call.failure_stored = None
         # a moment, so that a gateway that is killed now knows after its restart what was told
         await self._rows.settle(call)
         self._metrics.switched(done.source, done.target, done.duration_s)
@@ -145,13 +153,34 @@ class Switcher:
             back.reason,
             sorted(back.failed),
         )
-        if back.source is CallMode.P2P:
-            self._rows.sfu_abandoned(call)
-        if call.told_epoch == back.epoch:
+        self._store_roll_back(call, back)
+        if call.mode.announced_epoch == back.epoch:
             self._notices.rolled_back(call, back)
+        self._tell_waiting(call, back)
         if back.target is CallMode.SFU and call.phase is not Phase.SFU:
             self._let_go_of_room(call)
         call.settled.set()
+
+    def _store_roll_back(self, call: LiveCall, back: RollBack) -> None:
+        announced = call.mode.announced_epoch == back.epoch
+        if not announced and call.failure_stored == back.reason:
+            # with every media server away that may be for hours, twice a second
+            return
+        call.failure_stored = None if announced else back.reason
+        self._rows.rolled_back(call, back, moment(self._clock.unix_s()))
+
+    def _tell_waiting(self, call: LiveCall, back: RollBack) -> None:
+        if back.retry_at is None:
+            return
+        soon = back.retry_at < self._clock.monotonic_s() + REPEAT_PAUSE_S
+        if not (soon and call.failure_told == back.reason):
+            call.failure_told = back.reason
+            self._notices.switch_failed(call, back.waiting)
+
+    def tell_failure(self, call: LiveCall, member: Member) -> None:
+        """Tell somebody who came in that no path serves them just now, if so."""
+        if member.id in call.mode.without_path:
+            self._notices.switch_failed(call, [member.id])
 
     # ---- the end of a room
 
@@ -188,7 +217,7 @@ class Switcher:
         if (
             call.ended
             or call.phase is not Phase.SWITCHING_TO_SFU
-            or call.told_epoch == call.mode.epoch
+            or call.mode.announced_epoch == call.mode.epoch
             or call.rooms.room is None
         ):
             return
@@ -216,6 +245,10 @@ class Switcher:
         call.unreachable.clear()
         self._notices.prewarm(call)
 
+    def place_freed(self) -> None:
+        """Try again what waits for a media server."""
+        self._waiting.place_freed()
+
     async def watch(self, call: LiveCall) -> None:
         """Hear of the room's events."""
         await self._events.watch(call.id)
@@ -240,8 +273,9 @@ class Switcher:
                 return
             logger.warning("call=%s lost room=%s: %s", call.id, room.room_id, reason)
             self._forget_room(call)
+            self._waiting.place_freed()
             call.rooms.retry_at_s = self._clock.monotonic_s() + 1.0
-            if call.phase is Phase.P2P:
+            if not call.mode.needs_room:
                 self.keeper.look(call)
                 return
             await self.carry_out(call, call.mode.rehome(self._clock.monotonic_s(), reason))
@@ -252,7 +286,24 @@ class Switcher:
             if call.ended or call.rooms.room is not None or call.settle_at_s is not None:
                 return
             call.rooms.retry_at_s = 0.0
-            await self.carry_out(call, call.mode.retry(self._clock.monotonic_s()))
+            await self.carry_out(call, call.mode.wake(self._clock.monotonic_s()))
+
+    async def try_again(self, call: LiveCall) -> None:
+        """Do not wait any longer with a transition that failed for want of a media server."""
+        async with call.lane:
+            if not call.ended:
+                await self.carry_out(call, call.mode.wake(self._clock.monotonic_s()))
+
+    # ---- sockets
+
+    def presence_changed(self, call: LiveCall) -> None:
+        """A member's socket came or went: two who have no path may have waited for it."""
+        self._jobs.start(self._see(call), f"sockets of call {call.id}")
+
+    async def _see(self, call: LiveCall) -> None:
+        async with call.lane:
+            if not call.ended:
+                await self.carry_out(call, call.mode.see(call.present, self._clock.monotonic_s()))
 
     def _forget_room(self, call: LiveCall) -> None:
         self._events.unwatch(call.id)

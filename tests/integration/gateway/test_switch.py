@@ -217,13 +217,17 @@ async def test_a_bare_confirmation_is_of_the_transition_one_was_told_of(
     assert refused["error"]["details"]["path"] == "callId"
 
 
-async def test_confirmations_of_other_epochs_change_nothing_and_of_other_modes_are_refused(
+async def test_confirmations_of_former_epochs_change_nothing_and_of_later_ones_and_other_modes_are_refused(
     gateway: Gateway, caller: MakeCaller
 ) -> None:
     ada, bob, eve, _ = await start_switch(gateway, caller)
-    for epoch in (0, 2, 99):
-        answer = await ada.confirm(epoch)
-        assert (answer["epoch"], answer["phase"]) == (1, "switching_to_sfu")
+    answer = await ada.confirm(0)
+    assert (answer["epoch"], answer["phase"]) == (1, "switching_to_sfu")
+    for epoch in (2, 99):
+        payload = {"callId": ada.call_id, "mode": "sfu", "epoch": epoch, "success": True}
+        refused = await ada.emit("call:mode-switched", payload)
+        assert refused["error"]["code"] == "VALIDATION_ERROR"
+        assert refused["error"]["details"]["path"] == "epoch"
     payload = {"callId": ada.call_id, "mode": "p2p", "epoch": 1, "success": True}
     assert await ada.code("call:mode-switched", payload) == "INVALID_MODE"
     for person in (ada, bob, eve):

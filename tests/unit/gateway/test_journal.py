@@ -61,6 +61,7 @@ def test_calls_are_told_apart() -> None:
         ([start(2), event("complete", 2), start(2, "sfu", "p2p")], "epoch 2 started after 2"),
         ([event("begun", mode="p2p"), start(1, "sfu")], "epoch 1 leaves sfu, but the call was p2p"),
         ([start(1), event("complete", 2)], "complete of epoch 2 while 1 was under way"),
+        ([start(1), event("confirm", 1)], "epoch 1 was confirmed before anybody was told of it"),
         ([event("roll_back", 1)], "roll_back of epoch 1 while None was under way"),
         ([start(1), event("told", 3)], "epoch 3 was told while 1 was under way"),
         ([event("ended"), start(1)], "start after its end"),

@@ -1,0 +1,334 @@
+"""Everybody in a call is told of a path to everybody else, or why there is none and when it is tried again."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from meeshy_sfu.clock import SystemClock
+from meeshy_sfu.gateway import calls, journal
+from meeshy_sfu.gateway.app import Gateway
+from meeshy_sfu.gateway.auth import Conversation
+from meeshy_sfu.gateway.media_client import MediaServerClient
+from meeshy_sfu.gateway.mode import ModePolicy
+from meeshy_sfu.server.app import MediaServer
+from tests.integration.gateway.conftest import MakeCaller, StartGateway, StartMedia
+from tests.integration.gateway.people import SECRET, Caller
+from tests.integration.gateway.stored import stored_call, stored_metrics
+from tests.integration.gateway.test_deaths import follow
+from tests.integration.gateway.test_switch import meet, pair, start_switch, trio
+from tests.integration.hearing import eventually
+
+TWO = [Conversation("c1", "GROUP", "admin"), Conversation("c2", "GROUP", "admin")]
+
+
+def direct(payload: dict[str, Any]) -> bool:
+    return payload["oldMode"] == payload["newMode"] == "p2p"
+
+
+async def connect_directly(gateway: Gateway, first: Caller, second: Caller) -> None:
+    """Check that two are told to connect to each other, one to offer, and do it."""
+    told = [await person.wait("call:mode-switch", holds=direct) for person in (first, second)]
+    assert [one["peer"] for one in told] == [second.id, first.id]
+    assert {one["initiator"] for one in told} == {True, False}
+    assert told[0]["epoch"] == told[1]["epoch"]
+    assert told[0]["mediaServerConfig"] is told[0]["mediaToken"] is None
+    offering, answering = (first, second) if told[0]["initiator"] else (second, first)
+    assert (await offering.signal(answering))["success"]
+    await answering.wait("call:signal", holds=lambda p: p["signal"]["from"] == offering.id)
+    epoch = told[0]["epoch"]
+    for person in (first, second):
+        await person.confirm(epoch, "p2p")
+    for person in (first, second):
+        assert (await person.switched(epoch, "p2p"))["success"]
+    assert gateway.calls.live[first.call_id].mode.pair == {first.id, second.id}
+    assert journal.check(gateway.journal.recent).problems == []
+
+
+async def test_two_people_left_after_a_failed_switch_are_connected(
+    gateway: Gateway, media: MediaServer, caller: MakeCaller
+) -> None:
+    ada, bob, eve, _ = await start_switch(gateway, caller)
+    await ada.confirm(1, success=False, error="udp blocked")
+    await eve.wait("call:mode-switched", holds=lambda p: not p["success"])
+    await ada.leave()
+    await connect_directly(gateway, bob, eve)
+    assert [p["reason"] for p in bob.heard("call:mode-switch")][-1] == "participant_left"
+    row = await stored_call(gateway, bob.call_id)
+    assert (row.mode, row.mode_change_count, row.last_mode_change) == ("p2p", 0, None)
+    await eventually(lambda: not media.rooms.rooms)
+
+
+async def test_two_people_left_of_a_call_without_a_media_server_are_connected(
+    start_gateway: StartGateway, caller: MakeCaller
+) -> None:
+    gateway = await start_gateway(media_server_urls=["http://127.0.0.1:9"])
+    ada, bob = await pair(gateway, caller)
+    eve = await caller(gateway, "eve")
+    await eve.join(ada.call_id)
+    await bob.leave()
+    await connect_directly(gateway, ada, eve)
+
+
+async def test_two_people_are_connected_once_both_have_a_socket(gateway: Gateway, caller: MakeCaller) -> None:
+    ada, bob, eve, _ = await start_switch(gateway, caller)
+    await ada.confirm(1, success=False, error="udp blocked")
+    await bob.vanish()
+    await ada.leave()
+    await eve.wait("call:participant-left")
+    await bob.reconnect()
+    answer = await bob.rejoin()
+    assert (answer["mode"], answer["initiator"]) == ("p2p", False)
+    await connect_directly(gateway, bob, eve)
+
+
+async def test_who_comes_back_while_two_are_to_connect_hears_whether_to_offer_and_to_whom(
+    gateway: Gateway, caller: MakeCaller
+) -> None:
+    ada, bob, eve = await trio(gateway, caller)
+    await eve.leave()
+    told = await ada.wait("call:mode-switch", holds=lambda p: p["newMode"] == "p2p")
+    former = bob.socket
+    await bob.reconnect()
+    answer = await bob.rejoin()
+    await former.disconnect()
+    assert (answer["phase"], answer["epoch"], answer["peer"]) == ("switching_to_p2p", told["epoch"], ada.id)
+    assert answer["initiator"] is not told["initiator"]
+
+
+async def test_a_place_taken_over_rest_while_three_were_there_is_connected_when_its_socket_comes(
+    start_gateway: StartGateway, caller: MakeCaller
+) -> None:
+    gateway = await start_gateway(media_server_urls=["http://127.0.0.1:9"])
+    ada, bob, eve = [await caller(gateway, name) for name in ("ada", "bob", "eve")]
+    await ada.initiate()
+    path = f"/api/calls/{ada.call_id}/participants"
+    assert (await bob.request("POST", path, {})).status == 200
+    await eve.join(ada.call_id)
+    await eve.leave()
+    await bob.join(ada.call_id)
+    await connect_directly(gateway, ada, bob)
+
+
+async def test_the_first_of_two_who_comes_back_after_the_other_came_offers_without_a_transition(
+    gateway: Gateway, caller: MakeCaller
+) -> None:
+    ada, bob = await caller(gateway, "ada"), await caller(gateway, "bob")
+    await ada.initiate()
+    await ada.vanish()
+    await bob.join(ada.call_id)
+    assert gateway.calls.live[ada.call_id].mode.pair == frozenset()
+    await ada.reconnect()
+    answer = await ada.rejoin()
+    assert (answer["initiator"], answer["peer"], answer["epoch"]) == (True, bob.id, 0)
+    assert gateway.calls.live[ada.call_id].mode.pair == {ada.id, bob.id}
+    eve = await caller(gateway, "eve")
+    assert (await eve.join(ada.call_id))["epoch"] == 1, "two who know of each other were switched"
+    assert not [p for p in ada.heard("call:mode-switch") if direct(p)]
+
+
+async def test_people_without_a_socket_do_not_veto_a_switch(
+    start_gateway: StartGateway, caller: MakeCaller
+) -> None:
+    gateway = await start_gateway(switch_deadline_s=0.8)
+    ada, bob = await pair(gateway, caller)
+    await ada.vanish()
+    await bob.vanish()
+    eve, zoe = await caller(gateway, "eve"), await caller(gateway, "zoe")
+    answer = await eve.join(ada.call_id)
+    await zoe.join(ada.call_id)
+    for person in (eve, zoe):
+        await person.confirm(answer["epoch"])
+    told = await eve.switched(answer["epoch"], "sfu")
+    assert (told["success"], told["missing"]) == (True, sorted([ada.id, bob.id]))
+    await zoe.switched(answer["epoch"], "sfu")
+    await ada.reconnect()
+    back = await ada.rejoin()
+    assert (back["mode"], back["phase"]) == ("sfu", "sfu")
+    assert back["mediaToken"]
+
+
+async def test_confirmations_before_anybody_was_told_are_refused(
+    gateway: Gateway, caller: MakeCaller
+) -> None:
+    ada, bob = await pair(gateway, caller)
+    call = gateway.calls.live[ada.call_id]
+    eve = await caller(gateway, "eve")
+    async with call.media_lane:  # as long as a media server takes to make the room
+        joining = asyncio.create_task(eve.join(ada.call_id))
+        await eventually(lambda: call.phase == "switching_to_sfu")
+        payload = {"callId": ada.call_id, "mode": "sfu", "epoch": 1, "success": True}
+        for person in (ada, bob):
+            answer = await person.emit("call:mode-switched", payload)
+            assert answer["error"]["code"] == "VALIDATION_ERROR"
+            assert answer["error"]["details"]["path"] == "epoch"
+        assert (await ada.ask("call:mode-switched", {"success": True}))["phase"] == "switching_to_sfu"
+        assert call.phase == "switching_to_sfu"
+        assert ada.heard("call:mode-switched") == []
+    gateway.switcher.keeper.look(call)
+    assert (await joining)["mediaServerConfig"]
+    for person in (ada, bob, eve):
+        await person.confirm(1)
+    assert (await ada.switched(1, "sfu"))["success"]
+
+
+async def waits(person: Caller, reason: str) -> datetime:
+    """Check that somebody is told that they wait, why, and until when; gives the latter."""
+    told = await person.wait(
+        "call:error", holds=lambda p: p["code"] == "MODE_SWITCH_FAILED" and p["details"]["reason"] == reason
+    )
+    assert told["callId"] == person.call_id
+    return datetime.fromisoformat(told["details"]["retryAt"])
+
+
+@pytest.fixture
+def long_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Failed switches are not tried again by themselves while a test runs."""
+    monkeypatch.setattr(calls, "mode_policy", lambda _: ModePolicy(retry_delays_s=(0.2, 300.0)))
+
+
+async def full_call(gateway: Gateway, caller: MakeCaller) -> tuple[Caller, Caller, Caller]:
+    """Three people of conversation c2 whose third waits because all media servers are full."""
+    dan, fay, gil = [await caller(gateway, name, conversations=TWO) for name in ("dan", "fay", "gil")]
+    await dan.initiate("c2")
+    await fay.join(dan.call_id)
+    answer = await gil.join(dan.call_id)
+    assert (answer["mode"], answer["reason"]) == ("p2p", "sfu-full")
+    await waits(gil, "sfu-full")
+    return dan, fay, gil
+
+
+async def test_who_waits_is_told_why_and_until_when_and_the_switch_goes_on_once_capacity_is_freed(
+    start_media: StartMedia, start_gateway: StartGateway, caller: MakeCaller, long_pauses: None
+) -> None:
+    small = await start_media(max_rooms=1)
+    gateway = await start_gateway(media_server_urls=[small.url])
+    ada, *_ = await trio(gateway, caller)
+    dan, _, gil = await full_call(gateway, caller)
+    live = gateway.calls.live[dan.call_id]
+    await eventually(lambda: len(gil.heard("call:error")) == 2)
+    until = datetime.fromisoformat(gil.heard("call:error")[-1]["details"]["retryAt"])
+    assert 250 < (until - datetime.now(UTC)).total_seconds() < 301
+    assert dan.heard("call:error") == [], "the two who talk directly do not wait"
+    await ada.ask("call:end", {"callId": ada.call_id})
+    told = await dan.wait("call:mode-switch")
+    assert (told["newMode"], told["reason"]) == ("sfu", "retry")
+    assert (await gil.wait("call:mode-switch"))["mediaToken"]
+    assert live.mode.without_path == frozenset()
+
+
+async def test_capacity_that_somebody_else_frees_is_used(
+    start_media: StartMedia, start_gateway: StartGateway, caller: MakeCaller, long_pauses: None
+) -> None:
+    small = await start_media(max_rooms=1)
+    gateway = await start_gateway(media_server_urls=[small.url])
+    async with MediaServerClient([small.url], secret=SECRET, clock=SystemClock()) as other:
+        await other.create_room("of-another-gateway")
+        dan, _, gil = await full_call(gateway, caller)
+        await eventually(lambda: len(gil.heard("call:error")) == 2)
+        await other.destroy_room("of-another-gateway")
+    assert (await dan.wait("call:mode-switch"))["newMode"] == "sfu"
+
+
+async def test_who_waits_for_a_media_server_that_is_away_hears_so_also_on_coming_back(
+    start_gateway: StartGateway, caller: MakeCaller, long_pauses: None
+) -> None:
+    gateway = await start_gateway(media_server_urls=["http://127.0.0.1:9"])
+    ada, bob = await pair(gateway, caller)
+    eve = await caller(gateway, "eve")
+    await eve.join(ada.call_id)
+    await waits(eve, "sfu-unavailable")
+    await eventually(lambda: len(eve.heard("call:error")) == 2)
+    await eve.vanish()
+    await eve.reconnect()
+    await eve.rejoin()
+    await eventually(lambda: len(eve.heard("call:error")) == 3)
+    assert bob.heard("call:error") == []
+
+
+async def test_a_call_without_any_path_is_told_once_why(
+    start_gateway: StartGateway, media: MediaServer, caller: MakeCaller
+) -> None:
+    gateway = await start_gateway(media_down_s=0.1)
+    people = await trio(gateway, caller)
+    await media.close()
+    for person in people:
+        await waits(person, "sfu-unavailable")
+    call = gateway.calls.live[people[0].call_id]
+    epoch = call.mode.epoch
+    await eventually(lambda: call.mode.epoch > epoch + 2)
+    assert [len(person.heard("call:error")) for person in people] == [1, 1, 1]
+
+
+async def test_reasons_of_transitions_are_the_true_ones(
+    start_gateway: StartGateway, media: MediaServer, caller: MakeCaller
+) -> None:
+    gateway = await start_gateway()
+    ada, bob, eve = [await caller(gateway, name, conversations=TWO) for name in ("ada", "bob", "eve")]
+    await ada.initiate()
+    await bob.join(ada.call_id)
+    await eve.join(ada.call_id)
+    await bob.wait("call:mode-switch")
+    await bob.confirm(1, success=False)
+    again = await ada.wait("call:mode-switch", holds=lambda p: p["epoch"] == 2)
+    assert again["reason"] == "retry"
+    await ada.confirm(2, success=False)
+    await ada.wait("call:mode-switched", holds=lambda p: p["epoch"] == 2)
+    answer = await ada.request("PUT", f"/api/calls/{ada.call_id}/mode", {"mode": "sfu"})
+    assert answer.status == 200, answer
+    assert (await bob.wait("call:mode-switch", holds=lambda p: p["epoch"] == 3))["reason"] == "manual"
+    await gateway.close()
+    second = await start_gateway()
+    for person in (ada, bob, eve):
+        await person.reconnect(second.url)
+        await person.rejoin()
+    assert (await ada.wait("call:mode-switch", holds=lambda p: p["epoch"] > 3))["reason"] == "restart"
+
+
+async def test_a_re_homing_does_not_count_as_a_change_of_mode(
+    gateway: Gateway, media: MediaServer, caller: MakeCaller
+) -> None:
+    people = list(await trio(gateway, caller))
+    before = await stored_call(gateway, people[0].call_id)
+    await media.pool.workers[0].panic()
+    await follow(people, after=1)
+    after = await stored_call(gateway, people[0].call_id)
+    assert after.sfu_room_id != before.sfu_room_id
+    assert (after.mode_change_count, after.last_mode_change) == (1, before.last_mode_change)
+    figures = await people[0].session.get(f"{gateway.url}/metrics")
+    assert "calls_mode_transitions_total 1.0" in await figures.text()
+
+
+async def test_switches_that_were_rolled_back_are_in_the_metrics_of_the_call(
+    gateway: Gateway, caller: MakeCaller
+) -> None:
+    ada, bob, eve, _ = await start_switch(gateway, caller)
+    await bob.confirm(1, success=False, error="udp blocked")
+    await ada.wait("call:mode-switch", holds=lambda p: p["epoch"] == 2)
+    for person in (ada, bob, eve):
+        await person.confirm(2)
+    await ada.switched(2, "sfu")
+    metrics = await stored_metrics(gateway, ada.call_id)
+    row = await stored_call(gateway, ada.call_id)
+    assert [(t["from"], t["to"], t["reason"], t["success"]) for t in metrics.mode_transitions] == [
+        ("p2p", "sfu", "participant_failed", False),
+        ("p2p", "sfu", "retry", True),
+    ]
+    assert row.mode_change_count == 1
+
+
+async def test_the_ordinary_start_of_two_costs_no_transition(gateway: Gateway, caller: MakeCaller) -> None:
+    people = [await caller(gateway, name) for name in ("ada", "bob")]
+    await meet(people)
+    call = gateway.calls.live[people[0].call_id]
+    told = await people[0].wait("call:participant-joined")
+    assert (told["initiator"], told["epoch"]) == (True, 0)
+    await eventually(lambda: call.mode.pair == {person.id for person in people})
+    await people[1].vanish()
+    await people[1].reconnect()
+    await people[1].rejoin()
+    await eventually(lambda: len(gateway.jobs) <= 2)
+    assert (call.mode.epoch, people[0].heard("call:mode-switch")) == (0, [])
