@@ -334,6 +334,109 @@ fn too_many_holes_end_in_a_key_frame_request() {
     assert_eq!((nacked.len(), plis), (0, 1));
 }
 
+/// What a sender sends again as RTX when it is asked for `sequence`.
+fn rtx_of(original: &Packet, rtx_sequence: u16) -> Packet {
+    let mut payload = original.sequence.to_be_bytes().to_vec();
+    payload.extend(&original.payload);
+    Packet {
+        ssrc: original.ssrc + 1,
+        payload_type: 97,
+        sequence: rtx_sequence,
+        payload,
+        ..original.clone()
+    }
+}
+
+#[test]
+fn nothing_is_asked_for_that_has_no_place_and_no_answer_is_thrown_away() {
+    let mut call = Call::new();
+    let mut alice = call.peer();
+    let producer = call.produce(&alice, video(1000));
+    let (mut answers, mut rtx_sequence) = (Vec::new(), 0u16);
+    let mut asked: BTreeMap<u16, Vec<Duration>> = BTreeMap::new();
+    // 500 packets a second, of which 899 are lost; answers come after 80 ms.
+    for step in (0..500).chain(1399..3000) {
+        call.send(&mut alice, &picture(step));
+        call.wait(2 * MS);
+        let at = call.now - call.start;
+        let inbox = call.inbox(&mut alice).rtcp;
+        for sequence in requests(&inbox).0 {
+            asked.entry(sequence).or_default().push(at);
+            answers.push((at + 80 * MS, sequence));
+        }
+        for (_, sequence) in answers.extract_if(.., |(due, _)| *due <= at) {
+            let datagram = alice.protect(&rtx_of(&picture(sequence), rtx_sequence));
+            rtx_sequence += 1;
+            call.deliver(&alice, &datagram);
+        }
+        call.flush();
+    }
+    let drops = call.router.stats().drops;
+    assert_eq!(drops.late, 0, "answers thrown away");
+    assert!((400..=511).contains(&asked.len()), "{}", asked.len());
+    for (sequence, times) in &asked {
+        assert!(*sequence > 1399 - 512, "{sequence} has no place");
+        assert_eq!(times.len(), 1, "{sequence} in one round trip: {times:?}");
+    }
+    let stream = &call.router.producer_stats(producer).unwrap()[0];
+    assert_eq!(stream.repaired, asked.len() as u64);
+    assert_eq!(stream.nacked_packets, asked.len() as u64);
+    assert_eq!(stream.lost, 899 - asked.len() as u64);
+}
+
+fn picture(sequence: u16) -> Packet {
+    video_packet(1000, sequence, 3000 * u32::from(sequence), sequence == 0)
+}
+
+#[test]
+fn a_gap_without_place_asks_for_a_key_frame_and_for_nothing_before_it() {
+    let mut call = Call::new();
+    let mut alice = call.peer();
+    call.produce(&alice, video(1000));
+    call.send(&mut alice, &picture(0));
+    call.wait(Duration::from_secs(2));
+    call.inbox(&mut alice);
+    call.send(&mut alice, &picture(700));
+    call.wait(5 * MS);
+    assert_eq!(requests(&call.inbox(&mut alice).rtcp).1, 1);
+    call.send(&mut alice, &video_packet(1000, 701, 9000, true));
+    call.send(&mut alice, &picture(703));
+    call.wait(12 * MS);
+    assert_eq!(requests(&call.inbox(&mut alice).rtcp), (vec![702], 0, 0));
+}
+
+#[test]
+fn requests_name_the_stream_and_who_asks() {
+    let mut call = Call::new();
+    let mut alice = call.peer();
+    call.produce(&alice, video(1000));
+    call.send(&mut alice, &picture(0));
+    call.send(&mut alice, &picture(2));
+    call.wait(1600 * MS);
+    let inbox = call.inbox(&mut alice).rtcp;
+    let mut senders = Vec::new();
+    let mut named = (0, 0);
+    for packet in inbox.iter().flat_map(|compound| packets(compound)) {
+        match packet.expect("well-formed") {
+            Rtcp::Nack(nack) => {
+                assert_eq!(nack.media_ssrc, 1000);
+                assert_eq!(nack.sequences().collect::<Vec<_>>(), [1]);
+                senders.push(nack.sender_ssrc);
+                named.0 += 1;
+            }
+            Rtcp::Pli(pli) => {
+                assert_eq!(pli.media_ssrc, 1000);
+                senders.push(pli.sender_ssrc);
+                named.1 += 1;
+            }
+            Rtcp::ReceiverReport(report) => senders.push(report.ssrc),
+            _ => {}
+        }
+    }
+    assert!(named.0 > 0 && senders.len() > named.0 + named.1);
+    assert!(senders.iter().all(|ssrc| *ssrc == senders[0] && *ssrc != 0));
+}
+
 #[test]
 fn hostile_rtcp_changes_nothing_for_others() {
     let mut dice = Dice::new();

@@ -306,7 +306,6 @@ impl Consumer {
             expected: self.packets,
             received: self.packets.saturating_sub(lost),
             repaired: resent.min(lost),
-            retransmitted: resent,
         })
     }
 }

@@ -7,11 +7,12 @@
 //! # Invariants
 //! - A missing packet is asked for after `DELAY` (reordering heals itself), then at most `TRIES` times,
 //!   never twice within one round trip.
-//! - At most `CAPACITY` packets are missed at a time; beyond that everything up to the last key frame is
-//!   given up, and if that is not enough all of it, and a key frame is needed.
+//! - Nothing is asked for that has no place in the history any more, or will have none when the answer comes.
+//! - A gap with a part that has no place needs a key frame; what is missing before that one is then given up. Of a gap
+//!   over twice the places nothing is asked for at all.
 //!
 //! # Cost
-//! Nothing while no packet is missing. 24 KB per stream, taken at creation; no allocation afterwards.
+//! A count per packet while none is missing. 40 bytes per place, taken at creation; no allocation afterwards.
 //!
 //! # Left out
 //! Early NACKs by reordering statistics.
@@ -25,15 +26,19 @@ const INTERVAL: u64 = 40_000;
 /// Round trip assumed while none is known.
 const DEFAULT_RTT: u64 = 100_000;
 const TRIES: u8 = 10;
-const CAPACITY: usize = 1000;
-/// Packets this far behind the newest are given up.
-const MAX_AGE: u64 = 10_000;
+/// How long packets are counted to know their pace.
+const PACE_WINDOW: u64 = 200_000;
+/// Packets by which a stream may run ahead of its pace.
+const BURST: u64 = 8;
 
 #[derive(Clone, Copy, Debug)]
 struct Missing {
     index: u64,
     /// When it may be asked for next.
     due: u64,
+    /// When it was asked for first and last.
+    first: u64,
+    last: u64,
     tries: u8,
 }
 
@@ -42,9 +47,9 @@ struct Missing {
 pub(crate) enum Arrival {
     /// Newer than all before, or late but never asked for.
     Expected,
-    /// It had been asked for.
-    Repaired,
-    /// Too much is missing: a key frame is needed.
+    /// It had been asked for, at this time first.
+    Asked(u64),
+    /// More is missing than there is place for: a key frame is needed.
     Overflow,
 }
 
@@ -52,88 +57,159 @@ pub(crate) enum Arrival {
 #[derive(Debug)]
 pub(crate) struct NackGenerator {
     missing: Vec<Missing>,
+    /// Packets up to the newest that the history has a place for.
+    places: u64,
     highest: Option<u64>,
-    key_frame: Option<u64>,
+    /// A gap had no place: what follows it is of no use before the next key frame.
+    broken: bool,
     deadline: Option<u64>,
+    /// From a request to its answer, as seen here.
+    answered_in: Option<u64>,
+    pace: Pace,
+}
+
+/// New packets in a window of time.
+#[derive(Debug, Default)]
+struct Pace {
+    since: Option<u64>,
+    count: u64,
+    /// In the window before, once there is one.
+    before: Option<u64>,
+}
+
+impl Pace {
+    #[inline]
+    fn count(&mut self, now: u64) {
+        let since = *self.since.get_or_insert(now);
+        if now >= since + PACE_WINDOW {
+            self.before = Some(self.count * PACE_WINDOW / (now - since));
+            self.count = 0;
+            self.since = Some(now);
+        }
+        self.count += 1;
+    }
+
+    /// New packets to be expected within `time`; unknown at first.
+    fn within(&self, time: u64) -> Option<u64> {
+        Some(self.count.max(self.before?) * time / PACE_WINDOW)
+    }
 }
 
 impl NackGenerator {
-    pub(crate) fn new() -> Self {
+    /// For a stream whose history has this many places.
+    pub(crate) fn new(places: usize) -> Self {
         Self {
-            missing: Vec::with_capacity(CAPACITY),
+            missing: Vec::with_capacity(places),
+            places: places as u64,
             highest: None,
-            key_frame: None,
+            broken: false,
             deadline: None,
+            answered_in: None,
+            pace: Pace::default(),
         }
     }
 
-    /// Takes note of a packet.
+    /// Takes note of a packet; `answer` if it can only be a retransmission.
     #[inline]
-    pub(crate) fn received(&mut self, index: u64, key_frame: bool, now: u64) -> Arrival {
+    pub(crate) fn received(
+        &mut self,
+        index: u64,
+        key_frame: bool,
+        answer: bool,
+        now: u64,
+    ) -> Arrival {
         let Some(highest) = self.highest else {
             self.highest = Some(index);
             return Arrival::Expected;
         };
-        if key_frame && self.key_frame.is_none_or(|newest| index > newest) {
-            self.key_frame = Some(index);
-        }
-        if index == highest + 1 {
+        let mut arrival = Arrival::Expected;
+        if index <= highest {
+            arrival = self.fill(index, answer, now);
+        } else {
             self.highest = Some(index);
-            return Arrival::Expected;
+            self.pace.count(now);
+            if index > highest + 1 {
+                arrival = self.add(highest + 1, index, now);
+            }
         }
-        if index > highest {
-            self.highest = Some(index);
-            return self.add(highest + 1, index, now);
+        if key_frame && self.broken {
+            self.broken = false;
+            self.give_up_before(index);
+            if arrival == Arrival::Overflow {
+                arrival = Arrival::Expected;
+            }
         }
-        match self
+        arrival
+    }
+
+    #[cold]
+    fn fill(&mut self, index: u64, answer: bool, now: u64) -> Arrival {
+        let Ok(position) = self
             .missing
             .binary_search_by_key(&index, |entry| entry.index)
-        {
-            Ok(position) => {
-                let asked = self.missing.remove(position).tries > 0;
-                if asked {
-                    Arrival::Repaired
-                } else {
-                    Arrival::Expected
-                }
-            }
-            Err(_) => Arrival::Expected,
+        else {
+            return Arrival::Expected;
+        };
+        let hole = self.missing.remove(position);
+        if hole.tries == 0 {
+            return Arrival::Expected;
+        }
+        if answer {
+            self.learn(&hole, now);
+        }
+        Arrival::Asked(hole.first)
+    }
+
+    /// Learns the round trip from an answer. Of several requests it is not told which was answered: the last, unless
+    /// that would be too soon to be true (Karn's rule).
+    fn learn(&mut self, hole: &Missing, now: u64) {
+        let known = self.answered_in.unwrap_or(0);
+        let since_last = now.saturating_sub(hole.last);
+        if hole.tries == 1 {
+            let smoothed = (known * 7 + since_last) / 8;
+            self.answered_in = Some(if known == 0 { since_last } else { smoothed });
+        } else if known == 0 || since_last < known / 2 {
+            self.answered_in = Some(now.saturating_sub(hole.first));
         }
     }
 
     #[cold]
     fn add(&mut self, from: u64, to: u64, now: u64) -> Arrival {
-        let oldest = to.saturating_sub(MAX_AGE);
-        let stale = self.missing.partition_point(|entry| entry.index < oldest);
-        self.missing.drain(..stale);
-        let fresh = (to - from) as usize;
-        if self.missing.len() + fresh > CAPACITY {
-            let before = self.key_frame.unwrap_or(0);
-            let stale = self.missing.partition_point(|entry| entry.index < before);
-            self.missing.drain(..stale);
-            if self.missing.len() + fresh > CAPACITY {
-                self.missing.clear();
-                self.deadline = None;
-                return Arrival::Overflow;
+        self.give_up_before((to + 1).saturating_sub(self.places));
+        let kept = from.max((to + 1).saturating_sub(self.places));
+        let mut arrival = Arrival::Expected;
+        if kept > from {
+            self.broken = true;
+            arrival = Arrival::Overflow;
+            if to - from > 2 * self.places {
+                return arrival;
             }
         }
-        for index in from..to {
-            self.missing.push(Missing {
-                index,
-                due: now + DELAY,
-                tries: 0,
-            });
-        }
         let due = now + DELAY;
+        self.missing.extend((kept..to).map(|index| Missing {
+            index,
+            due,
+            first: 0,
+            last: 0,
+            tries: 0,
+        }));
         self.deadline = Some(self.deadline.map_or(due, |deadline| deadline.min(due)));
-        Arrival::Expected
+        arrival
     }
 
-    /// Forgets everything; the stream starts anew.
+    fn give_up_before(&mut self, oldest: u64) {
+        let stale = self.missing.partition_point(|entry| entry.index < oldest);
+        self.missing.drain(..stale);
+        if self.missing.is_empty() {
+            self.deadline = None;
+        }
+    }
+
+    /// Forgets everything but the path; the stream starts anew.
     pub(crate) fn reset(&mut self) {
         self.missing.clear();
         self.highest = None;
-        self.key_frame = None;
+        self.broken = false;
         self.deadline = None;
     }
 
@@ -153,7 +229,13 @@ impl NackGenerator {
         if self.deadline.is_none_or(|deadline| deadline > now) {
             return;
         }
-        let interval = rtt.unwrap_or(DEFAULT_RTT).max(INTERVAL / 2);
+        let round_trip = rtt.max(self.answered_in).unwrap_or(DEFAULT_RTT);
+        let interval = round_trip.max(INTERVAL / 2);
+        // Where the newest packet will be when the answer comes; half of the places are always asked for.
+        let half = self.places / 2;
+        let ahead = self.pace.within(round_trip);
+        let in_reach = self.places - ahead.map_or(half, |ahead| half.min(ahead * 5 / 4 + BURST));
+        self.give_up_before((self.highest.unwrap_or(0) + 1).saturating_sub(in_reach));
         self.missing
             .retain(|entry| entry.tries < TRIES || entry.due > now);
         let mut first_due = u64::MAX;
@@ -163,6 +245,10 @@ impl NackGenerator {
                     first_due = now;
                     break;
                 }
+                if entry.tries == 0 {
+                    entry.first = now;
+                }
+                entry.last = now;
                 entry.tries += 1;
                 entry.due = now + interval;
             } else if entry.tries == 0 {
@@ -195,13 +281,16 @@ mod tests {
 
     #[test]
     fn a_hole_is_asked_for_after_ten_milliseconds() {
-        let mut generator = NackGenerator::new();
-        generator.received(10, false, 0);
-        generator.received(13, false, MS);
+        let mut generator = NackGenerator::new(512);
+        generator.received(10, false, true, 0);
+        generator.received(13, false, true, MS);
         assert_eq!(generator.deadline(), Some(11 * MS));
         assert!(asked(&mut generator, 10 * MS).is_empty());
         assert_eq!(asked(&mut generator, 11 * MS), [11, 12]);
-        assert_eq!(generator.received(12, false, 12 * MS), Arrival::Repaired);
+        assert_eq!(
+            generator.received(12, false, false, 12 * MS),
+            Arrival::Asked(11 * MS)
+        );
         assert!(
             asked(&mut generator, 51 * MS).is_empty(),
             "within one round trip"
@@ -211,19 +300,19 @@ mod tests {
 
     #[test]
     fn reordering_asks_for_nothing() {
-        let mut generator = NackGenerator::new();
-        generator.received(1, false, 0);
-        generator.received(3, false, 0);
-        assert_eq!(generator.received(2, false, MS), Arrival::Expected);
+        let mut generator = NackGenerator::new(512);
+        generator.received(1, false, true, 0);
+        generator.received(3, false, true, 0);
+        assert_eq!(generator.received(2, false, true, MS), Arrival::Expected);
         assert!(asked(&mut generator, 20 * MS).is_empty());
         assert_eq!(generator.deadline(), None);
     }
 
     #[test]
     fn a_packet_is_given_up_after_ten_requests() {
-        let mut generator = NackGenerator::new();
-        generator.received(1, false, 0);
-        generator.received(3, false, 0);
+        let mut generator = NackGenerator::new(512);
+        generator.received(1, false, true, 0);
+        generator.received(3, false, true, 0);
         let mut requests = 0;
         for tick in 0..500 {
             requests += asked(&mut generator, tick * 10 * MS).len();
@@ -232,19 +321,99 @@ mod tests {
         assert_eq!(generator.len(), 0);
     }
 
+    /// Asks as often as the generator wants until `end`, every millisecond.
+    fn asked_until(generator: &mut NackGenerator, from: u64, end: u64) -> Vec<u16> {
+        (from..=end)
+            .step_by(MS as usize)
+            .flat_map(|now| asked(generator, now))
+            .collect()
+    }
+
     #[test]
-    fn too_many_holes_need_a_key_frame() {
-        let mut generator = NackGenerator::new();
-        generator.received(0, false, 0);
-        assert_eq!(generator.received(900, false, 0), Arrival::Expected);
-        assert_eq!(generator.received(901, true, 0), Arrival::Expected);
+    fn of_a_gap_only_what_has_a_place_is_asked_for_and_a_key_frame_is_needed() {
+        let mut generator = NackGenerator::new(512);
+        generator.received(0, false, true, 0);
+        generator.pace.before = Some(0);
         assert_eq!(
-            generator.received(1500, false, 0),
-            Arrival::Expected,
-            "what is older than the key frame is given up"
+            generator.received(900, false, true, 0),
+            Arrival::Overflow,
+            "899 are missing"
         );
-        assert_eq!(generator.len(), 598);
-        assert_eq!(generator.received(5000, false, 0), Arrival::Overflow);
-        assert_eq!(generator.len(), 0);
+        assert_eq!(generator.len(), 511);
+        let sequences = asked(&mut generator, 10 * MS);
+        assert!(sequences.len() > 490, "{}", sequences.len());
+        assert!(sequences.iter().all(|sequence| *sequence > 900 - 512));
+        assert_eq!(
+            generator.received(901, true, true, 20 * MS),
+            Arrival::Expected,
+            "the key frame"
+        );
+        assert_eq!(generator.len(), 0, "nobody needs what is before it");
+        assert_eq!(generator.received(3000, false, true, 0), Arrival::Overflow);
+        assert_eq!(generator.len(), 0, "hopeless");
+    }
+
+    #[test]
+    fn a_short_history_is_no_longer_for_requests() {
+        let mut generator = NackGenerator::new(64);
+        generator.received(0, false, true, 0);
+        assert_eq!(generator.received(64, false, true, 0), Arrival::Expected);
+        assert_eq!(generator.len(), 63);
+        for index in 65..200 {
+            generator.received(index, false, true, 0);
+        }
+        assert!(asked(&mut generator, 10 * MS).is_empty(), "out of reach");
+        assert_eq!(generator.deadline(), None);
+    }
+
+    #[test]
+    fn a_hole_whose_place_is_taken_before_an_answer_can_come_is_not_asked_for() {
+        // 1000 packets a second, answers after 100 ms: 100 packets later. The gap comes when the stream is this old.
+        for (age, fewest) in [(1, 200), (1000, 300)] {
+            let mut generator = NackGenerator::new(512);
+            for index in 0..age {
+                generator.received(index, false, true, index * MS);
+            }
+            let newest = age + 900;
+            generator.received(newest, false, true, age * MS);
+            let (mut asked_for, mut lost) = (0, 0);
+            let mut answers: Vec<(u64, u64)> = Vec::new();
+            for step in 1..1000u64 {
+                let now = (age + step) * MS;
+                generator.received(newest + step, false, true, now);
+                let sequences = asked(&mut generator, now);
+                asked_for += sequences.len();
+                answers.extend(
+                    sequences
+                        .iter()
+                        .map(|one| (now + 100 * MS, u64::from(*one))),
+                );
+                for (_, index) in answers.extract_if(.., |(at, _)| *at <= now) {
+                    lost += u64::from(index + 512 <= newest + step);
+                    generator.received(index, false, true, now);
+                }
+            }
+            assert_eq!(lost, 0, "answers thrown away");
+            assert!((fewest..=511).contains(&asked_for), "{asked_for}");
+        }
+    }
+
+    #[test]
+    fn a_hole_is_asked_for_once_in_a_round_trip_that_nobody_told() {
+        let mut generator = NackGenerator::new(512);
+        generator.received(0, false, true, 0);
+        generator.received(2, false, true, 0);
+        let first = asked_until(&mut generator, 0, 309 * MS);
+        assert_eq!(first.len(), 3, "while it is unknown");
+        generator.received(1, false, true, 310 * MS);
+        generator.received(4, false, true, 1000 * MS);
+        assert_eq!(asked_until(&mut generator, 1000 * MS, 1309 * MS), [3]);
+        generator.received(3, false, true, 1310 * MS);
+        // The path became longer: an answer that soon after the second request is one to the first.
+        generator.received(6, false, true, 2000 * MS);
+        assert_eq!(asked_until(&mut generator, 2000 * MS, 2399 * MS).len(), 2);
+        generator.received(5, false, true, 2400 * MS);
+        generator.received(8, false, true, 3000 * MS);
+        assert_eq!(asked_until(&mut generator, 3000 * MS, 3399 * MS), [7]);
     }
 }

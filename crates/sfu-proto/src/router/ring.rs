@@ -42,6 +42,9 @@ pub(crate) const FILLER: u8 = 16;
 /// It has left in a way that has to be repeated to the byte: its padding stays as it is.
 pub(crate) const SETTLED: u8 = 32;
 
+/// It came by a retransmission only, so far.
+pub(crate) const REPAIRED: u8 = 32;
+
 /// What is known of one stored packet besides its payload.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Slot {
@@ -178,6 +181,22 @@ impl Ring {
     pub(crate) fn get(&self, index: u64) -> Option<&Slot> {
         let slot = &self.slots[(index & self.mask) as usize];
         (slot.index == index).then_some(slot)
+    }
+
+    /// The packet with this index came itself, after its retransmission. True the first time.
+    pub(crate) fn arrived_after_repair(&mut self, index: u64) -> bool {
+        let slot = &mut self.slots[(index & self.mask) as usize];
+        let repaired = slot.index == index && slot.flags & REPAIRED != 0;
+        if repaired {
+            slot.flags &= !REPAIRED;
+        }
+        repaired
+    }
+
+    /// Packets it holds.
+    #[inline]
+    pub(crate) fn places(&self) -> usize {
+        self.slots.len()
     }
 
     /// The newest packet whose index ends in these 32 bits, if it is still there.

@@ -14,12 +14,10 @@ const HISTORY: usize = 24;
 pub(crate) struct Totals {
     /// Packets that should have come through.
     pub(crate) expected: u64,
-    /// Packets that came through, repaired ones included.
+    /// Packets that came through as they were sent at first.
     pub(crate) received: u64,
     /// Missing packets that came by retransmission.
     pub(crate) repaired: u64,
-    /// Packets sent again.
-    pub(crate) retransmitted: u64,
 }
 
 /// The score of one stream.
@@ -77,29 +75,23 @@ impl Score {
     }
 }
 
-/// The score of one interval.
+/// The score of one interval. What was sent again without need is no loss and costs nothing.
 fn grade(prior: &Totals, now: &Totals) -> u8 {
     let expected = now.expected.saturating_sub(prior.expected);
     let received = now.received.saturating_sub(prior.received);
     if expected == 0 {
         return 10;
     }
-    if received == 0 {
+    let lost = expected.saturating_sub(received);
+    let repaired = now.repaired.saturating_sub(prior.repaired).min(lost);
+    let came = (received + repaired) as f64;
+    if came == 0.0 {
         return 0;
     }
-    let mut repaired = now.repaired.saturating_sub(prior.repaired) as f64;
-    let retransmitted = now.retransmitted.saturating_sub(prior.retransmitted) as f64;
-    let received = received as f64;
-    // A repaired packet counts as received; before the repair it was lost.
-    let mut lost = (expected as f64 - received + repaired).clamp(0.0, received);
-    repaired = repaired.min(lost);
-    let mut weight = (1.0 / (repaired / received + 1.0)).powi(4);
-    if retransmitted > repaired && retransmitted > 0.0 {
-        weight *= repaired / retransmitted;
-    }
-    lost -= repaired * weight;
-    let delivered = (received - lost) / received;
-    (delivered.powi(4) * 10.0).round() as u8
+    let (lost, repaired) = ((lost as f64).min(came), repaired as f64);
+    let weight = (1.0 / (repaired / came + 1.0)).powi(4);
+    let delivered = (came - (lost - repaired * weight)) / came;
+    (delivered.clamp(0.0, 1.0).powi(4) * 10.0).round() as u8
 }
 
 #[cfg(test)]
@@ -111,7 +103,6 @@ mod tests {
             expected,
             received,
             repaired,
-            retransmitted: repaired,
         }
     }
 
@@ -129,7 +120,7 @@ mod tests {
         let mut lossy = Score::new(10);
         lossy.update(totals(100, 90, 0));
         let mut repaired = Score::new(10);
-        repaired.update(totals(100, 100, 10));
+        repaired.update(totals(100, 90, 10));
         assert!(repaired.value() > lossy.value());
     }
 

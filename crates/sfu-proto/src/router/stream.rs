@@ -26,7 +26,7 @@ use super::mapping::{Mapping, arrival_ticks};
 use super::nack::{Arrival, NackGenerator};
 use super::renumber::Renumber;
 use super::retired::Retired;
-use super::ring::{FILLER, HEADROOM, KEY_FRAME, LEVEL, MARKER, RARE, Rare, Ring, Slot};
+use super::ring::{FILLER, HEADROOM, KEY_FRAME, LEVEL, MARKER, RARE, REPAIRED, Rare, Ring, Slot};
 use super::score::{Score, Totals};
 use super::source::Source;
 use crate::net::Sink;
@@ -188,7 +188,10 @@ pub(crate) struct StreamRx {
     base: u64,
     highest: Option<u64>,
     first: u64,
+    /// Packets that came as they were sent at first; reports tell of these (RFC 4588 §4.1 leaves repair out).
     received: u64,
+    /// Packets that came by retransmission only.
+    recovered: u64,
     renumber: Renumber,
     transit: Option<u32>,
     /// Jitter in timestamp units, times 16.
@@ -223,7 +226,7 @@ impl StreamRx {
             ssrc_announced: false,
             rtx_announced: false,
             rid: None,
-            nack: nack.then(NackGenerator::new),
+            nack: nack.then(|| NackGenerator::new(slots)),
             key_frames: KeyFrames::default(),
             fir_sequence: 0,
             score: Score::new(0),
@@ -244,6 +247,7 @@ impl StreamRx {
             highest: None,
             first: 0,
             received: 0,
+            recovered: 0,
             renumber: Renumber::default(),
             transit: None,
             jitter: 0,
@@ -300,6 +304,7 @@ impl StreamRx {
         self.sender_report = None;
         self.mapping = Mapping::new();
         self.received = 0;
+        self.recovered = 0;
         self.expected_prior = 0;
         self.received_prior = 0;
         self.renumber = Renumber::default();
@@ -314,7 +319,6 @@ impl StreamRx {
             expected: self.expected(),
             received: self.received,
             repaired: self.counters.repaired,
-            retransmitted: self.counters.repaired,
         }
     }
 
@@ -360,7 +364,7 @@ impl StreamRx {
             return Accepted::Late;
         };
         let newest = self.highest.is_none_or(|highest| index > highest);
-        let history = index + VIDEO_SLOTS as u64;
+        let history = index + self.ring.places() as u64;
         if self.highest.is_some_and(|highest| history <= highest) {
             return Accepted::Late;
         }
@@ -383,6 +387,9 @@ impl StreamRx {
                 level: packet.level.unwrap_or(0),
             };
             if !self.ring.commit(slot, rare) {
+                if !packet.repair && self.ring.arrived_after_repair(stream_index) {
+                    self.came_itself();
+                }
                 return Accepted::Late;
             }
         }
@@ -401,6 +408,9 @@ impl StreamRx {
         let mut flags = if packet.marker { MARKER } else { 0 };
         if packet.level.is_some() {
             flags |= LEVEL;
+        }
+        if packet.repair {
+            flags |= REPAIRED;
         }
         let payload = &mut self.ring.spare()[HEADROOM..];
         if packet.len == 0 {
@@ -467,7 +477,6 @@ impl StreamRx {
         } else if index < self.first {
             self.first = index;
         }
-        self.received += 1;
         self.counters.packets += 1;
         self.counters.bytes += packet.len as u64;
         if !packet.repair {
@@ -479,13 +488,33 @@ impl StreamRx {
         } else if first_packet && self.kind == MediaKind::Video {
             self.key_frames.request(now);
         }
+        let mut recovered = packet.repair;
         if let Some(nack) = &mut self.nack {
-            match nack.received(index, key_frame, now) {
+            // Under the stream's own SSRC what was asked for may also be late.
+            let answer = packet.repair || self.rtx_ssrc.is_none();
+            match nack.received(index, key_frame, answer, now) {
                 Arrival::Expected => {}
-                Arrival::Repaired => self.counters.repaired += 1,
-                Arrival::Overflow => self.key_frames.request(now),
+                Arrival::Asked(at) => {
+                    recovered |= answer && now >= at + self.rtt.unwrap_or(0);
+                }
+                Arrival::Overflow if self.kind == MediaKind::Video => self.key_frames.request(now),
+                Arrival::Overflow => {}
             }
         }
+        if recovered {
+            self.recovered += 1;
+            self.counters.repaired += 1;
+        } else {
+            self.received += 1;
+        }
+    }
+
+    /// What had been taken for lost and was sent again came by itself.
+    #[cold]
+    fn came_itself(&mut self) {
+        self.received += 1;
+        self.recovered -= 1;
+        self.counters.repaired -= 1;
     }
 
     #[inline]
@@ -514,7 +543,8 @@ impl StreamRx {
 
     /// Packets missing now.
     pub(crate) fn lost(&self) -> u64 {
-        self.expected().saturating_sub(self.received)
+        self.expected()
+            .saturating_sub(self.received + self.recovered)
     }
 
     /// Ends a report interval; nothing before the first packet.

@@ -9,6 +9,7 @@ const state = { participantId: config.participantId, phase: 'starting', errors: 
 const consumers = new Map();
 const consumed = new Set();
 let device, send, recv;
+const pause = (ms) => new Promise((done) => { setTimeout(done, ms); });
 
 async function api(method, path, body) {
   const response = await fetch(config.server + path, {
@@ -36,7 +37,9 @@ async function transport(direction) {
   });
   made.on('connectionstatechange', (now) => { state[`${direction}State`] = now; });
   if (direction === 'send') {
-    made.on('produce', ({ kind, rtpParameters, appData }, ok, bad) => {
+    made.on('produce', async ({ kind, rtpParameters, appData }, ok, bad) => {
+      // The browser sends from here on; a slow way to the server delays only what the server knows of it.
+      await pause(config.produceDelayMs ?? 0);
       api('POST', `${room}/transports/${made.id}/produce`, {
         participantId: config.participantId, kind, rtpParameters, appData,
       }).then(({ producerId }) => ok({ id: producerId }), bad);
@@ -139,12 +142,19 @@ async function start() {
   if (config.produce) {
     send = await transport('send');
     const stream = await navigator.mediaDevices.getUserMedia({ audio: true, video: { width: 1280, height: 720 } });
-    await send.produce({ track: stream.getAudioTracks()[0], appData: { source: 'microphone' } });
+    const audio = { track: stream.getAudioTracks()[0], appData: { source: 'microphone' } };
+    if (!config.videoFirst) await send.produce(audio);
     const codec = device.sendRtpCapabilities.codecs.find((c) => c.mimeType.toLowerCase() === config.videoCodec.toLowerCase());
     if (!codec) throw new Error(`this browser cannot send ${config.videoCodec}`);
     const options = { track: stream.getVideoTracks()[0], codec, appData: { source: 'camera' } };
     if (config.startBitrate) options.codecOptions = { videoGoogleStartBitrate: config.startBitrate };
+    const begun = performance.now();
     await send.produce(options);
+    if (config.videoFirst) await send.produce(audio);
+    if (config.estimateAfterMs) {
+      await pause(config.estimateAfterMs - (performance.now() - begun));
+      state.estimate = (await statistics()).availableOutgoingBitrate;
+    }
   }
   state.phase = 'running';
 }
