@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Show and change the version of the gateway's database.", no_args_is_help=True)
 SETTINGS = ["state_dir"]
+FORCE = Annotated[
+    bool, typer.Option("--force", help="Also while a gateway serves the database, which fails from then on.")
+]
 Result = TypeVar("Result")
 
 
@@ -42,11 +45,12 @@ def downgrade(
     *,
     settings: Settings,
     revision: Annotated[str, typer.Argument(help="Revision to go back to; base for empty.")],
+    force: FORCE = False,
 ) -> None:
     """Take the database back to a revision; data of what stays is kept."""
     from meeshy_sfu.db import schema  # noqa: PLC0415
 
-    before, after = _run(settings, lambda engine: schema.downgrade(engine, revision))
+    before, after = _run(settings, _alone(lambda engine: schema.downgrade(engine, revision), force=force))
     console.line(f"{before or 'empty'} -> {after or 'empty'}")
 
 
@@ -76,13 +80,40 @@ def check(*, settings: Settings) -> None:
 @app.command()
 @with_settings(SETTINGS)
 def stamp(
-    *, settings: Settings, revision: Annotated[str, typer.Argument(help="Revision the database has.")]
+    *,
+    settings: Settings,
+    revision: Annotated[str, typer.Argument(help="Revision the database has.")],
+    force: FORCE = False,
 ) -> None:
     """Say which revision the database has, without touching its tables."""
     from meeshy_sfu.db import schema  # noqa: PLC0415
 
-    _run(settings, lambda engine: schema.stamp(engine, revision))
+    _run(settings, _alone(lambda engine: schema.stamp(engine, revision), force=force))
     console.line(f"marked as {revision}")
+
+
+def _alone(
+    work: "Callable[[AsyncEngine], Awaitable[Result]]", *, force: bool
+) -> "Callable[[AsyncEngine], Awaitable[Result]]":
+    """Let no gateway serve the database meanwhile, and refuse while one does."""
+    from meeshy_sfu.db.hold import DatabaseHold  # noqa: PLC0415
+    from meeshy_sfu.lock_file import HeldError  # noqa: PLC0415
+
+    async def go(engine: "AsyncEngine") -> Result:
+        if force:
+            return await work(engine)
+        try:
+            held = await DatabaseHold.take(engine)
+        except HeldError as error:
+            raise StartError(
+                f"the database is in use by the gateway of {error.holder}; end that first, or use --force"
+            ) from None
+        try:
+            return await work(engine)
+        finally:
+            await held.release()
+
+    return go
 
 
 def _run(settings: Settings, work: "Callable[[AsyncEngine], Awaitable[Result]]") -> Result:

@@ -20,6 +20,7 @@ from meeshy_sfu.cli.supervisor import Service, ServiceFailedError, Supervisor, S
 from meeshy_sfu.clock import SystemClock
 from meeshy_sfu.config import Settings
 from meeshy_sfu.edge.secret import signing_secret
+from meeshy_sfu.lock_file import hold_state
 from meeshy_sfu.log import start_logging, stop_logging
 
 PID_DIRECTORY = "run"
@@ -32,6 +33,8 @@ app = typer.Typer(help="Start the media server, the gateway, or both under a sup
 @with_settings()
 def serve(context: typer.Context, *, settings: Settings) -> None:
     """Run all services as child processes, restarted when they die; `serve media` and `serve gateway` run one here."""
+    # a second one would take the first one's pid files and logs
+    state = hold_state(settings.state_dir, "serve")
     _start_logging(settings, "supervisor")
     # both have to agree on it, also where it is made for development
     signing_secret(settings)
@@ -57,6 +60,7 @@ def serve(context: typer.Context, *, settings: Settings) -> None:
         raise typer.Exit(error.exit_code if error.exit_code > 0 else console.EXIT_ERROR) from None
     finally:
         stop_logging()
+        state.close()
 
 
 @app.command()

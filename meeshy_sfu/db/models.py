@@ -68,7 +68,11 @@ class CallSession(Base):
 
     __tablename__ = "call_sessions"
     __table_args__ = (
-        Index("ix_call_sessions_conversation_id", "conversation_id"),
+        # Pages of a conversation, newest first; also of one status.
+        Index("ix_call_sessions_conversation_created", "conversation_id", "created_at", "id"),
+        Index(
+            "ix_call_sessions_conversation_status_created", "conversation_id", "status", "created_at", "id"
+        ),
         Index("ix_call_sessions_status", "status"),
         Index("ix_call_sessions_created_at", "created_at"),
         Index("ix_call_sessions_mode", "mode"),

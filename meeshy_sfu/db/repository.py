@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
 
-from sqlalchemy import func, literal, select, text, tuple_, update
+from sqlalchemy import column, func, literal, select, table, tuple_, update
 from sqlalchemy.exc import OperationalError
 
 from meeshy_sfu.db.models import (
@@ -50,12 +50,15 @@ SFU_FIELDS = (
 )
 WRITERS_MAX = 10
 """Transactions that write at once; the other connections are for those who read. SQLite has one writer anyway."""
+PROBE_BYTES = 65_536
+"""What a probe asks an embedded database to hold for a moment."""
 CLOSE_S = 2.0
 """How long the end waits for the connections of transactions that were given up."""
 
 sessions = cast("Table", CallSession.__table__)
 participants = cast("Table", CallParticipant.__table__)
 metrics = cast("Table", CallMetrics.__table__)
+version = table("alembic_version", column("version_num"))
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -407,10 +410,32 @@ class Repository:
     # ---- health
 
     @within("probe_s")
-    async def probe(self) -> None:
-        """Raise SQLAlchemyError if the database does not answer."""
-        async with self._read() as db:
-            await db.execute(text("SELECT 1"))
+    async def probe(self, revision: str) -> str | None:
+        """Write as calls do, and return what keeps calls from it; None if nothing does.
+
+        Args:
+            revision: The version that the schema has to have.
+
+        Raises:
+            SQLAlchemyError: The database does not take it, or not in time.
+        """
+        self._begun.add(asyncio.current_task())
+        # not in the queue of those who write: a long one is no fault of the database
+        async with self._writing.begin() as db:
+            for known in (sessions, participants, metrics):
+                await db.execute(select(known).limit(0))
+            number = version.c.version_num
+            written = update(version).where(number == revision).values(version_num=revision)
+            if (await db.execute(written)).rowcount != 1:
+                found = (await db.execute(select(number))).scalars().all()
+                return f"its schema is of revision {', '.join(found) or 'none'}, not {revision}"
+            if db.dialect.name == "sqlite":
+                # the statement above needs no page that the file does not have
+                await db.exec_driver_sql("SAVEPOINT probe")
+                await db.exec_driver_sql("CREATE TABLE probe (space BLOB)")
+                await db.exec_driver_sql("INSERT INTO probe VALUES (zeroblob(?))", (PROBE_BYTES,))
+                await db.exec_driver_sql("ROLLBACK TO probe")
+        return None
 
     # ---- inside
 

@@ -13,8 +13,9 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from sqlalchemy import inspect
+from sqlalchemy import inspect, text
 
+from meeshy_sfu.db.hold import LOCK_CLASS, SCHEMA_LOCK
 from meeshy_sfu.db.session import writing
 from meeshy_sfu.errors import ConfigError
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 PHASE_1A = "phase_1a"
 SFU_SUPPORT = "add_sfu_support"
+CALL_PAGES = "call_pages"
 
 
 def _config(connection: Connection | None = None) -> Config:
@@ -54,6 +56,14 @@ async def current(engine: AsyncEngine) -> str | None:
         return await connection.run_sync(_current)
 
 
+def _queue(connection: Connection) -> None:
+    """Wait until nobody else changes the schema; SQLite's transactions that write do so by themselves."""
+    if connection.dialect.name == "sqlite":
+        return
+    key = {"class": LOCK_CLASS, "lock": SCHEMA_LOCK}
+    connection.execute(text("SELECT pg_advisory_xact_lock(:class, :lock)"), key)
+
+
 def _refuse_newer(revision: str | None) -> None:
     if revision is not None and revision not in _known():
         raise ConfigError(
@@ -71,6 +81,7 @@ async def upgrade(engine: AsyncEngine, revision: str = "head") -> tuple[str | No
     """
 
     def run(connection: Connection) -> tuple[str | None, str | None]:
+        _queue(connection)
         before = _current(connection)
         _refuse_newer(before)
         if before is None and inspect(connection).has_table("call_sessions"):
@@ -93,6 +104,7 @@ async def downgrade(engine: AsyncEngine, revision: str) -> tuple[str | None, str
     """
 
     def run(connection: Connection) -> tuple[str | None, str | None]:
+        _queue(connection)
         before = _current(connection)
         _refuse_newer(before)
         _guard(lambda: command.downgrade(_config(connection), revision))
@@ -110,6 +122,7 @@ async def stamp(engine: AsyncEngine, revision: str) -> None:
     """
 
     def run(connection: Connection) -> None:
+        _queue(connection)
         _guard(lambda: command.stamp(_config(connection), revision))
 
     async with writing(engine).begin() as connection:

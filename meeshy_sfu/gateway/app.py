@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import signal
 import ssl
 from typing import TYPE_CHECKING
 
@@ -15,9 +17,11 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from meeshy_sfu.clock import Clock, SystemClock
 from meeshy_sfu.db import schema
+from meeshy_sfu.db.hold import WAIT_S, DatabaseHold
 from meeshy_sfu.db.repository import Repository
 from meeshy_sfu.db.session import create_engine, settings_url
 from meeshy_sfu.edge.border import Origins, border
+from meeshy_sfu.edge.disk_probe import DiskProbe
 from meeshy_sfu.edge.limits import RateLimiter
 from meeshy_sfu.edge.openapi import openapi_document
 from meeshy_sfu.edge.process import Listener, run_until_stopped, tls_context
@@ -46,6 +50,7 @@ from meeshy_sfu.gateway.rest import RestApi
 from meeshy_sfu.gateway.statements import Statements
 from meeshy_sfu.gateway.supervision import Supervision
 from meeshy_sfu.gateway.switching import Switcher
+from meeshy_sfu.lock_file import LockFile, hold_state
 from meeshy_sfu.private_files import close_to_others
 
 if TYPE_CHECKING:
@@ -55,6 +60,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from meeshy_sfu.config import Settings
+    from meeshy_sfu.lock_file import HeldError
 
 logger = logging.getLogger(__name__)
 
@@ -77,6 +83,10 @@ class Gateway:
         self.settings = settings
         self.url = ""
         self._engine = engine
+        self._hold: DatabaseHold | None = None
+        self._state: LockFile | None = None
+        self.on_lost: Callable[[], None] = lambda: None
+        """Called when another gateway holds the database by now; this one is to end."""
         secret = signing_secret(settings)
         quotas, limiter, origins = Quotas.of(settings), RateLimiter(), Origins(settings)
         self.jobs = Jobs()
@@ -143,6 +153,7 @@ class Gateway:
             watchers=Watchers(settings, secret, clock),
             repository=self.repository,
             late=self.late,
+            probe=DiskProbe(settings.state_dir, "gateway") if settings.log_to_file else None,
             media=self.media,
             events=self.media_events,
             metrics=self.metrics,
@@ -189,9 +200,6 @@ class Gateway:
         engine = create_engine(settings_url(settings))
         gateway: Gateway | None = None
         try:
-            before, after = await schema.upgrade(engine)
-            if before != after:
-                logger.info("database upgraded from %s to %s", before or "empty", after)
             gateway = cls(settings, engine, clock)
             await gateway._begin(tls)
         except BaseException as error:
@@ -205,8 +213,14 @@ class Gateway:
         return gateway
 
     async def _begin(self, tls: ssl.SSLContext | None) -> None:
-        # before anything is done to calls: a second gateway started by mistake must end here
+        # before anything is done to tables and calls: a second gateway started by mistake must end here
         self._listener.reserve(self.settings.gateway_port, setting="gateway_port")
+        self._state = hold_state(self.settings.state_dir, "gateway")
+        self._hold = await DatabaseHold.take(self._engine, wait_s=WAIT_S)
+        before, after = await schema.upgrade(self._engine)
+        if before != after:
+            logger.info("database upgraded from %s to %s", before or "empty", after)
+        self.jobs.start(self._hold.watch(self._lose_database), "hold of the database")
         found = await self.supervision.take_up()
         if found:
             logger.info("took up %d calls", found)
@@ -225,14 +239,23 @@ class Gateway:
         await self.late.close()
         await self.media.close()
         await self.repository.close()
+        if self._hold is not None:
+            await self._hold.release()
         await self._engine.dispose()
         self.journal.close()
+        if self._state is not None:
+            self._state.close()
 
     async def __aenter__(self) -> Gateway:
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
+
+    def _lose_database(self, error: HeldError) -> None:
+        logger.error("%s; this gateway ends", error.message)
+        self.health.lost = True
+        self.on_lost()
 
     def _handler(self, bound: BoundRoute) -> Handler:
         return self.guard.wrap(bound) if bound.route.access == "token" else bound.handler
@@ -258,6 +281,7 @@ async def run_gateway(settings: Settings, *, on_ready: Callable[[str], None]) ->
     """
 
     def ready(gateway: Gateway) -> None:
+        gateway.on_lost = lambda: os.kill(os.getpid(), signal.SIGTERM)
         on_ready(gateway.url)
 
     await run_until_stopped(lambda: Gateway.start(settings), settings, on_ready=ready)

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import logging
 from typing import TYPE_CHECKING
 
 from aiohttp import web
 from sqlalchemy.exc import SQLAlchemyError
 
+from meeshy_sfu.db import schema
 from meeshy_sfu.edge.openapi import DOCS_POLICY, docs_page
 from meeshy_sfu.edge.routes import Route, handles
 from meeshy_sfu.edge.watchers import CONTENT_TYPE, Watchers
 
 if TYPE_CHECKING:
     from meeshy_sfu.db.repository import Repository
+    from meeshy_sfu.edge.disk_probe import DiskProbe
     from meeshy_sfu.gateway.late_writes import LateWrites
     from meeshy_sfu.gateway.media_client import MediaServerClient
     from meeshy_sfu.gateway.media_events import MediaEvents
     from meeshy_sfu.gateway.metrics import Metrics
+
+logger = logging.getLogger(__name__)
 
 
 class HealthApi:
@@ -29,6 +35,7 @@ class HealthApi:
         watchers: Watchers,
         repository: Repository,
         late: LateWrites,
+        probe: DiskProbe | None,
         media: MediaServerClient,
         events: MediaEvents,
         metrics: Metrics,
@@ -36,9 +43,15 @@ class HealthApi:
         self._watchers = watchers
         self._repository = repository
         self._late = late
+        self._probe = probe
+        self._revision = schema.head()
+        self._asking: asyncio.Task[str | None] | None = None
+        self._problem: str | None = None
         self._media = media
         self._events = events
         self._metrics = metrics
+        self.lost = False
+        """Set when another gateway holds the database."""
         self.stopping = False
         """Set while the gateway shuts down."""
         self.document: dict[str, object] = {}
@@ -48,20 +61,21 @@ class HealthApi:
         Route(
             "GET",
             "/health",
-            "Whether the gateway and its database live; 503 if not",
+            "Whether the gateway lives and can write to its database and disk; 503 if not",
             "Server",
             access="open",
             raw="application/json",
         )
     )
     async def health(self, request: web.Request) -> web.Response:
-        """Check the database."""
-        database = await self._database()
+        """Check the database and the disk by writing to them."""
+        database, disk = await asyncio.gather(self._database(), self._disk())
+        well = database and disk
         body = {
-            "status": "ok" if database else "failing",
-            "checks": {"database": "ok" if database else "failing", "socketio": "ok"},
+            "status": _word(well),
+            "checks": {"database": _word(database), "disk": _word(disk), "socketio": "ok"},
         }
-        return web.json_response(body, status=200 if database else 503)
+        return web.json_response(body, status=200 if well else 503)
 
     @handles(
         Route(
@@ -108,12 +122,32 @@ class HealthApi:
             text=docs_page(), content_type="text/html", headers={"Content-Security-Policy": DOCS_POLICY}
         )
 
+    async def _disk(self) -> bool:
+        return self._probe is None or await self._probe.serves()
+
     async def _database(self) -> bool:
+        """Write to the database; those who ask at the same time share one try."""
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.create_task(self._ask(), name="database probe")
+        problem = await asyncio.shield(self._asking)
+        if problem != self._problem:
+            self._problem = problem
+            if problem is None:
+                logger.info("the database serves again")
+            else:
+                logger.error("the database does not serve: %s", problem)
+        return problem is None
+
+    async def _ask(self) -> str | None:
+        if self.lost:
+            return "another gateway holds it"
         if self._late.failing:
-            # it may answer questions, but does not take what happens
-            return False
+            return "it refused what happened in calls"
         try:
-            await self._repository.probe()
-        except SQLAlchemyError:
-            return False
-        return True
+            return await self._repository.probe(self._revision)
+        except SQLAlchemyError as error:
+            return str(getattr(error, "orig", None) or error)
+
+
+def _word(well: bool) -> str:
+    return "ok" if well else "failing"

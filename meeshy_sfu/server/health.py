@@ -10,6 +10,7 @@ from aiohttp import web
 from meeshy_sfu.clock import Clock
 from meeshy_sfu.config import Settings
 from meeshy_sfu.edge.border import success
+from meeshy_sfu.edge.disk_probe import DiskProbe
 from meeshy_sfu.edge.openapi import DOCS_POLICY, docs_page, openapi_document
 from meeshy_sfu.edge.routes import Route, handles
 from meeshy_sfu.edge.watchers import CONTENT_TYPE, Watchers
@@ -28,6 +29,7 @@ class HealthApi:
         self._watchers = Watchers(settings, secret, clock)
         self._pool = pool
         self._metrics = metrics
+        self._probe = DiskProbe(settings.state_dir, "media") if settings.log_to_file else None
         self.stopping = False
         """Set while the server shuts down, so that nobody sends it calls any more."""
         self.routes: tuple[Route, ...] = ()
@@ -39,11 +41,19 @@ class HealthApi:
         return openapi_document(self.routes, DESCRIPTION)
 
     @handles(
-        Route("GET", "/health", "Whether the process lives", "Server", access="open", raw="application/json")
+        Route(
+            "GET",
+            "/health",
+            "Whether the process lives and can write its logs; 503 if not",
+            "Server",
+            access="open",
+            raw="application/json",
+        )
     )
     async def health(self, request: web.Request) -> web.Response:
-        """Answer 200 as long as this process answers at all."""
-        return web.json_response({"status": "ok"})
+        """Try the disk, where logs are written to it."""
+        well = self._probe is None or await self._probe.serves()
+        return web.json_response({"status": "ok" if well else "failing"}, status=200 if well else 503)
 
     @handles(
         Route(

@@ -34,13 +34,13 @@ def test_the_database_goes_up_and_down_by_command(capsys: Output) -> None:
     assert main(["db", "check"]) == 1
     assert "empty" in capsys.readouterr().err
     for command, code, text in (
-        (["db", "current"], 0, "empty (needs add_sfu_support)"),
-        (["db", "upgrade"], 0, "empty -> add_sfu_support"),
+        (["db", "current"], 0, "empty (needs call_pages)"),
+        (["db", "upgrade"], 0, "empty -> call_pages"),
         (["db", "check"], 0, "the database is up to date"),
-        (["db", "downgrade", "phase_1a"], 0, "add_sfu_support -> phase_1a"),
+        (["db", "downgrade", "phase_1a"], 0, "call_pages -> phase_1a"),
         (["db", "downgrade", "base"], 0, "phase_1a -> empty"),
         (["db", "upgrade", "phase_1a"], 0, "empty -> phase_1a"),
-        (["db", "stamp", "add_sfu_support"], 0, "marked as add_sfu_support"),
+        (["db", "stamp", "call_pages"], 0, "marked as call_pages"),
     ):
         assert main(command) == code
         assert text in capsys.readouterr().out

@@ -239,8 +239,9 @@ async def test_a_locked_database_stalls_no_decision_about_media(
         assert time.monotonic() - began_s < 5
         for path in ("health", "ready"):
             began_s = time.monotonic()
-            async with http.get(f"{gateway.url}/{path}"):
-                pass
+            async with http.get(f"{gateway.url}/{path}") as told:
+                body = await told.json()
+            assert (told.status, body["status"]) == (503, "failing")
             assert time.monotonic() - began_s < 2
         assert await ada.code("call:initiate", {"conversationId": "c1", "type": "video"}) == "ALREADY_IN_CALL"
         zoe = await caller(gateway, "zoe", conversations=CONVERSATIONS)
