@@ -336,10 +336,26 @@ impl Link {
             },
             Class::Dtls if self.is_known_source(&from) => match &mut self.dtls {
                 Dtls::Waiting(hello) | Dtls::Ready { hello, .. } => hello.push(datagram),
-                Dtls::Running(session) => session.handle(datagram, now),
+                Dtls::Running(session) => {
+                    // No key proves anything yet, but what the client sends by is where it hears.
+                    if session.state() == DtlsState::Connecting
+                        && let Path::Lite(agent) = &mut self.path
+                    {
+                        agent.note_media(&from, now);
+                    }
+                    session.handle(datagram, now);
+                }
                 Dtls::Closed => {}
             },
             _ => return,
+        }
+        self.advance(now);
+    }
+
+    /// Server side: the peer, proven by its keys, sent by this source; media goes there from now on.
+    pub fn note_media(&mut self, from: &Destination, now: Instant) {
+        if let Path::Lite(agent) = &mut self.path {
+            agent.note_media(from, now);
         }
         self.advance(now);
     }

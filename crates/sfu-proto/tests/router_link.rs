@@ -276,6 +276,69 @@ fn media_flows_once_both_sides_are_connected_in_either_dtls_role() {
 }
 
 #[test]
+fn media_goes_where_the_client_sends_from_though_it_goes_on_nominating_another_tuple() {
+    let mut stage = Stage::new();
+    let (alice, bob) = (stage.join(DtlsRole::Client), stage.join(DtlsRole::Client));
+    let producer = stage.produce(alice, 1000);
+    let receiver = stage.clients[bob].transport;
+    stage
+        .router
+        .consume(receiver, producer, audio_consumer(5000, "0"), stage.now)
+        .unwrap();
+    stage.run(Duration::from_secs(2));
+    let transport = stage.clients[bob].transport;
+    let talks_by = stage.source(bob);
+    // Bob's checks come by TCP as well, nominated too; what is sent there never reaches him.
+    let blocked = Destination {
+        socket: SocketId(7),
+        remote: "198.51.100.2:6000".parse().unwrap(),
+    };
+    let selected = |stage: &Stage| stage.router.link(transport).unwrap().selected();
+    let mut lost = 0;
+    for round in 0..100u16 {
+        if round % 3 == 0 {
+            let mut check = nominated_check();
+            let (router, sent) = (&mut stage.router, &mut stage.sent);
+            router.handle_datagram(transport, Class::Stun, &mut check, blocked, stage.now, sent);
+        }
+        stage.run(Duration::from_millis(5));
+        stage.send_audio(bob, 77, round);
+        stage.run(Duration::from_millis(200));
+        stage.send_audio(alice, 1000, round);
+        stage.run(Duration::from_millis(20));
+        lost += u32::from(selected(&stage) != Some(talks_by));
+    }
+    assert!(lost <= 1, "{lost} rounds by the blocked tuple");
+    assert!(stage.clients[bob].media.len() >= 99);
+}
+
+/// A check with USE-CANDIDATE for the server's credentials.
+fn nominated_check() -> Vec<u8> {
+    let now = Instant::now();
+    let theirs = Arc::new(Certificate::generate().unwrap());
+    let address: SocketAddr = "198.51.100.9:1".parse().unwrap();
+    let mut link = Link::client(
+        theirs,
+        credentials("client"),
+        address,
+        DtlsRole::Client,
+        now,
+    );
+    let candidate = IceCandidate {
+        foundation: "udpcandidate".into(),
+        priority: 1,
+        address: "192.0.2.1".parse().unwrap(),
+        port: 10_000,
+        protocol: IceProtocol::Udp,
+        tcp_type: None,
+    };
+    link.set_remote_ice(&credentials("server"), &[candidate], now);
+    let mut buffer = [0; 2048];
+    let (len, _) = link.poll_transmit(&mut buffer).unwrap();
+    buffer[..len].to_vec()
+}
+
+#[test]
 fn a_second_connect_is_refused_and_presets_have_no_link() {
     let mut stage = Stage::new();
     let alice = stage.join(DtlsRole::Client);

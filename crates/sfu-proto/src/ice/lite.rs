@@ -14,6 +14,8 @@
 //! - Only a request with a valid MESSAGE-INTEGRITY changes anything or is answered.
 //! - At most [`MAX_TUPLES`] tuples and [`MAX_REPLIES`] waiting answers.
 //! - The selected tuple is one of the tuples.
+//! - What the peer sends by says more than what it nominates: a tuple that media contradicted is not selected by
+//!   nomination until media comes by it.
 //!
 //! # Cost
 //! A check is one parse, one or two HMACs and one small allocation for the answer.
@@ -33,6 +35,8 @@ use super::stun::sha1_hmac;
 use super::{IceEvent, IceParameters, IceState};
 use crate::net::Destination;
 
+/// Media chooses the tuple once in this time at most, however its packets overtake each other.
+const MOVE_INTERVAL: Duration = Duration::from_millis(100);
 /// Tuples kept per transport; the one longest without a check makes room.
 pub const MAX_TUPLES: usize = 8;
 /// Answers that may wait for `poll_transmit`.
@@ -54,6 +58,8 @@ pub struct LiteAgent {
     selected: Option<Destination>,
     /// The latest check on any tuple; consent counts from here.
     last_check: Option<Instant>,
+    /// When media last chose the tuple.
+    moved_at: Option<Instant>,
     replies: VecDeque<(Destination, Vec<u8>)>,
     events: VecDeque<IceEvent>,
 }
@@ -62,6 +68,8 @@ pub struct LiteAgent {
 struct Tuple {
     destination: Destination,
     last_check: Instant,
+    /// It was selected, and the peer sent by another one.
+    doubted: bool,
 }
 
 impl LiteAgent {
@@ -74,6 +82,7 @@ impl LiteAgent {
             tuples: Vec::new(),
             selected: None,
             last_check: None,
+            moved_at: None,
             replies: VecDeque::new(),
             events: VecDeque::new(),
         }
@@ -145,6 +154,24 @@ impl LiteAgent {
     /// Tells whether a check came from there within the consent time.
     pub fn is_known(&self, from: &Destination) -> bool {
         self.tuples.iter().any(|tuple| tuple.destination == *from)
+    }
+
+    /// Takes note that the peer itself, proven by its keys, sent by this tuple: its answers arrive there. A client
+    /// to which nothing gets back by one tuple goes on nominating it, and talks by another.
+    pub fn note_media(&mut self, from: &Destination, now: Instant) {
+        let settling = self.moved_at.is_some_and(|at| now < at + MOVE_INTERVAL);
+        if self.selected == Some(*from) || settling || !self.is_known(from) {
+            return;
+        }
+        self.moved_at = Some(now);
+        for tuple in &mut self.tuples {
+            if tuple.destination == *from {
+                tuple.doubted = false;
+            } else if Some(tuple.destination) == self.selected {
+                tuple.doubted = true;
+            }
+        }
+        self.select(*from);
     }
 
     /// Forgets a tuple whose connection is gone.
@@ -232,6 +259,7 @@ impl LiteAgent {
         self.tuples.push(Tuple {
             destination: from,
             last_check: now,
+            doubted: false,
         });
     }
 
@@ -242,7 +270,11 @@ impl LiteAgent {
                 .find(|tuple| tuple.destination == selected)
                 .is_none_or(|tuple| now.duration_since(tuple.last_check) >= STALE_AFTER),
         };
-        if nominated || stale {
+        let doubted = self
+            .tuples
+            .iter()
+            .any(|tuple| tuple.destination == from && tuple.doubted);
+        if stale || nominated && !doubted {
             self.select(from);
         }
         if nominated {
@@ -447,6 +479,58 @@ mod tests {
         agent.handle(&check(OURS, PASSWORD, true), from(3), now);
         assert_eq!((events(&mut agent), replies(&mut agent)), (vec![], 0));
         assert_eq!(agent.username_fragments().collect::<Vec<_>>(), ["fresh"]);
+    }
+
+    #[test]
+    fn the_tuple_that_carried_authentic_media_last_wins_over_one_that_is_only_nominated() {
+        let (mut agent, mut now) = (agent(), Instant::now());
+        let (udp, tcp) = (from(1), from(2));
+        let nominate = |agent: &mut LiteAgent, from, now| {
+            agent.handle(&check(OURS, PASSWORD, true), from, now);
+            agent.selected()
+        };
+        // No answer gets back by the first, so the client nominates it again and again, and sends by the second.
+        assert_eq!(nominate(&mut agent, tcp, now), Some(tcp));
+        assert_eq!(
+            nominate(&mut agent, udp, now),
+            Some(udp),
+            "nobody knows better yet"
+        );
+        agent.note_media(&tcp, now);
+        assert_eq!(agent.selected(), Some(tcp));
+        for _ in 0..20 {
+            now += Duration::from_secs(1);
+            assert_eq!(nominate(&mut agent, udp, now), Some(tcp));
+            assert_eq!(nominate(&mut agent, tcp, now), Some(tcp));
+        }
+        // The way is free: the client sends by it.
+        agent.note_media(&udp, now);
+        assert_eq!(agent.selected(), Some(udp));
+        assert_eq!(nominate(&mut agent, tcp, now), Some(udp));
+        // A new path needs no media to be nominated, and media from nowhere changes nothing.
+        assert_eq!(nominate(&mut agent, from(3), now), Some(from(3)));
+        now += MOVE_INTERVAL;
+        agent.note_media(&from(9), now);
+        assert_eq!(agent.selected(), Some(from(3)));
+        // Packets by both at once choose once.
+        now += MOVE_INTERVAL;
+        events(&mut agent);
+        for step in 0..50 {
+            agent.note_media(&[udp, tcp][step % 2], now);
+        }
+        assert_eq!(events(&mut agent), [IceEvent::Selected(udp)]);
+    }
+
+    #[test]
+    fn a_doubted_tuple_is_better_than_a_silent_one() {
+        let (mut agent, now) = (agent(), Instant::now());
+        for from in [from(1), from(2)] {
+            agent.handle(&check(OURS, PASSWORD, true), from, now);
+        }
+        agent.note_media(&from(1), now);
+        let later = now + STALE_AFTER;
+        agent.handle(&check(OURS, PASSWORD, true), from(2), later);
+        assert_eq!(agent.selected(), Some(from(2)));
     }
 
     #[test]

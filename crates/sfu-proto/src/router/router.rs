@@ -525,13 +525,21 @@ impl Router {
         now: Instant,
         sink: &mut S,
     ) {
+        let Some(entry) = self.transports.get(transport.0) else {
+            self.stats.drops.unknown_class += 1;
+            return;
+        };
+        let authentic = entry.stats.packets_in;
+        let at = self.clock.micros(now);
         match class {
             Class::Rtp => {
-                let now = self.clock.micros(now);
-                let times = Times { arrived: now, now };
+                let times = Times {
+                    arrived: at,
+                    now: at,
+                };
                 self.on_rtp(transport.0, datagram, &from, times);
             }
-            Class::Rtcp => self.on_rtcp(transport.0, datagram, &from, self.clock.micros(now), sink),
+            Class::Rtcp => self.on_rtcp(transport.0, datagram, &from, at, sink),
             Class::Stun | Class::Dtls => {
                 if let Some(entry) = self.transports.get_mut(transport.0) {
                     entry.handle_link(class, datagram, from, now);
@@ -539,6 +547,28 @@ impl Router {
                 }
             }
             Class::Unknown => self.stats.drops.unknown_class += 1,
+        }
+        if matches!(class, Class::Rtp | Class::Rtcp)
+            && let Some(entry) = self.transports.get(transport.0)
+            && entry.stats.packets_in != authentic
+            && entry.destination.as_ref() != Some(&from)
+        {
+            self.came_by_another_way(transport.0, &from, now, sink);
+        }
+    }
+
+    /// Authentic media came from elsewhere than where ours goes.
+    #[cold]
+    fn came_by_another_way<S: Sink>(
+        &mut self,
+        t: u32,
+        from: &Destination,
+        now: Instant,
+        sink: &mut S,
+    ) {
+        if let Some(link) = self.transports[t].link_mut() {
+            link.note_media(from, now);
+            self.after_link(t, now, sink);
         }
     }
 
