@@ -88,7 +88,7 @@ class Settings(BaseSettings):
 
     # fmt: off
     host: str = setting(
-        "127.0.0.1", HTTP, "Address the REST and Socket.IO server listens on.",
+        "127.0.0.1", HTTP, "Address the REST and Socket.IO server listens on; :: is IPv6 alone.",
         "Any address but loopback is reachable by others.",
         "To 0.0.0.0 or :: in production, with jwt_secret.")
     port: int = setting(
@@ -185,10 +185,11 @@ class Settings(BaseSettings):
         "A core each under full load.", "Below the cores when other programs share the machine.", ge=0,
         le=256)
     rtc_listen_ips: Names = setting(
-        (), MEDIA, "Addresses the workers listen on for media; empty means the address of host.", "None.",
+        (), MEDIA, "Addresses the workers listen on for media, at most one of each family (:: alone stands for both "
+        "families); empty means the address of host.", "None.",
         "For a media network of its own, or IPv4 and IPv6 at once.")
     announced_ip: str | None = setting(
-        None, MEDIA, "Address or name told to clients in place of the one listened on.",
+        None, MEDIA, "Address, of a family that is listened on, or name told to clients in place of the one listened on.",
         "Wrong values leave calls without media.", "Behind NAT, in containers.", bare="ANNOUNCED_IP")
     rtc_min_port: int = setting(
         10000, MEDIA,
@@ -459,9 +460,21 @@ class Settings(BaseSettings):
                 f"max_token_lifetime_s {self.max_token_lifetime_s:.0f} is below token_lifetime_s or media_token_lifetime_s, "
                 "so tokens of our own would be refused; raise it or lower those"
             )
+        self._check_announced_family()
         if not (self.udp or self.tcp):
             raise ValueError("udp and tcp are both off, so no client could send media; switch one on")
         return self
+
+    def _check_announced_family(self) -> None:
+        if self.announced_ip is None or HOST_NAME.fullmatch(self.announced_ip):
+            return
+        version = ipaddress.ip_address(self.announced_ip).version
+        if version not in {ipaddress.ip_address(ip).version for ip in self.media_ips}:
+            raise ValueError(
+                f"announced_ip {self.announced_ip} is of IPv{version}, and the workers listen on "
+                f"{', '.join(self.media_ips)} alone; name an IPv{version} address in rtc_listen_ips as well, "
+                "or announce an address of the other family"
+            )
 
     @property
     def addresses(self) -> tuple[str, ...]:
@@ -486,8 +499,12 @@ class Settings(BaseSettings):
 
     @property
     def media_ips(self) -> tuple[str, ...]:
-        """The addresses the workers listen on; they take no names."""
-        return tuple("127.0.0.1" if ip == "localhost" else ip for ip in self.rtc_listen_ips or (self.host,))
+        """The addresses the workers listen on; they take no names, and a socket of theirs has one family."""
+        ips = tuple("127.0.0.1" if ip == "localhost" else ip for ip in self.rtc_listen_ips or (self.host,))
+        has_ipv4 = any(ipaddress.ip_address(ip).version == 4 for ip in ips)
+        if has_ipv4 or not any(ipaddress.ip_address(ip) == ipaddress.ip_address("::") for ip in ips):
+            return ips
+        return ("0.0.0.0", *ips)  # noqa: S104 - what :: means
 
     def worker_count(self, cores: int) -> int:
         """Give the number of workers on a machine of so many cores: at most one per port."""

@@ -30,6 +30,7 @@ impl Sockets {
     /// Binds all addresses of `config`.
     pub(crate) fn bind(config: &WorkerConfig) -> Result<Sockets, StartError> {
         check(&config.listen)?;
+        check_announced(config)?;
         let mut tries = if config.port == 0 { TRIES } else { 1 };
         loop {
             tries -= 1;
@@ -82,6 +83,28 @@ fn check(listen: &[IpAddr]) -> Result<(), StartError> {
         }
     }
     Ok(())
+}
+
+/// An address of a family that nothing listens on would be told to nobody.
+fn check_announced(config: &WorkerConfig) -> Result<(), StartError> {
+    let announced = config.announced.as_deref();
+    let Some(ip) = announced.and_then(|a| a.parse::<IpAddr>().ok()) else {
+        return Ok(());
+    };
+    if config.listen.iter().any(|a| a.is_ipv4() == ip.is_ipv4()) {
+        return Ok(());
+    }
+    let (family, any) = if ip.is_ipv4() {
+        ("IPv4", "0.0.0.0")
+    } else {
+        ("IPv6", "::")
+    };
+    let listen: Vec<String> = config.listen.iter().map(IpAddr::to_string).collect();
+    Err(StartError::Listen(format!(
+        "the announced address {ip} is of {family}, and the worker listens on {} alone: listen on {any} as well, or \
+         announce an address of the other family",
+        listen.join(", ")
+    )))
 }
 
 fn bind_all(config: &WorkerConfig) -> Result<Bound, BindError> {
@@ -232,6 +255,22 @@ mod tests {
         let error = Sockets::bind(&config(&["127.0.0.1", "127.0.0.2"], None)).unwrap_err();
         assert!(error.to_string().contains("127.0.0.2"));
         assert!(Sockets::bind(&config(&[], None)).is_err());
+    }
+
+    #[test]
+    fn an_announced_address_of_a_family_nobody_listens_on_is_refused() {
+        for (listen, announced, any) in [
+            ("127.0.0.1", "2001:db8::7", "::"),
+            ("::1", "203.0.113.9", "0.0.0.0"),
+        ] {
+            let error = Sockets::bind(&config(&[listen], Some(announced))).unwrap_err();
+            let text = error.to_string();
+            for part in [listen, announced, any] {
+                assert!(text.contains(part), "{text}");
+            }
+            Sockets::bind(&config(&["127.0.0.1", "::1"], Some(announced))).unwrap();
+        }
+        Sockets::bind(&config(&["::1"], Some("sfu.example"))).unwrap();
     }
 
     #[test]

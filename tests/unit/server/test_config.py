@@ -45,7 +45,6 @@ def test_the_nearer_source_wins(tmp_path: Path, flags, environ, dotenv, toml, po
         ("RTC_MIN_PORT", "20000", "rtc_min_port", 20000),
         ("RTC_MAX_PORT", "20100", "rtc_max_port", 20100),
         ("ANNOUNCED_IP", "203.0.113.9", "announced_ip", "203.0.113.9"),
-        ("ANNOUNCED_IP", "2001:db8::1", "announced_ip", "2001:db8::1"),
         ("ANNOUNCED_IP", "sfu-1.media.example.org", "announced_ip", "sfu-1.media.example.org"),
         ("FRONTEND_URL", "https://a.example/, http://b.example:3000", "cors_origins",
          ("https://a.example", "http://b.example:3000")),
@@ -55,6 +54,44 @@ def test_the_nearer_source_wins(tmp_path: Path, flags, environ, dotenv, toml, po
 def test_variables_are_read_under_their_names(variable: str, value: str, key: str, expected: object) -> None:
     environ = {variable: value, "RTC_MAX_PORT": "20100"} if variable == "RTC_MIN_PORT" else {variable: value}
     assert getattr(load_settings(environ=environ), key) == expected
+
+
+@pytest.mark.parametrize(
+    ("listen", "announced", "other"),
+    [
+        ("127.0.0.1", "2001:db8::1", "::1"),
+        ("::1", "203.0.113.9", "127.0.0.1"),
+        ("localhost", "2001:db8::1", "::1"),
+    ],
+)
+def test_an_announced_address_of_a_family_nobody_listens_on_is_refused(
+    listen: str, announced: str, other: str
+) -> None:
+    with pytest.raises(ConfigError) as refused:
+        load_settings(flags={"rtc_listen_ips": [listen], "announced_ip": announced})
+    version = 6 if ":" in announced else 4
+    for word in ("announced_ip", announced, f"IPv{version}", "rtc_listen_ips"):
+        assert word in str(refused.value)
+    both = load_settings(flags={"rtc_listen_ips": [listen, other], "announced_ip": announced})
+    assert both.announced_ip == announced
+    assert load_settings(flags={"rtc_listen_ips": [listen], "announced_ip": "sfu.example"}).announced_ip
+
+
+@pytest.mark.parametrize(
+    ("listen", "media"),
+    [
+        (["::"], ("0.0.0.0", "::")),
+        (["0:0::0"], ("0.0.0.0", "0:0::0")),
+        (["::", "203.0.113.1"], ("::", "203.0.113.1")),
+        (["0.0.0.0", "::"], ("0.0.0.0", "::")),
+        (["0.0.0.0"], ("0.0.0.0",)),
+        (["::1"], ("::1",)),
+    ],
+)
+def test_two_colons_alone_listen_on_both_families_for_media(
+    listen: list[str], media: tuple[str, ...]
+) -> None:
+    assert load_settings(flags={"rtc_listen_ips": listen, "jwt_secret": SECRET}).media_ips == media
 
 
 def test_a_secret_is_read_and_not_shown() -> None:
