@@ -73,7 +73,7 @@ pub enum LinkEvent {
 
 #[derive(Debug)]
 enum Path {
-    Lite(LiteAgent),
+    Lite(Box<LiteAgent>),
     Full(Box<FullAgent>),
     /// A client that was given an address or credentials ICE cannot use.
     None(IceParameters),
@@ -103,7 +103,7 @@ impl Link {
     ) -> Link {
         Link::new(
             certificate,
-            Path::Lite(LiteAgent::new(ice)),
+            Path::Lite(Box::new(LiteAgent::new(ice))),
             candidates,
             DtlsRole::Auto,
         )
