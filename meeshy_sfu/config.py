@@ -20,6 +20,7 @@ from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_v
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from meeshy_sfu.addresses import media_ips, require_family, require_told
 from meeshy_sfu.dotenv import read_dotenv
 from meeshy_sfu.errors import ConfigError
 
@@ -31,8 +32,6 @@ OTHER_VARIABLES = ("MEESHY_CONFIG", "MEESHY_SUPERVISOR_FD")
 OTHER_PREFIXES = ("MEESHY_SIMULATE_", "MEESHY_TEST_")
 """Variables of the other programs; each checks its own."""
 SECRET_BYTES_MIN = 32
-HOST_NAME = re.compile(r"([A-Za-z0-9_-]{1,63}\.)*(?!\d+$)[A-Za-z0-9_-]{1,63}")
-"""As in URLs: what ends in a number is an address, or a wrong one."""
 
 
 def setting(
@@ -388,16 +387,8 @@ class Settings(BaseSettings):
     @field_validator("announced_ip")
     @classmethod
     def _is_told_to_clients(cls, value: str | None) -> str | None:
-        if value is None or HOST_NAME.fullmatch(value):
-            return value
-        try:
-            unspecified = ipaddress.ip_address(value).is_unspecified
-        except ValueError:
-            raise ValueError("is neither an IP address nor a host name; write it like 203.0.113.9") from None
-        if unspecified:
-            raise ValueError(
-                "is no address that clients can reach; leave it out, or write it like 203.0.113.9"
-            )
+        if value is not None:
+            require_told(value)
         return value
 
     @field_validator("trusted_proxies")
@@ -460,21 +451,11 @@ class Settings(BaseSettings):
                 f"max_token_lifetime_s {self.max_token_lifetime_s:.0f} is below token_lifetime_s or media_token_lifetime_s, "
                 "so tokens of our own would be refused; raise it or lower those"
             )
-        self._check_announced_family()
+        if self.announced_ip is not None:
+            require_family(self.announced_ip, self.media_ips)
         if not (self.udp or self.tcp):
             raise ValueError("udp and tcp are both off, so no client could send media; switch one on")
         return self
-
-    def _check_announced_family(self) -> None:
-        if self.announced_ip is None or HOST_NAME.fullmatch(self.announced_ip):
-            return
-        version = ipaddress.ip_address(self.announced_ip).version
-        if version not in {ipaddress.ip_address(ip).version for ip in self.media_ips}:
-            raise ValueError(
-                f"announced_ip {self.announced_ip} is of IPv{version}, and the workers listen on "
-                f"{', '.join(self.media_ips)} alone; name an IPv{version} address in rtc_listen_ips as well, "
-                "or announce an address of the other family"
-            )
 
     @property
     def addresses(self) -> tuple[str, ...]:
@@ -500,11 +481,7 @@ class Settings(BaseSettings):
     @property
     def media_ips(self) -> tuple[str, ...]:
         """The addresses the workers listen on; they take no names, and a socket of theirs has one family."""
-        ips = tuple("127.0.0.1" if ip == "localhost" else ip for ip in self.rtc_listen_ips or (self.host,))
-        has_ipv4 = any(ipaddress.ip_address(ip).version == 4 for ip in ips)
-        if has_ipv4 or not any(ipaddress.ip_address(ip) == ipaddress.ip_address("::") for ip in ips):
-            return ips
-        return ("0.0.0.0", *ips)  # noqa: S104 - what :: means
+        return media_ips(self.rtc_listen_ips or (self.host,))
 
     def worker_count(self, cores: int) -> int:
         """Give the number of workers on a machine of so many cores: at most one per port."""
