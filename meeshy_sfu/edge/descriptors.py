@@ -27,10 +27,15 @@ def descriptors() -> int:
     return MOST_DESCRIPTORS if soft == resource.RLIM_INFINITY else soft
 
 
+def media_connections(available: int, workers: int) -> int:
+    """Tell how many TCP connections for media each worker may have: a quarter of the descriptors, in equal parts."""
+    return max(16, (available - OTHERS) // 4 // max(1, workers))
+
+
 def http_connections(configured: int, available: int) -> int:
     """Tell how many connections HTTP and Socket.IO may have: half of the descriptors, or what was configured.
 
-    The other half is for media over TCP, for the database and for files.
+    The other half is for media over TCP (a half of it), for the database and for files.
     """
     half = max(16, (available - OTHERS) // 2)
     if configured == 0:

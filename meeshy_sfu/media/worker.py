@@ -27,6 +27,8 @@ from meeshy_sfu.media.stats import WorkerStats
 READY_TIMEOUT_S = 10.0
 SHORT_LIFE_S = 10.0
 """A worker that dies younger than this is replaced with a delay, so that a broken machine is not kept busy."""
+TCP_CONNECTIONS_MAX = 4096
+"""Of one worker; what the core takes by itself."""
 RESTART_DELAYS_S = (0.5, 1.0, 2.0, 5.0, 10.0)
 
 logger = logging.getLogger(__name__)
@@ -52,6 +54,8 @@ class WorkerSettings:
     """Use UDP segmentation offload where the kernel has it: two to five times less CPU time."""
     window_max_us: int = 2000
     """How long packets may be collected under load. Longer costs latency, shorter CPU time."""
+    max_connections: int = TCP_CONNECTIONS_MAX
+    """TCP connections of one worker at most, each a descriptor of the process."""
     allow_panic: bool = False
     """Accept the command that breaks a worker. For tests and development."""
 
@@ -68,6 +72,8 @@ class WorkerSettings:
             "window_max_us": self.window_max_us,
             "gso": self.gso,
         }
+        if self.max_connections < TCP_CONNECTIONS_MAX:
+            config["max_connections"] = self.max_connections
         return json.dumps(config)
 
 

@@ -15,6 +15,7 @@ from aiohttp.typedefs import Handler
 from meeshy_sfu.clock import Clock, SystemClock
 from meeshy_sfu.config import Settings
 from meeshy_sfu.edge.border import Origins, border
+from meeshy_sfu.edge.descriptors import descriptors, media_connections
 from meeshy_sfu.edge.limits import RateLimiter
 from meeshy_sfu.edge.process import Listener, run_until_stopped, tls_context
 from meeshy_sfu.edge.request_gate import RequestGate
@@ -22,7 +23,7 @@ from meeshy_sfu.edge.routes import BoundRoute, bound_routes, register
 from meeshy_sfu.edge.secret import signing_secret
 from meeshy_sfu.errors import AddressUnavailableError, PortInUseError
 from meeshy_sfu.media.certificate import load_or_create
-from meeshy_sfu.media.worker import WorkerPool, WorkerSettings
+from meeshy_sfu.media.worker import TCP_CONNECTIONS_MAX, WorkerPool, WorkerSettings
 from meeshy_sfu.rooms.limits import RoomLimits
 from meeshy_sfu.rooms.registry import RoomRegistry
 from meeshy_sfu.server.expiry import Expiry
@@ -121,15 +122,17 @@ class MediaServer:
         clock = clock or SystemClock()
         tls = tls_context(settings)
         certificate = load_or_create(settings.state_dir / "certs", clock)
+        workers = settings.worker_count(len(os.sched_getaffinity(0)))
         pool = await _start_pool(
             WorkerSettings(
                 certificate=certificate,
-                size=settings.worker_count(len(os.sched_getaffinity(0))),
+                size=workers,
                 base_port=settings.rtc_min_port,
                 listen=settings.media_ips,
                 announced=settings.announced_ip,
                 gso=settings.gso,
                 window_max_us=settings.send_window_max_us,
+                max_connections=min(TCP_CONNECTIONS_MAX, media_connections(descriptors(), workers)),
                 allow_panic=settings.is_development,
             ),
             clock,

@@ -28,6 +28,8 @@ struct Config {
     allow_panic: bool,
     window_max_us: u32,
     gso: bool,
+    /// Of TCP; absent: the worker's own default.
+    max_connections: Option<u16>,
 }
 
 #[pymethods]
@@ -41,17 +43,18 @@ impl Worker {
     ) -> PyResult<Self> {
         let config: Config =
             serde_json::from_str(config_json).map_err(|e| errors::bad_config(&e))?;
+        let defaults = WorkerConfig::new(certificate_der, key_pkcs8_der);
         let config = WorkerConfig {
             index: config.index,
             listen: config.listen,
             announced: config.announced,
             port: config.port,
-            certificate: certificate_der,
-            private_key: key_pkcs8_der,
             pin_cpu: config.pin_cpu,
             allow_panic: config.allow_panic,
             window_max_us: config.window_max_us,
             gso: config.gso,
+            max_connections: config.max_connections.unwrap_or(defaults.max_connections),
+            ..defaults
         };
         let worker = py
             .detach(|| meeshy_sfu_worker::Worker::start(config))

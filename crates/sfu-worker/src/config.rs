@@ -32,6 +32,8 @@ pub struct WorkerConfig {
     pub window_max_us: u32,
     /// Use segmentation offload where the kernel has it. Default true; off only to measure.
     pub gso: bool,
+    /// Most TCP connections at once, each a descriptor of the process. Default 4096.
+    pub max_connections: u16,
 }
 
 impl WorkerConfig {
@@ -48,6 +50,7 @@ impl WorkerConfig {
             allow_panic: false,
             window_max_us: 2000,
             gso: true,
+            max_connections: 4096,
         }
     }
 }

@@ -7,13 +7,14 @@
 //! # Invariants
 //! - A connection that nothing validated within `VALIDATION` is closed; so is one whose transport closed, or
 //!   forgot it for newer ones.
-//! - At most `MAX_CONNECTIONS`, and `MAX_STRANGERS` not validated ones from one address.
+//! - At most as many as the worker was given, and `MAX_STRANGERS` not validated ones from one address. Beyond that a
+//!   newcomer takes the place of one that is not validated: the oldest of its address, or of the address with the
+//!   most. Only when all are validated it is refused.
 //! - Datagrams for a connection that is gone, or whose number another peer has now, are dropped.
 //!
 //! # Left out
 //! Active TCP candidates: the server never opens a connection (RFC 6544 §4.1).
 
-use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::os::fd::AsFd;
@@ -23,11 +24,11 @@ use meeshy_sfu_io::{FramedStream, Interest, Poller};
 use meeshy_sfu_proto::net::{Destination, SocketId};
 
 use crate::demux::Target;
+use crate::strangers::Strangers;
 
 /// Socket numbers below are UDP.
 const FIRST_ID: u16 = 2;
-const MAX_CONNECTIONS: usize = 4096;
-const MAX_STRANGERS: u32 = 256;
+const MAX_STRANGERS: usize = 256;
 /// Time to the first valid check: as long as a client takes to give up a pair.
 const VALIDATION: Duration = Duration::from_secs(15);
 
@@ -41,11 +42,12 @@ struct Connection {
 }
 
 /// All connections of a worker.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Connections {
+    most: usize,
     slots: Vec<Option<Connection>>,
     free: Vec<u16>,
-    strangers: HashMap<IpAddr, u32>,
+    strangers: Strangers,
     dirty: Vec<u16>,
     open: usize,
     dropped: u64,
@@ -53,6 +55,39 @@ pub(crate) struct Connections {
 }
 
 impl Connections {
+    /// None yet, and at most `most`.
+    pub(crate) fn new(most: u16) -> Connections {
+        Connections {
+            most: usize::from(most),
+            slots: Vec::new(),
+            free: Vec::new(),
+            strangers: Strangers::default(),
+            dirty: Vec::new(),
+            open: 0,
+            dropped: 0,
+            refused: 0,
+        }
+    }
+
+    /// Who has to be closed before a connection from `address` has room: one that nothing has validated.
+    pub(crate) fn in_the_way_of(&mut self, address: IpAddr) -> Option<SocketId> {
+        let slot = if self.strangers.of(address) >= MAX_STRANGERS {
+            self.strangers.oldest_of(address)
+        } else if self.open >= self.most {
+            self.strangers.oldest_of_largest()
+        } else {
+            None
+        };
+        self.refused += u64::from(slot.is_some());
+        slot.map(|slot| id_of(usize::from(slot)))
+    }
+
+    /// The first that goes when descriptors are short.
+    pub(crate) fn first_stranger(&self) -> Option<SocketId> {
+        let slot = self.strangers.oldest_of_largest()?;
+        Some(id_of(usize::from(slot)))
+    }
+
     /// Takes a new connection from `remote` and watches it under the token that `token` makes of its number.
     pub(crate) fn accept(
         &mut self,
@@ -62,9 +97,7 @@ impl Connections {
         poller: &Poller,
         token: impl Fn(SocketId) -> u64,
     ) -> io::Result<()> {
-        let address = remote.ip();
-        let strangers = self.strangers.get(&address).copied().unwrap_or(0);
-        if self.open >= MAX_CONNECTIONS || strangers >= MAX_STRANGERS {
+        if self.open >= self.most {
             self.refused += 1;
             return Ok(());
         }
@@ -74,7 +107,7 @@ impl Connections {
             .last()
             .map_or(self.slots.len(), |&slot| usize::from(slot));
         poller.add(stream.as_fd(), token(id_of(slot)), Interest::Readable)?;
-        self.strangers.insert(address, strangers + 1);
+        self.strangers.add(remote.ip(), slot as u16);
         self.open += 1;
         let connection = Connection {
             stream,
@@ -168,8 +201,8 @@ impl Connections {
         };
         let was_stranger = connection.owner.replace(owner).is_none();
         let address = connection.stream.remote().ip();
-        if was_stranger {
-            self.forget_stranger(address);
+        if was_stranger && let Some(slot) = slot_of(id) {
+            self.strangers.remove(address, slot as u16);
         }
     }
 
@@ -189,7 +222,7 @@ impl Connections {
         self.open -= 1;
         let remote = connection.stream.remote();
         if connection.owner.is_none() {
-            self.forget_stranger(remote.ip());
+            self.strangers.remove(remote.ip(), slot as u16);
         }
         Some((Destination { socket: id, remote }, connection.owner))
     }
@@ -215,7 +248,7 @@ impl Connections {
         self.open
     }
 
-    /// Datagrams dropped, and connections refused.
+    /// Datagrams dropped, and connections refused or closed for newcomers.
     pub(crate) fn losses(&self) -> (u64, u64) {
         (self.dropped, self.refused)
     }
@@ -233,15 +266,6 @@ impl Connections {
 
     fn get_mut(&mut self, id: SocketId) -> Option<&mut Connection> {
         self.slots.get_mut(slot_of(id)?)?.as_mut()
-    }
-
-    fn forget_stranger(&mut self, address: IpAddr) {
-        if let Some(count) = self.strangers.get_mut(&address) {
-            *count -= 1;
-            if *count == 0 {
-                self.strangers.remove(&address);
-            }
-        }
     }
 }
 

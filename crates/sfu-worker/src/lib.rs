@@ -27,6 +27,7 @@ mod run;
 mod share;
 mod sockets;
 mod stats;
+mod strangers;
 mod window;
 mod worker;
 

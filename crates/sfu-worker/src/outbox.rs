@@ -25,11 +25,12 @@ pub(crate) struct Outbox {
 }
 
 impl Outbox {
-    pub(crate) fn new(udp: [Option<UdpSocket>; 2]) -> Outbox {
+    /// Sends through these sockets, and through at most so many TCP connections.
+    pub(crate) fn new(udp: [Option<UdpSocket>; 2], max_connections: u16) -> Outbox {
         Outbox {
             udp,
             batch: SendBatch::new(),
-            connections: Connections::default(),
+            connections: Connections::new(max_connections),
             no_socket: 0,
             tcp_datagrams: 0,
             tcp_bytes: 0,

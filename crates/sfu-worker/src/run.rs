@@ -18,7 +18,7 @@
 //! nothing: timers lie in a heap, and only calls that were touched are looked at.
 
 use std::io::{self, ErrorKind};
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::ops::Range;
 use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -132,7 +132,7 @@ impl Loop {
             port: sockets.port,
             candidates: sockets.offer(true, true).map(|(c, _)| c.clone()).collect(),
         });
-        let outbox = Outbox::new(std::mem::take(&mut sockets.udp));
+        let outbox = Outbox::new(std::mem::take(&mut sockets.udp), config.max_connections);
         Ok(Loop {
             core: Core {
                 window: Window::new(most, now, thread_cpu()),
@@ -296,32 +296,22 @@ impl Loop {
 
     /// Takes connections that wait; those beyond a batch are there again in the next round.
     fn accept(&mut self, position: usize, now: Instant) {
-        let listener = &self.listeners[position];
         for _ in 0..BATCH {
-            let outcome = listener.accept();
-            let Core {
-                outbox,
-                poller,
-                totals,
-                ..
-            } = &mut self.core;
-            match outcome {
-                Ok((stream, remote)) => {
-                    if outbox
-                        .connections
-                        .accept(stream, remote, now, poller, token_of)
-                        .is_err()
-                    {
-                        totals.tcp_failed += 1;
-                    }
-                }
+            let listener = &self.listeners[position];
+            match listener.accept() {
+                Ok((stream, remote)) => self.core.welcome(stream, remote, now),
                 Err(e) if e.kind() == ErrorKind::WouldBlock => return,
                 // The peer gave up before we came to it.
                 Err(e) if e.kind() == ErrorKind::ConnectionAborted => {}
                 Err(_) => {
-                    // Out of descriptors or memory: asking again at once would only burn the CPU.
-                    totals.tcp_failed += 1;
-                    if poller.remove(listener.as_fd()).is_ok() {
+                    // Out of descriptors or memory: a connection that has shown nothing yet makes room.
+                    self.core.totals.tcp_failed += 1;
+                    if let Some(id) = self.core.outbox.connections.first_stranger() {
+                        self.core.close_connection(id, now);
+                        continue;
+                    }
+                    // Asking again at once would only burn the CPU.
+                    if self.core.poller.remove(listener.as_fd()).is_ok() {
                         self.resting.push(position);
                     }
                     return;
@@ -524,6 +514,20 @@ impl Core {
     pub(crate) fn hear(&mut self, now: Instant) {
         for index in 0..self.touched.len() {
             self.events_of(self.touched[index], now);
+        }
+    }
+
+    /// Takes up a TCP connection; another that nothing has validated may have to make room.
+    fn welcome(&mut self, stream: TcpStream, remote: SocketAddr, now: Instant) {
+        while let Some(id) = self.outbox.connections.in_the_way_of(remote.ip()) {
+            self.close_connection(id, now);
+        }
+        let connections = &mut self.outbox.connections;
+        if connections
+            .accept(stream, remote, now, &self.poller, token_of)
+            .is_err()
+        {
+            self.totals.tcp_failed += 1;
         }
     }
 

@@ -232,6 +232,59 @@ fn one_client_cannot_hold_connections_without_end() {
     while oldest.read(&mut [0; 2048]).is_ok_and(|len| len > 0) {}
 }
 
+/// Whether a check is answered on a new connection.
+fn is_let_in(rig: &Rig, created: &TransportCreated) -> bool {
+    use std::io::Read;
+    let mut stream = checked_connection(rig, created);
+    stream.set_read_timeout(Some(rig::PATIENCE)).unwrap();
+    stream.read_exact(&mut [0; 20]).is_ok()
+}
+
+#[test]
+fn a_thousand_idle_connections_of_an_address_keep_no_neighbour_behind_it_out() {
+    use std::io::Read;
+    let mut rig = Rig::new(|_| {});
+    rig.create_router(1);
+    let created = rig.create_transport(1, 1);
+    let mut valid = checked_connection(&rig, &created);
+    valid.set_read_timeout(Some(rig::PATIENCE)).unwrap();
+    valid.read_exact(&mut [0; 20]).unwrap();
+    let address = ("127.0.0.1", rig.worker.port());
+    let idle: Vec<_> = (0..1000)
+        .filter_map(|_| std::net::TcpStream::connect(address).ok())
+        .collect();
+    assert!(idle.len() > 900);
+    assert!(is_let_in(&rig, &created));
+    let stats = rig.stats();
+    assert!(stats.tcp_connections <= 258, "{}", stats.tcp_connections);
+    // Whoever was validated before is not closed for strangers.
+    valid.set_nonblocking(true).unwrap();
+    loop {
+        match valid.read(&mut [0; 2048]) {
+            Ok(len) => assert!(len > 0, "closed"),
+            Err(error) => {
+                assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn a_full_table_of_connections_has_room_for_whoever_can_show_a_check() {
+    let mut rig = Rig::new(|config| config.max_connections = 20);
+    rig.create_router(1);
+    let created = rig.create_transport(1, 1);
+    let address = ("127.0.0.1", rig.worker.port());
+    let idle: Vec<_> = (0..100)
+        .filter_map(|_| std::net::TcpStream::connect(address).ok())
+        .collect();
+    assert!(idle.len() > 90);
+    assert!(is_let_in(&rig, &created));
+    let stats = rig.stats();
+    assert!(stats.tcp_connections <= 20, "{}", stats.tcp_connections);
+}
+
 #[test]
 fn strangers_on_tcp_are_closed_and_cost_nothing_but_their_connection() {
     use std::io::{Read, Write};

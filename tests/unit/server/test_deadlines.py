@@ -7,7 +7,7 @@ import logging
 import pytest
 
 from meeshy_sfu.edge.deadlines import LIMITS_S, Progress, Stage
-from meeshy_sfu.edge.descriptors import MOST_CONNECTIONS, http_connections
+from meeshy_sfu.edge.descriptors import MOST_CONNECTIONS, http_connections, media_connections
 
 
 @pytest.mark.parametrize("stage", LIMITS_S)
@@ -50,6 +50,13 @@ def test_handlers_and_sockets_may_take_as_long_as_they_like(stage: Stage) -> Non
 )
 def test_connections_leave_descriptors_for_the_rest(configured: int, available: int, limit: int) -> None:
     assert http_connections(configured, available) == limit
+
+
+@pytest.mark.parametrize(("available", "workers", "each"), [(1024, 1, 240), (1024, 4, 60), (100, 8, 16)])
+def test_media_over_tcp_has_a_quarter_of_the_descriptors(available: int, workers: int, each: int) -> None:
+    assert media_connections(available, workers) == each
+    if available > 1000:
+        assert each * workers + http_connections(0, available) < available * 0.8
 
 
 def test_more_connections_than_descriptors_are_lowered_and_said(caplog: pytest.LogCaptureFixture) -> None:
