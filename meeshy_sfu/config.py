@@ -306,7 +306,7 @@ class Settings(BaseSettings):
         "loses its oldest. 0 is half of the descriptors the process may open (ulimit -n), at most 8192.",
         "A descriptor and about 30 kB each.", "Down where memory is scarce.", unit="connections", ge=0)
     max_connections_per_address: int = setting(
-        256, CAPS, "Connections from one address, HTTP and Socket.IO; IPv6 counts by /64. Beyond it the oldest that has "
+        512, CAPS, "Connections from one address, HTTP and Socket.IO; IPv6 counts by /64. Beyond it the oldest that has "
         "shown no token is closed, then the oldest of whoever has the most. Not of trusted_proxies and services.",
         "An address can hold that many descriptors.", "Up behind a NAT with many people or for load tests.",
         unit="connections", ge=1)

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 SWEEP_INTERVAL_S = 0.5
 ACCEPTED_AT_ONCE = 16
 """Connections that are taken before anything else gets its turn."""
+QUIET_S = 10.0
+"""How often it is logged at most that the system refuses connections."""
 CROWDED = "crowded"
 """Why a connection was closed, beside the stages of deadlines.py."""
 
@@ -125,6 +127,7 @@ class Acceptor:
         self._server: web.Server
         self._tls: ssl.SSLContext | None = None
         self._tasks: list[asyncio.Task[None]] = []
+        self._quiet_until_s = 0.0
 
     def start(self, server: web.Server, sockets: Sequence[socket.socket], tls: ssl.SSLContext | None) -> None:
         """Take whoever connects to these sockets."""
@@ -162,13 +165,21 @@ class Acceptor:
                 except OSError as error:
                     await self._on_refusal(error)
                 else:
-                    self._welcome(raw, str(peer[0]) if peer else "unknown")
+                    try:
+                        self._welcome(raw, str(peer[0]) if peer else "unknown")
+                    except Exception:
+                        # whatever is wrong with one, the next is taken
+                        logger.exception("a connection could not be taken")
+                        raw.close()
             await asyncio.sleep(0)
 
     async def _on_refusal(self, error: OSError) -> None:
         """Go on when the system refuses a connection, as it does when descriptors or memory are short."""
         stranger = self.crowd.drop_stranger()
-        logger.warning("a connection could not be taken: %s", error.strerror or error)
+        now_s = asyncio.get_running_loop().time()
+        if now_s >= self._quiet_until_s:
+            self._quiet_until_s = now_s + QUIET_S
+            logger.warning("connections cannot be taken: %s", error.strerror or error)
         if stranger is not None:
             self._close([stranger], CROWDED)
         await asyncio.sleep(0.01 if stranger is not None else SWEEP_INTERVAL_S)
@@ -203,10 +214,17 @@ class Acceptor:
         while True:
             await asyncio.sleep(SWEEP_INTERVAL_S)
             now_s = loop.time()
-            for one in tuple(self._here):
-                stage = one.stage
-                if one.progress.is_late(stage, one.requests, now_s):
-                    self._close([one], stage)
+            try:
+                self._close_late(now_s)
+            except Exception:
+                # one that fails must not be the last one
+                logger.exception("a sweep of connections failed; it is repeated")
+
+    def _close_late(self, now_s: float) -> None:
+        for one in tuple(self._here):
+            stage = one.stage
+            if one.progress.is_late(stage, one.requests, now_s):
+                self._close([one], stage)
 
     def _close(self, connections: Iterable[Connection], reason: str) -> None:
         for one in connections:
