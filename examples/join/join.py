@@ -107,8 +107,15 @@ async def main() -> None:
         announced: asyncio.Queue[dict] = asyncio.Queue()
         socket = socketio.AsyncClient()
         socket.on("new-producer", announced.put_nowait)
+
+        async def speak() -> None:
+            """Speak for the participant: with what /join has made, and after a break with what there was."""
+            await socket.emit(
+                "join-room", {"callId": given.call, "participantId": given.participant, "resume": True}
+            )
+
+        socket.on("connect", speak)
         await socket.connect(given.url, auth={"token": given.token}, transports=["websocket"])
-        await socket.emit("join-room", {"callId": given.call, "participantId": given.participant})
         try:
             async with asyncio.timeout(given.seconds):
                 while True:
