@@ -10,7 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
 from meeshy_sfu.db.models import NAME, Call, Figures, ModeTransition, Participant
-from meeshy_sfu.db.repository import SFU_FIELDS, new_id
+from meeshy_sfu.db.repository import ROLL_BACKS_MAX, SFU_FIELDS, new_id
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -194,6 +194,44 @@ async def test_transitions_stored_at_once_are_all_kept_and_an_epoch_is_written_o
     assert figures is not None
     assert sorted(one["epoch"] for one in figures.mode_transitions) == list(range(20))
     assert (await stored(calls, call)).mode_change_count == 20
+
+
+async def test_a_transition_within_a_mode_moves_the_call_and_does_not_count_as_a_change(
+    calls: Repository,
+) -> None:
+    call = await new_call(calls)
+    await calls.set_mode(call.id, "sfu", room_id="one", rtp_capabilities=None, transition=to_sfu(T0))
+    later = T0 + timedelta(seconds=9)
+    moved = ModeTransition(2, "sfu", "sfu", later, 0.3, "worker-died")
+    await calls.set_mode(call.id, "sfu", room_id="two", rtp_capabilities=None, transition=moved)
+    row = await stored(calls, call)
+    assert (row.sfu_room_id, row.mode_change_count, row.last_mode_change) == ("two", 1, T0)
+    figures = await calls.get_metrics(call.id)
+    assert figures is not None
+    assert [one["reason"] for one in figures.mode_transitions] == ["participant_joined", "worker-died"]
+
+
+async def test_roll_backs_are_kept_as_such_once_each_and_only_the_newest(calls: Repository) -> None:
+    call = await new_call(calls)
+    row = replace(await join(calls, call, "ada"), sfu_send_transport_id="t1")
+    await calls.store_participant(row, T0)
+    failed = [
+        ModeTransition(epoch, "p2p", "sfu", T0, 10.0, "deadline", success=False)
+        for epoch in range(1, ROLL_BACKS_MAX + 4)
+    ]
+    await calls.record_roll_back(call.id, failed[0])
+    (person_now,) = (await stored(calls, call)).participants
+    assert person_now.sfu_send_transport_id is None
+    await calls.set_mode(call.id, "sfu", room_id="r", rtp_capabilities=None, transition=to_sfu(T0, 1000))
+    for transition in [*failed, failed[-1]]:
+        await calls.record_roll_back(call.id, transition)
+    figures = await calls.get_metrics(call.id)
+    assert figures is not None
+    kept = [one["epoch"] for one in figures.mode_transitions]
+    assert kept == [1000, *range(4, ROLL_BACKS_MAX + 4)]
+    assert [one["success"] for one in figures.mode_transitions] == [True] + [False] * ROLL_BACKS_MAX
+    changed = await stored(calls, call)
+    assert (changed.mode, changed.mode_change_count) == ("sfu", 1)
 
 
 async def test_a_call_of_phase_1a_gets_its_metrics_with_the_first_figure(

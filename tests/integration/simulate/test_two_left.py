@@ -1,0 +1,53 @@
+"""Two who are left of three without a media server see and hear each other, with real ICE, DTLS and SRTP."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+
+from meeshy_sfu.gateway.app import Gateway
+from simulator.bot import BotSettings
+from simulator.bots.native_legs import NativePeople
+from simulator.caller import Caller, MediaServers, Roster, Surroundings, user_name
+from simulator.clip import ensure_clip
+from simulator.gateway import GatewaySocket, user_token
+from simulator.scenario import Network
+from tests.integration.gateway.conftest import settings_for
+from tests.integration.gateway.people import SECRET
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+
+PATIENCE_S = 20.0
+
+
+async def test_two_people_left_after_a_failed_switch_see_and_hear_each_other(tmp_path: Path) -> None:
+    clip = str(ensure_clip(tmp_path / "cache"))
+    bots = BotSettings(seed=1, network=Network(), clip=clip, bind="127.0.0.1", on_event=lambda *_, **__: None)
+    async with AsyncExitStack() as stack:
+        settings = settings_for(tmp_path, media_server_urls=["http://127.0.0.1:9"])
+        gateway = await stack.enter_async_context(await Gateway.start(settings))
+        servers = await stack.enter_async_context(MediaServers())
+        people = await stack.enter_async_context(NativePeople(bots))
+        around = Surroundings(Roster(), servers, lambda *_, **__: None)
+        ada, bob, eve = [
+            Caller(person, GatewaySocket(gateway.url, user_token(SECRET, user_name(number), "c1")), around)
+            for number, person in enumerate(await people.spawn_people([1, 2, 3]), start=1)
+        ]
+        running = [asyncio.create_task(caller.run()) for caller in (ada, bob, eve)]
+        stack.push_async_callback(asyncio.gather, *running, return_exceptions=True)
+        for task in running:
+            stack.callback(task.cancel)
+        call_id = await ada.initiate("c1")
+        await bob.join(call_id)
+        await bob.sees([1], PATIENCE_S)
+        await eve.join(call_id)
+        await ada.leave()
+        await bob.sees([3], PATIENCE_S)
+        await eve.sees([2], PATIENCE_S)
+        await bob.until("the end of the switch", lambda: bob.epoch == eve.epoch > 0, PATIENCE_S)
+        (change,) = [one for one in bob.record.transitions if one.completed_ns]
+        assert (change.old, change.new, change.success) == ("p2p", "p2p", True)
+        assert gateway.calls.live[call_id].mode.pair == {bob.participant_id, eve.participant_id}
