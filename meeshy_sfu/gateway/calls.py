@@ -520,7 +520,7 @@ class Calls:
         self.live.pop(call.id, None)
         if self._by_conversation.get(call.conversation_id) == call.id:
             del self._by_conversation[call.conversation_id]
-        self._switcher.keeper.look(call)
+        await self._switcher.carry_out(call, [])
         return {"message": "ended", "callId": call.id, "endedAt": iso(now), "duration": duration_s}
 
     async def retry_mode(self, user: User, call_id: str, mode: str) -> LiveCall:

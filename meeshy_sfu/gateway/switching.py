@@ -61,7 +61,8 @@ class Switcher:
         self._metrics = metrics
         self._jobs = jobs
         self.keeper = RoomKeeper(settings, clock, media, jobs, self)
-        self._waiting = WaitingCalls(media, jobs, self.try_again)
+        self.waiting = WaitingCalls(media, jobs, self.try_again)
+        """Calls that no media server has taken."""
 
     async def carry_out(self, call: LiveCall, decisions: Sequence[Decision]) -> None:
         """Do what was decided, in order. The caller holds the lane."""
@@ -73,7 +74,7 @@ class Switcher:
                     await self._complete(call, decision)
                 case RollBack():
                     self._roll_back(call, decision)
-        self._waiting.update(call)
+        self.waiting.update(call)
         self.keeper.look(call)
 
     # ---- the three decisions
@@ -247,7 +248,7 @@ class Switcher:
 
     def place_freed(self) -> None:
         """Try again what waits for a media server."""
-        self._waiting.place_freed()
+        self.waiting.place_freed()
 
     async def watch(self, call: LiveCall) -> None:
         """Hear of the room's events."""
@@ -273,7 +274,7 @@ class Switcher:
                 return
             logger.warning("call=%s lost room=%s: %s", call.id, room.room_id, reason)
             self._forget_room(call)
-            self._waiting.place_freed()
+            self.waiting.place_freed()
             call.rooms.retry_at_s = self._clock.monotonic_s() + 1.0
             if not call.mode.needs_room:
                 self.keeper.look(call)

@@ -49,6 +49,10 @@ class WaitingCalls:
         for call in tuple(self._calls.values()):
             self._jobs.start(self._try_again(call), f"another try for call {call.id}")
 
+    def __len__(self) -> int:
+        """How many wait."""
+        return len(self._calls)
+
     async def _count_rooms(self) -> None:
         before: dict[str, int] = {}
         try:

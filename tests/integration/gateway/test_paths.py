@@ -220,6 +220,19 @@ async def test_who_waits_is_told_why_and_until_when_and_the_switch_goes_on_once_
     assert live.mode.without_path == frozenset()
 
 
+async def test_a_call_that_ends_while_it_waits_is_waited_for_no_more(
+    start_media: StartMedia, start_gateway: StartGateway, caller: MakeCaller, long_pauses: None
+) -> None:
+    small = await start_media(max_rooms=1)
+    gateway = await start_gateway(media_server_urls=[small.url])
+    await trio(gateway, caller)
+    dan, *_ = await full_call(gateway, caller)
+    assert len(gateway.switcher.waiting) == 1
+    await dan.ask("call:end", {"callId": dan.call_id})
+    assert len(gateway.switcher.waiting) == 0
+    await eventually(lambda: len(gateway.jobs) <= 2)
+
+
 async def test_capacity_that_somebody_else_frees_is_used(
     start_media: StartMedia, start_gateway: StartGateway, caller: MakeCaller, long_pauses: None
 ) -> None:
