@@ -34,6 +34,8 @@ Draws the tree once, for Python and for the native module; what a client sees of
     │   │   ├── RoomAlreadyExistsError   409 ROOM_ALREADY_EXISTS
     │   │   ├── ProducerAlreadyExistsError
     │   │   │                            409 PRODUCER_ALREADY_EXISTS
+    │   │   ├── ConsumerAlreadyExistsError
+    │   │   │                            409 CONSUMER_ALREADY_EXISTS    details.consumerId is the one that is there
     │   │   ├── CallAlreadyActiveError   409 CALL_ALREADY_ACTIVE        details.callId is the conversation's call
     │   │   ├── AlreadyInCallError       409 ALREADY_IN_CALL            this socket is in another call
     │   │   ├── KickedError              409 KICKED                     a newer socket took the place
@@ -270,6 +272,12 @@ class ProducerAlreadyExistsError(ConflictError):
     """The participant already sends this kind from this source."""
 
     code = "PRODUCER_ALREADY_EXISTS"
+
+
+class ConsumerAlreadyExistsError(ConflictError):
+    """The participant already receives this producer on this transport."""
+
+    code = "CONSUMER_ALREADY_EXISTS"
 
 
 class CallAlreadyActiveError(ConflictError):

@@ -3,6 +3,7 @@
 Checks shape and types only.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, TypeVar
 
@@ -97,6 +98,14 @@ def sentence(item: Mapping[str, Any]) -> str:
         return "is missing"
     text = str(item["msg"]).removeprefix("Value error, ").removeprefix("Input ")
     return text[:1].lower() + text[1:]
+
+
+def _cut_off(value: object) -> object:
+    return int(value) if isinstance(value, float) and math.isfinite(value) else value
+
+
+Whole = Annotated[int, BeforeValidator(_cut_off)]
+"""An integer that clients may have computed: its fraction is cut off, as browsers do (Web IDL §3.3.6)."""
 
 
 Token = Annotated[

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NewType
 
 from meeshy_sfu.errors import (
     CapacityError,
+    ConsumerAlreadyExistsError,
     ConsumerNotFoundError,
     InvalidRequestError,
     InvalidStateError,
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 ParticipantId = NewType("ParticipantId", str)
 Source = str
 
-DEFAULT_SOURCE: Mapping[MediaKind, Source] = {"audio": "microphone", "video": "camera"}
 MAX_SOURCE = 64
 REPLACED = "replaced by a new connection"
 """Why somebody's former session, or what it owned, has ended."""
@@ -80,7 +80,7 @@ class Participant:
         self.ownership = Ownership()
         self._directions: dict[TransportId, Direction] = {}
         self._sources: set[tuple[MediaKind, Source]] = set()
-        self._pending_consumers = 0
+        self._pending_consumers: set[tuple[TransportId, ProducerId]] = set()
         self._pending_transports = 0
         self._closed = False
 
@@ -183,19 +183,19 @@ class Participant:
         app_data: Mapping[str, object] | None = None,
         paused: bool = False,
     ) -> Producer:
-        """Send a track to the room; one of each kind and source.
+        """Send a track to the room; one of each kind and named source.
 
         Args:
             transport_id: One of their transports for sending.
             kind: Audio or video.
             rtp_parameters: As the client has negotiated with itself.
-            app_data: ``source`` tells a camera from a screen; without it sound comes from a microphone and
-                pictures from a camera.
+            app_data: ``source`` names where the track comes from, such as camera or screen; there is one of
+                each name, and any number of tracks without one.
             paused: Begin paused.
 
         Raises:
             TransportNotFoundError: They have no such transport.
-            ProducerAlreadyExistsError: They send this kind from this source already.
+            ProducerAlreadyExistsError: They send this kind from this named source already.
             CapacityError: The room has as many producers as allowed.
             InvalidRequestError: The parameters contradict themselves, or the transport is for receiving.
             UnsupportedCodecError: The room does not forward the codec.
@@ -203,18 +203,20 @@ class Participant:
         transport = self._transport(transport_id)
         if self._directions[transport.id] != "send":
             raise InvalidRequestError(f"transport {transport_id} is for receiving", path="transportId")
-        key = (kind, _source(kind, app_data))
-        if key in self._sources:
-            raise ProducerAlreadyExistsError(
-                f"participant {self.id} already sends {kind} from {key[1]}; close that producer first",
-                {"kind": kind, "source": key[1]},
-            )
-        self._sources.add(key)
+        source = _source(app_data)
+        key = None if source is None else (kind, source)
+        if key is not None:
+            if key in self._sources:
+                raise ProducerAlreadyExistsError(
+                    f"participant {self.id} already sends {kind} from {source}; close that producer first",
+                    {"kind": kind, "source": source},
+                )
+            self._sources.add(key)
         try:
             with self.room.producer_slot():
                 producer = await transport.produce(kind, rtp_parameters, app_data=app_data, paused=paused)
         except BaseException:
-            self._sources.discard(key)
+            self._free_source(key)
             raise
         self.producers[producer.id] = producer
         producer.closed.subscribe(lambda reason: self._on_producer_closed(producer, key, reason))
@@ -229,6 +231,8 @@ class Participant:
         paused: bool = True,
     ) -> list[Consumer | MeeshyError]:
         """Receive tracks of others on the newest receive transport; each succeeds or fails alone, in order.
+
+        A track is received once on a transport: who asks again would multiply what the server sends.
 
         Args:
             producer_ids: Of anyone in the room.
@@ -245,24 +249,41 @@ class Participant:
         if capabilities is None:
             raise InvalidRequestError("is missing, and was not given on joining", path="rtpCapabilities")
         limit = self.room.limits.consumers_per_participant
-        if len(self.consumers) + self._pending_consumers + len(producer_ids) > limit:
+        if len(self.consumers) + len(self._pending_consumers) + len(producer_ids) > limit:
             raise CapacityError(
                 f"participant {self.id} may have {limit} consumers", {"limit": "consumers_per_participant"}
             )
-        found = [self.room.find_producer(producer_id) for producer_id in producer_ids]
-        producers = [producer for producer in found if producer is not None]
-        self._pending_consumers += len(producers)
+        found = self._consumable(transport, producer_ids)
+        producers = [producer for producer in found if isinstance(producer, Producer)]
+        keys = {(transport.id, producer.id) for producer in producers}
+        self._pending_consumers |= keys
         try:
             made = iter(await transport.consume_many(producers, capabilities, paused=paused))
         finally:
-            self._pending_consumers -= len(producers)
+            self._pending_consumers -= keys
         results: list[Consumer | MeeshyError] = []
-        for producer_id, producer in zip(producer_ids, found, strict=True):
-            result = _no_producer(producer_id) if producer is None else next(made)
+        for entry in found:
+            result = next(made) if isinstance(entry, Producer) else entry
             if isinstance(result, Consumer):
                 self._add_consumer(result)
             results.append(result)
         return results
+
+    def _consumable(
+        self, transport: WebRtcTransport, producer_ids: Sequence[ProducerId]
+    ) -> list[Producer | MeeshyError]:
+        """Find each producer, or the reason why it cannot be received on this transport."""
+        received = {consumer.producer.id: consumer.id for consumer in transport.consumers.values()}
+        found: list[Producer | MeeshyError] = []
+        for producer_id in producer_ids:
+            producer = self.room.find_producer(producer_id)
+            if producer is None:
+                found.append(_no_producer(producer_id))
+            elif producer_id in received or (transport.id, producer_id) in self._pending_consumers:
+                found.append(_already_received(transport, producer_id, received.get(producer_id)))
+            else:
+                found.append(producer)
+        return found
 
     async def resume_consumers(self, consumer_ids: Sequence[ConsumerId]) -> list[ConsumerId]:
         """Let tracks flow, pictures beginning with a key frame; gives the ids that are unknown."""
@@ -364,8 +385,14 @@ class Participant:
         if given_up and not self.transports and not self._pending_transports:
             self.leave(f"connection lost: {reason}")
 
-    def _on_producer_closed(self, producer: Producer, key: tuple[MediaKind, Source], reason: str) -> None:
-        self._sources.discard(key)
+    def _free_source(self, key: tuple[MediaKind, Source] | None) -> None:
+        if key is not None:
+            self._sources.discard(key)
+
+    def _on_producer_closed(
+        self, producer: Producer, key: tuple[MediaKind, Source] | None, reason: str
+    ) -> None:
+        self._free_source(key)
         self.producers.pop(producer.id, None)
         self.room.forget_producer(self, producer, reason)
 
@@ -378,14 +405,28 @@ class Participant:
             raise ParticipantNotFoundError(f"participant {self.id} has left")
 
 
-def _source(kind: MediaKind, app_data: Mapping[str, object] | None) -> Source:
+def _source(app_data: Mapping[str, object] | None) -> Source | None:
     source = (app_data or {}).get("source")
     if source is None:
-        return DEFAULT_SOURCE[kind]
+        return None
     problem = name_problem(source, max_chars=MAX_SOURCE)
     if not isinstance(source, str) or problem is not None:
         raise InvalidRequestError(str(problem), path="appData.source")
     return source
+
+
+def _already_received(
+    transport: WebRtcTransport, producer_id: ProducerId, consumer_id: ConsumerId | None
+) -> ConsumerAlreadyExistsError:
+    details = {"transportId": transport.id, "producerId": producer_id}
+    if consumer_id is None:
+        return ConsumerAlreadyExistsError(
+            f"another request is making a consumer of producer {producer_id}; use that one", details
+        )
+    return ConsumerAlreadyExistsError(
+        f"producer {producer_id} is received by consumer {consumer_id} already; use or close that one",
+        details | {"consumerId": consumer_id},
+    )
 
 
 def _no_producer(producer_id: ProducerId) -> ProducerNotFoundError:

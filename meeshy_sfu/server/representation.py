@@ -103,7 +103,10 @@ def owned_wire(participant: Participant | None) -> Wire:
 
 def failed_item(error: MeeshyError, name: str, value: str) -> Wire:
     """Show why one item of a batch failed."""
-    return {name: value, "error": {"code": error.code, "message": error.message}}
+    shown: Wire = {"code": error.code, "message": error.message}
+    if error.details:
+        shown["details"] = error.details
+    return {name: value, "error": shown}
 
 
 def camel_case(values: Mapping[str, object]) -> Wire:

@@ -12,6 +12,7 @@ from meeshy_sfu.edge.border import success
 from meeshy_sfu.edge.routes import Route, handles
 from meeshy_sfu.errors import (
     CapacityError,
+    ConsumerAlreadyExistsError,
     ConsumerCreationError,
     ConsumerNotFoundError,
     InvalidRequestError,
@@ -62,6 +63,7 @@ class ConsumerApi:
                 ParticipantNotFoundError,
                 TransportNotFoundError,
                 ProducerNotFoundError,
+                ConsumerAlreadyExistsError,
                 UnsupportedCodecError,
                 CapacityError,
                 ConsumerCreationError,

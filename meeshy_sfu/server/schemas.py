@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, Field, RootModel, model_validator
 from pydantic_core import core_schema
 
-from meeshy_sfu.edge.wire import MODEL_MARKER, Token, WireModel, an_id
+from meeshy_sfu.edge.wire import MODEL_MARKER, Token, Whole, WireModel, an_id
 from meeshy_sfu.media.rtp_parameters import (
     DtlsParameters,
     RtpCapabilities,
@@ -160,14 +160,14 @@ class ConsumersRequest(WireModel):
 class PreferredLayersRequest(WireModel):
     """The best layers that the participant wants of a consumer."""
 
-    spatial_layer: Annotated[int, Field(ge=0, le=7)]
-    temporal_layer: Annotated[int, Field(ge=0, le=7)] | None = None
+    spatial_layer: Annotated[Whole, Field(ge=0, le=7)]
+    temporal_layer: Annotated[Whole, Field(ge=0, le=7)] | None = None
 
 
 class MaxIncomingBitrateRequest(WireModel):
     """The most that a transport's client is asked to send."""
 
-    bitrate: Annotated[int, Field(ge=0, le=MAX_BITRATE_BPS)]
+    bitrate: Annotated[Whole, Field(ge=0, le=MAX_BITRATE_BPS)]
     """Bits per second; 0 lifts the limit."""
 
 
@@ -260,10 +260,11 @@ class ConsumerData(WireModel):
 
 
 class ItemError(WireModel):
-    """Why one item of a batch failed."""
+    """Why one item of a batch failed; details as in the error of a single request."""
 
     code: str
     message: str
+    details: dict[str, Any] | None = None
 
 
 class ConsumeFailure(WireModel):

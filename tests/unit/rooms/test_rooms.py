@@ -8,6 +8,7 @@ import pytest
 from meeshy_sfu.clock import ManualClock
 from meeshy_sfu.errors import (
     CapacityError,
+    ConsumerAlreadyExistsError,
     ConsumerNotFoundError,
     ForbiddenError,
     InvalidRequestError,
@@ -389,7 +390,8 @@ async def test_a_new_track_is_told_with_its_sender(room: Room, notes: Notes) -> 
     [
         ({"source": "camera"}, {"source": "screen"}, True),
         ({"source": "camera"}, {"source": "camera"}, False),
-        ({"source": "camera"}, {}, False),
+        ({"source": "camera"}, {}, True),
+        ({}, {}, True),
         ({}, {"source": "screen"}, True),
     ],
 )
@@ -410,8 +412,35 @@ async def test_one_track_of_each_kind_and_source(
 
 async def test_two_tracks_of_one_source_at_once_are_one(room: Room) -> None:
     ann = await come_in(room, ANN)
-    results = await asyncio.gather(send(ann), send(ann), return_exceptions=True)
+    results = await asyncio.gather(
+        send(ann, source="camera"), send(ann, source="camera"), return_exceptions=True
+    )
     assert [type(result) for result in results] == [Producer, ProducerAlreadyExistsError]
+
+
+async def test_one_live_consumer_per_producer_and_receiving_transport(room: Room) -> None:
+    ann, ben = await come_in(room, ANN), await come_in(room, BEN)
+    producer = await send(ann)
+    consumer = await receive(ben, producer)
+    for _ in range(3):
+        (again,) = await ben.consume([producer.id])
+        assert isinstance(again, ConsumerAlreadyExistsError)
+        assert again.http_status == 409
+        assert again.details["consumerId"] == consumer.id
+    assert room.consumer_count == 1
+    consumer.close("closed by the receiver")
+    renewed = await receive(ben, producer)
+    await ben.create_transport("recv")
+    assert (await receive(ben, producer)).id != renewed.id, "another transport is another path"
+
+
+async def test_two_requests_for_one_producer_at_once_make_one_consumer(room: Room) -> None:
+    ann, ben = await come_in(room, ANN), await come_in(room, BEN)
+    producer = await send(ann)
+    answers = await asyncio.gather(*(ben.consume([producer.id]) for _ in range(100)))
+    made = [answer for (answer,) in answers if isinstance(answer, Consumer)]
+    refused = [answer for (answer,) in answers if isinstance(answer, ConsumerAlreadyExistsError)]
+    assert (len(made), len(refused), room.consumer_count) == (1, 99, 1)
 
 
 @pytest.mark.parametrize("source", ["", "x" * 65, 7, "a\x00", "\u202ecamera", " "])
