@@ -198,8 +198,9 @@ def answered_parameters(producer: RtpCodecParameters, router: AnyCodec) -> Codec
     local, remote = ProfileLevelId.parse(local_text), ProfileLevelId.parse(remote_text)
     if (local_text is None and remote_text is None) or local is None or remote is None:
         return producer.parameters
-    asymmetric = _is_one(producer.parameter("level-asymmetry-allowed")) and _is_one(
-        router.parameter("level-asymmetry-allowed")
+    asymmetric = (
+        producer.parameter("level-asymmetry-allowed") == 1
+        and router.parameter("level-asymmetry-allowed") == 1
     )
     level = local.level if asymmetric else local.lower(remote)
     answer = ProfileLevelId(local.profile, level).text()
@@ -218,9 +219,4 @@ def _same_h264(one: AnyCodec, other: AnyCodec) -> bool:
 
 def _profile_id(codec: AnyCodec) -> ParameterValue:
     value = codec.parameter("profile-id")
-    # "0" and 0 differ, as they do for mediasoup and its clients.
     return 0 if value is None or value == "" else value
-
-
-def _is_one(value: ParameterValue | None) -> bool:
-    return value in (1, "1")

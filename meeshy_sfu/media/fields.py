@@ -3,6 +3,7 @@
 Gives typed values or an error with the path of the field; what the fields mean is known to the caller.
 """
 
+import math
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -113,13 +114,16 @@ class Field:
         raise self.fail("is missing" if self.value is None else f"must be one of {allowed}")
 
     def integer(self, low: int, high: int) -> int:
-        """Give an integer that has to be there; 1.0 counts as 1, true does not.
+        """Return a number that has to be there as an integer; true is none.
+
+        Fractions are cut off, as browsers do with what W3C calls ``unsigned long`` (Web IDL §3.3.6): applications
+        compute bitrates and send 1935360.0000000002.
 
         Raises:
-            InvalidRequestError: It is missing, no integer, or out of its range.
+            InvalidRequestError: It is missing, no finite number, or out of its range.
         """
         value = self.value
-        if isinstance(value, float) and value.is_integer():
+        if isinstance(value, float) and math.isfinite(value):
             value = int(value)
         if not isinstance(value, int) or isinstance(value, bool):
             raise self.fail("is missing" if value is None else f"must be an integer, not {_shown(value)}")

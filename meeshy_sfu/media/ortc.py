@@ -23,6 +23,7 @@ from meeshy_sfu.media.codecs import (
     same_codec,
 )
 from meeshy_sfu.media.rtp_parameters import (
+    CodecParameters,
     MediaKind,
     RtcpFeedback,
     RtcpParameters,
@@ -112,7 +113,7 @@ def router_capabilities(
         media = replace(
             supported,
             preferred_payload_type=payload_type,
-            parameters=merged(supported.parameters, codec.parameters),
+            parameters=merged(_assumed_parameters(supported), codec.parameters),
         )
         codecs.append(media)
         if media.kind == "video":
@@ -299,6 +300,11 @@ def consumer_parameters(template: RtpParameters, *, ssrc: int, mid: str | None) 
     return replace(template, encodings=(replace(encoding, ssrc=ssrc, rtx_ssrc=rtx_ssrc),), mid=mid)
 
 
+def _assumed_parameters(supported: RtpCodecCapability) -> CodecParameters:
+    """Return what holds where a caller's codec says nothing; no packetization-mode is mode 0 (RFC 6184 §8.1)."""
+    return tuple(item for item in supported.parameters if item[0] != "packetization-mode")
+
+
 def _supported(codec: RtpCodecCapability, where: str) -> RtpCodecCapability:
     supported = next((item for item in SUPPORTED_CODECS if same_codec(codec, item)), None)
     if supported is None:
@@ -374,8 +380,30 @@ def _check_encodings(parameters: RtpParameters, media: dict[int, RtpCodecParamet
             )
         if spatial * temporal > 1 and codec.mime_type.lower() not in SVC_CODECS:
             raise InvalidRequestError(f"{codec.mime_type} has no layers", path=f"{where}.scalabilityMode")
+        _check_playable(encoding.scalability_mode, spatial, temporal, codec, f"{where}.scalabilityMode")
     if len(encodings) > 1 and codec.mime_type.lower() not in SIMULCAST_CODECS:
         raise InvalidRequestError(f"{codec.mime_type} cannot be simulcast", path=f"{path}.encodings")
+
+
+def _check_playable(
+    mode: str | None, spatial: int, temporal: int, codec: RtpCodecParameters, where: str
+) -> None:
+    """Refuse layers that no receiver could show, as all layers of a stream go to everybody.
+
+    Of S modes each layer is a picture of its own under one SSRC. Spatial layers of AV1 cannot be told apart without the
+    dependency descriptor, which is not forwarded. VP8 and H.264 have no spatial layers (W3C webrtc-svc §6).
+    """
+    if spatial == 1:
+        return
+    name = codec.mime_type.partition("/")[2]
+    if (mode or "").startswith("S"):
+        instead = f"L{spatial}T{temporal}_KEY" if name.lower() == "vp9" else f"L1T{temporal}"
+    elif name.lower() in ("av1", "vp8", "h264"):
+        instead = f"L1T{temporal}"
+    else:
+        return
+    hint = f"use {instead}" if name.lower() in ("vp9", "av1") else f"use {instead}, or simulcast"
+    raise InvalidRequestError(f"receivers could not show {mode} of {name}; {hint}", path=where)
 
 
 def _rtx_target(

@@ -35,6 +35,10 @@ REMEMBERED_CHARACTERS = 16_384
 """Capabilities that take more than this to write are read anew each time."""
 DIGEST_BYTES: dict[HashAlgorithm, int] = {"sha-256": 32, "sha-384": 48, "sha-512": 64}
 
+NUMERIC_PARAMETERS = frozenset(("profile-id", "packetization-mode", "level-asymmetry-allowed"))
+"""Format parameters that are numbers, whether they are written as such or as text, as SDP has them."""
+
+_DIGITS = re.compile(r"[0-9]{1,9}")
 _MIME_TYPE = re.compile(r"(audio|video)/([A-Za-z0-9][A-Za-z0-9.+_-]{0,63})", re.IGNORECASE)
 _RID = re.compile(r"[A-Za-z0-9_-]{1,32}")
 _CANONICAL = {
@@ -385,7 +389,9 @@ class DtlsFingerprint:
     @classmethod
     def read(cls, source: Field) -> "DtlsFingerprint":
         """Read it from JSON."""
-        algorithm = source["algorithm"].choice(*DIGEST_BYTES)
+        algorithm = Field(
+            source["algorithm"].text(limit=32).lower(), source["algorithm"].path, source.error
+        ).choice(*DIGEST_BYTES)
         value = source["value"].text().upper()
         count = DIGEST_BYTES[algorithm]
         if not re.fullmatch(rf"[0-9A-F]{{2}}(:[0-9A-F]{{2}}){{{count - 1}}}", value):
@@ -408,8 +414,11 @@ class DtlsParameters:
     def from_wire(cls, value: object, path: str = "dtlsParameters") -> "DtlsParameters":
         """Read it from JSON; no role counts as ``auto``.
 
+        Fingerprints of other hash functions than ours are passed over if one of ours is there: RFC 8122 §5 lets a
+        client list several, and one that matches is enough.
+
         Raises:
-            InvalidRequestError: A field is missing or wrong, or there is no fingerprint.
+            InvalidRequestError: A field is missing or wrong, or there is no fingerprint that can be checked.
         """
         source = Field(value, path)
         role = source["role"]
@@ -417,9 +426,10 @@ class DtlsParameters:
         items = fingerprints.items(required=True, limit=8)
         if not items:
             raise fingerprints.fail("must not be empty")
+        known = [item for item in items if item["algorithm"].text(limit=32).lower() in DIGEST_BYTES]
         return cls(
             "auto" if role.absent else role.choice("auto", "client", "server"),
-            tuple(map(DtlsFingerprint.read, items)),
+            tuple(map(DtlsFingerprint.read, known or items)),
         )
 
     def to_wire(self) -> Wire:
@@ -514,7 +524,9 @@ def _read_parameters(source: Field) -> CodecParameters:
         if name == "apt":
             pairs.append((name, member.integer(0, MAX_PAYLOAD_TYPE)))
         elif isinstance(member.value, str):
-            pairs.append((name, member.text()))
+            text = member.text()
+            is_number = name in NUMERIC_PARAMETERS and _DIGITS.fullmatch(text) is not None
+            pairs.append((name, int(text) if is_number else text))
         elif isinstance(member.value, float) and not member.value.is_integer():
             if member.value != member.value or abs(member.value) == float("inf"):
                 raise member.fail("must be a finite number")

@@ -113,9 +113,10 @@ class RtpParameters(Described):
 class DtlsFingerprint(Described):
     """The digest of a certificate."""
 
-    algorithm: Literal["sha-256", "sha-384", "sha-512"]
+    algorithm: str
+    """sha-256, sha-384 or sha-512, in letters of any case; of several, one of these is enough."""
     value: str
-    """Pairs of upper-case hex digits with colons."""
+    """Pairs of hex digits with colons."""
 
 
 class DtlsParameters(Described):

@@ -23,6 +23,8 @@ from meeshy_sfu.media.rtp_parameters import (
 from tests.unit.media.recordings import CHROMIUM, PYMEDIASOUP
 
 ROUTER = ortc.router_capabilities(DEFAULT_MEDIA_CODECS)
+PLAYABLE = sorted(set(CHROMIUM["produce"]) - {"av1_svc_L3T3"})
+"""What Chromium sent and receivers can show as long as all layers go to everybody."""
 FIVE_CODECS = ("audio/opus", "video/VP8", "video/VP9", "video/H264", "video/AV1")
 CHROMIUM_RECEIVER = RtpCapabilities.from_wire(CHROMIUM["recvRtpCapabilities"])
 PYMEDIASOUP_RECEIVER = RtpCapabilities.from_wire(PYMEDIASOUP["rtpCapabilities"])
@@ -167,7 +169,6 @@ def test_more_codecs_than_payload_types_are_refused() -> None:
         ("vp8_simulcast3", "simulcast"),
         ("h264_simulcast2", "simulcast"),
         ("vp9_svc_L3T3_KEY", "svc"),
-        ("av1_svc_L3T3", "svc"),
     ],
 )
 def test_the_type_follows_the_encodings(name: str, expected: str) -> None:
@@ -331,7 +332,7 @@ def test_each_recorded_producer_of_pymediasoup_can_be_consumed_by_both_clients()
 
 def test_a_consumers_payload_types_are_the_routers() -> None:
     published = {codec.preferred_payload_type for codec in ROUTER.codecs}
-    for name in CHROMIUM["produce"]:
+    for name in PLAYABLE:
         template = ortc.consumer_template(consumable(chromium(name)), CHROMIUM_RECEIVER)
         assert {codec.payload_type for codec in template.codecs} <= published
 
@@ -365,7 +366,7 @@ def test_svc_keeps_its_mode() -> None:
 
 
 @given(
-    name=st.sampled_from(sorted(CHROMIUM["produce"])),
+    name=st.sampled_from(PLAYABLE),
     drop=st.sets(st.sampled_from(FIVE_CODECS)),
     without_rtx=st.booleans(),
 )
@@ -417,3 +418,64 @@ def test_twisted_parameters_raise_nothing_but_request_errors(
         for receiver in (CHROMIUM_RECEIVER, PYMEDIASOUP_RECEIVER, ROUTER):
             if ortc.can_consume(offered, receiver):
                 json.dumps(ortc.consumer_template(offered, receiver).to_wire())
+
+
+@pytest.mark.parametrize(
+    ("mime_type", "mode", "instead"),
+    [
+        ("video/AV1", "L2T1", "L1T1"),
+        ("video/AV1", "L3T3", "L1T3"),
+        ("video/AV1", "L3T3_KEY", "L1T3"),
+        ("video/AV1", "S3T3", "L1T3"),
+        ("video/VP9", "S3T3", "L3T3_KEY"),
+        ("video/VP9", "S2T1", "L2T1_KEY"),
+        ("video/VP8", "L3T3", "L1T3"),
+        ("video/H264", "S2T1", "L1T1"),
+    ],
+)
+def test_a_mode_that_receivers_cannot_show_is_refused_with_what_to_use_instead(
+    mime_type: str, mode: str, instead: str
+) -> None:
+    wire = _with("vp8", lambda wire: wire["encodings"][0].update(scalabilityMode=mode))
+    wire["codecs"] = [{"mimeType": mime_type, "payloadType": 96, "clockRate": 90000}]
+    with pytest.raises(InvalidRequestError, match=rf"encodings\[0\]\.scalabilityMode: .* use {instead}"):
+        ortc.check_producible("video", RtpParameters.from_wire(wire))
+
+
+@pytest.mark.parametrize(
+    ("mime_type", "mode"),
+    [
+        ("video/VP8", "L1T3"),
+        ("video/H264", "L1T2"),
+        ("video/AV1", "L1T3"),
+        ("video/VP9", "L1T3"),
+        ("video/VP9", "L3T3"),
+        ("video/VP9", "L3T3_KEY"),
+        ("video/VP9", "L2T1h"),
+    ],
+)
+def test_a_mode_that_receivers_can_show_is_taken(mime_type: str, mode: str) -> None:
+    wire = _with("vp8", lambda wire: wire["encodings"][0].update(scalabilityMode=mode))
+    wire["codecs"] = [{"mimeType": mime_type, "payloadType": 96, "clockRate": 90000}]
+    ortc.check_producible("video", RtpParameters.from_wire(wire))
+
+
+def test_h264_without_packetization_mode_means_mode_0() -> None:
+    wanted = read_media_codecs([{"mimeType": "video/H264", "clockRate": 90000}])
+    router = ortc.router_capabilities(wanted or ())
+    assert router.codecs[0].parameter("packetization-mode") in (None, 0)
+    assert router.codecs[0].parameter("profile-level-id") == "42e01f"
+    without = _with("h264", lambda wire: wire["codecs"][0]["parameters"].pop("packetization-mode"))
+    assert ortc.can_consume(consumable(without, router), router)
+    with pytest.raises(UnsupportedCodecError):
+        consumable(without, ROUTER)
+
+
+@pytest.mark.parametrize("one", [1, "1", 1.0])
+def test_format_parameters_that_are_numbers_may_be_written_as_text(one: object) -> None:
+    changed = {"packetization-mode": one, "level-asymmetry-allowed": one}
+    wire = _with("h264", lambda wire: wire["codecs"][0]["parameters"].update(changed))
+    assert consumable(wire) == consumable(chromium("h264"))
+    vp9 = {"mimeType": "video/VP9", "clockRate": 90000, "parameters": {"profile-id": str(one)[:1]}}
+    router = ortc.router_capabilities(read_media_codecs([vp9]) or ())
+    assert router.codecs[0].parameter("profile-id") == 1

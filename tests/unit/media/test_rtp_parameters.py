@@ -224,3 +224,42 @@ def test_random_json_in_any_field_raises_nothing_but_our_error(place: tuple[Any,
     target[place[-1]] = value
     with suppress(InvalidRequestError):
         RtpParameters.from_wire(wire).to_wire()
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(1935360.0000000002, 1935360), (1.9, 1), (0.5, None), (-0.5, None), (4e9, 4_000_000_000)],
+)
+def test_numbers_that_applications_compute_are_cut_off_as_in_browsers(
+    value: float, expected: int | None
+) -> None:
+    wire = valid_parameters()
+    wire["encodings"][0]["maxBitrate"] = value
+    assert RtpParameters.from_wire(wire).encodings[0].max_bitrate_bps == expected
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -1.0, 2.0**32, True, "1"])
+def test_what_is_no_number_of_32_bits_is_refused(value: object) -> None:
+    wire = valid_parameters()
+    wire["encodings"][0]["maxBitrate"] = value
+    with pytest.raises(InvalidRequestError, match=r"encodings\[0\]\.maxBitrate"):
+        RtpParameters.from_wire(wire)
+
+
+SHA_1 = {"algorithm": "sha-1", "value": ":".join(["AB"] * 20)}
+SHA_256 = {"algorithm": "SHA-256", "value": ":".join(["ab"] * 32)}
+
+
+@pytest.mark.parametrize(
+    "fingerprints", [[SHA_256], [SHA_1, SHA_256], [SHA_256, SHA_1, {"algorithm": "md5"}]]
+)
+def test_one_fingerprint_that_can_be_checked_is_enough(fingerprints: list[dict[str, str]]) -> None:
+    read = DtlsParameters.from_wire({"fingerprints": fingerprints})
+    assert [(one.algorithm, one.value) for one in read.fingerprints] == [
+        ("sha-256", SHA_256["value"].upper())
+    ]
+
+
+def test_fingerprints_of_which_none_can_be_checked_are_refused_by_name() -> None:
+    with pytest.raises(InvalidRequestError, match=r"fingerprints\[0\]\.algorithm: must be one of sha-256"):
+        DtlsParameters.from_wire({"fingerprints": [SHA_1]})
