@@ -476,6 +476,9 @@ class SocketServer(_AsyncServer):  # type: ignore[misc]
             # the client's own long poll would wait for its timeout otherwise
             connection.queue.put_nowait(None)
         forget = partial(self._forget, eio_sid, reason, goodbye=self.said_goodbye(eio_sid))
+        if connection is not None and not connection.upgraded:
+            # a WebSocket that never took over from the long poll waits for nothing any more
+            self._abort(eio_sid)
         line = self._lines.get(eio_sid)
         if line is None or reason == self.reason.SERVER_DISCONNECT:
             await forget()
@@ -491,10 +494,6 @@ class SocketServer(_AsyncServer):  # type: ignore[misc]
         self._nameless.pop(eio_sid, None)
         if line := self._lines.pop(eio_sid, None):
             line.inbox.drop()
-        connection = self.eio.sockets.get(eio_sid)
-        if connection is not None and not connection.upgraded:
-            # a WebSocket that never took over from the long poll waits for nothing any more
-            self._abort(eio_sid)
         if self._limiter is not None:
             self._limiter.forget(self._quota, eio_sid)
         if goodbye and reason == self.reason.TRANSPORT_CLOSE:

@@ -31,6 +31,12 @@ PACKETS: dict[str, str | bytes] = {
     "event": '42["no-such-event"]',
     "event-with-ack": '427["no-such-event"]',
 }
+UPGRADE = {
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+}
 WAYS = pytest.mark.parametrize("way", ["websocket", "polling"])
 NAMES = pytest.mark.parametrize("named", [False, True], ids=["nameless", "named"])
 MakeWire = Callable[..., Any]
@@ -290,3 +296,29 @@ async def test_a_service_is_waited_for_and_never_ended(
     stuck.go_on.set()
     await eventually(lambda: stuck.seen == list(range(50)))
     assert socket.is_open
+
+
+async def test_a_long_poll_becomes_a_websocket_once(
+    server: MediaServer, person: MakePerson, http: Any
+) -> None:
+    alice = person()
+    await alice.create()
+    await alice.socket.connect(server.url, auth={"token": alice.token})
+    await eventually(lambda: alice.socket.transport() == "websocket")
+    assert (await alice.join_room())["success"]
+    assert len(server.signaling._io._websockets) == 1
+
+
+async def test_a_second_websocket_for_a_long_poll_is_refused_and_the_first_ends_with_it(
+    server: MediaServer, wire: MakeWire, http: Any
+) -> None:
+    socket = await wire(server, "polling", None)
+    url = f"{server.url}/socket.io/?EIO=4&transport=websocket&sid={socket._sid}"
+    async with http.ws_connect(url) as first:
+        await eventually(lambda: len(server.signaling._io._websockets) == 1)
+        async with http.get(url, headers=UPGRADE) as second:
+            assert second.status == 400
+        await socket.send("1")
+        await socket.ended()
+        assert (await first.receive()).type.name in ("CLOSE", "CLOSED", "ERROR")
+    await eventually(lambda: not server.signaling._io._websockets)

@@ -13,6 +13,7 @@ from meeshy_sfu.errors import (
     ForbiddenError,
     InvalidRequestError,
     InvalidStateError,
+    KickedError,
     MeeshyError,
     NoPortError,
     ParticipantNotFoundError,
@@ -648,3 +649,35 @@ async def test_a_thousand_joins_and_leaves_leave_nothing(
     assert core.object_count == before
     assert (room.transport_count, room.producer_count, room.consumer_count) == (2, 0, 0)
     assert not ben.consumers
+
+
+async def test_a_transport_that_is_ready_after_its_session_was_replaced_is_closed(
+    room: Room, core: ScriptedCore
+) -> None:
+    ann = room.enter(ANN)
+    ann.take_over()
+    making = asyncio.create_task(ann.create_transport("send"))
+    await asyncio.sleep(0)
+    ann.take_over()
+    with pytest.raises(KickedError, match="took over"):
+        await making
+    assert not ann.transports
+    assert room.transport_count == 0
+    assert not room.router.transports
+
+
+async def test_a_take_over_closes_what_the_former_session_owned_and_frees_its_sources(
+    room: Room, notes: Notes
+) -> None:
+    ann, ben = await come_in(room, ANN), await come_in(room, BEN)
+    ann.take_over()
+    producer = await send(ann, source="camera")
+    await ben.consume([producer.id])
+    ann.take_over()
+    assert producer.is_closed
+    assert not ann.transports
+    assert not ben.consumers
+    assert [arguments[0].id for arguments in notes.named("producer_closed")] == [ANN]
+    assert ANN in room.participants
+    await room.create_transport(ANN, "send")
+    await send(ann, source="camera")
