@@ -359,6 +359,10 @@ class Settings(BaseSettings):
     rate_toggle: int = setting(
         50, RATES, "Gateway: media switched on and off, per user.", "A message to all in the call.", "Rarely.",
         unit="events per window", ge=0)
+    rate_quality: int = setting(
+        60, RATES, "Gateway: quality reports, per user; they count against nothing else.",
+        "Each may be a write of the database.", "With shorter intervals between reports.",
+        unit="reports per window", ge=0)
     rate_signals: int = setting(
         100, RATES, "Gateway: signals relayed in 10 seconds, per user.", "None.",
         "For clients with very many candidates.", unit="signals per 10 seconds", ge=0)

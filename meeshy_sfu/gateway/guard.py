@@ -13,7 +13,7 @@ from aiohttp import web
 
 from meeshy_sfu.edge.tokens import bearer
 from meeshy_sfu.edge.wire import read
-from meeshy_sfu.errors import InvalidRequestError
+from meeshy_sfu.errors import InvalidRequestError, MeeshyError
 from meeshy_sfu.gateway.auth import User, read_user_token
 
 if TYPE_CHECKING:
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from meeshy_sfu.edge.request_gate import RequestGate, Visit
     from meeshy_sfu.edge.routes import BoundRoute
     from meeshy_sfu.gateway.quotas import Quotas
+
+REPORTS = "quality"
+"""The limit of routes that count against nothing else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +73,11 @@ class Guard:
         route = bound.route
 
         async def serve(visit: Visit) -> web.Response:
-            # counted first, so that guessing tokens and ids is slow
-            visit.standing = self._gate.take(self._quotas.calls, visit.address)
-            request = Request(self._authenticate(visit.raw), visit.raw)
+            request = self._reporter(visit) if route.quota == REPORTS else self._visitor(visit)
             visit.identified(request.user.key)
             raw = await self._gate.body(visit)
             body = None if route.body is None else read(route.body, raw)
-            if route.quota != "other":
+            if route.quota not in ("other", REPORTS):
                 self._gate.take(getattr(self._quotas, route.quota), request.user.key)
             response: web.Response = await (
                 bound.handler(request) if body is None else bound.handler(request, body)
@@ -84,6 +85,21 @@ class Guard:
             return response
 
         return self._gate.wrap(route, serve)
+
+    def _visitor(self, visit: Visit) -> Request:
+        # counted first, so that guessing tokens and ids is slow
+        visit.standing = self._gate.take(self._quotas.calls, visit.address)
+        return Request(self._authenticate(visit.raw), visit.raw)
+
+    def _reporter(self, visit: Visit) -> Request:
+        """Count reports by themselves: they come all the time, and many users may share an address."""
+        try:
+            user = self._authenticate(visit.raw)
+        except MeeshyError:
+            visit.standing = self._gate.take(self._quotas.calls, visit.address)
+            raise
+        visit.standing = self._gate.take(self._quotas.quality, user.key)
+        return Request(user, visit.raw)
 
     def _authenticate(self, raw: web.Request) -> User:
         return read_user_token(

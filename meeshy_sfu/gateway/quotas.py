@@ -24,6 +24,7 @@ class Quotas:
     join: Quota
     leave: Quota
     toggle: Quota
+    quality: Quota
     signals: Quota
 
     @classmethod

@@ -18,7 +18,7 @@ from tests.integration.gateway.people import SECRET, Caller
 StartGateway = Callable[..., Awaitable[Gateway]]
 StartMedia = Callable[..., Awaitable[MediaServer]]
 MakeCaller = Callable[..., Awaitable[Caller]]
-LIMITS = "calls initiate join leave toggle signals events create transports connect consume other"
+LIMITS = "calls initiate join leave toggle quality signals events create transports connect consume other"
 FREE = dict.fromkeys((f"rate_{name}" for name in LIMITS.split()), 0)
 
 
