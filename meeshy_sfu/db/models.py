@@ -74,7 +74,6 @@ class CallSession(Base):
             "ix_call_sessions_conversation_status_created", "conversation_id", "status", "created_at", "id"
         ),
         Index("ix_call_sessions_status", "status"),
-        Index("ix_call_sessions_created_at", "created_at"),
         Index("ix_call_sessions_mode", "mode"),
         Index("ix_call_sessions_initiator_id", "initiator_id"),
         Index("ix_call_sessions_sfu_room_id", "sfu_room_id"),

@@ -20,6 +20,7 @@ from meeshy_sfu.errors import (
     PermissionDeniedError,
 )
 from meeshy_sfu.gateway import schemas
+from meeshy_sfu.gateway.cursor import cursor_behind, read_cursor
 from meeshy_sfu.gateway.notices import iso, media_config
 
 if TYPE_CHECKING:
@@ -38,7 +39,8 @@ CONVERSATION = "/api/conversations/{conversationId}"
 STATUSES = ("initiated", "ringing", "active", "ended", "failed")
 PAGE_MAX = 100
 PAGE_DEFAULT = 20
-OFFSET_MAX = 1_000_000
+OFFSET_MAX = 1_000
+"""Further pages are asked for by cursor: a database looks at every call that an offset skips."""
 _CALLS, _PEOPLE, _CONVERSATIONS = "Calls", "Participants", "Conversations"
 _FINDING = (CallNotFoundError, PermissionDeniedError)
 _LIVE = (*_FINDING, CallEndedError)
@@ -136,6 +138,7 @@ class RestApi:
             "Report figures of the last seconds",
             _CALLS,
             body=schemas.QualityBody,
+            quota="quality",
             errors=(*_LIVE, NotAParticipantError),
         )
     )
@@ -203,7 +206,8 @@ class RestApi:
         Route(
             "GET",
             f"{CONVERSATION}/calls",
-            "List a conversation's calls, newest first; query: limit (20, at most 100), offset, status",
+            "List a conversation's calls, newest first; query: limit (20, at most 100), status, cursor (nextCursor of "
+            "the page before), or offset (at most 1000)",
             _CONVERSATIONS,
             data=schemas.CallPage,
             errors=(PermissionDeniedError, InvalidRequestError),
@@ -218,11 +222,16 @@ class RestApi:
         if status is not None and status not in STATUSES:
             raise InvalidRequestError(f"must be one of {', '.join(STATUSES)}", path="status")
         await self._rows.settle_conversation(conversation_id, self._calls.active_in(conversation_id))
+        cursor = request.query("cursor")
+        if cursor is not None and offset:
+            raise InvalidRequestError("cannot be given together with cursor", path="offset")
+        before = None if cursor is None else read_cursor(cursor)
         rows, total = await self._repository.list_calls(
-            conversation_id, limit=limit, offset=offset, status=status
+            conversation_id, limit=limit, offset=offset, status=status, before=before
         )
         views = [self._notices.stored_view(self._rows.newest(row)) for row in rows]
-        return success({"calls": views, "total": total, "limit": limit, "offset": offset})
+        page = {"calls": views, "total": total, "limit": limit, "offset": offset}
+        return success(page | {"nextCursor": cursor_behind(rows[-1]) if len(rows) == limit else None})
 
     @handles(
         Route(

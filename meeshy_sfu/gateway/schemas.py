@@ -279,6 +279,7 @@ class CallPage(WireModel):
     total: int
     limit: int
     offset: int
+    next_cursor: str | None
 
 
 class ActiveCallData(WireModel):

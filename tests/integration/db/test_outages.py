@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import time
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
+from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
 from meeshy_sfu.db import schema
@@ -20,6 +22,7 @@ from .databases import postgres
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from .databases import PostgresServer
 
@@ -81,4 +84,31 @@ async def test_a_database_that_hangs_is_not_waited_for_for_ever(own_server: Post
             await calls.set_status(call.id, "active", NOW)
         assert time.monotonic() - began_s < 2
     await calls.set_status(call.id, "active", NOW)
+    await engine.dispose()
+
+
+async def test_readers_of_an_embedded_database_and_its_writer_do_not_wait_for_each_other(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "calls.db"
+    engine = create_engine(f"sqlite:///{path}")
+    await schema.upgrade(engine)
+    calls = Repository(engine, patience=Patience(read_s=1.0, write_s=1.0))
+    call = await calls.create_call("c1", "video", "ada", mode="p2p", settings={}, now=NOW)
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    try:
+        assert await calls.get_call(call.id) is not None
+        assert (await calls.list_calls("c1", limit=5))[1] == 1
+        assert len(await calls.active_calls()) == 1
+        with pytest.raises(OperationalError):
+            await calls.set_status(call.id, "active", NOW)
+    finally:
+        other.execute("ROLLBACK")
+    async with engine.begin() as reader:
+        # a long list is being read
+        await reader.execute(text("SELECT * FROM call_sessions"))
+        await calls.set_status(call.id, "active", NOW)
+    other.close()
+    await calls.close()
     await engine.dispose()

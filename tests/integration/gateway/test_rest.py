@@ -255,6 +255,56 @@ async def test_the_limits_of_users_and_addresses_hold(
     assert refused.headers["X-RateLimit-Limit"] == "8"
 
 
+async def test_quality_reports_have_their_own_rate_limit(
+    start_gateway: StartGateway, caller: MakeCaller
+) -> None:
+    gateway = await start_gateway(rate_calls=5, rate_quality=8)
+    ada, bob = await pair(gateway, caller)
+    path = f"/api/calls/{ada.call_id}/quality-metrics"
+    for _ in range(8):
+        answer = await ada.request("POST", path, {"rtt": 20})
+        assert (answer.status, answer.headers["X-RateLimit-Limit"]) == (200, "8")
+    refused = await ada.request("POST", path, {"rtt": 20})
+    assert (refused.status, refused.code) == (429, "RATE_LIMIT_EXCEEDED")
+    # neither the others behind the address nor what else one asks pay for it
+    assert (await bob.request("POST", path, {"rtt": 20})).status == 200
+    for _ in range(4):
+        assert (await ada.request("GET", f"/api/calls/{ada.call_id}")).status == 200
+    # tokens are guessed against the limit of the address
+    assert (await ada.request("POST", path, {"rtt": 20}, token="x.y.z")).status == 401
+    assert (await ada.request("POST", path, {"rtt": 20}, token="x.y.z")).status == 429
+    assert (await bob.request("POST", path, {"rtt": 20})).status == 200
+
+
+async def test_pages_of_calls_go_on_by_cursor_to_the_last(
+    gateway: Gateway, caller: MakeCaller, document: dict[str, Any]
+) -> None:
+    ada = await caller(gateway, "ada")
+    begun = []
+    for _ in range(5):
+        begun.append((await ada.initiate())["callId"])
+        await ada.ask("call:end", {"callId": ada.call_id})
+    seen: list[str] = []
+    cursor = ""
+    while cursor is not None:
+        path = f"/api/conversations/c1/calls?limit=2&status=ended{cursor and f'&cursor={cursor}'}"
+        page = (await ada.request("GET", path)).data
+        fits(document, "CallPage", page)
+        assert page["total"] == 5
+        seen += [call["callId"] for call in page["calls"]]
+        cursor = page["nextCursor"]
+    assert seen == begun[::-1]
+    for query, field in (
+        ("cursor=x", "cursor"),
+        ("cursor=99999999999999999999.a", "cursor"),
+        ("cursor=99999999999999999.a", "cursor"),
+        ("cursor=1.a&offset=1", "offset"),
+        ("offset=1001", "offset"),
+    ):
+        refused = await ada.request("GET", f"/api/conversations/c1/calls?{query}")
+        assert (refused.status, refused.body["error"]["details"]["path"]) == (400, field)
+
+
 async def test_a_call_that_is_over_still_shows_the_names_of_its_people(
     start_gateway: StartGateway, caller: MakeCaller
 ) -> None:

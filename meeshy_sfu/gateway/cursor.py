@@ -1,0 +1,33 @@
+"""Where a page of calls ended, as clients hand it back; opaque to them."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from meeshy_sfu.errors import InvalidRequestError
+
+if TYPE_CHECKING:
+    from meeshy_sfu.db.models import Call
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+CURSOR = re.compile(r"(?P<at>[0-9]{1,16})\.(?P<id>[A-Za-z0-9_.:-]{1,64})", re.ASCII)
+"""Microseconds since 1970 and the id of the last call."""
+
+
+def cursor_behind(call: Call) -> str:
+    """Return the cursor of the page that begins behind a call."""
+    return f"{(call.created_at - EPOCH) // timedelta(microseconds=1)}.{call.id}"
+
+
+def read_cursor(cursor: str) -> tuple[datetime, str]:
+    """Return time and id of the last call before a page.
+
+    Raises:
+        InvalidRequestError: It is no cursor of ours.
+    """
+    found = CURSOR.fullmatch(cursor)
+    if found is None:
+        raise InvalidRequestError("must be the nextCursor of the page before", path="cursor")
+    return EPOCH + timedelta(microseconds=int(found["at"])), found["id"]
