@@ -220,6 +220,7 @@ class Gateway:
         before, after = await schema.upgrade(self._engine)
         if before != after:
             logger.info("database upgraded from %s to %s", before or "empty", after)
+        self.journal.write_behind()
         self.jobs.start(self._hold.watch(self._lose_database), "hold of the database")
         found = await self.supervision.take_up()
         if found:

@@ -11,6 +11,7 @@ import json
 import logging
 import os
 from collections import deque
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from meeshy_sfu.private_files import make_private_directory, make_private_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from concurrent.futures import Future
     from pathlib import Path
     from typing import TextIO
 
@@ -29,6 +31,10 @@ logger = logging.getLogger(__name__)
 RECENT_MAX = 10_000
 RETRY_S = 5.0
 """How long a file that cannot be written is left alone before it is tried again."""
+PENDING_MAX = 20_000
+"""Entries that may wait for a disk that hangs."""
+CLOSE_S = 1.0
+"""How long the end waits for them."""
 BEGUN, RESTORED, ENDED = "begun", "restored", "ended"
 MISSING = "missing"
 """An entry of no call: that as many as `entries` could not be written before it."""
@@ -58,6 +64,13 @@ class Journal:
         self._file: TextIO | None = None
         self._missing = 0
         """Entries that could not be written, and that the file does not tell of yet."""
+        self._writer: ThreadPoolExecutor | None = None
+        self._last: Future[None] | None = None
+        self._handed_over = self._done_with = 0
+        """Entries that the thread was given, and that it has seen to: each is counted by one thread only."""
+        self._dropped = 0
+        """Entries that were too many for it."""
+        self._closed = False
         self._retry_at_s: float | None = None
         """When a file that failed is tried again."""
         if path is not None:
@@ -71,21 +84,51 @@ class Journal:
                 ) from None
 
     def note(self, call_id: str, event: str, **values: Any) -> None:
-        """Write one entry."""
+        """Write one entry, at once or, after :meth:`write_behind`, soon."""
         entry = {"at": round(self._clock.unix_s(), 6), "callId": call_id, "event": event, **values}
         self.recent.append(entry)
-        if self._path is None or (self._file is None and self._retry_at_s is None):
+        if self._path is None or self._closed:
             return
         now_s = self._clock.monotonic_s()
+        if self._writer is None:
+            self._keep_entry(self._path, entry, now_s, 0)
+        elif self.pending >= PENDING_MAX:
+            # the disk hangs; what it did not take may not fill the memory
+            self._dropped += 1
+        else:
+            dropped, self._dropped = self._dropped, 0
+            self._handed_over += 1
+            self._last = self._writer.submit(self._write_pending, self._path, entry, now_s, dropped)
+
+    @property
+    def pending(self) -> int:
+        """How many entries the thread has not written yet."""
+        return self._handed_over - self._done_with
+
+    def write_behind(self) -> None:
+        """Write in a thread from now on, so that nobody waits for the disk."""
+        if self._path is not None and self._writer is None:
+            self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="event-log")
+
+    def _write_pending(self, path: Path, entry: dict[str, Any], now_s: float, dropped: int) -> None:
+        try:
+            self._keep_entry(path, entry, now_s, dropped)
+        except Exception:
+            logger.exception("an entry of the event log is lost")
+        finally:
+            self._done_with += 1
+
+    def _keep_entry(self, path: Path, entry: dict[str, Any], now_s: float, dropped: int) -> None:
+        self._missing += dropped
         if self._retry_at_s is not None and now_s < self._retry_at_s:
             self._missing += 1
             return
         lost = 1
         try:
-            file = self._write(self._path, entry)
+            file = self._write(path, entry)
             lost = 0
             if file.tell() >= self._max_bytes:
-                self._turn_over(self._path)
+                self._turn_over(path)
         except OSError as error:
             # a full disk must not end calls
             if self._retry_at_s is None:
@@ -144,7 +187,16 @@ class Journal:
             self._close_file()
 
     def close(self) -> None:
-        """Close the file. Idempotent."""
+        """Write what waits, for a moment, and close the file. Idempotent."""
+        self._closed = True
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            last = [] if self._last is None else [self._last]
+            waiting = wait(last, timeout=CLOSE_S).not_done
+            writer.shutdown(wait=not waiting, cancel_futures=True)
+            if waiting:
+                logger.error("the event log is not written to its end: the disk does not answer")
+                return
         self._retry_at_s = None
         self._close_file()
 
