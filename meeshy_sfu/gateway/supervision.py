@@ -16,6 +16,7 @@ from meeshy_sfu.db.repository import SFU_FIELDS
 from meeshy_sfu.errors import MeeshyError
 from meeshy_sfu.gateway import journal as log
 from meeshy_sfu.gateway.calls import Calls, mode_policy
+from meeshy_sfu.gateway.direct_pair import direct_pair
 from meeshy_sfu.gateway.live_call import LiveCall, Member, RoomState, identity_key
 from meeshy_sfu.gateway.media_client import MediaRoom, MediaServerRefusedError
 from meeshy_sfu.gateway.mode import CallMode, ConversationType, ModeController, Phase
@@ -154,6 +155,8 @@ class Supervision:
                 continue
             metrics = await self._repository.get_metrics(call.id)
             call.figures = Figures() if metrics is None else metrics.figures
+            pair = _pair(row, () if metrics is None else metrics.mode_transitions)
+            call.mode.restore(frozenset(call.members), pair)
             self._calls.add(call)
             if not call.members:
                 # the gateway died between the call and its first member; nobody would come back to it
@@ -205,8 +208,6 @@ class Supervision:
                 member.sfu_ids = {name: value for name in SFU_FIELDS if (value := getattr(person, name))}
                 member.met = member.announced = True
                 call.members[member.id] = member
-        # the first two who came are the ones who may still talk directly
-        mode.restore(frozenset(call.members), frozenset(list(call.members)[:2]))
         return call
 
     async def _find_room(self, call: LiveCall) -> None:
@@ -233,3 +234,12 @@ class Supervision:
             self._switcher.keeper.look(call)
         else:
             self._events.watched.add(call.id)
+
+
+def _pair(row: Call, transitions: tuple[dict[str, Any], ...]) -> frozenset[str]:
+    try:
+        return direct_pair(row.participants, transitions)
+    except (KeyError, TypeError, ValueError) as error:
+        # two who talk directly are asked to connect anew
+        logger.warning("call=%s its transitions cannot be read: %r", row.id, error)
+        return frozenset()

@@ -301,6 +301,33 @@ async def test_reasons_of_transitions_are_the_true_ones(
     assert (await ada.wait("call:mode-switch", holds=lambda p: p["epoch"] > 3))["reason"] == "restart"
 
 
+async def test_after_a_restart_two_who_never_connected_are_told_to_and_two_who_talk_are_left_alone(
+    start_gateway: StartGateway, caller: MakeCaller
+) -> None:
+    nowhere = {"media_server_urls": ["http://127.0.0.1:9"]}
+    first = await start_gateway(**nowhere)
+    ada, bob, eve, dan, fay = [
+        await caller(first, name, conversations=TWO) for name in ("ada", "bob", "eve", "dan", "fay")
+    ]
+    await ada.initiate()
+    await bob.join(ada.call_id)
+    await eve.join(ada.call_id)
+    await bob.vanish()
+    await eve.wait("call:participant-connection")
+    await ada.leave()
+    await dan.initiate("c2")
+    await fay.join(dan.call_id)
+    await first.close()
+    second = await start_gateway(**nowhere)
+    for person in (bob, eve, dan, fay):
+        await person.reconnect(second.url)
+        await person.rejoin()
+    await connect_directly(second, bob, eve)
+    assert bob.heard("call:mode-switch")[-1]["reason"] == "restart"
+    assert second.calls.live[dan.call_id].mode.pair == {dan.id, fay.id}
+    assert dan.heard("call:mode-switch") == fay.heard("call:mode-switch") == []
+
+
 async def test_a_re_homing_does_not_count_as_a_change_of_mode(
     gateway: Gateway, media: MediaServer, caller: MakeCaller
 ) -> None:
