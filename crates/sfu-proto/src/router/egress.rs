@@ -6,7 +6,7 @@
 //!
 //! # Invariants
 //! - Datagrams of one destination leave largest first, but those of one stream in the order they came.
-//! - Transport-wide numbers are given in the order of sending.
+//! - Transport-wide numbers are given in the order of sending, to the packets that carry them.
 //! - One SRTP index is used for one packet only; a repetition under the same index is the same bytes.
 //!
 //! # Cost
@@ -104,7 +104,8 @@ impl Router {
             let header_len = consumer.template.write(out, &fields);
             let len = tx.protect_rtp(out, header_len, plaintext, consumer.ssrc, own);
             sink.commit(to, len);
-            transport.next_sequence = transport.next_sequence.wrapping_add(1);
+            let numbered = u16::from(consumer.template.carries_number());
+            transport.next_sequence = transport.next_sequence.wrapping_add(numbered);
             consumer.sent(slot);
             sent += 1;
             bytes += len as u64;
@@ -277,7 +278,8 @@ impl Router {
         transport.resent_in_interval += 1;
         let len = write_again(transport, consumer, stream, &slot, own, time, sink);
         if len > 0 {
-            transport.next_sequence = transport.next_sequence.wrapping_add(1);
+            let numbered = u16::from(consumer.template.carries_number());
+            transport.next_sequence = transport.next_sequence.wrapping_add(numbered);
             transport.count_out(1, len as u64);
             self.stats.count_out(1, len as u64);
             self.stats.retransmitted += 1;

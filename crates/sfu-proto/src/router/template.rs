@@ -152,6 +152,12 @@ impl Template {
         }
     }
 
+    /// Packets carry a transport-wide number.
+    #[inline]
+    pub(crate) fn carries_number(&self) -> bool {
+        self.sequence_at != 0
+    }
+
     /// The consumer passes on rare extensions.
     #[inline]
     pub(crate) fn wants_rare(&self) -> bool {
