@@ -10,7 +10,7 @@
 //!   holder of the keys can get there, and harms none but itself.
 //!
 //! # Cost
-//! A scan over the few SSRCs of a transport; memory 160 bytes per stream, allocated when it first appears.
+//! A scan over the few SSRCs of a transport, those of streams that live first; memory 160 bytes per stream, allocated when it first appears.
 //!
 //! # Left out
 //! Guessing a non-zero roll-over count for a stream joined late: in WebRTC streams begin with their transport.
@@ -29,6 +29,10 @@ use crate::rtp::seq;
 
 /// Streams remembered of each kind, RTP and RTCP.
 pub const MAX_STREAMS: usize = 64;
+/// Packets of a transport until a stream that sent none of them makes room before it.
+const IDLE: u64 = 1024;
+/// Streams that are fetched ahead: more hardly live at a time.
+const LIVELY: usize = 8;
 
 /// Opens the packets one transport receives.
 pub struct SrtpRx {
@@ -66,7 +70,8 @@ impl SrtpRx {
     /// Where the replay windows of RTP streams lie, for fetching them ahead.
     #[inline]
     pub(crate) fn rtp_windows(&self) -> &[impl Sized] {
-        self.rtp_streams.entries.as_slice()
+        let entries = &self.rtp_streams.entries;
+        &entries[..entries.len().min(LIVELY)]
     }
 
     /// Decrypts the payload of `packet` into `out`; gives the packet's 48-bit index and the payload's length.
@@ -237,6 +242,10 @@ impl Streams {
         let stream = &mut self.entries[slot];
         stream.last_used = self.clock;
         stream.window.record(index);
+        // Streams that ended sink, one place with each packet of one that lives.
+        if slot > 0 && self.entries[slot - 1].last_used + IDLE < self.clock {
+            self.entries.swap(slot - 1, slot);
+        }
     }
 
     #[cold]
@@ -258,5 +267,41 @@ impl Streams {
             .expect("invariant: the list is full");
         *idle = fresh;
         slot
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn streams_that_ended_are_behind_those_that_live() {
+        let mut streams = Streams::default();
+        let packet = |streams: &mut Streams, ssrc: u32, index| {
+            let slot = streams.find(ssrc);
+            streams.record(slot, ssrc, index);
+        };
+        for ssrc in 0..60 {
+            for index in 0..100 {
+                packet(&mut streams, ssrc, index);
+            }
+        }
+        // Three live on: one sends ten times as much as the others.
+        for index in 0..20_000 {
+            packet(&mut streams, 1000, index);
+            if index % 10 == 0 {
+                packet(&mut streams, 1001, index);
+                packet(&mut streams, 59, 100 + index);
+            }
+        }
+        for ssrc in [1000, 1001, 59] {
+            assert!(streams.find(ssrc).is_some_and(|slot| slot < 3), "{ssrc}");
+        }
+        assert_eq!(streams.entries.len(), 62, "and nobody is forgotten");
+        let found = streams.find(7).expect("known");
+        assert!(
+            !streams.window(found).is_fresh(99),
+            "their replays are still refused"
+        );
     }
 }
