@@ -15,7 +15,7 @@ use std::mem::zeroed;
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::slice::ChunksMut;
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::address::{CAPACITY, RawAddress};
 use crate::udp::UdpSocket;
@@ -50,6 +50,8 @@ pub struct Received<'a> {
     pub segment: usize,
     /// Wall clock at the kernel's receive, when the socket stamps.
     pub received: Option<Duration>,
+    /// The same on the clock of deadlines: the kernel's receive if the socket stamps, else when it was read.
+    pub arrived: Instant,
     /// The kernel had to cut it.
     pub truncated: bool,
 }
@@ -73,6 +75,8 @@ pub struct RecvBatch {
     last: usize,
     overflow: u32,
     reported: Option<u32>,
+    /// One moment on both clocks, after the last `recv`.
+    read_at: (Instant, Duration),
 }
 
 // SAFETY: the raw pointers inside `headers` and `vectors` are written at the start of each `recv` and
@@ -96,6 +100,7 @@ impl RecvBatch {
             last: 0,
             overflow: 0,
             reported: None,
+            read_at: both_clocks(),
         }
     }
 
@@ -122,6 +127,9 @@ impl RecvBatch {
             wanted = capacity - count;
         }
         self.last = count;
+        if count > 0 {
+            self.read_at = both_clocks();
+        }
         for index in 0..count {
             let meta = self.read_meta(index);
             self.meta.push(meta);
@@ -168,11 +176,16 @@ impl RecvBatch {
     pub fn message(&mut self, index: usize) -> Received<'_> {
         let meta = self.meta[index];
         let start = index * STRIDE;
+        let (read, wall) = self.read_at;
+        let waited = meta
+            .received
+            .map_or(Duration::ZERO, |at| wall.saturating_sub(at));
         Received {
             remote: meta.remote,
             data: &mut self.buffer[start..start + meta.length],
             segment: meta.segment,
             received: meta.received,
+            arrived: read.checked_sub(waited).unwrap_or(read),
             truncated: meta.truncated,
         }
     }
@@ -255,6 +268,11 @@ impl RecvBatch {
             truncated: header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0,
         }
     }
+}
+
+fn both_clocks() -> (Instant, Duration) {
+    let wall = SystemTime::now().duration_since(UNIX_EPOCH);
+    (Instant::now(), wall.unwrap_or_default())
 }
 
 impl std::fmt::Debug for RecvBatch {

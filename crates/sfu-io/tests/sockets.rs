@@ -230,6 +230,40 @@ fn a_timestamp_is_the_wall_clock_of_arrival() {
 }
 
 #[test]
+fn what_waited_in_the_socket_arrived_when_it_came() {
+    for timestamps in [true, false] {
+        let options = UdpOptions {
+            timestamps,
+            ..UdpOptions::default()
+        };
+        let (a, b) = (
+            socket("127.0.0.1:0", &options),
+            socket("127.0.0.1:0", &options),
+        );
+        let mut sent = Vec::new();
+        for _ in 0..3 {
+            let before = Instant::now();
+            a.send_to(b"x", b.local_addr()).unwrap();
+            sent.push((before, Instant::now()));
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let read = Instant::now();
+        let mut batch = RecvBatch::new(8);
+        assert_eq!(batch.recv(&b).unwrap(), 3);
+        let tolerance = Duration::from_millis(2);
+        for (index, (before, after)) in sent.into_iter().enumerate() {
+            let arrived = batch.message(index).arrived;
+            if timestamps {
+                assert!(arrived + tolerance >= before, "{:?}", before - arrived);
+                assert!(arrived <= after + tolerance, "{:?}", arrived - after);
+            } else {
+                assert!(arrived >= read, "no stamp: when it was read");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_taken_port_is_named() {
     let a = socket("127.0.0.1:0", &UdpOptions::default());
     let error = UdpSocket::bind(a.local_addr(), &UdpOptions::default()).unwrap_err();

@@ -5,8 +5,9 @@ mod router_call;
 
 use std::time::Duration;
 
+use meeshy_sfu_proto::net::classify;
 use meeshy_sfu_proto::router::ProducerKey;
-use meeshy_sfu_proto::rtcp::{Packet as Rtcp, packets};
+use meeshy_sfu_proto::rtcp::{Packet as Rtcp, ReportBlock, SenderInfo, ntp, packets, rr};
 use router_call::*;
 
 const MS: Duration = Duration::from_millis(1);
@@ -291,4 +292,109 @@ fn other_values_of_two_bytes_are_not_taken_for_the_number() {
     }
     call.produce(&alice.peer, video(1000));
     alice.told_of_everything(&mut call);
+}
+
+/// Hands over a datagram that came `waited` ago.
+fn deliver_late(call: &mut Call, peer: &Peer, datagram: &[u8], waited: Duration) {
+    let mut bytes = datagram.to_vec();
+    let class = classify(&bytes);
+    let times = (call.now - waited, call.now);
+    call.router.handle_waiting(
+        peer.transport,
+        class,
+        &mut bytes,
+        peer.address,
+        times,
+        &mut call.sent,
+    );
+}
+
+#[test]
+fn feedback_and_jitter_tell_when_a_packet_came_not_when_it_was_read() {
+    let mut call = Call::new();
+    let mut alice = Sender::new(&mut call);
+    let producer = call.produce(&alice.peer, video(1000));
+    // One packet each 5 ms, read in batches of ten.
+    for batch in 0..20u16 {
+        call.wait(50 * MS);
+        for step in 0..10 {
+            let waited = (10 - u32::from(step)) * 5 * MS;
+            let number = batch * 10 + step;
+            let mut packet = picture(number);
+            packet.timestamp = 450 * u32::from(number);
+            let datagram = alice.protect(packet);
+            let came = call.now - waited - call.start;
+            alice
+                .sent
+                .push((alice.next.wrapping_sub(1), came.as_micros() as i64));
+            deliver_late(&mut call, &alice.peer, &datagram, waited);
+        }
+    }
+    alice.told_of_everything(&mut call);
+    let jitter = call.router.producer_stats(producer).unwrap()[0].jitter;
+    assert!(jitter < MS / 10, "{jitter:?}");
+}
+
+#[test]
+fn round_trips_and_the_age_of_a_report_do_not_count_the_wait_here() {
+    let mut call = Call::new();
+    let (mut alice, mut bob, _, consumer) = call.pair(audio(1000), audio_consumer(5000, "0"));
+    call.send(&mut alice, &audio_packet(1000, 0, 0, 40));
+    call.wait(1600 * MS);
+    let sent = call.inbox(&mut bob).rtcp;
+    let told = sent.iter().flat_map(|compound| packets(compound));
+    let report = told.filter_map(Result::ok).find_map(|packet| match packet {
+        Rtcp::SenderReport(report) => Some(report.info),
+        _ => None,
+    });
+    let now = ntp::from_unix(EPOCH + (call.now - call.start));
+    let held = ntp::compact(now).wrapping_sub(ntp::compact(report.unwrap().ntp));
+    call.now += 90 * MS;
+    // The answer left at `now`, was 20 ms on its way and then 70 ms in the socket's buffer.
+    let block = ReportBlock {
+        ssrc: 5000,
+        last_sr: ntp::compact(report.unwrap().ntp),
+        delay_since_last_sr: held,
+        ..ReportBlock::default()
+    };
+    let mut out = [0; 256];
+    let len = rr::write(9, &[block], &mut out).unwrap();
+    let datagram = bob.protect_rtcp(&out[..len]);
+    deliver_late(&mut call, &bob, &datagram, 70 * MS);
+    let rtt = call.router.consumer_stats(consumer).unwrap().rtt.unwrap();
+    assert!((19 * MS..=21 * MS).contains(&rtt), "{rtt:?}");
+
+    let info = SenderInfo {
+        ssrc: 1000,
+        ntp: now,
+        rtp_timestamp: 0,
+        packet_count: 1,
+        octet_count: 80,
+    };
+    let len = info.write(&[], &mut out).unwrap();
+    let datagram = alice.protect_rtcp(&out[..len]);
+    let came = call.now - 60 * MS;
+    deliver_late(&mut call, &alice, &datagram, 60 * MS);
+    call.inbox(&mut alice);
+    call.send(&mut alice, &audio_packet(1000, 1, 960, 40));
+    let mut age = None;
+    for _ in 0..3000 {
+        call.wait(MS);
+        let inbox = call.inbox(&mut alice).rtcp;
+        let told = inbox.iter().flat_map(|compound| packets(compound));
+        let block = told.filter_map(Result::ok).find_map(|packet| match packet {
+            Rtcp::ReceiverReport(report) => report.reports().next(),
+            _ => None,
+        });
+        if let Some(block) = block {
+            assert_eq!(block.last_sr, ntp::compact(now));
+            age = Some(f64::from(block.delay_since_last_sr) / 65_536.0);
+            break;
+        }
+    }
+    let expected = (call.now - came).as_secs_f64();
+    assert!(
+        (age.unwrap() - expected).abs() < 0.002,
+        "{age:?} {expected}"
+    );
 }

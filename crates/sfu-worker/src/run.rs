@@ -71,6 +71,8 @@ pub(crate) struct Loop {
     frame: Box<[u8; meeshy_sfu_io::MAX_FRAME]>,
     /// When the next round is due while the window is open.
     tick: Instant,
+    /// When each UDP socket had nothing more to give.
+    emptied: [Instant; 2],
     /// The last round found input.
     busy: bool,
     /// A socket may have more.
@@ -154,6 +156,7 @@ impl Loop {
             ready: Vec::new(),
             frame: Box::new([0; meeshy_sfu_io::MAX_FRAME]),
             tick: now,
+            emptied: [now; 2],
             busy: false,
             more: false,
             report_at: now + REPORT,
@@ -251,8 +254,10 @@ impl Loop {
                     self.core.totals.truncated += 1;
                     continue;
                 }
+                // The wall clock may be set anew; what was not there when the socket was last empty came later.
+                let arrived = message.arrived.clamp(self.emptied[family], now);
                 for datagram in message.segments() {
-                    self.core.input(datagram, from, now);
+                    self.core.input(datagram, from, (arrived, now));
                 }
             }
             if let Some(drops) = self.receive.reported_drops() {
@@ -260,6 +265,7 @@ impl Loop {
             }
             received += count;
             if count < self.receive.capacity() {
+                self.emptied[family] = now;
                 break;
             }
         }
@@ -345,7 +351,7 @@ impl Loop {
                 let connections: &mut Connections = &mut self.core.outbox.connections;
                 match connections.next_frame(id, &mut self.frame[..]) {
                     Ok(Some((len, from))) => {
-                        self.core.input(&mut self.frame[..len], from, now);
+                        self.core.input(&mut self.frame[..len], from, (now, now));
                     }
                     Ok(None) => break,
                     Err(()) => {
@@ -362,8 +368,13 @@ impl Loop {
 }
 
 impl Core {
-    /// One datagram from the network.
-    fn input(&mut self, datagram: &mut [u8], from: Destination, now: Instant) {
+    /// One datagram from the network, with the times when it arrived and when it is handled.
+    fn input(
+        &mut self,
+        datagram: &mut [u8],
+        from: Destination,
+        (arrived, now): (Instant, Instant),
+    ) {
         self.totals.packets_in += 1;
         self.totals.bytes_in += datagram.len() as u64;
         let class = classify(datagram);
@@ -394,7 +405,7 @@ impl Core {
             if sabotaged {
                 panic!("asked to panic in the input of a transport");
             }
-            router.handle_datagram(key, class, datagram, from, now, outbox);
+            router.handle_waiting(key, class, datagram, from, (arrived, now), outbox);
         }));
         if !call.touched {
             call.touched = true;

@@ -110,6 +110,7 @@ fn check_announced(config: &WorkerConfig) -> Result<(), StartError> {
 fn bind_all(config: &WorkerConfig) -> Result<Bound, BindError> {
     let options = UdpOptions {
         gso: config.gso,
+        timestamps: true,
         ..UdpOptions::default()
     };
     let mut port = config.port;

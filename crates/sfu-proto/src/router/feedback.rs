@@ -14,7 +14,7 @@
 //! RFC 3550 §6, RFC 4585, RFC 5104 §4.3.1, RFC 3611 §4.4–4.5, draft-alvestrand-rmcat-remb.
 
 use super::Router;
-use super::clock::{Micros, ntp_difference};
+use super::clock::{Micros, Times, ntp_difference};
 use super::config::{ConsumerKey, ProducerKey};
 use super::event::RouterEvent;
 use super::ingest::send_time;
@@ -37,7 +37,7 @@ impl Router {
         t: u32,
         datagram: &mut [u8],
         from: &Destination,
-        now: Micros,
+        times: Times,
         sink: &mut S,
     ) {
         let drops = &mut self.stats.drops;
@@ -66,24 +66,26 @@ impl Router {
         transport.stats.bytes_in += received;
         for packet in packets(&datagram[..len]) {
             match packet {
-                Ok(packet) => self.on_rtcp_packet(t, &packet, now, sink),
+                Ok(packet) => self.on_rtcp_packet(t, &packet, times, sink),
                 Err(_) => self.stats.drops.malformed += 1,
             }
         }
     }
 
-    fn on_rtcp_packet<S: Sink>(&mut self, t: u32, packet: &Packet<'_>, now: Micros, sink: &mut S) {
+    /// Clocks and round trips are measured by when a packet came, answers are bounded by when they are given.
+    fn on_rtcp_packet<S: Sink>(&mut self, t: u32, packet: &Packet<'_>, times: Times, sink: &mut S) {
+        let Times { arrived, now } = times;
         match packet {
             Packet::SenderReport(report) => {
-                self.on_sender_report(t, &report.info, now);
+                self.on_sender_report(t, &report.info, arrived);
                 report
                     .reports()
-                    .for_each(|block| self.on_report(t, &block, now));
+                    .for_each(|block| self.on_report(t, &block, arrived));
             }
             Packet::ReceiverReport(report) => {
                 report
                     .reports()
-                    .for_each(|block| self.on_report(t, &block, now));
+                    .for_each(|block| self.on_report(t, &block, arrived));
             }
             Packet::Bye(bye) => bye.ssrcs().for_each(|ssrc| self.on_bye(t, ssrc, now)),
             Packet::Nack(nack) => self.on_nack(t, nack, now, sink),
@@ -93,7 +95,7 @@ impl Router {
             }),
             Packet::Remb(remb) => self.transports[t].estimator.on_remb(remb.bitrate_bps),
             Packet::TransportCc(feedback) => self.on_transport_cc(t, feedback),
-            Packet::Xr(xr) => self.on_extended_report(t, xr, now),
+            Packet::Xr(xr) => self.on_extended_report(t, xr, arrived),
             _ => {}
         }
     }

@@ -179,6 +179,7 @@ impl Router {
             level: extensions.level,
             has_rare: extensions.has_rare && producer.has_rare,
             repair: route.rtx,
+            arrived: times.arrived,
         };
         if route.rtx {
             stream.counters.rtx_packets += 1;
@@ -239,8 +240,8 @@ impl Router {
         if rare.capture_time_len > 0 {
             let sender = &self.transports[stream.transport].sender_clock;
             let captured = rare.captured().and_then(|theirs| {
-                let ntp = self.clock.ntp(now);
-                stream.mapping.ours(theirs, sender, now, ntp)
+                let ntp = self.clock.ntp(times.arrived);
+                stream.mapping.ours(theirs, sender, times.arrived, ntp)
             });
             rare.set_captured(captured);
         }

@@ -525,21 +525,32 @@ impl Router {
         now: Instant,
         sink: &mut S,
     ) {
+        self.handle_waiting(transport, class, datagram, from, (now, now), sink);
+    }
+
+    /// As `handle_datagram`, for one that has waited: the times are when it arrived, which is what feedback and reports
+    /// tell, and now.
+    pub fn handle_waiting<S: Sink>(
+        &mut self,
+        transport: TransportKey,
+        class: Class,
+        datagram: &mut [u8],
+        from: Destination,
+        (arrived, now): (Instant, Instant),
+        sink: &mut S,
+    ) {
         let Some(entry) = self.transports.get(transport.0) else {
             self.stats.drops.unknown_class += 1;
             return;
         };
         let authentic = entry.stats.packets_in;
-        let at = self.clock.micros(now);
+        let times = Times {
+            arrived: self.clock.micros(arrived),
+            now: self.clock.micros(now),
+        };
         match class {
-            Class::Rtp => {
-                let times = Times {
-                    arrived: at,
-                    now: at,
-                };
-                self.on_rtp(transport.0, datagram, &from, times);
-            }
-            Class::Rtcp => self.on_rtcp(transport.0, datagram, &from, at, sink),
+            Class::Rtp => self.on_rtp(transport.0, datagram, &from, times),
+            Class::Rtcp => self.on_rtcp(transport.0, datagram, &from, times, sink),
             Class::Stun | Class::Dtls => {
                 if let Some(entry) = self.transports.get_mut(transport.0) {
                     entry.handle_link(class, datagram, from, now);

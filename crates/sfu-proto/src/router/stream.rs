@@ -63,6 +63,7 @@ pub(crate) struct Incoming {
     pub(crate) has_rare: bool,
     /// Recovered from RTX.
     pub(crate) repair: bool,
+    pub(crate) arrived: Micros,
 }
 
 /// What became of a packet.
@@ -480,7 +481,7 @@ impl StreamRx {
         self.counters.packets += 1;
         self.counters.bytes += packet.len as u64;
         if !packet.repair {
-            self.measure_jitter(packet.timestamp, now);
+            self.measure_jitter(packet.timestamp, packet.arrived);
         }
         if key_frame {
             self.counters.key_frames += 1;
@@ -664,6 +665,7 @@ mod tests {
             level: None,
             has_rare: false,
             repair: false,
+            arrived: now,
         };
         stream.accept(&packet, None, &Rare::default(), now)
     }
@@ -743,6 +745,7 @@ mod tests {
             level: None,
             has_rare: false,
             repair: true,
+            arrived: 0,
         };
         let late = stream.accept(&packet, None, &Rare::default(), 0);
         assert_eq!(late, Accepted::Late);
