@@ -5,6 +5,7 @@ mod router_call;
 
 use std::time::Duration;
 
+use meeshy_sfu_proto::rtcp::nack;
 use router_call::*;
 
 #[test]
@@ -101,4 +102,35 @@ fn key_frame_requests(compounds: &[Vec<u8>]) -> usize {
     let all = compounds.iter().flat_map(|compound| packets(compound));
     all.filter(|packet| matches!(packet, Ok(Packet::Pli(_))))
         .count()
+}
+
+#[test]
+fn a_paused_consumer_answers_no_nacks() {
+    for by_sender in [false, true] {
+        let mut call = Call::new();
+        let (mut alice, mut bob, producer, consumer) =
+            call.pair(video(1000), video_consumer(5000, "0"));
+        for step in 0..10 {
+            call.send(&mut alice, &video_packet(1000, step, 0, true));
+        }
+        let sequence = call.inbox(&mut bob).rtp[5].sequence;
+        let mut out = [0; 64];
+        let len = nack::write(9, 5000, &[sequence], &mut out).unwrap().len;
+        let pause = |call: &mut Call, paused| {
+            if by_sender {
+                call.router.set_producer_paused(producer, paused, call.now)
+            } else {
+                call.router.set_consumer_paused(consumer, paused, call.now)
+            }
+        };
+        pause(&mut call, true).unwrap();
+        call.send_rtcp(&mut bob, &out[..len]);
+        assert!(call.inbox(&mut bob).rtp.is_empty(), "paused");
+        pause(&mut call, false).unwrap();
+        call.send_rtcp(&mut bob, &out[..len]);
+        let again = call.inbox(&mut bob).rtp;
+        assert_eq!((again.len(), again[0].ssrc), (1, 5001));
+        assert_eq!(again[0].payload[..2], sequence.to_be_bytes());
+        assert_eq!(call.router.consumer_stats(consumer).unwrap().nacks, 2);
+    }
 }

@@ -170,6 +170,9 @@ impl Router {
             return;
         }
         consumer.details.requests.nacks += 1;
+        if !consumer.is_active() {
+            return;
+        }
         let time = send_time(self.clock.wall(now));
         let mut asked = 0;
         for sequence in nack.sequences().take(MAX_NACKED) {
