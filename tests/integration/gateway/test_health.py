@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import subprocess
@@ -62,6 +63,28 @@ async def test_a_database_without_space_makes_health_503_until_it_has_some(
     async with no_space(gateway):
         assert await health(http, gateway.url) == (503, "failing")
     assert await health(http, gateway.url) == (200, "ok")
+
+
+async def test_many_who_ask_at_once_are_all_answered(
+    gateway: Gateway, media: MediaServer, http: aiohttp.ClientSession
+) -> None:
+    for _ in range(5):
+        asked = [health(http, server.url) for server in (gateway, media) for _ in range(40)]
+        assert set(await asyncio.gather(*asked)) == {(200, "ok")}
+
+
+async def test_who_asks_while_a_try_ends_takes_nobody_s_answer_away(tmp_path: Path) -> None:
+    probe = DiskProbe(tmp_path, "media")
+    first = asyncio.create_task(probe.serves())
+    await asyncio.sleep(0)
+    assert probe._running is not None
+
+    def begin_another(_: object) -> None:
+        probe._running = asyncio.create_task(asyncio.to_thread(probe._write))
+
+    probe._running.add_done_callback(begin_another)
+    assert await first
+    assert await probe.serves()
 
 
 @contextmanager
