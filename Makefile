@@ -1,7 +1,7 @@
 # Each target is one line; what it needs installs itself (.ci/setup says what and why).
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test serve lint fmt bench docs setup setup-test test-rust test-python verify-media verify-switch coverage-rust fuzz-python mutants pins wheel ci
+.PHONY: help demo test serve lint fmt bench docs setup setup-test test-rust test-python verify-media verify-switch coverage-rust fuzz fuzz-rust fuzz-python mutants pins wheel ci
 export UV_PYTHON_DOWNLOADS := never
 export UV_LINK_MODE := copy
 RUN := .ci/uv run --no-sync
@@ -50,6 +50,14 @@ setup: ## Python environment and release build of the extension
 
 setup-test:
 	@.ci/setup test
+
+fuzz: fuzz-rust fuzz-python ## everything that reads what others send, long; prints inputs per second
+
+fuzz-rust: ## FUZZ_INPUTS of each target of the media core, a tenth where each is a handshake or a call
+	MEESHY_TEST_FUZZ_INPUTS=$${FUZZ_INPUTS:-10000000} cargo test --release --locked -q -p meeshy-sfu-proto \
+	  --test fuzz_regressions -- --nocapture --test-threads=1 mutations
+	MEESHY_TEST_FUZZ_INPUTS=$${FUZZ_INPUTS:-10000000} cargo test --release --locked -q -p meeshy-sfu-io -p meeshy-sfu-worker \
+	  --lib -- --nocapture --test-threads=1 fuzz
 
 fuzz-python: setup ## readers of outside input in Python: FUZZ_PYTHON_INPUTS of each, prints inputs per second
 	MEESHY_TEST_FUZZ_INPUTS=$${FUZZ_PYTHON_INPUTS:-100000} $(RUN) python -m tests.fuzz

@@ -27,6 +27,8 @@ pub struct Target {
     pub run: fn(&[u8]),
     /// Inputs a plain test can afford; those that start a handshake or a call are few.
     pub budget: usize,
+    /// What the number of inputs of a long run is divided by: 10 where each starts a handshake or a call.
+    pub cost: usize,
 }
 
 const fn target(name: &'static str, run: fn(&[u8])) -> Target {
@@ -34,6 +36,7 @@ const fn target(name: &'static str, run: fn(&[u8])) -> Target {
         name,
         run,
         budget: 50_000,
+        cost: 1,
     }
 }
 
@@ -64,14 +67,17 @@ pub const TARGETS: &[Target] = &[
     target("net_classify", link::classify),
     Target {
         budget: 5_000,
+        cost: 10,
         ..target("link_stun", link::stun)
     },
     Target {
         budget: 500,
+        cost: 10,
         ..target("link_dtls", link::dtls)
     },
     Target {
         budget: 10_000,
+        cost: 10,
         ..target("router_call", router::call)
     },
 ];

@@ -49,10 +49,14 @@ mod address;
 mod bind;
 mod cache;
 pub mod clock;
+mod frames;
 mod interfaces;
 mod poll;
 pub mod probe;
 mod recv;
+#[cfg(test)]
+#[path = "../../fuzz/src/run.rs"]
+mod run;
 mod send;
 mod tcp;
 pub mod thread;

@@ -16,6 +16,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use crate::bind::{self, BindError};
+use crate::frames::Frames;
 
 /// Largest frame accepted from a peer; longer ones end the connection.
 pub const MAX_FRAME: usize = 4096;
@@ -46,10 +47,7 @@ pub struct FramedStream {
     stream: TcpStream,
     remote: SocketAddr,
     local: SocketAddr,
-    input: Box<[u8]>,
-    /// Unread bytes are `input[start..end]`.
-    start: usize,
-    end: usize,
+    input: Frames,
     output: Vec<u8>,
     /// Bytes of `output` already sent.
     sent: usize,
@@ -69,9 +67,7 @@ impl FramedStream {
             stream,
             remote,
             local,
-            input: vec![0; 4 * MAX_FRAME].into(),
-            start: 0,
-            end: 0,
+            input: Frames::new(),
             output: Vec::new(),
             sent: 0,
             dropped: 0,
@@ -92,19 +88,15 @@ impl FramedStream {
     /// Reads once from the socket. False when nothing waited. The end of the stream and frames that are
     /// too long are errors, after which the connection is of no use.
     pub fn fill(&mut self) -> io::Result<bool> {
-        if self.start > 0 {
-            self.input.copy_within(self.start..self.end, 0);
-            self.end -= self.start;
-            self.start = 0;
-        }
-        if self.end == self.input.len() {
+        let room = self.input.room();
+        if room.is_empty() {
             return Ok(true);
         }
         loop {
-            match self.stream.read(&mut self.input[self.end..]) {
+            match self.stream.read(room) {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Ok(n) => {
-                    self.end += n;
+                    self.input.read(n);
                     return Ok(true);
                 }
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
@@ -116,27 +108,7 @@ impl FramedStream {
 
     /// The next whole frame read so far. Empty frames are skipped.
     pub fn next_frame(&mut self) -> io::Result<Option<&mut [u8]>> {
-        loop {
-            let unread = &self.input[self.start..self.end];
-            let Some((length, rest)) = unread.split_first_chunk::<2>() else {
-                return Ok(None);
-            };
-            let length = usize::from(u16::from_be_bytes(*length));
-            if length > MAX_FRAME {
-                return Err(io::Error::new(
-                    io::ErrorKind::InvalidData,
-                    format!("a frame of {length} bytes"),
-                ));
-            }
-            if rest.len() < length {
-                return Ok(None);
-            }
-            let from = self.start + 2;
-            self.start = from + length;
-            if length > 0 {
-                return Ok(Some(&mut self.input[from..from + length]));
-            }
-        }
+        self.input.next_frame()
     }
 
     /// Queues a datagram; [`FramedStream::flush`] sends. False when it was dropped because the peer does

@@ -6,17 +6,13 @@
     clippy::unwrap_used,
     reason = "a file that cannot be read fails its test"
 )]
-#![expect(
-    clippy::print_stdout,
-    reason = "the seed is what a failed run is repeated with"
-)]
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use self::targets::{TARGETS, Target};
 
@@ -25,8 +21,8 @@ use self::targets::{TARGETS, Target};
 #[allow(dead_code, reason = "what only its binaries use")]
 mod targets;
 
-#[path = "fuzz_regressions/mutation.rs"]
-mod mutation;
+#[path = "../../fuzz/src/run.rs"]
+mod run;
 #[path = "fuzz_regressions/seeds.rs"]
 mod seeds;
 
@@ -50,31 +46,19 @@ fn saved(kind: &str, target: &str) -> Vec<(String, Vec<u8>)> {
         .collect()
 }
 
-fn check(target: &Target, input: &[u8], origin: &str) {
+fn check(target: &Target, input: &[u8], origin: impl FnOnce() -> String) {
     if catch_unwind(|| (target.run)(input)).is_err() {
         let mut hex = String::new();
         for byte in input {
             write!(hex, "{byte:02x}").unwrap();
         }
         panic!(
-            "{} breaks on {origin}; save to crates/fuzz/regressions/{}/ these bytes: {hex}",
-            target.name, target.name
+            "{} breaks on {}; save to crates/fuzz/regressions/{}/ these bytes: {hex}",
+            target.name,
+            origin(),
+            target.name
         );
     }
-}
-
-fn seed() -> u64 {
-    let seed = std::env::var("MEESHY_TEST_SEED")
-        .ok()
-        .and_then(|seed| seed.parse().ok());
-    let seed = seed.unwrap_or_else(|| {
-        SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap()
-            .as_micros() as u64
-    });
-    println!("MEESHY_TEST_SEED={seed}");
-    seed
 }
 
 #[test]
@@ -109,10 +93,10 @@ fn every_target_has_a_corpus_and_every_folder_a_target() {
 #[test]
 fn corpus_and_saved_crashes_pass() {
     for target in TARGETS {
-        check(target, &[], "no bytes");
+        check(target, &[], || "no bytes".to_owned());
         for kind in ["corpus", "regressions"] {
             for (name, input) in saved(kind, target.name) {
-                check(target, &input, &name);
+                check(target, &input, || name);
             }
         }
     }
@@ -120,22 +104,23 @@ fn corpus_and_saved_crashes_pass() {
 
 #[test]
 fn mutations_of_the_corpus_pass() {
-    let seed = seed();
+    let seed = run::seed();
     for target in TARGETS {
         let inputs: Vec<Vec<u8>> = ["corpus", "regressions"]
             .into_iter()
             .flat_map(|kind| saved(kind, target.name))
             .map(|(_, input)| input)
             .collect();
-        let mut mutation = mutation::Mutation::new(seed);
-        for round in 0..target.budget {
+        let mut mutation = run::Mutation::new(seed);
+        let count = run::inputs(target.budget, target.cost);
+        let began = Instant::now();
+        for round in 0..count {
             let input = mutation.next(&inputs);
-            check(
-                target,
-                &input,
-                &format!("round {round} of MEESHY_TEST_SEED={seed}"),
-            );
+            check(target, &input, || {
+                format!("round {round} of MEESHY_TEST_SEED={seed}")
+            });
         }
+        run::print_speed(target.name, count, began);
     }
 }
 

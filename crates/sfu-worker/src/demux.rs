@@ -20,7 +20,7 @@ use std::hash::{BuildHasher, Hasher};
 use meeshy_sfu_proto::net::Destination;
 
 /// Addresses one transport may hold: a client with many interfaces, over UDP and TCP.
-const MAX_REMOTES: usize = 16;
+pub(crate) const MAX_REMOTES: usize = 16;
 
 /// Where datagrams go: position of the router, key of the transport in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

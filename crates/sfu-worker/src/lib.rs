@@ -17,6 +17,11 @@ mod control;
 mod convert;
 mod demux;
 pub mod event;
+#[cfg(test)]
+mod fuzz;
+#[cfg(test)]
+#[path = "../../fuzz/src/run.rs"]
+mod fuzzing;
 #[cfg(feature = "bench")]
 pub mod harness;
 mod outbox;

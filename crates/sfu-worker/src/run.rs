@@ -369,7 +369,7 @@ impl Loop {
 
 impl Core {
     /// One datagram from the network, with the times when it arrived and when it is handled.
-    fn input(
+    pub(crate) fn input(
         &mut self,
         datagram: &mut [u8],
         from: Destination,
@@ -474,7 +474,7 @@ impl Core {
     }
 
     /// Lets routers with a due timer act; the flush enters their next one.
-    fn timers(&mut self, now: Instant, mut share: Share<impl FnMut() -> Instant>) {
+    pub(crate) fn timers(&mut self, now: Instant, mut share: Share<impl FnMut() -> Instant>) {
         while let Some(position) = self.calls.timers.pop_due(now) {
             let Some(call) = self.calls.get_mut(position) else {
                 continue;
@@ -616,4 +616,4 @@ fn token_of(id: SocketId) -> u64 {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -12,7 +12,7 @@ use crate::call::Call;
 use crate::command::{Command, Request, RouterId};
 use crate::share::SHARE;
 
-fn worker() -> Loop {
+pub(crate) fn worker() -> Loop {
     let identity = Certificate::generate().unwrap();
     let config = WorkerConfig::new(identity.der().to_vec(), identity.private_key().to_vec());
     let certificate =
