@@ -39,7 +39,7 @@ async function transport(direction) {
   if (direction === 'send') {
     made.on('produce', async ({ kind, rtpParameters, appData }, ok, bad) => {
       // The browser sends from here on; a slow way to the server delays only what the server knows of it.
-      await pause(config.produceDelayMs ?? 0);
+      if (kind === 'video') await pause(config.produceDelayMs ?? 0);
       api('POST', `${room}/transports/${made.id}/produce`, {
         participantId: config.participantId, kind, rtpParameters, appData,
       }).then(({ producerId }) => ok({ id: producerId }), bad);
@@ -143,14 +143,14 @@ async function start() {
     send = await transport('send');
     const stream = await navigator.mediaDevices.getUserMedia({ audio: true, video: { width: 1280, height: 720 } });
     const audio = { track: stream.getAudioTracks()[0], appData: { source: 'microphone' } };
-    if (!config.videoFirst) await send.produce(audio);
+    if (!config.videoOnly) await send.produce(audio);
+    await pause(config.videoAfterMs ?? 0);
     const codec = device.sendRtpCapabilities.codecs.find((c) => c.mimeType.toLowerCase() === config.videoCodec.toLowerCase());
     if (!codec) throw new Error(`this browser cannot send ${config.videoCodec}`);
     const options = { track: stream.getVideoTracks()[0], codec, appData: { source: 'camera' } };
     if (config.startBitrate) options.codecOptions = { videoGoogleStartBitrate: config.startBitrate };
     const begun = performance.now();
     await send.produce(options);
-    if (config.videoFirst) await send.produce(audio);
     if (config.estimateAfterMs) {
       await pause(config.estimateAfterMs - (performance.now() - begun));
       state.estimate = (await statistics()).availableOutgoingBitrate;
