@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import engineio
 import socketio
-from aiohttp import ClientError, StreamReader, web
+from aiohttp import ClientError, StreamReader, WSMessage, WSMsgType, web
 from engineio import packet as engine_packet
 from engineio.async_drivers import aiohttp as engine_driver
 from engineio.exceptions import EngineIOError, SocketIsClosedError
@@ -210,7 +210,7 @@ class SocketServer(_AsyncServer):  # type: ignore[misc]
             async def _serve(self, environ: dict[str, Any]) -> Any:
                 # without permessage-deflate, by which a few bytes from a client stand for very many
                 limit = self.server.max_http_buffer_size
-                self._sock = web.WebSocketResponse(max_msg_size=limit, compress=False)
+                self._sock = _WebSocket(max_msg_size=limit, compress=False)
                 self.environ = environ
                 await self._sock.prepare(environ["aiohttp.request"])
                 await self.handler(self)
@@ -408,7 +408,7 @@ class SocketServer(_AsyncServer):  # type: ignore[misc]
     def said_goodbye(self, eio_sid: str) -> bool:
         """Tell whether the client closed its WebSocket itself; a connection that breaks off says nothing."""
         socket = self._websockets.get(eio_sid)
-        return socket is not None and socket._sock is not None and socket._sock.close_code in GOODBYES
+        return socket is not None and socket._sock is not None and socket._sock.said_goodbye
 
     async def close_all(self) -> None:
         """Close every connection, giving clients a moment to take what is queued."""
@@ -657,6 +657,22 @@ class SocketServer(_AsyncServer):  # type: ignore[misc]
 
     def _engineio_server_class(self) -> Any:
         return Engine
+
+
+class _WebSocket(web.WebSocketResponse):
+    """A WebSocket that knows whether its client closed it by a frame of its own.
+
+    The close code does not tell: aiohttp counts the bare end of a connection, as the kernel sends it for a process that
+    was killed, as 1000 too.
+    """
+
+    said_goodbye = False
+
+    async def receive(self, timeout: float | None = None) -> WSMessage:
+        message = await super().receive(timeout)
+        if message.type is WSMsgType.CLOSE and message.data in GOODBYES:
+            self.said_goodbye = True
+        return message
 
 
 def _no_packet(error: Exception | None) -> InvalidRequestError:

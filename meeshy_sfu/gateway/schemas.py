@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from meeshy_sfu.edge.wire import Token, Whole, WireModel, an_id
+from meeshy_sfu.edge.wire import Token, WireModel, an_id
 
 CallId = Annotated[str, an_id("callId"), Field(max_length=128)]
 ConversationId = Annotated[str, an_id("conversationId"), Field(max_length=128)]
@@ -22,10 +22,10 @@ Kind = Literal["audio", "video"]
 Mode = Literal["p2p", "sfu"]
 Reason = Annotated[str, Field(max_length=500)]
 ObjectId = Annotated[str, Field(min_length=1, max_length=64, pattern="^[!-~]+$")]
-Epoch = Annotated[Whole, Field(ge=0, le=2**53 - 1)]
+Epoch = Annotated[int, Field(ge=0, le=2**53 - 1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Figure = Annotated[float, Field(ge=0, le=1e12)]
-Count = Annotated[Whole, Field(ge=0, le=10**15)]
+Count = Annotated[int, Field(ge=0, le=10**15)]
 RTP_CAPABILITIES_NOTE = "As the media server gives them."
 
 
@@ -48,7 +48,7 @@ class InitiateRequest(WireModel):
     conversation_id: ConversationId
     type: Kind
     settings: MediaSettings = MediaSettings()
-    expected_participants: Annotated[Whole, Field(ge=0, le=500)] = 0
+    expected_participants: Annotated[int, Field(ge=0, le=500)] = 0
     """How many will come, if that is known; a group of more than two begins on the media server."""
 
 
@@ -123,7 +123,7 @@ class CandidateBody(WireModel):
 
     candidate: str
     sdp_mid: SdpMid | None = None
-    sdp_m_line_index: Annotated[Whole, Field(ge=0, le=1024)] | None = None
+    sdp_m_line_index: Annotated[int, Field(ge=0, le=1024)] | None = None
     username_fragment: UsernameFragment | None = None
 
 
@@ -136,7 +136,7 @@ class Signal(WireModel):
     sdp: str | None = None
     candidate: str | CandidateBody | None = None
     sdp_mid: SdpMid | None = None
-    sdp_m_line_index: Annotated[Whole, Field(ge=0, le=1024)] | None = None
+    sdp_m_line_index: Annotated[int, Field(ge=0, le=1024)] | None = None
     username_fragment: UsernameFragment | None = None
     epoch: Epoch | None = None
 

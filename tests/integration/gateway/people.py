@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import time
 from typing import Any
 
@@ -90,6 +91,11 @@ class Caller(Hearing):
     async def vanish(self) -> None:
         """Break the connection without a word."""
         self.socket.eio.ws._response.connection.transport.abort()
+        await self.socket.wait()
+
+    async def hang_up_without_a_word(self) -> None:
+        """End the connection as the kernel does for a process that was killed: a FIN, no close frame."""
+        self.socket.eio.ws._response.connection.transport.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
         await self.socket.wait()
 
     async def emit(self, event: str, payload: object = None) -> dict[str, Any]:

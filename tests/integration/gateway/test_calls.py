@@ -298,6 +298,16 @@ async def test_a_broken_socket_keeps_its_place_and_a_rejoin_disturbs_nobody(
     assert metrics.reconnections == 1
 
 
+async def test_a_connection_that_ends_without_a_close_frame_is_no_goodbye(
+    gateway: Gateway, caller: MakeCaller
+) -> None:
+    ada, bob, *_ = await in_call(gateway, caller, "p2p")
+    await bob.hang_up_without_a_word()
+    away = await ada.wait("call:participant-connection", holds=lambda p: p["state"] == "reconnecting")
+    assert away["participantId"] == bob.id
+    assert ada.heard("call:participant-left") == []
+
+
 @MODES
 async def test_who_does_not_come_back_has_left_after_the_grace(
     start_gateway: StartGateway, caller: MakeCaller, mode: str
