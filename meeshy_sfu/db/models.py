@@ -189,6 +189,14 @@ class CallMetrics(Base):
     updated_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
+class GatewayIdentity(Base):
+    """Who serves this database, in one row: what its gateway leaves on media servers bears this name."""
+
+    __tablename__ = "gateway_identity"
+
+    id: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True)
+
+
 @dataclass(frozen=True, slots=True)
 class Participant:
     """A row of call_participants."""

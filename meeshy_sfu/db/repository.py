@@ -22,6 +22,7 @@ from meeshy_sfu.db.models import (
     CallParticipant,
     CallSession,
     Figures,
+    GatewayIdentity,
     Metrics,
     ModeTransition,
     Participant,
@@ -58,6 +59,7 @@ CLOSE_S = 2.0
 sessions = cast("Table", CallSession.__table__)
 participants = cast("Table", CallParticipant.__table__)
 metrics = cast("Table", CallMetrics.__table__)
+identities = cast("Table", GatewayIdentity.__table__)
 version = table("alembic_version", column("version_num"))
 
 Arguments = ParamSpec("Arguments")
@@ -170,6 +172,16 @@ class Repository:
         """Wait a moment for transactions that were given up and still have their connection. Idempotent."""
         if self._given_up:
             await asyncio.wait(self._given_up, timeout=CLOSE_S)
+
+    @within("start_s")
+    async def identity(self) -> str:
+        """The name of who serves this database; made with the first question."""
+        async with self._write() as db:
+            found = (await db.execute(select(identities.c.id))).scalar()
+            if found is None:
+                found = new_id()
+                await db.execute(identities.insert().values(id=found))
+        return str(found)
 
     # ---- calls
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 PHASE_1A = "phase_1a"
 SFU_SUPPORT = "add_sfu_support"
 CALL_PAGES = "call_pages"
+GATEWAY_IDENTITY = "gateway_identity"
 
 
 def _config(connection: Connection | None = None) -> Config:

@@ -127,7 +127,7 @@ class Gateway:
             metrics=self.metrics,
             jobs=self.jobs,
         )
-        self.metrics.show(self.calls.live)
+        self.metrics.show(self.calls.live, self.media.condemned)
         self.statements = Statements(
             settings=settings,
             clock=clock,
@@ -148,6 +148,7 @@ class Gateway:
             notices=notices,
             switcher=self.switcher,
             journal=self.journal,
+            jobs=self.jobs,
         )
         self.health = HealthApi(
             watchers=Watchers(settings, secret, clock),
@@ -222,6 +223,7 @@ class Gateway:
             logger.info("database upgraded from %s to %s", before or "empty", after)
         self.journal.write_behind()
         self.jobs.start(self._hold.watch(self._lose_database), "hold of the database")
+        self.media.owner = await self.repository.identity()
         found = await self.supervision.take_up()
         if found:
             logger.info("took up %d calls", found)
@@ -269,6 +271,8 @@ class Gateway:
             await asyncio.sleep(SWEEP_INTERVAL_S)
             try:
                 self.calls.sweep()
+                self.switcher.removal.look()
+                self.supervision.sweep()
                 self.events.sweep()
             except Exception:
                 logger.exception("sweep failed")

@@ -266,6 +266,7 @@ class Calls:
     async def _seat(self, call: LiveCall, member: Member) -> None:
         """Put somebody new in. The caller holds the lane."""
         call.members[member.id] = member
+        self._switcher.keeper.came(call, member.id)
         decisions = call.mode.join(member.id, self._clock.monotonic_s(), present=False)
         await self._switcher.carry_out(call, decisions)
         self._metrics.joined()

@@ -1,7 +1,7 @@
 """REST client of the media servers: makes and destroys rooms, chooses a server, keeps a call where it is.
 
 Knows the media server by its wire protocol only. Which calls need a room is decided in `calls`; events of rooms
-come through `media_events`.
+come through `media_events`. What has to go from a server is on the list of `condemned` until the server says it is gone.
 """
 
 from __future__ import annotations
@@ -11,12 +11,14 @@ import logging
 import random
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
 
 import aiohttp
 
 from meeshy_sfu.edge.tokens import MEDIA_AUDIENCE, SERVICE_ROLE, sign_token
 from meeshy_sfu.errors import CapacityError, MeeshyError, UnavailableError
 from meeshy_sfu.gateway.breaker import Breaker, BreakerState
+from meeshy_sfu.gateway.condemned import Condemned, CondemnedList
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,6 +62,20 @@ class MediaRoom:
     rtp_capabilities: dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class ListedRoom:
+    """A room as its media server lists it."""
+
+    call_id: str
+    room_id: str
+    owner: str | None
+    """The gateway that made it; None if nobody said so."""
+
+
+class NotSentError(UnavailableError):
+    """No request has reached the media server: it cannot have done anything."""
+
+
 class MediaServerRefusedError(MeeshyError):
     """The media server answered with an error; `status` and `wire_code` are its words."""
 
@@ -91,6 +107,9 @@ class MediaServerClient:
         ```
     """
 
+    owner: str | None = None
+    """Who this gateway is, as its rooms say; the same after a restart."""
+
     def __init__(
         self,
         urls: Sequence[str],
@@ -104,7 +123,9 @@ class MediaServerClient:
         self._secret, self._clock = secret, clock
         self._policy = policy or ClientPolicy()
         self._rng = rng or random.Random()
-        self._pinned: dict[str, str] = {}
+        self._pinned: dict[str, MediaRoom] = {}
+        self._lanes: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
+        self.condemned = CondemnedList()
         self._token, self._token_until = "", 0.0
         self._session: aiohttp.ClientSession | None = None
 
@@ -131,7 +152,7 @@ class MediaServerClient:
             CapacityError: Every media server is full.
             UnavailableError: No media server answers.
         """
-        pinned = self._pinned.get(call_id)
+        pinned = self.server_of(call_id)
         tried: set[str] = set()
         full = False
         while True:
@@ -146,7 +167,7 @@ class MediaServerClient:
                 )
             tried.add(server.url)
             try:
-                room = await self._create_on(server, call_id, prewarm=prewarm)
+                return await self._create_on(server, call_id, prewarm=prewarm)
             except (UnavailableError, MediaServerRefusedError) as error:
                 if isinstance(error, MediaServerRefusedError):
                     if error.status != HTTP_UNAVAILABLE:
@@ -155,9 +176,6 @@ class MediaServerClient:
                 if pinned:
                     raise
                 log.warning("call=%s server=%s cannot take the room: %s", call_id, server.url, error)
-                continue
-            self._pinned[call_id] = server.url
-            return room
 
     async def activate_room(self, call_id: str) -> None:
         """Count a pre-warmed room as a call from now on; does nothing to a room that already counts."""
@@ -165,9 +183,9 @@ class MediaServerClient:
             self._pinned_server(call_id), "POST", f"/api/rooms/{call_id}/activate", repeat=True
         )
 
-    async def get_room(self, call_id: str) -> MediaRoom | None:
-        """The room of a pinned call, or None if the server does not have it."""
-        server = self._pinned_server(call_id)
+    async def get_room(self, call_id: str, url: str | None = None) -> MediaRoom | None:
+        """The room of a call on a server, the one it is pinned to by default; None if it has none there."""
+        server = self._pinned_server(call_id) if url is None else self._servers[url]
         try:
             return _room(server.url, await self._request(server, "GET", f"/api/rooms/{call_id}", repeat=True))
         except MediaServerRefusedError as error:
@@ -176,37 +194,83 @@ class MediaServerClient:
             raise
 
     async def destroy_room(self, call_id: str) -> None:
-        """Destroy the room of a call; one that is already gone (404) counts as destroyed. Unpins the call."""
-        url = self._pinned.pop(call_id, None)
-        if url is None:
-            return
+        """Condemn the room of a call, and try once to destroy it."""
+        condemned = self.condemn_room(call_id)
+        if condemned is not None:
+            await self.remove(condemned)
+
+    def condemn_room(self, call_id: str, *, counted: bool = False) -> Condemned | None:
+        """Put the room of a call on the list of what has to go, and unpin the call; None if it has none.
+
+        Args:
+            call_id: The call.
+            counted: Whether a place on its server is free when it is gone.
+        """
+        room = self._pinned.pop(call_id, None)
+        return None if room is None else self.condemn(room.server_url, call_id, counted=counted)
+
+    def condemn(
+        self, url: str, call_id: str, participant_id: str | None = None, *, counted: bool = False
+    ) -> Condemned:
+        """Put a call's room on a certain server, or somebody in it, on the list of what has to go."""
+        what = Condemned(url, call_id, participant_id)
+        self.condemned.add(what, now_s=self._clock.monotonic_s(), counted=counted)
+        return what
+
+    def pardon(self, call_id: str, participant_id: str) -> None:
+        """Take somebody off the list who is in the call again."""
+        for url in self._servers:
+            self.condemned.gone(Condemned(url, call_id, participant_id))
+
+    async def remove(self, what: Condemned) -> bool:
+        """Try to remove what is condemned; tells whether a place is free by it.
+
+        It is off the list once its server has said that it is gone, or if a room is needed again.
+
+        Raises:
+            MediaServerRefusedError: The server refuses; it stays on the list.
+            UnavailableError: The server does not answer; it stays on the list.
+        """
+        async with self._lane(what.server_url, what.call_id):
+            return await self._remove(what)
+
+    async def _remove(self, what: Condemned) -> bool:
+        if what not in self.condemned:
+            return False
+        room = f"/api/rooms/{what.call_id}"
         try:
-            await self._request(self._servers[url], "DELETE", f"/api/rooms/{call_id}", repeat=True)
+            if what.participant_id is not None:
+                path = f"{room}/participants/{what.participant_id}/leave"
+                # once: they may be back by the next time
+                await self._request(self._servers[what.server_url], "POST", path, repeat=False)
+            elif self.server_of(what.call_id) != what.server_url:
+                await self._request(self._servers[what.server_url], "DELETE", room, repeat=True)
         except MediaServerRefusedError as error:
             if error.status != HTTP_NOT_FOUND:
+                self._refused(what, error)
                 raise
+        except BaseException as error:
+            self._refused(what, error)
+            raise
+        return self.condemned.gone(what)
 
-    async def leave(self, call_id: str, participant_id: str) -> None:
-        """Put somebody out of a call's room; who is not in it, or a room that is gone, counts as done."""
-        path = f"/api/rooms/{call_id}/participants/{participant_id}/leave"
-        try:
-            await self._request(self._pinned_server(call_id), "POST", path, repeat=True)
-        except MediaServerRefusedError as error:
-            if error.status != HTTP_NOT_FOUND:
-                raise
+    def _refused(self, what: Condemned, error: BaseException) -> None:
+        tries = self.condemned.refused(what, now_s=self._clock.monotonic_s())
+        if tries == 1:
+            log.warning("%s has to go, and is not gone yet; it is tried until it is: %s", what, error)
 
-    async def list_rooms(self, url: str) -> list[str]:
-        """The calls that have a room on a server."""
+    def makes(self, url: str, call_id: str) -> bool:
+        """Tell whether a call's room on a server is being made or removed just now."""
+        lane = self._lanes.get((url, call_id))
+        return lane is not None and lane.locked()
+
+    async def list_rooms(self, url: str) -> list[ListedRoom]:
+        """The rooms on a server."""
         data = await self._request(self._servers[url], "GET", "/api/rooms", repeat=True)
-        return [str(room["callId"]) for room in data.get("rooms", [])]
-
-    async def drop_room(self, url: str, call_id: str) -> None:
-        """Destroy a room on a certain server, whatever the call is pinned to."""
-        try:
-            await self._request(self._servers[url], "DELETE", f"/api/rooms/{call_id}", repeat=True)
-        except MediaServerRefusedError as error:
-            if error.status != HTTP_NOT_FOUND:
-                raise
+        return [
+            ListedRoom(str(room["callId"]), str(room["roomId"]), room.get("owner"))
+            for room in data.get("rooms", [])
+        ]
 
     async def room_counts(self) -> dict[str, int]:
         """How many rooms each server has; those that do not answer are left out."""
@@ -221,20 +285,24 @@ class MediaServerClient:
 
     def calls_on(self, url: str) -> list[str]:
         """The calls that are pinned to a server."""
-        return [call_id for call_id, pinned in self._pinned.items() if pinned == url]
+        return list(self.rooms_on(url))
 
-    def pin(self, call_id: str, url: str) -> None:
+    def rooms_on(self, url: str) -> dict[str, str]:
+        """The rooms that are needed on a server, by call."""
+        return {call_id: room.room_id for call_id, room in self._pinned.items() if room.server_url == url}
+
+    def pin(self, call_id: str, room: MediaRoom) -> None:
         """Say where a call lives, after a restart of the gateway."""
-        if url in self._servers:
-            self._pinned[call_id] = url
+        self._pinned[call_id] = room
 
     def unpin(self, call_id: str) -> None:
-        """Forget where a call lives: its server is dead and the next room may be anywhere."""
+        """Forget where a call lives: its room is gone and the next one may be anywhere."""
         self._pinned.pop(call_id, None)
 
     def server_of(self, call_id: str) -> str | None:
         """The URL of the server a call is pinned to."""
-        return self._pinned.get(call_id)
+        room = self._pinned.get(call_id)
+        return None if room is None else room.server_url
 
     @property
     def urls(self) -> tuple[str, ...]:
@@ -265,23 +333,55 @@ class MediaServerClient:
     # ---- inside
 
     def _pinned_server(self, call_id: str) -> _Server:
-        url = self._pinned.get(call_id)
+        url = self.server_of(call_id)
         if url is None:
             raise UnavailableError(f"call {call_id} has no media server; make its room first")
         return self._servers[url]
 
+    def _lane(self, url: str, call_id: str) -> asyncio.Lock:
+        """Held by whoever makes or removes a call's room on a server, so that neither overtakes the other."""
+        return self._lanes.setdefault((url, call_id), asyncio.Lock())
+
     async def _create_on(self, server: _Server, call_id: str, *, prewarm: bool) -> MediaRoom:
-        body = {"prewarm": True} if prewarm else None
-        try:
-            data = await self._request(server, "POST", f"/api/rooms/{call_id}/create", body=body, repeat=True)
-        except MediaServerRefusedError as error:
-            if error.status != HTTP_CONFLICT:
+        async with self._lane(server.url, call_id):
+            try:
+                # a room that has to go is not to be taken for the new one
+                await self._remove(Condemned(server.url, call_id))
+            except MediaServerRefusedError as error:
+                raise UnavailableError(f"the call's former room is still there: {error.message}") from error
+            made = True
+            try:
+                try:
+                    room = await self._create(server, call_id, prewarm=prewarm)
+                except MediaServerRefusedError as error:
+                    made = error.status == HTTP_CONFLICT
+                    if not made:
+                        raise
+                    room = await self._take_up(server, call_id, prewarm=prewarm)
+                except NotSentError:
+                    made = False
+                    raise
+            except BaseException:
+                self._pinned.pop(call_id, None)
+                if made:
+                    # it may be there all the same, or be made later
+                    self.condemn(server.url, call_id)
                 raise
-            # Ours from an attempt whose answer was lost, or from before a restart.
-            data = await self._request(server, "GET", f"/api/rooms/{call_id}", repeat=True)
-            if not prewarm:
-                await self._request(server, "POST", f"/api/rooms/{call_id}/activate", repeat=True)
-        server.rooms += 1
+            self._pinned[call_id] = room
+            server.rooms += 1
+            return room
+
+    async def _create(self, server: _Server, call_id: str, *, prewarm: bool) -> MediaRoom:
+        body = ({"prewarm": True} if prewarm else {}) | ({"owner": self.owner} if self.owner else {})
+        path = f"/api/rooms/{call_id}/create"
+        return _room(server.url, await self._request(server, "POST", path, body=body or None, repeat=True))
+
+    async def _take_up(self, server: _Server, call_id: str, *, prewarm: bool) -> MediaRoom:
+        """Find the room that is there: of an attempt whose answer was lost, or from before a restart."""
+        path = f"/api/rooms/{call_id}"
+        data = await self._request(server, "GET", path, repeat=True)
+        if not prewarm:
+            await self._request(server, "POST", f"{path}/activate", repeat=True)
         return _room(server.url, data)
 
     async def _choose(self, tried: set[str]) -> _Server | None:
@@ -316,27 +416,30 @@ class MediaServerClient:
 
         Raises:
             MediaServerRefusedError: The server answered with an error of its own.
-            UnavailableError: It did not answer, or its breaker is open.
+            NotSentError: No attempt has reached it: nobody listens, or its breaker is open.
+            UnavailableError: It did not answer.
         """
         attempts = self._policy.attempts if repeat else 1
+        sent = False
         for attempt in range(attempts):
             if not server.breaker.allows(self._clock.monotonic_s()):
-                raise UnavailableError(
-                    f"media server {server.url} does not answer; it is tried again shortly"
+                raise _unanswered(
+                    f"media server {server.url} does not answer; it is tried again shortly", sent=sent
                 )
             try:
                 data = await self._attempt(server, method, path, body)
             except (aiohttp.ClientError, TimeoutError) as error:
+                sent = sent or not isinstance(error, aiohttp.ClientConnectorError)
                 server.breaker.failed(self._clock.monotonic_s())
                 reason = f"media server {server.url}: {method} {path}: {error or type(error).__name__}"
                 if attempt + 1 == attempts:
-                    raise UnavailableError(reason) from error
+                    raise _unanswered(reason, sent=sent) from error
                 log.warning("%s; trying again", reason)
                 await asyncio.sleep(self._rng.uniform(0.0, self._policy.backoff_s * 2**attempt))
             else:
                 server.breaker.succeeded()
                 return data
-        raise UnavailableError(f"media server {server.url}: {method} {path}: no attempt is allowed")
+        raise _unanswered(f"media server {server.url}: {method} {path}: no attempt is allowed", sent=sent)
 
     async def _attempt(self, server: _Server, method: str, path: str, body: Any) -> dict[str, Any]:
         if self._session is None:
@@ -364,6 +467,10 @@ class MediaServerClient:
             status=answer.status,
             wire_code=str(wrong.get("code", "")),
         )
+
+
+def _unanswered(reason: str, *, sent: bool) -> UnavailableError:
+    return UnavailableError(reason) if sent else NotSentError(reason)
 
 
 def _room(url: str, data: dict[str, Any]) -> MediaRoom:

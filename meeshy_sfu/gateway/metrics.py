@@ -5,7 +5,7 @@ Reads the live calls when asked. Units stand in the names.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sized
 from typing import TYPE_CHECKING
 
 from prometheus_client import Counter, Histogram
@@ -31,6 +31,7 @@ class Metrics(EdgeFigures):
     def __init__(self) -> None:
         super().__init__()
         self._live: Mapping[str, LiveCall] = {}
+        self._condemned: Sized = ()
         own = self.registry
         self._begun = Counter("meeshy_calls", "Calls begun.", ["type", "conversation_type"], registry=own)
         self._failed = Counter("meeshy_calls_failed", "Calls that ended by an error.", registry=own)
@@ -52,9 +53,9 @@ class Metrics(EdgeFigures):
         )
         own.register(_Live(self))
 
-    def show(self, live: Mapping[str, LiveCall]) -> None:
-        """Count these calls at each scrape."""
-        self._live = live
+    def show(self, live: Mapping[str, LiveCall], condemned: Sized) -> None:
+        """Count these calls, and what has to go from media servers, at each scrape."""
+        self._live, self._condemned = live, condemned
 
     def began(self, kind: str, conversation_type: str) -> None:
         """Count a call."""
@@ -98,6 +99,11 @@ class Metrics(EdgeFigures):
             "meeshy_calls_switching", "Calls whose mode is changing now.", value=switching
         )
         yield GaugeMetricFamily("meeshy_active_participants", "People in calls now.", value=people)
+        yield GaugeMetricFamily(
+            "meeshy_rooms_to_remove",
+            "Rooms, and people in rooms, that have to go and are still on a media server.",
+            value=len(self._condemned),
+        )
         yield GaugeMetricFamily(
             "meeshy_socketio_connections", "Sockets connected now.", value=self.connections
         )

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from meeshy_sfu.config import Settings
     from meeshy_sfu.gateway.jobs import Jobs
     from meeshy_sfu.gateway.media_client import MediaServerClient
+    from meeshy_sfu.gateway.removal import Removal
 
 logger = logging.getLogger(__name__)
 
@@ -71,19 +72,24 @@ class RoomListener(Protocol):
     def unwatch(self, call: LiveCall) -> None:
         """Its room is about to be destroyed."""
 
-    def place_freed(self) -> None:
-        """A room that counted is gone from its media server."""
-
 
 class RoomKeeper:
     """Bring rooms to what their calls need; for each call one step at a time."""
 
     def __init__(
-        self, settings: Settings, clock: Clock, media: MediaServerClient, jobs: Jobs, listener: RoomListener
+        self,
+        *,
+        settings: Settings,
+        clock: Clock,
+        media: MediaServerClient,
+        removal: Removal,
+        jobs: Jobs,
+        listener: RoomListener,
     ) -> None:
         self._settings = settings
         self._clock = clock
         self._media = media
+        self._removal = removal
         self._jobs = jobs
         self._listener = listener
 
@@ -93,21 +99,15 @@ class RoomKeeper:
             self._jobs.start(self._keep(call), f"room of call {call.id}")
 
     def leave(self, call: LiveCall, participant_id: str) -> None:
-        """Put somebody who left the call out of its room."""
-        if call.rooms.room is not None and not call.ended:
-            self._jobs.start(self._leave(call, participant_id), f"leave of {participant_id}")
+        """Put somebody who left the call out of its room, however often that has to be tried."""
+        room = call.rooms.room
+        if room is not None and not call.ended:
+            self._media.condemn(room.server_url, call.id, participant_id)
+            self._removal.look()
 
-    async def _leave(self, call: LiveCall, participant_id: str) -> None:
-        async with call.media_lane:
-            # who is back meanwhile has the same id again
-            if call.rooms.room is not None and participant_id not in call.members:
-                try:
-                    await self._media.leave(call.id, participant_id)
-                except MeeshyError as error:
-                    logger.info(
-                        "call=%s participant=%s cannot be put out: %s", call.id, participant_id, error
-                    )
-        self.look(call)
+    def came(self, call: LiveCall, participant_id: str) -> None:
+        """Put somebody out no more who is in the call again: they have the same id."""
+        self._media.pardon(call.id, participant_id)
 
     def _next(self, call: LiveCall) -> Step | None:
         return next_step(call, prewarm=self._settings.prewarm, now_s=self._clock.monotonic_s())
@@ -127,9 +127,9 @@ class RoomKeeper:
                 self._listener.unwatch(call)
                 counted = not call.rooms.warm
                 call.rooms = RoomState(retry_at_s=call.rooms.retry_at_s)
-                await self._media.destroy_room(call.id)
-                if counted:
-                    self._listener.place_freed()
+                # not waited for: a server that is slow or away must not keep the call from another room
+                self._media.condemn_room(call.id, counted=counted)
+                self._removal.look()
             case Step.ACTIVATE:
                 try:
                     await self._media.activate_room(call.id)
@@ -154,12 +154,7 @@ class RoomKeeper:
     async def _failed(self, call: LiveCall, step: Step, epoch: int, error: MeeshyError) -> None:
         reason = FULL if isinstance(error, CapacityError) else UNAVAILABLE
         logger.warning("call=%s %s failed: %s", call.id, step.name.lower(), error)
-        if step is Step.DESTROY:
-            # the server is gone, and the room with it; if it comes back, its rooms are compared with ours
-            self._media.unpin(call.id)
-            return
         call.rooms.retry_at_s = self._clock.monotonic_s() + WARM_RETRY_S
         call.rooms.failure = reason
         if step is Step.CREATE:
-            self._media.unpin(call.id)
             await self._listener.room_failed(call, epoch, reason)

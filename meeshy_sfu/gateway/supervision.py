@@ -18,7 +18,7 @@ from meeshy_sfu.gateway import journal as log
 from meeshy_sfu.gateway.calls import Calls, mode_policy
 from meeshy_sfu.gateway.direct_pair import direct_pair
 from meeshy_sfu.gateway.live_call import LiveCall, Member, RoomState, identity_key
-from meeshy_sfu.gateway.media_client import MediaRoom, MediaServerRefusedError
+from meeshy_sfu.gateway.media_events import ROOM_LOST
 from meeshy_sfu.gateway.mode import CallMode, ConversationType, ModeController, Phase
 
 if TYPE_CHECKING:
@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     from meeshy_sfu.config import Settings
     from meeshy_sfu.db.models import Call
     from meeshy_sfu.db.repository import Repository
+    from meeshy_sfu.gateway.jobs import Jobs
     from meeshy_sfu.gateway.journal import Journal
-    from meeshy_sfu.gateway.media_client import MediaServerClient
+    from meeshy_sfu.gateway.media_client import ListedRoom, MediaRoom, MediaServerClient
     from meeshy_sfu.gateway.media_events import MediaEvents
     from meeshy_sfu.gateway.notices import Notices
     from meeshy_sfu.gateway.switching import Switcher
@@ -36,6 +37,8 @@ logger = logging.getLogger(__name__)
 
 SETTLE_S = 8.0
 """How long after a restart a call's mode is left alone while not everybody is back."""
+COMPARE_INTERVAL_S = 30.0
+"""How often rooms are compared with calls; besides, each time a media server is connected."""
 RELAYED = ("new-producer", "producer-closed", "active-speaker")
 COMING = ("participant-joined", "new-producer")
 
@@ -55,6 +58,7 @@ class Supervision:
         notices: Notices,
         switcher: Switcher,
         journal: Journal,
+        jobs: Jobs,
     ) -> None:
         self._settings = settings
         self._clock = clock
@@ -65,6 +69,10 @@ class Supervision:
         self._notices = notices
         self._switcher = switcher
         self._journal = journal
+        self._jobs = jobs
+        self._compare_at_s = clock.monotonic_s() + COMPARE_INTERVAL_S
+        self._foreign: dict[str, set[str]] = {}
+        """Rooms on each server that are of other gateways, as of the last comparison."""
 
     # ---- what rooms tell
 
@@ -113,25 +121,57 @@ class Supervision:
     async def server_back(self, url: str) -> None:
         """Make rooms for calls that wait for one, and destroy those that nobody needs any more."""
         await asyncio.gather(*(self._switcher.server_back(waiting) for waiting in self._calls.live.values()))
+        self._media.condemned.server_back(url, now_s=self._clock.monotonic_s())
+        await self.compare(url)
+
+    # ---- rooms and calls
+
+    def sweep(self) -> None:
+        """Compare rooms with calls when it is time again."""
+        now_s = self._clock.monotonic_s()
+        if now_s < self._compare_at_s:
+            return
+        self._compare_at_s = now_s + COMPARE_INTERVAL_S
+        for url in self._media.urls:
+            self._jobs.start(self.compare(url), f"comparison of rooms on {url}")
+
+    async def compare(self, url: str) -> None:
+        """See to it that a media server has the rooms that calls need, and no others of ours."""
+        before = self._media.rooms_on(url)
         try:
-            found = await self._media.list_rooms(url)
+            listed = await self._media.list_rooms(url)
         except MeeshyError as error:
             logger.warning("server=%s does not list its rooms: %s", url, error)
             return
-        for call_id in found:
-            call = self._calls.live.get(call_id)
-            if call is not None:
-                pinned = self._media.server_of(call_id)
-                unneeded = pinned is not None and pinned != url and not call.media_lane.locked()
+        rooms = {room.call_id: room.room_id for room in listed}
+        needed = self._media.rooms_on(url)
+        for call_id, room_id in before.items():
+            if needed.get(call_id) == room_id != rooms.get(call_id):
+                logger.warning("server=%s call=%s has lost its room=%s unheard", url, call_id, room_id)
+                await self.room_gone(call_id, room_id, ROOM_LOST)
+        foreign = set()
+        for room in listed:
+            if needed.get(room.call_id) == room.room_id or self._media.makes(url, room.call_id):
+                continue
+            if await self._is_surplus(url, room):
+                logger.warning("server=%s call=%s has a room nobody needs; it goes", url, room.call_id)
+                self._media.condemn(url, room.call_id)
             else:
-                # rooms of other gateways are theirs to keep
-                unneeded = await self._is_over(call_id)
-            if unneeded:
-                logger.warning("server=%s call=%s has a room nobody needs; destroying it", url, call_id)
-                try:
-                    await self._media.drop_room(url, call_id)
-                except MeeshyError as error:
-                    logger.warning("server=%s call=%s keeps its room: %s", url, call_id, error)
+                foreign.add(room.room_id)
+        self._foreign[url] = foreign
+        self._switcher.removal.look()
+
+    async def _is_surplus(self, url: str, room: ListedRoom) -> bool:
+        """Tell whether a room that no call of ours needs is ours to destroy; those of other gateways are theirs."""
+        if room.owner == self._media.owner:
+            return True
+        call = self._calls.live.get(room.call_id)
+        if call is not None:
+            pinned = self._media.server_of(room.call_id)
+            return pinned is not None and pinned != url and not call.media_lane.locked()
+        if room.room_id in self._foreign.get(url, ()):
+            return False
+        return await self._is_over(room.call_id)
 
     async def _is_over(self, call_id: str) -> bool:
         try:
@@ -212,21 +252,20 @@ class Supervision:
 
     async def _find_room(self, call: LiveCall) -> None:
         for url in self._media.urls:
-            self._media.pin(call.id, url)
             try:
-                room = await self._media.get_room(call.id)
-            except (MeeshyError, MediaServerRefusedError) as error:
+                room = await self._media.get_room(call.id, url)
+            except MeeshyError as error:
                 logger.warning("server=%s call=%s cannot be asked for: %s", url, call.id, error)
                 continue
             if room is not None:
-                await self._adopt(call, room)
+                self._media.pin(call.id, room)
+                self._adopt(call, room)
                 return
-        self._media.unpin(call.id)
         if call.phase is Phase.SFU:
             # decided when the call settles; until then whoever comes back finds it on the SFU
             call.mode.lose_room("room-lost")
 
-    async def _adopt(self, call: LiveCall, room: MediaRoom) -> None:
+    def _adopt(self, call: LiveCall, room: MediaRoom) -> None:
         # a room of a call that is P2P is of a switch that was not finished, or made in advance
         direct = call.phase is Phase.P2P
         call.rooms = RoomState(room=room, warm=False, in_use=not direct, stale=direct)

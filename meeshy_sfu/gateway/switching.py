@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from meeshy_sfu.gateway import journal as log
 from meeshy_sfu.gateway.live_call import LiveCall, Member, RoomState, moment
 from meeshy_sfu.gateway.mode import CallMode, CompleteSwitch, Decision, Phase, RollBack, StartSwitch
+from meeshy_sfu.gateway.removal import Removal
 from meeshy_sfu.gateway.room_keeper import RoomKeeper
 from meeshy_sfu.gateway.waiting_calls import WaitingCalls
 
@@ -60,7 +61,10 @@ class Switcher:
         self._journal = journal
         self._metrics = metrics
         self._jobs = jobs
-        self.keeper = RoomKeeper(settings, clock, media, jobs, self)
+        self.removal = Removal(media, clock, jobs, self.place_freed)
+        self.keeper = RoomKeeper(
+            settings=settings, clock=clock, media=media, removal=self.removal, jobs=jobs, listener=self
+        )
         self.waiting = WaitingCalls(media, jobs, self.try_again)
         """Calls that no media server has taken."""
 
@@ -273,7 +277,7 @@ class Switcher:
             if call.ended or room is None or (room_id is not None and room.room_id != room_id):
                 return
             logger.warning("call=%s lost room=%s: %s", call.id, room.room_id, reason)
-            self._forget_room(call)
+            self._forget_room(call, is_gone=room_id is not None)
             self.waiting.place_freed()
             call.rooms.retry_at_s = self._clock.monotonic_s() + 1.0
             if not call.mode.needs_room:
@@ -306,9 +310,13 @@ class Switcher:
             if not call.ended:
                 await self.carry_out(call, call.mode.see(call.present, self._clock.monotonic_s()))
 
-    def _forget_room(self, call: LiveCall) -> None:
+    def _forget_room(self, call: LiveCall, *, is_gone: bool) -> None:
         self._events.unwatch(call.id)
-        self._media.unpin(call.id)
+        if is_gone:
+            self._media.unpin(call.id)
+        else:
+            # a server that cannot be reached may still have it
+            self._media.condemn_room(call.id)
         call.rooms = type(call.rooms)()
 
     def _note(

@@ -64,6 +64,8 @@ class Room:
     """Why it is closed, or None."""
     in_advance: bool
     """Whether the call does not need it yet, so that it does not count (see RoomRegistry.activate)."""
+    owner: str | None
+    """The service that sees to it, by a name of its own; for it to find its rooms again."""
 
     def __init__(
         self,
@@ -89,6 +91,7 @@ class Room:
         self.participants = {}
         self.closed_reason = None
         self.in_advance = False
+        self.owner = None
         self._clock = clock
         self._listener = listener
         self._on_closed = on_closed

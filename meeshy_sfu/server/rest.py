@@ -96,8 +96,12 @@ class RestApi:
         """Open a room; optional mediaCodecs say what it forwards."""
         if body.prewarm and not call.claims.is_service:
             raise ForbiddenError("only a service may make rooms in advance")
+        if body.owner is not None and not call.claims.is_service:
+            raise ForbiddenError("only a service may name the owner of a room")
         async with self._creation(call):
-            return success(room_wire(await self._create(call, body.media_codecs, in_advance=body.prewarm)))
+            room = await self._create(call, body.media_codecs, in_advance=body.prewarm)
+        room.owner = body.owner
+        return success(room_wire(room))
 
     @handles(
         Route("GET", ROOM, "Look at a room", _ROOMS, data=schemas.RoomDetails, errors=(RoomNotFoundError,))
@@ -122,7 +126,12 @@ class RestApi:
         )
     )
     async def destroy_room(self, call: Call) -> web.Response:
-        """Close a room with all in it."""
+        """Close a room with all in it; one that is being made is waited for, so that 404 holds."""
+        async with self._creation(call):
+            self._destroy(call)
+        return success(message="Room destroyed")
+
+    def _destroy(self, call: Call) -> None:
         room = self._room(call)
         may = call.claims.role in ROOM_OWNER_ROLES or self._creators.get(room.id) == call.claims.subject
         if not may:
@@ -130,7 +139,6 @@ class RestApi:
                 "only a service, the call's initiator or the creator of the room may end it for everybody"
             )
         room.close("closed")
-        return success(message="Room destroyed")
 
     @handles(
         Route(

@@ -30,6 +30,7 @@ class ServiceApi:
                 "roomId": room.id,
                 "participantCount": len(room.participants),
                 "prewarm": room.in_advance,
+                "owner": room.owner,
             }
             for room in self._rooms.rooms
         ]

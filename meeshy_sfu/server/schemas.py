@@ -89,6 +89,8 @@ class CreateRoomRequest(WireModel):
     """Codecs of this call, most wanted first; the server's own choice when left out."""
     prewarm: bool = False
     """Made in advance, by a service: it counts as a call from POST …/activate on."""
+    owner: Annotated[str, an_id("owner"), Field(max_length=128)] | None = None
+    """The service that sees to the room, by a name of its own; GET /api/rooms shows it."""
 
 
 class JoinRequest(WireModel):
@@ -197,6 +199,8 @@ class ListedRoom(WireModel):
     room_id: str
     participant_count: int
     prewarm: bool
+    owner: str | None
+    """Who sees to it, as said by whoever created it."""
 
 
 class RoomList(WireModel):

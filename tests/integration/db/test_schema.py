@@ -103,7 +103,7 @@ async def test_upgrade_leaves_phase_1a_unchanged_and_downgrade_gives_it_back(eng
     before = await columns(engine)
     await fill(engine, 500)
     data = await snapshot(engine)
-    assert await schema.upgrade(engine) == (schema.PHASE_1A, schema.CALL_PAGES)
+    assert await schema.upgrade(engine) == (schema.PHASE_1A, schema.GATEWAY_IDENTITY)
     assert await snapshot(engine) == data
     old = await Repository(engine).get_call(f"{7:024x}")
     assert old is not None
@@ -114,10 +114,10 @@ async def test_upgrade_leaves_phase_1a_unchanged_and_downgrade_gives_it_back(eng
         0,
         T0,
     )
-    assert await schema.downgrade(engine, schema.PHASE_1A) == (schema.CALL_PAGES, schema.PHASE_1A)
+    assert await schema.downgrade(engine, schema.PHASE_1A) == (schema.GATEWAY_IDENTITY, schema.PHASE_1A)
     assert await columns(engine) == before
     assert await snapshot(engine) == data
-    assert await schema.upgrade(engine) == (schema.PHASE_1A, schema.CALL_PAGES)
+    assert await schema.upgrade(engine) == (schema.PHASE_1A, schema.GATEWAY_IDENTITY)
     assert await snapshot(engine) == data
 
 
@@ -179,25 +179,27 @@ async def test_a_database_without_revision_is_not_guessed_at(engine: AsyncEngine
         await schema.upgrade(engine)
     await schema.stamp(engine, schema.PHASE_1A)
     await schema.upgrade(engine)
-    assert await schema.current(engine) == schema.CALL_PAGES
+    assert await schema.current(engine) == schema.GATEWAY_IDENTITY
 
 
 async def test_check_names_what_to_do(engine: AsyncEngine) -> None:
     assert "meeshy db upgrade" in (await schema.check(engine) or "")
     await schema.upgrade(engine, schema.PHASE_1A)
     assert "phase_1a" in (await schema.check(engine) or "")
-    with pytest.raises(ConfigError, match="known revisions: add_sfu_support, call_pages, phase_1a"):
+    with pytest.raises(
+        ConfigError, match="known revisions: add_sfu_support, call_pages, gateway_identity, phase_1a"
+    ):
         await schema.upgrade(engine, "no_such_revision")
     await schema.upgrade(engine)
     assert await schema.check(engine) is None
-    assert await schema.downgrade(engine, "base") == (schema.CALL_PAGES, None)
+    assert await schema.downgrade(engine, "base") == (schema.GATEWAY_IDENTITY, None)
 
 
 async def test_four_who_upgrade_at_once_all_succeed(database_url: str) -> None:
     engines = [create_engine(database_url) for _ in range(4)]
     done = await asyncio.gather(*(schema.upgrade(engine) for engine in engines))
-    assert sorted(str(before) for before, _ in done) == ["None", *[schema.CALL_PAGES] * 3]
-    assert {after for _, after in done} == {schema.CALL_PAGES}
+    assert sorted(str(before) for before, _ in done) == ["None", *[schema.GATEWAY_IDENTITY] * 3]
+    assert {after for _, after in done} == {schema.GATEWAY_IDENTITY}
     assert await schema.check(engines[0]) is None
     for engine in engines:
         await engine.dispose()

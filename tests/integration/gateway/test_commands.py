@@ -34,10 +34,10 @@ def test_the_database_goes_up_and_down_by_command(capsys: Output) -> None:
     assert main(["db", "check"]) == 1
     assert "empty" in capsys.readouterr().err
     for command, code, text in (
-        (["db", "current"], 0, "empty (needs call_pages)"),
-        (["db", "upgrade"], 0, "empty -> call_pages"),
+        (["db", "current"], 0, "empty (needs gateway_identity)"),
+        (["db", "upgrade"], 0, "empty -> gateway_identity"),
         (["db", "check"], 0, "the database is up to date"),
-        (["db", "downgrade", "phase_1a"], 0, "call_pages -> phase_1a"),
+        (["db", "downgrade", "phase_1a"], 0, "gateway_identity -> phase_1a"),
         (["db", "downgrade", "base"], 0, "phase_1a -> empty"),
         (["db", "upgrade", "phase_1a"], 0, "empty -> phase_1a"),
         (["db", "stamp", "call_pages"], 0, "marked as call_pages"),
