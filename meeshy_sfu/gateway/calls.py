@@ -24,7 +24,7 @@ from meeshy_sfu.errors import (
 )
 from meeshy_sfu.gateway import journal as log
 from meeshy_sfu.gateway.call_rows import new_member
-from meeshy_sfu.gateway.live_call import LiveCall, Member, moment
+from meeshy_sfu.gateway.live_call import LiveCall, Member, identity_key, moment
 from meeshy_sfu.gateway.mode import (
     P2P_PARTICIPANTS_MAX,
     ConversationType,
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     from meeshy_sfu.clock import Clock
     from meeshy_sfu.config import Settings
-    from meeshy_sfu.db.models import Call
+    from meeshy_sfu.db.models import Call, Participant
     from meeshy_sfu.gateway.auth import User
     from meeshy_sfu.gateway.call_rows import CallRows
     from meeshy_sfu.gateway.jobs import Jobs
@@ -365,39 +365,69 @@ class Calls:
     # ---- going
 
     async def leave(self, user: User, call_id: str, *, sid: str | None = None) -> Answer:
-        """Take oneself out of a call, by the socket that speaks for one, or over REST.
+        """Take oneself out of a call, by the socket that speaks for one, or over REST; again, it says what happened.
 
         Raises:
-            NotAParticipantError: One is not in it.
+            NotAParticipantError: One has never been in it.
             KickedError: Another socket took the place.
             NotInCallError: Another socket has it.
         """
-        call = await self.find(user, call_id)
+        call = self.live.get(call_id)
+        if call is None:
+            return await self._left_before(user, call_id)
+        self._require_conversation(user, call.conversation_id, call_id)
         async with call.lane:
-            call.require_live()
+            call.require_not_replaced(sid)
+            if call.ended:
+                return await self._left_before(user, call_id)
+            row = call.people.get(user.key)
+            if call.member_of(user) is None and row is not None:
+                return departure(row, call.gone.get(row.id))
             member = call.require_speaker(user, sid)
             answer = await self._remove(call, member, "left")
         await self._rows.settle(call)
         return answer
 
     async def remove(self, user: User, call_id: str, participant_id: str) -> Answer:
-        """Take out oneself, or as initiator or admin somebody else.
+        """Take out oneself, which said again says what happened; or as initiator or admin somebody else.
 
         Raises:
             ParticipantNotFoundError: Nobody of this id is in the call.
             PermissionDeniedError: It is somebody else, and one may not.
         """
-        call = await self.find(user, call_id)
+        call = self.live.get(call_id)
+        if call is None:
+            return await self._left_before(user, call_id, participant_id)
+        self._require_conversation(user, call.conversation_id, call_id)
         async with call.lane:
-            call.require_live()
+            if call.ended:
+                return await self._left_before(user, call_id, participant_id)
+            own = call.people.get(user.key)
+            is_own = own is not None and own.id == participant_id
+            if own is not None and is_own and participant_id not in call.members:
+                return departure(own, call.gone.get(participant_id))
             member = call.member(participant_id)
-            reason = "left" if member.is_user(user) else "forced"
+            reason = "left" if is_own else "forced"
             if reason == "forced":
                 self._require_moderator(call, user)
                 self._kick(call, member, None, "you were put out of the call")
             answer = await self._remove(call, member, reason)
         await self._rows.settle(call)
         return answer
+
+    async def _left_before(self, user: User, call_id: str, participant_id: str | None = None) -> Answer:
+        """Say how somebody left a call that is over.
+
+        Raises:
+            CallEndedError: They were never in it.
+        """
+        row = await self.find_row(user, call_id)
+        for person in row.participants:
+            own = identity_key(person.identity, anonymous=person.user_id is None) == user.key
+            if own and participant_id in (None, person.id) and row.ended_at is not None:
+                there = person.left_at is None or person.left_at >= row.ended_at
+                return departure(person, "ended" if there else None, ended_at=row.ended_at)
+        raise CallEndedError(f"call {row.id} is over", {"endReason": row.end_reason})
 
     async def look_at_token(self, user: User, call_id: str) -> None:
         """Take somebody out whose fresh token does not name the call's conversation any more."""
@@ -437,7 +467,7 @@ class Calls:
         """Take a member out; the last one out ends the call. The caller holds the lane."""
         now = self.now()
         del call.members[member.id]
-        call.gone.add(member.id)
+        call.gone[member.id] = reason
         call.unreachable.pop(member.id, None)
         if member.sid is not None:
             self.on_detached(member.sid)
@@ -456,6 +486,7 @@ class Calls:
             "callId": call.id,
             "participantId": member.id,
             "leftAt": iso(now),
+            "reason": reason,
         }
 
     async def end(self, user: User, call_id: str, *, sid: str | None = None) -> Answer:
@@ -617,6 +648,17 @@ class Calls:
     def now(self) -> datetime:
         """Give the time as the database holds it."""
         return moment(self._clock.unix_s())
+
+
+def departure(person: Participant, reason: str | None, *, ended_at: datetime | None = None) -> Answer:
+    """Say how somebody left before; the reason is None if nobody remembers it."""
+    return {
+        "message": "had left already",
+        "callId": person.call_session_id,
+        "participantId": person.id,
+        "leftAt": iso(person.left_at or ended_at),
+        "reason": reason,
+    }
 
 
 def mode_policy(settings: Settings) -> ModePolicy:

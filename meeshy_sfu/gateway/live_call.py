@@ -145,8 +145,8 @@ class LiveCall:
     failure_stored: str | None = None
     """Why the last transition failed of which nobody was told, as it is stored; None once another was stored."""
     deadline_unix_ms: int | None = None
-    gone: set[str] = field(default_factory=set)
-    """Who has left or was put out, by participant; their tokens for the media server may still hold."""
+    gone: dict[str, str] = field(default_factory=dict)
+    """Who has left or was put out, by participant, and why; their tokens for the media server may still hold."""
     replaced: dict[str, str] = field(default_factory=dict)
     """Sockets that spoke for somebody and may not any more, and why."""
     errors: dict[str, str] = field(default_factory=dict)

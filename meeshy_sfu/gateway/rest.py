@@ -172,7 +172,7 @@ class RestApi:
         Route(
             "DELETE",
             f"{CALL}/participants/{{participantId}}",
-            "Leave, or as initiator or admin put somebody out",
+            "Leave, or as initiator or admin put somebody out; who has left already themselves is told when and why",
             _PEOPLE,
             data=schemas.LeftData,
             quota="leave",
@@ -189,7 +189,7 @@ class RestApi:
         Route(
             "POST",
             f"{CALL}/leave",
-            "Leave",
+            "Leave; who has left already is told when and why",
             _PEOPLE,
             data=schemas.LeftData,
             quota="leave",

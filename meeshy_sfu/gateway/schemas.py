@@ -282,6 +282,38 @@ class CallPage(WireModel):
     next_cursor: str | None
 
 
+class LiveCallLine(WireModel):
+    """A live call at a glance."""
+
+    call_id: str
+    conversation_id: str
+    conversation_type: str
+    type: str
+    status: str
+    mode: str
+    phase: str
+    epoch: int
+    participant_count: int
+    connected_count: int
+    """Those who have a socket."""
+    created_at: str
+    started_at: str | None
+    media_server_url: str | None
+    room_id: str | None
+    prewarmed: bool
+    """The room is made in advance: no media of the call's needs it yet."""
+    failure: str | None
+    """Why the last switch failed, while the next try is awaited."""
+
+
+class LiveCalls(WireModel):
+    """Live calls, oldest first."""
+
+    calls: list[LiveCallLine]
+    total: int
+    """How many there are, also beyond the limit."""
+
+
 class ActiveCallData(WireModel):
     """The call of a conversation that is not over, or null."""
 
@@ -313,6 +345,8 @@ class LeftData(WireModel):
     call_id: str
     participant_id: str
     left_at: str
+    reason: str | None
+    """left, timeout, forced or ended; null if it is not known any more."""
 
 
 class EndedData(WireModel):

@@ -12,6 +12,7 @@ from meeshy_sfu.errors import CapacityError, InvalidStateError, RoomAlreadyExist
 from meeshy_sfu.media.codecs import DEFAULT_MEDIA_CODECS
 from meeshy_sfu.media.router import Router
 from meeshy_sfu.media.rtp_parameters import RtpCodecCapability
+from meeshy_sfu.rooms.departures import Departures
 from meeshy_sfu.rooms.limits import RoomLimits
 from meeshy_sfu.rooms.listener import RoomListener
 from meeshy_sfu.rooms.room import CallId, Room
@@ -51,6 +52,8 @@ class RoomRegistry:
         self._padding = padding
         self._udp, self._tcp = udp, tcp
         self._rooms: dict[CallId, Room] = {}
+        self.departures = Departures()
+        """Who has left lately, also calls whose room is gone."""
         self._pending: set[CallId] = set()
         self._pending_in_advance: set[CallId] = set()
         self._closed = False
@@ -113,6 +116,7 @@ class RoomRegistry:
             clock=self._clock,
             listener=self._listener,
             on_closed=self._forget,
+            departures=self.departures,
             padding=self._padding,
             udp=self._udp,
             tcp=self._tcp,

@@ -26,6 +26,7 @@ from meeshy_sfu.media.producer import Producer
 from meeshy_sfu.media.router import Router
 from meeshy_sfu.media.rtp_parameters import RtpCapabilities
 from meeshy_sfu.media.transport import WebRtcTransport
+from meeshy_sfu.rooms.departures import Departure, Departures
 from meeshy_sfu.rooms.limits import RoomLimits
 from meeshy_sfu.rooms.listener import RoomListener
 from meeshy_sfu.rooms.ownership import Direction
@@ -76,6 +77,7 @@ class Room:
         clock: Clock,
         listener: RoomListener,
         on_closed: Callable[["Room"], None],
+        departures: Departures,
         padding: bool = False,
         udp: bool = True,
         tcp: bool = True,
@@ -95,6 +97,7 @@ class Room:
         self._clock = clock
         self._listener = listener
         self._on_closed = on_closed
+        self._departures = departures
         self._transports: dict[TransportId, tuple[Participant, WebRtcTransport]] = {}
         self._producers: dict[ProducerId, tuple[Participant, Producer]] = {}
         self._consumers: dict[ConsumerId, tuple[Participant, Consumer]] = {}
@@ -379,12 +382,14 @@ class Room:
             app_data=app_data,
         )
         self.participants[participant_id] = participant
+        self._departures.forget(self.call_id, participant_id)
         self.idle_since_s = None
         self._tell(self._listener.participant_joined, self, participant)
         return participant
 
     def _put_out(self, participant: Participant, reason: str) -> None:
         del self.participants[participant.id]
+        self._departures.note(self.call_id, participant.id, Departure(self._clock.unix_s(), reason))
         participant.close(reason)
         self._tell(self._listener.participant_left, self, participant, reason)
 

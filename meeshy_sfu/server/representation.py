@@ -4,6 +4,7 @@ Only writes; the shapes are described in schemas.py.
 """
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 
 from meeshy_sfu.errors import MeeshyError
 from meeshy_sfu.media.consumer import Consumer
@@ -19,6 +20,11 @@ from meeshy_sfu.server.auth import Claims
 def acting_for(claims: Claims) -> ParticipantId | None:
     """Give whose objects may be touched; None: everybody's."""
     return None if claims.is_service else ParticipantId(str(claims.participant_id))
+
+
+def moment_wire(unix_s: float) -> str:
+    """Show a time: ISO 8601, UTC, milliseconds."""
+    return datetime.fromtimestamp(unix_s, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def room_wire(room: Room) -> Wire:

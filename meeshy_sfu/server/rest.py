@@ -5,7 +5,6 @@ Handlers get checked input from guard.py and put rooms' objects on the wire; rul
 
 import asyncio
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -46,7 +45,14 @@ from meeshy_sfu.server import schemas
 from meeshy_sfu.server.auth import ROOM_OWNER_ROLES
 from meeshy_sfu.server.guard import Call
 from meeshy_sfu.server.metrics import Metrics
-from meeshy_sfu.server.representation import acting_for, camel_case, producer_wire, room_wire, transport_wire
+from meeshy_sfu.server.representation import (
+    acting_for,
+    camel_case,
+    moment_wire,
+    producer_wire,
+    room_wire,
+    transport_wire,
+)
 
 ROOM = "/api/rooms/{callId}"
 TRANSPORTS = f"{ROOM}/transports"
@@ -109,10 +115,9 @@ class RestApi:
     async def get_room(self, call: Call) -> web.Response:
         """Show a room with its size."""
         room = self._room(call)
-        created_at = datetime.fromtimestamp(room.created_at_s, UTC).isoformat(timespec="milliseconds")
         data = room_wire(room) | {
             "participantCount": len(room.participants),
-            "createdAt": created_at.replace("+00:00", "Z"),
+            "createdAt": moment_wire(room.created_at_s),
         }
         return success(data)
 
@@ -183,19 +188,32 @@ class RestApi:
         Route(
             "POST",
             f"{ROOM}/participants/{{participantId}}/leave",
-            "Leave a call; the last one out closes the room",
+            "Leave a call; the last one out closes the room. Who has left already is told when and why",
             _ROOMS,
+            data=schemas.LeftData,
             errors=(RoomNotFoundError, ParticipantNotFoundError),
         )
     )
     async def leave(self, call: Call) -> web.Response:
-        """Close all that a participant has."""
+        """Close all that a participant has; again, it only says what happened."""
         participant_id = ParticipantId(check_id(call.id("participantId"), "participantId"))
         call.claims.require_participant(participant_id)
-        room = self._room(call)
-        removed = call.claims.is_service and call.claims.participant_id != participant_id
-        room.participant(participant_id).leave("removed" if removed else "left")
-        return success(message="Participant left")
+        room = self._rooms.find(CallId(call.call_id))
+        here = None if room is None else room.participants.get(participant_id)
+        if here is not None:
+            removed = call.claims.is_service and call.claims.participant_id != participant_id
+            here.leave("removed" if removed else "left")
+        departure = self._rooms.departures.find(call.call_id, participant_id)
+        if departure is None:
+            # nobody of this id has been there
+            self._room(call).participant(participant_id)
+            raise ParticipantNotFoundError(f"participant {participant_id} is not in call {call.call_id}")
+        data = {
+            "participantId": participant_id,
+            "leftAt": moment_wire(departure.left_at_s),
+            "reason": departure.reason,
+        }
+        return success(data, message="Participant left")
 
     # ---- transports ----------------------------------------------------------------------------------------------
 

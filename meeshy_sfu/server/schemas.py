@@ -209,6 +209,15 @@ class RoomList(WireModel):
     rooms: list[ListedRoom]
 
 
+class LeftData(WireModel):
+    """How somebody left, now or before."""
+
+    participant_id: str
+    left_at: str
+    """ISO 8601, UTC."""
+    reason: str
+
+
 class TransportData(WireModel):
     """All that a client needs to build its side of a transport."""
 
