@@ -27,7 +27,7 @@ from meeshy_sfu.errors import ConfigError
 ENV_PREFIX = "MEESHY_"
 CONFIG_FILE_VARIABLE = "MEESHY_CONFIG"
 """Names the TOML file when ``--config`` does not."""
-OTHER_VARIABLES = ("MEESHY_CONFIG", "MEESHY_SUPERVISOR_FD")
+OTHER_VARIABLES = ("MEESHY_CONFIG", "MEESHY_SUPERVISOR_FD", "MEESHY_TOKEN")
 """Variables with our prefix that are no settings of the media server."""
 OTHER_PREFIXES = ("MEESHY_SIMULATE_", "MEESHY_TEST_")
 """Variables of the other programs; each checks its own."""

@@ -1,15 +1,28 @@
-"""``meeshy gateway``: looks at what a gateway left behind. Starting one is `meeshy serve gateway`."""
+"""``meeshy gateway``: looks at a gateway's calls and at what it left behind. Starting one is `meeshy serve gateway`."""
 
+import asyncio
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
+from urllib.parse import urlsplit
 
+import aiohttp
 import typer
 
 from meeshy_sfu.cli import console
-from meeshy_sfu.errors import ConfigError
+from meeshy_sfu.cli.options import with_settings
+from meeshy_sfu.clock import SystemClock
+from meeshy_sfu.config import Settings
+from meeshy_sfu.edge.secret import signing_secret
+from meeshy_sfu.edge.tokens import SERVICE_ROLE
+from meeshy_sfu.errors import ConfigError, MeeshyError, UnavailableError
 from meeshy_sfu.gateway import journal
+from meeshy_sfu.gateway.rest_overview import LIMIT_MAX
+from meeshy_sfu.server.auth import make_token
 
-app = typer.Typer(help="Look at what a gateway left behind.", no_args_is_help=True)
+TIMEOUT_S = 10.0
+TOKEN_LIFETIME_S = 60.0
+
+app = typer.Typer(help="Look at a gateway's live calls, and at what it left behind.", no_args_is_help=True)
 
 
 @app.callback()
@@ -38,3 +51,110 @@ def check_events(
         console.notice(problem)
     if verdict.problems:
         raise typer.Exit(console.EXIT_ERROR)
+
+
+@app.command("calls")
+@with_settings(["state_dir", "gateway_port"])
+def calls(
+    *,
+    settings: Settings,
+    url: Annotated[
+        str | None,
+        typer.Option("--url", help="The gateway; without it the one on this machine's --gateway-port."),
+    ] = None,
+    token: Annotated[
+        str | None,
+        typer.Option(
+            "--token",
+            envvar="MEESHY_TOKEN",
+            help="A service's token, or of an admin of conversations; without it one is signed with JWT_SECRET.",
+        ),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+) -> None:
+    """List live calls: who has how many people, on which path, on which media server."""
+    base = _base(url, settings)
+    answer = asyncio.run(_live_calls(base, token or _service_token(settings)))
+    if json:
+        console.data(answer)
+        return
+    columns = ("call", "conversation", "type", "status", "mode", "people", "since", "media server")
+    console.table(
+        f"Live calls of {base}", columns, [_row(call) for call in answer["calls"]], whole=("call", "since")
+    )
+    shown, total = len(answer["calls"]), answer["total"]
+    if shown < total:
+        console.notice(f"{shown} of {total} calls are shown, the oldest")
+
+
+def _base(url: str | None, settings: Settings) -> str:
+    base = url or f"{'https' if settings.tls_cert else 'http'}://127.0.0.1:{settings.gateway_port}"
+    try:
+        parts = urlsplit(base)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        good = False
+    if not good:
+        raise typer.BadParameter(f"{base!r} is no URL of a gateway; write it as http://127.0.0.1:4000")
+    return base.rstrip("/")
+
+
+def _service_token(settings: Settings) -> str:
+    return make_token(
+        secret=signing_secret(settings),
+        now_s=SystemClock().unix_s(),
+        lifetime_s=TOKEN_LIFETIME_S,
+        role=SERVICE_ROLE,
+    )
+
+
+async def _live_calls(base: str, token: str) -> dict[str, Any]:
+    """Ask a gateway.
+
+    Raises:
+        UnavailableError: Nobody answers, or something else than a gateway.
+        MeeshyError: It refuses.
+    """
+    headers = {"Authorization": f"Bearer {token}"}
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT_S)) as session,
+            session.get(f"{base}/api/calls", params={"limit": LIMIT_MAX}, headers=headers) as response,
+        ):
+            status = response.status
+            answer = await response.json(content_type=None)
+    except ValueError as error:
+        raise UnavailableError(f"what answers at {base} is no gateway; name it with --url") from error
+    except (aiohttp.ClientError, OSError) as error:
+        reason = str(error) or f"no answer within {TIMEOUT_S:g} s"
+        raise UnavailableError(
+            f"no gateway answers at {base}: {reason}; start one with `meeshy serve`, or name it with --url"
+        ) from error
+    match answer:
+        case {"success": True, "data": {"calls": [*_], "total": int()}}:
+            data: dict[str, Any] = answer["data"]
+            return data
+        case {"success": False, "error": {"code": "UNAUTHORIZED", "message": str(message)}}:
+            raise MeeshyError(
+                f"{base} takes no such token: {message}; give one with MEESHY_TOKEN, or the gateway's own JWT_SECRET"
+            )
+        case {"success": False, "error": {"code": "NOT_FOUND"}}:
+            raise UnavailableError(f"what answers at {base} lists no calls; name the gateway with --url")
+        case {"success": False, "error": {"code": str(code), "message": str(message)}}:
+            raise MeeshyError(f"{base} refuses with {status} {code}: {message}")
+    raise UnavailableError(f"what answers at {base} is no gateway; name it with --url")
+
+
+def _row(call: dict[str, Any]) -> tuple[str, ...]:
+    mode = call["mode"] if call["phase"] == call["mode"] else call["phase"]
+    people = f"{call['connectedCount']}/{call['participantCount']}"
+    return (
+        call["callId"],
+        call["conversationId"],
+        f"{call['conversationType'].lower()} {call['type']}",
+        call["status"],
+        f"{mode} ({call['failure']})" if call["failure"] else mode,
+        people,
+        (call["startedAt"] or call["createdAt"]).replace("T", " ").removesuffix("Z")[:19],
+        "–" if call["mediaServerUrl"] is None else call["mediaServerUrl"] + " *" * call["prewarmed"],
+    )

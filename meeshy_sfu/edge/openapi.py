@@ -140,7 +140,7 @@ def _operation(route: Route, description: Description) -> dict[str, Any]:
     if route.body is not None:
         required = any(field.is_required() for field in route.body.model_fields.values())
         operation["requestBody"] = {"required": required, "content": _content(_ref(route.body))}
-    if route.access == "token":
+    if route.access in ("token", "overseer"):
         operation["x-rate-limit"] = f"rate_{route.quota}"
     return operation
 

@@ -13,8 +13,9 @@ from pydantic import BaseModel
 from meeshy_sfu.edge.wire import WireModel
 from meeshy_sfu.errors import MeeshyError
 
-Access = Literal["token", "open", "local"]
-"""token: a JWT of the service's kind; open: anybody; local: loopback, metrics token or service."""
+Access = Literal["token", "overseer", "open", "local"]
+"""token: a JWT of the service's kind; overseer: that, or a service's; open: anybody; local: loopback, metrics token or
+service."""
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 

@@ -47,6 +47,7 @@ from meeshy_sfu.gateway.notices import Notices
 from meeshy_sfu.gateway.outages import database_failure
 from meeshy_sfu.gateway.quotas import Quotas
 from meeshy_sfu.gateway.rest import RestApi
+from meeshy_sfu.gateway.rest_overview import OverviewApi
 from meeshy_sfu.gateway.statements import Statements
 from meeshy_sfu.gateway.supervision import Supervision
 from meeshy_sfu.gateway.switching import Switcher
@@ -173,7 +174,8 @@ class Gateway:
         self._app = web.Application(
             middlewares=[border(settings, origins)], client_max_size=settings.max_body_bytes
         )
-        self.routes = [*bound_routes(self.health), *bound_routes(rest)]
+        overview = OverviewApi(self.calls)
+        self.routes = [*bound_routes(self.health), *bound_routes(rest), *bound_routes(overview)]
         for bound in self.routes:
             register(self._app.router, bound.route, self._handler(bound))
         self._app.router.add_get("/", self._index)
@@ -261,7 +263,8 @@ class Gateway:
         self.on_lost()
 
     def _handler(self, bound: BoundRoute) -> Handler:
-        return self.guard.wrap(bound) if bound.route.access == "token" else bound.handler
+        guarded = bound.route.access in ("token", "overseer")
+        return self.guard.wrap(bound) if guarded else bound.handler
 
     async def _index(self, _: web.Request) -> web.Response:
         return web.Response(status=302, headers={"Location": "/docs"})

@@ -6,12 +6,14 @@ Pure: secret and time are handed in. What every token must fulfil is known to ed
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from meeshy_sfu.edge.tokens import (
     GATEWAY_AUDIENCE,
     MAX_LIFETIME_S,
     MEDIA_AUDIENCE,
+    SERVICE_ROLE,
+    USER_CLAIMS,
     check_audience,
     check_id,
     id_claim,
@@ -19,6 +21,7 @@ from meeshy_sfu.edge.tokens import (
     name_claim,
     open_token,
     sign_token,
+    subject,
 )
 from meeshy_sfu.errors import (
     CallsNotSupportedError,
@@ -96,6 +99,42 @@ class User:
     def view(self) -> dict[str, object]:
         """As others see them."""
         return {"id": self.id, "username": self.username, "kind": "anonymous" if self.anonymous else "user"}
+
+
+class Checks(TypedDict):
+    """What a token is held against."""
+
+    secret: str
+    now_s: float
+    leeway_s: float
+    max_lifetime_s: float
+    require_audience: bool
+
+
+def read_service_token(
+    token: object,
+    *,
+    secret: str,
+    now_s: float,
+    leeway_s: float = 0.0,
+    max_lifetime_s: float = MAX_LIFETIME_S,
+    require_audience: bool = False,
+) -> User | None:
+    """Check a service's token, the one that the media server takes; None if it is no service's but a user's.
+
+    A user's token is never a service's, whatever it claims.
+
+    Raises:
+        UnauthorizedError: The token does not hold; the message says why, without repeating it.
+    """
+    payload = open_token(token, secret=secret, now_s=now_s, leeway_s=leeway_s, max_lifetime_s=max_lifetime_s)
+    if USER_CLAIMS & payload.keys() or payload.get("role") != SERVICE_ROLE:
+        return None
+    check_audience(payload, MEDIA_AUDIENCE, required=require_audience)
+    name = subject(payload)
+    return User(
+        id=name, username=name, anonymous=False, conversations={}, expires_at_s=moment(payload, "exp")
+    )
 
 
 def read_user_token(

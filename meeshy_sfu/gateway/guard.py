@@ -14,13 +14,13 @@ from aiohttp import web
 from meeshy_sfu.edge.tokens import bearer
 from meeshy_sfu.edge.wire import read
 from meeshy_sfu.errors import InvalidRequestError, MeeshyError
-from meeshy_sfu.gateway.auth import User, read_user_token
+from meeshy_sfu.gateway.auth import Checks, User, read_service_token, read_user_token
 
 if TYPE_CHECKING:
     from meeshy_sfu.clock import Clock
     from meeshy_sfu.config import Settings
     from meeshy_sfu.edge.request_gate import RequestGate, Visit
-    from meeshy_sfu.edge.routes import BoundRoute
+    from meeshy_sfu.edge.routes import BoundRoute, Route
     from meeshy_sfu.gateway.quotas import Quotas
 
 REPORTS = "quality"
@@ -33,6 +33,8 @@ class Request:
 
     user: User
     raw: web.Request
+    is_service: bool = False
+    """Whether a program asks that acts for the whole system; only where the route lets it."""
 
     def id(self, name: str) -> str:
         """Give an id out of the path."""
@@ -73,8 +75,8 @@ class Guard:
         route = bound.route
 
         async def serve(visit: Visit) -> web.Response:
-            request = self._reporter(visit) if route.quota == REPORTS else self._visitor(visit)
-            visit.identified(request.user.key)
+            request = self._reporter(visit) if route.quota == REPORTS else self._visitor(visit, route)
+            visit.identified(request.user.key, is_service=request.is_service)
             raw = await self._gate.body(visit)
             body = None if route.body is None else read(route.body, raw)
             if route.quota not in ("other", REPORTS):
@@ -86,9 +88,13 @@ class Guard:
 
         return self._gate.wrap(route, serve)
 
-    def _visitor(self, visit: Visit) -> Request:
+    def _visitor(self, visit: Visit, route: Route) -> Request:
         # counted first, so that guessing tokens and ids is slow
         visit.standing = self._gate.take(self._quotas.calls, visit.address)
+        if route.access == "overseer":
+            service = read_service_token(bearer(visit.raw.headers.get("Authorization")), **self._checks())
+            if service is not None:
+                return Request(service, visit.raw, is_service=True)
         return Request(self._authenticate(visit.raw), visit.raw)
 
     def _reporter(self, visit: Visit) -> Request:
@@ -102,11 +108,13 @@ class Guard:
         return Request(user, visit.raw)
 
     def _authenticate(self, raw: web.Request) -> User:
-        return read_user_token(
-            bearer(raw.headers.get("Authorization")),
-            secret=self._secret,
-            now_s=self._clock.unix_s(),
-            leeway_s=self._settings.token_leeway_s,
-            max_lifetime_s=self._settings.max_token_lifetime_s,
-            require_audience=self._settings.require_token_audience,
-        )
+        return read_user_token(bearer(raw.headers.get("Authorization")), **self._checks())
+
+    def _checks(self) -> Checks:
+        return {
+            "secret": self._secret,
+            "now_s": self._clock.unix_s(),
+            "leeway_s": self._settings.token_leeway_s,
+            "max_lifetime_s": self._settings.max_token_lifetime_s,
+            "require_audience": self._settings.require_token_audience,
+        }

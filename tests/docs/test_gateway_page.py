@@ -12,13 +12,14 @@ from meeshy_sfu.edge.wire import WireModel
 from meeshy_sfu.gateway import description
 from meeshy_sfu.gateway.health import HealthApi
 from meeshy_sfu.gateway.rest import RestApi
+from meeshy_sfu.gateway.rest_overview import OverviewApi
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "gateway.md").read_text(encoding="utf-8")
 
 
 def routes() -> list[Route]:
-    members = (member for part in (HealthApi, RestApi) for member in vars(part).values())
+    members = (member for part in (HealthApi, RestApi, OverviewApi) for member in vars(part).values())
     return [member.__route__ for member in members if hasattr(member, "__route__")]
 
 
