@@ -71,7 +71,8 @@ class ModePolicy:
             more spares transitions in calls where people come and go.
         retry_delays_s: Pauses before a failed transition is tried again. The last one repeats for as long as
             somebody has no path; two whom the SFU serves stay there after it, until somebody joins or leaves.
-        rehome_retry_s: Pause before a call without any path is given a room again; never given up.
+        rehome_retry_s: Pause before a call without any path is given a room again; never given up. After a room that
+            served nobody the pauses are those above.
     """
 
     deadline_s: float = 10.0
@@ -134,6 +135,8 @@ JOINED, LEFT, RESTART, RETRY, MANUAL = "participant_joined", "participant_left",
 NOBODY_CAME = "expected_participants_absent"
 NO_SFU = "sfu-unavailable"
 """Why a transition fails of which nobody could be told in time."""
+FAILED, LATE = "participant_failed", "deadline"
+"""Why a transition fails of which people were told."""
 
 
 @dataclass(slots=True)
@@ -147,6 +150,8 @@ class _Transition:
     participants: frozenset[str]
     waiting: set[str]
     confirmed: set[str] = field(default_factory=set)
+    failed: set[str] = field(default_factory=set)
+    """Who said that the new path does not work for them, without stopping those for whom it does."""
     announced: bool = False
 
     @property
@@ -327,6 +332,7 @@ class ModeController:
             return [ended, *self._look(now)]
         if running is not None:
             running.confirmed.discard(participant)
+            running.failed.discard(participant)
             running.waiting.add(participant)
         if present:
             self._come(participant)
@@ -369,6 +375,7 @@ class ModeController:
         if self._transition is not None:
             self._transition.waiting.discard(participant)
             self._transition.confirmed.discard(participant)
+            self._transition.failed.discard(participant)
         return self._look(now)
 
     def await_no_more(self, now: float) -> list[Decision]:
@@ -401,13 +408,15 @@ class ModeController:
             if participant in running.waiting:
                 running.waiting.discard(participant)
                 running.confirmed.add(participant)
+                running.failed.discard(participant)
             return self._look(now)
         if running.is_between_peers or (
             self._can_fall_back(running) and self._needs_old_path(participant, running)
         ):
-            return self._roll_back(now, "participant_failed", frozenset({participant}))
+            return self._roll_back(now, FAILED, frozenset({participant}))
         # A newcomer who cannot follow must not stop those who can.
         running.waiting.discard(participant)
+        running.failed.add(participant)
         return self._look(now)
 
     def fail(self, epoch: int, now: float, reason: str) -> list[Decision]:
@@ -426,7 +435,7 @@ class ModeController:
         if not running.announced:
             return self._roll_back(now, NO_SFU, late)
         if self._fails_without(late, running):
-            return self._roll_back(now, "deadline", late)
+            return self._roll_back(now, LATE, late)
         return self._complete(now)
 
     # ---- what happens to the SFU
@@ -525,7 +534,8 @@ class ModeController:
         if running.is_between_peers:
             return bool(there)
         if not self._can_fall_back(running):
-            return False
+            # nobody has a path to stay on; of those who are away nothing is known
+            return not running.confirmed and bool(there or running.failed)
         return not running.confirmed or any(self._needs_old_path(who, running) for who in there)
 
     def _look(self, now: float, reason: str | None = None) -> list[Decision]:
@@ -533,7 +543,11 @@ class ModeController:
         if running is not None:
             if self._is_superseded(running):
                 return self._roll_back(now, SUPERSEDED, frozenset())
-            return [] if running.waiting or not running.announced else self._complete(now)
+            if running.waiting or not running.announced:
+                return []
+            if running.failed and not running.confirmed:
+                return self._roll_back(now, FAILED, frozenset(running.failed))
+            return self._complete(now)
         wanted = self._wanted()
         if wanted is None:
             self._retry_at = self._failure = None
@@ -618,17 +632,18 @@ class ModeController:
             self._failure = None
             return [self._end_transition(now, reason, failed), *self._look(now)]
         self._failure = reason
-        self._retry_at = self._next_try(now)
+        self._retry_at = self._next_try(now, reason)
         return [self._end_transition(now, reason, failed)]
 
-    def _next_try(self, now: float) -> float | None:
-        if self._homeless is not None:
+    def _next_try(self, now: float, reason: str) -> float | None:
+        if self._homeless is not None and reason not in (FAILED, LATE):
             return now + self._policy.rehome_retry_s
         delays = self._policy.retry_delays_s
         failures, self._failures = self._failures, self._failures + 1
         if failures < len(delays):
             return now + delays[failures]
-        return now + delays[-1] if delays and self._mode is CallMode.P2P else None
+        without_path = self._mode is CallMode.P2P or self._homeless is not None
+        return now + delays[-1] if delays and without_path else None
 
     def _end_transition(self, now: float, reason: str, failed: frozenset[str]) -> RollBack:
         back = self._transition

@@ -276,6 +276,36 @@ async def test_a_call_without_any_path_is_told_once_why(
     assert [len(person.heard("call:error")) for person in people] == [1, 1, 1]
 
 
+async def test_people_whom_their_first_room_does_not_serve_are_told_so_and_led_there_again(
+    gateway: Gateway, caller: MakeCaller
+) -> None:
+    people = [await caller(gateway, name) for name in ("ada", "bob", "eve")]
+    ada, bob, eve = people
+    access = [
+        await ada.initiate(expectedParticipants=3),
+        await bob.join(ada.call_id),
+        await eve.join(ada.call_id),
+    ]
+    assert [one["mode"] for one in access] == ["sfu"] * 3
+    for person in people:
+        await person.confirm(1, success=False, error="ICE failed")
+    for person in people:
+        told = await person.switched(1, "sfu")
+        assert (told["success"], told["reason"]) == (False, "participant_failed")
+        assert set(told["failed"]) == {one.id for one in people}
+        await waits(person, "participant_failed")
+    rooms = {one["mediaServerConfig"]["roomId"] for one in access}
+    for person in people:
+        again = await person.wait("call:mode-switch")
+        assert (again["oldMode"], again["newMode"], again["epoch"]) == ("sfu", "sfu", 2)
+        assert {again["mediaServerConfig"]["roomId"]} == rooms
+        await person.confirm(2)
+    for person in people:
+        assert (await person.switched(2, "sfu"))["success"]
+    assert gateway.calls.live[ada.call_id].mode.without_path == frozenset()
+    assert journal.check(gateway.journal.recent).problems == []
+
+
 async def test_reasons_of_transitions_are_the_true_ones(
     start_gateway: StartGateway, media: MediaServer, caller: MakeCaller
 ) -> None:

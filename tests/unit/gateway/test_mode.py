@@ -400,6 +400,7 @@ def test_one_of_the_pair_who_begins_anew_during_a_switch_has_no_old_path_to_go_b
     mode.rejoin("ada", 0.2)
     assert mode.pair == frozenset()
     assert mode.confirm("ada", 1, 0.3, success=False) == []
+    assert mode.confirm("bob", 1, 0.4) == []
     assert isinstance(mode.tick(10.0)[0], CompleteSwitch)
 
 

@@ -1,0 +1,67 @@
+"""A switch that serves nobody, in a call that has no old path to stay on."""
+
+from __future__ import annotations
+
+import pytest
+
+from meeshy_sfu.gateway.mode import CompleteSwitch, Decision, ModeController, Phase, RollBack
+from tests.unit.gateway.test_mode import DEADLINE_S, GROUP, call, told
+
+
+def opened(*people: str) -> ModeController:
+    """A group that opens on the SFU, its people told of their first room."""
+    mode = ModeController(GROUP, expected=3)
+    for person in people:
+        mode.join(person, 0.0)
+    mode.announce(mode.epoch)
+    return mode
+
+
+@pytest.mark.parametrize("way", ["fail", "are silent"])
+def test_a_switch_that_nobody_confirmed_fails_also_without_an_old_path(way: str) -> None:
+    mode = opened("ada", "bob", "eve")
+    ended: list[Decision] = []
+    for person in ("ada", "bob", "eve") if way == "fail" else ():
+        ended += mode.confirm(person, 1, 1.0, success=False)
+    now = 1.0 if ended else 10.0
+    (back,) = ended or mode.tick(now)
+    assert isinstance(back, RollBack)
+    assert back.reason == ("participant_failed" if way == "fail" else "deadline")
+    assert back.failed == back.waiting == mode.without_path == {"ada", "bob", "eve"}
+    assert back.retry_at == now + 1.0
+
+
+def test_people_whom_a_room_does_not_serve_are_led_there_at_the_pauses_of_retries_until_one_gets_through() -> (
+    None
+):
+    mode = opened("ada", "bob", "eve")
+    pauses = []
+    now = 0.0
+    for _ in range(7):
+        (back,) = mode.tick(now := now + DEADLINE_S)
+        assert isinstance(back, RollBack)
+        assert back.retry_at is not None
+        pauses.append(back.retry_at - now)
+        told(mode, mode.tick(now := back.retry_at))
+    assert pauses == [1.0, 2.0, 4.0, 8.0, 16.0, 16.0, 16.0]
+    mode.confirm("ada", mode.epoch, now)
+    mode.confirm("bob", mode.epoch, now, success=False)
+    (done,) = mode.tick(now + DEADLINE_S)
+    assert isinstance(done, CompleteSwitch)
+    assert (done.confirmed, done.missing, mode.without_path) == ({"ada"}, {"eve"}, frozenset())
+
+
+def test_people_who_are_all_away_at_the_deadline_find_their_room_when_they_come_back() -> None:
+    mode = opened("ada", "bob", "eve")
+    mode.see(frozenset(), 1.0)
+    (done,) = mode.tick(10.0)
+    assert isinstance(done, CompleteSwitch)
+    assert done.missing == {"ada", "bob", "eve"}
+
+
+def test_of_a_pair_that_began_anew_nobody_talks_when_everybody_s_leg_fails() -> None:
+    mode = call("ada", "bob", "eve")
+    mode.rejoin("ada", 1.0)
+    ended = [d for who in ("ada", "bob", "eve") for d in mode.confirm(who, 1, 2.0, success=False)]
+    assert [type(decision) for decision in ended] == [RollBack]
+    assert (mode.phase, mode.without_path) == (Phase.P2P, {"ada", "bob", "eve"})
