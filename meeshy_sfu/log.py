@@ -4,10 +4,14 @@ Sets the handlers up once per process; what is worth a line is decided where it 
 ``room=… participant=…`` in the message, and become fields of their own in JSON.
 """
 
+import contextlib
+import copy
 import json
 import logging
 import logging.handlers
+import queue
 import re
+import threading
 import time
 from collections.abc import Iterable
 from io import TextIOWrapper
@@ -20,6 +24,10 @@ from meeshy_sfu.private_files import make_private_directory, make_private_file
 REPEAT_SECONDS = 60.0
 """An equal warning is written at most once in this time."""
 _REPEATS_KEPT = 1000
+PENDING_MAX = 10_000
+"""Lines that may wait for a disk or a terminal that hangs."""
+STOP_S = 1.0
+"""How long the end waits for them."""
 _ID = re.compile(
     r"\b(call|conversation|user|room|participant|transport|producer|consumer|worker|service|server|address)=(\S+)"
 )
@@ -126,6 +134,60 @@ class PrivateFileHandler(logging.handlers.RotatingFileHandler):
         return super()._open()
 
 
+class ThreadedHandler(logging.handlers.QueueHandler):
+    """Hand lines to a thread that writes them, so that nobody waits for a disk or a full pipe.
+
+    While the writer hangs, at most PENDING_MAX lines wait; what is beyond is counted, and the next line that is taken
+    says how many are missing.
+    """
+
+    def __init__(self, writers: Iterable[logging.Handler]) -> None:
+        self._lines: queue.Queue[logging.LogRecord | None] = queue.Queue(PENDING_MAX)
+        super().__init__(self._lines)
+        self._writers = tuple(writers)
+        self._missing = 0
+        self._thread = threading.Thread(target=self._write, name="log", daemon=True)
+        self._thread.start()
+
+    def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
+        """Put the arguments into the message now: they may change, and the thread must not see them."""
+        prepared = copy.copy(record)
+        prepared.msg, prepared.args = record.getMessage(), None
+        return prepared
+
+    def enqueue(self, record: logging.LogRecord) -> None:
+        """Hand over one record, or count it as missing."""
+        if self._missing:
+            note = f"{self._missing} lines are missing here: what they were for could not be written"
+            told = logging.LogRecord(__name__, logging.WARNING, __file__, 0, note, None, None)
+            try:
+                self._lines.put_nowait(told)
+            except queue.Full:
+                self._missing += 1
+                return
+            self._missing = 0
+        try:
+            self._lines.put_nowait(record)
+        except queue.Full:
+            self._missing += 1
+
+    def close(self) -> None:
+        """Let the thread write what waits, for STOP_S at most, and close the writers. Idempotent."""
+        super().close()
+        with contextlib.suppress(queue.Full):
+            self._lines.put(None, timeout=STOP_S)
+        self._thread.join(STOP_S)
+        if self._thread.is_alive():
+            return  # it still holds the writers, and ends with the process
+        for writer in self._writers:
+            writer.close()
+
+    def _write(self) -> None:
+        while (record := self._lines.get()) is not None:
+            for writer in self._writers:
+                writer.handle(record)
+
+
 def start_logging(
     *,
     level: str,
@@ -135,6 +197,7 @@ def start_logging(
     keep: int = 5,
     secrets: Iterable[str] = (),
     console: TextIO | None = None,
+    threaded: bool = False,
 ) -> None:
     """Replace the root logger's handlers.
 
@@ -146,6 +209,7 @@ def start_logging(
         keep: Number of rotated files.
         secrets: Strings that must never be written.
         console: Where the console's lines go; None is standard error.
+        threaded: Write in a thread of its own, for processes that must not wait for a disk.
 
     Raises:
         StartError: The log file cannot be written.
@@ -167,6 +231,7 @@ def start_logging(
     root.setLevel(level.upper())
     for handler in handlers:
         handler.setFormatter(formatter)
+    for handler in [ThreadedHandler(handlers)] if threaded else handlers:
         handler.addFilter(RepeatFilter())
         root.addHandler(handler)
     for name in _CHATTY:

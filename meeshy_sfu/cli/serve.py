@@ -173,4 +173,5 @@ def _start_logging(settings: Settings, name: str) -> None:
         max_bytes=settings.log_max_bytes,
         keep=settings.log_keep,
         secrets=secrets,
+        threaded=True,
     )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import logging
+import re
+import threading
 import time
 from pathlib import Path
 
@@ -117,6 +119,57 @@ def test_lines_go_to_console_and_a_rotated_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("_restored_root")
+class Hanging(io.StringIO):
+    """A disk or pipe that takes nothing until it is released."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.released = threading.Event()
+
+    def write(self, text: str) -> int:
+        self.released.wait(20)
+        return super().write(text)
+
+
+def test_nobody_waits_for_a_log_that_hangs_and_what_is_missing_is_said(monkeypatch) -> None:
+    monkeypatch.setattr("meeshy_sfu.log.PENDING_MAX", 10)
+    console = Hanging()
+    start_logging(level="info", console=console, threaded=True)
+    log = logging.getLogger("meeshy_sfu.test")
+    for number in range(50):
+        log.info("line %d", number)
+    assert console.getvalue() == "", "all of this was written while the disk hung"
+    console.released.set()
+    deadline = time.monotonic() + 10
+    while "line 9" not in console.getvalue() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    log.info("again")
+    stop_logging()
+    text = console.getvalue()
+    assert "line 0" in text
+    assert "line 49" not in text
+    missing = int(re.search(r"(\d+) lines are missing here", text)[1])  # type: ignore[index]
+    assert missing + text.count(": line ") == 50
+    assert text.rstrip().endswith("again")
+
+
+def test_a_threaded_log_writes_all_lines_in_order_and_their_exceptions() -> None:
+    console = io.StringIO()
+    start_logging(level="info", console=console, threaded=True, json_lines=True, secrets=["s3cret"])
+    log = logging.getLogger("meeshy_sfu.test")
+    for number in range(100):
+        log.info("call=%d s3cret", number)
+    try:
+        raise ValueError("on purpose")
+    except ValueError:
+        log.exception("failed")
+    stop_logging()
+    lines = [json.loads(line) for line in console.getvalue().splitlines()]
+    assert [line.get("call") for line in lines[:100]] == [str(number) for number in range(100)]
+    assert "s3cret" not in console.getvalue()
+    assert "ValueError: on purpose" in lines[100]["exception"]
+
+
 def test_a_log_that_cannot_be_written_stops_the_start(tmp_path: Path) -> None:
     (tmp_path / "logs").write_text("a file where the directory should be", encoding="utf-8")
     with pytest.raises(StartError, match="MEESHY_STATE_DIR"):
