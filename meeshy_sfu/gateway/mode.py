@@ -508,7 +508,9 @@ class ModeController:
         if self._target() is CallMode.SFU:
             return CallMode.SFU if self._mode is CallMode.P2P or self._homeless is not None else None
         if self._mode is CallMode.SFU:
-            return CallMode.P2P
+            # two who have lost their room and failed to connect directly need another
+            two = len(self._connected) == P2P_PARTICIPANTS_MAX
+            return CallMode.SFU if two and self._homeless is not None and self._failures else CallMode.P2P
         apart = len(self._connected) == P2P_PARTICIPANTS_MAX and self._pair != self._connected
         return CallMode.P2P if apart else None
 

@@ -4,8 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from meeshy_sfu.gateway.mode import CompleteSwitch, Decision, ModeController, Phase, RollBack
-from tests.unit.gateway.test_mode import DEADLINE_S, GROUP, call, told
+from meeshy_sfu.gateway.mode import (
+    CallMode,
+    CompleteSwitch,
+    Decision,
+    ModeController,
+    ModePolicy,
+    Phase,
+    RollBack,
+    StartSwitch,
+)
+from tests.unit.gateway.test_mode import DEADLINE_S, GROUP, call, in_sfu, told
 
 
 def opened(*people: str) -> ModeController:
@@ -65,3 +74,41 @@ def test_of_a_pair_that_began_anew_nobody_talks_when_everybody_s_leg_fails() -> 
     ended = [d for who in ("ada", "bob", "eve") for d in mode.confirm(who, 1, 2.0, success=False)]
     assert [type(decision) for decision in ended] == [RollBack]
     assert (mode.phase, mode.without_path) == (Phase.P2P, {"ada", "bob", "eve"})
+
+
+def on_the_sfu_because_they_cannot_connect(mode: ModeController) -> float:
+    """Two whom the SFU serves have tried to connect directly for as long as they do; the time."""
+    now = 1.0
+    for _ in range(6):
+        told(mode, mode.tick(now))
+        mode.confirm("ada", mode.epoch, now, success=False)
+        now = mode.next_deadline() or now
+    assert (mode.phase, mode.next_deadline()) == (Phase.SFU, None)
+    return now
+
+
+def test_two_who_cannot_connect_directly_get_a_room_again_when_theirs_is_lost() -> None:
+    mode = in_sfu("ada", "bob", "eve")
+    told(mode, mode.leave("eve", 1.0))
+    now = on_the_sfu_because_they_cannot_connect(mode)
+    (start,) = told(mode, mode.rehome(now, "media-server-died"))
+    assert isinstance(start, StartSwitch)
+    assert (start.source, start.target, start.reason) == (CallMode.SFU, CallMode.SFU, "media-server-died")
+    assert mode.confirm("ada", mode.epoch, now) == []
+    done, *_ = mode.confirm("bob", mode.epoch, now)
+    assert isinstance(done, CompleteSwitch)
+
+
+def test_two_without_a_room_are_led_to_one_when_they_do_not_connect_directly() -> None:
+    mode = in_sfu("ada", "bob", "eve", policy=ModePolicy(hysteresis_s=60.0))
+    assert mode.leave("eve", 1.0) == []
+    (start,) = told(mode, mode.rehome(2.0, "media-server-died"))
+    assert isinstance(start, StartSwitch)
+    assert start.target is CallMode.P2P
+    (back,) = mode.confirm("bob", mode.epoch, 3.0, success=False)
+    assert isinstance(back, RollBack)
+    assert back.waiting == {"ada", "bob"}
+    assert back.retry_at is not None
+    (start,) = told(mode, mode.tick(back.retry_at))
+    assert isinstance(start, StartSwitch)
+    assert start.target is CallMode.SFU
