@@ -22,6 +22,8 @@ from meeshy_sfu.gateway.media_events import ROOM_LOST
 from meeshy_sfu.gateway.mode import CallMode, ConversationType, ModeController, Phase
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from meeshy_sfu.clock import Clock
     from meeshy_sfu.config import Settings
     from meeshy_sfu.db.models import Call
@@ -37,6 +39,8 @@ logger = logging.getLogger(__name__)
 
 SETTLE_S = 8.0
 """How long after a restart a call's mode is left alone while not everybody is back."""
+ROOMS_WAIT_S = 1.5
+"""How long a restart waits for what a media server says of its rooms; people wait for the gateway meanwhile."""
 COMPARE_INTERVAL_S = 30.0
 """How often rooms are compared with calls; besides, each time a media server is connected."""
 RELAYED = ("new-producer", "producer-closed", "active-speaker")
@@ -186,6 +190,7 @@ class Supervision:
     async def take_up(self) -> int:
         """Take up the calls of the database that are not over; gives their number."""
         rows = await self._repository.active_calls()
+        rooms = await self._rooms_by_call() if rows else {}
         for row in rows:
             try:
                 call = self._restored(row)
@@ -202,7 +207,7 @@ class Supervision:
                 # the gateway died between the call and its first member; nobody would come back to it
                 await self._calls.abandon(call)
                 continue
-            await self._find_room(call)
+            await self._find_room(call, rooms.get(call.id, []))
             self._journal.note(call.id, log.RESTORED, epoch=call.mode.epoch, mode=call.mode.mode.value)
             logger.info(
                 "call=%s taken up: mode=%s members=%d room=%s",
@@ -250,12 +255,30 @@ class Supervision:
                 call.members[member.id] = member
         return call
 
-    async def _find_room(self, call: LiveCall) -> None:
-        for url in self._media.urls:
+    async def _rooms_by_call(self) -> dict[str, list[str]]:
+        """Where each call has a room, as media servers say that answer at once."""
+        urls: dict[str, list[str]] = {}
+        lists = await asyncio.gather(*(self._listed(url) for url in self._media.urls))
+        for url, rooms in zip(self._media.urls, lists, strict=True):
+            for room in rooms:
+                urls.setdefault(room.call_id, []).append(url)
+        return urls
+
+    async def _listed(self, url: str) -> list[ListedRoom]:
+        try:
+            async with asyncio.timeout(ROOMS_WAIT_S):
+                return await self._media.list_rooms(url)
+        except (MeeshyError, TimeoutError) as error:
+            logger.warning("server=%s does not say which rooms it has: %r", url, error)
+            return []
+
+    async def _find_room(self, call: LiveCall, urls: Sequence[str]) -> None:
+        for url in urls:
             try:
-                room = await self._media.get_room(call.id, url)
-            except MeeshyError as error:
-                logger.warning("server=%s call=%s cannot be asked for: %s", url, call.id, error)
+                async with asyncio.timeout(ROOMS_WAIT_S):
+                    room = await self._media.get_room(call.id, url)
+            except (MeeshyError, TimeoutError) as error:
+                logger.warning("server=%s call=%s cannot be asked for: %r", url, call.id, error)
                 continue
             if room is not None:
                 self._media.pin(call.id, room)

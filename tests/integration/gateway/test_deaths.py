@@ -354,6 +354,28 @@ async def test_a_media_server_that_hangs_is_given_up(
 
 
 @slow_start
+async def test_a_gateway_that_starts_again_does_not_wait_for_a_media_server_that_hangs(
+    start_process: Start, start_gateway: StartGateway, caller: MakeCaller
+) -> None:
+    hanging = await start_process("media")
+    first = await start_gateway(media_server_urls=[hanging.url])
+    people = list(await trio(first, caller))
+    await first.close()
+    hanging.signal(signal.SIGSTOP)
+    try:
+        # three attempts of three seconds were made before anybody was let in
+        async with asyncio.timeout(6):
+            second = await start_gateway(media_server_urls=[hanging.url])
+    finally:
+        hanging.signal(signal.SIGCONT)
+    for person in people:
+        await person.reconnect(second.url)
+        await person.rejoin()
+    for person in people:
+        assert rehomed(await person.wait("call:mode-switch", holds=lambda p: p["epoch"] > 1, within_s=20))
+
+
+@slow_start
 async def test_a_server_that_is_deaf_altogether_is_not_taken_for_a_slow_room(
     start_process: Start,
     start_gateway: StartGateway,
