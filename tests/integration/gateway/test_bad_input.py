@@ -121,7 +121,7 @@ def good(event: str, call_id: str, own: str, other: str) -> dict[str, Any]:
         "videoEnabled": True,
         "screenShareEnabled": True,
         "mode": "sfu",
-        "epoch": 77,
+        "epoch": 0,
         "success": True,
         "error": "e",
         "sfuSendTransportId": "t",
