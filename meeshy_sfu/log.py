@@ -32,7 +32,7 @@ _ID = re.compile(
     r"\b(call|conversation|user|room|participant|transport|producer|consumer|worker|service|server|address)=(\S+)"
 )
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-_TOKEN = re.compile(r"eyJ[\w-]{6,}(?:\.[\w-]*)*|(?<=[Bb]earer )\S+")
+_TOKEN = re.compile(r"eyJ[\w-]{6,}(?:\.[\w-]*)*|(?<=[Bb]earer )(?!<JWT>)\S+")
 """A JWT or the beginning of one; its first two parts begin with eyJ, as all JSON objects in base64 do."""
 # these write whole packets, tokens included, at info
 _CHATTY = ("engineio", "socketio", "aiohttp", "asyncio", "alembic.runtime.migration")

@@ -87,8 +87,8 @@ class Connection(Protocol):
 
     @property
     def requests(self) -> int:
-        """How many requests have begun on it."""
-        return self._request_count
+        """How many it has come to; those that wait behind one that is answered make it no younger."""
+        return self._request_count - len(self._messages)
 
     @property
     def _is_waiting(self) -> bool:

@@ -9,6 +9,7 @@ import ipaddress
 import json
 import logging
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -214,14 +215,17 @@ def is_loopback(address: str) -> bool:
 
 
 def is_local(request: web.BaseRequest) -> bool:
-    """Tell whether a program of this machine asks itself: no proxy on it, and no page whose name leads here.
+    """Tell whether a program of this machine asks itself: no proxy on it, and no page of somewhere else.
 
-    A page can let its own name point to 127.0.0.1 and read what answers (DNS rebinding); its Host shows that.
+    A page can let its own name point to 127.0.0.1 and read what answers (DNS rebinding); its Host shows that. Where
+    cors_origins is ``*``, it can also ask 127.0.0.1 by that name; its Origin shows that.
     """
+    origin = request.headers.get("Origin")
     return (
         is_loopback(request[ADDRESS])
         and not is_forwarded(request)
         and _is_loopback_host(request.headers.get("Host", ""))
+        and (origin is None or _is_loopback_origin(origin))
     )
 
 
@@ -235,6 +239,8 @@ def is_forwarded(request: web.BaseRequest) -> bool:
     )
 
 
+_NO_HOST = re.compile(r"[/?#@\\\s]")
+"""What no Host holds (RFC 9110 §7.2), and what would hide the name it leads to."""
 _PROXY_HEADERS = frozenset(
     (
         "via",
@@ -250,6 +256,8 @@ _PROXY_HEADERS = frozenset(
 
 
 def _is_loopback_host(host: str) -> bool:
+    if _NO_HOST.search(host):
+        return False
     try:
         name = (urlsplit(f"//{host}").hostname or "").removesuffix(".")
     except ValueError:
@@ -263,7 +271,10 @@ def _is_loopback_host(host: str) -> bool:
 
 def same_secret(given: str | None, expected: str | None) -> bool:
     """Compare secrets in constant time; an absent one equals nothing."""
-    return bool(given and expected) and hmac.compare_digest(str(given).encode(), str(expected).encode())
+    if not given or not expected:
+        return False
+    # a header that is no UTF-8 comes with surrogates
+    return hmac.compare_digest(given.encode(errors="surrogatepass"), expected.encode(errors="surrogatepass"))
 
 
 def address_of(request: web.BaseRequest, forwarded: ForwardedFor) -> str:

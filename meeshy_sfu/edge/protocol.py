@@ -8,7 +8,7 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-from aiohttp import http_exceptions, web
+from aiohttp import http_exceptions, web, web_protocol
 from aiohttp.http_exceptions import BadHttpMessage, HttpProcessingError
 
 from meeshy_sfu.edge.admission import admission
@@ -24,8 +24,13 @@ MAX_HEADER_BYTES = MAX_TOKEN_CHARS + 1024
 MAX_HEADERS = 128
 MAX_HEAD_BYTES = MAX_HEADER_BYTES + 65_536
 """All of a head; without it, an unknown sender could fill memory with many long headers."""
+REQUESTS_AHEAD = 1
+"""Requests of one connection that are read while another is answered; each may be as large as MAX_HEAD_BYTES."""
 LINGER_S = 1.0
 """How long the rest of a body that nobody read is thrown away, so that its sender gets to see the answer."""
+
+# 32 otherwise, and no option sets it; every one of them would be held in memory
+vars(web_protocol)["MAX_MSG_QUEUE_SIZE"] = REQUESTS_AHEAD
 
 _HEADERS_TOO_LARGE = (
     f"the headers are too large: at most {MAX_HEADERS}, each up to {MAX_HEADER_BYTES:,} bytes, "

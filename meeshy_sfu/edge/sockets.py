@@ -35,6 +35,7 @@ from meeshy_sfu.edge.limits import Quota, RateLimitedError, RateLimiter, address
 from meeshy_sfu.edge.tokens import MAX_TOKEN_CHARS
 from meeshy_sfu.errors import (
     CapacityError,
+    HeadersTooLargeError,
     InvalidRequestError,
     InvalidStateError,
     MeeshyError,
@@ -50,6 +51,8 @@ HANDSHAKE_TIMEOUT_S = 10.0
 PING_INTERVAL_S = 15
 PING_TIMEOUT_S = 10
 CLOSE_TIMEOUT_S = 1.0
+SOCKET_HEAD_BYTES = 16_384
+"""All headers of a request of the transport: they are kept as long as the connection, and hold no token."""
 TOKEN_PACKET_BYTES = MAX_TOKEN_CHARS + 1024
 """Size of a packet that presents the longest token; whatever else is larger than max_event_bytes is refused."""
 _TOKEN_PACKET = re.compile(r'0|2\d*\[\s*"(?:authenticate|refresh-token)"')
@@ -58,6 +61,7 @@ WAITING_MESSAGES = 4
 POLICY_VIOLATION = 1008
 """Code of a WebSocket closed because of what its client sent (RFC 6455 §7.4.1)."""
 CLOSE_REASON_BYTES = 123
+CONTROL_FRAMES = (WSMsgType.PING, WSMsgType.PONG)
 GOODBYES = (1000, 1001)
 """Codes of a WebSocket closed on purpose, and of a page that is left (RFC 6455 §7.4.1)."""
 
@@ -144,7 +148,15 @@ class Engine(_EngineServer):  # type: ignore[misc]
     """Engine.IO over HTTP, which says why packets that were posted ended their connection."""
 
     async def handle_request(self, request: web.Request) -> Any:
-        """Answer a request of the transport."""
+        """Answer a request of the transport.
+
+        Raises:
+            HeadersTooLargeError: Its headers are larger than is kept.
+        """
+        if sum(len(name) + len(value) for name, value in request.raw_headers) > SOCKET_HEAD_BYTES:
+            raise HeadersTooLargeError(
+                f"headers of more than {SOCKET_HEAD_BYTES:,} bytes; a token goes into auth of the handshake"
+            )
         answer = await super().handle_request(request)
         error = request.get(REFUSED)
         if error is None:
@@ -210,7 +222,8 @@ class SocketServer(_AsyncServer):  # type: ignore[misc]
             async def _serve(self, environ: dict[str, Any]) -> Any:
                 # without permessage-deflate, by which a few bytes from a client stand for very many
                 limit = self.server.max_http_buffer_size
-                self._sock = _WebSocket(max_msg_size=limit, compress=False)
+                count = partial(server.count_control_frame, self.handler.__self__.sid)
+                self._sock = _WebSocket(count, max_msg_size=limit, compress=False, autoping=False)
                 self.environ = environ
                 await self._sock.prepare(environ["aiohttp.request"])
                 await self.handler(self)
@@ -366,11 +379,30 @@ class SocketServer(_AsyncServer):  # type: ignore[misc]
         logger.warning("address=%s is cut off: %s", self._address.get(eio_sid), error.message[:200])
         if socket := self._websockets.get(eio_sid):
             socket.farewell = error
+            below = self._request_below(eio_sid)
+            if isinstance(error, RateLimitError) and below is not None and below.transport is not None:
+                # the rest of a flood would be taken apart until its sender has answered the goodbye
+                below.transport.pause_reading()
         if self.manager.sid_from_eio_sid(eio_sid, "/") is None:
             self._refuse_connect(eio_sid, "/", error)
         else:
             self.on_ended(eio_sid, error)
         self.cut(eio_sid)
+
+    def count_control_frame(self, eio_sid: str) -> None:
+        """Count a ping or pong of WebSocket as a packet.
+
+        Raises:
+            OSError: There are so many that the connection is being closed.
+        """
+        line = self._lines.get(eio_sid)
+        try:
+            if line is None or line.ended is not None:
+                raise SocketIsClosedError()
+            self._count(eio_sid, line)
+        except SocketIsClosedError:
+            # as the engine hears of a connection that is gone
+            raise OSError("this connection is closed") from None
 
     async def carry(self, run: Callable[[Any], Awaitable[Any]], socket: Any, environ: dict[str, Any]) -> Any:
         """Serve one WebSocket to its end, whatever its client sends; for the engine.
@@ -394,6 +426,10 @@ class SocketServer(_AsyncServer):  # type: ignore[misc]
             raise InvalidRequestError("the WebSocket handshake is malformed (RFC 6455 §4.2.1)") from None
         except SocketIsClosedError:
             return web.Response(status=400, text="this connection is closed")
+        except ConnectionError:
+            # gone before it was answered
+            self.cut(eio_sid)
+            raise
         except Exception as error:
             # what is no Engine.IO packet ends in the engine's face
             self.end(eio_sid, _no_packet(error))
@@ -660,7 +696,7 @@ class SocketServer(_AsyncServer):  # type: ignore[misc]
 
 
 class _WebSocket(web.WebSocketResponse):
-    """A WebSocket that knows whether its client closed it by a frame of its own.
+    """A WebSocket that counts pings and pongs, and knows whether its client closed it by a frame of its own.
 
     The close code does not tell: aiohttp counts the bare end of a connection, as the kernel sends it for a process that
     was killed, as 1000 too.
@@ -668,8 +704,17 @@ class _WebSocket(web.WebSocketResponse):
 
     said_goodbye = False
 
+    def __init__(self, count: Callable[[], None], **options: Any) -> None:
+        super().__init__(**options)
+        self._count_control_frame = count
+
     async def receive(self, timeout: float | None = None) -> WSMessage:
         message = await super().receive(timeout)
+        while message.type in CONTROL_FRAMES:
+            self._count_control_frame()
+            if message.type is WSMsgType.PING:
+                await self.pong(message.data)
+            message = await super().receive(timeout)
         if message.type is WSMsgType.CLOSE and message.data in GOODBYES:
             self.said_goodbye = True
         return message

@@ -56,6 +56,8 @@ class HealthApi:
         """Set while the gateway shuts down."""
         self.document: dict[str, object] = {}
         """The OpenAPI document; set once all routes are known."""
+        self._document_text = ""
+        """Written once: anybody may ask for it, as often as they like."""
 
     @handles(
         Route(
@@ -113,7 +115,8 @@ class HealthApi:
     @handles(Route("GET", "/openapi.json", "This document", "Server", access="open", raw="application/json"))
     async def openapi(self, request: web.Request) -> web.Response:
         """Give the OpenAPI document."""
-        return web.Response(text=json.dumps(self.document), content_type="application/json")
+        self._document_text = self._document_text or json.dumps(self.document)
+        return web.Response(text=self._document_text, content_type="application/json")
 
     @handles(Route("GET", "/docs", "This document, for people", "Server", access="open", raw="text/html"))
     async def docs(self, request: web.Request) -> web.Response:

@@ -34,6 +34,8 @@ class HealthApi:
         """Set while the server shuts down, so that nobody sends it calls any more."""
         self.routes: tuple[Route, ...] = ()
         """What the OpenAPI document describes; set once all are known."""
+        self._document_text = ""
+        """Written once: anybody may ask for it, as often as they like."""
 
     @property
     def document(self) -> dict[str, object]:
@@ -105,7 +107,8 @@ class HealthApi:
     @handles(Route("GET", "/openapi.json", "This document", "Server", access="open", raw="application/json"))
     async def openapi(self, request: web.Request) -> web.Response:
         """Give the OpenAPI document."""
-        return web.Response(text=json.dumps(self.document), content_type="application/json")
+        self._document_text = self._document_text or json.dumps(self.document)
+        return web.Response(text=self._document_text, content_type="application/json")
 
     @handles(Route("GET", "/docs", "This document, for people", "Server", access="open", raw="text/html"))
     async def docs(self, request: web.Request) -> web.Response:
