@@ -9,7 +9,7 @@ import pytest
 
 from simulator.figures import RawRun
 from simulator.tables import SAMPLE_SHOWN
-from simulator.togetherness import pairs, streams
+from simulator.togetherness import pairs, spans, streams
 
 S = 1_000_000_000
 
@@ -93,3 +93,89 @@ def test_pairs_tell_latency_and_frames_of_each_stream(call: Any, tmp_path: Path)
     assert table.loc[(0, 1, "video"), "p50_ms"] == pytest.approx(50.5)
     assert table.loc[(1, 0, "audio"), "samples"] == 0
     assert not table.loc[(1, 0, "audio"), "flowing"]
+
+
+def test_people_who_were_together_for_exactly_half_a_second_should_have_seen_each_other(
+    call: Any, tmp_path: Path
+) -> None:
+    second = call.start_ns + 10  # from when on the second is there
+    for at, left in (("exactly", second + S // 2), ("short", second + S // 2 - 1)):
+        call.arrivals[1]["left_ns"] = left
+        call.arrivals[2]["call_id"] = "another"
+        assert flowing(call, tmp_path / at)[1] == (4 if at == "exactly" else 0)
+
+
+def test_the_spans_begin_when_somebody_sees_everybody_and_end_when_they_leave_or_the_run_ends(
+    call: Any, tmp_path: Path
+) -> None:
+    start = call.start_ns
+    call.arrivals[0]["flowing_ns"] = 0  # began the call
+    call.arrivals[1]["flowing_ns"] = 0  # came to somebody and never saw them
+    call.arrivals[2] |= {"flowing_ns": 1, "left_ns": start + 99 * S}
+    found = spans(RawRun.read(call.write(tmp_path / "window")))
+    assert found == {
+        "c": {
+            0: [(start, start + 10 * S)],
+            1: [(start + 1 + 2 * S, start + 10 * S)],
+            2: [(1, start + 10 * S)],
+        }
+    }
+    call.context.window_end_ns = None
+    assert spans(RawRun.read(call.write(tmp_path / "open")))["c"][2] == [(1, start + 99 * S)]
+
+
+@pytest.mark.parametrize(("over_ns", "expected"), [(0, (12, 12)), (1, (8, 12))])
+def test_a_pause_of_exactly_two_seconds_is_no_silence(
+    call: Any, tmp_path: Path, over_ns: int, expected: tuple[int, int]
+) -> None:
+    forget(call, 1, 3.05, 5.05)  # frames at 3.0 and 5.1 are left
+    for row in call.latency:
+        if row["receiver"] == 1 and row["recv_unix_ns"] == call.start_ns + 51 * S // 10:
+            row["recv_unix_ns"] = call.start_ns + 5 * S + over_ns
+    assert flowing(call, tmp_path) == expected
+
+
+@pytest.mark.parametrize(
+    ("death_ns", "flow"),
+    [
+        (-5 * S - 100_000_001, 8),  # eight seconds before the silence began, and a little
+        (-5 * S - 100_000_000, 12),
+        (6 * S, 12),
+        (6 * S + 1, 8),
+    ],
+)
+def test_a_silence_is_a_recovery_from_eight_seconds_after_a_death_back_to_the_death(
+    call: Any, tmp_path: Path, death_ns: int, flow: int
+) -> None:
+    forget(call, 1, 3, 6)  # the last frame is at 2.9, the next at 6
+    call.deaths = [{"unix_ns": call.start_ns + death_ns, "what": "media"}]
+    assert flowing(call, tmp_path) == (flow, 12)
+
+
+def test_a_stream_that_never_was_is_excused_by_a_death_while_it_should_have_been(
+    call: Any, tmp_path: Path
+) -> None:
+    forget(call, 1, 0, 99)
+    call.deaths = [{"unix_ns": call.start_ns + 2 * S, "what": "media"}]
+    assert flowing(call, tmp_path) == (12, 12)
+    call.deaths = [{"unix_ns": call.start_ns + 11 * S, "what": "media"}]
+    assert flowing(call, tmp_path / "later") == (8, 12)
+
+
+def test_pairs_are_sorted_and_hold_the_exact_percentiles(call: Any, tmp_path: Path) -> None:
+    for row in call.latency:
+        row["owd_ns"] += 250
+    table = pairs(RawRun.read(call.write(tmp_path)))
+    assert [(row.receiver, row.sender, row.kind) for row in table.itertuples()] == [
+        (receiver, sender, kind)
+        for receiver in range(3)
+        for sender in range(3)
+        if sender != receiver
+        for kind in ("audio", "video")
+    ]
+    # delays of 1 to 100 ms and 250 ns: the percentiles lie between two of them
+    assert table["p50_ms"].tolist() == pytest.approx([50.50025] * 12, abs=1e-9)
+    assert table["p95_ms"].tolist() == pytest.approx([95.05025] * 12, abs=1e-9)
+    assert table["p99_ms"].tolist() == pytest.approx([99.01025] * 12, abs=1e-9)
+    assert table["max_ms"].tolist() == pytest.approx([100.00025] * 12, abs=1e-9)
+    assert table["samples"].tolist() == [100] * 12
