@@ -42,6 +42,8 @@ ALLOWED_HEADERS = "Authorization, Content-Type"
 EXPOSED_HEADERS = "X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, Retry-After"
 PREFLIGHT_SECONDS = "600"
 ADDRESS = web.RequestKey("address", str)
+OURS = web.ResponseKey("ours", bool)
+"""Under this key an answer holds that it is an envelope already."""
 
 
 def success(
@@ -73,7 +75,9 @@ def failure(error: MeeshyError, *, headers: Mapping[str, str] | None = None) -> 
             added |= error.standing.headers()
     if isinstance(error, UnauthorizedError):
         added["WWW-Authenticate"] = "Bearer"
-    return _json(envelope, status=error.http_status, headers=added)
+    made = _json(envelope, status=error.http_status, headers=added)
+    made[OURS] = True
+    return made
 
 
 def error_body(error: MeeshyError) -> dict[str, Any]:
@@ -342,6 +346,8 @@ def _enveloped(response: object) -> web.StreamResponse:
         # the engine's answer to a WebSocket handshake that does not ask for the upgrade
         return failure(InvalidRequestError("the WebSocket handshake is malformed (RFC 6455 §4.2.1)"))
     if response.status < 400 or response.prepared or not isinstance(response, web.Response):
+        return response
+    if response.get(OURS):
         return response
     code = _ENGINE_CODES.get(response.status, InvalidRequestError.code)
     error = {"code": code, "message": _engine_words(response)}

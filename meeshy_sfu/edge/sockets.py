@@ -51,6 +51,8 @@ HANDSHAKE_TIMEOUT_S = 10.0
 PING_INTERVAL_S = 15
 PING_TIMEOUT_S = 10
 CLOSE_TIMEOUT_S = 1.0
+FLOOD_GOODBYE_S = 0.05
+"""How long a goodbye is waited for from whom a flood comes."""
 SOCKET_HEAD_BYTES = 16_384
 """All headers of a request of the transport: they are kept as long as the connection, and hold no token."""
 TOKEN_PACKET_BYTES = MAX_TOKEN_CHARS + 1024
@@ -234,6 +236,9 @@ class SocketServer(_AsyncServer):  # type: ignore[misc]
                     await super().close()
                 else:
                     reason = self.farewell.message.encode()[:CLOSE_REASON_BYTES].decode(errors="ignore")
+                    if isinstance(self.farewell, RateLimitError):
+                        # until it says goodbye as well, the rest of its flood would be taken apart
+                        self._sock._timeout = FLOOD_GOODBYE_S
                     await self._sock.close(code=POLICY_VIOLATION, message=reason.encode())
 
         self.eio._async = {
@@ -427,9 +432,8 @@ class SocketServer(_AsyncServer):  # type: ignore[misc]
         except SocketIsClosedError:
             return web.Response(status=400, text="this connection is closed")
         except ConnectionError:
-            # gone before it was answered
             self.cut(eio_sid)
-            raise
+            return web.Response(status=400, text="the client has gone before it was answered")
         except Exception as error:
             # what is no Engine.IO packet ends in the engine's face
             self.end(eio_sid, _no_packet(error))

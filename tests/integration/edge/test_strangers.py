@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
 import pytest
 
@@ -106,3 +107,33 @@ async def test_what_to_send_is_said_without_stars(url: str) -> None:
     async with raw_connection(url) as connection:
         connection.ask("GET /api/rooms/call-1")
         assert b"***" not in (await connection.answer()).body
+
+
+async def test_a_long_poll_hears_in_the_envelope_why_its_packets_ended_it(url: str) -> None:
+    for body, code in ((b"4" + b"a" * 20_000, "INVALID_REQUEST"), (b"451-[]", "INVALID_REQUEST")):
+        async with raw_connection(url) as connection:
+            connection.ask("GET /socket.io/?EIO=4&transport=polling")
+            sid = json.loads((await connection.answer()).body[1:])["sid"]
+            connection.ask(
+                f"POST /socket.io/?EIO=4&transport=polling&sid={sid}",
+                f"Content-Length: {len(body)}",
+                body=body,
+            )
+            answer = await connection.answer()
+            assert answer.code == code
+            assert b"no request of Engine.IO" not in answer.body, "its own reason, not the engine's words"
+
+
+async def test_a_client_that_leaves_in_its_handshake_leaves_no_traceback(
+    url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(30):
+        async with raw_connection(url) as connection:
+            connection.ask(OPEN_SOCKET, *UPGRADE)
+            await connection.writer.drain()
+            connection.writer.transport.abort()
+    async with raw_connection(url) as connection:
+        connection.ask("GET /ready")
+        assert (await connection.answer()).status == 200
+    await asyncio.sleep(0)
+    assert not [record for record in caplog.records if record.exc_info]
