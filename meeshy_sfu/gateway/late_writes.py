@@ -134,9 +134,10 @@ class LateWrites:
             name, write = next(iter(queue.waiting.items()))
             try:
                 await write()
-            except (IntegrityError, DataError):
-                # never right, however often it is tried; the others of the call are not to wait for it
-                logger.exception("call=%s is refused by the database: %s", call_id, name)
+            except (IntegrityError, DataError) as error:
+                # never right, however often it is tried; the others of the call are not to wait for it.
+                # the statement is left out: it holds what people sent
+                logger.error("call=%s is refused by the database: %s: %s", call_id, name, error.orig)
             if queue.waiting.get(name) is write:
                 del queue.waiting[name]
         if queue.failing:

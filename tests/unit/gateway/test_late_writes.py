@@ -28,7 +28,7 @@ class Database:
             self.tries.append(what)
             await self.serves.wait()
             if wrong:
-                raise IntegrityError(None, None, Exception("no such call"))
+                raise IntegrityError("INSERT", ("what people sent",), Exception("no such call"))
             if self.refuses:
                 raise OperationalError(None, None, Exception("disk full"))
             self.taken.append(what)
@@ -102,7 +102,8 @@ async def test_a_write_that_can_never_be_right_keeps_no_other_from_it(
     late.add("a", "right", database.write("right"))
     await late.written()
     assert database.taken == ["right"]
-    assert "call=a is refused by the database: wrong" in caplog.text
+    assert "call=a is refused by the database: wrong: no such call" in caplog.text
+    assert "what people sent" not in caplog.text
 
 
 async def test_the_end_of_the_service_tries_once_more_and_names_what_is_lost(
