@@ -97,6 +97,29 @@ fn descriptions_are_padded_to_words_whatever_the_name() {
 }
 
 #[test]
+fn a_description_has_the_bytes_of_the_rfc() {
+    let mut out = [0xff; 64];
+    let len = sdes::write(0x0102_0304, "alice", &mut out).unwrap();
+    #[rustfmt::skip]
+    let expected = [
+        0x81, 202, 0, 3,
+        1, 2, 3, 4,
+        1, 5, b'a', b'l', b'i', b'c', b'e', 0,
+    ];
+    assert_eq!(out[..len], expected);
+    // A name that fills its word has a whole word of zeros behind it.
+    let len = sdes::write(9, "ab", &mut out).unwrap();
+    assert_eq!(
+        out[..len],
+        [0x81, 202, 0, 3, 0, 0, 0, 9, 1, 2, b'a', b'b', 0, 0, 0, 0]
+    );
+    let longest = "x".repeat(255);
+    let mut out = [0; 600];
+    let len = sdes::write(9, &longest, &mut out).unwrap();
+    assert_eq!((len, out[9]), (268, 255));
+}
+
+#[test]
 fn descriptions_of_several_sources_and_items_are_walked() {
     #[rustfmt::skip]
     let packet = [

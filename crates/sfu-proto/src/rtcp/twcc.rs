@@ -553,6 +553,25 @@ mod tests {
     }
 
     #[test]
+    fn a_feedback_counts_what_came_and_what_is_missing() {
+        let mut out = [0; 200];
+        // A run of 20 that came, a vector of single bits, a vector of pairs with a large delta.
+        let mut sent: Vec<Option<Duration>> = (0..20).map(ticks).collect();
+        sent.extend((20..34).map(|at| (at % 3 != 0).then_some(TICK * at)));
+        sent.extend([None, ticks(1000), ticks(900), None]);
+        let came = sent.iter().flatten().count() as u32;
+        let missing = sent.len() as u32 - came;
+        let written = FEEDBACK.write(sent, &mut out).unwrap();
+        let feedback = read(&out[..written.len]);
+        assert_eq!((came, missing), (31, 7));
+        assert_eq!(feedback.counts(), (31, 7));
+        let mut arrivals = feedback.arrivals();
+        assert_eq!(arrivals.len(), 38);
+        arrivals.next();
+        assert_eq!(arrivals.len(), 37);
+    }
+
+    #[test]
     fn padding_is_announced_and_unannounced_padding_understood() {
         let mut out = [0; 64];
         let written = FEEDBACK.write([ticks(0)], &mut out).unwrap();

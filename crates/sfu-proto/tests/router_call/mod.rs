@@ -40,6 +40,10 @@ pub struct Ledger {
     newest: HashMap<(Destination, u32), u64>,
     /// Datagrams that left again as they were.
     pub repeated: usize,
+    /// RTP datagrams that left, and their bytes.
+    rtp: (u64, u64),
+    /// RTCP datagrams that left.
+    rtcp: u64,
 }
 
 impl Ledger {
@@ -48,6 +52,7 @@ impl Ledger {
         let word = |at: usize| u32::from_be_bytes(datagram[at..at + 4].try_into().unwrap());
         let (rtcp, ssrc, index) = match classify(datagram) {
             meeshy_sfu_proto::net::Class::Rtp => {
+                self.rtp = (self.rtp.0 + 1, self.rtp.1 + datagram.len() as u64);
                 let (ssrc, sequence) = (word(8), u16::from_be_bytes([datagram[2], datagram[3]]));
                 let newest = self.newest.get(&(*to, ssrc)).copied();
                 let index = newest.map_or(u64::from(sequence), |newest| {
@@ -58,6 +63,7 @@ impl Ledger {
                 (false, ssrc, index)
             }
             meeshy_sfu_proto::net::Class::Rtcp => {
+                self.rtcp += 1;
                 let tag = match profile {
                     SrtpProfile::Aes128CmSha1_80 => 10,
                     _ => 0,
@@ -296,6 +302,8 @@ pub struct Inbox {
 }
 
 /// One router and its virtual time.
+///
+/// When it ends, the figures of the router must be those of what it was given and what left.
 pub struct Call {
     pub router: Router,
     pub start: Instant,
@@ -303,6 +311,22 @@ pub struct Call {
     pub sent: Sent,
     peers: u16,
     profile: SrtpProfile,
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        let (stats, ledger) = (self.router.stats(), &self.sent.ledger);
+        // Meshes send into a sink of their own.
+        if std::thread::panicking() || ledger.rtp.0 == 0 {
+            return;
+        }
+        let counted = (stats.packets_out, stats.bytes_out, stats.rtcp_out);
+        assert_eq!(
+            counted,
+            (ledger.rtp.0, ledger.rtp.1, ledger.rtcp),
+            "packets, bytes and RTCP datagrams that left"
+        );
+    }
 }
 
 impl Call {
