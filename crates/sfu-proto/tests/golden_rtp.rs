@@ -6,6 +6,7 @@ mod router_call;
 
 use std::time::Duration;
 
+use meeshy_sfu_proto::router::{ConsumerCodec, ProducerCodec};
 use meeshy_sfu_proto::rtcp::nack;
 use router_call::*;
 
@@ -152,6 +153,34 @@ fn an_audio_header_passes_the_level_on() {
         header.elements.iter().all(|(id, _)| [1, 4, 6].contains(id)),
         "nothing that was not negotiated"
     );
+}
+
+#[test]
+fn packets_of_each_codec_leave_under_the_payload_type_of_that_codec() {
+    let mut call = Call::new();
+    let (mut config, mut copy) = (video(1000), video_consumer(5000, "0"));
+    config.codecs.push(ProducerCodec {
+        payload_type: 98,
+        mapped_payload_type: 103,
+        rtx_payload_type: Some(99),
+        ..config.codecs[0].clone()
+    });
+    copy.codecs.push(ConsumerCodec {
+        payload_type: 103,
+        rtx_payload_type: Some(104),
+        ..copy.codecs[0].clone()
+    });
+    let (mut alice, bob, ..) = call.pair(config, copy);
+    for (step, payload_type) in [96, 98, 98, 96].into_iter().enumerate() {
+        let mut packet = video_packet(1000, step as u16, 3000 * step as u32, true);
+        packet.payload_type = payload_type;
+        call.send(&mut alice, &packet);
+    }
+    let types: Vec<u8> = rtp_to(&mut call, &bob)
+        .iter()
+        .map(|(header, _)| header.second & 0x7f)
+        .collect();
+    assert_eq!(types, [101, 103, 103, 101]);
 }
 
 #[test]

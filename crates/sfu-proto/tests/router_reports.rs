@@ -366,6 +366,20 @@ fn a_limit_is_told_by_remb_until_it_is_lifted() {
 }
 
 #[test]
+fn a_limit_that_changes_is_told_with_its_new_value() {
+    let mut call = Call::new();
+    let mut alice = call.peer_with(false, Some(300_000));
+    call.produce(&alice, video(1000));
+    call.wait(Duration::from_secs(6));
+    call.inbox(&mut alice);
+    call.router
+        .set_max_incoming_bitrate(alice.transport, 200_000, call.now)
+        .unwrap();
+    call.wait(Duration::from_secs(20));
+    assert_eq!(rembs(&call.inbox(&mut alice).rtcp), [200_000; 4]);
+}
+
+#[test]
 fn a_limit_costs_nothing_while_nothing_comes_and_is_told_again_when_something_does() {
     let mut call = Call::new();
     let mut alice = call.peer_with(false, Some(300_000));

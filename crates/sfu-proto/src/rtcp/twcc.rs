@@ -572,6 +572,20 @@ mod tests {
     }
 
     #[test]
+    fn fourteen_packets_without_a_large_delta_share_one_chunk() {
+        let mut out = [0; 64];
+        let mut sent: Vec<Option<Duration>> = (0..14)
+            .map(|at| (at % 2 == 0).then_some(TICK * at))
+            .collect();
+        sent.push(ticks(1000));
+        let written = FEEDBACK.write(sent, &mut out).unwrap();
+        // One bit each for the first 14, then a run of one; seven small deltas and a large one.
+        assert_eq!(out[20..24], [0b1010_1010, 0b1010_1010, 0x40, 0x01]);
+        assert_eq!(out[24..33], [0, 2, 2, 2, 2, 2, 2, 0x03, 0xdc]);
+        assert_eq!((written.len, written.taken), (36, 15));
+    }
+
+    #[test]
     fn padding_is_announced_and_unannounced_padding_understood() {
         let mut out = [0; 64];
         let written = FEEDBACK.write([ticks(0)], &mut out).unwrap();

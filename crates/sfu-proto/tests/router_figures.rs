@@ -1,0 +1,97 @@
+//! What a router counts: every figure by a number known beforehand.
+#![allow(clippy::unwrap_used)]
+
+mod router_call;
+
+use meeshy_sfu_proto::router::{EncodingConfig, ProduceError};
+use meeshy_sfu_proto::rtcp::Pli;
+use router_call::*;
+
+#[test]
+fn packets_of_a_paused_producer_are_counted_as_dropped_for_it() {
+    let mut call = Call::new();
+    let mut config = video(1000);
+    config.paused = true;
+    let (mut alice, mut bob, ..) = call.pair(config, video_consumer(5000, "0"));
+    for step in 0..5u16 {
+        call.send(&mut alice, &video_packet(1000, step, 0, step == 0));
+    }
+    assert!(call.inbox(&mut bob).rtp.is_empty());
+    let stats = call.router.stats();
+    assert_eq!((stats.packets_in, stats.drops.paused), (5, 5));
+}
+
+#[test]
+fn requests_beyond_the_allowance_of_a_consumer_are_counted() {
+    let mut call = Call::new();
+    let (mut alice, mut bob, _, consumer) = call.pair(video(1000), video_consumer(5000, "0"));
+    call.send(&mut alice, &video_packet(1000, 0, 0, true));
+    let dropped = |call: &mut Call, bob: &mut Peer| {
+        let before = call.router.stats().drops.excessive;
+        let mut out = [0; 12];
+        let request = Pli {
+            sender_ssrc: 1,
+            media_ssrc: 5000,
+        };
+        let len = request.write(&mut out).unwrap();
+        call.send_rtcp(bob, &out[..len]);
+        call.router.stats().drops.excessive - before
+    };
+    let each: Vec<u64> = (0..40).map(|_| dropped(&mut call, &mut bob)).collect();
+    let heeded = each.iter().take_while(|count| **count == 0).count();
+    assert!((1..20).contains(&heeded), "{each:?}");
+    assert!(each[heeded..].iter().all(|count| *count == 1), "{each:?}");
+    let told = call.router.consumer_stats(consumer).unwrap();
+    assert_eq!(told.key_frame_requests, 40);
+    assert_eq!(call.router.stats().rtcp_in, 40);
+}
+
+#[test]
+fn a_packet_is_padded_by_no_more_than_64_bytes() {
+    let mut call = Call::new();
+    let mut alice = call.peer();
+    let mut bob = call.peer_with(true, None);
+    let producer = call.produce(&alice, video(1000));
+    call.consume(&bob, producer, video_consumer(5000, "0"));
+    call.send(&mut alice, &video_packet(1000, 0, 0, true));
+    call.inbox(&mut bob);
+    assert_eq!(call.router.stats().padding_out, 0);
+    // 64 bytes less than the largest; 65 less than the next.
+    for (sequence, len) in [(1, 300), (2, 236), (3, 171)] {
+        let mut packet = video_packet(1000, sequence, 0, false);
+        packet.payload = vp8(false, len);
+        let datagram = alice.protect(&packet);
+        call.deliver(&alice, &datagram);
+    }
+    call.flush();
+    let padded: Vec<(usize, bool)> = call
+        .inbox(&mut bob)
+        .rtp
+        .iter()
+        .map(|packet| (packet.payload.len(), packet.padded))
+        .collect();
+    assert_eq!(padded, [(300, false), (236, true), (171, false)]);
+    assert_eq!(call.router.stats().padding_out, 64);
+}
+
+#[test]
+fn a_producer_has_one_to_eight_encodings() {
+    let mut call = Call::new();
+    let alice = call.peer();
+    for (count, refused) in [(0, true), (1, false), (8, false), (9, true)] {
+        let mut config = video(1000);
+        config.mid = Some(format!("m{count}"));
+        config.encodings = (0..count)
+            .map(|at| EncodingConfig {
+                ssrc: None,
+                rid: (count > 1).then(|| format!("r{at}")),
+                rtx_ssrc: None,
+            })
+            .collect();
+        let answer = call.router.produce(alice.transport, config, call.now);
+        let is_refused =
+            matches!(&answer, Err(ProduceError::EncodingCount(told)) if *told == count);
+        assert_eq!(is_refused, refused, "{count}: {answer:?}");
+        assert_eq!(answer.is_err(), refused, "{count}: {answer:?}");
+    }
+}
