@@ -448,6 +448,32 @@ def test_asking_again_does_not_wait_for_the_next_try() -> None:
     assert mode.retry(0.3) == []
 
 
+def test_the_times_are_those_of_the_documentation() -> None:
+    policy = ModePolicy()
+    assert (policy.deadline_s, policy.hysteresis_s, policy.rehome_retry_s) == (10.0, 0.0, 0.5)
+    assert policy.retry_delays_s == (1.0, 2.0, 4.0, 8.0, 16.0)
+
+
+def test_who_is_without_a_path_is_said_only_between_the_tries() -> None:
+    mode = in_sfu("ada", "bob", "eve")
+    assert mode.without_path == frozenset()
+    told(mode, mode.rehome(1.0, "media-server-died"))
+    assert mode.without_path == frozenset()
+    (back,) = mode.fail(2, 1.5, "sfu-unavailable")
+    assert isinstance(back, RollBack)
+    assert back.waiting == mode.without_path == {"ada", "bob", "eve"}
+    mode.tick(2.0)
+    assert mode.without_path == frozenset()
+
+
+def test_two_whom_the_sfu_serves_have_a_path_while_they_try_to_connect_directly() -> None:
+    mode = in_sfu("ada", "bob", "eve")
+    told(mode, mode.leave("eve", 1.0))
+    (back,) = mode.confirm("ada", 2, 1.5, success=False)
+    assert isinstance(back, RollBack)
+    assert (back.retry_at, back.waiting, mode.without_path) == (2.5, frozenset(), frozenset())
+
+
 PEOPLE = st.sampled_from([f"p{n}" for n in range(5)])
 DEADLINE_S = ModePolicy().deadline_s
 SOCKETS_STAY = st.sampled_from([True, True, True, False])

@@ -479,3 +479,33 @@ def test_format_parameters_that_are_numbers_may_be_written_as_text(one: object) 
     vp9 = {"mimeType": "video/VP9", "clockRate": 90000, "parameters": {"profile-id": str(one)[:1]}}
     router = ortc.router_capabilities(read_media_codecs([vp9]) or ())
     assert router.codecs[0].parameter("profile-id") == 1
+
+
+@pytest.mark.parametrize(
+    ("mime_type", "mode", "ending"),
+    [
+        ("video/VP9", "S3T3", "use L3T3_KEY"),
+        ("video/AV1", "L3T3", "use L1T3"),
+        ("video/VP8", "L3T2", "use L1T2, or simulcast"),
+        ("video/H264", "S2T1", "use L1T1, or simulcast"),
+    ],
+)
+def test_simulcast_is_proposed_where_the_codec_has_it(mime_type: str, mode: str, ending: str) -> None:
+    wire = _with("vp8", lambda wire: wire["encodings"][0].update(scalabilityMode=mode))
+    wire["codecs"] = [{"mimeType": mime_type, "payloadType": 96, "clockRate": 90000}]
+    with pytest.raises(InvalidRequestError) as caught:
+        ortc.check_producible("video", RtpParameters.from_wire(wire))
+    assert str(caught.value).endswith(f"; {ending}")
+
+
+def test_a_second_codec_of_the_producer_is_repaired_by_its_own_rtx() -> None:
+    for codec in ROUTER.codecs:
+        if not codec.is_rtx and codec.kind == "video":
+            found = ortc._rtx_of(codec.preferred_payload_type or 0, ROUTER.codecs)
+            assert found is not None
+            assert found.parameter("apt") == codec.preferred_payload_type
+
+
+def test_a_producer_without_encodings_is_simple() -> None:
+    bare = replace(consumable(chromium("vp8")), encodings=())
+    assert ortc.stream_type(bare) == "simple"
