@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from meeshy_sfu.errors import InvalidRequestError, RequestError, UnsupportedCodecError
@@ -365,6 +365,7 @@ def test_svc_keeps_its_mode() -> None:
     assert encoding.scalability_mode == "L3T3_KEY"
 
 
+@settings(deadline=None)
 @given(
     name=st.sampled_from(PLAYABLE),
     drop=st.sets(st.sampled_from(FIVE_CODECS)),
@@ -389,6 +390,7 @@ def test_consuming_works_exactly_when_can_consume_says_so(
             ortc.consumer_template(offered, receiver)
 
 
+@settings(deadline=None)
 @given(
     name=st.sampled_from(sorted(CHROMIUM["produce"])),
     changes=st.lists(
