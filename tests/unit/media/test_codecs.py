@@ -1,7 +1,7 @@
 """When two codecs are the same."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from meeshy_sfu.media.codecs import H264Profile, ProfileLevelId, answered_parameters, same_codec
@@ -46,6 +46,7 @@ def test_an_unknown_profile_level_id_is_none(text: ParameterValue) -> None:
     assert ProfileLevelId.parse(text) is None
 
 
+@settings(deadline=None)
 @given(st.text(max_size=7) | st.integers() | st.floats())
 def test_reading_a_profile_level_id_never_raises(text: ParameterValue) -> None:
     parsed = ProfileLevelId.parse(text)

@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from meeshy_sfu.errors import InvalidRequestError, InvalidRtpCapabilitiesError
@@ -209,12 +209,14 @@ def test_the_ice_password_does_not_show_in_logs() -> None:
 
 
 @pytest.mark.parametrize("reader", READERS, ids=lambda reader: reader.__qualname__)
+@settings(deadline=None)
 @given(value=JSON)
 def test_random_json_raises_nothing_but_our_error(reader: Callable[[object], object], value: object) -> None:
     with suppress(InvalidRequestError):
         reader(value)
 
 
+@settings(deadline=None)
 @given(place=st.sampled_from(places(valid_parameters())), value=JSON)
 def test_random_json_in_any_field_raises_nothing_but_our_error(place: tuple[Any, ...], value: object) -> None:
     wire: Any = valid_parameters()
