@@ -160,8 +160,8 @@ def test_rust(areas: list[str], known: list[dict[str, str]]) -> dict[str, Outcom
     return outcomes
 
 
-def test_python(area: PythonArea, share: float, known: list[dict[str, str]]) -> Outcome:
-    """Mutate one module; the tests that hold it must notice."""
+def test_python(area: PythonArea, known: list[dict[str, str]], share_of: list[PythonArea]) -> Outcome:
+    """Mutate one module; the tests that hold it must notice. The sample is spread over all areas by their lines."""
     from cosmic_ray.work_db import WorkDB, use_db  # noqa: PLC0415 - only in the tools' own environment
     from cosmic_ray.work_item import TestOutcome, WorkerOutcome, WorkResult  # noqa: PLC0415
 
@@ -183,11 +183,15 @@ def test_python(area: PythonArea, share: float, known: list[dict[str, str]]) -> 
         done = run(tool, *step, **paths)
         if done.returncode:
             raise SystemExit(f"{area.name}: cosmic-ray {step[0]} failed\n{done.stdout}{done.stderr}")
-    dice = random.Random(SEED)
     with use_db(session, WorkDB.Mode.open) as database:
-        for item in sorted(database.pending_work_items, key=lambda one: str(one.mutations)):
-            operator = item.mutations[0].operator_name
-            if UNNOTICEABLE.search(operator) or dice.random() >= share:
+        # without the job ids, which are drawn anew each time
+        items = sorted(database.pending_work_items, key=lambda one: str(one.mutations))
+        noticeable = [item for item in items if not UNNOTICEABLE.search(item.mutations[0].operator_name)]
+        wanted = len(noticeable) if ALL else min(len(noticeable), sample_of(area, share_of))
+        chosen = {item.job_id for item in random.Random(SEED).sample(noticeable, wanted)}
+        print(f"{area.name}: {len(noticeable)} mutants, {wanted} are tested", flush=True)
+        for item in items:
+            if item.job_id not in chosen:
                 database.set_result(item.job_id, WorkResult(worker_outcome=WorkerOutcome.SKIPPED))
     run(tool, "exec", str(config), str(session), **paths)
     outcome = Outcome()
@@ -215,10 +219,10 @@ def short_diff(diff: str) -> str:
     return f"{before} => {after}"
 
 
-def python_share(areas: list[PythonArea]) -> float:
-    """Return which part of the mutants is tested so that about SAMPLE are; a line has about four."""
-    lines = sum((ROOT / area.module).read_text().count("\n") for area in areas)
-    return 1.0 if ALL else min(1.0, SAMPLE / max(1, lines))
+def sample_of(area: PythonArea, areas: list[PythonArea]) -> int:
+    """Return how many mutants of an area are tested so that SAMPLE of all areas are."""
+    lines = {one.name: (ROOT / one.module).read_text().count("\n") for one in areas}
+    return max(1, round(SAMPLE * lines[area.name] / sum(lines.values())))
 
 
 def main() -> int:
@@ -233,9 +237,8 @@ def main() -> int:
     known = equivalents()
     copy_tree()
     outcomes: dict[str, Outcome] = {}
-    share = python_share(python)
     for area in python:
-        outcomes[area.name] = test_python(area, share, known)
+        outcomes[area.name] = test_python(area, known, python)
         print(f"{area.name}: {outcomes[area.name].share:.1%} survive", flush=True)
     if rust:
         outcomes |= test_rust(rust, known)
