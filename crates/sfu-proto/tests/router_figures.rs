@@ -3,6 +3,8 @@
 
 mod router_call;
 
+use std::time::Duration;
+
 use meeshy_sfu_proto::router::{EncodingConfig, ProduceError};
 use meeshy_sfu_proto::rtcp::Pli;
 use router_call::*;
@@ -94,4 +96,32 @@ fn a_producer_has_one_to_eight_encodings() {
         assert_eq!(is_refused, refused, "{count}: {answer:?}");
         assert_eq!(answer.is_err(), refused, "{count}: {answer:?}");
     }
+}
+
+#[test]
+fn a_key_frame_is_asked_for_when_the_owner_of_a_consumer_wants_one() {
+    let mut call = Call::new();
+    let (mut alice, _bob, producer, consumer) = call.pair(video(1000), video_consumer(5000, "0"));
+    call.send(&mut alice, &video_packet(1000, 0, 0, true));
+    call.wait(Duration::from_secs(2));
+    let asked =
+        |call: &Call, producer| call.router.producer_stats(producer).unwrap()[0].key_frame_requests;
+    let before = asked(&call, producer);
+    call.router.request_key_frame(consumer, call.now).unwrap();
+    call.wait(Duration::from_millis(300));
+    assert_eq!(asked(&call, producer), before + 1);
+}
+
+#[test]
+fn errors_of_a_router_say_what_is_wrong() {
+    let mut call = Call::new();
+    let alice = call.peer();
+    let producer = call.produce(&alice, video(1000));
+    let consumer = call.consume(&alice, producer, video_consumer(5000, "0"));
+    call.router.close_producer(producer);
+    let error = call
+        .router
+        .request_key_frame(consumer, call.now)
+        .unwrap_err();
+    assert_eq!(error.to_string(), "no such transport, producer or consumer");
 }

@@ -181,6 +181,21 @@ mod tests {
     }
 
     #[test]
+    fn an_empty_bucket_tells_when_it_gives_again() {
+        let mut bucket = Bucket::<10, REFILL>::default();
+        for _ in 0..10 {
+            assert!(bucket.take(0));
+        }
+        assert!(!bucket.take(REFILL - 1));
+        assert_eq!(bucket.next(), REFILL);
+        assert!(bucket.take(REFILL));
+        assert_eq!(bucket.next(), 2 * REFILL);
+        assert!(!bucket.take(REFILL));
+        assert!(bucket.take(60 * REFILL));
+        assert_eq!(bucket.next(), 52 * REFILL, "full but for one");
+    }
+
+    #[test]
     fn a_flood_of_wishes_is_bounded_whatever_the_sender_does() {
         let mut key_frames = KeyFrames::default();
         let mut sent = 0;

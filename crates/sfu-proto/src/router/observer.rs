@@ -385,6 +385,17 @@ mod tests {
     }
 
     #[test]
+    fn the_odds_of_speech_are_those_of_the_binomial_distribution() {
+        // ln(C(10, k) 0.3^k 0.7^(10 - k)) - ln(2 e^(-2 k)), by Python's `math`
+        for (active, expected) in [(3, 3.985702), (5, 7.033043), (8, 8.768383), (10, 7.267125)] {
+            let odds = activity(active, 10, 0.3, 2.0);
+            assert!((odds - expected).abs() < 1e-5, "{odds} for {active}");
+        }
+        assert_eq!(activity(99, 10, 0.3, 2.0), activity(10, 10, 0.3, 2.0));
+        assert_eq!(activity(0, 10, 0.3, 2.0), MIN_SCORE, "never less");
+    }
+
+    #[test]
     fn the_one_who_speaks_dominates_until_another_takes_over() {
         let mut observers = pair();
         assert_eq!(talk(&mut observers, 0, 2, [127, 127]), []);

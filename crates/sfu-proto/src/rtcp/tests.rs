@@ -398,6 +398,12 @@ fn a_report_holds_at_most_31_blocks() {
     let blocks = [ReportBlock::default(); 32];
     let mut out = [0; 1024];
     assert!(rr::write(1, &blocks[..31], &mut out).is_some());
+    assert!(
+        SenderInfo::default()
+            .write(&blocks[..31], &mut out)
+            .is_some()
+    );
+    assert!(bye::write(&[0; 31], &mut out).is_some());
     assert_eq!(rr::write(1, &blocks, &mut out), None);
     assert_eq!(SenderInfo::default().write(&blocks, &mut out), None);
     assert_eq!(bye::write(&[0; 32], &mut out), None);

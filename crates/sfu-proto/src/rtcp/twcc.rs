@@ -569,6 +569,10 @@ mod tests {
         assert_eq!(arrivals.len(), 38);
         arrivals.next();
         assert_eq!(arrivals.len(), 37);
+        // What a chunk says beyond the packets reported counts for nothing.
+        let written = FEEDBACK.write([ticks(0), None], &mut out).unwrap();
+        out[21] |= 1;
+        assert_eq!(read(&out[..written.len]).counts(), (1, 1));
     }
 
     #[test]
