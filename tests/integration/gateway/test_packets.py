@@ -57,13 +57,13 @@ async def test_a_socket_is_not_cut_while_its_handler_waits_for_the_database(
     gateway = await start_gateway()
     socket = await WireSocket(http, gateway.url, polling=False).open(Caller(http, gateway.url, "ada").token)
     going_on = asyncio.Event()
-    create_call = gateway.calls._repository.create_call
+    create_call = gateway.calls._rows._repository.create_call
 
     async def slowly(*args: Any, **fields: Any) -> Any:
         await going_on.wait()
         return await create_call(*args, **fields)
 
-    monkeypatch.setattr(gateway.calls._repository, "create_call", slowly)
+    monkeypatch.setattr(gateway.calls._rows._repository, "create_call", slowly)
     await socket.send('421["call:initiate",{"conversationId":"c1","type":"video"}]')
     await eventually(lambda: socket.got.count("2") > 12)
     assert socket.is_open
