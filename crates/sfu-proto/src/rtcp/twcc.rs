@@ -570,9 +570,11 @@ mod tests {
         arrivals.next();
         assert_eq!(arrivals.len(), 37);
         // What a chunk says beyond the packets reported counts for nothing.
-        let written = FEEDBACK.write([ticks(0), None], &mut out).unwrap();
-        out[21] |= 1;
-        assert_eq!(read(&out[..written.len]).counts(), (1, 1));
+        let mut sent = vec![ticks(0), ticks(1000), ticks(900)];
+        sent.extend([None, None, None, ticks(901), ticks(902), None]);
+        let written = FEEDBACK.write(sent, &mut out).unwrap();
+        out[23] |= 1;
+        assert_eq!(read(&out[..written.len]).counts(), (5, 4));
     }
 
     #[test]
