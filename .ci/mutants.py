@@ -110,8 +110,10 @@ def equivalents() -> list[dict[str, str]]:
 
 
 def is_equivalent(known: list[dict[str, str]], file: str, change: str) -> bool:
-    """Return whether a mutant is listed; `change` may hold wildcards there."""
-    return any(one["file"] == file and fnmatch.fnmatchcase(change, one["change"]) for one in known)
+    """Return whether a mutant is listed; `file` and `change` may hold wildcards there."""
+    return any(
+        fnmatch.fnmatchcase(file, one["file"]) and fnmatch.fnmatchcase(change, one["change"]) for one in known
+    )
 
 
 def test_rust(areas: list[str], known: list[dict[str, str]]) -> dict[str, Outcome]:

@@ -112,3 +112,38 @@ def test_two_without_a_room_are_led_to_one_when_they_do_not_connect_directly() -
     (start,) = told(mode, mode.tick(back.retry_at))
     assert isinstance(start, StartSwitch)
     assert start.target is CallMode.SFU
+
+
+def test_nobody_is_without_a_path_who_waits_for_nothing() -> None:
+    assert call("ada").without_path == frozenset()
+    assert call("ada", "bob").without_path == frozenset()
+
+
+def test_what_waits_for_its_next_try_is_not_hurried_by_sockets_or_by_those_whom_nobody_expected() -> None:
+    mode = call("ada", "bob", "eve")
+    mode.confirm("bob", 1, 1.0, success=False)
+    assert mode.next_deadline() == 2.0
+    assert mode.see(frozenset({"ada", "bob", "eve"}), 3.0) == []
+    assert mode.await_no_more(3.0) == []
+    (again,) = mode.tick(3.0)
+    assert isinstance(again, StartSwitch)
+
+
+def test_a_switch_of_people_without_a_pair_who_are_all_away_comes_to_its_end() -> None:
+    mode = call("ada", "bob", "eve")
+    mode.rejoin("ada", 1.0)
+    assert mode.pair == frozenset()
+    mode.see(frozenset(), 2.0)
+    (done,) = mode.tick(DEADLINE_S)
+    assert isinstance(done, CompleteSwitch)
+    assert (done.confirmed, mode.mode) == (frozenset(), CallMode.SFU)
+
+
+def test_one_of_two_who_leaves_on_the_way_back_does_not_undo_it() -> None:
+    mode = in_sfu("ada", "bob", "eve")
+    (start,) = told(mode, mode.leave("eve", 1.0))
+    assert isinstance(start, StartSwitch)
+    assert mode.leave("bob", 2.0) == []
+    (done,) = mode.confirm("ada", start.epoch, 3.0)
+    assert isinstance(done, CompleteSwitch)
+    assert mode.phase is Phase.P2P

@@ -511,3 +511,30 @@ def test_a_second_codec_of_the_producer_is_repaired_by_its_own_rtx() -> None:
 def test_a_producer_without_encodings_is_simple() -> None:
     bare = replace(consumable(chromium("vp8")), encodings=())
     assert ortc.stream_type(bare) == "simple"
+
+
+def test_each_codec_is_repaired_by_its_own_rtx() -> None:
+    for name, numbers in (("vp8", [101, 102]), ("vp9_svc_L3T3_KEY", [103, 104]), ("h264", [105, 106])):
+        wire = chromium(name)
+        wire["codecs"] = [codec for codec in wire["codecs"] if codec["mimeType"] != "video/rtx"]
+        wire["encodings"] = [{"ssrc": 1}]
+        assert [codec.payload_type for codec in consumable(wire).codecs] == numbers, name
+
+
+def test_a_receiver_s_codec_of_another_profile_lends_nothing() -> None:
+    other = RtpCodecCapability("video/VP9", 90000, 35, None, (("profile-id", 2),))
+    receiver = replace(ROUTER, codecs=(other, *ROUTER.codecs))
+    vp9 = ortc.consumer_template(consumable(chromium("vp9_svc_L3T3_KEY")), receiver).codecs[0]
+    assert codecs.NACK in vp9.rtcp_feedback, "the feedback of the profile that is received"
+    assert not ortc.can_consume(consumable(chromium("vp9_svc_L3T3_KEY")), replace(ROUTER, codecs=(other,)))
+
+
+def test_a_producer_without_encodings_is_simple() -> None:
+    assert ortc.stream_type(RtpParameters(())) == "simple"
+
+
+def test_layers_of_a_codec_without_layers_are_refused() -> None:
+    wire = chromium("audio")
+    wire["encodings"][0]["scalabilityMode"] = "L2T2"
+    with pytest.raises(InvalidRequestError, match=r"audio/opus has no layers"):
+        ortc.check_producible("audio", RtpParameters.from_wire(wire))
