@@ -47,7 +47,11 @@ class PythonArea:
 
 
 PYTHON_AREAS = (
-    PythonArea("mode", "meeshy_sfu/gateway/mode.py", ("tests/unit/gateway/test_mode.py",)),
+    PythonArea(
+        "mode",
+        "meeshy_sfu/gateway/mode.py",
+        ("tests/unit/gateway/test_mode.py", "tests/unit/gateway/test_mode_without_path.py"),
+    ),
     PythonArea("ortc", "meeshy_sfu/media/ortc.py", ("tests/unit/media/test_ortc.py",)),
     PythonArea(
         "figures",
