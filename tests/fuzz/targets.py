@@ -55,7 +55,7 @@ CAPABILITIES = [CHROMIUM["recvRtpCapabilities"]]
 ROUTER = ortc.router_capabilities(DEFAULT_MEDIA_CODECS)
 CONSUMABLE = []
 for _track in RTP:
-    with suppress(UnsupportedCodecError):
+    with suppress(UnsupportedCodecError, InvalidRequestError):
         _read = RtpParameters.from_wire(_track)
         _kind = _read.codecs[0].kind
         _mapped, _mapping = ortc.producer_mapping(
