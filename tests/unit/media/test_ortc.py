@@ -529,10 +529,6 @@ def test_a_receiver_s_codec_of_another_profile_lends_nothing() -> None:
     assert not ortc.can_consume(consumable(chromium("vp9_svc_L3T3_KEY")), replace(ROUTER, codecs=(other,)))
 
 
-def test_a_producer_without_encodings_is_simple() -> None:
-    assert ortc.stream_type(RtpParameters(())) == "simple"
-
-
 def test_layers_of_a_codec_without_layers_are_refused() -> None:
     wire = chromium("audio")
     wire["encodings"][0]["scalabilityMode"] = "L2T2"
