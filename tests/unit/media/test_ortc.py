@@ -534,3 +534,39 @@ def test_layers_of_a_codec_without_layers_are_refused() -> None:
     wire["encodings"][0]["scalabilityMode"] = "L2T2"
     with pytest.raises(InvalidRequestError, match=r"audio/opus has no layers"):
         ortc.check_producible("audio", RtpParameters.from_wire(wire))
+
+
+def test_a_router_numbers_codecs_with_all_dynamic_payload_types_and_keeps_clear_of_rtcp() -> None:
+    vp8 = RtpCodecCapability("video/VP8", 90000)
+    full = ortc.router_capabilities([vp8] * 16)
+    assert {codec.preferred_payload_type for codec in full.codecs} == set(range(96, 128))
+    for number in (63, 96):
+        assert ortc.router_capabilities([replace(vp8, preferred_payload_type=number)]).codecs
+    for number in (64, 95):
+        with pytest.raises(InvalidRequestError, match="are RTCP's"):
+            ortc.router_capabilities([replace(vp8, preferred_payload_type=number)])
+
+
+def test_a_producer_is_told_in_the_numbers_of_its_own_codec_whatever_their_order() -> None:
+    router = ortc.router_capabilities(
+        [RtpCodecCapability("video/VP9", 90000, 120), RtpCodecCapability("video/VP8", 90000, 110)]
+    )
+    first = consumable(chromium("vp8"), router).codecs[0]
+    assert (first.mime_type, first.payload_type) == ("video/VP8", 110)
+
+
+def test_what_a_caller_leaves_out_of_h264_is_as_in_the_table_but_for_the_packetization_mode() -> None:
+    (codec, _) = ortc.router_capabilities([RtpCodecCapability("video/H264", 90000)]).codecs
+    assert dict(codec.parameters) == {"profile-level-id": "42e01f", "level-asymmetry-allowed": 1}
+
+
+def test_profile_level_id_is_h264_s_alone() -> None:
+    av1 = RtpCodecCapability("video/AV1", 90000, None, None, (("profile-level-id", "zz"),))
+    assert ortc.router_capabilities([av1]).codecs[0].mime_type == "video/AV1"
+
+
+def test_simulcast_has_no_spatial_layers_inside() -> None:
+    wire = chromium("vp8_simulcast3")
+    wire["encodings"][1]["scalabilityMode"] = "L2T1"
+    with pytest.raises(InvalidRequestError, match=r"encodings\[1\]\.scalabilityMode: simulcast has no"):
+        ortc.check_producible("video", RtpParameters.from_wire(wire))
