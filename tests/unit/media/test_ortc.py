@@ -561,8 +561,9 @@ def test_what_a_caller_leaves_out_of_h264_is_as_in_the_table_but_for_the_packeti
 
 
 def test_profile_level_id_is_h264_s_alone() -> None:
-    av1 = RtpCodecCapability("video/AV1", 90000, None, None, (("profile-level-id", "zz"),))
-    assert ortc.router_capabilities([av1]).codecs[0].mime_type == "video/AV1"
+    for name in ("video/AV1", "video/VP8"):
+        other = RtpCodecCapability(name, 90000, None, None, (("profile-level-id", "zz"),))
+        assert ortc.router_capabilities([other]).codecs[0].mime_type == name
 
 
 def test_simulcast_has_no_spatial_layers_inside() -> None:
@@ -570,3 +571,55 @@ def test_simulcast_has_no_spatial_layers_inside() -> None:
     wire["encodings"][1]["scalabilityMode"] = "L2T1"
     with pytest.raises(InvalidRequestError, match=r"encodings\[1\]\.scalabilityMode: simulcast has no"):
         ortc.check_producible("video", RtpParameters.from_wire(wire))
+
+
+def two_codecs() -> dict[str, Any]:
+    """A producer that may send VP8 or H.264, each with its RTX."""
+    wire, h264 = chromium("vp8"), chromium("h264")
+    used = {codec["payloadType"] for codec in wire["codecs"]}
+    assert not used & {codec["payloadType"] for codec in h264["codecs"]}
+    return wire | {"codecs": wire["codecs"] + h264["codecs"]}
+
+
+def test_every_codec_of_a_producer_is_mapped_and_offered() -> None:
+    numbers = [101, 102, 105, 106]
+    assert [codec.payload_type for codec in consumable(two_codecs()).codecs] == numbers
+    template = ortc.consumer_template(consumable(two_codecs()), CHROMIUM_RECEIVER)
+    assert [codec.payload_type for codec in template.codecs] == numbers
+
+
+def test_two_temporal_layers_are_svc_and_two_encodings_are_two_spatial_layers() -> None:
+    wire = chromium("vp8")
+    wire["encodings"][0]["scalabilityMode"] = "L1T2"
+    assert ortc.stream_type(consumable(wire)) == "svc"
+    template = ortc.consumer_template(consumable(chromium("h264_simulcast2")), CHROMIUM_RECEIVER)
+    assert (template.encodings[0].scalability_mode or "").startswith("L2T")
+
+
+def test_a_consumer_has_no_bitrate_if_the_producer_names_none() -> None:
+    wire = chromium("vp8")
+    for encoding in wire["encodings"]:
+        encoding.pop("maxBitrate", None)
+    assert ortc.consumer_template(consumable(wire), CHROMIUM_RECEIVER).encodings[0].max_bitrate_bps is None
+
+
+@pytest.mark.parametrize("ssrc", [5000, 5001])
+def test_retransmissions_have_the_next_ssrc(ssrc: int) -> None:
+    template = ortc.consumer_template(consumable(chromium("vp8")), CHROMIUM_RECEIVER)
+    encoding = ortc.consumer_parameters(template, ssrc=ssrc, mid="0").encodings[0]
+    assert (encoding.ssrc, encoding.rtx_ssrc) == (ssrc, ssrc + 1)
+
+
+def test_two_encodings_that_nothing_tells_apart_are_refused() -> None:
+    wire = chromium("vp8")
+    wire["encodings"] = [{}, {}]
+    with pytest.raises(InvalidRequestError, match=r"encodings\[0\]: needs an ssrc or a rid"):
+        ortc.check_producible("video", RtpParameters.from_wire(wire))
+
+
+@pytest.mark.parametrize("with_rtx", [True, False])
+def test_a_receiver_without_payload_types_is_repaired_if_it_lists_any_rtx(with_rtx: bool) -> None:
+    listed = [replace(codec, preferred_payload_type=None) for codec in ROUTER.codecs]
+    receiver = replace(ROUTER, codecs=tuple(codec for codec in listed if with_rtx or not codec.is_rtx))
+    template = ortc.consumer_template(consumable(chromium("vp8")), receiver)
+    assert (template.encodings[0].rtx_ssrc is not None) is with_rtx
