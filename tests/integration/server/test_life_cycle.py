@@ -81,7 +81,8 @@ async def test_the_start_says_where_everything_is(tmp_path: Path) -> None:
         assert f"udp 203.0.113.7:{port}" in server.output
         assert SECRET not in server.output
         assert (tmp_path / "certs" / "dtls-key.pem").stat().st_mode & 0o777 == 0o600
-        assert "listening on" in (tmp_path / "logs" / "media.log").read_text()
+        log = tmp_path / "logs" / "media.log"
+        await eventually(lambda: "listening on" in log.read_text())  # a thread writes it
 
 
 async def test_without_a_secret_development_mode_prints_a_token_that_works(tmp_path: Path) -> None:
