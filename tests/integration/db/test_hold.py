@@ -99,6 +99,7 @@ async def test_a_hold_that_broke_with_the_server_is_taken_again_or_its_loss_is_t
                     break
                 # it came first: let the watch have it
                 await other.release()
+                await asyncio.sleep(4 * hold_module.WATCH_INTERVAL_S)
         assert not lost
         watch.cancel()
         server.stop()
