@@ -13,4 +13,3 @@ pub mod rtcp;
 pub mod rtp;
 pub mod srtp;
 pub mod timers;
-mod transport;

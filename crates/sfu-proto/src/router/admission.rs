@@ -13,8 +13,8 @@ use super::config::{
     TransportKey,
 };
 use super::producer::{MAX_CODECS, Producer};
+use super::transport::Transport;
 use crate::rtp::payload::Codec;
-use crate::transport::Transport;
 
 /// Encodings a producer may announce.
 const MAX_ENCODINGS: usize = 8;

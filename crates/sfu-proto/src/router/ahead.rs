@@ -10,8 +10,8 @@
 
 use super::Router;
 use super::config::TransportKey;
+use super::transport::{FLUSH_HEAD, INPUT_HEAD, Item};
 use crate::net::{Class, Sink, classify};
-use crate::transport::{FLUSH_HEAD, INPUT_HEAD, Item};
 
 /// Bytes of a pending list that one window is likely to fill.
 const NEW_ITEMS: usize = 12 * size_of::<Item>();

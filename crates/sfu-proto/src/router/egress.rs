@@ -24,9 +24,9 @@ use super::ingest::send_time;
 use super::ring::{HEADROOM, Rare, Slot};
 use super::stream::{StreamRx, VIDEO_SLOTS};
 use super::template::MAX_HEADER;
+use super::transport::{Item, MAX_PENDING, Transport};
 use crate::net::Sink;
 use crate::pacer::Pacer;
-use crate::transport::{Item, MAX_PENDING, Transport};
 
 /// Longest RTP padding that is added to make sizes equal.
 const MAX_PAD: u16 = 64;

@@ -19,11 +19,11 @@ use super::config::{ConsumerKey, ProducerKey};
 use super::event::RouterEvent;
 use super::ingest::send_time;
 use super::stream::SenderReport;
+use super::transport::PeerReference;
 use crate::bwe::BandwidthEstimator;
 use crate::net::{Destination, Sink};
 use crate::rtcp::xr::XrBlock;
 use crate::rtcp::{Nack, Packet, ReportBlock, SenderInfo, TransportCc, Xr, ntp, packets};
-use crate::transport::PeerReference;
 
 /// Sequence numbers of one NACK that are looked at.
 const MAX_NACKED: usize = 1024;

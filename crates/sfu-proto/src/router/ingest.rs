@@ -23,11 +23,11 @@ use super::layers::first_alive;
 use super::producer::Producer;
 use super::ring::{FILLER, HEADROOM, MAX_PAYLOAD, Rare};
 use super::stream::{Accepted, INACTIVE_AFTER, Incoming, StreamRx};
+use super::transport::{Item, MAX_PENDING, Route, Transport};
 use crate::net::Destination;
 use crate::rtp::extension::{AbsSendTime, transport_sequence};
 use crate::rtp::{ExtensionUri, RtpHeader};
 use crate::srtp::SrtpRx;
-use crate::transport::{Item, MAX_PENDING, Route, Transport};
 
 /// What the extensions of a packet say.
 #[derive(Default)]

@@ -34,6 +34,7 @@ mod source;
 mod stream;
 mod template;
 mod timer;
+mod transport;
 
 pub use crate::rtp::payload::Codec;
 pub use ahead::Ahead;

@@ -17,13 +17,13 @@ use super::clock::{Micros, to_short_ntp};
 use super::consumer::Consumer;
 use super::mapping::Least;
 use super::stream::StreamRx;
+use super::transport::Transport;
 use crate::net::Sink;
 use crate::rtcp::report::MAX_BLOCKS;
 use crate::rtcp::xr::DlrrItem;
 use crate::rtcp::{
     FirEntry, Pli, ReportBlock, SenderInfo, bye, fir, nack, ntp, remb, rr, sdes, xr,
 };
-use crate::transport::Transport;
 
 /// A consumer that sent nothing for this long reports nothing.
 const SILENT: Micros = 2_000_000;

@@ -30,11 +30,11 @@ use super::producer::{Producer, Receiver, is_transport_wide};
 use super::slab::Slab;
 use super::source::Source;
 use super::stream::StreamRx;
+use super::transport::{ConsumerRoute, LIMIT_REPEATS, Route, Transport};
 use crate::link::{DtlsRole, Fingerprint, IceParameters, Link};
 use crate::net::{Class, Destination, Sink};
 use crate::rtp::ExtensionUri;
 use crate::timers::Timers;
-use crate::transport::{ConsumerRoute, LIMIT_REPEATS, Route, Transport};
 
 /// The forwarding engine of one call.
 #[derive(Debug)]
