@@ -49,18 +49,26 @@ class PythonArea:
 PYTHON_AREAS = (
     PythonArea(
         "mode",
-        "meeshy_sfu/gateway/mode.py",
-        ("tests/unit/gateway/test_mode.py", "tests/unit/gateway/test_mode_without_path.py"),
+        "meeshy_sfu/gateway/calls/mode.py",
+        ("tests/unit/gateway/calls/test_mode.py", "tests/unit/gateway/calls/test_mode_without_path.py"),
     ),
     PythonArea("ortc", "meeshy_sfu/media/ortc.py", ("tests/unit/media/test_ortc.py",)),
     PythonArea(
         "figures",
-        "simulator/figures.py",
-        ("tests/unit/simulator/test_figures.py", "tests/unit/simulator/test_summary.py"),
+        "simulator/analysis/metrics.py",
+        ("tests/unit/simulator/analysis/test_metrics.py", "tests/unit/simulator/test_summary.py"),
     ),
     PythonArea("slo", "simulator/slo.py", ("tests/unit/simulator/test_slo.py",)),
-    PythonArea("togetherness", "simulator/togetherness.py", ("tests/unit/simulator/test_togetherness.py",)),
-    PythonArea("transitions", "simulator/transitions.py", ("tests/unit/simulator/test_transitions.py",)),
+    PythonArea(
+        "togetherness",
+        "simulator/analysis/call_streams.py",
+        ("tests/unit/simulator/analysis/test_call_streams.py",),
+    ),
+    PythonArea(
+        "transitions",
+        "simulator/analysis/transitions.py",
+        ("tests/unit/simulator/analysis/test_transitions.py",),
+    ),
 )
 
 

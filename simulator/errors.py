@@ -1,6 +1,6 @@
 """What can go wrong before, while and after a load test, each with the exit code it leads to.
 
-A verdict below the SLO or a void run is no error; see report.py for those. Errors of the server under test
+A verdict below the SLO or a void run is no error; see report/write.py for those. Errors of the server under test
 arrive as ServerRefusedError and keep the server's own code.
 
     SimulatorError                 1

@@ -1,6 +1,6 @@
 """Scenarios: what a load test runs, loaded from TOML and from the command line.
 
-Checks the values and nothing else; who carries it out is runner.py. Each table is a model that refuses
+Checks the values and nothing else; who carries it out is runs/group.py. Each table is a model that refuses
 unknown keys, so a later version can add tables (timed actions, several generators, another signalling)
 without an old program silently ignoring them.
 """

@@ -1,6 +1,6 @@
 """SLOs: comparisons on the figures of a summary, such as ``latency_ms.video.p95<100``.
 
-Reads, checks and compares; the figures come from report.py.
+Reads, checks and compares; the figures come from report/write.py.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from simulator.aftermath import FILES, SOCKETS, TASKS
 from simulator.errors import SloError
+from simulator.samples.end_state import FILES, SOCKETS, TASKS
 from simulator.summary import figure_paths
 
 Number = int | float

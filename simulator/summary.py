@@ -1,6 +1,6 @@
 """The summary of a run: every figure, its meaning and its unit, as written to summary.json.
 
-Defines and checks the shape; the figures are computed in figures.py from the raw samples. What a run does not
+Defines and checks the shape; the figures are computed in analysis/metrics.py from the raw samples. What a run does not
 measure is null, never zero.
 """
 

@@ -251,8 +251,8 @@ def turn(settings: Settings) -> Iterator[Finding]:
             yield Finding("TURN", "note", "no server configured", remedy)
         return
     # imported only here: its STUN library takes longer to load than the other commands take in all
-    from meeshy_sfu.gateway.ice_servers import IceServerError, parse_server  # noqa: PLC0415
-    from meeshy_sfu.gateway.turn_probe import Credentials, Verdict, probe  # noqa: PLC0415
+    from meeshy_sfu.gateway.turn.ice_servers import IceServerError, parse_server  # noqa: PLC0415
+    from meeshy_sfu.gateway.turn.probe import Credentials, Verdict, probe  # noqa: PLC0415
 
     urls: list[str] = []
     for entry in settings.turn_servers:

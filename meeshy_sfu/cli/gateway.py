@@ -15,8 +15,8 @@ from meeshy_sfu.config import Settings
 from meeshy_sfu.edge.secret import signing_secret
 from meeshy_sfu.edge.tokens import SERVICE_ROLE
 from meeshy_sfu.errors import ConfigError, MeeshyError, UnavailableError
-from meeshy_sfu.gateway import journal
-from meeshy_sfu.gateway.rest_overview import LIMIT_MAX
+from meeshy_sfu.gateway.calls import journal
+from meeshy_sfu.gateway.wire.rest_overview import LIMIT_MAX
 from meeshy_sfu.server.auth import make_token
 
 TIMEOUT_S = 10.0

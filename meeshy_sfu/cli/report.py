@@ -24,8 +24,8 @@ def report(
     os.umask(0o777 & ~DIRECTORY_MODE)
     try:
         from simulator.errors import SimulatorError
-        from simulator.programme import is_programme, write_programme_report
-        from simulator.report import write_report
+        from simulator.report.write import write_report
+        from simulator.runs.suite import is_programme, write_programme_report
     except ModuleNotFoundError as error:
         console.notice(f"error: {_MISSING.format(error.name)}")
         raise typer.Exit(console.EXIT_USAGE) from None

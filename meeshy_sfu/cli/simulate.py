@@ -23,10 +23,10 @@ from meeshy_sfu.cli import console
 from meeshy_sfu.private_files import DIRECTORY_MODE
 
 if TYPE_CHECKING:
-    from simulator.live import LiveTable, PhaseLines
-    from simulator.programme import ProgrammeSummary
-    from simulator.run_frame import RunFrame
-    from simulator.runner import Target
+    from simulator.report.live import LiveTable, PhaseLines
+    from simulator.runs.base import RunFrame
+    from simulator.runs.group import Target
+    from simulator.runs.suite import ProgrammeSummary
     from simulator.scenario import Scenario
     from simulator.summary import Summary
 
@@ -119,12 +119,12 @@ def simulate(
     # runs hold secrets and logs of servers; this goes for every process that is started for one
     os.umask(0o777 & ~DIRECTORY_MODE)
     try:
-        from simulator import programme
-        from simulator.call_runner import CallRun
         from simulator.errors import SimulatorError, UsageError
-        from simulator.live import LiveTable, PhaseLines
-        from simulator.run_frame import machine
-        from simulator.runner import Run
+        from simulator.report.live import LiveTable, PhaseLines
+        from simulator.runs import suite
+        from simulator.runs.base import machine
+        from simulator.runs.environment import CallRun
+        from simulator.runs.group import Run
     except ModuleNotFoundError as error:
         console.notice(f"error: {_MISSING.format(error.name)}")
         raise typer.Exit(console.EXIT_USAGE) from None
@@ -152,7 +152,7 @@ def simulate(
             "calls": calls,
             "chaos": chaos,
         }
-        chosen = programme.load(scenario)
+        chosen = suite.load(scenario)
         place = console.err if as_json or not console.out.is_terminal else console.out
         live_kind = LiveTable if place.is_terminal else PhaseLines
 
@@ -165,11 +165,11 @@ def simulate(
                 raise UsageError(f"{one.name} starts its own gateway and media server; leave --server out")
             return CallRun(one, state=state_dir, out=directory, watcher=live)
 
-        if isinstance(chosen, programme.Programme):
+        if isinstance(chosen, suite.Programme):
             whole = chosen.with_values(lambda one: _with_options(one, **options))
             live = live_kind(place, f"{whole.name}: {whole.description}")
             found, results = _execute(
-                lambda: programme.execute(whole, make_run, state=state_dir, out=out, watcher=live), live
+                lambda: suite.execute(whole, make_run, state=state_dir, out=out, watcher=live), live
             )
             show_programme(results, found, as_json=as_json)
         single = _with_options(chosen, **options)
@@ -189,8 +189,8 @@ def simulate(
 
 def show(summary: Summary, directory: Path, *, as_json: bool) -> NoReturn:
     """Print a summary and end with its exit code."""
-    from simulator.live import verdict_panel
-    from simulator.report import EXIT_CODES, title
+    from simulator.report.live import verdict_panel
+    from simulator.report.write import EXIT_CODES, title
 
     if as_json:
         console.line(summary.to_json().rstrip("\n"))
@@ -203,8 +203,8 @@ def show(summary: Summary, directory: Path, *, as_json: bool) -> NoReturn:
 
 def show_programme(whole: ProgrammeSummary, directory: Path, *, as_json: bool) -> NoReturn:
     """Print what became of several runs and end with the exit code of the worst."""
-    from simulator.live import verdict_panel
-    from simulator.report import EXIT_CODES, title, verdict_words
+    from simulator.report.live import verdict_panel
+    from simulator.report.write import EXIT_CODES, title, verdict_words
 
     if as_json:
         console.line(whole.to_json().rstrip("\n"))
@@ -261,9 +261,9 @@ def _with_options(scenario: Scenario, **given: Any) -> Scenario:
 
 def _target(server: str | None, state_dir: Path) -> Target | None:
     """Find out how to get into somebody's server; None when we start our own."""
+    from simulator.client.media_server import Credentials
     from simulator.errors import UsageError
-    from simulator.runner import Target
-    from simulator.signaling import Credentials
+    from simulator.runs.group import Target
 
     if server is None:
         return None

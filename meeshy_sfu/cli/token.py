@@ -1,6 +1,6 @@
 """``meeshy token``: makes tokens: for people, as the application around the gateway would; for calls, as the gateway would.
 
-What tokens say is in gateway/auth.py and server/auth.py.
+What tokens say is in gateway/wire/auth.py and server/auth.py.
 """
 
 from typing import Annotated
@@ -14,7 +14,7 @@ from meeshy_sfu.config import Settings
 from meeshy_sfu.edge.secret import signing_secret
 from meeshy_sfu.edge.tokens import SERVICE_ROLE, check_id
 from meeshy_sfu.errors import InvalidRequestError
-from meeshy_sfu.gateway.auth import MAX_WORD_CHARS, Conversation, make_user_token
+from meeshy_sfu.gateway.wire.auth import MAX_WORD_CHARS, Conversation, make_user_token
 from meeshy_sfu.names import MAX_NAME_CHARS, name_problem
 from meeshy_sfu.server.auth import make_token
 

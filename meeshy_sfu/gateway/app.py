@@ -30,27 +30,27 @@ from meeshy_sfu.edge.routes import BoundRoute, bound_routes, register
 from meeshy_sfu.edge.secret import signing_secret
 from meeshy_sfu.edge.watchers import Watchers
 from meeshy_sfu.errors import ConfigError, StartError
-from meeshy_sfu.gateway.call_rows import CallRows
-from meeshy_sfu.gateway.calls import Calls
-from meeshy_sfu.gateway.description import DESCRIPTION
-from meeshy_sfu.gateway.events import Events
-from meeshy_sfu.gateway.guard import Guard
+from meeshy_sfu.gateway.calls.call_rows import CallRows
+from meeshy_sfu.gateway.calls.calls import Calls
+from meeshy_sfu.gateway.calls.journal import Journal
+from meeshy_sfu.gateway.calls.late_writes import LateWrites
+from meeshy_sfu.gateway.calls.quotas import Quotas
+from meeshy_sfu.gateway.calls.statements import Statements
+from meeshy_sfu.gateway.calls.switching import Switcher
 from meeshy_sfu.gateway.health import HealthApi
-from meeshy_sfu.gateway.ice_servers import IceServerError, parse_server
 from meeshy_sfu.gateway.jobs import Jobs
-from meeshy_sfu.gateway.journal import Journal
-from meeshy_sfu.gateway.late_writes import LateWrites
-from meeshy_sfu.gateway.media_client import MediaServerClient
-from meeshy_sfu.gateway.media_events import MediaEvents
+from meeshy_sfu.gateway.media.media_client import MediaServerClient
+from meeshy_sfu.gateway.media.media_events import MediaEvents
+from meeshy_sfu.gateway.media.supervision import Supervision
 from meeshy_sfu.gateway.metrics import Metrics
-from meeshy_sfu.gateway.notices import Notices
-from meeshy_sfu.gateway.outages import database_failure
-from meeshy_sfu.gateway.quotas import Quotas
-from meeshy_sfu.gateway.rest import RestApi
-from meeshy_sfu.gateway.rest_overview import OverviewApi
-from meeshy_sfu.gateway.statements import Statements
-from meeshy_sfu.gateway.supervision import Supervision
-from meeshy_sfu.gateway.switching import Switcher
+from meeshy_sfu.gateway.turn.ice_servers import IceServerError, parse_server
+from meeshy_sfu.gateway.wire.description import DESCRIPTION
+from meeshy_sfu.gateway.wire.events import Events
+from meeshy_sfu.gateway.wire.guard import Guard
+from meeshy_sfu.gateway.wire.notices import Notices
+from meeshy_sfu.gateway.wire.outages import database_failure
+from meeshy_sfu.gateway.wire.rest import RestApi
+from meeshy_sfu.gateway.wire.rest_overview import OverviewApi
 from meeshy_sfu.lock_file import LockFile, hold_state
 from meeshy_sfu.private_files import close_to_others
 

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from meeshy_sfu import __version__
 from meeshy_sfu.edge.border import is_loopback
 from meeshy_sfu.edge.secret import signing_secret
-from meeshy_sfu.gateway.auth import Conversation, make_user_token
+from meeshy_sfu.gateway.wire.auth import Conversation, make_user_token
 
 if TYPE_CHECKING:
     from meeshy_sfu.clock import Clock

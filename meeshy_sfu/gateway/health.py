@@ -18,9 +18,9 @@ from meeshy_sfu.edge.watchers import CONTENT_TYPE, Watchers
 if TYPE_CHECKING:
     from meeshy_sfu.db.repository import Repository
     from meeshy_sfu.edge.disk_probe import DiskProbe
-    from meeshy_sfu.gateway.late_writes import LateWrites
-    from meeshy_sfu.gateway.media_client import MediaServerClient
-    from meeshy_sfu.gateway.media_events import MediaEvents
+    from meeshy_sfu.gateway.calls.late_writes import LateWrites
+    from meeshy_sfu.gateway.media.media_client import MediaServerClient
+    from meeshy_sfu.gateway.media.media_events import MediaEvents
     from meeshy_sfu.gateway.metrics import Metrics
 
 logger = logging.getLogger(__name__)

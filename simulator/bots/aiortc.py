@@ -16,11 +16,11 @@ from typing import IO, Any, Self
 
 import pyarrow as pa
 
-from simulator.bot import Bot, BotSettings, Incoming, pick_capabilities
-from simulator.child import bound_command
+from simulator.client.bot import Bot, BotSettings, Incoming, pick_capabilities
+from simulator.client.media_server import Direction, Json
 from simulator.errors import BotError
-from simulator.signaling import Direction, Json
-from simulator.tables import GENERATOR, LATENCY, PLAYOUT, STREAMS, Kind, rows_to_batch
+from simulator.samples.schema import GENERATOR, LATENCY, PLAYOUT, STREAMS, Kind, rows_to_batch
+from simulator.stack.child import bound_command
 
 ORDER_TIMEOUT_S = 60.0
 _STOP_TIMEOUT_S = 3.0

@@ -1,7 +1,7 @@
 """A child process with one aiortc person: its legs to media servers and to other people, and what it sees.
 
 Legs to a server are the ORTC objects of aiortc_peer.py; a leg to a peer is a whole RTCPeerConnection with real SDP,
-whose senders and receivers stamp and measure like the others. Which leg a track is shown from is decided by stage.py.
+whose senders and receivers stamp and measure like the others. Which leg a track is shown from is decided by bots/leg_selector.py.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ from simulator.bots.aiortc_media import (
 )
 from simulator.bots.aiortc_peer import Peer, Reach, selected
 from simulator.bots.aiortc_worker import Worker, main
-from simulator.clip import FPS, SAMPLE_RATE, AudioPacket, Clip, VideoFrame
-from simulator.meter import Sample, StreamMeter
+from simulator.bots.clip import FPS, SAMPLE_RATE, AudioPacket, Clip, VideoFrame
+from simulator.bots.leg_selector import Script, Stage
+from simulator.bots.stream_stats import Sample, StreamMeter
+from simulator.client.media_server import Json
+from simulator.samples.schema import KINDS, SAMPLE_KEY, SAMPLE_SHOWN, SAMPLE_SURPLUS, Kind
 from simulator.scenario import Network
-from simulator.signaling import Json
-from simulator.stage import Script, Stage
-from simulator.tables import KINDS, SAMPLE_KEY, SAMPLE_SHOWN, SAMPLE_SURPLUS, Kind
 
 _PERIOD_S = {"audio": 0.02, "video": 1 / FPS}
 

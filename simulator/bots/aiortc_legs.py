@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from simulator.bot import BotSettings
 from simulator.bots.aiortc import AiortcBot, AiortcGenerator, ChildProcess
+from simulator.client.bot import BotSettings
+from simulator.client.legs import Arrivals, PeerLeg, Person, ServerLeg
+from simulator.client.media_server import Json
 from simulator.errors import BotError
-from simulator.legs import Arrivals, PeerLeg, Person, ServerLeg
-from simulator.signaling import Json
 
 
 class PersonProcess(ChildProcess):

@@ -30,10 +30,10 @@ from aiortc.utils import random32
 from av import AudioFrame, Packet
 from av.frame import Frame
 
-from simulator import stamp
-from simulator.clip import FPS, SAMPLE_RATE, Clip, pictures, sound
-from simulator.meter import Sample, StreamMeter
-from simulator.signaling import Json
+from simulator.bots import stamp
+from simulator.bots.clip import FPS, SAMPLE_RATE, Clip, pictures, sound
+from simulator.bots.stream_stats import Sample, StreamMeter
+from simulator.client.media_server import Json
 
 LATE_S = 0.005
 """Media that leaves later than this after its time is a late send."""

@@ -37,12 +37,12 @@ from simulator.bots.aiortc_media import (
     codec_parameters,
     extension_parameters,
 )
-from simulator.clip import FPS, Clip
-from simulator.meter import Sample, StreamMeter
-from simulator.netem import EmulatedLink
+from simulator.bots.clip import FPS, Clip
+from simulator.bots.netem import EmulatedLink
+from simulator.bots.stream_stats import Sample, StreamMeter
+from simulator.client.media_server import Direction, Json
+from simulator.samples.schema import KINDS, Kind
 from simulator.scenario import Network
-from simulator.signaling import Direction, Json
-from simulator.tables import KINDS, Kind
 
 Notice = Callable[..., None]
 """Takes ``(event, **values)``."""

@@ -20,11 +20,11 @@ import uvloop
 
 from simulator.bots.aiortc_media import Playout
 from simulator.bots.aiortc_peer import Peer, use_address
-from simulator.clip import Clip
-from simulator.meter import Sample
-from simulator.netem import link_seed
+from simulator.bots.clip import Clip
+from simulator.bots.netem import link_seed
+from simulator.bots.stream_stats import Sample
+from simulator.client.media_server import Json
 from simulator.scenario import Network
-from simulator.signaling import Json
 
 LAG_PERIOD_S = 0.02
 """How often the event loop is asked whether it is on time."""

@@ -19,11 +19,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from meeshy_sfu import _core
-from simulator.bot import Bot, BotSettings, Incoming, pick_capabilities
+from simulator.bots.netem import link_seed
+from simulator.client.bot import Bot, BotSettings, Incoming, pick_capabilities
+from simulator.client.media_server import Direction, Json
 from simulator.errors import BotError
-from simulator.netem import link_seed
-from simulator.signaling import Direction, Json
-from simulator.tables import GENERATOR, LATENCY, SAMPLE_FOREIGN, STREAMS, Kind, rows_to_batch
+from simulator.samples.schema import GENERATOR, LATENCY, SAMPLE_FOREIGN, STREAMS, Kind, rows_to_batch
 
 Records = NDArray[np.void]
 BotPool = _core.BotPool

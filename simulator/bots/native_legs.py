@@ -18,14 +18,22 @@ import numpy as np
 import orjson
 import pyarrow as pa
 
-from simulator.bot import BotSettings
 from simulator.bots.native import MAX_SAMPLES, SAMPLE_DTYPE, BotPool, NativeBot, Records
+from simulator.bots.netem import link_seed
+from simulator.client.bot import BotSettings
+from simulator.client.legs import Arrivals, PeerLeg, Person, ServerLeg
+from simulator.client.media_server import Json
+from simulator.client.sdp import (
+    Description,
+    Section,
+    answerable,
+    host_candidate,
+    parse,
+    parse_candidate,
+    write,
+)
 from simulator.errors import BotError, SdpError
-from simulator.legs import Arrivals, PeerLeg, Person, ServerLeg
-from simulator.netem import link_seed
-from simulator.sdp import Description, Section, answerable, host_candidate, parse, parse_candidate, write
-from simulator.signaling import Json
-from simulator.tables import (
+from simulator.samples.schema import (
     GENERATOR,
     KINDS,
     LATENCY,

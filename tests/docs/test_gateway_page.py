@@ -9,10 +9,10 @@ import pytest
 
 from meeshy_sfu.edge.routes import Route
 from meeshy_sfu.edge.wire import WireModel
-from meeshy_sfu.gateway import description
 from meeshy_sfu.gateway.health import HealthApi
-from meeshy_sfu.gateway.rest import RestApi
-from meeshy_sfu.gateway.rest_overview import OverviewApi
+from meeshy_sfu.gateway.wire import description
+from meeshy_sfu.gateway.wire.rest import RestApi
+from meeshy_sfu.gateway.wire.rest_overview import OverviewApi
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "gateway.md").read_text(encoding="utf-8")
@@ -99,7 +99,9 @@ OF_OTHERS = {"TRANSCRIPTION_ERROR", "TRANSLATION_ERROR"}
 @pytest.mark.parametrize("name", NAMES_OF_THE_PLAN)
 def test_every_name_of_the_plan_is_sent_or_the_page_says_what_takes_its_place(name: str) -> None:
     assert f"`{name}`" in PAGE
-    sent = f'"{name}"' in "".join(path.read_text() for path in (ROOT / "meeshy_sfu" / "gateway").glob("*.py"))
+    sent = f'"{name}"' in "".join(
+        path.read_text() for path in (ROOT / "meeshy_sfu" / "gateway").rglob("*.py")
+    )
     sent = sent or (name.isupper() and f'= "{name}"' in SOURCE and name not in REPLACED)
     assert sent != (name in REPLACED or name in OF_OTHERS)
 

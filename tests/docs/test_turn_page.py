@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from meeshy_sfu.config import load_settings
-from meeshy_sfu.gateway import turn_probe
-from meeshy_sfu.gateway.ice_servers import parse_server
-from meeshy_sfu.gateway.turn_probe import Credentials, probe
+from meeshy_sfu.gateway.turn import probe as turn_probe
+from meeshy_sfu.gateway.turn.ice_servers import parse_server
+from meeshy_sfu.gateway.turn.probe import Credentials, probe
 from tests.coturn import coturn, need_coturn
 from tests.integration.server.test_life_cycle import make_certificate
 

@@ -24,21 +24,21 @@ from meeshy_sfu.errors import (
     UnauthorizedError,
     UnsupportedCodecError,
 )
-from meeshy_sfu.gateway import signals
-from meeshy_sfu.gateway.auth import Conversation, make_user_token, read_user_token
-from meeshy_sfu.gateway.description import CLIENT_EVENTS as GATEWAY_EVENTS
-from meeshy_sfu.gateway.ice_servers import IceServerError, parse_server, server_address
+from meeshy_sfu.gateway.turn.ice_servers import IceServerError, parse_server, server_address
+from meeshy_sfu.gateway.wire import signals
+from meeshy_sfu.gateway.wire.auth import Conversation, make_user_token, read_user_token
+from meeshy_sfu.gateway.wire.description import CLIENT_EVENTS as GATEWAY_EVENTS
 from meeshy_sfu.media import ortc
 from meeshy_sfu.media.codecs import DEFAULT_MEDIA_CODECS
 from meeshy_sfu.media.rtp_parameters import DtlsParameters, RtpCapabilities, RtpParameters, read_media_codecs
 from meeshy_sfu.names import name_problem
 from meeshy_sfu.server import schemas as media_schemas
 from meeshy_sfu.server.auth import make_token, read_token
-from simulator import sdp as simulated
+from simulator.client import sdp as simulated
 from simulator.errors import SdpError
 from tests.fuzz.inputs import Make, Source, any_of, changed, changed_text
-from tests.unit.gateway.test_signals import CANDIDATES
-from tests.unit.gateway.test_signals import CHROMIUM as CHROMIUM_SDP
+from tests.unit.gateway.wire.test_signals import CANDIDATES
+from tests.unit.gateway.wire.test_signals import CHROMIUM as CHROMIUM_SDP
 from tests.unit.media.recordings import CHROMIUM
 
 SECRET = "the-secret-of-all-these-tokens-here"

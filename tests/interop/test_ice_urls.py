@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from meeshy_sfu.gateway.ice_servers import IceServerError, parse_server
+from meeshy_sfu.gateway.turn.ice_servers import IceServerError, parse_server
 from tests.interop.browser import FLAGS, missing
-from tests.unit.gateway.test_ice_servers import ENTRIES, REFUSED
+from tests.unit.gateway.turn.test_ice_servers import ENTRIES, REFUSED
 
 pytestmark = [
     pytest.mark.interop,

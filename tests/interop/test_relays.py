@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 
-from simulator.bot import BotSettings
 from simulator.bots.aiortc_legs import AiortcPeople
+from simulator.bots.clip import ensure_clip
 from simulator.bots.native_legs import NativePeople
-from simulator.caller import Caller, MediaServers, Roster, Surroundings, user_name
-from simulator.clip import ensure_clip
-from simulator.gateway import GatewaySocket, user_token
-from simulator.gateway_stack import GatewayStack
+from simulator.client.bot import BotSettings
+from simulator.client.caller import Caller, MediaServers, Roster, Surroundings, user_name
+from simulator.client.gateway import GatewaySocket, user_token
 from simulator.scenario import Network
+from simulator.stack.full import GatewayStack
 from tests.coturn import Coturn, Usage, coturn, need_coturn
 
 from . import browser

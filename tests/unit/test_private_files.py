@@ -13,11 +13,11 @@ from meeshy_sfu.clock import ManualClock
 from meeshy_sfu.config import load_settings
 from meeshy_sfu.db.session import create_engine
 from meeshy_sfu.edge.secret import signing_secret
-from meeshy_sfu.gateway.journal import Journal
+from meeshy_sfu.gateway.calls.journal import Journal
 from meeshy_sfu.log import start_logging, stop_logging
 from meeshy_sfu.media.certificate import load_or_create
 from meeshy_sfu.private_files import close_to_others, make_private_directory, make_private_file
-from simulator.collect import RunDirectory
+from simulator.samples.recorder import RunDirectory
 
 
 @pytest.fixture(autouse=True)

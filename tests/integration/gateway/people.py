@@ -10,7 +10,7 @@ from typing import Any
 import aiohttp
 import socketio
 
-from meeshy_sfu.gateway.auth import Conversation, make_user_token
+from meeshy_sfu.gateway.wire.auth import Conversation, make_user_token
 from tests.integration.hearing import DEADLINE_S, Hearing
 from tests.integration.server.peers import CAPABILITIES, DTLS, Answer, rtp_parameters
 

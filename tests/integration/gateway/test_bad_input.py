@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from meeshy_sfu.gateway import schemas
 from meeshy_sfu.gateway.app import Gateway
-from meeshy_sfu.gateway.description import CLIENT_EVENTS
+from meeshy_sfu.gateway.wire import schemas
+from meeshy_sfu.gateway.wire.description import CLIENT_EVENTS
 from tests.integration.gateway.conftest import MakeCaller, StartGateway
 from tests.integration.gateway.people import CANDIDATE, SDP
 from tests.integration.gateway.test_switch import pair, trio

@@ -12,7 +12,7 @@ import pytest
 from pydantic import BaseModel
 
 from meeshy_sfu.gateway.app import Gateway
-from meeshy_sfu.gateway.description import CLIENT_EVENTS
+from meeshy_sfu.gateway.wire.description import CLIENT_EVENTS
 from tests.integration.gateway.conftest import MakeCaller
 from tests.integration.gateway.people import Caller
 from tests.integration.gateway.test_bad_input import BODIES, GOOD_BODY, good

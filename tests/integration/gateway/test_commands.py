@@ -15,8 +15,8 @@ from meeshy_sfu.clock import SystemClock
 from meeshy_sfu.config import load_settings
 from meeshy_sfu.errors import ConfigError, PortInUseError, StartError
 from meeshy_sfu.gateway.app import Gateway
-from meeshy_sfu.gateway.auth import read_user_token
 from meeshy_sfu.gateway.banner import banner
+from meeshy_sfu.gateway.wire.auth import read_user_token
 from tests.integration.gateway.conftest import settings_for
 from tests.integration.gateway.people import SECRET
 

@@ -18,8 +18,9 @@ import pytest
 from meeshy_sfu.db.repository import Repository
 from meeshy_sfu.db.session import create_engine, settings_url
 from meeshy_sfu.errors import PortInUseError
-from meeshy_sfu.gateway import journal, media_events
 from meeshy_sfu.gateway.app import Gateway
+from meeshy_sfu.gateway.calls import journal
+from meeshy_sfu.gateway.media import media_events
 from meeshy_sfu.server.app import MediaServer
 from meeshy_sfu.server.auth import make_token
 from tests.integration.gateway.conftest import FREE, MakeCaller, StartGateway, StartMedia, settings_for

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from meeshy_sfu.clock import SystemClock
-from meeshy_sfu.gateway import journal
-from meeshy_sfu.gateway.journal import Journal
+from meeshy_sfu.gateway.calls import journal
+from meeshy_sfu.gateway.calls.journal import Journal
 from tests.integration.gateway.conftest import MakeCaller, StartGateway
 from tests.integration.gateway.test_switch import pair
 from tests.integration.hearing import eventually

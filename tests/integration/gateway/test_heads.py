@@ -17,7 +17,7 @@ import socketio
 
 from meeshy_sfu.edge.tokens import MAX_TOKEN_CHARS, sign_token
 from meeshy_sfu.gateway.app import Gateway
-from meeshy_sfu.gateway.auth import MAX_CONVERSATIONS, Conversation, make_user_token
+from meeshy_sfu.gateway.wire.auth import MAX_CONVERSATIONS, Conversation, make_user_token
 from meeshy_sfu.server.app import MediaServer
 from meeshy_sfu.server.auth import make_token
 from tests.integration.gateway.people import SECRET

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from meeshy_sfu.gateway.app import Gateway
-from meeshy_sfu.gateway.auth import Conversation
-from meeshy_sfu.gateway.rest import CALL, CONVERSATION
+from meeshy_sfu.gateway.wire.auth import Conversation
+from meeshy_sfu.gateway.wire.rest import CALL, CONVERSATION
 from tests.integration.gateway.conftest import MakeCaller
 from tests.integration.gateway.people import Caller
 from tests.integration.gateway.test_bad_input import EVENTS, GOOD_BODY, good

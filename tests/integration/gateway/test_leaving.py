@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from meeshy_sfu.gateway.app import Gateway
-from meeshy_sfu.gateway.auth import Conversation
+from meeshy_sfu.gateway.wire.auth import Conversation
 from tests.integration.gateway.conftest import MakeCaller, StartGateway
 from tests.integration.gateway.people import Caller
 from tests.integration.gateway.test_switch import pair

@@ -12,7 +12,7 @@ import pytest
 from meeshy_sfu.cli import main
 from meeshy_sfu.edge.tokens import sign_token
 from meeshy_sfu.gateway.app import Gateway
-from meeshy_sfu.gateway.auth import Conversation
+from meeshy_sfu.gateway.wire.auth import Conversation
 from meeshy_sfu.server.app import MediaServer
 from meeshy_sfu.server.auth import make_token
 from tests.integration.gateway.conftest import MakeCaller

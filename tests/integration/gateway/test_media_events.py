@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from meeshy_sfu.gateway import media_client, media_events
+from meeshy_sfu.gateway.media import media_client, media_events
 from meeshy_sfu.server.app import MediaServer
 from tests.integration.gateway.conftest import MakeCaller, StartGateway, StartMedia
 from tests.integration.gateway.test_switch import trio

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from meeshy_sfu.clock import SystemClock
-from meeshy_sfu.gateway import calls, journal
 from meeshy_sfu.gateway.app import Gateway
-from meeshy_sfu.gateway.auth import Conversation
-from meeshy_sfu.gateway.media_client import MediaServerClient
-from meeshy_sfu.gateway.mode import ModePolicy
+from meeshy_sfu.gateway.calls import calls, journal
+from meeshy_sfu.gateway.calls.mode import ModePolicy
+from meeshy_sfu.gateway.media.media_client import MediaServerClient
+from meeshy_sfu.gateway.wire.auth import Conversation
 from meeshy_sfu.server.app import MediaServer
 from tests.integration.gateway.conftest import MakeCaller, StartGateway, StartMedia
 from tests.integration.gateway.people import SECRET, Caller

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from meeshy_sfu.gateway.app import Gateway
-from meeshy_sfu.gateway.auth import Conversation
+from meeshy_sfu.gateway.wire.auth import Conversation
 from meeshy_sfu.server.app import MediaServer
 from tests.integration.gateway.conftest import MakeCaller, StartGateway, StartMedia
 from tests.integration.gateway.people import Caller

@@ -19,11 +19,11 @@ import pytest
 from meeshy_sfu.clock import ManualClock
 from meeshy_sfu.db.repository import SFU_FIELDS
 from meeshy_sfu.errors import MeeshyError
-from meeshy_sfu.gateway import journal
 from meeshy_sfu.gateway.app import Gateway
-from meeshy_sfu.gateway.auth import Conversation, User
-from meeshy_sfu.gateway.live_call import LiveCall
-from meeshy_sfu.gateway.schemas import MediaSettings, ModeSwitchedRequest
+from meeshy_sfu.gateway.calls import journal
+from meeshy_sfu.gateway.calls.live_call import LiveCall
+from meeshy_sfu.gateway.wire.auth import Conversation, User
+from meeshy_sfu.gateway.wire.schemas import MediaSettings, ModeSwitchedRequest
 from meeshy_sfu.server.app import MediaServer
 from tests.integration.gateway.conftest import settings_for
 from tests.integration.gateway.stored import stored_call, stored_metrics

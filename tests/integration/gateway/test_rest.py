@@ -12,8 +12,8 @@ import pytest
 import socketio
 
 from meeshy_sfu.gateway.app import Gateway
-from meeshy_sfu.gateway.auth import Conversation
-from meeshy_sfu.gateway.description import CLIENT_EVENTS, SERVER_EVENTS
+from meeshy_sfu.gateway.wire.auth import Conversation
+from meeshy_sfu.gateway.wire.description import CLIENT_EVENTS, SERVER_EVENTS
 from meeshy_sfu.server.app import MediaServer
 from meeshy_sfu.server.auth import make_token
 from tests.integration.gateway.conftest import MakeCaller, StartGateway

@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import AsyncIterator
 
 from meeshy_sfu.gateway.app import Gateway
-from meeshy_sfu.gateway.switching import ROOM_GRACE_S
+from meeshy_sfu.gateway.calls.switching import ROOM_GRACE_S
 from meeshy_sfu.server.app import MediaServer
 from tests.integration.gateway.conftest import MakeCaller
 from tests.integration.gateway.people import Caller

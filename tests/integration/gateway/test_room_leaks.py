@@ -9,9 +9,9 @@ from contextlib import asynccontextmanager, contextmanager
 import pytest
 
 from meeshy_sfu.clock import SystemClock
-from meeshy_sfu.gateway import supervision
 from meeshy_sfu.gateway.app import Gateway
-from meeshy_sfu.gateway.media_client import ClientPolicy, MediaServerClient
+from meeshy_sfu.gateway.media import supervision
+from meeshy_sfu.gateway.media.media_client import ClientPolicy, MediaServerClient
 from meeshy_sfu.rooms.participant import ParticipantId
 from meeshy_sfu.rooms.room import CallId
 from meeshy_sfu.server.app import MediaServer

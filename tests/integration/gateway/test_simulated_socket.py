@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from meeshy_sfu.gateway.app import Gateway
+from simulator.client.gateway import ANSWER_TIMEOUT_S, RECONNECTED, GatewaySocket, user_token
 from simulator.errors import SignalingError
-from simulator.gateway import ANSWER_TIMEOUT_S, RECONNECTED, GatewaySocket, user_token
 from tests.integration.gateway.people import SECRET
 from tests.integration.hearing import eventually
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from meeshy_sfu.gateway import journal
 from meeshy_sfu.gateway.app import Gateway
-from meeshy_sfu.gateway.auth import Conversation
+from meeshy_sfu.gateway.calls import journal
+from meeshy_sfu.gateway.wire.auth import Conversation
 from meeshy_sfu.server.app import MediaServer
 from tests.integration.gateway.conftest import MakeCaller, StartGateway
 from tests.integration.gateway.people import Caller

@@ -13,7 +13,7 @@ import aioice.turn
 import pytest
 
 from meeshy_sfu.errors import ConfigError
-from meeshy_sfu.gateway.ice_servers import turn_credential
+from meeshy_sfu.gateway.turn.ice_servers import turn_credential
 from tests.coturn import Coturn, coturn, need_coturn
 from tests.integration.gateway.conftest import MakeCaller, StartGateway
 

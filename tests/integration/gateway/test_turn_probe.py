@@ -18,9 +18,9 @@ import aioice.turn
 import pytest
 from aioice import stun
 
-from meeshy_sfu.gateway import turn_probe
-from meeshy_sfu.gateway.ice_servers import turn_credential
-from meeshy_sfu.gateway.turn_probe import LIMIT_S, Credentials, Verdict, probe
+from meeshy_sfu.gateway.turn import probe as turn_probe
+from meeshy_sfu.gateway.turn.ice_servers import turn_credential
+from meeshy_sfu.gateway.turn.probe import LIMIT_S, Credentials, Verdict, probe
 from tests.coturn import Coturn, coturn, need_coturn
 from tests.integration.server.test_life_cycle import make_certificate
 

@@ -8,7 +8,7 @@ import pytest
 from meeshy_sfu.clock import SystemClock
 from meeshy_sfu.media.certificate import Certificate
 from meeshy_sfu.media.worker import WorkerPool, WorkerSettings
-from simulator.clip import ensure_clip
+from simulator.bots.clip import ensure_clip
 from tests.integration.media.bots import Bots
 
 

@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 
-from simulator.bot import Bot, BotSettings, Incoming
 from simulator.bots.aiortc import AiortcGenerator
 from simulator.bots.aiortc_media import ClipVideo, SendClock
 from simulator.bots.aiortc_peer import Peer
-from simulator.clip import Clip, ensure_clip
+from simulator.bots.clip import Clip, ensure_clip
+from simulator.client.bot import Bot, BotSettings, Incoming
 from simulator.errors import BotError
+from simulator.samples.schema import KINDS, LATENCY, PLAYOUT, STREAMS
 from simulator.scenario import Network
-from simulator.tables import KINDS, LATENCY, PLAYOUT, STREAMS
 
 from .mirror import Mirror
 

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from simulator.call_runner import CallRun, Play, Theatre
+from simulator.analysis.metrics import RawRun
+from simulator.analysis.transitions import shown
 from simulator.errors import BotError
-from simulator.figures import RawRun
-from simulator.gateway_stack import SWITCH_DEADLINE_S
+from simulator.runs.environment import CallRun, Play, Theatre
 from simulator.scenario import Scenario
+from simulator.stack.full import SWITCH_DEADLINE_S
 from simulator.summary import Summary
-from simulator.transitions import shown
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 

@@ -10,12 +10,12 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from simulator import stocktaking
-from simulator.aftermath import Aftermath
-from simulator.call_runner import CallRun, Theatre
-from simulator.plays import switch
+from simulator.client.media_server import Rest
+from simulator.runs.environment import CallRun, Theatre
+from simulator.runs.switch import switch
+from simulator.samples.end_state import Aftermath
 from simulator.scenario import Scenario
-from simulator.signaling import Rest
+from simulator.stack import inspector
 from tests.integration.db.databases import postgres, postgres_programs
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
@@ -35,11 +35,11 @@ def test_everything_left_on_purpose_is_found_and_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One change each way, and then a room, rows, sockets and their jobs that nobody clears away."""
-    monkeypatch.setattr(stocktaking, "PATIENCE_S", 1.0)
-    clean = stocktaking.Stocktaking.after
+    monkeypatch.setattr(inspector, "PATIENCE_S", 1.0)
+    clean = inspector.Stocktaking.after
     held = contextlib.AsyncExitStack()
 
-    async def spoilt(self: stocktaking.Stocktaking, conversations: list[str]) -> object:
+    async def spoilt(self: inspector.Stocktaking, conversations: list[str]) -> object:
         """Spoil the stack once everybody has left, just before stock is taken."""
         stack = self._stack
         async with Rest(stack.media.url) as rest:
@@ -56,7 +56,7 @@ def test_everything_left_on_purpose_is_found_and_named(
                 database.execute(statement)
         return await clean(self, conversations)
 
-    monkeypatch.setattr(stocktaking.Stocktaking, "after", spoilt)
+    monkeypatch.setattr(inspector.Stocktaking, "after", spoilt)
     scenario = Scenario.load("switch").with_values({"switching": {"transitions": 1, "stay_s": 0.2}})
 
     async def play(theatre: Theatre) -> None:

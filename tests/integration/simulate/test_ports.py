@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from simulator.errors import StackError
-from simulator.gateway_stack import PORTS, free_ports
+from simulator.stack.full import PORTS, free_ports
 
 
 def test_a_taken_port_is_passed_over() -> None:

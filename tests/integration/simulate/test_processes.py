@@ -8,14 +8,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from simulator.child import bound_command
-from simulator.watchman import Watchman
+from simulator.stack.child import bound_command
+from simulator.stack.watchdog import Watchman
 
 PARENT = """
 import subprocess, sys, time
 from pathlib import Path
-from simulator.child import bound_command
-from simulator.watchman import Watchman
+from simulator.stack.child import bound_command
+from simulator.stack.watchdog import Watchman
 
 watchman = Watchman()
 watchman.watch_directory(Path(sys.argv[1]))

@@ -12,9 +12,9 @@ import pytest
 
 from simulator.bots.aiortc_leg_worker import PeerLeg, Wardrobe
 from simulator.bots.aiortc_peer import Reach
-from simulator.call_runner import CallRun, Theatre
-from simulator.clip import Clip, ensure_clip
+from simulator.bots.clip import Clip, ensure_clip
 from simulator.errors import UsageError
+from simulator.runs.environment import CallRun, Theatre
 from simulator.scenario import Scenario
 from simulator.summary import Summary
 from tests.coturn import Coturn, Usage, coturn, need_coturn

@@ -8,16 +8,16 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from simulator.bot import BotSettings
 from simulator.bots.aiortc_legs import AiortcPeople
+from simulator.bots.clip import ensure_clip
 from simulator.bots.native_legs import NativePeople
-from simulator.call_runner import CallRun
-from simulator.churning import DEATHS, Disaster
-from simulator.clip import ensure_clip
-from simulator.legs import Person, Track
+from simulator.client.bot import BotSettings
+from simulator.client.legs import Person, Track
+from simulator.runs.churn import DEATHS, Disaster
+from simulator.runs.environment import CallRun
+from simulator.samples.schema import KINDS
 from simulator.scenario import Network, Scenario
 from simulator.summary import Summary
-from simulator.tables import KINDS
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(200)]
 

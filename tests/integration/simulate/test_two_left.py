@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from meeshy_sfu.gateway.app import Gateway
-from simulator.bot import BotSettings
+from simulator.bots.clip import ensure_clip
 from simulator.bots.native_legs import NativePeople
-from simulator.caller import Caller, MediaServers, Roster, Surroundings, user_name
-from simulator.clip import ensure_clip
-from simulator.gateway import GatewaySocket, user_token
+from simulator.client.bot import BotSettings
+from simulator.client.caller import Caller, MediaServers, Roster, Surroundings, user_name
+from simulator.client.gateway import GatewaySocket, user_token
 from simulator.scenario import Network
 from tests.integration.gateway.conftest import settings_for
 from tests.integration.gateway.people import SECRET

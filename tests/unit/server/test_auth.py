@@ -10,7 +10,7 @@ import pytest
 
 from meeshy_sfu.edge.tokens import MAX_TOKEN_CHARS, SignedTokens, bearer, check_id, open_token
 from meeshy_sfu.errors import ForbiddenError, InvalidRequestError, UnauthorizedError
-from meeshy_sfu.gateway.auth import read_user_token
+from meeshy_sfu.gateway.wire.auth import read_user_token
 from meeshy_sfu.server.auth import Claims, make_token, read_token
 
 SECRET = "s" * 32

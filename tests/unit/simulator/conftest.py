@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from simulator.aftermath import FILE as AFTERMATH
-from simulator.aftermath import Aftermath
-from simulator.collect import Collector
-from simulator.figures import RawRun, RunContext
-from simulator.report import summarize
+from simulator.analysis.metrics import RawRun, RunContext
+from simulator.report.write import summarize
+from simulator.samples.end_state import FILE as AFTERMATH
+from simulator.samples.end_state import Aftermath
+from simulator.samples.recorder import Collector
+from simulator.samples.schema import TABLES
 from simulator.scenario import Scenario, to_toml
 from simulator.summary import Summary
-from simulator.tables import TABLES
 
 S = 1_000_000_000
 START = 1_800_000_000 * S

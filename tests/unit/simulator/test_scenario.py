@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from simulator.errors import ScenarioError
-from simulator.programme import load
+from simulator.runs.suite import load
 from simulator.scenario import Scenario, ready_scenarios, to_toml
 
 

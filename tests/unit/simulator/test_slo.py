@@ -4,8 +4,8 @@ from dataclasses import FrozenInstanceError, fields
 
 import pytest
 
-from simulator.aftermath import FILES, SOCKETS, TASKS
 from simulator.errors import SloError
+from simulator.samples.end_state import FILES, SOCKETS, TASKS
 from simulator.slo import DEFAULTS, Slo, meaning, objectives
 
 SUMMARY = {

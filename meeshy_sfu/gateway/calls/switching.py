@@ -1,0 +1,332 @@
+"""Carries out what the mode machine decides: event log, rooms, database, messages; then rooms nobody needs go.
+
+Decides nothing itself. Callers hold the call's lane, so that decisions of one call never overlap.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any
+
+from meeshy_sfu.gateway.calls import journal as log
+from meeshy_sfu.gateway.calls.live_call import LiveCall, Member, RoomState, moment
+from meeshy_sfu.gateway.calls.mode import CallMode, CompleteSwitch, Decision, Phase, RollBack, StartSwitch
+from meeshy_sfu.gateway.media.removal import Removal
+from meeshy_sfu.gateway.media.room_keeper import RoomKeeper
+from meeshy_sfu.gateway.media.waiting_calls import WaitingCalls
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from meeshy_sfu.clock import Clock
+    from meeshy_sfu.config import Settings
+    from meeshy_sfu.gateway.calls.call_rows import CallRows
+    from meeshy_sfu.gateway.calls.journal import Journal
+    from meeshy_sfu.gateway.jobs import Jobs
+    from meeshy_sfu.gateway.media.media_client import MediaServerClient
+    from meeshy_sfu.gateway.media.media_events import MediaEvents
+    from meeshy_sfu.gateway.metrics import Metrics
+    from meeshy_sfu.gateway.wire.notices import Notices
+
+logger = logging.getLogger(__name__)
+
+REPEAT_PAUSE_S = 1.0
+"""A failed transition whose next try comes sooner than this is told of once for each reason, not every time."""
+ROOM_GRACE_S = 0.5
+"""How long a room stays after its people were told that it is not needed; the news and its end go different ways."""
+
+
+class Switcher:
+    """Move calls between peer to peer and SFU as their machines decide."""
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        clock: Clock,
+        rows: CallRows,
+        media: MediaServerClient,
+        events: MediaEvents,
+        notices: Notices,
+        journal: Journal,
+        metrics: Metrics,
+        jobs: Jobs,
+    ) -> None:
+        self._clock = clock
+        self._rows = rows
+        self._media = media
+        self._events = events
+        self._notices = notices
+        self._journal = journal
+        self._metrics = metrics
+        self._jobs = jobs
+        self.removal = Removal(media, clock, jobs, self.place_freed)
+        self.keeper = RoomKeeper(
+            settings=settings, clock=clock, media=media, removal=self.removal, jobs=jobs, listener=self
+        )
+        self.waiting = WaitingCalls(media, jobs, self.try_again)
+        """Calls that no media server has taken."""
+
+    async def carry_out(self, call: LiveCall, decisions: Sequence[Decision]) -> None:
+        """Do what was decided, in order. The caller holds the lane."""
+        for decision in decisions:
+            match decision:
+                case StartSwitch():
+                    self._start(call, decision)
+                case CompleteSwitch():
+                    await self._complete(call, decision)
+                case RollBack():
+                    self._roll_back(call, decision)
+        self.waiting.update(call)
+        self.keeper.look(call)
+
+    # ---- the three decisions
+
+    def _start(self, call: LiveCall, start: StartSwitch) -> None:
+        now_s = self._clock.monotonic_s()
+        call.deadline_unix_ms = round((self._clock.unix_s() + start.deadline - now_s) * 1000)
+        call.errors.clear()
+        call.switch_reason = start.reason
+        self._note(call, log.START, start, reason=start.reason, participants=sorted(start.participants))
+        logger.info(
+            "call=%s epoch=%d from %s to %s: %s",
+            call.id,
+            start.epoch,
+            start.source,
+            start.target,
+            start.reason,
+        )
+        if call.rooms.leaving and start.target is CallMode.SFU:
+            # people are on their way out of it, and whoever is last closes it: not to be told of again
+            self._give_up_room(call)
+        if start.target is CallMode.P2P or (
+            call.rooms.room is not None and not call.rooms.warm and not call.rooms.stale
+        ):
+            self._tell(call, start)
+        else:
+            call.settled.clear()
+
+    def _tell(self, call: LiveCall, start: StartSwitch) -> None:
+        call.mode.announce(start.epoch)
+        if start.target is CallMode.SFU:
+            call.rooms.in_use = True
+        self._notices.mode_switch(call, start)
+        self._note(call, log.TOLD, start)
+        call.settled.set()
+
+    async def _complete(self, call: LiveCall, done: CompleteSwitch) -> None:
+        now = moment(self._clock.unix_s())
+        if done.source is not done.target:
+            call.last_mode_change = now
+        call.failure_told = None
+        call.deadline_unix_ms = None
+        self._note(
+            call,
+            log.COMPLETE,
+            done,
+            reason=done.reason,
+            durationS=round(done.duration_s, 6),
+            missing=sorted(done.missing),
+        )
+        self._rows.switched(call, done, now)
+        call.failure_stored = None
+        # a moment, so that a gateway that is killed now knows after its restart what was told
+        await self._rows.settle(call)
+        self._metrics.switched(done.source, done.target, done.duration_s)
+        self._notices.completed(call, done)
+        if done.target is CallMode.P2P:
+            self._let_go_of_room(call)
+        call.settled.set()
+
+    def _roll_back(self, call: LiveCall, back: RollBack) -> None:
+        call.deadline_unix_ms = None
+        self._note(
+            call,
+            log.ROLL_BACK,
+            back,
+            reason=back.reason,
+            durationS=round(back.duration_s, 6),
+            failed=sorted(back.failed),
+        )
+        self._metrics.rolled_back(back.reason)
+        logger.warning(
+            "call=%s epoch=%d stays %s: %s, failed=%s",
+            call.id,
+            back.epoch,
+            back.source,
+            back.reason,
+            sorted(back.failed),
+        )
+        self._store_roll_back(call, back)
+        if call.mode.announced_epoch == back.epoch:
+            self._notices.rolled_back(call, back)
+        self._tell_waiting(call, back)
+        if back.target is CallMode.SFU and call.phase is not Phase.SFU:
+            self._let_go_of_room(call)
+        call.settled.set()
+
+    def _store_roll_back(self, call: LiveCall, back: RollBack) -> None:
+        announced = call.mode.announced_epoch == back.epoch
+        if not announced and call.failure_stored == back.reason:
+            # with every media server away that may be for hours, twice a second
+            return
+        call.failure_stored = None if announced else back.reason
+        self._rows.rolled_back(call, back, moment(self._clock.unix_s()))
+
+    def _tell_waiting(self, call: LiveCall, back: RollBack) -> None:
+        if back.retry_at is None:
+            return
+        soon = back.retry_at < self._clock.monotonic_s() + REPEAT_PAUSE_S
+        if not (soon and call.failure_told == back.reason):
+            call.failure_told = back.reason
+            self._notices.switch_failed(call, back.waiting)
+
+    def tell_failure(self, call: LiveCall, member: Member) -> None:
+        """Tell somebody who came in that no path serves them just now, if so."""
+        if member.id in call.mode.without_path:
+            self._notices.switch_failed(call, [member.id])
+
+    # ---- the end of a room
+
+    def _let_go_of_room(self, call: LiveCall) -> None:
+        """See to it that the room goes, after a grace if members know of it. They have been told already."""
+        rooms = call.rooms
+        if rooms.room is None or rooms.warm or rooms.leaving:
+            return
+        if not rooms.in_use:
+            self._give_up_room(call)
+            return
+        rooms.leaving = True
+        self._jobs.start(self._end_grace(call, rooms), f"grace of room {rooms.room.room_id}")
+
+    async def _end_grace(self, call: LiveCall, rooms: RoomState) -> None:
+        await asyncio.sleep(ROOM_GRACE_S)
+        async with call.lane:
+            if call.rooms is rooms:
+                self._give_up_room(call)
+        self.keeper.look(call)
+
+    def _give_up_room(self, call: LiveCall) -> None:
+        call.rooms.in_use = call.rooms.leaving = False
+        call.rooms.stale = True
+
+    # ---- what the room keeper tells
+
+    async def room_ready(self, call: LiveCall) -> None:
+        """Tell everyone of the switch that waited for the room."""
+        async with call.lane:
+            self._tell_if_waiting(call)
+
+    def _tell_if_waiting(self, call: LiveCall) -> None:
+        if (
+            call.ended
+            or call.phase is not Phase.SWITCHING_TO_SFU
+            or call.mode.announced_epoch == call.mode.epoch
+            or call.rooms.room is None
+        ):
+            return
+        self._tell(
+            call,
+            StartSwitch(
+                call.mode.epoch,
+                call.mode.mode,
+                CallMode.SFU,
+                call.mode.connected,
+                call.mode.next_deadline() or 0.0,
+                call.switch_reason,
+            ),
+        )
+
+    async def room_failed(self, call: LiveCall, epoch: int, reason: str) -> None:
+        """Give the transition up that needed the room; the machine tries again."""
+        async with call.lane:
+            if not call.ended:
+                await self.carry_out(call, call.mode.fail(epoch, self._clock.monotonic_s(), reason))
+                call.settled.set()
+
+    def room_warm(self, call: LiveCall) -> None:
+        """Invite the two to prepare their SFU leg."""
+        call.unreachable.clear()
+        self._notices.prewarm(call)
+
+    def place_freed(self) -> None:
+        """Try again what waits for a media server."""
+        self.waiting.place_freed()
+
+    async def watch(self, call: LiveCall) -> None:
+        """Hear of the room's events."""
+        await self._events.watch(call.id)
+
+    def unwatch(self, call: LiveCall) -> None:
+        """Hear no more of the room."""
+        self._events.unwatch(call.id)
+
+    # ---- what the media servers tell
+
+    async def room_lost(self, call: LiveCall, room_id: str | None, reason: str) -> None:
+        """A room is gone, or its server: make another where one is needed.
+
+        Args:
+            call: Whose it was.
+            room_id: Which one; None if the server as such is gone.
+            reason: As clients are told.
+        """
+        async with call.lane:
+            room = call.rooms.room
+            if call.ended or room is None or (room_id is not None and room.room_id != room_id):
+                return
+            logger.warning("call=%s lost room=%s: %s", call.id, room.room_id, reason)
+            self._forget_room(call, is_gone=room_id is not None)
+            self.waiting.place_freed()
+            call.rooms.retry_at_s = self._clock.monotonic_s() + 1.0
+            if not call.mode.needs_room:
+                self.keeper.look(call)
+                return
+            await self.carry_out(call, call.mode.rehome(self._clock.monotonic_s(), reason))
+
+    async def server_back(self, call: LiveCall) -> None:
+        """Do now what a call waits with because no media server answered."""
+        async with call.lane:
+            if call.ended or call.rooms.room is not None or call.settle_at_s is not None:
+                return
+            call.rooms.retry_at_s = 0.0
+            await self.carry_out(call, call.mode.wake(self._clock.monotonic_s()))
+
+    async def try_again(self, call: LiveCall) -> None:
+        """Do not wait any longer with a transition that failed for want of a media server."""
+        async with call.lane:
+            if not call.ended:
+                await self.carry_out(call, call.mode.wake(self._clock.monotonic_s()))
+
+    # ---- sockets
+
+    def presence_changed(self, call: LiveCall) -> None:
+        """A member's socket came or went: two who have no path may have waited for it."""
+        self._jobs.start(self._see(call), f"sockets of call {call.id}")
+
+    async def _see(self, call: LiveCall) -> None:
+        async with call.lane:
+            if not call.ended:
+                await self.carry_out(call, call.mode.see(call.present, self._clock.monotonic_s()))
+
+    def _forget_room(self, call: LiveCall, *, is_gone: bool) -> None:
+        self._events.unwatch(call.id)
+        if is_gone:
+            self._media.unpin(call.id)
+        else:
+            # a server that cannot be reached may still have it
+            self._media.condemn_room(call.id)
+        call.rooms = type(call.rooms)()
+
+    def _note(
+        self, call: LiveCall, event: str, decision: StartSwitch | CompleteSwitch | RollBack, **values: Any
+    ) -> None:
+        self._journal.note(
+            call.id,
+            event,
+            epoch=decision.epoch,
+            source=decision.source.value,
+            target=decision.target.value,
+            **values,
+        )

@@ -1,0 +1,290 @@
+"""What media servers tell of their rooms: one Socket.IO connection to each, kept up, caught up after every break.
+
+Knows rooms by their call; what a lost room means is decided by its listener.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+from typing import TYPE_CHECKING, Any, Protocol
+
+import aiohttp
+import socketio
+
+from meeshy_sfu.errors import MeeshyError, UnavailableError
+
+if TYPE_CHECKING:
+    from meeshy_sfu.clock import Clock
+    from meeshy_sfu.gateway.jobs import Jobs
+    from meeshy_sfu.gateway.media.media_client import MediaServerClient
+
+logger = logging.getLogger(__name__)
+
+CONNECT_TIMEOUT_S = 3.0
+CALL_TIMEOUT_S = 3.0
+JOIN_PAUSE_S = 0.5
+"""How long a room that did not answer is left alone before it is asked for again."""
+TOKEN_REFRESH_S = 20.0
+"""How often is looked whether the connection needs a fresh token; the media server cuts off those that ran out."""
+RETRY_MIN_S = 0.05
+RETRY_MAX_S = 0.4
+RETRY_GROWTH = 1.2
+"""So slow that a server is found within a sixth of the time it was away: all its calls stand still meanwhile."""
+SERVICE_PARTICIPANT = "gateway"
+SERVER_DOWN = "media-server-died"
+ROOM_LOST = "room-lost"
+_AsyncClient: Any = socketio.AsyncClient
+_Producers = dict[str, dict[str, Any]]
+"""Payloads of `new-producer` by producer id."""
+
+
+class MediaListener(Protocol):
+    """Who is told what happens in rooms."""
+
+    def media_event(self, call_id: str, event: str, payload: dict[str, Any]) -> None:
+        """Something was told of a call that is watched."""
+
+    def producers_are(self, call_id: str, producers: dict[str, dict[str, Any]]) -> None:
+        """After a break: all that is sent in a room now."""
+
+    async def room_gone(self, call_id: str, room_id: str | None, reason: str) -> None:
+        """A room is not there any more; None for the room means: whichever was on that server."""
+
+    async def server_back(self, url: str) -> None:
+        """A media server is connected (again); its rooms may be others than before."""
+
+
+class MediaEvents:
+    """Listen to all media servers."""
+
+    def __init__(self, media: MediaServerClient, clock: Clock, jobs: Jobs, *, down_s: float) -> None:
+        self._media = media
+        self._clock = clock
+        self._jobs = jobs
+        self._servers = {url: _ServerLink(self, url, down_s) for url in media.urls}
+        self.watched: set[str] = set()
+        self.listener: MediaListener
+
+    def start(self, listener: MediaListener) -> None:
+        """Begin to connect to all servers."""
+        self.listener = listener
+        for url, link in self._servers.items():
+            self._jobs.start(link.run(), f"events of {url}")
+
+    async def watch(self, call_id: str) -> None:
+        """Hear of a call's room, on the server the call is pinned to; if that is away, once it is back."""
+        self.watched.add(call_id)
+        url = self._media.server_of(call_id)
+        if url is not None:
+            await self._servers[url].join(call_id)
+
+    def unwatch(self, call_id: str) -> None:
+        """Hear no more of a call's room."""
+        self.watched.discard(call_id)
+        url = self._media.server_of(call_id)
+        if url is not None:
+            self._jobs.start(self._servers[url].leave(call_id), f"unwatch {call_id}")
+
+    def connected(self) -> dict[str, bool]:
+        """Tell which servers are connected; for health and tests."""
+        return {url: link.connected for url, link in self._servers.items()}
+
+
+class _ServerLink:
+    """The connection to one media server."""
+
+    def __init__(self, owner: MediaEvents, url: str, down_s: float) -> None:
+        self._owner = owner
+        self._url = url
+        self._down_s = down_s
+        self._client: Any = None
+        self._token = ""
+        self._collecting: dict[str, list[_Producers]] = {}
+        """What is told of rooms while they are asked for, for each who asks."""
+        self._broken = asyncio.Event()
+        self.connected = False
+
+    async def run(self) -> None:
+        """Keep the connection up until cancelled."""
+        # ours, because the client forgets to close its own when it cannot connect
+        async with aiohttp.ClientSession() as session:
+            await self._keep_up(session)
+
+    async def _keep_up(self, session: aiohttp.ClientSession) -> None:
+        down_since_s: float | None = None
+        pause_s = RETRY_MIN_S
+        told = False
+        while True:
+            if await self._connect(session):
+                down_since_s, told = None, False
+                logger.info("server=%s connected", self._url)
+                try:
+                    await self._catch_up()
+                    pause_s = RETRY_MIN_S
+                    await self._stay()
+                except Exception:
+                    # whatever it was: without this connection calls would hear of nothing any more
+                    logger.exception("server=%s catching up failed; it begins anew", self._url)
+                finally:
+                    self.connected = False
+                    await self._client.shutdown()
+                logger.warning("server=%s connection lost", self._url)
+            now_s = self._owner._clock.monotonic_s()
+            down_since_s = down_since_s if down_since_s is not None else now_s
+            if not told and now_s - down_since_s >= self._down_s:
+                told = True
+                await self._give_up()
+            await asyncio.sleep(random.uniform(pause_s / 2, pause_s))
+            pause_s = min(RETRY_MAX_S, pause_s * RETRY_GROWTH)
+
+    async def _stay(self) -> None:
+        """Wait until the connection breaks, presenting fresh tokens meanwhile."""
+        while not self._broken.is_set():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(TOKEN_REFRESH_S):
+                    await self._broken.wait()
+                    return
+            await self._refresh_token()
+
+    async def _refresh_token(self) -> None:
+        token = self._owner._media.service_token()
+        if token == self._token:
+            return
+        try:
+            answer = await self._client.call("refresh-token", {"token": token}, timeout=CALL_TIMEOUT_S)
+        except socketio.exceptions.SocketIOError as error:
+            logger.info("server=%s has not taken the fresh token: %s", self._url, error)
+            return
+        if isinstance(answer, dict) and answer.get("success"):
+            self._token = token
+
+    async def join(self, call_id: str) -> None:
+        """Ask for a room's events; a room that is not there is told as gone."""
+        if not self.connected:
+            return
+        found: _Producers = {}
+        broken = self._broken
+        self._collecting.setdefault(call_id, []).append(found)
+        try:
+            answer = await self._client.call(
+                "join-room",
+                {"callId": call_id, "participantId": SERVICE_PARTICIPANT},
+                timeout=CALL_TIMEOUT_S,
+            )
+        except socketio.exceptions.TimeoutError:
+            logger.warning(
+                "server=%s call=%s is not answered within %g s when asked for its events",
+                *(self._url, call_id, CALL_TIMEOUT_S),
+            )
+            self._owner._jobs.start(self._join_again(call_id, broken), f"asking for {call_id} again")
+            return
+        except (socketio.exceptions.SocketIOError, MeeshyError) as error:
+            # the connection broke, or is as good as broken; catching up on the next one repeats it
+            logger.info("server=%s call=%s cannot be watched: %s", self._url, call_id, error)
+            broken.set()
+            return
+        finally:
+            # by identity: others may collect the same
+            rest = [one for one in self._collecting.pop(call_id) if one is not found]
+            if rest:
+                self._collecting[call_id] = rest
+        if not isinstance(answer, dict) or not answer.get("success"):
+            await self._owner.listener.room_gone(call_id, None, ROOM_LOST)
+        elif call_id in self._owner.watched:
+            self._owner.listener.producers_are(call_id, found)
+
+    async def _join_again(self, call_id: str, broken: asyncio.Event) -> None:
+        """Ask again for one room that was slow; only a server that is deaf altogether costs all their connection."""
+        await asyncio.sleep(JOIN_PAUSE_S)
+        media = self._owner._media
+        if broken.is_set() or call_id not in self._owner.watched or media.server_of(call_id) != self._url:
+            return
+        try:
+            await media.get_room(call_id)
+        except UnavailableError as error:
+            logger.warning("server=%s does not answer at all: %s", self._url, error)
+            broken.set()
+            return
+        except MeeshyError as error:
+            logger.info("server=%s call=%s cannot be asked for: %s", self._url, call_id, error)
+        await self.join(call_id)
+
+    async def leave(self, call_id: str) -> None:
+        """Ask for no more events of a room."""
+        if self.connected and call_id not in self._owner.watched:
+            try:
+                await self._client.emit(
+                    "leave-room", {"callId": call_id, "participantId": SERVICE_PARTICIPANT}
+                )
+            except socketio.exceptions.SocketIOError:
+                logger.debug("server=%s broke while leaving call=%s", self._url, call_id)
+
+    async def _connect(self, session: aiohttp.ClientSession) -> bool:
+        # a fresh client each time: a broken one remembers too much
+        self._client = _AsyncClient(
+            reconnection=False,
+            logger=False,
+            engineio_logger=False,
+            http_session=session,
+            # it would take Ctrl-C over from us and cancel whatever runs
+            handle_sigint=False,
+        )
+        self._broken = broken = asyncio.Event()
+        self._client.on("*", self._on_event)
+        # the client's own wait() swallows cancellation and notices a break a second late
+        self._client.on("disconnect", lambda *_: broken.set())
+        self._token = self._owner._media.service_token()
+        try:
+            await self._client.connect(
+                self._url,
+                auth={"token": self._token},
+                transports=["websocket"],
+                wait_timeout=CONNECT_TIMEOUT_S,
+            )
+        except (socketio.exceptions.SocketIOError, OSError, ValueError, TimeoutError) as error:
+            logger.debug("server=%s cannot be reached: %s", self._url, error)
+            await self._client.shutdown()
+            return False
+        self.connected = True
+        return True
+
+    async def _catch_up(self) -> None:
+        """Look after all calls at once: one that has to be asked for, or to wait for its lane, holds up no other."""
+        self._owner._media.answers(self._url)
+        async with asyncio.TaskGroup() as looking:
+            for call_id in self._owner._media.calls_on(self._url):
+                if call_id in self._owner.watched:
+                    looking.create_task(self.join(call_id))
+            looking.create_task(self._owner.listener.server_back(self._url))
+
+    async def _give_up(self) -> None:
+        lost = [c for c in self._owner._media.calls_on(self._url) if c in self._owner.watched]
+        logger.error("server=%s is down; %d calls are made again elsewhere", self._url, len(lost))
+        for call_id in lost:
+            await self._owner.listener.room_gone(call_id, None, SERVER_DOWN)
+
+    async def _on_event(self, event: str, payload: Any = None) -> None:
+        if not isinstance(payload, dict):
+            return
+        call_id = str(payload.get("callId", ""))
+        for found in self._collecting.get(call_id, ()):
+            if event == "new-producer":
+                found[str(payload.get("producerId"))] = payload
+            elif event == "producer-closed":
+                found.pop(str(payload.get("producerId")), None)
+        if call_id not in self._owner.watched or self._owner._media.server_of(call_id) != self._url:
+            return
+        if event == "room-closed":
+            reason = str(payload.get("reason", ""))
+            known = {"worker-died": "worker-died", "server-shutdown": SERVER_DOWN}
+            self._owner._jobs.start(
+                self._owner.listener.room_gone(
+                    call_id, str(payload.get("roomId")), known.get(reason, ROOM_LOST)
+                ),
+                f"room of call {call_id} gone",
+            )
+        else:
+            self._owner.listener.media_event(call_id, event, payload)

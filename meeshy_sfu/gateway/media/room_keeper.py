@@ -1,0 +1,160 @@
+"""Rooms of calls on media servers: makes, activates and destroys them until each call has what it needs.
+
+What a call needs follows from its state alone (`next_step`), so that bursts, failures and restarts all end right.
+What happens with a room that is there is decided in `switching`.
+"""
+
+from __future__ import annotations
+
+import logging
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Protocol
+
+from meeshy_sfu.errors import CapacityError, MeeshyError
+from meeshy_sfu.gateway.calls.live_call import LiveCall, RoomState
+from meeshy_sfu.gateway.calls.mode import Phase
+from meeshy_sfu.gateway.media.waiting_calls import FULL, UNAVAILABLE
+
+if TYPE_CHECKING:
+    from meeshy_sfu.clock import Clock
+    from meeshy_sfu.config import Settings
+    from meeshy_sfu.gateway.jobs import Jobs
+    from meeshy_sfu.gateway.media.media_client import MediaServerClient
+    from meeshy_sfu.gateway.media.removal import Removal
+
+logger = logging.getLogger(__name__)
+
+WARM_RETRY_S = 5.0
+"""Pause after a room in advance could not be made or was lost."""
+
+
+class Step(Enum):
+    """What to do next about a call's room."""
+
+    CREATE = auto()
+    CREATE_WARM = auto()
+    ACTIVATE = auto()
+    DESTROY = auto()
+
+
+def next_step(call: LiveCall, *, prewarm: bool, now_s: float) -> Step | None:
+    """Tell what a call's room lacks; None if all is right. Pure."""
+    state = call.rooms
+    warm_wanted = prewarm and call.wants_warm_room
+    if state.room is not None and (state.stale or not (call.wants_active_room or warm_wanted)):
+        return Step.DESTROY
+    if call.wants_active_room:
+        if state.room is None:
+            # a call that lost its room gets another by a transition of its own
+            return Step.CREATE if call.phase is Phase.SWITCHING_TO_SFU else None
+        return Step.ACTIVATE if state.warm else None
+    if state.room is not None:
+        # in use a moment ago; nobody has said yet that it is stale
+        return None if state.warm else Step.DESTROY
+    return Step.CREATE_WARM if warm_wanted and now_s >= state.retry_at_s else None
+
+
+class RoomListener(Protocol):
+    """Who is told of rooms."""
+
+    async def room_ready(self, call: LiveCall) -> None:
+        """The room is there and counts."""
+
+    async def room_failed(self, call: LiveCall, epoch: int, reason: str) -> None:
+        """It could not be made; `epoch` is the transition it was made for."""
+
+    def room_warm(self, call: LiveCall) -> None:
+        """The room is there in advance."""
+
+    async def watch(self, call: LiveCall) -> None:
+        """Hear of what happens in the room from now on."""
+
+    def unwatch(self, call: LiveCall) -> None:
+        """Its room is about to be destroyed."""
+
+
+class RoomKeeper:
+    """Bring rooms to what their calls need; for each call one step at a time."""
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        clock: Clock,
+        media: MediaServerClient,
+        removal: Removal,
+        jobs: Jobs,
+        listener: RoomListener,
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._media = media
+        self._removal = removal
+        self._jobs = jobs
+        self._listener = listener
+
+    def look(self, call: LiveCall) -> None:
+        """See to a call's room soon; to be called after every change of the call."""
+        if self._next(call) is not None and not call.media_lane.locked():
+            self._jobs.start(self._keep(call), f"room of call {call.id}")
+
+    def leave(self, call: LiveCall, participant_id: str) -> None:
+        """Put somebody who left the call out of its room, however often that has to be tried."""
+        room = call.rooms.room
+        if room is not None and not call.ended:
+            self._media.condemn(room.server_url, call.id, participant_id)
+            self._removal.look()
+
+    def came(self, call: LiveCall, participant_id: str) -> None:
+        """Put somebody out no more who is in the call again: they have the same id."""
+        self._media.pardon(call.id, participant_id)
+
+    def _next(self, call: LiveCall) -> Step | None:
+        return next_step(call, prewarm=self._settings.prewarm, now_s=self._clock.monotonic_s())
+
+    async def _keep(self, call: LiveCall) -> None:
+        async with call.media_lane:
+            while (step := self._next(call)) is not None:
+                epoch = call.mode.epoch
+                try:
+                    await self._take(call, step)
+                except MeeshyError as error:
+                    await self._failed(call, step, epoch, error)
+
+    async def _take(self, call: LiveCall, step: Step) -> None:
+        match step:
+            case Step.DESTROY:
+                self._listener.unwatch(call)
+                counted = not call.rooms.warm
+                call.rooms = RoomState(retry_at_s=call.rooms.retry_at_s)
+                # not waited for: a server that is slow or away must not keep the call from another room
+                self._media.condemn_room(call.id, counted=counted)
+                self._removal.look()
+            case Step.ACTIVATE:
+                try:
+                    await self._media.activate_room(call.id)
+                except MeeshyError as error:
+                    # gone, or its server is full meanwhile; the next steps destroy it and make another, anywhere
+                    logger.warning("call=%s the room made in advance is of no use: %s", call.id, error)
+                    call.rooms.stale = True
+                else:
+                    call.rooms.warm = False
+                    await self._listener.room_ready(call)
+            case Step.CREATE | Step.CREATE_WARM:
+                warm = step is Step.CREATE_WARM
+                room = await self._media.create_room(call.id, prewarm=warm)
+                call.rooms = RoomState(room=room, warm=warm)
+                await self._listener.watch(call)
+                if warm:
+                    if call.wants_warm_room:
+                        self._listener.room_warm(call)
+                else:
+                    await self._listener.room_ready(call)
+
+    async def _failed(self, call: LiveCall, step: Step, epoch: int, error: MeeshyError) -> None:
+        reason = FULL if isinstance(error, CapacityError) else UNAVAILABLE
+        logger.warning("call=%s %s failed: %s", call.id, step.name.lower(), error)
+        call.rooms.retry_at_s = self._clock.monotonic_s() + WARM_RETRY_S
+        call.rooms.failure = reason
+        if step is Step.CREATE:
+            await self._listener.room_failed(call, epoch, reason)

@@ -1,0 +1,1 @@
+"""STUN and TURN servers: credentials for clients, and a probe that tries them."""

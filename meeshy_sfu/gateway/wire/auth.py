@@ -1,0 +1,239 @@
+"""Tokens of the gateway: who somebody is and which conversations are theirs; and the tokens for the media server.
+
+Pure: secret and time are handed in. What every token must fulfil is known to edge/tokens.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from meeshy_sfu.edge.tokens import (
+    GATEWAY_AUDIENCE,
+    MAX_LIFETIME_S,
+    MEDIA_AUDIENCE,
+    SERVICE_ROLE,
+    USER_CLAIMS,
+    check_audience,
+    check_id,
+    id_claim,
+    moment,
+    name_claim,
+    open_token,
+    sign_token,
+    subject,
+)
+from meeshy_sfu.errors import (
+    CallsNotSupportedError,
+    InvalidRequestError,
+    PermissionDeniedError,
+    UnauthorizedError,
+)
+from meeshy_sfu.gateway.calls.mode import ConversationType
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+MAX_CONVERSATIONS = 1000
+MAX_WORD_CHARS = 64
+"""Longest type or role of a conversation."""
+ADMIN_ROLES = frozenset({"admin", "owner", "moderator"})
+"""Roles in a conversation that may end its calls and put people out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """One conversation of a person."""
+
+    id: str
+    type: str
+    role: str = "member"
+
+    @property
+    def is_admin(self) -> bool:
+        """Whether they may end its calls."""
+        return self.role in ADMIN_ROLES
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """Who a checked token speaks for."""
+
+    id: str
+    username: str
+    anonymous: bool
+    conversations: Mapping[str, Conversation]
+    expires_at_s: float
+
+    @property
+    def key(self) -> str:
+        """Tells users and guests apart even if their ids are equal."""
+        return f"{'guest' if self.anonymous else 'user'}:{self.id}"
+
+    def conversation(self, conversation_id: str) -> Conversation:
+        """Give a conversation of theirs.
+
+        Raises:
+            PermissionDeniedError: It is none of theirs.
+        """
+        found = self.conversations.get(conversation_id)
+        if found is None:
+            raise PermissionDeniedError(f"conversation {conversation_id} is none of yours")
+        return found
+
+    def call_type(self, conversation_id: str) -> ConversationType:
+        """Give the type of a conversation of theirs that can call.
+
+        Raises:
+            PermissionDeniedError: It is none of theirs.
+            CallsNotSupportedError: It cannot call.
+        """
+        kind = self.conversation(conversation_id).type
+        try:
+            return ConversationType(kind)
+        except ValueError:
+            raise CallsNotSupportedError(
+                f"conversation {conversation_id} is of type {kind}; calls are for DIRECT and GROUP"
+            ) from None
+
+    def view(self) -> dict[str, object]:
+        """As others see them."""
+        return {"id": self.id, "username": self.username, "kind": "anonymous" if self.anonymous else "user"}
+
+
+class Checks(TypedDict):
+    """What a token is held against."""
+
+    secret: str
+    now_s: float
+    leeway_s: float
+    max_lifetime_s: float
+    require_audience: bool
+
+
+def read_service_token(
+    token: object,
+    *,
+    secret: str,
+    now_s: float,
+    leeway_s: float = 0.0,
+    max_lifetime_s: float = MAX_LIFETIME_S,
+    require_audience: bool = False,
+) -> User | None:
+    """Check a service's token, the one that the media server takes; None if it is no service's but a user's.
+
+    A user's token is never a service's, whatever it claims.
+
+    Raises:
+        UnauthorizedError: The token does not hold; the message says why, without repeating it.
+    """
+    payload = open_token(token, secret=secret, now_s=now_s, leeway_s=leeway_s, max_lifetime_s=max_lifetime_s)
+    if USER_CLAIMS & payload.keys() or payload.get("role") != SERVICE_ROLE:
+        return None
+    check_audience(payload, MEDIA_AUDIENCE, required=require_audience)
+    name = subject(payload)
+    return User(
+        id=name, username=name, anonymous=False, conversations={}, expires_at_s=moment(payload, "exp")
+    )
+
+
+def read_user_token(
+    token: object,
+    *,
+    secret: str,
+    now_s: float,
+    leeway_s: float = 0.0,
+    max_lifetime_s: float = MAX_LIFETIME_S,
+    require_audience: bool = False,
+) -> User:
+    """Check signature, algorithm, claims and lifetime of a user's token.
+
+    Args:
+        token: What the caller presented.
+        secret: The shared secret.
+        now_s: Seconds since 1970.
+        leeway_s: Difference between the clocks that is forgiven.
+        max_lifetime_s: How far ahead its expiry may be.
+        require_audience: Whether a token without aud is refused.
+
+    Raises:
+        UnauthorizedError: The token does not hold; the message says why, without repeating it.
+    """
+    payload = open_token(token, secret=secret, now_s=now_s, leeway_s=leeway_s, max_lifetime_s=max_lifetime_s)
+    check_audience(payload, GATEWAY_AUDIENCE, required=require_audience)
+    kind = payload.get("kind")
+    if kind not in ("user", "anonymous"):
+        raise UnauthorizedError("the token's claim kind is neither user nor anonymous")
+    user_id = id_claim(payload, "sub")
+    user = User(
+        id=user_id,
+        username=name_claim(payload.get("username", user_id), "username"),
+        anonymous=kind == "anonymous",
+        conversations={item.id: item for item in _conversations(payload.get("conversations"))},
+        expires_at_s=moment(payload, "exp"),
+    )
+    return user
+
+
+def _conversations(value: object) -> Iterable[Conversation]:
+    if not isinstance(value, list) or len(value) > MAX_CONVERSATIONS:
+        raise UnauthorizedError(
+            f"the token's claim conversations is missing or no list of at most {MAX_CONVERSATIONS}"
+        )
+    for item in value:
+        if not isinstance(item, dict):
+            raise UnauthorizedError("the token's claim conversations holds something else than objects")
+        kind, role = item.get("type"), item.get("role", "member")
+        try:
+            conversation_id = check_id(item.get("id"), "conversations.id")
+        except InvalidRequestError:
+            raise UnauthorizedError("the token's claim conversations holds an invalid id") from None
+        yield Conversation(
+            conversation_id,
+            name_claim(kind, "conversations.type", max_chars=MAX_WORD_CHARS).upper(),
+            name_claim(role, "conversations.role", max_chars=MAX_WORD_CHARS).lower(),
+        )
+
+
+def make_user_token(
+    *,
+    secret: str,
+    now_s: float,
+    lifetime_s: float,
+    user_id: str,
+    conversations: Iterable[Conversation],
+    username: str | None = None,
+    anonymous: bool = False,
+) -> str:
+    """Sign a user's token as the application around the gateway would; for tools, tests and development.
+
+    Example:
+        ```python
+        token = make_user_token(
+            secret="x" * 32, now_s=0.0, lifetime_s=60.0, user_id="ada", conversations=[Conversation("c1", "GROUP")]
+        )
+        assert read_user_token(token, secret="x" * 32, now_s=1.0).conversation("c1").type == "GROUP"
+        ```
+    """
+    claims: dict[str, Any] = {
+        "aud": GATEWAY_AUDIENCE,
+        "sub": user_id,
+        "username": username or user_id,
+        "kind": "anonymous" if anonymous else "user",
+        "conversations": [{"id": c.id, "type": c.type, "role": c.role} for c in conversations],
+    }
+    return sign_token(claims, secret=secret, now_s=now_s, lifetime_s=lifetime_s)
+
+
+def make_media_token(
+    *, secret: str, now_s: float, lifetime_s: float, call_id: str, participant_id: str, subject: str
+) -> str:
+    """Sign a token for one participant of one call, for the media server."""
+    claims = {
+        "aud": MEDIA_AUDIENCE,
+        "sub": subject,
+        "role": "participant",
+        "callId": call_id,
+        "participantId": participant_id,
+    }
+    return sign_token(claims, secret=secret, now_s=now_s, lifetime_s=lifetime_s)

@@ -1,0 +1,279 @@
+"""The gateway's REST API of calls. Handlers get checked input from `guard`; rules of calls are in `calls`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from meeshy_sfu.edge.border import success
+from meeshy_sfu.edge.routes import Route, handles
+from meeshy_sfu.edge.tokens import check_id
+from meeshy_sfu.errors import (
+    CallAlreadyActiveError,
+    CallEndedError,
+    CallFullError,
+    CallNotFoundError,
+    CallsNotSupportedError,
+    InvalidModeError,
+    InvalidRequestError,
+    NotAParticipantError,
+    ParticipantNotFoundError,
+    PermissionDeniedError,
+)
+from meeshy_sfu.gateway.wire import schemas
+from meeshy_sfu.gateway.wire.cursor import cursor_behind, read_cursor
+from meeshy_sfu.gateway.wire.notices import iso, media_config
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+    from meeshy_sfu.clock import Clock
+    from meeshy_sfu.db.repository import Repository
+    from meeshy_sfu.gateway.calls.call_rows import CallRows
+    from meeshy_sfu.gateway.calls.calls import Calls
+    from meeshy_sfu.gateway.calls.live_call import LiveCall
+    from meeshy_sfu.gateway.wire.guard import Request
+    from meeshy_sfu.gateway.wire.notices import Notices
+
+CALL = "/api/calls/{callId}"
+CONVERSATION = "/api/conversations/{conversationId}"
+STATUSES = ("initiated", "ringing", "active", "ended", "failed")
+PAGE_MAX = 100
+PAGE_DEFAULT = 20
+OFFSET_MAX = 1_000
+"""Further pages are asked for by cursor: a database looks at every call that an offset skips."""
+_CALLS, _PEOPLE, _CONVERSATIONS = "Calls", "Participants", "Conversations"
+_FINDING = (CallNotFoundError, PermissionDeniedError)
+_LIVE = (*_FINDING, CallEndedError)
+
+
+class RestApi:
+    """Answer requests about calls; every call is looked up in the caller's own conversations."""
+
+    def __init__(
+        self, *, calls: Calls, rows: CallRows, repository: Repository, notices: Notices, clock: Clock
+    ) -> None:
+        self._calls = calls
+        self._rows = rows
+        self._repository = repository
+        self._notices = notices
+        self._clock = clock
+
+    # ---- calls
+
+    @handles(
+        Route(
+            "POST",
+            "/api/calls",
+            "Begin a call; its initiator has a place in it, and takes it by call:join on a socket",
+            _CALLS,
+            body=schemas.InitiateRequest,
+            data=schemas.CallData,
+            quota="initiate",
+            status=201,
+            errors=(PermissionDeniedError, CallsNotSupportedError, CallAlreadyActiveError),
+        )
+    )
+    async def initiate(self, request: Request, body: schemas.InitiateRequest) -> web.Response:
+        """Begin a call."""
+        answer = await self._calls.initiate(
+            request.user,
+            body.conversation_id,
+            body.type,
+            body.settings,
+            sid=None,
+            expected=body.expected_participants,
+        )
+        view: dict[str, Any] = answer["callSession"]
+        return success(
+            view | {"participantId": answer["participantId"], "iceServers": answer["iceServers"]}, status=201
+        )
+
+    @handles(
+        Route("GET", CALL, "Look at a call, live or over", _CALLS, data=schemas.CallData, errors=_FINDING)
+    )
+    async def get_call(self, request: Request) -> web.Response:
+        """Show a call."""
+        call_id = check_id(request.id("callId"), "callId")
+        live = self._calls.live.get(call_id)
+        if live is not None:
+            live = await self._calls.find(request.user, call_id)
+            return success(self._notices.live_view(live))
+        return success(self._notices.stored_view(await self._calls.find_row(request.user, call_id)))
+
+    @handles(
+        Route(
+            "DELETE",
+            CALL,
+            "End a call for everybody: its initiator, an admin of the conversation, or one of two",
+            _CALLS,
+            data=schemas.EndedData,
+            quota="leave",
+            errors=_LIVE,
+        )
+    )
+    async def end_call(self, request: Request) -> web.Response:
+        """End a call."""
+        return success(await self._calls.end(request.user, check_id(request.id("callId"), "callId")))
+
+    @handles(
+        Route(
+            "PUT",
+            f"{CALL}/mode",
+            "Ask for a mode, as admin; possible is the one the number of people gives",
+            _CALLS,
+            body=schemas.SetModeBody,
+            data=schemas.ModeData,
+            errors=(*_LIVE, InvalidModeError),
+        )
+    )
+    async def set_mode(self, request: Request, body: schemas.SetModeBody) -> web.Response:
+        """Try a switch again that failed, or see that all is as it should be."""
+        call = await self._calls.retry_mode(request.user, check_id(request.id("callId"), "callId"), body.mode)
+        return success(_mode(call))
+
+    @handles(
+        Route(
+            "POST",
+            f"{CALL}/quality-metrics",
+            "Report figures of the last seconds",
+            _CALLS,
+            body=schemas.QualityBody,
+            quota="quality",
+            errors=(*_LIVE, NotAParticipantError),
+        )
+    )
+    async def quality(self, request: Request, body: schemas.QualityBody) -> web.Response:
+        """Take a client's figures into the averages of the call."""
+        call = await self._calls.find(request.user, check_id(request.id("callId"), "callId"))
+        call.require_member(request.user)
+        self._rows.quality(call, _sample(body))
+        return success(message="Noted")
+
+    # ---- people
+
+    @handles(
+        Route(
+            "POST",
+            f"{CALL}/participants",
+            "Take a place in a call; a socket has to take it up by call:join",
+            _PEOPLE,
+            body=schemas.JoinBody,
+            data=schemas.JoinData,
+            quota="join",
+            errors=(*_LIVE, CallFullError),
+        )
+    )
+    async def join(self, request: Request, body: schemas.JoinBody) -> web.Response:
+        """Take a place."""
+        call_id = check_id(request.id("callId"), "callId")
+        return success(await self._calls.join(request.user, call_id, body.media(), sid=None))
+
+    @handles(
+        Route(
+            "DELETE",
+            f"{CALL}/participants/{{participantId}}",
+            "Leave, or as initiator or admin put somebody out; who has left already themselves is told when and why",
+            _PEOPLE,
+            data=schemas.LeftData,
+            quota="leave",
+            errors=(*_LIVE, ParticipantNotFoundError),
+        )
+    )
+    async def remove(self, request: Request) -> web.Response:
+        """Take somebody out."""
+        call_id = check_id(request.id("callId"), "callId")
+        participant_id = check_id(request.id("participantId"), "participantId")
+        return success(await self._calls.remove(request.user, call_id, participant_id))
+
+    @handles(
+        Route(
+            "POST",
+            f"{CALL}/leave",
+            "Leave; who has left already is told when and why",
+            _PEOPLE,
+            data=schemas.LeftData,
+            quota="leave",
+            errors=(*_LIVE, NotAParticipantError),
+        )
+    )
+    async def leave(self, request: Request) -> web.Response:
+        """Leave."""
+        return success(await self._calls.leave(request.user, check_id(request.id("callId"), "callId")))
+
+    # ---- conversations
+
+    @handles(
+        Route(
+            "GET",
+            f"{CONVERSATION}/calls",
+            "List a conversation's calls, newest first; query: limit (20, at most 100), status, cursor (nextCursor of "
+            "the page before), or offset (at most 1000)",
+            _CONVERSATIONS,
+            data=schemas.CallPage,
+            errors=(PermissionDeniedError, InvalidRequestError),
+        )
+    )
+    async def list_calls(self, request: Request) -> web.Response:
+        """List calls."""
+        conversation_id = self._conversation(request)
+        limit = request.number("limit", PAGE_DEFAULT, least=1, most=PAGE_MAX)
+        offset = request.number("offset", 0, least=0, most=OFFSET_MAX)
+        status = request.query("status")
+        if status is not None and status not in STATUSES:
+            raise InvalidRequestError(f"must be one of {', '.join(STATUSES)}", path="status")
+        await self._rows.settle_conversation(conversation_id, self._calls.active_in(conversation_id))
+        cursor = request.query("cursor")
+        if cursor is not None and offset:
+            raise InvalidRequestError("cannot be given together with cursor", path="offset")
+        before = None if cursor is None else read_cursor(cursor)
+        rows, total = await self._repository.list_calls(
+            conversation_id, limit=limit, offset=offset, status=status, before=before
+        )
+        views = [self._notices.stored_view(self._rows.newest(row)) for row in rows]
+        page = {"calls": views, "total": total, "limit": limit, "offset": offset}
+        return success(page | {"nextCursor": cursor_behind(rows[-1]) if len(rows) == limit else None})
+
+    @handles(
+        Route(
+            "GET",
+            f"{CONVERSATION}/active-call",
+            "The call of a conversation that is not over",
+            _CONVERSATIONS,
+            data=schemas.ActiveCallData,
+            errors=(PermissionDeniedError,),
+        )
+    )
+    async def active_call(self, request: Request) -> web.Response:
+        """Show it, or null."""
+        call = self._calls.active_in(self._conversation(request))
+        return success({"call": None if call is None else self._notices.live_view(call)})
+
+    def _conversation(self, request: Request) -> str:
+        conversation_id = check_id(request.id("conversationId"), "conversationId")
+        request.user.conversation(conversation_id)
+        return conversation_id
+
+
+def _mode(call: LiveCall) -> dict[str, object]:
+    room = call.rooms.room if call.mode.mode.value == "sfu" else None
+    return {
+        "callId": call.id,
+        "mode": call.mode.mode.value,
+        "switchedAt": iso(call.last_mode_change),
+        "mediaServerConfig": None if room is None else media_config(room),
+    }
+
+
+def _sample(body: schemas.QualityBody) -> dict[str, float]:
+    loss = body.packet_loss_rate
+    if loss is None and body.packets_lost is not None and body.packets_received:
+        loss = body.packets_lost / (body.packets_lost + body.packets_received)
+    sample = {
+        "avg_packet_loss": loss,
+        "avg_jitter": body.jitter,
+        "avg_rtt": body.rtt,
+        "avg_bitrate": body.bitrate,
+        "total_data_sent": body.bytes_sent,
+        "total_data_received": body.bytes_received,
+    }
+    return {name: value for name, value in sample.items() if value is not None}

@@ -1,0 +1,80 @@
+"""The gateway's REST API for those who look after it: all live calls at a glance. What calls themselves need is in `rest`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from meeshy_sfu.edge.border import success
+from meeshy_sfu.edge.routes import Route, handles
+from meeshy_sfu.errors import InvalidRequestError, PermissionDeniedError
+from meeshy_sfu.gateway.wire import schemas
+from meeshy_sfu.gateway.wire.notices import iso
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from aiohttp import web
+
+    from meeshy_sfu.gateway.calls.calls import Calls
+    from meeshy_sfu.gateway.calls.live_call import LiveCall
+    from meeshy_sfu.gateway.wire.guard import Request
+
+LIMIT_DEFAULT, LIMIT_MAX = 1_000, 10_000
+
+
+class OverviewApi:
+    """Show what a gateway carries."""
+
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
+
+    @handles(
+        Route(
+            "GET",
+            "/api/calls",
+            "List live calls, oldest first: to a service all, to a person those of conversations in which they are "
+            "admin; query: limit (1000, at most 10000)",
+            "Calls",
+            data=schemas.LiveCalls,
+            access="overseer",
+            errors=(PermissionDeniedError, InvalidRequestError),
+        )
+    )
+    async def list_calls(self, request: Request) -> web.Response:
+        """List them."""
+        limit = request.number("limit", LIMIT_DEFAULT, least=1, most=LIMIT_MAX)
+        calls = sorted(self._visible(request), key=lambda call: (call.created_at, call.id))
+        return success({"calls": [_line(call) for call in calls[:limit]], "total": len(calls)})
+
+    def _visible(self, request: Request) -> Iterable[LiveCall]:
+        live = tuple(self._calls.live.values())
+        if request.is_service:
+            return live
+        own = {known.id for known in request.user.conversations.values() if known.is_admin}
+        if not own:
+            raise PermissionDeniedError(
+                "live calls are for services and for admins of conversations; your token is of neither"
+            )
+        return (call for call in live if call.conversation_id in own)
+
+
+def _line(call: LiveCall) -> dict[str, object]:
+    room = call.rooms.room
+    return {
+        "callId": call.id,
+        "conversationId": call.conversation_id,
+        "conversationType": call.conversation_type.value,
+        "type": call.kind,
+        "status": call.status,
+        "mode": call.mode.mode.value,
+        "phase": call.phase.value,
+        "epoch": call.mode.epoch,
+        "participantCount": len(call.members),
+        "connectedCount": len(call.present),
+        "createdAt": iso(call.created_at),
+        "startedAt": iso(call.started_at),
+        "mediaServerUrl": None if room is None else room.server_url,
+        "roomId": None if room is None else room.room_id,
+        "prewarmed": call.rooms.warm,
+        "failure": call.mode.failure,
+    }

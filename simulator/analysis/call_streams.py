@@ -1,0 +1,119 @@
+"""Who was in a call with whom, and whether they saw and heard each other all the time: for calls that switch.
+
+In these calls nobody is announced a fixed set of streams; what should flow follows from who was there, and only frames
+that were shown count. Computed by pandas from the raw rows of one run, like analysis/metrics.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from simulator.analysis.metrics import SILENCE_NS, RawRun
+from simulator.analysis.transitions import RECOVERY_NS, shown
+from simulator.samples.schema import KINDS
+from simulator.summary import Streams
+
+TOGETHER_NS = 500_000_000
+"""People who are in a call together for less than this need not have seen each other."""
+JOIN_NS = 2_000_000_000
+"""From when on streams are expected of somebody who never got as far as seeing everybody."""
+
+COLUMNS = ["sender", "receiver", "kind", "flowing", "packets", "expected", "loss", "loss_before_repair"]
+COLUMNS += ["duplicates", "out_of_order", "foreign", "p50_ms", "p95_ms", "p99_ms", "max_ms", "samples"]
+"""As in pairs.csv of a call on the media server; what these calls do not count is empty."""
+
+
+def streams(raw: RawRun) -> Streams:
+    """Count the streams between people who were together, and those that were never silent for long."""
+    outcome = _flowing(raw)
+    return Streams(expected=len(outcome), flowing=sum(outcome.values()))
+
+
+def pairs(raw: RawRun) -> pd.DataFrame:
+    """Compute latency and frames of each (sender, receiver, kind); one row a stream."""
+    samples = raw.samples()
+    grouped = (samples["owd_ns"] / 1e6).groupby([samples[c] for c in ("receiver", "sender", "kind")])
+    spread = {
+        (int(r), int(s), int(k)): part.to_numpy(dtype="float64") for (r, s, k), part in _groups(grouped)
+    }
+    rows: list[dict[str, Any]] = []
+    for (receiver, sender, kind), flowing in sorted(_flowing(raw).items(), key=lambda item: item[0]):
+        delays = spread.get((receiver, sender, kind), np.array([]))
+        row: dict[str, Any] = {
+            "sender": sender,
+            "receiver": receiver,
+            "kind": KINDS[kind],
+            "flowing": flowing,
+        }
+        row["samples"] = len(delays)
+        if len(delays):
+            row |= zip(
+                ("p50_ms", "p95_ms", "p99_ms"), np.percentile(delays, [50, 95, 99]).tolist(), strict=True
+            )
+            row["max_ms"] = float(delays.max())
+        rows.append(row)
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def spans(raw: RawRun) -> dict[str, dict[int, list[tuple[int, int]]]]:
+    """Give for each call and person the spans of time in which others should see them, in nanoseconds."""
+    end = raw.context.window_end_ns
+    found: dict[str, dict[int, list[tuple[int, int]]]] = {}
+    rows = raw.tables["arrivals"].sort_values("started_ns")
+    for row in rows.to_dict("records"):
+        people = found.setdefault(str(row["call_id"]), {})
+        started, flowing, left = (int(row[name]) for name in ("started_ns", "flowing_ns", "left_ns"))
+        # Whoever began the call had nobody to wait for.
+        begin = flowing if flowing > 0 else started + (JOIN_NS if people else 0)
+        people.setdefault(int(row["bot"]), []).append((begin, left if end is None else min(left, end)))
+    return found
+
+
+def _flowing(raw: RawRun) -> dict[tuple[int, int, int], bool]:
+    """Tell for each stream that should flow whether it was never silent for longer than two seconds."""
+    frames = shown(raw)
+    deaths = raw.tables["deaths"]["unix_ns"].to_numpy(dtype=np.int64)
+    kinds = [number for number, kind in enumerate(KINDS) if kind in raw.scenario.media.kinds]
+    outcome: dict[tuple[int, int, int], bool] = {}
+    for receiver, sender, start, end in _together(raw):
+        for kind in kinds:
+            times, _ = frames.get((receiver, sender, kind), (np.array([], np.int64), 0.0))
+            fine = not _silent(times, start, end, deaths)
+            outcome[receiver, sender, kind] = outcome.get((receiver, sender, kind), True) and fine
+    return outcome
+
+
+def _together(raw: RawRun) -> Iterator[tuple[int, int, int, int]]:
+    """Give receiver, sender, begin and end of every time that two people were in a call together."""
+    for people in spans(raw).values():
+        for one, ones in people.items():
+            for other, others in people.items():
+                if one == other:
+                    continue
+                for a, b in ones:
+                    for c, d in others:
+                        if min(b, d) - max(a, c) >= TOGETHER_NS:
+                            yield one, other, max(a, c), min(b, d)
+
+
+def _silent(times: NDArray[np.int64], start: int, end: int, deaths: NDArray[np.int64]) -> bool:
+    """Tell whether a stream paused for too long; standstills after a death are counted as recoveries."""
+    inside = times[np.searchsorted(times, start) : np.searchsorted(times, end, side="right")]
+    edges = np.concatenate([[start], inside, [end]])
+    if not len(inside):
+        return not _near_a_death(start, end, deaths)
+    long = np.flatnonzero(np.diff(edges) > SILENCE_NS)
+    return any(not _near_a_death(int(edges[i]), int(edges[i + 1]), deaths) for i in long)
+
+
+def _near_a_death(start: int, end: int, deaths: NDArray[np.int64]) -> bool:
+    return bool(((deaths <= end) & (deaths + RECOVERY_NS >= start)).any())
+
+
+def _groups(grouped: Any) -> Iterator[tuple[tuple[Any, Any, Any], pd.Series[Any]]]:
+    yield from grouped

@@ -1,0 +1,231 @@
+"""Figures of calls that switch: how long a change of mode takes, and the pause it leaves in what people see and hear.
+
+Computed by pandas from the raw rows of one run, like analysis/metrics.py; only frames that were shown count, so a gap is what a
+person would have noticed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from simulator.analysis.metrics import RawRun, percentiles
+from simulator.samples.schema import KINDS, SAMPLE_SHOWN, SAMPLE_SURPLUS
+from simulator.summary import Percentiles, PerKind, Transitions
+
+BEFORE_NS = 500_000_000
+AFTER_NS = 1_000_000_000
+"""A pause counts as the change's if it begins or ends this close to it."""
+RECOVERY_NS = 8_000_000_000
+"""How long after a death a pause counts as its."""
+AFFECTED_NS = 200_000_000
+"""A track with no longer pause was not affected."""
+_NS_PER_MS = 1e6
+UNNOTICED_NS = 1_000_000_000
+"""How long a death may go unnoticed: a change begun meanwhile cannot come to its end."""
+DEADLINE_NS = 10_000_000_000
+"""The longest a change may last: the gateway's deadline."""
+SUPERSEDED = "superseded"
+"""The gateway's reason for a change that is not wanted any more, because people came or went meanwhile."""
+_EVER = 2**63 - 1
+
+
+def changes(raw: RawRun) -> pd.DataFrame:
+    """Give the changes between peer to peer and SFU that people were told of, one row a person."""
+    rows = raw.tables["transitions"]
+    return rows[rows["old"] != rows["new"]]
+
+
+def transitions(raw: RawRun) -> Transitions | None:
+    """Compute how long changes of mode took, per person; None when there were none."""
+    rows = changes(raw)
+    if rows.empty:
+        return None
+    succeeded = rows["success"].fillna(False).astype(bool) & (rows["completed_ns"] > 0)
+    # Told so to one, it holds for all: another's last words may be of a leg that was closed under their hands.
+    changed = pd.MultiIndex.from_frame(rows[["call_id", "epoch"]])
+    superseded = changed.isin(changed[(rows["error"] == SUPERSEDED).to_numpy()])
+    done, rest = rows[succeeded], rows[~succeeded & ~superseded]
+    interrupted = sum(_met_by_death(row, raw.tables["deaths"]) for row in rest.to_dict("records"))
+    return Transitions(
+        to_sfu=_since_decision(done[done["new"] == "sfu"], "completed_ns"),
+        to_p2p=_since_decision(done[done["new"] == "p2p"], "completed_ns"),
+        told=_since_decision(done, "told_ns"),
+        media=_since_decision(done, "media_ns"),
+        confirmed=_since_decision(done, "confirmed_ns"),
+        failed=len(rest) - interrupted,
+        interrupted=interrupted,
+        surplus_frames=int((raw.tables["latency"]["flags"] & SAMPLE_SURPLUS != 0).sum()),
+    )
+
+
+def _met_by_death(change: Mapping[Hashable, Any], deaths: pd.DataFrame) -> bool:
+    """Tell whether something was killed while a change ran, or so shortly before that it was not noticed yet."""
+    begun = int(change["decided_ns"] or change["told_ns"])
+    ended = int(change["completed_ns"]) or begun + DEADLINE_NS
+    return bool(((deaths["unix_ns"] >= begun - UNNOTICED_NS) & (deaths["unix_ns"] <= ended)).any())
+
+
+def gaps(raw: RawRun) -> pd.DataFrame:
+    """Compute the pause in every track that went on through a change: one row a change, person, peer and kind.
+
+    A gap is the longest pause between two shown frames around the change, minus the usual time between frames.
+    """
+    rows = changes(raw)
+    rows = rows[rows["success"].fillna(False).astype(bool) & (rows["completed_ns"] > 0)]
+    tracks, stays = shown(raw), _stays(raw)
+    deaths = raw.tables["deaths"]["unix_ns"].to_numpy(dtype=np.int64)
+    found: list[dict[str, Any]] = []
+    for row in rows.to_dict("records"):
+        lateness = int(row["completed_ns"]) + AFTER_NS - deaths
+        # A pause that begins with the last frame that counts may be of a death shortly after it.
+        if bool(((lateness > -AFFECTED_NS) & (lateness < RECOVERY_NS)).any()):
+            continue  # what stood still then is counted by recoveries()
+        for peer in (int(number) for number in str(row["peers"]).split()):
+            for kind, name in enumerate(KINDS):
+                if name not in raw.scenario.media.kinds:
+                    continue
+                times, usual = tracks.get((int(row["bot"]), peer, kind), (np.array([], np.int64), 0.0))
+                if len(times) and times[0] > row["told_ns"]:
+                    continue  # the call had just begun: there was nothing that could pause
+                together = _overlap(stays, (int(row["bot"]), peer), int(row["told_ns"]))
+                if together is None:
+                    continue  # one of them came or went: what the other missed is no gap
+                start = max(int(row["told_ns"]) - BEFORE_NS, int(times[0]) if len(times) else 0, together[0])
+                end = min(
+                    int(row["completed_ns"]) + AFTER_NS, raw.context.window_end_ns or _EVER, together[1]
+                )
+                if end <= start:
+                    continue
+                # What one of them missed before the other came, or after they left, is no gap.
+                here = times[(times >= together[0]) & (times <= together[1])]
+                found.append(
+                    {
+                        "bot": int(row["bot"]),
+                        "epoch": int(row["epoch"]),
+                        "new": row["new"],
+                        "sender": peer,
+                        "kind": name,
+                        "gap_ms": _longest(here, start, end, usual) / _NS_PER_MS,
+                    }
+                )
+    columns = ["bot", "epoch", "new", "sender", "kind", "gap_ms"]
+    return pd.DataFrame(found, columns=columns)
+
+
+def gap_figures(raw: RawRun) -> PerKind | None:
+    """Shorten the gaps to one distribution a kind; None when nothing changed."""
+    table = gaps(raw)
+    if table.empty:
+        return None
+    return PerKind(
+        **{
+            kind: percentiles(table.loc[table["kind"] == kind, "gap_ms"])
+            for kind in KINDS
+            if kind in raw.scenario.media.kinds
+        }
+    )
+
+
+def recoveries(raw: RawRun) -> Percentiles | None:
+    """Compute how long media stood still after something died: every track that did, while both people stayed.
+
+    None when nothing died.
+    """
+    deaths = raw.tables["deaths"]
+    if deaths.empty:
+        return None
+    tracks, stays = shown(raw), _stays(raw)
+    found: list[float] = []
+    for death in deaths["unix_ns"].astype("int64"):
+        end = int(death) + RECOVERY_NS
+        # Who came or went meanwhile was missed for another reason.
+        here = {
+            bot: (flowing, left)
+            for bot, spans in stays.items()
+            for flowing, left in spans
+            if 0 < flowing < death and left > end
+        }
+        for (receiver, sender, _), (times, usual) in tracks.items():
+            if receiver in here and sender in here and len(times) and times[0] < death:
+                # What was missed before both were there, or after one had left, is none of it: they may be in the
+                # same call again later. A track that is silent to the last stands still until then.
+                came = max(here[receiver][0], here[sender][0])
+                left = min(here[receiver][1], here[sender][1])
+                together = np.append(times[(times >= came) & (times <= left)], left)
+                pause = _longest(together, int(death), end, usual)
+                if pause > AFFECTED_NS:
+                    found.append(pause / _NS_PER_MS)
+    return percentiles(pd.Series(found, dtype="float64"))
+
+
+def arrivals(raw: RawRun) -> Percentiles | None:
+    """Compute the time from a join until everybody there is seen and heard; None when nobody joined a call."""
+    rows = raw.tables["arrivals"]
+    if rows.empty:
+        return None
+    done = rows[rows["flowing_ns"] > 0]
+    return percentiles(((done["flowing_ns"] - done["started_ns"]) / _NS_PER_MS).clip(lower=0))
+
+
+def shown(raw: RawRun) -> dict[tuple[int, int, int], tuple[NDArray[np.int64], float]]:
+    """Give for each (receiver, sender, kind) the times of shown frames, sorted, and the usual time between them."""
+    samples = raw.tables["latency"]
+    samples = samples[samples["flags"] & SAMPLE_SHOWN != 0]
+    tracks: dict[tuple[int, int, int], tuple[NDArray[np.int64], float]] = {}
+    for key, part in samples.groupby(["receiver", "sender", "kind"]):
+        times = np.sort(part["recv_unix_ns"].to_numpy(dtype=np.int64))
+        usual = float(np.median(np.diff(times))) if len(times) > 1 else 0.0
+        receiver, sender, kind = (int(str(value)) for value in tuple(key))
+        tracks[receiver, sender, kind] = (times, usual)
+    return tracks
+
+
+def _stays(raw: RawRun) -> dict[int, list[tuple[int, int]]]:
+    """Give for each person the spans of time in which they were in a call and saw everybody."""
+    stays: dict[int, list[tuple[int, int]]] = {}
+    rows = raw.tables["arrivals"]
+    for bot, flowing_ns, left_ns in rows[["bot", "flowing_ns", "left_ns"]].itertuples(index=False):
+        if flowing_ns > 0:
+            stays.setdefault(int(bot), []).append((int(flowing_ns), int(left_ns)))
+    return stays
+
+
+def _overlap(
+    stays: dict[int, list[tuple[int, int]]], people: tuple[int, int], at_ns: int
+) -> tuple[int, int] | None:
+    """Give the span around a moment in which both were there; who never arrived began the call."""
+    start, end = 0, _EVER
+    for person in people:
+        spans = stays.get(person)
+        if spans is None:
+            continue
+        here = next(((a, b) for a, b in spans if a <= at_ns < b), None)
+        if here is None:
+            return None
+        start, end = max(start, here[0]), min(end, here[1])
+    return start, end
+
+
+def _longest(times: NDArray[np.int64], start: int, end: int, usual: float) -> float:
+    """Give the longest pause that touches the time from start to end, beyond what is usual."""
+    first, last = int(np.searchsorted(times, start)), int(np.searchsorted(times, end, side="right"))
+    around = times[max(0, first - 1) : last + 1]
+    if len(around) == 0:
+        return float(end - start)
+    pauses = np.diff(around).astype(float).tolist()
+    # A track that begins or ends within the window pauses from or until the window's edge.
+    if first == 0:
+        pauses.append(float(around[0] - start))
+    if last == len(times):
+        pauses.append(float(end - around[-1]))
+    return max(0.0, max(pauses, default=0.0) - usual)
+
+
+def _since_decision(rows: pd.DataFrame, name: str) -> Percentiles:
+    known = rows[(rows["decided_ns"] > 0) & (rows[name] > 0)]
+    return percentiles((known[name] - known["decided_ns"]) / _NS_PER_MS)

@@ -1,0 +1,140 @@
+"""What a person in a call is made of: legs, each a path on which media goes out and comes in.
+
+Declares, so that one caller drives native and aiortc bots alike; the legs themselves are in bots/native_legs.py and
+bots/aiortc_legs.py, signalling in client/caller.py and client/sfu_session.py. All legs of a person send the same
+frames, and each track a person receives is shown from one leg at a time: the one preferred last, once it brings
+something decodable.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+import pyarrow as pa
+
+from simulator.client.bot import Bot
+from simulator.client.media_server import Json
+from simulator.samples.schema import Kind
+
+Track = tuple[int, Kind]
+"""Whom one sees or hears: the person's number, and the kind."""
+
+
+class Arrivals:
+    """Which tracks are shown from a leg, and since when."""
+
+    def __init__(self) -> None:
+        self.since_ns: dict[Track, int] = {}
+        self.broken: str | None = None
+        """Why the leg is of no use any more."""
+        self._awaited: dict[Track, asyncio.Event] = {}
+        self._watch: Callable[[Track, int], None] | None = None
+
+    def watch(self, watch: Callable[[Track, int], None]) -> None:
+        """Tell of each track that is shown from this leg, those that are already so included."""
+        self._watch = watch
+        for track, unix_ns in self.since_ns.items():
+            watch(track, unix_ns)
+
+    def entered(self, track: Track, unix_ns: int) -> None:
+        """Take note that a track is shown from this leg now."""
+        self.since_ns.setdefault(track, unix_ns)
+        if self._watch is not None:
+            self._watch(track, unix_ns)
+        if (event := self._awaited.pop(track, None)) is not None:
+            event.set()
+
+    def fail(self, reason: str) -> None:
+        """Take note that the leg broke."""
+        if self.broken is None:
+            self.broken = reason
+        self.look()
+
+    def look(self) -> None:
+        """Let whoever waits look again: somebody has left."""
+        awaited, self._awaited = self._awaited, {}
+        for event in awaited.values():
+            event.set()
+
+    async def wait_for(self, wanted: Callable[[], Sequence[Track]]) -> int:
+        """Wait until all tracks that are wanted were shown from this leg; gives when the last one was.
+
+        Raises:
+            ConnectionError: The leg broke before.
+        """
+        while missing := [track for track in wanted() if track not in self.since_ns]:
+            if self.broken is not None:
+                raise ConnectionError(f"{self.broken}; still missing {missing}")
+            # for one of them: in a crowd a look at all for each that arrives would cost the square of their number
+            await self._awaited.setdefault(missing[-1], asyncio.Event()).wait()
+        return max((self.since_ns[track] for track in wanted()), default=time.time_ns())
+
+
+class Leg(Protocol):
+    """One path of one person."""
+
+    arrivals: Arrivals
+
+    async def prefer(self) -> None:
+        """Take the person's tracks from this leg, as soon as they can be decoded."""
+
+    async def close(self) -> None:
+        """Stop its media. Idempotent."""
+
+
+class ServerLeg(Leg, Bot, Protocol):
+    """A leg to a media server."""
+
+
+class PeerLeg(Leg, Protocol):
+    """A leg straight to one other person; it sends as soon as it is connected."""
+
+    description: str
+    """Its own offer or answer, as SDP."""
+
+    async def accept(self, answer: str) -> None:
+        """Take the answer to its offer, and connect."""
+
+    async def add_candidate(self, candidate: str) -> None:
+        """Take a candidate that came later."""
+
+
+class Person(Protocol):
+    """Somebody who can be in a call."""
+
+    number: int
+    """In stamps and tables."""
+    kind_of_bot: str
+    generator: str
+    decodes: bool
+
+    def use_ice_servers(self, servers: Sequence[Json]) -> None:
+        """Take note of the STUN and TURN servers for legs that are made from now on."""
+
+    async def server_leg(self) -> ServerLeg:
+        """Make a leg to a media server; nothing is connected yet."""
+
+    async def offer(self, peer: int) -> PeerLeg:
+        """Make a leg to this person, with an offer."""
+
+    async def answer(self, peer: int, offer: str) -> PeerLeg:
+        """Make a leg to this person that answers an offer, and connect."""
+
+    async def impair(self, lost: bool) -> None:
+        """Lose everything on all of its legs, or nothing any more."""
+
+    async def close(self) -> None:
+        """End all of its legs. Idempotent."""
+
+
+class People(Protocol):
+    """The people of a run of one kind, and what they measured. Use as an async context manager."""
+
+    async def collect(self, tick: int) -> Mapping[str, Sequence[pa.RecordBatch]]:
+        """Give what was measured since the last call, by table."""
+
+    def failures(self) -> list[str]:
+        """Say what broke on its own since the last call."""

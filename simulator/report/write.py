@@ -1,0 +1,128 @@
+"""Reports: from the raw data of a run to its verdict, as summary.json, report.md and report.html.
+
+Puts figures, self-check and SLOs together and writes them for people; the figures are computed in metrics.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pandas as pd
+
+from simulator.analysis import call_streams, metrics, transitions
+from simulator.analysis.generator_check import complaints
+from simulator.analysis.leaks import leftovers
+from simulator.analysis.metrics import RawRun
+from simulator.report.highlights import highlights
+from simulator.report.render import Chapter, to_html, to_markdown
+from simulator.report.sections import sections
+from simulator.slo import objectives
+from simulator.summary import SloResult, Summary, Verdict
+
+EXIT_CODES: dict[Verdict, int] = {"pass": 0, "error": 1, "fail": 3, "void": 4}
+"""What `meeshy simulate` and `meeshy report` end with."""
+_FINDINGS = 10
+"""Things left behind that the verdict names; the report lists all."""
+_TITLES: dict[Verdict, str] = {
+    "pass": "PASS: every objective holds",
+    "fail": "FAIL: below an objective",
+    "void": "VOID: the load generator was not able to judge",
+    "error": "ERROR: the run broke off",
+}
+
+
+def summarize(raw: RawRun) -> Summary:
+    """Compute every figure of a run and judge it."""
+    scenario, context = raw.scenario, raw.context
+    is_group = scenario.pattern == "group"
+    deltas = raw.stream_deltas()
+    generator = metrics.generator(raw)
+    void = complaints(generator, scenario.limits)
+    generator.valid = not void
+    summary = Summary(
+        scenario=scenario.name,
+        seed=scenario.seed,
+        verdict="pass",
+        reasons=[],
+        started_at=datetime.fromtimestamp(context.started_ns / 1e9, UTC).isoformat(timespec="milliseconds"),
+        duration_s=raw.duration_s,
+        participants=len(raw.tables["participants"]),
+        bots={str(k): int(v) for k, v in raw.tables["participants"]["bot_kind"].value_counts().items()},
+        streams=metrics.streams(deltas) if is_group else call_streams.streams(raw),
+        latency_ms=metrics.latency(raw),
+        loss=metrics.loss(deltas, scenario.media.kinds),
+        duplicates=int(deltas["duplicates"].sum()) if is_group else None,
+        out_of_order=int(deltas["out_of_order"].sum()) if is_group else None,
+        foreign_frames=metrics.foreign_frames(raw, deltas),
+        join_ms=metrics.joins(raw) if is_group else transitions.arrivals(raw),
+        transition_ms=transitions.transitions(raw),
+        gap_ms=transitions.gap_figures(raw),
+        recovery_ms=transitions.recoveries(raw),
+        decoded=metrics.decoded(raw, deltas),
+        dropped_calls=context.dropped_calls,
+        leftovers=leftovers(raw),
+        server=metrics.server(raw),
+        generator=generator,
+        slo=[],
+        machine=context.machine,
+    )
+    values = summary.model_dump(mode="json", by_alias=True)
+    outcomes = [slo.judge(values) for slo in objectives(scenario.slo)]
+    summary.slo = [
+        SloResult(expression=o.expression, value=o.value, limit=o.limit, passed=o.passed) for o in outcomes
+    ]
+    broken = [outcome.sentence() for outcome in outcomes if outcome.passed is False]
+    if summary.leftovers is not None and any(line.startswith("leftovers.") for line in broken):
+        broken += summary.leftovers.findings[:_FINDINGS]
+    if context.aborted or raw.duration_s is None:
+        summary.verdict = "error"
+        summary.reasons = list(context.aborted) or ["the run ended before anything was measured"]
+    elif void:
+        summary.verdict, summary.reasons = "void", void + broken
+    elif broken:
+        summary.verdict, summary.reasons = "fail", broken
+    return summary
+
+
+def write_report(directory: Path) -> Summary:
+    """Compute a run's figures from its raw data and write summary.json, pairs.csv, report.md and report.html.
+
+    Raises:
+        RunDirectoryError: The directory holds no run.
+    """
+    summary, chapter, pairs = compose(directory)
+    pairs.to_csv(directory / "pairs.csv", index=False, float_format="%.3f")
+    write_pages(directory, f"{summary.scenario}: {summary.verdict}", [chapter])
+    (directory / "summary.json").write_text(summary.to_json(), encoding="utf-8")
+    return summary
+
+
+def compose(directory: Path) -> tuple[Summary, Chapter, pd.DataFrame]:
+    """Compute a run's figures from its raw data; gives the summary, its report and the table of streams.
+
+    Raises:
+        RunDirectoryError: The directory holds no run.
+    """
+    raw = RawRun.read(directory)
+    summary = summarize(raw)
+    pairs = metrics.pairs(raw) if raw.scenario.pattern == "group" else call_streams.pairs(raw)
+    parts = sections(summary, raw, pairs)
+    return summary, Chapter(title(summary), summary.verdict, highlights(summary), parts), pairs
+
+
+def write_pages(directory: Path, name: str, chapters: Sequence[Chapter]) -> None:
+    """Write a report as report.md and report.html."""
+    (directory / "report.md").write_text(to_markdown(chapters), encoding="utf-8")
+    (directory / "report.html").write_text(to_html(name, chapters), encoding="utf-8")
+
+
+def title(summary: Summary) -> str:
+    """Say the verdict in one line."""
+    return verdict_words(summary.verdict)
+
+
+def verdict_words(verdict: Verdict) -> str:
+    """Say what a verdict means."""
+    return _TITLES[verdict]

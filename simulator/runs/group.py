@@ -1,0 +1,321 @@
+"""Running a scenario: ramp up, hold and measure, tear down; whatever happens, nothing stays behind.
+
+Puts bots, signalling, server and collecting together. What is written is judged afterwards by report/write.py, and
+shown meanwhile by whoever watches (report/live.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import os
+import secrets
+import socket
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pyarrow as pa
+
+from simulator.bots.aiortc import AiortcGenerator
+from simulator.bots.native import NativeGenerator
+from simulator.client.bot import Bot, BotGenerator, BotSettings
+from simulator.client.media_server import Credentials, ParticipantSession, Rest
+from simulator.client.participant import Participant, first_error
+from simulator.errors import SimulatorError, StackError
+from simulator.report.live import Progress, Watcher
+from simulator.runs.base import TICK_S, RunFrame, note_server
+from simulator.samples.recorder import Collector
+from simulator.samples.schema import KINDS
+from simulator.scenario import Scenario
+from simulator.stack.media_server import Stack, server_figures
+from simulator.stack.watchdog import Watchman
+
+STREAMS_PER_THREAD = 6000
+"""Received streams that one thread of native bots carries."""
+_RAMP_LOOK_S = 0.25
+_LEAVE_TIMEOUT_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A server somebody else runs."""
+
+    url: str
+    credentials: Credentials
+
+
+@dataclass(slots=True)
+class Plan:
+    """Who is in the call and who receives whom."""
+
+    scenario: Scenario
+    native: list[int] = field(default_factory=list)
+    aiortc: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        count = self.scenario.participants.count
+        split = count - self.scenario.participants.aiortc_count()
+        self.native, self.aiortc = list(range(split)), list(range(split, count))
+
+    def wants(self, receiver: int, sender: int) -> bool:
+        """Tell whether one bot receives another: native ones everyone, aiortc ones in a mixed call the next few."""
+        if receiver == sender:
+            return False
+        participants = self.scenario.participants
+        if participants.bots != "mixed" or receiver not in self.aiortc:
+            return True
+        return (sender - receiver) % participants.count <= participants.watched
+
+    def native_threads(self) -> int:
+        """Give the threads native bots need: one carries the streams of about fifty people in one call."""
+        streams = sum(1 for receiver, _, _ in self.expected() if receiver < len(self.native))
+        return max(1, min(len(os.sched_getaffinity(0)), math.ceil(streams / STREAMS_PER_THREAD)))
+
+    def expected(self) -> list[tuple[int, int, int]]:
+        """Give the streams that should flow, as rows of the table of expected ones."""
+        everyone = self.native + self.aiortc
+        kinds = [KINDS.index(kind) for kind in self.scenario.media.kinds]
+        return [(r, s, k) for r in everyone for s in everyone if self.wants(r, s) for k in kinds]
+
+
+class Run(RunFrame):
+    """One call on the media server: everybody joins, is measured for a while, and leaves."""
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        *,
+        state: Path,
+        out: Path | None = None,
+        target: Target | None = None,
+        watcher: Watcher | None = None,
+    ) -> None:
+        super().__init__(scenario, state=state, out=out, watcher=watcher)
+        self._target = target
+        self._plan = Plan(scenario)
+        self._cut_off: set[str] = set()
+        self._participants: list[Participant] = []
+        self._generators: list[BotGenerator] = []
+        self._progress = Progress(expected=len(self._plan.expected()), people=scenario.participants.count)
+
+    async def _run(self, collector: Collector, directory: Path, clip: str, watchman: Watchman) -> None:
+        async with contextlib.AsyncExitStack() as open_things:
+            stack = None
+            if self._target is None:
+                self._watcher.phase("starting the media server")
+                stack = await open_things.enter_async_context(Stack(directory))
+                await stack.start()
+                watchman.watch_process(stack.pid or 0)
+                url, credentials = stack.url, stack.credentials
+            else:
+                url, credentials = self._target.url, self._target.credentials
+            rest = await open_things.enter_async_context(Rest(url))
+            call_id = f"sim-{secrets.token_hex(6)}"
+            await rest.create_room(call_id, credentials.for_service())
+            try:
+                await self._call(collector, directory, clip, _Server(rest, credentials, call_id, stack))
+            except SimulatorError as error:
+                self._context.aborted.append(str(error))
+                collector.event("aborted", reason=str(error))
+            finally:
+                with contextlib.suppress(SimulatorError, TimeoutError):
+                    async with asyncio.timeout(_LEAVE_TIMEOUT_S):
+                        await rest.destroy_room(call_id, credentials.for_service())
+
+    async def _call(self, collector: Collector, directory: Path, clip: str, server: _Server) -> None:
+        """Bring everyone in, measure, and bring everyone out."""
+        settings = BotSettings(
+            seed=self._scenario.seed,
+            network=self._scenario.network,
+            clip=clip,
+            bind=_bind_address(server.rest.url),
+            on_event=collector.event,
+            synthetic=self._scenario.media.aiortc == "synthetic",
+            bots_per_process=self._scenario.participants.bots_per_process,
+        )
+        async with contextlib.AsyncExitStack() as generators:
+            self._watcher.phase("starting the bots")
+            bots: list[Bot] = []
+            # Children first: a process with native threads must not be forked.
+            if self._plan.aiortc:
+                aiortc = await generators.enter_async_context(AiortcGenerator(settings, directory))
+                self._generators.append(aiortc)
+                bots += await aiortc.spawn(self._plan.aiortc)
+            if self._plan.native:
+                native = await generators.enter_async_context(
+                    NativeGenerator(settings, threads=self._plan.native_threads())
+                )
+                self._generators.append(native)
+                bots += await native.spawn(self._plan.native)
+            bots.sort(key=lambda bot: bot.number)
+            self._participants = [self._participant(bot, server, collector) for bot in bots]
+            self._write_plan(collector, server.call_id)
+            try:
+                async with asyncio.TaskGroup() as consuming:
+                    tasks = [consuming.create_task(p.consume_forever()) for p in self._participants]
+                    await self._ramp(collector, server)
+                    await self._hold(collector, server)
+                    for task in tasks:
+                        task.cancel()
+            except BaseExceptionGroup as errors:
+                raise first_error(errors) from errors
+            finally:
+                self._write_joins(collector)
+                await self._leave()
+
+    async def _ramp(self, collector: Collector, server: _Server) -> None:
+        """Let everyone join, spread over the ramp, and wait until all streams flow or the patience ends."""
+        self._watcher.phase("ramp")
+        ramp = self._scenario.ramp
+        gap_s = ramp.over_s / max(1, len(self._participants) - 1)
+
+        async def join(index: int, participant: Participant) -> None:
+            await asyncio.sleep(index * gap_s)
+            await participant.join()
+            self._progress.joined += 1
+
+        deadline = time.monotonic() + ramp.over_s + ramp.timeout_s
+        try:
+            async with asyncio.timeout(ramp.over_s + ramp.timeout_s), asyncio.TaskGroup() as joining:
+                tasks = [joining.create_task(join(i, p)) for i, p in enumerate(self._participants)]
+                while not all(task.done() for task in tasks):
+                    await asyncio.sleep(_RAMP_LOOK_S)
+                    await self._tick(collector, server, -1)
+        except TimeoutError:
+            collector.event("ramp-timeout", joined=self._progress.joined)
+        except BaseExceptionGroup as errors:
+            raise first_error(errors) from errors
+        while self._progress.flowing < self._progress.expected and time.monotonic() < deadline:
+            await asyncio.sleep(_RAMP_LOOK_S)
+            await self._tick(collector, server, -1)
+        collector.event("ramp-done", joined=self._progress.joined, flowing=self._progress.flowing)
+        await asyncio.sleep(self._scenario.hold.settle_s)
+
+    async def _hold(self, collector: Collector, server: _Server) -> None:
+        """Measure: collect once a second from the first to the last moment."""
+        duration_s = self._scenario.hold.duration_s
+        self._watcher.phase("hold", duration_s)
+        await self._tick(collector, server, -1)  # what was before is not part of the first second
+        self._context.window_start_ns = time.time_ns()
+        start = time.monotonic()
+        tick = 0
+        await self._tick(collector, server, tick)
+        while (elapsed := time.monotonic() - start) < duration_s:
+            await asyncio.sleep(min(TICK_S * (tick + 1) - elapsed, duration_s - elapsed))
+            tick += 1
+            await self._tick(collector, server, tick)
+        self._context.window_end_ns = time.time_ns()
+        collector.event("hold-done", ticks=tick)
+
+    async def _tick(self, collector: Collector, server: _Server, tick: int) -> None:
+        """Collect from everyone; counters outside the measured time go to disk only for their first packets."""
+        figures, *collected = await asyncio.gather(
+            server_figures(server.rest, server.token), *(g.collect(tick) for g in self._generators)
+        )
+        note_server(collector, tick, figures)
+        streams: list[pa.RecordBatch] = []
+        for part in collected:
+            streams += part["streams"]
+            for table, batches in part.items():
+                if table == "streams" and tick < 0:
+                    continue
+                for batch in batches:
+                    # Compression would hold up the event loop, and with it the signalling.
+                    await asyncio.to_thread(collector.add_batch, table, batch)
+        self._progress.update(figures, collected, streams)
+        self._watcher.show(self._progress)
+        problems = [text for generator in self._generators for text in generator.failures()]
+        if server.stack is not None and (complaint := server.stack.complaint()):
+            raise StackError(complaint)
+        if problems:
+            raise SimulatorError("; ".join(problems))
+
+    async def _leave(self) -> None:
+        """Bring everyone out, in order if that works in time."""
+        self._watcher.phase("leaving")
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LEAVE_TIMEOUT_S):
+                await asyncio.gather(*(p.leave() for p in self._participants))
+
+    def _participant(self, bot: Bot, server: _Server, collector: Collector) -> Participant:
+        name = _participant_id(bot.number)
+        session = ParticipantSession(
+            server.rest, server.call_id, name, server.credentials.for_participant(server.call_id, name)
+        )
+        session.on_room_closed = lambda reason: self._room_closed(collector, reason)
+        participant = Participant(
+            bot,
+            session,
+            kinds=self._scenario.media.kinds,
+            sender_of=_bot_number,
+            wants=lambda sender: self._plan.wants(bot.number, sender),
+            on_event=collector.event,
+        )
+        noted = session.on_disconnect
+
+        def cut_off(reason: str) -> None:
+            noted(reason)
+            self._cut_off.add(name)
+            if len(self._cut_off) == self._scenario.participants.count:
+                # a server that died cannot say that the call is over
+                self._room_closed(collector, "every socket broke off")
+
+        session.on_disconnect = cut_off
+        return participant
+
+    def _room_closed(self, collector: Collector, reason: str) -> None:
+        if not self._context.dropped_calls:
+            self._context.dropped_calls = 1
+            collector.event("room-closed", reason=reason)
+
+    def _write_plan(self, collector: Collector, call_id: str) -> None:
+        collector.add(
+            "participants",
+            [
+                (b.number, _participant_id(b.number), call_id, b.kind_of_bot, b.generator, b.decodes)
+                for b in (p.bot for p in self._participants)
+            ],
+        )
+        collector.add("expected", self._plan.expected())
+
+    def _write_joins(self, collector: Collector) -> None:
+        collector.add(
+            "joins",
+            [(p.bot.number, p.started_ns, p.signalled_ns) for p in self._participants if p.started_ns],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Server:
+    """The server under test, as a run sees it."""
+
+    rest: Rest
+    credentials: Credentials
+    call_id: str
+    stack: Stack | None
+
+    @property
+    def token(self) -> str:
+        return self.credentials.for_service()
+
+
+def _participant_id(number: int) -> str:
+    return f"bot-{number}"
+
+
+def _bot_number(participant_id: str) -> int | None:
+    """Tell which of our bots a participant is; None for somebody else's."""
+    name, _, number = participant_id.partition("-")
+    return int(number) if name == "bot" and number.isdecimal() else None
+
+
+def _bind_address(url: str) -> str:
+    """Choose the bots' local address: loopback towards loopback, else the one that leads to the server."""
+    host = urlsplit(url).hostname or "127.0.0.1"
+    family, _, _, _, address = socket.getaddrinfo(host, 9, type=socket.SOCK_DGRAM)[0]
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        probe.connect(address)  # sends nothing; asks for the route
+        return str(probe.getsockname()[0])

@@ -1,0 +1,205 @@
+"""Programmes: several scenarios run one after the other and told in one report.
+
+A programme is a TOML file with `[[parts]]`, each of which names a ready scenario and what is different about it. Every
+part is a run of its own in a directory of its own, judged by its own objectives; the programme's verdict is the worst.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from simulator.errors import RunDirectoryError, ScenarioError
+from simulator.report.live import Watcher
+from simulator.report.render import Chapter, Section
+from simulator.report.write import compose, verdict_words, write_pages
+from simulator.runs.base import RunFrame
+from simulator.samples.recorder import RunDirectory, utc_now
+from simulator.scenario import Scenario, read_values, to_toml
+from simulator.stack.watchdog import Watchman
+from simulator.summary import Summary, Verdict
+
+_FILE = "programme.toml"
+_WORST_FIRST: tuple[Verdict, ...] = ("error", "fail", "void", "pass")
+
+
+class _Head(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    programme_schema: Literal[1] = Field(default=1, alias="schema")
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,40}$")
+    description: str = ""
+    parts: list[dict[str, Any]] = Field(min_length=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One run of a programme."""
+
+    title: str
+    scenario: Scenario
+    folder: str
+    """Its run directory inside the programme's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Programme:
+    """Scenarios to run one after the other.
+
+    Example:
+        ```python
+        from simulator.runs.suite import load
+
+        demo = load("demo")
+        assert [part.scenario.name for part in demo.parts] == ["switch", "group"]
+        ```
+    """
+
+    name: str
+    description: str
+    parts: tuple[Part, ...]
+
+    def with_values(self, change: Callable[[Scenario], Scenario]) -> Programme:
+        """Give a copy whose scenarios are all changed."""
+        parts = tuple(Part(part.title, change(part.scenario), part.folder) for part in self.parts)
+        return Programme(self.name, self.description, parts)
+
+    def to_toml(self) -> str:
+        """Write what is needed to tell the report again: names, titles, folders."""
+        head = to_toml({"name": self.name, "description": self.description})
+        tables = (
+            "[[parts]]\n" + to_toml({"title": p.title, "scenario": p.scenario.name, "folder": p.folder})
+            for p in self.parts
+        )
+        return head + "\n" + "\n".join(tables)
+
+
+class PartResult(BaseModel):
+    """What became of one part."""
+
+    title: str
+    folder: str
+    summary: Summary
+
+
+class ProgrammeSummary(BaseModel):
+    """What became of a programme; written as its summary.json."""
+
+    summary_schema: Literal["meeshy.programme/1"] = Field(default="meeshy.programme/1", alias="schema")
+    name: str
+    verdict: Verdict
+    """The worst of its parts: error before fail before void before pass."""
+    reasons: list[str]
+    parts: list[PartResult]
+
+    def to_json(self) -> str:
+        """Give the content of summary.json."""
+        return self.model_dump_json(by_alias=True, indent=2) + "\n"
+
+
+def load(name_or_path: str) -> Scenario | Programme:
+    """Read a scenario or a programme by the name of a ready one, or from a TOML file.
+
+    Raises:
+        ScenarioError: There is none, or its content is wrong.
+    """
+    values, source = read_values(name_or_path)
+    if "parts" not in values:
+        return Scenario.from_values(values, source=source)
+    try:
+        head = _Head.model_validate(values)
+    except ValidationError as error:
+        found = error.errors()[0]
+        path = ".".join(str(part) for part in found["loc"])
+        raise ScenarioError(f"{source} cannot be run: {path}: {found['msg'].lower()}") from error
+    parts = [_part(number, dict(part), source) for number, part in enumerate(head.parts, 1)]
+    return Programme(head.name, head.description, tuple(parts))
+
+
+def is_programme(directory: Path) -> bool:
+    """Tell whether a directory holds the runs of a programme."""
+    return (directory / _FILE).is_file()
+
+
+async def execute(
+    programme: Programme,
+    make_run: Callable[[Scenario, Path], RunFrame],
+    *,
+    state: Path,
+    out: Path | None,
+    watcher: Watcher,
+) -> tuple[Path, ProgrammeSummary]:
+    """Run all parts and judge; gives the directory and what became of them.
+
+    Raises:
+        UsageError: The directory cannot be written.
+        SimulatorError: There was nothing to judge: no server, no clip.
+    """
+    directory = (
+        RunDirectory(out) if out else RunDirectory.in_folder(state / "runs", programme.name, utc_now())
+    )
+    with directory, Watchman() as watchman:
+        watchman.watch_directory(directory.partial)
+        for number, part in enumerate(programme.parts, 1):
+            watcher.begin(f"part {number} of {len(programme.parts)}: {part.title}")
+            await make_run(part.scenario, directory.partial / part.folder).execute()
+        (directory.partial / _FILE).write_text(programme.to_toml(), encoding="utf-8")
+        summary = await asyncio.to_thread(write_programme_report, directory.partial)
+        return directory.complete(), summary
+
+
+def write_programme_report(directory: Path) -> ProgrammeSummary:
+    """Compute the figures of all parts again from raw data, and write the report that tells of all.
+
+    Raises:
+        RunDirectoryError: The directory holds no programme.
+    """
+    try:
+        values = tomllib.loads((directory / _FILE).read_text(encoding="utf-8"))
+        named = [(str(part["title"]), str(part["folder"])) for part in values["parts"]]
+        name, description = str(values["name"]), str(values["description"])
+    except (OSError, tomllib.TOMLDecodeError, KeyError, TypeError) as error:
+        raise RunDirectoryError(f"{directory} holds no programme that can be read: {error!r}") from error
+    results: list[PartResult] = []
+    chapters: list[Chapter] = []
+    for title, folder in named:
+        summary, chapter, _ = compose(directory / folder)
+        results.append(PartResult(title=title, folder=folder, summary=summary))
+        chapter.title = f"{title}: {chapter.title}"
+        chapters.append(chapter)
+    verdict = next(v for v in _WORST_FIRST if any(r.summary.verdict == v for r in results))
+    reasons = [f"{r.title}: {reason}" for r in results for reason in r.summary.reasons]
+    whole = ProgrammeSummary(name=name, verdict=verdict, reasons=reasons, parts=results)
+    first = Chapter(verdict_words(verdict), verdict, sections=[_overview(description, whole)])
+    write_pages(directory, f"{name}: {verdict}", [first, *chapters])
+    (directory / "summary.json").write_text(whole.to_json(), encoding="utf-8")
+    return whole
+
+
+def _overview(description: str, whole: ProgrammeSummary) -> Section:
+    rows = [
+        [
+            r.title,
+            r.summary.verdict.upper(),
+            "; ".join(r.summary.reasons) or "every objective holds",
+            r.folder,
+        ]
+        for r in whole.parts
+    ]
+    return Section("In short", [description], ["part", "verdict", "because", "raw data in"], rows)
+
+
+def _part(number: int, values: dict[str, Any], source: str) -> Part:
+    base = values.pop("scenario", None)
+    if not isinstance(base, str):
+        raise ScenarioError(f"{source} cannot be run: parts.{number}.scenario: name a ready scenario")
+    title = str(values.pop("title", base))
+    changes: Mapping[str, Any] = values
+    scenario = Scenario.load(base).with_values(changes, source=f"{source}, part {number}")
+    return Part(title, scenario, f"{number}-{scenario.name}")

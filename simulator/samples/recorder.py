@@ -1,0 +1,155 @@
+"""Collecting: raw samples to Parquet, happenings to events.jsonl; a run directory is whole or not there.
+
+A run is written under a hidden name beside its final one and renamed at the very end, so a directory with the
+final name is always complete. Leftovers of runs that were killed are removed by the watchman of that run
+(stack/watchdog.py), or else by the next run in the same folder.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import time
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from meeshy_sfu.private_files import DIRECTORY_MODE, close_to_others, make_private_directory
+from simulator.errors import RunDirectoryError
+from simulator.samples.schema import TABLES, rows_to_batch
+
+_PARTIAL = re.compile(r"\.(?P<name>.+)\.partial-(?P<pid>\d+)")
+
+
+class RunDirectory:
+    """The directory of one run: hidden while it is written, in place once it is complete.
+
+    Use as a context manager. Leaving it without :meth:`complete` removes everything.
+    """
+
+    path: Path
+    """Where the complete run will be."""
+    partial: Path
+    """Where it is written until then."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
+        self._done = False
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise RunDirectoryError(f"{path} exists and is not empty; name a new directory with --out")
+        try:
+            if not path.parent.exists():
+                make_private_directory(path.parent)
+            remove_leftovers(path.parent)
+            self.partial.mkdir(mode=DIRECTORY_MODE)
+        except OSError as error:
+            raise RunDirectoryError(f"cannot write to {path.parent}: {error.strerror}") from error
+
+    @classmethod
+    def in_folder(cls, folder: Path, name: str, now: datetime) -> RunDirectory:
+        """Open a new directory in `folder`, named after the time and `name`."""
+        stem = f"{now:%Y%m%dT%H%M%SZ}-{name}"
+        candidates = (folder / (stem if n == 0 else f"{stem}-{n}") for n in range(1000))
+        return cls(next(path for path in candidates if not path.exists()))
+
+    def complete(self) -> Path:
+        """Put the run in place; afterwards it is seen under its name."""
+        if self.path.exists():
+            self.path.rmdir()
+        # logs of servers, and figures by person
+        for path in self.partial.rglob("*"):
+            if not path.is_symlink():
+                close_to_others(path)
+        self.partial.rename(self.path)
+        self._done = True
+        return self.path
+
+    def close(self) -> None:
+        """Remove the run unless it is complete. Idempotent."""
+        if not self._done:
+            shutil.rmtree(self.partial, ignore_errors=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class Collector:
+    """Write the raw data of one run. Owns its files; :meth:`close` finishes them and may be repeated.
+
+    Methods are called from one thread at a time.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._writers: dict[str, pq.ParquetWriter] = {}
+        self._events: IO[str] = (directory / "events.jsonl").open("w", encoding="utf-8")
+        self.rows: dict[str, int] = dict.fromkeys(TABLES, 0)
+        """Rows written, by table."""
+
+    def add(self, table: str, rows: Iterable[tuple[object, ...]]) -> None:
+        """Add rows with values in the order of the table's schema."""
+        self.add_batch(table, rows_to_batch(TABLES[table], rows))
+
+    def add_batch(self, table: str, batch: pa.RecordBatch) -> None:
+        """Add rows that are columns already."""
+        if batch.num_rows == 0:
+            return
+        writer = self._writers.get(table)
+        if writer is None:
+            writer = self._writers[table] = self._open(table)
+        writer.write_batch(batch)
+        self.rows[table] += batch.num_rows
+
+    def event(self, name: str, unix_ns: int | None = None, **values: object) -> None:
+        """Note that something happened; what comes after the end is not noted."""
+        if self._events.closed:
+            return
+        when = time.time_ns() if unix_ns is None else unix_ns
+        self._events.write(json.dumps({"unix_ns": when, "event": name, **values}, default=str) + "\n")
+
+    def write_text(self, name: str, text: str) -> None:
+        """Write one text file of the run."""
+        (self._directory / name).write_text(text, encoding="utf-8")
+
+    def close(self) -> None:
+        """Finish all files; a table without rows becomes an empty one. Idempotent."""
+        if self._events.closed:
+            return
+        for table in TABLES:
+            if table not in self._writers:
+                self._writers[table] = self._open(table)
+        for writer in self._writers.values():
+            writer.close()
+        self._events.close()
+
+    def _open(self, table: str) -> pq.ParquetWriter:
+        return pq.ParquetWriter(self._directory / f"{table}.parquet", TABLES[table], compression="zstd")
+
+
+def remove_leftovers(folder: Path) -> list[Path]:
+    """Remove what killed runs left in `folder`, and say what that was."""
+    removed: list[Path] = []
+    for path in folder.glob(".*.partial-*"):
+        match = _PARTIAL.fullmatch(path.name)
+        if match and not Path("/proc", match["pid"]).exists():
+            shutil.rmtree(path, ignore_errors=True)
+            removed.append(path)
+    return removed
+
+
+def utc_now() -> datetime:
+    """Give the time of day in UTC."""
+    return datetime.now(UTC)

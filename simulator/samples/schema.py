@@ -1,0 +1,187 @@
+"""The raw data of a run: one table per kind of observation, each a Parquet file in the run directory.
+
+Says which columns there are and what they mean. All bots, whatever their kind, fill the same columns; writing
+is done in samples/recorder.py, computing in analysis/metrics.py. All times are Unix nanoseconds of the generator's clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final, Literal
+
+import pyarrow as pa
+
+Kind = Literal["audio", "video"]
+KINDS: Final[tuple[Kind, Kind]] = ("audio", "video")
+"""Kinds of media; their place is the number in the `kind` columns."""
+
+SAMPLE_FOREIGN: Final = 1
+"""Flag of a latency sample whose stamp names somebody else than the announced sender."""
+SAMPLE_KEY: Final = 8
+"""Flag of an aiortc bot's sample: its frame was a key frame."""
+SAMPLE_SHOWN: Final = 2
+"""Flag of a sample of a call that switches: its frame was shown to the receiver."""
+SAMPLE_SURPLUS: Final = 4
+"""Flag of a sample of a call that switches: its frame was not shown, because another leg brought it."""
+
+PARTICIPANTS = pa.schema(
+    [
+        pa.field("bot", pa.uint16()),  # the bot's number, as in its stamps
+        pa.field("participant_id", pa.string()),
+        pa.field("call_id", pa.string()),
+        pa.field("bot_kind", pa.string()),  # native or aiortc
+        pa.field("generator", pa.string()),  # who runs it: native, aiortc-0, …
+        pa.field("decodes", pa.bool_()),
+    ]
+)
+EXPECTED = pa.schema(
+    [
+        pa.field("receiver", pa.uint16()),
+        pa.field("sender", pa.uint16()),
+        pa.field("kind", pa.uint8()),
+    ]
+)
+JOINS = pa.schema(
+    [
+        pa.field("bot", pa.uint16()),
+        pa.field("started_ns", pa.int64()),  # before the first request
+        pa.field(
+            "signalled_ns", pa.int64()
+        ),  # the server has its transports and producers, and it sends; 0: never
+    ]
+)
+STREAMS = pa.schema(
+    [
+        pa.field("tick", pa.int32()),  # -1 outside the measured time; then 0, 1, 2, … once a second
+        pa.field("unix_ns", pa.int64()),
+        pa.field("receiver", pa.uint16()),
+        pa.field("sender", pa.uint16()),  # as announced by the server
+        pa.field("kind", pa.uint8()),
+        # counters since the stream began
+        pa.field("packets", pa.int64()),  # distinct media packets, repaired ones included
+        pa.field("bytes", pa.int64()),
+        pa.field("expected", pa.int64()),  # by sequence numbers, from the first packet on
+        pa.field("missing_first", pa.int64()),  # did not come when first sent
+        pa.field("missing", pa.int64()),  # never came
+        pa.field("duplicates", pa.int64()),
+        pa.field("out_of_order", pa.int64()),
+        pa.field("foreign", pa.int64()),
+        pa.field("first_packet_ns", pa.int64()),  # 0: none yet
+        pa.field("last_packet_ns", pa.int64()),
+        pa.field("freezes", pa.int64()),  # pauses of over 500 ms between two frames
+        # bots that decode; null for others
+        pa.field("frames_decoded", pa.int64()),
+        pa.field("audio_energy", pa.float64()),  # sum of squared samples, full scale 1, by seconds
+    ]
+)
+LATENCY = pa.schema(
+    [
+        pa.field("receiver", pa.uint16()),
+        pa.field("sender", pa.uint16()),  # as the stamp says
+        pa.field("kind", pa.uint8()),
+        pa.field("flags", pa.uint8()),
+        pa.field("seq", pa.uint32()),
+        pa.field("recv_unix_ns", pa.uint64()),
+        pa.field("owd_ns", pa.int64()),
+    ]
+)
+PLAYOUT = pa.schema(
+    [
+        pa.field("receiver", pa.uint16()),
+        pa.field("sender", pa.uint16()),
+        pa.field("kind", pa.uint8()),
+        pa.field("unix_ns", pa.int64()),  # when the frame came out of the decoder
+        pa.field("delay_ns", pa.int64()),  # since its stamp
+    ]
+)
+SERVER = pa.schema(
+    [
+        pa.field("tick", pa.int32()),
+        pa.field("unix_ns", pa.int64()),
+        pa.field("cpu_ns", pa.int64()),  # since the process began
+        pa.field("rss_bytes", pa.int64()),
+        pa.field("packets_in", pa.int64()),
+        pa.field("packets_out", pa.int64()),
+    ]
+)
+SERVER_THREADS = pa.schema(
+    [
+        pa.field("tick", pa.int32()),
+        pa.field("unix_ns", pa.int64()),
+        pa.field("thread", pa.int64()),
+        pa.field("name", pa.string()),
+        pa.field("cpu_ns", pa.int64()),
+    ]
+)
+GENERATOR = pa.schema(
+    [
+        pa.field("tick", pa.int32()),
+        pa.field("unix_ns", pa.int64()),
+        pa.field("generator", pa.string()),  # one thread of native bots, or one process of aiortc bots
+        pa.field("cpu_ns", pa.int64()),  # since it began
+        pa.field("lag_max_us", pa.int64()),  # worst since the last row
+        pa.field("socket_drops", pa.int64()),  # since it began
+        pa.field("sends", pa.int64()),
+        pa.field("late_sends", pa.int64()),
+    ]
+)
+TRANSITIONS = pa.schema(
+    [
+        pa.field("bot", pa.uint16()),  # one row for each change of mode a person was told of
+        pa.field("call_id", pa.string()),
+        pa.field("epoch", pa.int64()),
+        pa.field("old", pa.string()),  # p2p or sfu
+        pa.field("new", pa.string()),
+        pa.field("reason", pa.string()),
+        pa.field("prewarmed", pa.bool_()),  # its SFU leg was ready before
+        pa.field("peers", pa.string()),  # people it went on seeing through the change, by number, with spaces
+        pa.field("decided_ns", pa.int64()),  # by the gateway, from its deadline; 0 in all of these: never
+        pa.field("told_ns", pa.int64()),
+        pa.field("media_ns", pa.int64()),  # the last track it waited for was shown from the new leg
+        pa.field("confirmed_ns", pa.int64()),
+        pa.field("completed_ns", pa.int64()),  # the gateway told that all have confirmed, or of the rollback
+        pa.field("success", pa.bool_()),
+        pa.field("error", pa.string()),
+    ]
+)
+ARRIVALS = pa.schema(
+    [
+        pa.field("bot", pa.uint16()),  # one row for each join of a call
+        pa.field("call_id", pa.string()),
+        pa.field("mode", pa.string()),
+        pa.field("started_ns", pa.int64()),
+        pa.field("flowing_ns", pa.int64()),  # everyone it was told of is seen and heard; 0: never
+        pa.field("left_ns", pa.int64()),
+    ]
+)
+DEATHS = pa.schema(
+    [
+        pa.field("unix_ns", pa.int64()),  # something was killed
+        pa.field("what", pa.string()),  # client, worker, media or gateway
+    ]
+)
+
+TABLES: Final[dict[str, pa.Schema]] = {
+    "participants": PARTICIPANTS,
+    "expected": EXPECTED,
+    "joins": JOINS,
+    "streams": STREAMS,
+    "latency": LATENCY,
+    "playout": PLAYOUT,
+    "server": SERVER,
+    "server_threads": SERVER_THREADS,
+    "generator": GENERATOR,
+    "transitions": TRANSITIONS,
+    "arrivals": ARRIVALS,
+    "deaths": DEATHS,
+}
+"""Every table by its name; the file is `<name>.parquet`."""
+
+
+def rows_to_batch(schema: pa.Schema, rows: Iterable[tuple[object, ...]]) -> pa.RecordBatch:
+    """Turn rows, with values in the order of the schema, into one batch."""
+    columns = list(zip(*rows, strict=True)) or [() for _ in schema]
+    return pa.record_batch(
+        [pa.array(values, type=field.type) for values, field in zip(columns, schema, strict=True)],
+        schema=schema,
+    )

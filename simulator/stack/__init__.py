@@ -1,0 +1,1 @@
+"""The servers of a run: started, watched, inspected and taken down."""

@@ -1,0 +1,181 @@
+"""Who should have seen whom in calls that switch, on rows made for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from simulator.analysis.call_streams import pairs, spans, streams
+from simulator.analysis.metrics import RawRun
+from simulator.samples.schema import SAMPLE_SHOWN
+
+S = 1_000_000_000
+
+
+@pytest.fixture
+def call(make_run: Any) -> Any:
+    """Three people who are together for ten seconds and see each other ten times a second."""
+    run = make_run(scenario={"pattern": "churn"})
+    run.expected, run.streams, run.joins = [], [], []
+    for row in run.latency:
+        row["flags"] = SAMPLE_SHOWN
+    run.arrivals = [
+        {
+            "bot": bot,
+            "call_id": "c",
+            "mode": "p2p",
+            "started_ns": run.start_ns + bot,
+            "flowing_ns": run.start_ns + 10 * bot if bot else 0,
+            "left_ns": run.start_ns + 10 * S,
+        }
+        for bot in range(3)
+    ]
+    return run
+
+
+def flowing(run: Any, directory: Path) -> tuple[int, int]:
+    found = streams(RawRun.read(run.write(directory)))
+    return found.flowing, found.expected
+
+
+def forget(run: Any, receiver: int, from_s: float, to_s: float) -> None:
+    """Let a person see and hear nobody for a while."""
+    run.latency = [
+        row
+        for row in run.latency
+        if row["receiver"] != receiver or not from_s * S <= row["recv_unix_ns"] - run.start_ns < to_s * S
+    ]
+
+
+def test_everybody_should_see_everybody_they_were_together_with(call: Any, tmp_path: Path) -> None:
+    assert flowing(call, tmp_path) == (12, 12)
+
+
+def test_people_of_different_calls_are_not_together(call: Any, tmp_path: Path) -> None:
+    call.arrivals[2]["call_id"] = "another"
+    assert flowing(call, tmp_path) == (4, 4)
+
+
+def test_who_met_for_a_moment_only_need_not_have_seen_each_other(call: Any, tmp_path: Path) -> None:
+    call.arrivals[2]["left_ns"] = call.start_ns + S // 3
+    assert flowing(call, tmp_path) == (4, 4)
+
+
+def test_a_stream_that_paused_for_over_two_seconds_does_not_flow(call: Any, tmp_path: Path) -> None:
+    forget(call, 1, 3, 5.2)
+    assert flowing(call, tmp_path) == (8, 12)
+
+
+def test_a_stream_that_never_was_or_ended_early_does_not_flow(call: Any, tmp_path: Path) -> None:
+    forget(call, 0, 0, 99)
+    forget(call, 1, 7, 99)
+    assert flowing(call, tmp_path) == (4, 12)
+
+
+def test_a_standstill_after_a_death_is_a_recovery_and_no_silence(call: Any, tmp_path: Path) -> None:
+    forget(call, 1, 3, 6)
+    call.deaths = [{"unix_ns": call.start_ns + 3 * S, "what": "media"}]
+    assert flowing(call, tmp_path) == (12, 12)
+
+
+def test_who_never_saw_everybody_is_missed_all_the_same(call: Any, tmp_path: Path) -> None:
+    call.arrivals[2]["flowing_ns"] = 0
+    forget(call, 2, 0, 99)
+    assert flowing(call, tmp_path) == (8, 12)
+
+
+def test_pairs_tell_latency_and_frames_of_each_stream(call: Any, tmp_path: Path) -> None:
+    forget(call, 1, 0, 99)
+    table = pairs(RawRun.read(call.write(tmp_path))).set_index(["receiver", "sender", "kind"])
+    assert table.loc[(0, 1, "video"), "samples"] == 100
+    assert table.loc[(0, 1, "video"), "p50_ms"] == pytest.approx(50.5)
+    assert table.loc[(1, 0, "audio"), "samples"] == 0
+    assert not table.loc[(1, 0, "audio"), "flowing"]
+
+
+def test_people_who_were_together_for_exactly_half_a_second_should_have_seen_each_other(
+    call: Any, tmp_path: Path
+) -> None:
+    second = call.start_ns + 10  # from when on the second is there
+    for at, left in (("exactly", second + S // 2), ("short", second + S // 2 - 1)):
+        call.arrivals[1]["left_ns"] = left
+        call.arrivals[2]["call_id"] = "another"
+        assert flowing(call, tmp_path / at)[1] == (4 if at == "exactly" else 0)
+
+
+def test_the_spans_begin_when_somebody_sees_everybody_and_end_when_they_leave_or_the_run_ends(
+    call: Any, tmp_path: Path
+) -> None:
+    start = call.start_ns
+    call.arrivals[0]["flowing_ns"] = 0  # began the call
+    call.arrivals[1]["flowing_ns"] = 0  # came to somebody and never saw them
+    call.arrivals[2] |= {"flowing_ns": 1, "left_ns": start + 99 * S}
+    found = spans(RawRun.read(call.write(tmp_path / "window")))
+    assert found == {
+        "c": {
+            0: [(start, start + 10 * S)],
+            1: [(start + 1 + 2 * S, start + 10 * S)],
+            2: [(1, start + 10 * S)],
+        }
+    }
+    call.context.window_end_ns = None
+    assert spans(RawRun.read(call.write(tmp_path / "open")))["c"][2] == [(1, start + 99 * S)]
+
+
+@pytest.mark.parametrize(("over_ns", "expected"), [(0, (12, 12)), (1, (8, 12))])
+def test_a_pause_of_exactly_two_seconds_is_no_silence(
+    call: Any, tmp_path: Path, over_ns: int, expected: tuple[int, int]
+) -> None:
+    forget(call, 1, 3.05, 5.05)  # frames at 3.0 and 5.1 are left
+    for row in call.latency:
+        if row["receiver"] == 1 and row["recv_unix_ns"] == call.start_ns + 51 * S // 10:
+            row["recv_unix_ns"] = call.start_ns + 5 * S + over_ns
+    assert flowing(call, tmp_path) == expected
+
+
+@pytest.mark.parametrize(
+    ("death_ns", "flow"),
+    [
+        (-5 * S - 100_000_001, 8),  # eight seconds before the silence began, and a little
+        (-5 * S - 100_000_000, 12),
+        (6 * S, 12),
+        (6 * S + 1, 8),
+    ],
+)
+def test_a_silence_is_a_recovery_from_eight_seconds_after_a_death_back_to_the_death(
+    call: Any, tmp_path: Path, death_ns: int, flow: int
+) -> None:
+    forget(call, 1, 3, 6)  # the last frame is at 2.9, the next at 6
+    call.deaths = [{"unix_ns": call.start_ns + death_ns, "what": "media"}]
+    assert flowing(call, tmp_path) == (flow, 12)
+
+
+def test_a_stream_that_never_was_is_excused_by_a_death_while_it_should_have_been(
+    call: Any, tmp_path: Path
+) -> None:
+    forget(call, 1, 0, 99)
+    call.deaths = [{"unix_ns": call.start_ns + 2 * S, "what": "media"}]
+    assert flowing(call, tmp_path) == (12, 12)
+    call.deaths = [{"unix_ns": call.start_ns + 11 * S, "what": "media"}]
+    assert flowing(call, tmp_path / "later") == (8, 12)
+
+
+def test_pairs_are_sorted_and_hold_the_exact_percentiles(call: Any, tmp_path: Path) -> None:
+    for row in call.latency:
+        row["owd_ns"] += 250
+    table = pairs(RawRun.read(call.write(tmp_path)))
+    assert [(row.receiver, row.sender, row.kind) for row in table.itertuples()] == [
+        (receiver, sender, kind)
+        for receiver in range(3)
+        for sender in range(3)
+        if sender != receiver
+        for kind in ("audio", "video")
+    ]
+    # delays of 1 to 100 ms and 250 ns: the percentiles lie between two of them
+    assert table["p50_ms"].tolist() == pytest.approx([50.50025] * 12, abs=1e-9)
+    assert table["p95_ms"].tolist() == pytest.approx([95.05025] * 12, abs=1e-9)
+    assert table["p99_ms"].tolist() == pytest.approx([99.01025] * 12, abs=1e-9)
+    assert table["max_ms"].tolist() == pytest.approx([100.00025] * 12, abs=1e-9)
+    assert table["samples"].tolist() == [100] * 12

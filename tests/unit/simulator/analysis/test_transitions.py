@@ -1,0 +1,289 @@
+"""Figures of calls that switch, on rows made for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from simulator.analysis.metrics import RawRun
+from simulator.analysis.transitions import gaps, recoveries, transitions
+from simulator.report.charts import changes_drawing
+from simulator.samples.schema import SAMPLE_SHOWN, SAMPLE_SURPLUS
+from tests.unit.simulator.conftest import SyntheticRun
+
+START = SyntheticRun.start_ns
+MS = 1_000_000
+S = 1000 * MS
+USUAL_MS = {0: 20, 1: 33}
+
+
+@pytest.fixture
+def switched() -> SyntheticRun:
+    """Two people whose call moves to the SFU five seconds in, without a frame missing."""
+    run = SyntheticRun(bots=2, scenario={"pattern": "switch"})
+    run.expected, run.streams, run.joins = [], [], []
+    run.latency = [
+        {
+            "receiver": receiver,
+            "sender": 1 - receiver,
+            "kind": kind,
+            "flags": SAMPLE_SHOWN,
+            "seq": number,
+            "recv_unix_ns": START + number * period * MS,
+            "owd_ns": MS,
+        }
+        for receiver in (0, 1)
+        for kind, period in USUAL_MS.items()
+        for number in range(10_000 // period)
+    ]
+    run.transitions = [transition(bot) for bot in (0, 1)]
+    return run
+
+
+def arrivals(stays: dict[int, list[tuple[int, int]]]) -> list[dict[str, object]]:
+    """From when to when each bot was in the call, in milliseconds from the start; all joins began before."""
+    return [
+        {
+            "bot": bot,
+            "call_id": "c",
+            "mode": "sfu",
+            "started_ns": START - S,
+            "flowing_ns": START + flowing_ms * MS,
+            "left_ns": START + left_ms * MS,
+        }
+        for bot, spans in stays.items()
+        for flowing_ms, left_ms in spans
+    ]
+
+
+def transition(bot: int, **changes: object) -> dict[str, object]:
+    at = START + 5 * S
+    return {
+        "bot": bot,
+        "call_id": "c",
+        "epoch": 1,
+        "old": "p2p",
+        "new": "sfu",
+        "reason": "participant_joined",
+        "prewarmed": True,
+        "peers": str(1 - bot),
+        "decided_ns": at,
+        "told_ns": at + 5 * MS,
+        "media_ns": at + 80 * MS,
+        "confirmed_ns": at + 85 * MS,
+        "completed_ns": at + 100 * MS,
+        "success": True,
+        "error": "",
+        **changes,
+    }
+
+
+def read(run: SyntheticRun, directory: Path) -> RawRun:
+    return RawRun.read(run.write(directory))
+
+
+def drop(run: SyntheticRun, receiver: int, kind: int, from_ms: int, to_ms: int) -> None:
+    """Let frames of one track not be shown for a while."""
+    for row in run.latency:
+        at_ms = (int(str(row["recv_unix_ns"])) - START) / MS
+        if (row["receiver"], row["kind"]) == (receiver, kind) and from_ms <= at_ms < to_ms:
+            row["flags"] = SAMPLE_SURPLUS
+
+
+def test_a_change_without_a_missing_frame_has_no_gap(switched: SyntheticRun, tmp_path: Path) -> None:
+    table = gaps(read(switched, tmp_path / "run"))
+    assert len(table) == 4  # two people, one peer each, two kinds
+    assert table["gap_ms"].max() == 0
+
+
+def test_a_gap_is_the_pause_beyond_the_usual(switched: SyntheticRun, tmp_path: Path) -> None:
+    drop(switched, 0, 1, 5_000, 5_200)
+    table = gaps(read(switched, tmp_path / "run")).set_index(["bot", "kind"])["gap_ms"]
+    assert table[0, "video"] == pytest.approx(198, abs=33)
+    assert table[0, "audio"] == table[1, "video"] == table[1, "audio"] == 0
+
+
+def test_a_pause_far_from_a_change_is_none_of_its(switched: SyntheticRun, tmp_path: Path) -> None:
+    drop(switched, 0, 1, 2_000, 2_500)
+    drop(switched, 0, 1, 7_500, 8_000)
+    assert gaps(read(switched, tmp_path / "run"))["gap_ms"].max() == 0
+
+
+@pytest.mark.parametrize(("from_ms", "to_ms", "expected"), [(5_000, 99_000, 1_100), (0, 99_000, 1_595)])
+def test_a_track_that_ends_or_is_missing_counts_as_a_gap(
+    switched: SyntheticRun, tmp_path: Path, from_ms: int, to_ms: int, expected: float
+) -> None:
+    drop(switched, 0, 0, from_ms, to_ms)
+    assert gaps(read(switched, tmp_path / "run"))["gap_ms"].max() == pytest.approx(expected, abs=45)
+
+
+def test_a_track_that_began_with_the_change_has_no_gap(switched: SyntheticRun, tmp_path: Path) -> None:
+    drop(switched, 0, 0, 0, 4_900)
+    drop(switched, 1, 1, 0, 5_050)
+    table = gaps(read(switched, tmp_path / "run")).set_index(["bot", "kind"])["gap_ms"]
+    assert table[0, "audio"] == 0
+    assert (1, "video") not in table.index
+
+
+def test_what_is_missed_after_somebody_left_is_no_gap(switched: SyntheticRun, tmp_path: Path) -> None:
+    switched.arrivals = arrivals({0: [(0, 10_000)], 1: [(0, 5_500)]})
+    for receiver, kind in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        drop(switched, receiver, kind, 5_500, 9_000)  # back again at nine seconds
+    assert gaps(read(switched, tmp_path / "run"))["gap_ms"].max() < 40
+
+
+def test_times_are_counted_from_the_decision(switched: SyntheticRun, tmp_path: Path) -> None:
+    figures = transitions(read(switched, tmp_path / "run"))
+    assert figures is not None
+    assert figures.to_sfu is not None
+    assert figures.to_sfu.p95 == 100
+    assert figures.to_sfu.samples == 2
+    assert figures.told is not None
+    assert figures.told.max == 5
+    assert figures.media is not None
+    assert figures.media.max == 80
+    assert figures.to_p2p is not None
+    assert figures.to_p2p.samples == 0
+    assert figures.failed == 0
+
+
+@pytest.mark.parametrize("changes", [{"success": False}, {"success": None, "completed_ns": 0}])
+def test_a_change_that_was_rolled_back_or_never_ended_has_failed(
+    switched: SyntheticRun, tmp_path: Path, changes: dict[str, object]
+) -> None:
+    switched.transitions[1] = transition(1, **changes)
+    figures = transitions(read(switched, tmp_path / "run"))
+    assert figures is not None
+    assert figures.failed == 1
+
+
+def test_a_change_superseded_for_one_is_superseded_for_all(switched: SyntheticRun, tmp_path: Path) -> None:
+    switched.transitions = [
+        transition(0, success=False, error="superseded"),
+        transition(1, success=False, error="ConnectionError: the server closed DTLS"),
+        transition(1, success=False, error="ConnectionError: the server closed DTLS", epoch=2),
+    ]
+    figures = transitions(read(switched, tmp_path / "run"))
+    assert figures is not None
+    assert figures.failed == 1
+
+
+@pytest.mark.parametrize(("killed_ms", "failed"), [(3_900, 1), (4_200, 0), (5_050, 0), (5_150, 1)])
+def test_a_change_met_by_a_death_is_interrupted_and_has_not_failed(
+    switched: SyntheticRun, tmp_path: Path, killed_ms: int, failed: int
+) -> None:
+    switched.transitions[1] = transition(1, success=False)
+    switched.deaths = [{"unix_ns": START + killed_ms * MS, "what": "worker"}]
+    figures = transitions(read(switched, tmp_path / "run"))
+    assert figures is not None
+    assert (figures.failed, figures.interrupted) == (failed, 1 - failed)
+
+
+def test_moving_to_another_server_is_no_change_of_mode(switched: SyntheticRun, tmp_path: Path) -> None:
+    switched.transitions = [transition(bot, old="sfu") for bot in (0, 1)]
+    assert transitions(read(switched, tmp_path / "run")) is None
+
+
+def test_a_summary_judges_changes_and_gaps(switched: SyntheticRun, tmp_path: Path) -> None:
+    assert switched.summary(tmp_path / "good").verdict == "pass"
+    drop(switched, 0, 1, 5_000, 5_400)
+    summary = switched.summary(tmp_path / "bad")
+    assert summary.verdict == "fail"
+    assert any("gap_ms.video.max" in reason for reason in summary.reasons)
+
+
+def test_a_recovery_is_the_pause_of_who_stayed(switched: SyntheticRun, tmp_path: Path) -> None:
+    switched.transitions = []
+    switched.arrivals = arrivals({0: [(0, 10_000)], 1: [(0, 10_000)]})
+    switched.deaths = [{"unix_ns": START + S, "what": "worker"}]
+    drop(switched, 0, 1, 1_000, 2_500)
+    drop(switched, 1, 0, 1_000, 2_000)
+    figures = recoveries(read(switched, tmp_path / "stayed"))
+    assert figures is not None
+    assert figures.samples == 2
+    assert figures.max == pytest.approx(1_500, abs=40)
+    switched.arrivals[1]["left_ns"] = START + 3 * S
+    figures = recoveries(read(switched, tmp_path / "left"))
+    assert figures is not None
+    assert figures.samples == 0
+
+
+def test_a_pause_by_a_death_just_after_a_change_is_no_gap_of_the_change(
+    switched: SyntheticRun, tmp_path: Path
+) -> None:
+    # completed at 5,100; the last second that counts ends at 6,100 ms, between two frames
+    switched.deaths = [{"unix_ns": START + 6_110 * MS, "what": "worker"}]
+    drop(switched, 0, 1, 6_100, 6_700)
+    assert gaps(read(switched, tmp_path / "died")).empty
+    switched.deaths = []
+    assert gaps(read(switched, tmp_path / "lived"))["gap_ms"].max() > 500
+
+
+def test_the_time_before_somebody_came_back_into_the_call_is_no_standstill(
+    switched: SyntheticRun, tmp_path: Path
+) -> None:
+    switched.transitions = []
+    switched.arrivals = arrivals({0: [(0, 10_000)], 1: [(0, 500), (900, 10_000)]})
+    switched.deaths = [{"unix_ns": START + S, "what": "gateway"}]
+    drop(switched, 0, 1, 500, 1_100)
+    drop(switched, 1, 0, 500, 1_400)
+    figures = recoveries(read(switched, tmp_path / "run"))
+    assert figures is not None
+    assert figures.samples == 1
+    assert figures.max == pytest.approx(400, abs=40)
+
+
+@pytest.mark.parametrize(
+    ("silent_from_ms", "standstill_ms"),
+    [
+        pytest.param(None, None, id="flowing-to-the-last"),
+        pytest.param(7_000, 2_010, id="silent-to-the-last"),
+    ],
+)
+def test_the_time_after_somebody_left_is_no_standstill(
+    switched: SyntheticRun, tmp_path: Path, silent_from_ms: int | None, standstill_ms: int | None
+) -> None:
+    switched.transitions = []
+    # the last look at a death falls between somebody's last frame and their leaving; they come again later
+    switched.arrivals = arrivals({0: [(0, 40_000)], 1: [(0, 9_010), (30_000, 40_000)]})
+    away = {"receiver": 0, "sender": 1, "kind": 1, "flags": SAMPLE_SHOWN, "seq": 0, "owd_ns": MS}
+    switched.latency = [
+        row
+        for row in switched.latency
+        if row["receiver"] == 0 and row["kind"] == 1 and int(str(row["recv_unix_ns"])) < START + 9_000 * MS
+    ] + [{**away, "recv_unix_ns": START + 30_000 * MS}]
+    switched.deaths = [{"unix_ns": START + S, "what": "gateway"}]
+    if silent_from_ms is not None:
+        drop(switched, 0, 1, silent_from_ms, 9_000)
+    figures = recoveries(read(switched, tmp_path / "run"))
+    assert figures is not None
+    assert figures.max == (None if standstill_ms is None else pytest.approx(standstill_ms, abs=40))
+
+
+def test_the_worst_change_is_drawn_with_its_frames_and_who_left(
+    switched: SyntheticRun, tmp_path: Path
+) -> None:
+    drop(switched, 0, 1, 5_000, 5_200)
+    switched.arrivals = [
+        {
+            "bot": bot,
+            "call_id": "c",
+            "mode": "p2p",
+            "started_ns": START - S,
+            "flowing_ns": START,
+            "left_ns": START + (5_400 if bot else 10_000) * MS,
+        }
+        for bot in (0, 1)
+    ]
+    drawing = changes_drawing(read(switched, tmp_path / "run"))
+    assert drawing.startswith("<svg")
+    assert "To the media server: the change with the longest pause" in drawing
+    assert "as person 0 saw and heard person 1" in drawing
+    assert "old path ends 100 ms" in drawing
+    assert "person 1 leaves 400 ms" in drawing
+    assert "Back to peer to peer" not in drawing  # it did not go back
+
+
+def test_without_a_change_there_is_nothing_to_draw(run: SyntheticRun, tmp_path: Path) -> None:
+    assert changes_drawing(read(run, tmp_path / "run")) == ""

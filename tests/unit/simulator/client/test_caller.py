@@ -1,0 +1,25 @@
+"""One person in a call: what happens to the work that goes on beside what the gateway says."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from typing import cast
+
+from simulator.client.caller import Caller, MediaServers, Roster, Surroundings
+from simulator.client.gateway import GatewaySocket
+from simulator.client.legs import Person
+
+
+async def test_work_that_is_not_wanted_before_it_began_ends_without_a_warning() -> None:
+    around = Surroundings(Roster(), MediaServers(), lambda *_, **__: None)
+    caller = Caller(cast("Person", None), GatewaySocket("http://127.0.0.1:1", "token"), around)
+    began: list[bool] = []
+
+    async def work() -> None:
+        began.append(True)
+
+    async with asyncio.TaskGroup() as caller._group:
+        caller._start(work()).cancel()
+    gc.collect()
+    assert not began
