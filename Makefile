@@ -31,10 +31,10 @@ docs: setup ## check that the documentation says what the program does
 	$(RUN) pytest tests/docs
 
 verify-media: setup-test ## the full figures: 50-bot mesh, join storm, impairment, churn, interop
-	$(RUN) python .ci/verify_media.py
+	$(RUN) python scripts/verify_media.py
 
 verify-switch: setup ## the full figures of calls that switch: 200 changes each way, churn with deaths, storm
-	$(RUN) python .ci/verify_switch.py
+	$(RUN) python scripts/verify_switch.py
 
 test-rust:
 	cargo test --workspace --locked -q
