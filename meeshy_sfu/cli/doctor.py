@@ -294,7 +294,6 @@ def optional_parts(settings: Settings) -> Iterator[Finding]:
     for module, distribution, purpose, remedy in (
         ("aiortc", "aiortc", "bots that decode", "pip install 'meeshy-sfu[sim]'"),
         ("pandas", "pandas", "reports", "pip install 'meeshy-sfu[sim]'"),
-        ("locust", "locust", "load suites", "pip install 'meeshy-sfu[load]'"),
     ):
         if importlib.util.find_spec(module) is None:
             yield Finding(module, "note", f"not installed ({purpose})", remedy)
@@ -302,7 +301,7 @@ def optional_parts(settings: Settings) -> Iterator[Finding]:
             yield Finding(module, "ok", importlib.metadata.version(distribution))
     for program, purpose, remedy in (
         ("chromium", "tests with a browser", "apt install chromium"),
-        ("node", "building the web client", "apt install nodejs npm"),
+        ("node", "tests with a browser", "apt install nodejs npm"),
     ):
         path = shutil.which(program)
         yield (
