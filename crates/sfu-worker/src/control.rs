@@ -24,9 +24,9 @@ use crate::command::{
     Request, RouterId, Touched, TransportConnected, TransportCreated, TransportId,
 };
 use crate::convert;
+use crate::core::Core;
 use crate::demux::Target;
 use crate::event::Reply;
-use crate::run::Core;
 use crate::share::Share;
 
 type Answer = Result<Value, CommandError>;

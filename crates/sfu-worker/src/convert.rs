@@ -1,26 +1,30 @@
-//! Commands' values in the words of the protocol crate, and its errors in the words of replies.
+//! Commands' values in the words of the protocol crate, and its states and errors in the words of events and replies.
 //!
 //! # Job
 //! Pure conversions; no state. What the router accepts is the router's decision.
 
 use std::net::IpAddr;
 
-use meeshy_sfu_proto::ice::{IceCandidate as LinkCandidate, TcpType as LinkTcpType};
-use meeshy_sfu_proto::link::{
-    DtlsRole as LinkRole, Fingerprint as LinkFingerprint, HashAlgorithm,
-    IceParameters as LinkCredentials, LinkError,
+use meeshy_sfu_proto::ice::{
+    IceCandidate as LinkCandidate, IceProtocol, IceState as LinkIceState, TcpType as LinkTcpType,
 };
+use meeshy_sfu_proto::link::{
+    DtlsRole as LinkRole, DtlsState as LinkDtlsState, Fingerprint as LinkFingerprint,
+    HashAlgorithm, IceParameters as LinkCredentials, LinkError,
+};
+use meeshy_sfu_proto::net::SocketId;
 use meeshy_sfu_proto::router::{
     Codec, ConsumeError, ConsumerCodec, ConsumerConfig, EncodingConfig, MediaKind as RouterKind,
     ProduceError, ProducerCodec, ProducerConfig, RouterError,
 };
 use meeshy_sfu_proto::rtp::ExtensionUri;
+use meeshy_sfu_proto::srtp::SrtpProfile;
 
 use crate::command::{
     CommandError, ConsumeOne, DtlsRole, ErrorCode, Fingerprint, HeaderExtension, IceCandidate,
-    IceParameters, MediaKind, Produce,
+    IceParameters, MediaKind, Produce, Protocol,
 };
-use crate::run::ice_protocol;
+use crate::event::{DtlsState, IceState};
 
 /// Random bytes nobody can guess.
 pub(crate) fn random<const N: usize>() -> [u8; N] {
@@ -196,4 +200,50 @@ pub(crate) fn consume_error(error: &ConsumeError) -> CommandError {
         _ => ErrorCode::InvalidArgument,
     };
     CommandError::new(code, error.to_string())
+}
+
+/// The protocol behind a socket.
+pub(crate) fn protocol_of(id: SocketId) -> Protocol {
+    if id.is_tcp() {
+        Protocol::Tcp
+    } else {
+        Protocol::Udp
+    }
+}
+
+/// The same in the words of the link.
+pub(crate) fn ice_protocol(protocol: Protocol) -> IceProtocol {
+    match protocol {
+        Protocol::Udp => IceProtocol::Udp,
+        Protocol::Tcp => IceProtocol::Tcp,
+    }
+}
+
+pub(crate) fn ice_state(state: LinkIceState) -> IceState {
+    match state {
+        LinkIceState::New => IceState::New,
+        LinkIceState::Connected => IceState::Connected,
+        LinkIceState::Completed => IceState::Completed,
+        LinkIceState::Disconnected => IceState::Disconnected,
+        LinkIceState::Closed => IceState::Closed,
+    }
+}
+
+pub(crate) fn dtls_state(state: LinkDtlsState) -> DtlsState {
+    match state {
+        LinkDtlsState::New => DtlsState::New,
+        LinkDtlsState::Connecting => DtlsState::Connecting,
+        LinkDtlsState::Connected => DtlsState::Connected,
+        LinkDtlsState::Failed => DtlsState::Failed,
+        LinkDtlsState::Closed => DtlsState::Closed,
+    }
+}
+
+pub(crate) fn profile_name(profile: SrtpProfile) -> String {
+    match profile {
+        SrtpProfile::AeadAes256Gcm => "AEAD_AES_256_GCM",
+        SrtpProfile::AeadAes128Gcm => "AEAD_AES_128_GCM",
+        SrtpProfile::Aes128CmSha1_80 => "AES_CM_128_HMAC_SHA1_80",
+    }
+    .to_owned()
 }

@@ -15,10 +15,10 @@ use serde_json::{Value, json};
 
 use crate::call::{Call, TransportRecord};
 use crate::command::{Request, RouterId, TransportId};
+use crate::core::Core;
 use crate::demux::{Demux, Entries, MAX_REMOTES, Target};
 use crate::event::Event;
 use crate::fuzzing::{Mutation, fuzz};
-use crate::run::Core;
 use crate::run::tests::worker;
 use crate::share::Share;
 

@@ -15,6 +15,7 @@ mod config;
 mod connections;
 mod control;
 mod convert;
+mod core;
 mod demux;
 pub mod event;
 #[cfg(test)]
@@ -33,6 +34,7 @@ mod share;
 mod sockets;
 mod stats;
 mod strangers;
+mod totals;
 mod window;
 mod worker;
 

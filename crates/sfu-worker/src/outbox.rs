@@ -12,6 +12,8 @@ use meeshy_sfu_io::{MAX_DATAGRAM, SendBatch, SendCounters, UdpSocket, prefetch};
 use meeshy_sfu_proto::net::{Destination, Sink, SocketId};
 
 use crate::connections::Connections;
+use crate::convert::protocol_of;
+use crate::event::SelectedTuple;
 
 /// The way out of a worker.
 #[derive(Debug)]
@@ -43,11 +45,20 @@ impl Outbox {
     }
 
     /// The own address of a UDP socket.
-    pub(crate) fn local_of(&self, id: SocketId) -> Option<SocketAddr> {
+    fn local_of(&self, id: SocketId) -> Option<SocketAddr> {
         match self.udp.get(usize::from(id.0)) {
             Some(socket) => socket.as_ref().map(UdpSocket::local_addr),
             None => self.connections.local_of(id),
         }
+    }
+
+    /// A destination with the own address it is reached from.
+    pub(crate) fn tuple(&self, to: Destination) -> Option<SelectedTuple> {
+        Some(SelectedTuple {
+            local: self.local_of(to.socket)?,
+            remote: to.remote,
+            protocol: protocol_of(to.socket),
+        })
     }
 
     /// Hands all UDP datagrams to the kernel.

@@ -9,18 +9,16 @@
 
 use std::time::Instant;
 
-use meeshy_sfu_proto::ice::IceState as LinkIceState;
-use meeshy_sfu_proto::link::{DtlsState as LinkDtlsState, DtlsVersion};
-use meeshy_sfu_proto::net::Destination;
+use meeshy_sfu_proto::link::DtlsVersion;
 use meeshy_sfu_proto::router::{RouterEvent, TransportKey};
-use meeshy_sfu_proto::srtp::SrtpProfile;
 
 use crate::call::Call;
 use crate::command::ConsumerId;
+use crate::convert::{dtls_state, ice_state, profile_name};
+use crate::core::Core;
 use crate::demux::Target;
-use crate::event::{DtlsState, Event, IceState, SelectedTuple, StreamScore, Volume};
+use crate::event::{Event, StreamScore, Volume};
 use crate::outbox::Outbox;
-use crate::run::{Core, protocol_of};
 
 impl Core {
     /// Reports all that the router at `position` has to say.
@@ -76,7 +74,7 @@ fn translate(call: &Call, outbox: &Outbox, event: RouterEvent) -> Option<Event> 
             router,
             transport: call.transports.id(transport.0)?,
             state: ice_state(state),
-            selected: selected.and_then(|to| tuple(outbox, to)),
+            selected: selected.and_then(|to| outbox.tuple(to)),
         },
         RouterEvent::TransportDtls {
             transport,
@@ -166,42 +164,4 @@ fn version(call: &Call, transport: TransportKey) -> Option<String> {
         }
         .to_owned(),
     )
-}
-
-/// A destination with the own address it is reached from.
-pub(crate) fn tuple(outbox: &Outbox, to: Destination) -> Option<SelectedTuple> {
-    Some(SelectedTuple {
-        local: outbox.local_of(to.socket)?,
-        remote: to.remote,
-        protocol: protocol_of(to.socket),
-    })
-}
-
-pub(crate) fn ice_state(state: LinkIceState) -> IceState {
-    match state {
-        LinkIceState::New => IceState::New,
-        LinkIceState::Connected => IceState::Connected,
-        LinkIceState::Completed => IceState::Completed,
-        LinkIceState::Disconnected => IceState::Disconnected,
-        LinkIceState::Closed => IceState::Closed,
-    }
-}
-
-pub(crate) fn dtls_state(state: LinkDtlsState) -> DtlsState {
-    match state {
-        LinkDtlsState::New => DtlsState::New,
-        LinkDtlsState::Connecting => DtlsState::Connecting,
-        LinkDtlsState::Connected => DtlsState::Connected,
-        LinkDtlsState::Failed => DtlsState::Failed,
-        LinkDtlsState::Closed => DtlsState::Closed,
-    }
-}
-
-fn profile_name(profile: SrtpProfile) -> String {
-    match profile {
-        SrtpProfile::AeadAes256Gcm => "AEAD_AES_256_GCM",
-        SrtpProfile::AeadAes128Gcm => "AEAD_AES_128_GCM",
-        SrtpProfile::Aes128CmSha1_80 => "AES_CM_128_HMAC_SHA1_80",
-    }
-    .to_owned()
 }

@@ -18,31 +18,29 @@
 //! nothing: timers lie in a heap, and only calls that were touched are looked at.
 
 use std::io::{self, ErrorKind};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::ops::Range;
 use std::os::fd::AsFd;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use meeshy_sfu_io::clock::{sleep_until, thread_cpu};
 use meeshy_sfu_io::{Interest, PollEvent, Poller, RecvBatch, thread};
-use meeshy_sfu_proto::ice::IceProtocol;
-use meeshy_sfu_proto::link::{Certificate, username_of};
-use meeshy_sfu_proto::net::{Class, Destination, SocketId, classify};
+use meeshy_sfu_proto::link::Certificate;
+use meeshy_sfu_proto::net::{Destination, SocketId};
 use meeshy_sfu_proto::router::{Ahead, TransportKey};
 
 use crate::call::Calls;
-use crate::command::Protocol;
 use crate::config::{StartError, WorkerConfig, system};
 use crate::connections::Connections;
-use crate::demux::{Demux, Target};
+use crate::core::{CONNECTION, Core};
+use crate::demux::Demux;
 use crate::event::Event;
 use crate::outbox::Outbox;
 use crate::queue::Queues;
 use crate::share::Share;
 use crate::sockets::Sockets;
-use crate::stats::Totals;
+use crate::totals::Totals;
 use crate::window::Window;
 
 /// Messages per receive call, and most per round and socket.
@@ -58,7 +56,6 @@ const SLACK: Duration = Duration::from_micros(1);
 const BELL: u64 = 0;
 const UDP: u64 = 1;
 const LISTENER: u64 = 16;
-const CONNECTION: u64 = 1 << 16;
 
 /// Everything the thread owns.
 pub(crate) struct Loop {
@@ -78,24 +75,6 @@ pub(crate) struct Loop {
     /// A socket may have more.
     more: bool,
     report_at: Instant,
-}
-
-/// What handling a datagram needs, apart from the buffers it lies in.
-pub(crate) struct Core {
-    pub(crate) config: WorkerConfig,
-    pub(crate) queues: Arc<Queues>,
-    pub(crate) certificate: Arc<Certificate>,
-    pub(crate) sockets: Sockets,
-    pub(crate) poller: Poller,
-    pub(crate) outbox: Outbox,
-    pub(crate) calls: Calls,
-    pub(crate) demux: Demux,
-    pub(crate) window: Window,
-    pub(crate) totals: Totals,
-    /// Positions of calls with input since the last flush.
-    touched: Vec<u32>,
-    /// Transports whose input panicked in this round.
-    broken: Vec<Target>,
 }
 
 impl Loop {
@@ -365,254 +344,6 @@ impl Loop {
             self.core.close_connection(id, now);
         }
     }
-}
-
-impl Core {
-    /// One datagram from the network, with the times when it arrived and when it is handled.
-    pub(crate) fn input(
-        &mut self,
-        datagram: &mut [u8],
-        from: Destination,
-        (arrived, now): (Instant, Instant),
-    ) {
-        self.totals.packets_in += 1;
-        self.totals.bytes_in += datagram.len() as u64;
-        let class = classify(datagram);
-        let target = match class {
-            Class::Unknown => {
-                self.totals.unknown_class += 1;
-                return;
-            }
-            Class::Stun => username_of(datagram)
-                .and_then(|fragment| self.demux.by_fragment(fragment))
-                .or_else(|| self.demux.by_remote(&from)),
-            Class::Dtls | Class::Rtp | Class::Rtcp => self.demux.by_remote(&from),
-        };
-        let Some(target) = target else {
-            self.totals.unknown_source += 1;
-            return;
-        };
-        let Some(call) = self.calls.get_mut(target.router) else {
-            return;
-        };
-        let key = TransportKey(target.transport);
-        let sabotaged = call
-            .transports
-            .record_mut(target.transport)
-            .is_some_and(|record| std::mem::take(&mut record.sabotaged));
-        let (router, outbox) = (&mut call.router, &mut self.outbox);
-        let outcome = catch_unwind(AssertUnwindSafe(|| {
-            if sabotaged {
-                panic!("asked to panic in the input of a transport");
-            }
-            router.handle_waiting(key, class, datagram, from, (arrived, now), outbox);
-        }));
-        if !call.touched {
-            call.touched = true;
-            self.touched.push(target.router);
-        }
-        if outcome.is_err() {
-            self.broken.push(target);
-            self.mend(now);
-        } else if class == Class::Stun {
-            self.learn(target, from, now);
-        }
-    }
-
-    /// Enters the source of a check that the link found valid.
-    fn learn(&mut self, target: Target, from: Destination, now: Instant) {
-        if self.demux.by_remote(&from) == Some(target) {
-            return;
-        }
-        let Some(call) = self.calls.get_mut(target.router) else {
-            return;
-        };
-        let Some(link) = call.router.link(TransportKey(target.transport)) else {
-            return;
-        };
-        let known = |remote: &Destination| link.is_known_source(remote);
-        if !known(&from) {
-            return;
-        }
-        let Some(record) = call.transports.record_mut(target.transport) else {
-            return;
-        };
-        let gone = self.demux.enter(&mut record.entries, target, from, known);
-        if from.socket.is_tcp() {
-            self.outbox.connections.validated(from.socket, target);
-        }
-        // A connection nobody uses any more would count until its transport closes.
-        for remote in gone {
-            if self.outbox.connections.is_of(&remote, target) {
-                self.close_connection(remote.socket, now);
-            }
-        }
-    }
-
-    /// Closes transports whose input panicked. A second panic while closing ends the worker.
-    #[cold]
-    fn mend(&mut self, now: Instant) {
-        while let Some(target) = self.broken.pop() {
-            self.totals.transport_panics += 1;
-            let Some(call) = self.calls.get_mut(target.router) else {
-                continue;
-            };
-            let (router, id) = (call.id, call.transports.id(target.transport));
-            call.router
-                .close_transport(TransportKey(target.transport), now, &mut self.outbox);
-            self.events_of(target.router, now);
-            self.forget_transport(target, now);
-            if let Some(transport) = id {
-                let reason = "panic".into();
-                self.queues.push(Event::TransportClosed {
-                    router,
-                    transport,
-                    reason,
-                });
-            }
-        }
-    }
-
-    /// Lets routers with a due timer act; the flush enters their next one.
-    pub(crate) fn timers(&mut self, now: Instant, mut share: Share<impl FnMut() -> Instant>) {
-        while let Some(position) = self.calls.timers.pop_due(now) {
-            let Some(call) = self.calls.get_mut(position) else {
-                continue;
-            };
-            self.totals.timers_run += 1;
-            call.router.handle_timeout(now, &mut self.outbox);
-            self.touch(position);
-            if share.is_used_up() {
-                return;
-            }
-        }
-    }
-
-    /// The next round flushes this call and hears its events.
-    pub(crate) fn touch(&mut self, position: u32) {
-        if let Some(call) = self.calls.get_mut(position)
-            && !call.touched
-        {
-            call.touched = true;
-            self.touched.push(position);
-        }
-    }
-
-    /// Sends what the touched calls have waiting, and reports what they say.
-    pub(crate) fn flush(&mut self, now: Instant) {
-        let mut touched = std::mem::take(&mut self.touched);
-        for &position in &touched {
-            let Some(call) = self.calls.get_mut(position) else {
-                continue;
-            };
-            call.touched = false;
-            call.router.flush(now, &mut self.outbox);
-            let due = call.router.poll_timeout();
-            self.calls.timers.set(position, due);
-            self.events_of(position, now);
-        }
-        touched.clear();
-        // `events_of` may have touched more; they wait for the next round.
-        touched.append(&mut self.touched);
-        self.touched = touched;
-        self.outbox.flush_udp();
-        for id in self.outbox.connections.flush(&self.poller, token_of) {
-            self.close_connection(id, now);
-        }
-    }
-
-    /// Reports what the touched calls have said so far.
-    pub(crate) fn hear(&mut self, now: Instant) {
-        for index in 0..self.touched.len() {
-            self.events_of(self.touched[index], now);
-        }
-    }
-
-    /// Takes up a TCP connection; another that nothing has validated may have to make room.
-    fn welcome(&mut self, stream: TcpStream, remote: SocketAddr, now: Instant) {
-        while let Some(id) = self.outbox.connections.in_the_way_of(remote.ip()) {
-            self.close_connection(id, now);
-        }
-        let connections = &mut self.outbox.connections;
-        if connections
-            .accept(stream, remote, now, &self.poller, token_of)
-            .is_err()
-        {
-            self.totals.tcp_failed += 1;
-        }
-    }
-
-    /// Ends a TCP connection; its transport goes on by another way if it has one.
-    fn close_connection(&mut self, id: SocketId, now: Instant) {
-        let Some((gone, owner)) = self.outbox.connections.close(id) else {
-            return;
-        };
-        self.demux.leave(&gone);
-        if let Some(target) = owner
-            && let Some(call) = self.calls.get_mut(target.router)
-        {
-            let key = TransportKey(target.transport);
-            call.router
-                .remove_destination(key, &gone, now, &mut self.outbox);
-            self.touch(target.router);
-        }
-    }
-
-    /// Removes what is known of a transport that closed: addresses, connections, handle.
-    pub(crate) fn forget_transport(&mut self, target: Target, now: Instant) {
-        let Some(call) = self.calls.get_mut(target.router) else {
-            return;
-        };
-        let Some((_, mut record)) = call.transports.remove(target.transport) else {
-            return;
-        };
-        self.demux.close(&mut record.entries, target);
-        let connections = self.outbox.connections.of(target);
-        if !connections.is_empty() {
-            // What the transport said last, such as its close_notify.
-            for id in self.outbox.connections.flush(&self.poller, token_of) {
-                self.close_connection(id, now);
-            }
-            for id in connections {
-                self.close_connection(id, now);
-            }
-        }
-    }
-
-    /// Once a second: closes connections that nobody validated.
-    fn sweep(&mut self, now: Instant) {
-        for id in self.outbox.connections.overdue(now) {
-            self.close_connection(id, now);
-        }
-    }
-
-    fn close_all(&mut self, now: Instant) {
-        for position in self.calls.positions() {
-            self.close_call(position, now);
-        }
-        self.flush(now);
-    }
-}
-
-/// The protocol behind a socket.
-pub(crate) fn protocol_of(id: SocketId) -> Protocol {
-    if id.is_tcp() {
-        Protocol::Tcp
-    } else {
-        Protocol::Udp
-    }
-}
-
-/// The same in the words of the link.
-pub(crate) fn ice_protocol(protocol: Protocol) -> IceProtocol {
-    match protocol {
-        Protocol::Udp => IceProtocol::Udp,
-        Protocol::Tcp => IceProtocol::Tcp,
-    }
-}
-
-fn token_of(id: SocketId) -> u64 {
-    CONNECTION + u64::from(id.0)
 }
 
 #[cfg(test)]

@@ -15,61 +15,10 @@ use meeshy_sfu_proto::router::{
 use serde_json::{Value, json};
 
 use crate::command::{CommandError, MediaKind};
+use crate::convert::{dtls_state, ice_state};
+use crate::core::Core;
 use crate::event::{ConsumerDump, Event, ProducerDump, RouterDump, Stats, TransportDump};
-use crate::report;
-use crate::run::Core;
-
-/// What the worker counts itself.
-#[derive(Debug)]
-pub(crate) struct Totals {
-    started: Instant,
-    /// Rounds, requests done, and routers whose timer was due.
-    pub(crate) rounds: u64,
-    pub(crate) requests: u64,
-    pub(crate) timers_run: u64,
-    pub(crate) packets_in: u64,
-    pub(crate) bytes_in: u64,
-    pub(crate) unknown_class: u64,
-    pub(crate) unknown_source: u64,
-    pub(crate) truncated: u64,
-    pub(crate) tcp_failed: u64,
-    pub(crate) transport_panics: u64,
-    /// Per UDP socket, as its kernel counter stands.
-    pub(crate) kernel_drops: [u32; 2],
-    /// Of routers that are closed.
-    forwarded: u64,
-    drops: Drops,
-    /// Datagrams and trains at the previous snapshot.
-    trains_before: (u64, u64),
-}
-
-impl Totals {
-    pub(crate) fn new(now: Instant) -> Totals {
-        Totals {
-            started: now,
-            rounds: 0,
-            requests: 0,
-            timers_run: 0,
-            packets_in: 0,
-            bytes_in: 0,
-            unknown_class: 0,
-            unknown_source: 0,
-            truncated: 0,
-            tcp_failed: 0,
-            transport_panics: 0,
-            kernel_drops: [0; 2],
-            forwarded: 0,
-            drops: Drops::default(),
-            trains_before: (0, 0),
-        }
-    }
-
-    /// Keeps the figures of a router that closes.
-    pub(crate) fn retire(&mut self, stats: &RouterStats) {
-        self.forwarded += stats.packets_out - stats.retransmitted;
-        add(&mut self.drops, &stats.drops);
-    }
-}
+use crate::totals::add_drops;
 
 impl Core {
     /// Reports the totals as an event.
@@ -97,7 +46,7 @@ impl Core {
             all.transports += one.transports;
             all.producers += one.producers;
             all.consumers += one.consumers;
-            add(&mut drops, &one.drops);
+            add_drops(&mut drops, &one.drops);
         }
         let (tcp_dropped, tcp_refused) = self.outbox.connections.losses();
         let totals = &self.totals;
@@ -173,9 +122,9 @@ impl Core {
                 .map(|s| transport_value(&s));
             transports.push(TransportDump {
                 transport,
-                ice_state: report::ice_state(ice),
-                dtls_state: report::dtls_state(dtls),
-                selected: selected.and_then(|to| report::tuple(&self.outbox, to)),
+                ice_state: ice_state(ice),
+                dtls_state: dtls_state(dtls),
+                selected: selected.and_then(|to| self.outbox.tuple(to)),
                 stats: stats.unwrap_or_default(),
             });
         }
@@ -210,21 +159,6 @@ impl Core {
             consumers: consumers.collect(),
         })
     }
-}
-
-fn add(sum: &mut Drops, more: &Drops) {
-    sum.unknown_class += more.unknown_class;
-    sum.unknown_source += more.unknown_source;
-    sum.no_keys += more.no_keys;
-    sum.malformed += more.malformed;
-    sum.unknown_stream += more.unknown_stream;
-    sum.not_authentic += more.not_authentic;
-    sum.replayed += more.replayed;
-    sum.oversize += more.oversize;
-    sum.late += more.late;
-    sum.paused += more.paused;
-    sum.unready += more.unready;
-    sum.excessive += more.excessive;
 }
 
 fn reasons(drops: &Drops) -> BTreeMap<String, u64> {
