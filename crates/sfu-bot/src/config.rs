@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::params::{DtlsParameters, IceCandidate, IceParameters, RtpParameters};
+use crate::params::{DtlsParameters, DtlsRoleName, IceCandidate, IceParameters, RtpParameters};
 
 /// How a pool is built. Every field but `clip_path` has a default.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -113,18 +113,6 @@ impl Default for SpawnOptions {
             video: None,
         }
     }
-}
-
-/// DTLS role as it is written on the wire.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum DtlsRoleName {
-    /// Either; the answerer decides.
-    Auto,
-    /// Sends the ClientHello.
-    Client,
-    /// Waits for the ClientHello.
-    Server,
 }
 
 /// One of a bot's two transports.

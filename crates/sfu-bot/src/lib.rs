@@ -22,11 +22,13 @@
 mod arrivals;
 mod checksum;
 pub mod clip;
+mod command;
 pub mod config;
 mod context;
 mod impair;
 mod lag;
 pub mod layout;
+mod lock;
 mod negotiation;
 mod opus;
 pub mod params;

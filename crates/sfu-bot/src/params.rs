@@ -5,8 +5,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::DtlsRoleName;
-
 /// `iceParameters`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -40,6 +38,18 @@ pub struct IceCandidate {
     pub port: u16,
     /// `udp` or `tcp`.
     pub protocol: String,
+}
+
+/// DTLS role as it is written on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DtlsRoleName {
+    /// Either; the answerer decides.
+    Auto,
+    /// Sends the ClientHello.
+    Client,
+    /// Waits for the ClientHello.
+    Server,
 }
 
 /// `dtlsParameters`.

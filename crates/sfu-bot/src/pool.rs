@@ -14,18 +14,20 @@ use std::thread::JoinHandle;
 use meeshy_sfu_proto::dtls::{Certificate, HashAlgorithm};
 
 use crate::clip::{Clip, ClipError};
+use crate::command::Command;
 use crate::config::{
     BotEvent, ConnectParameters, ConsumeRequest, Direction, Health, Kind, LinkProfile,
     LocalParameters, LocalTransport, PoolConfig, SpawnOptions,
 };
 use crate::layout::Sample;
+use crate::lock::lock;
 use crate::negotiation::Media;
 use crate::params::{DtlsParameters, Fingerprint, RtpParameters};
 use crate::peer::Peer;
-use crate::port::{EventQueue, Port, lock};
+use crate::port::{EventQueue, Port};
 use crate::random::Random;
 use crate::receiver::{Habits, Receiver};
-use crate::runner::{Command, Rhythm, Runner};
+use crate::runner::{Rhythm, Runner};
 use crate::sender::{Common, Sender, Speaker, first_script};
 use crate::session::{Session, SessionConfig};
 use crate::stage::Stage;

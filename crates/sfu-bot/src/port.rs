@@ -6,14 +6,15 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use meeshy_sfu_io::EventFd;
 
+use crate::command::Command;
 use crate::config::{BotEvent, ThreadHealth};
 use crate::layout::Sample;
-use crate::runner::Command;
+use crate::lock::lock;
 
 const MAX_EVENTS: usize = 1 << 16;
 /// Longest wait for rows; a thread that needs longer is dead or starved, and its last rows are given.
@@ -202,11 +203,6 @@ impl Drop for Ended {
         lock(&self.0.outbox).ended = true;
         self.0.published.notify_all();
     }
-}
-
-/// Locks, also after a panic elsewhere: what is behind these locks is whole at any time.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -18,11 +18,11 @@ use std::time::{Duration, Instant};
 use meeshy_sfu_io::{RecvBatch, clock, thread};
 
 use crate::clip::Clip;
-use crate::config::{ConnectParameters, ConsumeRequest, Direction, Kind, LinkProfile};
+use crate::command::Command;
+use crate::config::Direction;
 use crate::context::{Context, Now};
 use crate::lag::Lag;
 use crate::layout::{ConsumerRow, SenderRow};
-use crate::negotiation::Media;
 use crate::peer::Peer;
 use crate::port::{Ended, EventQueue, Port, Tables};
 
@@ -32,21 +32,6 @@ const HEALTH_NS: u64 = 50_000_000;
 /// Sockets that carry RTCP only are drained every n-th time.
 const CONTROL_EVERY: u64 = 2;
 const TIMER_SLACK: Duration = Duration::from_micros(10);
-
-/// Something a thread shall do to one of its bots.
-#[derive(Debug)]
-pub(crate) enum Command {
-    Adopt(Box<Peer>),
-    Connect(u16, Direction, Box<ConnectParameters>),
-    Start(u16, Media),
-    StopSending(u16, Kind),
-    Consume(u16, Vec<ConsumeRequest>),
-    Unconsume(u16, Vec<u32>),
-    Impair(u16, LinkProfile, LinkProfile),
-    Prefer(u16),
-    Close(u16),
-    Stop,
-}
 
 /// Times and sizes of a thread.
 #[derive(Debug, Clone, Copy)]

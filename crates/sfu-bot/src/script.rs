@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 
 use crate::clip::Clip;
 use crate::config::Kind;
-use crate::port::lock;
+use crate::lock::lock;
 
 /// Numbers that are remembered; a leg that is further behind gets frames of its own.
 const MEMORY: usize = 64;

@@ -20,10 +20,10 @@ use meeshy_sfu_proto::link::{Link, LinkEvent};
 use meeshy_sfu_proto::net::{Class, Destination, SocketId, classify};
 use meeshy_sfu_proto::srtp::{SrtpProfile, SrtpRx, SrtpTx};
 
-use crate::config::{ConnectParameters, Direction, DtlsRoleName, Happening, IceRole, LinkProfile};
+use crate::config::{ConnectParameters, Direction, Happening, IceRole, LinkProfile};
 use crate::context::{Context, DATAGRAM, Now};
 use crate::impair::EmulatedLink;
-use crate::params;
+use crate::params::{self, DtlsRoleName};
 use crate::random::Random;
 
 /// Datagrams of an unknown peer that are kept.

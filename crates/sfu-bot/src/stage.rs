@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex};
 
 use crate::config::Kind;
 use crate::layout::{SAMPLE_SHOWN, SAMPLE_SURPLUS};
-use crate::port::lock;
+use crate::lock::lock;
 
 /// Frames by which another leg must be ahead before a less preferred leg takes over: 200 ms.
 const LEAD_VIDEO: u32 = 6;

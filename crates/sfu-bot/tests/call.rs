@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use forwarder::Forwarder;
 use measured::{column, rows, sent, video_sum, wait};
-use meeshy_sfu_bot::config::DtlsRoleName;
+use meeshy_sfu_bot::params::DtlsRoleName;
 use meeshy_sfu_bot::{
     BotPool, Clip, ConsumeRequest, Direction, Happening, Kind, LinkProfile, PoolConfig, Sample,
     SpawnOptions,

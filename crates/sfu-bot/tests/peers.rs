@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use meeshy_sfu_bot::config::DtlsRoleName;
+use meeshy_sfu_bot::params::DtlsRoleName;
 use meeshy_sfu_bot::params::IceCandidate;
 use meeshy_sfu_bot::{
     BotEvent, BotPool, Clip, ConnectParameters, ConsumeRequest, Direction, Happening, IceRole,
