@@ -9,9 +9,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use meeshy_sfu_io::{BindError, RecvBatch, UdpOptions, UdpSocket, thread};
-use meeshy_sfu_proto::srtp::{MasterKey, SrtpProfile, SrtpTx};
+use meeshy_sfu_proto::srtp::SrtpTx;
 
-use crate::case::{Case, Sizes};
+use crate::call::{key_of, ssrc_of};
+use crate::case::{Case, Receivers, Sizes};
 
 /// Header with one-byte extensions: level 1, abs-send-time 2, transport-wide 3, mid 4.
 pub(crate) const HEADER: usize = 28;
@@ -26,24 +27,6 @@ const FILLING_PACE: u32 = 40;
 /// Longest delay that is caught up.
 const CATCH_UP: Duration = Duration::from_millis(20);
 const PAUSE: Duration = Duration::from_micros(150);
-
-/// What the kernel does with a train before a client's socket gets it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Receivers {
-    /// The socket takes it whole (UDP_GRO): on loopback nobody ever cuts it into datagrams.
-    Trains,
-    /// The socket takes datagrams, as those of browsers do: the sender's kernel cuts, and is charged for it.
-    Ordinary,
-}
-
-impl Receivers {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Receivers::Trains => "trains",
-            Receivers::Ordinary => "ordinary",
-        }
-    }
-}
 
 /// What the measured thread tells and asks the crowd.
 #[derive(Debug, Default)]
@@ -83,20 +66,6 @@ struct Stream {
     index: u64,
     due: Instant,
     picture: usize,
-}
-
-/// SSRC a publisher uses for this kind.
-pub(crate) fn ssrc_of(publisher: usize, video: bool) -> u32 {
-    1000 * (publisher as u32 + 1) + u32::from(video)
-}
-
-/// Keys of one direction of one client.
-pub(crate) fn key_of(client: usize, upstream: bool, profile: SrtpProfile) -> MasterKey {
-    let byte = |n: usize| (client * 31 + n * 7 + usize::from(upstream) * 101 + 1) as u8;
-    MasterKey {
-        key: (0..profile.key_len()).map(byte).collect(),
-        salt: (100..100 + profile.salt_len()).map(byte).collect(),
-    }
 }
 
 impl Crowd {

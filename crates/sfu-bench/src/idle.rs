@@ -18,8 +18,8 @@ use meeshy_sfu_worker::command::{Command, CreateTransport, Request, RouterId, Tr
 use meeshy_sfu_worker::harness::Harness;
 use serde_json::{Value, json};
 
-use crate::case::{CPUS, Case, Outcome, Sizes};
-use crate::crowd::{Crowd, Receivers, Shared};
+use crate::case::{CPUS, Case, Outcome, Receivers, Sizes};
+use crate::crowd::{Crowd, Shared};
 
 const MANY: usize = 3000;
 const SILENT: usize = 1000;

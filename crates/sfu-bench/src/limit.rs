@@ -12,8 +12,9 @@ use meeshy_sfu_io::clock::{sleep_until, thread_cpu};
 use meeshy_sfu_io::{SendBatch, TrainShape, UdpOptions, UdpSocket};
 use meeshy_sfu_proto::srtp::SrtpTx;
 
+use crate::call::key_of;
 use crate::case::{Case, Outcome};
-use crate::crowd::{HEADER, key_of};
+use crate::crowd::HEADER;
 
 /// CPU nanoseconds per datagram, and per packet sealed.
 #[derive(Clone, Copy, Debug, Default)]

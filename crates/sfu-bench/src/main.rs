@@ -16,10 +16,12 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout)]
 
+mod call;
 mod case;
 mod crowd;
 mod idle;
 mod limit;
+mod measure;
 mod report;
 
 use std::process::ExitCode;

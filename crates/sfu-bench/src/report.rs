@@ -7,8 +7,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use meeshy_sfu_proto::srtp::SrtpProfile;
 use serde_json::{Value, json};
 
-use crate::case::{Figures, Sizes};
-use crate::crowd::Receivers;
+use crate::case::{Receivers, Sizes};
+use crate::measure::Figures;
 
 /// What the product promises of the mesh with segmentation offload.
 const RATIO_TARGET: f64 = 1.25;
