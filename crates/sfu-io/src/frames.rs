@@ -9,7 +9,8 @@
 
 use std::io;
 
-use crate::tcp::MAX_FRAME;
+/// Largest frame accepted from a peer; longer ones end the connection.
+pub const MAX_FRAME: usize = 4096;
 
 /// Bytes read, and the frames in them.
 #[derive(Debug)]

@@ -64,9 +64,10 @@ mod udp;
 
 pub use bind::BindError;
 pub use cache::prefetch;
+pub use frames::MAX_FRAME;
 pub use interfaces::{Interface, interfaces};
 pub use poll::{EventFd, Interest, PollEvent, Poller};
 pub use recv::{Received, RecvBatch};
 pub use send::{MAX_DATAGRAM, SendBatch, SendCounters, TrainShape};
-pub use tcp::{FramedStream, MAX_FRAME, WRITE_LIMIT, listen_tcp};
+pub use tcp::{FramedStream, WRITE_LIMIT, listen_tcp};
 pub use udp::{UdpOptions, UdpSocket};

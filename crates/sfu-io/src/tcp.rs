@@ -6,7 +6,7 @@
 //!
 //! # Invariants
 //! - A frame is written whole or not at all: when the buffer is full the frame is dropped, as a datagram would.
-//! - A peer makes a connection hold at most [`MAX_FRAME`] unread bytes and [`WRITE_LIMIT`] unsent ones, and the
+//! - A peer makes a connection hold at most [`MAX_FRAME`](crate::MAX_FRAME) unread bytes and [`WRITE_LIMIT`] unsent ones, and the
 //!   kernel little more than what is on its way: media that waits longer is of no use when it comes.
 //!
 //! RFC 4571 §2 (framing), RFC 6544 (ICE over TCP).
@@ -18,8 +18,6 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use crate::bind::{self, BindError};
 use crate::frames::Frames;
 
-/// Largest frame accepted from a peer; longer ones end the connection.
-pub const MAX_FRAME: usize = 4096;
 /// Unsent bytes per connection before frames are dropped: half a second at 4 Mbit/s.
 pub const WRITE_LIMIT: usize = 256 << 10;
 /// Unsent bytes the kernel takes; without a limit it takes megabytes, a minute of media on a slow path.

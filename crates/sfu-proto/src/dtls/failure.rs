@@ -1,8 +1,12 @@
 //! Why an association came to nothing, in words that name cause and remedy.
 
 use std::fmt;
+use std::time::Duration;
 
-use super::{Fingerprint, HANDSHAKE_TIMEOUT};
+use super::Fingerprint;
+
+/// From the start of the handshake to giving up.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Why an association came to nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]

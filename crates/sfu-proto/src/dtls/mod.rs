@@ -13,9 +13,9 @@ mod keys;
 mod session;
 
 pub use certificate::{Certificate, CertificateError, Fingerprint, HashAlgorithm};
-pub use failure::DtlsFailure;
+pub use failure::{DtlsFailure, HANDSHAKE_TIMEOUT};
 pub use keys::SrtpKeys;
-pub use session::{DtlsEvent, GRACE, HANDSHAKE_TIMEOUT, Session};
+pub use session::{DtlsEvent, GRACE, Session};
 
 /// Who starts the DTLS handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

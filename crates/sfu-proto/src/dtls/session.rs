@@ -34,13 +34,11 @@ use super::hello::{
     ALERT, HANDSHAKE, HelloAssembly, fragments, is_hello_verify_request, is_server_hello, records,
 };
 use super::{
-    Certificate, DtlsFailure, DtlsRole, DtlsState, DtlsVersion, Fingerprint, HashAlgorithm,
-    SrtpKeys,
+    Certificate, DtlsFailure, DtlsRole, DtlsState, DtlsVersion, Fingerprint, HANDSHAKE_TIMEOUT,
+    HashAlgorithm, SrtpKeys,
 };
 use crate::srtp::{MasterKey, SrtpProfile};
 
-/// From the start of the handshake to giving up.
-pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a handshake may still complete after something unauthenticated spoke against it.
 pub const GRACE: Duration = Duration::from_secs(3);
 /// Before jitter of a quarter: the first retransmission comes 60 to 100 ms after the flight.

@@ -11,10 +11,13 @@
 //! A look at the first bytes of the payload; no allocation.
 
 pub mod av1;
+mod entry;
 pub mod h264;
 pub mod opus;
 pub mod vp8;
 pub mod vp9;
+
+pub use entry::Entry;
 
 /// A codec whose payload can be looked into.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -30,18 +33,6 @@ pub enum Codec {
     H264,
     /// The AV1 payload format of the Alliance for Open Media.
     Av1,
-}
-
-/// Whether a receiver can begin with a packet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Entry {
-    /// No: it is of a picture that needs others, or not the first packet of a key frame.
-    None,
-    /// It begins a picture that needs no other, but not what a decoder must know to read it: that was sent before,
-    /// or at some other time.
-    Picture,
-    /// It is the first packet of a key frame.
-    KeyFrame,
 }
 
 impl Codec {
