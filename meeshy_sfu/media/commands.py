@@ -4,7 +4,7 @@ Only translates; when they are sent is decided by the media objects.
 """
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from meeshy_sfu.media.ortc import RtpMapping
 from meeshy_sfu.media.rtp_parameters import (
@@ -15,14 +15,11 @@ from meeshy_sfu.media.rtp_parameters import (
     RtpParameters,
 )
 
-if TYPE_CHECKING:
-    from meeshy_sfu.media.producer import Producer
-
 Values = dict[str, Any]
 
 
 def connect_values(dtls_parameters: DtlsParameters) -> Values:
-    """Give what ``connect_transport`` needs."""
+    """Write the arguments of ``connect_transport``."""
     return {
         "role": dtls_parameters.role,
         "fingerprints": [
@@ -34,7 +31,7 @@ def connect_values(dtls_parameters: DtlsParameters) -> Values:
 def produce_values(
     kind: MediaKind, rtp_parameters: RtpParameters, mapping: RtpMapping, *, paused: bool
 ) -> Values:
-    """Give what ``produce`` needs."""
+    """Write the arguments of ``produce``."""
     codecs: list[Values] = []
     for codec in rtp_parameters.codecs:
         if codec.is_rtx:
@@ -71,14 +68,12 @@ def produce_values(
     }
 
 
-def consume_values(
-    handle: int, producer: "Producer", rtp_parameters: RtpParameters, *, paused: bool
-) -> Values:
-    """Give one entry of ``consume``."""
+def consume_values(handle: int, producer: int, rtp_parameters: RtpParameters, *, paused: bool) -> Values:
+    """Write one entry of ``consume``; both handles are the core's."""
     encoding = rtp_parameters.encodings[0]
     return {
         "consumer": handle,
-        "producer": producer.handle,
+        "producer": producer,
         "ssrc": encoding.ssrc,
         "rtx_ssrc": encoding.rtx_ssrc,
         "codecs": _consumed_codecs(rtp_parameters.codecs),

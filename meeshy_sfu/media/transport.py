@@ -221,7 +221,7 @@ class WebRtcTransport:
             "consume",
             undo=self.router.command("close_consumers", consumers=[handle for _, _, handle, _ in planned]),
             consumers=[
-                consume_values(handle, producer, parameters, paused=paused)
+                consume_values(handle, producer.handle, parameters, paused=paused)
                 for _, producer, handle, parameters in planned
             ],
         )
