@@ -121,7 +121,7 @@ class Server(_Object):
     """Packets it received."""
 
 
-class Leftovers(_Object):
+class Leaks(_Object):
     """What was left on the run's own stack when everybody had left."""
 
     rooms: int
@@ -225,7 +225,7 @@ class Summary(_Object):
     decoded: Decoded | None
     dropped_calls: int | None
     """Calls that the server ended."""
-    leftovers: Leftovers | None = None
+    leftovers: Leaks | None = None
     """What was left when everybody had left, and contradictions in the database; for calls of the gateway."""
     server: Server
     generator: Generator

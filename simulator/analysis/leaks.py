@@ -16,14 +16,14 @@ from simulator.samples.end_state import (
     FILES,
     SOCKETS,
     TASKS,
-    Aftermath,
     CallRow,
     ChangeRow,
-    PersonRow,
+    EndState,
+    ParticipantRow,
+    Resources,
     Service,
-    Stock,
 )
-from simulator.summary import Leftovers
+from simulator.summary import Leaks
 
 BRIEF_TASKS = frozenset({"AsyncSocket._send_ping"})
 """Jobs that end by themselves: the timer of a ping outlives its socket by one interval."""
@@ -47,7 +47,7 @@ DEATH_S = 8.0
 _USER = "person-"
 
 
-def is_settled(found: Aftermath) -> bool:
+def is_settled(found: EndState) -> bool:
     """Tell whether nothing is left that could still go."""
     return (
         not found.rooms
@@ -56,20 +56,20 @@ def is_settled(found: Aftermath) -> bool:
     )
 
 
-def leftovers(raw: RawRun) -> Leftovers | None:
+def leaks(raw: RawRun) -> Leaks | None:
     """Judge what was found after a run; None if it took no stock."""
-    found = raw.aftermath
+    found = raw.end_state
     if found is None:
         return None
     findings: list[str] = [f"call {call} still has a room on the media server" for call in found.rooms]
     live = [call for call in found.calls if call.status not in OVER]
     findings += [f"call {c.call_id} is still {c.status} in the database" for c in live]
-    here = [person for person in found.people if person.status not in GONE or person.left_at is None]
+    here = [person for person in found.participants if person.status not in GONE or person.left_at is None]
     findings += [f"{p.user} is still {p.status} in call {p.call_id} in the database" for p in here]
     findings += [line for service in found.services for line in _held(service)]
     contradictions = list(_contradictions(raw, found))
     growth = {s.name: s.after.rss_bytes - s.before.rss_bytes for s in found.services}
-    return Leftovers(
+    return Leaks(
         rooms=len(found.rooms),
         calls=len(live),
         people=len(here),
@@ -98,7 +98,7 @@ def tasks(service: Service) -> int:
     return jobs(service.after) - jobs(service.before)
 
 
-def jobs(stock: Stock) -> int:
+def jobs(stock: Resources) -> int:
     """Count the jobs of a service, but for those that end by themselves."""
     return sum(number for name, number in stock.tasks.items() if name not in BRIEF_TASKS)
 
@@ -123,13 +123,13 @@ def _held(service: Service) -> Iterator[str]:
         yield f"{who} has {tasks(service)} more jobs than at its start, most of them {most}"
 
 
-def _contradictions(raw: RawRun, found: Aftermath) -> Iterator[str]:
+def _contradictions(raw: RawRun, found: EndState) -> Iterator[str]:
     deaths = (raw.tables["deaths"]["unix_ns"].to_numpy(dtype="float64") / 1e9).tolist()
     changes: dict[str, list[ChangeRow]] = defaultdict(list)
     for change in found.changes:
         changes[change.call_id].append(change)
-    people: dict[str, list[PersonRow]] = defaultdict(list)
-    for person in found.people:
+    people: dict[str, list[ParticipantRow]] = defaultdict(list)
+    for person in found.participants:
         people[person.call_id].append(person)
     counts = {row.call_id: row for row in found.metrics}
     lived = {str(call_id): part for call_id, part in raw.tables["arrivals"].groupby("call_id")}
@@ -224,7 +224,7 @@ def _of_changes(
 
 
 def _of_people(
-    call: CallRow, rows: list[PersonRow], arrivals: pd.DataFrame, deaths: list[float]
+    call: CallRow, rows: list[ParticipantRow], arrivals: pd.DataFrame, deaths: list[float]
 ) -> Iterator[str]:
     """Compare who came and went with the rows of participants."""
     last: dict[str, dict[Any, Any]] = {}

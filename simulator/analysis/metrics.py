@@ -17,7 +17,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from simulator.errors import RunDirectoryError
-from simulator.samples.end_state import Aftermath
+from simulator.samples.end_state import EndState
 from simulator.samples.schema import KINDS, SAMPLE_FOREIGN, TABLES
 from simulator.scenario import Scenario
 from simulator.summary import (
@@ -81,7 +81,7 @@ class RawRun:
     tables: dict[str, pd.DataFrame]
     events: tuple[dict[str, Any], ...] = ()
     """What happened, in order."""
-    aftermath: Aftermath | None = None
+    end_state: EndState | None = None
     """What was there when everybody had left; None if nobody looked."""
 
     @classmethod
@@ -99,7 +99,7 @@ class RawRun:
             )
             lines = (directory / "events.jsonl").read_text(encoding="utf-8").splitlines()
             events = tuple(json.loads(line) for line in lines)
-            aftermath = Aftermath.read(directory)
+            end_state = EndState.read(directory)
             tables = {name: _read_table(directory / f"{name}.parquet") for name in TABLES}
         except FileNotFoundError as error:
             name = Path(error.filename).name if error.filename else "a file"
@@ -112,7 +112,7 @@ class RawRun:
             OSError,
         ) as error:
             raise RunDirectoryError(f"{directory} cannot be read: {error}") from error
-        return cls(scenario, context, tables, events, aftermath)
+        return cls(scenario, context, tables, events, end_state)
 
     @property
     def duration_s(self) -> float | None:

@@ -66,7 +66,7 @@ def sections(summary: Summary, raw: RawRun, pairs: pd.DataFrame) -> list[Section
         _latency(summary),
         _streams(summary, pairs),
         _decoded(summary),
-        _leftovers(summary, raw),
+        _leaks(summary, raw),
         _server(summary),
         _generator(summary),
         _troubles(raw),
@@ -258,13 +258,13 @@ def _decoded(summary: Summary) -> Section:
     )
 
 
-def _leftovers(summary: Summary, raw: RawRun) -> Section:
-    left, found = summary.leftovers, raw.aftermath
+def _leaks(summary: Summary, raw: RawRun) -> Section:
+    left, found = summary.leftovers, raw.end_state
     if left is None or found is None:
         return Section("What was left behind")
     lines = [
         f"When everybody had left there were {left.rooms} rooms on the media server; in the database {left.calls} of "
-        f"{len(found.calls)} calls were not over and {left.people} of {len(found.people)} people not gone. "
+        f"{len(found.calls)} calls were not over and {left.people} of {len(found.participants)} people not gone. "
         f"{len(found.changes)} changes of mode stand there, and {left.contradictions} rows contradict what people "
         "lived through.",
         *(f"- {finding}" for finding in left.findings),

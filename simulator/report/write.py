@@ -13,7 +13,7 @@ import pandas as pd
 
 from simulator.analysis import call_streams, metrics, transitions
 from simulator.analysis.generator_check import complaints
-from simulator.analysis.leaks import leftovers
+from simulator.analysis.leaks import leaks
 from simulator.analysis.metrics import RawRun
 from simulator.report.highlights import highlights
 from simulator.report.render import Chapter, to_html, to_markdown
@@ -62,7 +62,7 @@ def summarize(raw: RawRun) -> Summary:
         recovery_ms=transitions.recoveries(raw),
         decoded=metrics.decoded(raw, deltas),
         dropped_calls=context.dropped_calls,
-        leftovers=leftovers(raw),
+        leftovers=leaks(raw),
         server=metrics.server(raw),
         generator=generator,
         slo=[],

@@ -22,7 +22,7 @@ from simulator.bots.native import build_profile
 from simulator.client.participant import first_error
 from simulator.report.live import Watcher
 from simulator.report.write import write_report
-from simulator.samples.recorder import Collector, RunDirectory, utc_now
+from simulator.samples.recorder import Recorder, RunDirectory, utc_now
 from simulator.scenario import Scenario, to_toml
 from simulator.stack.media_server import ServerFigures
 from simulator.stack.watchdog import Watchman
@@ -62,7 +62,7 @@ class RunFrame(ABC):
         )
         with directory, Watchman() as watchman:
             watchman.watch_directory(directory.partial)
-            collector = Collector(directory.partial)
+            collector = Recorder(directory.partial)
             try:
                 with spared_collector():
                     await self._run(collector, directory.partial, str(clip), watchman)
@@ -77,7 +77,7 @@ class RunFrame(ABC):
             return directory.complete(), summary
 
     @abstractmethod
-    async def _run(self, collector: Collector, directory: Path, clip: str, watchman: Watchman) -> None:
+    async def _run(self, collector: Recorder, directory: Path, clip: str, watchman: Watchman) -> None:
         """Do what the scenario says, and collect what is seen."""
 
 
@@ -98,7 +98,7 @@ def spared_collector() -> Iterator[None]:
         gc.unfreeze()
 
 
-def note_server(collector: Collector, tick: int, figures: ServerFigures | None) -> None:
+def note_server(collector: Recorder, tick: int, figures: ServerFigures | None) -> None:
     """Write down what the server says of itself, if it does."""
     if figures is None:
         return

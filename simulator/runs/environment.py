@@ -32,8 +32,8 @@ from simulator.runs.base import TICK_S, RunFrame, note_server
 from simulator.runs.churn import SETTINGS as CHURN_SETTINGS
 from simulator.runs.churn import churn
 from simulator.runs.switch import storm, switch
-from simulator.samples.end_state import FILE as AFTERMATH
-from simulator.samples.recorder import Collector
+from simulator.samples.end_state import FILE as END_STATE
+from simulator.samples.recorder import Recorder
 from simulator.scenario import Scenario
 from simulator.stack.full import EVENT_LOG, SWITCH_DEADLINE_S, GatewayStack
 from simulator.stack.inspector import Stocktaking
@@ -47,7 +47,7 @@ _DISMISS_TIMEOUT_S = 10.0
 class Theatre:
     """What a play has to work with: a stack, people, and callers to put them into calls."""
 
-    def __init__(self, scenario: Scenario, stack: GatewayStack, note: Collector, watcher: Watcher) -> None:
+    def __init__(self, scenario: Scenario, stack: GatewayStack, note: Recorder, watcher: Watcher) -> None:
         self.scenario = scenario
         self.stack = stack
         self.people: list[Person] = []
@@ -205,7 +205,7 @@ class CallRun(RunFrame):
             )
         self._play = play or {"switch": switch, "storm": storm, "churn": churn}[scenario.pattern]
 
-    async def _run(self, collector: Collector, directory: Path, clip: str, watchman: Watchman) -> None:
+    async def _run(self, collector: Recorder, directory: Path, clip: str, watchman: Watchman) -> None:
         self._watcher.phase("starting media server and gateway")
         more = CHURN_SETTINGS if self._scenario.pattern == "churn" else {}
         stack = GatewayStack(
@@ -257,13 +257,13 @@ class CallRun(RunFrame):
             if not self._context.aborted:
                 self._watcher.phase("looking for what is left behind")
                 found = await stocktaking.after(theatre.conversations)
-                collector.write_text(AFTERMATH, found.model_dump_json(indent=2) + "\n")
+                collector.write_text(END_STATE, found.model_dump_json(indent=2) + "\n")
         event_log = directory / EVENT_LOG
         if await asyncio.to_thread(event_log.exists) and (complaint := await _interleaving(event_log)):
             self._context.aborted.append(complaint)
 
     async def _perform(
-        self, theatre: Theatre, collector: Collector, casts: Sequence[People], rest: Rest
+        self, theatre: Theatre, collector: Recorder, casts: Sequence[People], rest: Rest
     ) -> None:
         watching = asyncio.create_task(self._watch(theatre, collector, casts, rest))
         self._context.window_start_ns = time.time_ns()
@@ -288,7 +288,7 @@ class CallRun(RunFrame):
         await self._collect(collector, casts, -1)
 
     async def _watch(
-        self, theatre: Theatre, collector: Collector, casts: Sequence[People], rest: Rest
+        self, theatre: Theatre, collector: Recorder, casts: Sequence[People], rest: Rest
     ) -> None:
         """Collect once a second until cancelled; ends with an error when something broke on its own."""
         for tick in itertools.count():
@@ -304,7 +304,7 @@ class CallRun(RunFrame):
             await asyncio.sleep(TICK_S)
 
     async def _collect(
-        self, collector: Collector, casts: Iterable[People], tick: int
+        self, collector: Recorder, casts: Iterable[People], tick: int
     ) -> list[Mapping[str, Sequence[pa.RecordBatch]]]:
         collected = [await cast.collect(tick) for cast in casts]
         for part in collected:

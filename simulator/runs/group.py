@@ -27,7 +27,7 @@ from simulator.client.participant import Participant, first_error
 from simulator.errors import SimulatorError, StackError
 from simulator.report.live import Progress, Watcher
 from simulator.runs.base import TICK_S, RunFrame, note_server
-from simulator.samples.recorder import Collector
+from simulator.samples.recorder import Recorder
 from simulator.samples.schema import KINDS
 from simulator.scenario import Scenario
 from simulator.stack.media_server import Stack, server_figures
@@ -101,7 +101,7 @@ class Run(RunFrame):
         self._generators: list[BotGenerator] = []
         self._progress = Progress(expected=len(self._plan.expected()), people=scenario.participants.count)
 
-    async def _run(self, collector: Collector, directory: Path, clip: str, watchman: Watchman) -> None:
+    async def _run(self, collector: Recorder, directory: Path, clip: str, watchman: Watchman) -> None:
         async with contextlib.AsyncExitStack() as open_things:
             stack = None
             if self._target is None:
@@ -125,7 +125,7 @@ class Run(RunFrame):
                     async with asyncio.timeout(_LEAVE_TIMEOUT_S):
                         await rest.destroy_room(call_id, credentials.for_service())
 
-    async def _call(self, collector: Collector, directory: Path, clip: str, server: _Server) -> None:
+    async def _call(self, collector: Recorder, directory: Path, clip: str, server: _Server) -> None:
         """Bring everyone in, measure, and bring everyone out."""
         settings = BotSettings(
             seed=self._scenario.seed,
@@ -166,7 +166,7 @@ class Run(RunFrame):
                 self._write_joins(collector)
                 await self._leave()
 
-    async def _ramp(self, collector: Collector, server: _Server) -> None:
+    async def _ramp(self, collector: Recorder, server: _Server) -> None:
         """Let everyone join, spread over the ramp, and wait until all streams flow or the patience ends."""
         self._watcher.phase("ramp")
         ramp = self._scenario.ramp
@@ -194,7 +194,7 @@ class Run(RunFrame):
         collector.event("ramp-done", joined=self._progress.joined, flowing=self._progress.flowing)
         await asyncio.sleep(self._scenario.hold.settle_s)
 
-    async def _hold(self, collector: Collector, server: _Server) -> None:
+    async def _hold(self, collector: Recorder, server: _Server) -> None:
         """Measure: collect once a second from the first to the last moment."""
         duration_s = self._scenario.hold.duration_s
         self._watcher.phase("hold", duration_s)
@@ -210,7 +210,7 @@ class Run(RunFrame):
         self._context.window_end_ns = time.time_ns()
         collector.event("hold-done", ticks=tick)
 
-    async def _tick(self, collector: Collector, server: _Server, tick: int) -> None:
+    async def _tick(self, collector: Recorder, server: _Server, tick: int) -> None:
         """Collect from everyone; counters outside the measured time go to disk only for their first packets."""
         figures, *collected = await asyncio.gather(
             server_figures(server.rest, server.token), *(g.collect(tick) for g in self._generators)
@@ -240,7 +240,7 @@ class Run(RunFrame):
             async with asyncio.timeout(_LEAVE_TIMEOUT_S):
                 await asyncio.gather(*(p.leave() for p in self._participants))
 
-    def _participant(self, bot: Bot, server: _Server, collector: Collector) -> Participant:
+    def _participant(self, bot: Bot, server: _Server, collector: Recorder) -> Participant:
         name = _participant_id(bot.number)
         session = ParticipantSession(
             server.rest, server.call_id, name, server.credentials.for_participant(server.call_id, name)
@@ -266,12 +266,12 @@ class Run(RunFrame):
         session.on_disconnect = cut_off
         return participant
 
-    def _room_closed(self, collector: Collector, reason: str) -> None:
+    def _room_closed(self, collector: Recorder, reason: str) -> None:
         if not self._context.dropped_calls:
             self._context.dropped_calls = 1
             collector.event("room-closed", reason=reason)
 
-    def _write_plan(self, collector: Collector, call_id: str) -> None:
+    def _write_plan(self, collector: Recorder, call_id: str) -> None:
         collector.add(
             "participants",
             [
@@ -281,7 +281,7 @@ class Run(RunFrame):
         )
         collector.add("expected", self._plan.expected())
 
-    def _write_joins(self, collector: Collector) -> None:
+    def _write_joins(self, collector: Recorder) -> None:
         collector.add(
             "joins",
             [(p.bot.number, p.started_ns, p.signalled_ns) for p in self._participants if p.started_ns],

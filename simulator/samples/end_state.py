@@ -1,45 +1,47 @@
-"""What a run found when everybody had left: rooms, open sockets, jobs, and the rows of the database.
+"""The end state of a run: what its services and its database hold before the first join and after the last leave.
 
-The shape alone, as written to aftermath.json; taken by stack/inspector.py, judged by analysis/leaks.py.
+Only the shape of end_state.json. stack/inspector.py collects it, analysis/leaks.py judges it.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
-FILE = "aftermath.json"
+FILE = "end_state.json"
+_FORMER_FILE = "aftermath.json"
+"""What runs recorded before this file was renamed have instead; `meeshy report` still reads it."""
 SOCKETS, FILES, TASKS = 10, 30, 10
-"""By how much a service may hold more than at its start: connections kept for the next request, and those to the
-database with their files. A leak grows with every person who comes and goes."""
+"""By how much a service may hold more than at its start: keep-alive connections, and database connections with
+their files. A leak grows with every participant who joins and leaves."""
 
 
 class _Object(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-class Stock(_Object):
-    """What one service holds at a moment."""
+class Resources(_Object):
+    """What one service process holds at one moment."""
 
     sockets: int
     files: int
-    """Open files that are no sockets."""
+    """Open files other than sockets."""
     rss_bytes: int
     tasks: dict[str, int]
-    """Jobs of its event loop, by the coroutine they run."""
+    """Tasks of its event loop, by the coroutine they run."""
 
 
 class Service(_Object):
-    """One service, before anybody came and after everybody had left."""
+    """One service, before the first join and after the last leave."""
 
     name: str
-    before: Stock
-    after: Stock
+    before: Resources
+    after: Resources
 
 
 class CallRow(_Object):
-    """A call as the database has it."""
+    """A row of `call_sessions`."""
 
     call_id: str
     mode: str
@@ -52,8 +54,8 @@ class CallRow(_Object):
     mode_change_count: int
 
 
-class PersonRow(_Object):
-    """Somebody in a call as the database has it."""
+class ParticipantRow(_Object):
+    """A row of `call_participants`."""
 
     call_id: str
     user: str
@@ -61,11 +63,11 @@ class PersonRow(_Object):
     joined_at: float
     left_at: float | None
     sfu_fields: list[str]
-    """Names of the media server's ids that are not null."""
+    """Names of the columns with media-server ids that are not null."""
 
 
 class ChangeRow(_Object):
-    """A change of mode as the database has it."""
+    """A mode change, as `call_metrics` lists it."""
 
     call_id: str
     old: str
@@ -74,26 +76,29 @@ class ChangeRow(_Object):
 
 
 class MetricsRow(_Object):
-    """Counters of a call as the database has them."""
+    """Counters of a row of `call_metrics`."""
 
     call_id: str
     peak_participants: int | None
     total_participants: int | None
 
 
-class Aftermath(_Object):
-    """Everything that was found."""
+class EndState(_Object):
+    """Everything the inspector found."""
 
     rooms: list[str]
     """Calls that still have a room on the media server."""
     services: list[Service]
     calls: list[CallRow]
-    people: list[PersonRow]
+    participants: list[ParticipantRow] = Field(validation_alias=AliasChoices("participants", "people"))
     changes: list[ChangeRow]
     metrics: list[MetricsRow]
 
     @classmethod
-    def read(cls, directory: Path) -> Aftermath | None:
-        """Read what a run wrote; None if it took no stock."""
-        path = directory / FILE
-        return cls.model_validate_json(path.read_text(encoding="utf-8")) if path.is_file() else None
+    def read(cls, directory: Path) -> EndState | None:
+        """Read the end state of a recorded run; None if it was not inspected."""
+        for name in (FILE, _FORMER_FILE):
+            path = directory / name
+            if path.is_file():
+                return cls.model_validate_json(path.read_text(encoding="utf-8"))
+        return None

@@ -1,7 +1,7 @@
 """Collecting: raw samples to Parquet, happenings to events.jsonl; a run directory is whole or not there.
 
 A run is written under a hidden name beside its final one and renamed at the very end, so a directory with the
-final name is always complete. Leftovers of runs that were killed are removed by the watchman of that run
+final name is always complete. Leaks of runs that were killed are removed by the watchman of that run
 (stack/watchdog.py), or else by the next run in the same folder.
 """
 
@@ -48,7 +48,7 @@ class RunDirectory:
         try:
             if not path.parent.exists():
                 make_private_directory(path.parent)
-            remove_leftovers(path.parent)
+            remove_partial_runs(path.parent)
             self.partial.mkdir(mode=DIRECTORY_MODE)
         except OSError as error:
             raise RunDirectoryError(f"cannot write to {path.parent}: {error.strerror}") from error
@@ -86,7 +86,7 @@ class RunDirectory:
         self.close()
 
 
-class Collector:
+class Recorder:
     """Write the raw data of one run. Owns its files; :meth:`close` finishes them and may be repeated.
 
     Methods are called from one thread at a time.
@@ -139,7 +139,7 @@ class Collector:
         return pq.ParquetWriter(self._directory / f"{table}.parquet", TABLES[table], compression="zstd")
 
 
-def remove_leftovers(folder: Path) -> list[Path]:
+def remove_partial_runs(folder: Path) -> list[Path]:
     """Remove what killed runs left in `folder`, and say what that was."""
     removed: list[Path] = []
     for path in folder.glob(".*.partial-*"):

@@ -25,7 +25,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from simulator.analysis.leaks import SFU_FIELDS, is_settled
 from simulator.client.media_server import Rest
 from simulator.errors import SignalingError, StackError
-from simulator.samples.end_state import Aftermath, CallRow, ChangeRow, MetricsRow, PersonRow, Service, Stock
+from simulator.samples.end_state import (
+    CallRow,
+    ChangeRow,
+    EndState,
+    MetricsRow,
+    ParticipantRow,
+    Resources,
+    Service,
+)
 from simulator.stack.full import GatewayStack, SupervisedService
 
 PATIENCE_S = 20.0
@@ -46,14 +54,14 @@ class Stocktaking:
     def __init__(self, stack: GatewayStack) -> None:
         self._stack = stack
         self._begun_s = time.time()
-        self._before: dict[str, Stock] = {}
+        self._before: dict[str, Resources] = {}
 
     async def before(self) -> None:
         """Remember what the services hold while nobody is there, and once the gateway hears the media server."""
         await self._until_connected()
         self._before = {service.name: await _stock(service) for service in self._services()}
 
-    async def after(self, conversations: Sequence[str]) -> Aftermath:
+    async def after(self, conversations: Sequence[str]) -> EndState:
         """Find what is there of the calls of these conversations once it has settled, or after a while.
 
         Raises:
@@ -84,7 +92,7 @@ class Stocktaking:
     def _services(self) -> tuple[SupervisedService, ...]:
         return (self._stack.media, self._stack.gateway)
 
-    async def _look(self, conversations: Sequence[str]) -> Aftermath:
+    async def _look(self, conversations: Sequence[str]) -> EndState:
         stocks = [(service.name, await _stock(service)) for service in self._services()]
         async with Rest(self._stack.media.url) as rest:
             try:
@@ -92,19 +100,19 @@ class Stocktaking:
             except SignalingError as error:
                 raise StackError(f"the media server does not say which rooms are left: {error}") from error
         rooms = [str(room.get("callId")) for room in answer.get("rooms") or []]
-        calls, people, changes, metrics = await self._rows(conversations)
-        return Aftermath(
+        calls, participants, changes, metrics = await self._rows(conversations)
+        return EndState(
             rooms=rooms,
             services=[Service(name=name, before=self._before[name], after=s) for name, s in stocks],
             calls=calls,
-            people=people,
+            participants=participants,
             changes=changes,
             metrics=metrics,
         )
 
     async def _rows(
         self, conversations: Sequence[str]
-    ) -> tuple[list[CallRow], list[PersonRow], list[ChangeRow], list[MetricsRow]]:
+    ) -> tuple[list[CallRow], list[ParticipantRow], list[ChangeRow], list[MetricsRow]]:
         url = make_url(database_url(self._stack.gateway, os.environ))
         engine = create_async_engine(url.set(drivername=_DRIVERS[url.drivername.split("+")[0]]))
         try:
@@ -141,7 +149,7 @@ def database_url(gateway: SupervisedService, environment: Mapping[str, str]) -> 
     return environment.get("MEESHY_DATABASE_URL") or f"sqlite:///{gateway.state / 'meeshy.db'}"
 
 
-async def _stock(service: SupervisedService) -> Stock:
+async def _stock(service: SupervisedService) -> Resources:
     sockets, files, rss_bytes = await asyncio.to_thread(_of_process, service.pid)
     try:
         # A connection of its own that ends with the look, and so is none of those counted next time.
@@ -153,7 +161,7 @@ async def _stock(service: SupervisedService) -> Stock:
     except (aiohttp.ClientError, TimeoutError) as error:
         raise StackError(f"the {service.name} service does not give its figures: {error!r}") from error
     tasks = {m["name"]: int(float(m["number"])) for m in _TASKS.finditer(page)}
-    return Stock(sockets=sockets, files=files, rss_bytes=rss_bytes, tasks=tasks)
+    return Resources(sockets=sockets, files=files, rss_bytes=rss_bytes, tasks=tasks)
 
 
 def _of_process(pid: int) -> tuple[int, int, int]:
@@ -186,8 +194,8 @@ def _call(row: Mapping[str, Any]) -> CallRow:
     )
 
 
-def _person(row: Mapping[str, Any]) -> PersonRow:
-    return PersonRow(
+def _person(row: Mapping[str, Any]) -> ParticipantRow:
+    return ParticipantRow(
         call_id=row["call_session_id"],
         user=row["user_id"] or row["anonymous_user_id"] or "",
         status=row["status"],

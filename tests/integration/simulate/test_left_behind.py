@@ -13,7 +13,7 @@ import pytest
 from simulator.client.media_server import Rest
 from simulator.runs.environment import CallRun, Theatre
 from simulator.runs.switch import switch
-from simulator.samples.end_state import Aftermath
+from simulator.samples.end_state import EndState
 from simulator.scenario import Scenario
 from simulator.stack import inspector
 from tests.integration.db.databases import postgres, postgres_programs
@@ -95,9 +95,9 @@ def test_rows_are_read_from_postgresql_where_the_gateway_keeps_them_there(
         monkeypatch.setenv("MEESHY_DATABASE_URL", server.new_database())
         scenario = Scenario.load("switch").with_values({"switching": {"transitions": 1, "stay_s": 0.2}})
         _, summary = asyncio.run(CallRun(scenario, state=tmp_path, out=tmp_path / "run").execute())
-    found = Aftermath.read(tmp_path / "run")
+    found = EndState.read(tmp_path / "run")
     assert found is not None
     assert [(change.old, change.new) for change in found.changes] == [("p2p", "sfu"), ("sfu", "p2p")]
-    assert len(found.people) == 3
+    assert len(found.participants) == 3
     assert summary.leftovers is not None
     assert summary.leftovers.findings == []

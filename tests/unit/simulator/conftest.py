@@ -8,9 +8,9 @@ import pytest
 
 from simulator.analysis.metrics import RawRun, RunContext
 from simulator.report.write import summarize
-from simulator.samples.end_state import FILE as AFTERMATH
-from simulator.samples.end_state import Aftermath
-from simulator.samples.recorder import Collector
+from simulator.samples.end_state import FILE as END_STATE
+from simulator.samples.end_state import EndState
+from simulator.samples.recorder import Recorder
 from simulator.samples.schema import TABLES
 from simulator.scenario import Scenario, to_toml
 from simulator.summary import Summary
@@ -72,7 +72,7 @@ class SyntheticRun:
         self.transitions: list[dict[str, object]] = []
         self.arrivals: list[dict[str, object]] = []
         self.deaths: list[dict[str, object]] = []
-        self.aftermath: Aftermath | None = None
+        self.end_state: EndState | None = None
         self.server = [
             {
                 "tick": t,
@@ -140,13 +140,13 @@ class SyntheticRun:
     def write(self, directory: Path) -> Path:
         """Write it as the runner would."""
         directory.mkdir(parents=True, exist_ok=True)
-        collector = Collector(directory)
+        collector = Recorder(directory)
         for table, schema in TABLES.items():
             collector.add(table, [tuple(row[name] for name in schema.names) for row in getattr(self, table)])
         collector.write_text("scenario.toml", to_toml(self.scenario.to_values()))
         collector.write_text("run.json", self.context.model_dump_json())
-        if self.aftermath is not None:
-            collector.write_text(AFTERMATH, self.aftermath.model_dump_json())
+        if self.end_state is not None:
+            collector.write_text(END_STATE, self.end_state.model_dump_json())
         collector.close()
         return directory
 

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from simulator.analysis.leaks import is_settled, leftovers
+from simulator.analysis.leaks import is_settled, leaks
 from simulator.analysis.metrics import RawRun
 from simulator.samples.end_state import (
-    Aftermath,
+    FILE,
     CallRow,
     ChangeRow,
+    EndState,
     MetricsRow,
-    PersonRow,
+    ParticipantRow,
+    Resources,
     Service,
-    Stock,
 )
 from simulator.samples.schema import SAMPLE_SHOWN
 from tests.unit.simulator.conftest import START, S, SyntheticRun
@@ -26,8 +28,8 @@ BEGIN_S = START / S
 TASKS = {"Jobs._run": 2, "RequestHandler.start": 1}
 
 
-def stock(**changes: Any) -> Stock:
-    return Stock.model_validate(
+def stock(**changes: Any) -> Resources:
+    return Resources.model_validate(
         {"sockets": 5, "files": 20, "rss_bytes": 100_000_000, "tasks": dict(TASKS)} | changes
     )
 
@@ -89,7 +91,7 @@ def call(make_run: Any) -> SyntheticRun:
     ]
     run.transitions = [told(bot, 1, "sfu", 3.2) for bot in (1, 2)]
     run.transitions += [told(bot, 2, "p2p", 7.2) for bot in (1, 2)]
-    run.aftermath = Aftermath(
+    run.end_state = EndState(
         rooms=[],
         services=[Service(name=name, before=stock(), after=stock()) for name in ("media", "gateway")],
         calls=[
@@ -104,8 +106,8 @@ def call(make_run: Any) -> SyntheticRun:
                 mode_change_count=2,
             )
         ],
-        people=[
-            PersonRow(
+        participants=[
+            ParticipantRow(
                 call_id="c",
                 user=f"person-{bot}",
                 status="disconnected",
@@ -129,13 +131,13 @@ def test_a_run_that_left_nothing_passes(call: SyntheticRun, tmp_path: Path) -> N
     assert summary.leftovers is not None
     assert summary.leftovers.findings == []
     assert summary.verdict == "pass"
-    assert call.aftermath is not None
-    assert is_settled(call.aftermath)
+    assert call.end_state is not None
+    assert is_settled(call.end_state)
 
 
-def found(run: SyntheticRun) -> Aftermath:
-    assert run.aftermath is not None
-    return run.aftermath
+def found(run: SyntheticRun) -> EndState:
+    assert run.end_state is not None
+    return run.end_state
 
 
 def after(run: SyntheticRun, name: str, **changes: Any) -> None:
@@ -159,7 +161,7 @@ LEFT: list[tuple[str, Bend, str, str]] = [
     ),
     (
         "person",
-        lambda run: setattr(found(run).people[2], "status", "connected"),
+        lambda run: setattr(found(run).participants[2], "status", "connected"),
         "leftovers.people==0",
         "person-3 is still connected in call c in the database",
     ),
@@ -250,7 +252,7 @@ CONTRADICTIONS: list[tuple[str, Bend, str]] = [
     ("a call without a row", lambda run: found(run).calls.clear(), "is not in the database"),
     (
         "a person without a row",
-        lambda run: without(found(run).people, 0),
+        lambda run: without(found(run).participants, 0),
         "person-1 was in call c, but has no row",
     ),
     (
@@ -260,27 +262,27 @@ CONTRADICTIONS: list[tuple[str, Bend, str]] = [
     ),
     (
         "a person with two rows",
-        lambda run: found(run).people.append(found(run).people[0]),
+        lambda run: found(run).participants.append(found(run).participants[0]),
         "person-1 has 2 rows",
     ),
     (
         "who left later",
-        lambda run: setattr(found(run).people[2], "left_at", BEGIN_S + 60),
+        lambda run: setattr(found(run).participants[2], "left_at", BEGIN_S + 60),
         "person-3 left call c +53.0 s from when they did",
     ),
     (
         "who left before they did",
-        lambda run: setattr(found(run).people[0], "left_at", BEGIN_S + 4),
+        lambda run: setattr(found(run).participants[0], "left_at", BEGIN_S + 4),
         "person-1 left call c -11.0 s",
     ),
     (
         "who joined at another time",
-        lambda run: setattr(found(run).people[2], "joined_at", BEGIN_S + 1),
+        lambda run: setattr(found(run).participants[2], "joined_at", BEGIN_S + 1),
         "person-3 joined call c -2.0 s",
     ),
     (
         "ids of the media server",
-        lambda run: found(run).people[0].sfu_fields.append("sfu_send_transport_id"),
+        lambda run: found(run).participants[0].sfu_fields.append("sfu_send_transport_id"),
         "person-1 keeps sfu_send_transport_id",
     ),
     (
@@ -319,14 +321,23 @@ def test_who_misses_what_is_told_around_a_death_is_no_contradiction(
 ) -> None:
     call.transitions = call.transitions[:2]
     call.deaths = [{"unix_ns": START + 6 * S, "what": "gateway"}]
-    assert leftovers(RawRun.read(call.write(tmp_path))).findings == []  # type: ignore[union-attr]
+    assert leaks(RawRun.read(call.write(tmp_path))).findings == []  # type: ignore[union-attr]
 
 
 def test_a_change_of_the_last_moment_need_not_have_been_heard(call: SyntheticRun, tmp_path: Path) -> None:
     found(call).changes.append(ChangeRow(call_id="c", old="p2p", new="sfu", at=BEGIN_S + 14.8))
     found(call).calls[0].mode, found(call).calls[0].mode_change_count = "sfu", 3
-    assert leftovers(RawRun.read(call.write(tmp_path))).findings == []  # type: ignore[union-attr]
+    assert leaks(RawRun.read(call.write(tmp_path))).findings == []  # type: ignore[union-attr]
 
 
 def test_a_run_that_took_no_stock_has_no_such_figures(run: SyntheticRun, tmp_path: Path) -> None:
     assert run.summary(tmp_path).leftovers is None
+
+
+def test_an_end_state_of_an_earlier_version_is_still_read(call: SyntheticRun, tmp_path: Path) -> None:
+    written = call.write(tmp_path)
+    former = json.loads((written / FILE).read_text())
+    former["people"] = former.pop("participants")
+    (written / FILE).unlink()
+    (written / "aftermath.json").write_text(json.dumps(former))
+    assert RawRun.read(written).end_state == call.end_state

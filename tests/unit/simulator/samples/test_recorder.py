@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from simulator.errors import RunDirectoryError
-from simulator.samples.recorder import Collector, RunDirectory, remove_leftovers
+from simulator.samples.recorder import Recorder, RunDirectory, remove_partial_runs
 from simulator.samples.schema import TABLES
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -60,16 +60,16 @@ def test_two_runs_in_the_same_second_get_different_names(tmp_path: Path) -> None
             assert directory.complete().name == expected
 
 
-def test_leftovers_of_dead_runs_are_removed_and_of_living_ones_kept(tmp_path: Path) -> None:
+def test_partial_directories_of_killed_runs_are_removed_and_of_running_ones_kept(tmp_path: Path) -> None:
     dead, alive = tmp_path / f".a.partial-{NO_PROCESS}", tmp_path / f".b.partial-{os.getpid()}"
     for path in (dead, alive):
         path.mkdir()
-    assert remove_leftovers(tmp_path) == [dead]
+    assert remove_partial_runs(tmp_path) == [dead]
     assert alive.exists()
 
 
 def test_every_table_is_written_even_without_rows(tmp_path: Path) -> None:
-    Collector(tmp_path).close()
+    Recorder(tmp_path).close()
     for name, schema in TABLES.items():
         frame = pd.read_parquet(tmp_path / f"{name}.parquet")
         assert list(frame.columns) == schema.names
@@ -77,7 +77,7 @@ def test_every_table_is_written_even_without_rows(tmp_path: Path) -> None:
 
 
 def test_rows_come_back_in_columns_with_nulls_kept(tmp_path: Path) -> None:
-    collector = Collector(tmp_path)
+    collector = Recorder(tmp_path)
     collector.add("expected", [(1, 2, 0), (2, 1, 1)])
     collector.add("expected", [])
     collector.add("server", [(0, 5, None, 7, None, None)])
@@ -93,7 +93,7 @@ def test_rows_come_back_in_columns_with_nulls_kept(tmp_path: Path) -> None:
 
 
 def test_events_are_one_json_object_a_line(tmp_path: Path) -> None:
-    collector = Collector(tmp_path)
+    collector = Recorder(tmp_path)
     collector.event("joined", unix_ns=5, bot=3)
     collector.event("left")
     collector.close()
@@ -103,7 +103,7 @@ def test_events_are_one_json_object_a_line(tmp_path: Path) -> None:
 
 
 def test_an_event_after_the_end_is_no_error(tmp_path: Path) -> None:
-    collector = Collector(tmp_path)
+    collector = Recorder(tmp_path)
     collector.close()
     collector.event("late")
     assert (tmp_path / "events.jsonl").read_text() == ""
