@@ -12,8 +12,8 @@ from meeshy_sfu.cli import console
 from meeshy_sfu.cli.options import with_settings
 from meeshy_sfu.clock import SystemClock
 from meeshy_sfu.config import Settings
+from meeshy_sfu.edge.auth import SERVICE_ROLE
 from meeshy_sfu.edge.secret import signing_secret
-from meeshy_sfu.edge.tokens import SERVICE_ROLE
 from meeshy_sfu.errors import ConfigError, MeeshyError, UnavailableError
 from meeshy_sfu.gateway.calls import journal
 from meeshy_sfu.gateway.wire.rest_overview import LIMIT_MAX

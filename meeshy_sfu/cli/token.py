@@ -11,8 +11,8 @@ from meeshy_sfu.cli import console
 from meeshy_sfu.cli.options import with_settings
 from meeshy_sfu.clock import SystemClock
 from meeshy_sfu.config import Settings
+from meeshy_sfu.edge.auth import SERVICE_ROLE, check_id
 from meeshy_sfu.edge.secret import signing_secret
-from meeshy_sfu.edge.tokens import SERVICE_ROLE, check_id
 from meeshy_sfu.errors import InvalidRequestError
 from meeshy_sfu.gateway.wire.auth import MAX_WORD_CHARS, Conversation, make_user_token
 from meeshy_sfu.names import MAX_NAME_CHARS, name_problem

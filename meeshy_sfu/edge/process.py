@@ -16,10 +16,10 @@ from typing import Protocol, Self, TypeVar
 from aiohttp import web, web_response
 
 from meeshy_sfu.config import Settings
-from meeshy_sfu.edge.acceptor import Acceptor
+from meeshy_sfu.edge.connections import Acceptor
 from meeshy_sfu.edge.descriptors import raise_limit
-from meeshy_sfu.edge.figures import EdgeFigures
-from meeshy_sfu.edge.protocol import Runner
+from meeshy_sfu.edge.http_protocol import Runner
+from meeshy_sfu.edge.metrics import EdgeFigures
 from meeshy_sfu.errors import (
     AddressUnavailableError,
     BindPermissionError,

@@ -11,7 +11,7 @@ import orjson
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 
-from meeshy_sfu.edge.tokens import MAX_TOKEN_CHARS, check_id
+from meeshy_sfu.edge.auth import MAX_TOKEN_CHARS, check_id
 from meeshy_sfu.errors import InvalidRequestError
 
 MAX_ERRORS_SHOWN = 8

@@ -20,15 +20,15 @@ from meeshy_sfu.db import schema
 from meeshy_sfu.db.hold import WAIT_S, DatabaseHold
 from meeshy_sfu.db.repository import Repository
 from meeshy_sfu.db.session import create_engine, settings_url
-from meeshy_sfu.edge.border import Origins, border
 from meeshy_sfu.edge.disk_probe import DiskProbe
+from meeshy_sfu.edge.http_dispatch import RequestGate
 from meeshy_sfu.edge.limits import RateLimiter
+from meeshy_sfu.edge.metrics_access import Watchers
+from meeshy_sfu.edge.middleware import Origins, border
 from meeshy_sfu.edge.openapi import openapi_document
 from meeshy_sfu.edge.process import Listener, run_until_stopped, tls_context
-from meeshy_sfu.edge.request_gate import RequestGate
 from meeshy_sfu.edge.routes import BoundRoute, bound_routes, register
 from meeshy_sfu.edge.secret import signing_secret
-from meeshy_sfu.edge.watchers import Watchers
 from meeshy_sfu.errors import ConfigError, StartError
 from meeshy_sfu.gateway.calls.call_rows import CallRows
 from meeshy_sfu.gateway.calls.calls import Calls
@@ -46,10 +46,10 @@ from meeshy_sfu.gateway.metrics import Metrics
 from meeshy_sfu.gateway.turn.ice_servers import IceServerError, parse_server
 from meeshy_sfu.gateway.wire.description import DESCRIPTION
 from meeshy_sfu.gateway.wire.events import Events
-from meeshy_sfu.gateway.wire.guard import Guard
 from meeshy_sfu.gateway.wire.notices import Notices
 from meeshy_sfu.gateway.wire.outages import database_failure
 from meeshy_sfu.gateway.wire.rest import RestApi
+from meeshy_sfu.gateway.wire.rest_dispatch import Guard
 from meeshy_sfu.gateway.wire.rest_overview import OverviewApi
 from meeshy_sfu.lock_file import LockFile, hold_state
 from meeshy_sfu.private_files import close_to_others

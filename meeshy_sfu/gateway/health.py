@@ -11,9 +11,9 @@ from aiohttp import web
 from sqlalchemy.exc import SQLAlchemyError
 
 from meeshy_sfu.db import schema
+from meeshy_sfu.edge.metrics_access import CONTENT_TYPE, Watchers
 from meeshy_sfu.edge.openapi import DOCS_POLICY, docs_page
 from meeshy_sfu.edge.routes import Route, handles
-from meeshy_sfu.edge.watchers import CONTENT_TYPE, Watchers
 
 if TYPE_CHECKING:
     from meeshy_sfu.db.repository import Repository

@@ -12,7 +12,7 @@ from prometheus_client import Counter, Histogram
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from meeshy_sfu.edge.figures import EdgeFigures
+from meeshy_sfu.edge.metrics import EdgeFigures
 from meeshy_sfu.edge.tasks import tasks_metric
 
 if TYPE_CHECKING:

@@ -14,11 +14,11 @@ from aiohttp.typedefs import Handler
 
 from meeshy_sfu.clock import Clock, SystemClock
 from meeshy_sfu.config import Settings
-from meeshy_sfu.edge.border import Origins, border
 from meeshy_sfu.edge.descriptors import descriptors, media_connections
+from meeshy_sfu.edge.http_dispatch import RequestGate
 from meeshy_sfu.edge.limits import RateLimiter
+from meeshy_sfu.edge.middleware import Origins, border
 from meeshy_sfu.edge.process import Listener, run_until_stopped, tls_context
-from meeshy_sfu.edge.request_gate import RequestGate
 from meeshy_sfu.edge.routes import BoundRoute, bound_routes, register
 from meeshy_sfu.edge.secret import signing_secret
 from meeshy_sfu.errors import AddressUnavailableError, PortInUseError
@@ -27,12 +27,12 @@ from meeshy_sfu.media.worker import TCP_CONNECTIONS_MAX, WorkerPool, WorkerSetti
 from meeshy_sfu.rooms.limits import RoomLimits
 from meeshy_sfu.rooms.registry import RoomRegistry
 from meeshy_sfu.server.expiry import Expiry
-from meeshy_sfu.server.guard import Guard
 from meeshy_sfu.server.health import HealthApi
 from meeshy_sfu.server.metrics import Metrics
 from meeshy_sfu.server.quotas import Quotas
 from meeshy_sfu.server.rest import RestApi
 from meeshy_sfu.server.rest_consumers import ConsumerApi
+from meeshy_sfu.server.rest_dispatch import Guard
 from meeshy_sfu.server.rest_services import ServiceApi
 from meeshy_sfu.server.signaling import Signaling
 

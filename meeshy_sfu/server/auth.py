@@ -1,13 +1,13 @@
 """Tokens of the media server: who is calling, for which call, until when, and what they may touch.
 
 Pure: secret and time are handed in. Where a token comes from (header, handshake) is known to rest.py and
-signaling.py; who owns which object, to rooms/; what every token must fulfil, to edge/tokens.py.
+signaling.py; who owns which object, to rooms/; what every token must fulfil, to edge/auth.py.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from meeshy_sfu.edge.tokens import (
+from meeshy_sfu.edge.auth import (
     MAX_LIFETIME_S,
     MEDIA_AUDIENCE,
     SERVICE_ROLE,

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from meeshy_sfu import __version__
 from meeshy_sfu.clock import Clock
 from meeshy_sfu.config import Settings
+from meeshy_sfu.edge.auth import SERVICE_ROLE
 from meeshy_sfu.edge.secret import signing_secret
-from meeshy_sfu.edge.tokens import SERVICE_ROLE
 from meeshy_sfu.server.auth import make_token
 
 DEVELOPMENT_CALL = "demo"

@@ -9,11 +9,11 @@ from aiohttp import web
 
 from meeshy_sfu.clock import Clock
 from meeshy_sfu.config import Settings
-from meeshy_sfu.edge.border import success
 from meeshy_sfu.edge.disk_probe import DiskProbe
+from meeshy_sfu.edge.metrics_access import CONTENT_TYPE, Watchers
+from meeshy_sfu.edge.middleware import success
 from meeshy_sfu.edge.openapi import DOCS_POLICY, docs_page, openapi_document
 from meeshy_sfu.edge.routes import Route, handles
-from meeshy_sfu.edge.watchers import CONTENT_TYPE, Watchers
 from meeshy_sfu.errors import MeeshyError
 from meeshy_sfu.media.worker import WorkerPool
 from meeshy_sfu.server.description import DESCRIPTION

@@ -18,7 +18,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from meeshy_sfu.clock import Clock
-from meeshy_sfu.edge.figures import DURATIONS_S, EdgeFigures
+from meeshy_sfu.edge.metrics import DURATIONS_S, EdgeFigures
 from meeshy_sfu.edge.tasks import tasks_metric
 from meeshy_sfu.media.worker import WorkerPool
 from meeshy_sfu.rooms.registry import RoomRegistry

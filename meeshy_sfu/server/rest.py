@@ -1,6 +1,6 @@
 """The REST API of calls: rooms, transports, producers; consumers are in rest_consumers.py.
 
-Handlers get checked input from guard.py and put rooms' objects on the wire; rules of calls are in rooms/.
+Handlers get checked input from rest_dispatch.py and put rooms' objects on the wire; rules of calls are in rooms/.
 """
 
 import asyncio
@@ -12,9 +12,9 @@ from aiohttp import web
 
 from meeshy_sfu.clock import Clock
 from meeshy_sfu.config import Settings
-from meeshy_sfu.edge.border import success
+from meeshy_sfu.edge.auth import check_id
+from meeshy_sfu.edge.middleware import success
 from meeshy_sfu.edge.routes import Route, handles
-from meeshy_sfu.edge.tokens import check_id
 from meeshy_sfu.errors import (
     CapacityError,
     ForbiddenError,
@@ -43,7 +43,6 @@ from meeshy_sfu.rooms.registry import RoomRegistry
 from meeshy_sfu.rooms.room import CallId, Room
 from meeshy_sfu.server import schemas
 from meeshy_sfu.server.auth import ROOM_OWNER_ROLES
-from meeshy_sfu.server.guard import Call
 from meeshy_sfu.server.metrics import Metrics
 from meeshy_sfu.server.representation import (
     acting_for,
@@ -53,6 +52,7 @@ from meeshy_sfu.server.representation import (
     room_wire,
     transport_wire,
 )
+from meeshy_sfu.server.rest_dispatch import Call
 
 ROOM = "/api/rooms/{callId}"
 TRANSPORTS = f"{ROOM}/transports"

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from aiohttp import web
 
 from meeshy_sfu.clock import Clock
-from meeshy_sfu.edge.border import success
+from meeshy_sfu.edge.middleware import success
 from meeshy_sfu.edge.routes import Route, handles
 from meeshy_sfu.errors import (
     CapacityError,
@@ -30,9 +30,9 @@ from meeshy_sfu.rooms.participant import Participant, ParticipantId
 from meeshy_sfu.rooms.registry import RoomRegistry
 from meeshy_sfu.rooms.room import CallId, Room
 from meeshy_sfu.server import schemas
-from meeshy_sfu.server.guard import Call
 from meeshy_sfu.server.metrics import Metrics
 from meeshy_sfu.server.representation import acting_for, camel_case, consumer_wire, failed_item
+from meeshy_sfu.server.rest_dispatch import Call
 
 ROOM = "/api/rooms/{callId}"
 CONSUMERS = f"{ROOM}/consumers"

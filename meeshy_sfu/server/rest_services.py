@@ -5,13 +5,13 @@ What calls themselves need is in rest.py.
 
 from aiohttp import web
 
-from meeshy_sfu.edge.border import success
+from meeshy_sfu.edge.middleware import success
 from meeshy_sfu.edge.routes import Route, handles
 from meeshy_sfu.errors import CapacityError, ForbiddenError, RoomNotFoundError
 from meeshy_sfu.rooms.registry import RoomRegistry
 from meeshy_sfu.rooms.room import CallId
 from meeshy_sfu.server import schemas
-from meeshy_sfu.server.guard import Call
+from meeshy_sfu.server.rest_dispatch import Call
 
 
 class ServiceApi:

@@ -1,6 +1,6 @@
 """Socket.IO: who hears what of which call.
 
-Checks events as rest.py checks requests and passes on what rooms tell. Sockets and their caps are in sockets.py.
+Checks events as rest.py checks requests and passes on what rooms tell. Sockets and their caps are in edge/socketio_server.py.
 """
 
 import logging
@@ -12,10 +12,10 @@ from aiohttp import web
 
 from meeshy_sfu.clock import Clock
 from meeshy_sfu.config import Settings
-from meeshy_sfu.edge.border import ADDRESS, Origins
-from meeshy_sfu.edge.gate import Answer, EventGate
 from meeshy_sfu.edge.limits import RateLimiter
-from meeshy_sfu.edge.sockets import SocketServer
+from meeshy_sfu.edge.middleware import ADDRESS, Origins
+from meeshy_sfu.edge.socketio_dispatch import Answer, EventGate
+from meeshy_sfu.edge.socketio_server import SocketServer
 from meeshy_sfu.edge.wire import WireModel
 from meeshy_sfu.errors import (
     ConsumerNotFoundError,

@@ -12,8 +12,8 @@ from typing import Any
 
 import jwt
 
-from meeshy_sfu.edge.border import json_bytes, parse_object
-from meeshy_sfu.edge.tokens import bearer
+from meeshy_sfu.edge.auth import bearer
+from meeshy_sfu.edge.middleware import json_bytes, parse_object
 from meeshy_sfu.edge.wire import WireModel, read
 from meeshy_sfu.errors import (
     ForbiddenError,

@@ -15,7 +15,7 @@ from weakref import WeakValueDictionary
 
 import aiohttp
 
-from meeshy_sfu.edge.tokens import MEDIA_AUDIENCE, SERVICE_ROLE, sign_token
+from meeshy_sfu.edge.auth import MEDIA_AUDIENCE, SERVICE_ROLE, sign_token
 from meeshy_sfu.errors import CapacityError, MeeshyError, UnavailableError
 from meeshy_sfu.gateway.media.breaker import Breaker, BreakerState
 from meeshy_sfu.gateway.media.condemned import Condemned, CondemnedList

@@ -1,6 +1,6 @@
 """Tokens of the gateway: who somebody is and which conversations are theirs; and the tokens for the media server.
 
-Pure: secret and time are handed in. What every token must fulfil is known to edge/tokens.py.
+Pure: secret and time are handed in. What every token must fulfil is known to edge/auth.py.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from meeshy_sfu.edge.tokens import (
+from meeshy_sfu.edge.auth import (
     GATEWAY_AUDIENCE,
     MAX_LIFETIME_S,
     MEDIA_AUDIENCE,

@@ -1,6 +1,6 @@
 """Socket.IO of the gateway: who is connected, what they ask, and who hears what.
 
-Checks events as `rest` checks requests and hands them to `calls`. Sockets and their caps are in edge/sockets.py.
+Checks events as `rest` checks requests and hands them to `calls`. Sockets and their caps are in edge/socketio_server.py.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from meeshy_sfu.edge.border import ADDRESS
-from meeshy_sfu.edge.gate import EventGate
-from meeshy_sfu.edge.sockets import SocketServer
+from meeshy_sfu.edge.middleware import ADDRESS
+from meeshy_sfu.edge.socketio_dispatch import EventGate
+from meeshy_sfu.edge.socketio_server import SocketServer
 from meeshy_sfu.edge.wire import WireModel
 from meeshy_sfu.errors import (
     AlreadyInCallError,
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
     from meeshy_sfu.clock import Clock
     from meeshy_sfu.config import Settings
-    from meeshy_sfu.edge.border import Origins
     from meeshy_sfu.edge.limits import Quota, RateLimiter
+    from meeshy_sfu.edge.middleware import Origins
     from meeshy_sfu.gateway.calls.quotas import Quotas
     from meeshy_sfu.gateway.calls.statements import Statements
     from meeshy_sfu.gateway.metrics import Metrics

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from meeshy_sfu.edge.border import success
+from meeshy_sfu.edge.auth import check_id
+from meeshy_sfu.edge.middleware import success
 from meeshy_sfu.edge.routes import Route, handles
-from meeshy_sfu.edge.tokens import check_id
 from meeshy_sfu.errors import (
     CallAlreadyActiveError,
     CallEndedError,
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from meeshy_sfu.gateway.calls.call_rows import CallRows
     from meeshy_sfu.gateway.calls.calls import Calls
     from meeshy_sfu.gateway.calls.live_call import LiveCall
-    from meeshy_sfu.gateway.wire.guard import Request
     from meeshy_sfu.gateway.wire.notices import Notices
+    from meeshy_sfu.gateway.wire.rest_dispatch import Request
 
 CALL = "/api/calls/{callId}"
 CONVERSATION = "/api/conversations/{conversationId}"

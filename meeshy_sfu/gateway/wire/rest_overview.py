@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from meeshy_sfu.edge.border import success
+from meeshy_sfu.edge.middleware import success
 from meeshy_sfu.edge.routes import Route, handles
 from meeshy_sfu.errors import InvalidRequestError, PermissionDeniedError
 from meeshy_sfu.gateway.wire import schemas
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from meeshy_sfu.gateway.calls.calls import Calls
     from meeshy_sfu.gateway.calls.live_call import LiveCall
-    from meeshy_sfu.gateway.wire.guard import Request
+    from meeshy_sfu.gateway.wire.rest_dispatch import Request
 
 LIMIT_DEFAULT, LIMIT_MAX = 1_000, 10_000
 

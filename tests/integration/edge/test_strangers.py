@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from meeshy_sfu.edge import protocol
+from meeshy_sfu.edge import http_protocol
 from tests.integration.edge.conftest import StartService
 from tests.integration.edge.test_connections import OPEN_SOCKET, UPGRADE
 from tests.integration.raw_http import RawConnection, raw_connection
@@ -42,19 +42,19 @@ async def test_few_requests_are_read_ahead_of_their_answers(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waiting: list[int] = []
-    data_received = protocol.Protocol.data_received
+    data_received = http_protocol.Protocol.data_received
 
-    def note(self: protocol.Protocol, data: bytes) -> None:
+    def note(self: http_protocol.Protocol, data: bytes) -> None:
         data_received(self, data)
         waiting.append(len(self._messages))
 
-    monkeypatch.setattr(protocol.Protocol, "data_received", note)
+    monkeypatch.setattr(http_protocol.Protocol, "data_received", note)
     async with raw_connection(url) as connection:
         for _ in range(30):
             connection.ask("GET /ready", f"X-Long: {LONG}")
         for _ in range(30):
             assert (await connection.answer()).status == 200
-    assert max(waiting) <= protocol.REQUESTS_AHEAD
+    assert max(waiting) <= http_protocol.REQUESTS_AHEAD
 
 
 async def test_requests_of_the_socket_transport_have_small_heads(url: str) -> None:

@@ -15,7 +15,7 @@ import aiohttp
 import pytest
 import socketio
 
-from meeshy_sfu.edge.tokens import MAX_TOKEN_CHARS, sign_token
+from meeshy_sfu.edge.auth import MAX_TOKEN_CHARS, sign_token
 from meeshy_sfu.gateway.app import Gateway
 from meeshy_sfu.gateway.wire.auth import MAX_CONVERSATIONS, Conversation, make_user_token
 from meeshy_sfu.server.app import MediaServer

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from meeshy_sfu.cli import main
-from meeshy_sfu.edge.tokens import sign_token
+from meeshy_sfu.edge.auth import sign_token
 from meeshy_sfu.gateway.app import Gateway
 from meeshy_sfu.gateway.wire.auth import Conversation
 from meeshy_sfu.server.app import MediaServer

@@ -9,7 +9,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from meeshy_sfu.edge import sockets
+from meeshy_sfu.edge import socketio_server
 from meeshy_sfu.gateway.app import Gateway
 from tests.integration.gateway.conftest import StartGateway
 from tests.integration.gateway.people import Caller
@@ -52,8 +52,8 @@ async def test_an_ack_flood_of_a_guest_ends_with_one_line(
 async def test_a_socket_is_not_cut_while_its_handler_waits_for_the_database(
     start_gateway: StartGateway, http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sockets, "PING_INTERVAL_S", 0.1)
-    monkeypatch.setattr(sockets, "PING_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(socketio_server, "PING_INTERVAL_S", 0.1)
+    monkeypatch.setattr(socketio_server, "PING_TIMEOUT_S", 0.3)
     gateway = await start_gateway()
     socket = await WireSocket(http, gateway.url, polling=False).open(Caller(http, gateway.url, "ada").token)
     going_on = asyncio.Event()

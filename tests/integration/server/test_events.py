@@ -9,7 +9,7 @@ import jsonschema
 import pytest
 import socketio
 
-from meeshy_sfu.edge import sockets
+from meeshy_sfu.edge import socketio_server
 from meeshy_sfu.server.app import MediaServer
 from meeshy_sfu.server.description import SERVER_EVENTS
 from tests.integration.hearing import eventually
@@ -244,7 +244,7 @@ async def test_a_renewed_token_keeps_one_in_the_call(start_server: StartServer, 
 async def test_who_never_presents_a_token_is_cut_off(
     person: MakePerson, http, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sockets, "HANDSHAKE_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(socketio_server, "HANDSHAKE_TIMEOUT_S", 0.2)
     alice = person()
     url = alice.url.replace("http", "ws") + "/socket.io/?EIO=4&transport=websocket"
     async with http.ws_connect(url) as ws:

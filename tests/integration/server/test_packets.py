@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from meeshy_sfu.edge import sockets
+from meeshy_sfu.edge import socketio_server
 from meeshy_sfu.server.app import MediaServer
 from tests.integration.hearing import eventually
 from tests.integration.server.conftest import MakePerson, StartServer
@@ -174,7 +174,7 @@ async def test_a_post_that_is_no_payload_ends_the_connection_with_one_line(
 async def test_answers_to_pings_and_the_first_connect_are_free(
     start_server: StartServer, person: MakePerson, wire: MakeWire, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
-    monkeypatch.setattr(sockets, "PING_INTERVAL_S", 0.05)
+    monkeypatch.setattr(socketio_server, "PING_INTERVAL_S", 0.05)
     server = await start_server(rate_events=1)
     socket = await wire(server, way, person().token)
     await socket.until(lambda: socket.got.count("2") > 5)
@@ -225,8 +225,8 @@ def sticking(server: MediaServer) -> Stuck:
 async def test_pings_are_read_whatever_a_handler_does(
     start_server: StartServer, person: MakePerson, wire: MakeWire, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
-    monkeypatch.setattr(sockets, "PING_INTERVAL_S", 0.1)
-    monkeypatch.setattr(sockets, "PING_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(socketio_server, "PING_INTERVAL_S", 0.1)
+    monkeypatch.setattr(socketio_server, "PING_TIMEOUT_S", 0.3)
     server = await start_server()
     stuck = sticking(server)
     socket = await wire(server, way, person().token)

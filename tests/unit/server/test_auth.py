@@ -8,7 +8,7 @@ import json
 import jwt
 import pytest
 
-from meeshy_sfu.edge.tokens import MAX_TOKEN_CHARS, SignedTokens, bearer, check_id, open_token
+from meeshy_sfu.edge.auth import MAX_TOKEN_CHARS, SignedTokens, bearer, check_id, open_token
 from meeshy_sfu.errors import ForbiddenError, InvalidRequestError, UnauthorizedError
 from meeshy_sfu.gateway.wire.auth import read_user_token
 from meeshy_sfu.server.auth import Claims, make_token, read_token

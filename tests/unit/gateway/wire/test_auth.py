@@ -9,7 +9,7 @@ import pytest
 
 from meeshy_sfu.clock import SystemClock
 from meeshy_sfu.config import load_settings
-from meeshy_sfu.edge.tokens import sign_token
+from meeshy_sfu.edge.auth import sign_token
 from meeshy_sfu.errors import CallsNotSupportedError, PermissionDeniedError, UnauthorizedError
 from meeshy_sfu.gateway.banner import banner as gateway_banner
 from meeshy_sfu.gateway.calls.mode import ConversationType

@@ -11,7 +11,7 @@ import jsonschema
 import pytest
 import socketio
 
-from meeshy_sfu.edge import border, sockets
+from meeshy_sfu.edge import middleware, socketio_server
 from meeshy_sfu.server.app import MediaServer
 from meeshy_sfu.server.description import CLIENT_EVENTS, SERVER_EVENTS
 from tests.integration.hearing import eventually
@@ -211,7 +211,7 @@ async def test_a_body_that_cannot_be_decoded_is_the_senders_fault(
 async def test_a_body_that_does_not_come_is_not_waited_for(
     server: MediaServer, person: MakePerson, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(border, "BODY_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(middleware, "BODY_TIMEOUT_S", 0.3)
     alice = person()
     port = int(server.url.rpartition(":")[2])
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -513,7 +513,7 @@ async def test_nothing_is_left_after_many_joins_and_leaves(
     person: MakePerson, start_server: StartServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # a ping's timer outlives its socket by one interval
-    monkeypatch.setattr(sockets, "PING_INTERVAL_S", 1)
+    monkeypatch.setattr(socketio_server, "PING_INTERVAL_S", 1)
     server = await start_server(rate_other=0, rate_create=0, rate_transports=0)
     alice = person(url=server.url)
     await alice.join(create=True)

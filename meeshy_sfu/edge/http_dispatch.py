@@ -11,11 +11,11 @@ from aiohttp import web
 
 from meeshy_sfu.clock import Clock
 from meeshy_sfu.config import Settings
-from meeshy_sfu.edge.acceptor import show
-from meeshy_sfu.edge.border import ADDRESS, failure, parse_object, read_body
-from meeshy_sfu.edge.crowd import Shown
-from meeshy_sfu.edge.figures import EdgeFigures
+from meeshy_sfu.edge.connection_limits import Shown
+from meeshy_sfu.edge.connections import show
 from meeshy_sfu.edge.limits import Quota, RateLimitedError, RateLimiter, Standing, address_key
+from meeshy_sfu.edge.metrics import EdgeFigures
+from meeshy_sfu.edge.middleware import ADDRESS, failure, parse_object, read_body
 from meeshy_sfu.edge.routes import Route
 from meeshy_sfu.errors import MeeshyError, UnauthorizedError
 

@@ -10,10 +10,10 @@ from aiohttp import web
 
 from meeshy_sfu.clock import Clock
 from meeshy_sfu.config import Settings
+from meeshy_sfu.edge.auth import bearer, check_id
+from meeshy_sfu.edge.http_dispatch import RequestGate, Visit
 from meeshy_sfu.edge.limits import Quota, Standing
-from meeshy_sfu.edge.request_gate import RequestGate, Visit
 from meeshy_sfu.edge.routes import BoundRoute
-from meeshy_sfu.edge.tokens import bearer, check_id
 from meeshy_sfu.edge.wire import read
 from meeshy_sfu.errors import MeeshyError
 from meeshy_sfu.server.auth import Claims, read_token

@@ -1,6 +1,6 @@
 """Takes connections, and closes those that are late, and those for which there is no room.
 
-Who has to go is decided in crowd.py, what is late in deadlines.py; what is on a connection in protocol.py.
+Who has to go is decided in connection_limits.py, what is late in deadlines.py; what is on a connection in http_protocol.py.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from meeshy_sfu.edge.crowd import Crowd, Shown
+from meeshy_sfu.edge.connection_limits import Crowd, Shown
 from meeshy_sfu.edge.deadlines import LIMITS_S, Progress, Stage
 from meeshy_sfu.edge.descriptors import descriptors, http_connections
+from meeshy_sfu.edge.http_protocol import Protocol
 from meeshy_sfu.edge.limits import ForwardedFor, address_key
-from meeshy_sfu.edge.protocol import Protocol
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Iterable, Sequence
 
     from meeshy_sfu.config import Settings
-    from meeshy_sfu.edge.figures import EdgeFigures
+    from meeshy_sfu.edge.metrics import EdgeFigures
 
 SWEEP_INTERVAL_S = 0.5
 ACCEPTED_AT_ONCE = 16

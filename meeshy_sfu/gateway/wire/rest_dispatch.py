@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from meeshy_sfu.edge.tokens import bearer
+from meeshy_sfu.edge.auth import bearer
 from meeshy_sfu.edge.wire import read
 from meeshy_sfu.errors import InvalidRequestError, MeeshyError
 from meeshy_sfu.gateway.wire.auth import Checks, User, read_service_token, read_user_token
@@ -19,7 +19,7 @@ from meeshy_sfu.gateway.wire.auth import Checks, User, read_service_token, read_
 if TYPE_CHECKING:
     from meeshy_sfu.clock import Clock
     from meeshy_sfu.config import Settings
-    from meeshy_sfu.edge.request_gate import RequestGate, Visit
+    from meeshy_sfu.edge.http_dispatch import RequestGate, Visit
     from meeshy_sfu.edge.routes import BoundRoute, Route
     from meeshy_sfu.gateway.calls.quotas import Quotas
 

@@ -10,11 +10,11 @@ from typing import Any, Generic, Protocol, TypeVar, cast
 from socketio import exceptions
 
 from meeshy_sfu.clock import Clock
-from meeshy_sfu.edge.border import error_body, hidden
-from meeshy_sfu.edge.figures import EdgeFigures
+from meeshy_sfu.edge.http_dispatch import Translate
 from meeshy_sfu.edge.limits import Quota, RateLimitedError, RateLimiter, address_key
-from meeshy_sfu.edge.request_gate import Translate
-from meeshy_sfu.edge.sockets import SocketServer
+from meeshy_sfu.edge.metrics import EdgeFigures
+from meeshy_sfu.edge.middleware import error_body, hidden
+from meeshy_sfu.edge.socketio_server import SocketServer
 from meeshy_sfu.edge.wire import WireModel, read
 from meeshy_sfu.errors import (
     CapacityError,

@@ -14,9 +14,9 @@ from meeshy_sfu.cli.options import as_environment
 from meeshy_sfu.cli.supervisor import RESTART_DELAYS_S, restart_delay_s
 from meeshy_sfu.clock import ManualClock
 from meeshy_sfu.config import load_settings
-from meeshy_sfu.edge.border import Origins, failure, is_loopback, parse_object, same_secret, success
+from meeshy_sfu.edge.middleware import Origins, failure, is_loopback, parse_object, same_secret, success
 from meeshy_sfu.edge.secret import signing_secret
-from meeshy_sfu.edge.sockets import LimitedJson, PlainPacket, SocketServer
+from meeshy_sfu.edge.socketio_server import LimitedJson, PlainPacket, SocketServer
 from meeshy_sfu.edge.wire import read
 from meeshy_sfu.errors import (
     ForbiddenError,

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from meeshy_sfu.edge.crowd import Crowd, Shown, reserve_of
+from meeshy_sfu.edge.connection_limits import Crowd, Shown, reserve_of
 
 
 def crowd(limit: int = 1000, per_address: int = 1000) -> Crowd[str]:

@@ -25,14 +25,14 @@ from socketio.packet import ACK, CONNECT, CONNECT_ERROR, EVENT
 
 from meeshy_sfu.clock import Clock
 from meeshy_sfu.config import Settings
-from meeshy_sfu.edge.acceptor import CROWDED, doubt, show
-from meeshy_sfu.edge.border import ADDRESS, BODY_TIMEOUT_S, Origins, failure, json_bytes, strict_json
-from meeshy_sfu.edge.crowd import Crowd, Shown
+from meeshy_sfu.edge.auth import MAX_TOKEN_CHARS
+from meeshy_sfu.edge.connection_limits import Crowd, Shown
+from meeshy_sfu.edge.connections import CROWDED, doubt, show
 from meeshy_sfu.edge.descriptors import MOST_CONNECTIONS
-from meeshy_sfu.edge.figures import EdgeFigures
-from meeshy_sfu.edge.inbox import Inbox, Message, OverRate
 from meeshy_sfu.edge.limits import Quota, RateLimitedError, RateLimiter, address_key, check_json_depth
-from meeshy_sfu.edge.tokens import MAX_TOKEN_CHARS
+from meeshy_sfu.edge.metrics import EdgeFigures
+from meeshy_sfu.edge.middleware import ADDRESS, BODY_TIMEOUT_S, Origins, failure, json_bytes, strict_json
+from meeshy_sfu.edge.receive_queue import Inbox, Message, OverRate
 from meeshy_sfu.errors import (
     CapacityError,
     HeadersTooLargeError,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
-from meeshy_sfu.edge.inbox import Inbox, Message
+from meeshy_sfu.edge.receive_queue import Inbox, Message
 
 
 class Handler:

@@ -1,7 +1,7 @@
 """What a connection has sent and nobody has dealt with yet.
 
 Messages are dealt with one after the other, beside the reading, so that a handler that waits leaves nothing behind it
-unread. What a message is, and how much of them may wait, is known to sockets.py.
+unread. What a message is, and how much of them may wait, is known to socketio_server.py.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """HTTP connections below the application: limits of a request's head, and the envelope for what no handler sees.
 
 aiohttp answers what its parser refuses in plain text and quotes it there and in the log; a token may be in it. Answers to
-requests that could be read are made in border.py.
+requests that could be read are made in middleware.py.
 """
 
 import logging
@@ -11,9 +11,9 @@ from typing import Any
 from aiohttp import http_exceptions, web, web_protocol
 from aiohttp.http_exceptions import BadHttpMessage, HttpProcessingError
 
-from meeshy_sfu.edge.admission import admission
-from meeshy_sfu.edge.border import failure
-from meeshy_sfu.edge.tokens import MAX_TOKEN_CHARS
+from meeshy_sfu.edge.auth import MAX_TOKEN_CHARS
+from meeshy_sfu.edge.middleware import failure
+from meeshy_sfu.edge.request_checks import admission
 from meeshy_sfu.errors import HeadersTooLargeError, InvalidRequestError, MeeshyError, UriTooLongError
 
 logger = logging.getLogger(__name__)
@@ -109,7 +109,7 @@ class Protocol(web.RequestHandler):
 
 
 class Runner(web.AppRunner):
-    """An application's runner, whose requests pass the admission; who makes connections of it is in acceptor.py."""
+    """An application's runner, whose requests pass the admission; who makes connections of it is in connections.py."""
 
     def __init__(self, app: web.Application, **options: Any) -> None:
         super().__init__(
