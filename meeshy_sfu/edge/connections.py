@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from meeshy_sfu.edge.connection_limits import Crowd, Shown
+from meeshy_sfu.edge.connection_limits import ConnectionLimits, Credential
 from meeshy_sfu.edge.deadlines import LIMITS_S, Progress, Stage
 from meeshy_sfu.edge.descriptors import descriptors, http_connections
 from meeshy_sfu.edge.http_protocol import Protocol
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from meeshy_sfu.config import Settings
-    from meeshy_sfu.edge.metrics import EdgeFigures
+    from meeshy_sfu.edge.metrics import EdgeMetrics
 
 SWEEP_INTERVAL_S = 0.5
 ACCEPTED_AT_ONCE = 16
@@ -94,13 +94,13 @@ class Connection(Protocol):
     def _is_waiting(self) -> bool:
         return self._waiter is not None and not self._waiter.done()
 
-    def show(self, shown: Shown, owner: str, *, is_service: bool = False) -> bool:
+    def authenticate(self, credential: Credential, owner: str, *, is_service: bool = False) -> bool:
         """Note what it has shown, and whose it is; false when there is no room for one more live socket."""
-        return self._acceptor.prove(self, shown, owner, is_service=is_service)
+        return self._acceptor.authenticate(self, credential, owner, is_service=is_service)
 
-    def doubt(self) -> None:
+    def revoke(self) -> None:
         """Take that back."""
-        self._acceptor.crowd.doubt(self)
+        self._acceptor.limits.revoke(self)
 
     def cut(self) -> None:
         """End it now, whatever its peer does."""
@@ -118,11 +118,13 @@ class Connection(Protocol):
 class Acceptor:
     """All connections of a service's port."""
 
-    def __init__(self, settings: Settings, figures: EdgeFigures) -> None:
+    def __init__(self, settings: Settings, metrics: EdgeMetrics) -> None:
         self._forwarded = ForwardedFor(settings.trusted_proxies)
-        self._figures = figures
+        self._metrics = metrics
         limit = http_connections(settings.max_connections, descriptors())
-        self.crowd: Crowd[Connection] = Crowd(limit, settings.max_connections_per_address)
+        self.limits: ConnectionLimits[Connection] = ConnectionLimits(
+            limit, settings.max_connections_per_address
+        )
         self._here: set[Connection] = set()
         self._server: web.Server
         self._tls: ssl.SSLContext | None = None
@@ -145,15 +147,17 @@ class Acceptor:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def prove(self, connection: Connection, shown: Shown, owner: str, *, is_service: bool) -> bool:
+    def authenticate(
+        self, connection: Connection, credential: Credential, owner: str, *, is_service: bool
+    ) -> bool:
         """Note what a connection has shown; false when there is no room for one more live socket."""
-        closed = self.crowd.prove(connection, shown, owner, is_service=is_service)
+        closed = self.limits.authenticate(connection, credential, owner, is_service=is_service)
         self._close(closed or (), CROWDED)
         return closed is not None
 
     def left(self, connection: Connection) -> None:
         """Forget a connection. Idempotent."""
-        self.crowd.leave(connection)
+        self.limits.remove(connection)
         self._here.discard(connection)
 
     async def _accept(self, listening: socket.socket) -> None:
@@ -175,7 +179,7 @@ class Acceptor:
 
     async def _on_refusal(self, error: OSError) -> None:
         """Go on when the system refuses a connection, as it does when descriptors or memory are short."""
-        stranger = self.crowd.drop_stranger()
+        stranger = self.limits.evict_unauthenticated()
         now_s = asyncio.get_running_loop().time()
         if now_s >= self._quiet_until_s:
             self._quiet_until_s = now_s + QUIET_S
@@ -189,7 +193,7 @@ class Acceptor:
         connection = Connection(self, raw, self._server, loop=asyncio.get_running_loop(), **options)
         self._here.add(connection)
         is_proxy = self._forwarded.is_trusted(address)
-        self._close(self.crowd.enter(connection, address_key(address), is_proxy=is_proxy), CROWDED)
+        self._close(self.limits.admit(connection, address_key(address), is_proxy=is_proxy), CROWDED)
         connection.opening = asyncio.create_task(self._open(connection), name="open-connection")
 
     async def _open(self, connection: Connection) -> None:
@@ -228,17 +232,21 @@ class Acceptor:
 
     def _close(self, connections: Iterable[Connection], reason: str) -> None:
         for one in connections:
-            self._figures.closed_early.labels(reason).inc()
+            self._metrics.closed_early.labels(reason).inc()
             one.cut()
 
 
-def show(request: web.BaseRequest, shown: Shown, owner: str, *, is_service: bool = False) -> bool:
+def authenticate(
+    request: web.BaseRequest, credential: Credential, owner: str, *, is_service: bool = False
+) -> bool:
     """Note on the connection of a request what it has shown; false when there is no room for a live socket."""
     connection = request.protocol
-    return not isinstance(connection, Connection) or connection.show(shown, owner, is_service=is_service)
+    return not isinstance(connection, Connection) or connection.authenticate(
+        credential, owner, is_service=is_service
+    )
 
 
-def doubt(request: web.BaseRequest) -> None:
+def revoke(request: web.BaseRequest) -> None:
     """Take back what the connection of a request has shown."""
     if isinstance(request.protocol, Connection):
-        request.protocol.doubt()
+        request.protocol.revoke()

@@ -1,50 +1,62 @@
-"""The gate before every REST handler: what its answer carries, what is counted, and how a refusal is told.
+"""Dispatch of REST requests to their handlers: what is counted, which headers the answer carries, how errors are answered.
 
-The frame of all services. Whose token it is, what counts against which limit, and what handlers get is known to the
-guards of the services.
+The part that both services share. Authentication, limits and what a handler receives belong to the services' own
+rest_dispatch.py.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import NotRequired, TypedDict
 
 from aiohttp import web
 
 from meeshy_sfu.clock import Clock
 from meeshy_sfu.config import Settings
-from meeshy_sfu.edge.connection_limits import Shown
-from meeshy_sfu.edge.connections import show
+from meeshy_sfu.edge.connection_limits import Credential
+from meeshy_sfu.edge.connections import authenticate
 from meeshy_sfu.edge.limits import Quota, RateLimitedError, RateLimiter, Standing, address_key
-from meeshy_sfu.edge.metrics import EdgeFigures
+from meeshy_sfu.edge.metrics import EdgeMetrics
 from meeshy_sfu.edge.middleware import ADDRESS, failure, parse_object, read_body
-from meeshy_sfu.edge.routes import Route
+from meeshy_sfu.edge.routes import BoundRoute, Route
 from meeshy_sfu.errors import MeeshyError, UnauthorizedError
 
 Translate = Callable[[Exception], MeeshyError | None]
-"""Gives the error a client is told for one that the service knows of; None for all others."""
+"""Maps an exception that the service knows to the error a client receives; None for all others."""
 
 
 @dataclass(slots=True)
-class Visit:
+class RequestContext:
     """One request on its way to its handler."""
 
     raw: web.Request
     route: Route
     began_s: float
     standing: Standing | None = None
-    """Against the limit that the answer tells of; None before any was asked."""
+    """Against the limit that the answer reports; None before any was counted."""
 
     @property
     def address(self) -> str:
-        """Whom requests without a good token are counted against."""
+        """The address that requests without a valid token are counted against."""
         return address_key(self.raw[ADDRESS])
 
-    def identified(self, owner: str, *, is_service: bool = False) -> None:
-        """Note that its token is good, and whose it is: its connection is no stranger's any more."""
-        show(self.raw, Shown.TOKEN, owner, is_service=is_service)
+    def authenticated(self, owner: str, *, is_service: bool = False) -> None:
+        """Note that its token is valid, and whose it is, so that its connection is closed after unauthenticated ones."""
+        authenticate(self.raw, Credential.TOKEN, owner, is_service=is_service)
 
 
-class RequestGate:
-    """Serve requests through a service's guard, and count what comes of them."""
+class Common(TypedDict):
+    """Arguments of every RequestDispatcher."""
+
+    settings: Settings
+    clock: Clock
+    limiter: RateLimiter
+    metrics: EdgeMetrics
+    translate: NotRequired[Translate]
+
+
+class RequestDispatcher(ABC):
+    """Pass requests to their handlers, and count what comes of them."""
 
     def __init__(
         self,
@@ -52,36 +64,43 @@ class RequestGate:
         settings: Settings,
         clock: Clock,
         limiter: RateLimiter,
-        figures: EdgeFigures,
+        metrics: EdgeMetrics,
         translate: Translate = lambda error: None,
     ) -> None:
         self._settings = settings
         self._clock = clock
         self._limiter = limiter
-        self._figures = figures
+        self._metrics = metrics
         self._translate = translate
 
-    def wrap(
-        self, route: Route, serve: Callable[[Visit], Awaitable[web.Response]]
-    ) -> Callable[[web.Request], Awaitable[web.Response]]:
-        """Make a request handler: `serve` checks a visit and gives the answer of the route's handler."""
-        requests = self._figures.requests
-        duration = self._figures.request_duration.labels(route.method, route.path)
+    @abstractmethod
+    async def serve(self, context: RequestContext, bound: BoundRoute) -> web.Response:
+        """Check a request, call the handler of its route and return the answer.
+
+        Raises:
+            MeeshyError: The request is refused, or its handler failed.
+        """
+
+    def wrap(self, bound: BoundRoute) -> Callable[[web.Request], Awaitable[web.Response]]:
+        """Make the request handler of a route."""
+        route = bound.route
+        requests = self._metrics.requests
+        duration = self._metrics.request_duration.labels(route.method, route.path)
 
         async def handle(raw: web.Request) -> web.Response:
-            visit = Visit(raw, route, self._clock.monotonic_s())
+            context = RequestContext(raw, route, self._clock.monotonic_s())
             status = 500
             try:
-                response = await serve(visit)
-                if visit.standing is not None:
-                    response.headers.update(visit.standing.headers())
+                response = await self.serve(context, bound)
+                if context.standing is not None:
+                    response.headers.update(context.standing.headers())
                 status = response.status
                 return response
             except MeeshyError as error:
                 status = error.http_status
                 self._count(error)
-                if visit.standing is not None and status < 500 and not isinstance(error, RateLimitedError):
-                    return failure(error, headers=visit.standing.headers())
+                if context.standing is not None and status < 500 and not isinstance(error, RateLimitedError):
+                    return failure(error, headers=context.standing.headers())
                 raise
             except Exception as error:
                 told = self._translate(error)
@@ -90,7 +109,7 @@ class RequestGate:
                 status = told.http_status
                 raise told from error
             finally:
-                duration.observe(self._clock.monotonic_s() - visit.began_s)
+                duration.observe(self._clock.monotonic_s() - context.began_s)
                 requests.labels(route.method, route.path, str(status)).inc()
 
         return handle
@@ -103,15 +122,15 @@ class RequestGate:
         """
         return self._limiter.take(quota, key, now_s=self._clock.monotonic_s(), cost=cost)
 
-    async def body(self, visit: Visit) -> dict[str, object]:
+    async def body(self, context: RequestContext) -> dict[str, object]:
         """Read the body. That of a route that has none is read and not used: its connection is kept by that."""
-        text = await read_body(visit.raw, max_bytes=self._settings.max_body_bytes)
-        if visit.route.body is None:
+        text = await read_body(context.raw, max_bytes=self._settings.max_body_bytes)
+        if context.route.body is None:
             return {}
         return parse_object(text, max_depth=self._settings.max_json_depth)
 
     def _count(self, error: MeeshyError) -> None:
         if isinstance(error, RateLimitedError):
-            self._figures.rate_limited.labels(error.standing.quota.name).inc()
+            self._metrics.rate_limited.labels(error.standing.quota.name).inc()
         elif isinstance(error, UnauthorizedError):
-            self._figures.unauthorized.inc()
+            self._metrics.unauthorized.inc()

@@ -13,7 +13,7 @@ from aiohttp.http_exceptions import BadHttpMessage, HttpProcessingError
 
 from meeshy_sfu.edge.auth import MAX_TOKEN_CHARS
 from meeshy_sfu.edge.middleware import failure
-from meeshy_sfu.edge.request_checks import admission
+from meeshy_sfu.edge.request_checks import with_request_checks
 from meeshy_sfu.errors import HeadersTooLargeError, InvalidRequestError, MeeshyError, UriTooLongError
 
 logger = logging.getLogger(__name__)
@@ -109,7 +109,7 @@ class Protocol(web.RequestHandler):
 
 
 class Runner(web.AppRunner):
-    """An application's runner, whose requests pass the admission; who makes connections of it is in connections.py."""
+    """An application's runner, whose requests pass request_checks.py; connections are made in connections.py."""
 
     def __init__(self, app: web.Application, **options: Any) -> None:
         super().__init__(
@@ -125,7 +125,7 @@ class Runner(web.AppRunner):
 
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()
-        made.request_handler = admission(made.request_handler)
+        made.request_handler = with_request_checks(made.request_handler)
         return made
 
 

@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessColl
 DURATIONS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
-class EdgeFigures:
+class EdgeMetrics:
     """What is counted before handlers; the base of everything a service's /metrics shows."""
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Who may see the figures of a service: this machine, holders of the metrics token, and services."""
+"""Who may see the metrics of a service: this machine, holders of the metrics token, and services."""
 
 from aiohttp import web
 
@@ -10,13 +10,13 @@ from meeshy_sfu.errors import UnauthorizedError
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 REFUSAL = (
-    "figures are for this machine, asked at localhost and through no proxy, "
+    "metrics are for this machine, asked at localhost and through no proxy, "
     "for services and for holders of metrics_token"
 )
 
 
-class Watchers:
-    """Check who asks for figures."""
+class MetricsAccess:
+    """Check who asks for metrics."""
 
     def __init__(self, settings: Settings, secret: str, clock: Clock) -> None:
         self._settings = settings
@@ -44,7 +44,7 @@ class Watchers:
             leeway_s=self._settings.token_leeway_s,
             max_lifetime_s=self._settings.max_token_lifetime_s,
         )
-        # of the media server also at the gateway: a user's token opens no figures, whatever it claims
+        # of the media server also at the gateway: a user's token opens no metrics, whatever it claims
         check_audience(payload, MEDIA_AUDIENCE, required=self._settings.require_token_audience)
         if payload.get("role") != SERVICE_ROLE:
             raise UnauthorizedError(REFUSAL)

@@ -1,4 +1,4 @@
-"""The HTTP border: envelopes, errors, CORS, bodies, client addresses.
+"""The outermost middleware and what it needs: envelopes, errors, CORS, bodies, client addresses.
 
 Turns whatever happens inside into the answer a client may see; routes are in rest.py.
 """
@@ -289,12 +289,12 @@ def address_of(request: web.BaseRequest, forwarded: ForwardedFor) -> str:
     return forwarded.client(host, ",".join(request.headers.getall("X-Forwarded-For", [])))
 
 
-def border(settings: Settings, origins: Origins) -> Middleware:
+def edge_middleware(settings: Settings, origins: Origins) -> Middleware:
     """Make the outermost middleware: addresses, CORS, and an envelope for every error."""
     forwarded = ForwardedFor(settings.trusted_proxies)
 
     @web.middleware
-    async def at_the_border(request: web.Request, handler: Handler) -> web.StreamResponse:
+    async def handle(request: web.Request, handler: Handler) -> web.StreamResponse:
         request[ADDRESS] = address_of(request, forwarded)
         if request.path.startswith(SOCKET_PATH):
             return _enveloped(await handler(request))
@@ -309,7 +309,7 @@ def border(settings: Settings, origins: Origins) -> Middleware:
             response.headers.update(origins.headers(origin))
         return response
 
-    return at_the_border
+    return handle
 
 
 def answer_for(request: web.BaseRequest, error: Exception) -> web.Response:

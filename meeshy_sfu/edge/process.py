@@ -19,7 +19,7 @@ from meeshy_sfu.config import Settings
 from meeshy_sfu.edge.connections import Acceptor
 from meeshy_sfu.edge.descriptors import raise_limit
 from meeshy_sfu.edge.http_protocol import Runner
-from meeshy_sfu.edge.metrics import EdgeFigures
+from meeshy_sfu.edge.metrics import EdgeMetrics
 from meeshy_sfu.errors import (
     AddressUnavailableError,
     BindPermissionError,
@@ -81,11 +81,11 @@ async def run_until_stopped(
 class Listener:
     """The HTTP side of a service on one port."""
 
-    def __init__(self, settings: Settings, figures: EdgeFigures) -> None:
+    def __init__(self, settings: Settings, metrics: EdgeMetrics) -> None:
         self._settings = settings
         self._runner: Runner | None = None
         self._sockets: list[socket.socket] = []
-        self._acceptor = Acceptor(settings, figures)
+        self._acceptor = Acceptor(settings, metrics)
 
     def reserve(self, port: int, *, setting: str = "port") -> None:
         """Take the port; whoever connects waits for :meth:`open`. For what must not be done twice at once.

@@ -33,7 +33,7 @@ Take = Callable[[Message], Awaitable[None]]
 Last = Callable[[], Awaitable[None]]
 
 
-class Inbox:
+class ReceiveQueue:
     """Messages of one connection, in order; one is dealt with at a time.
 
     Holds no more than it was given room for. Has a task of its own only while something is in it.

@@ -13,10 +13,10 @@ from meeshy_sfu.errors import InvalidRequestError, MeeshyError, UnsupportedMedia
 Handle = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
-def admission(handle: Handle) -> Handle:
+def with_request_checks(handle: Handle) -> Handle:
     """Put the checks of every request before `handle`."""
 
-    async def admit(request: web.BaseRequest) -> web.StreamResponse:
+    async def checked(request: web.BaseRequest) -> web.StreamResponse:
         refusal = encoding_refusal(request) or expectation_refusal(request)
         if refusal is not None:
             response: web.StreamResponse = failure(refusal)
@@ -35,7 +35,7 @@ def admission(handle: Handle) -> Handle:
             response.headers.setdefault("Cache-Control", "no-store")
         return response
 
-    return admit
+    return checked
 
 
 def expectation_refusal(request: web.BaseRequest) -> MeeshyError | None:

@@ -1,6 +1,6 @@
 """What a route is: method, path, bodies, limit and errors, declared beside its handler.
 
-The declaration registers the route, guards it and documents it; handlers are in the services' rest.py and health.py.
+The declaration registers, checks and documents the route; handlers are in the services' rest.py and health.py.
 """
 
 from collections.abc import Callable, Iterator

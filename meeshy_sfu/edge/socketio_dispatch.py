@@ -1,4 +1,4 @@
-"""The gate before every Socket.IO event: token, limits, schema, in this order; and how a refusal is told.
+"""Dispatch of Socket.IO events: checks token, limits and schema, in this order, and reports errors.
 
 Lets handlers see only checked input. What events mean is known to the services' own modules.
 """
@@ -12,7 +12,7 @@ from socketio import exceptions
 from meeshy_sfu.clock import Clock
 from meeshy_sfu.edge.http_dispatch import Translate
 from meeshy_sfu.edge.limits import Quota, RateLimitedError, RateLimiter, address_key
-from meeshy_sfu.edge.metrics import EdgeFigures
+from meeshy_sfu.edge.metrics import EdgeMetrics
 from meeshy_sfu.edge.middleware import error_body, hidden
 from meeshy_sfu.edge.socketio_server import SocketServer
 from meeshy_sfu.edge.wire import WireModel, read
@@ -49,7 +49,7 @@ SessionT = TypeVar("SessionT", bound=Session)
 Tell = Callable[[SessionT, str, object, Answer], None]
 
 
-class EventGate(Generic[SessionT]):
+class EventDispatcher(Generic[SessionT]):
     """Check events before handlers see them, count them, and tell what was wrong.
 
     Args:
@@ -64,7 +64,7 @@ class EventGate(Generic[SessionT]):
         translate: As of requests.
     """
 
-    figures: EdgeFigures
+    metrics: EdgeMetrics
     """Set before the first event."""
 
     def __init__(
@@ -116,7 +116,7 @@ class EventGate(Generic[SessionT]):
             session = self._session_of(sid)
             if session is None:
                 return self.failed(self._no_token)
-            self.figures.events.labels(label or event).inc()
+            self.metrics.events.labels(label or event).inc()
             if (over := self._io.over_rate(session.eio_sid)) is not None:
                 # told once; an answer to each event of a flood would be a flood as well
                 answer = self._report if over.refused == 1 else self._silently
@@ -160,7 +160,7 @@ class EventGate(Generic[SessionT]):
 
     def refusal(self, error: UnauthorizedError, address: str, quota: Quota) -> Exception:
         """Count a handshake without a good token, so that guessing is slow, and give what refuses it."""
-        self.figures.unauthorized.inc()
+        self.metrics.unauthorized.inc()
         told: MeeshyError = error
         try:
             self._limiter.take(quota, address_key(address), now_s=self._clock.monotonic_s())
@@ -194,7 +194,7 @@ class EventGate(Generic[SessionT]):
         return answer
 
     def _on_flood(self, session: SessionT, event: str, payload: object, error: RateLimitedError) -> Answer:
-        self.figures.rate_limited.labels(error.standing.quota.name).inc()
+        self.metrics.rate_limited.labels(error.standing.quota.name).inc()
         session.refused += 1
         if session.refused > max(error.standing.quota.limit, self._quota.limit):
             self._io.end(

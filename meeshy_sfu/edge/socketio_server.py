@@ -26,13 +26,13 @@ from socketio.packet import ACK, CONNECT, CONNECT_ERROR, EVENT
 from meeshy_sfu.clock import Clock
 from meeshy_sfu.config import Settings
 from meeshy_sfu.edge.auth import MAX_TOKEN_CHARS
-from meeshy_sfu.edge.connection_limits import Crowd, Shown
-from meeshy_sfu.edge.connections import CROWDED, doubt, show
+from meeshy_sfu.edge.connection_limits import ConnectionLimits, Credential
+from meeshy_sfu.edge.connections import CROWDED, authenticate, revoke
 from meeshy_sfu.edge.descriptors import MOST_CONNECTIONS
 from meeshy_sfu.edge.limits import Quota, RateLimitedError, RateLimiter, address_key, check_json_depth
-from meeshy_sfu.edge.metrics import EdgeFigures
+from meeshy_sfu.edge.metrics import EdgeMetrics
 from meeshy_sfu.edge.middleware import ADDRESS, BODY_TIMEOUT_S, Origins, failure, json_bytes, strict_json
-from meeshy_sfu.edge.receive_queue import Inbox, Message, OverRate
+from meeshy_sfu.edge.receive_queue import Message, OverRate, ReceiveQueue
 from meeshy_sfu.errors import (
     CapacityError,
     HeadersTooLargeError,
@@ -77,7 +77,7 @@ REFUSED = web.RequestKey("refused", MeeshyError)
 """Under this key a request holds why its packets ended the connection."""
 
 
-class LimitedJson:
+class PacketJson:
     """The JSON codec of packets: compact out, no deep nesting and no NaN in."""
 
     def __init__(self, max_depth: int) -> None:
@@ -110,7 +110,7 @@ _translate_request: Any = engine_driver.translate_request
 # none of them has types; as Any their use is at least not noise
 
 
-class PlainPacket(_SocketPacket):  # type: ignore[misc]
+class JsonPacket(_SocketPacket):  # type: ignore[misc]
     """A packet of Socket.IO whose data is JSON alone, so that nothing is searched for bytes before it is sent.
 
     The search took thirty times as long as writing the answer of somebody who joins fifty people.
@@ -173,7 +173,7 @@ class Engine(_EngineServer):  # type: ignore[misc]
 class Line:
     """One connection, from the first request to the end of what it sent."""
 
-    inbox: Inbox
+    inbox: ReceiveQueue
     trusted: bool = False
     """No limit counts what it sends."""
     greeted: bool = False
@@ -194,7 +194,7 @@ class SocketServer(_AsyncServer):  # type: ignore[misc]
     for, pings are answered and the end is seen.
     """
 
-    figures: EdgeFigures
+    metrics: EdgeMetrics
     """Set before the first socket."""
 
     def __init__(self, settings: Settings, origins: Origins, clock: Clock) -> None:
@@ -205,8 +205,8 @@ class SocketServer(_AsyncServer):  # type: ignore[misc]
             # each socket's inbox brings one event at a time
             async_handlers=False,
             cors_allowed_origins=self._allows,
-            serializer=PlainPacket,
-            json=LimitedJson(settings.max_json_depth),
+            serializer=JsonPacket,
+            json=PacketJson(settings.max_json_depth),
             logger=quiet,
             engineio_logger=quiet,
             max_http_buffer_size=max(settings.max_event_bytes, TOKEN_PACKET_BYTES),
@@ -249,7 +249,7 @@ class SocketServer(_AsyncServer):  # type: ignore[misc]
         self._settings = settings
         self._origins = origins
         self._clock = clock
-        self._crowd: Crowd[str] = Crowd(
+        self._limits: ConnectionLimits[str] = ConnectionLimits(
             max(settings.max_connections, MOST_CONNECTIONS), settings.max_connections_per_address
         )
         """Besides that of TCP connections: long polls share those, and so do the clients of a proxy."""
@@ -281,7 +281,7 @@ class SocketServer(_AsyncServer):  # type: ignore[misc]
         owner = self._owners.get(request.query.get("sid", ""))
         if owner is not None:
             # a long poll of somebody who has shown a token
-            show(request, Shown.SOCKET, owner[0], is_service=owner[1])
+            authenticate(request, Credential.SOCKET, owner[0], is_service=owner[1])
         return environ
 
     def deliver(self, sids: Iterable[str], event: str, payload: dict[str, object]) -> None:
@@ -303,7 +303,7 @@ class SocketServer(_AsyncServer):  # type: ignore[misc]
         if connection is None or connection.closed or connection.closing:
             return None
         if connection.queue.qsize() >= self._settings.max_queued_events:
-            self.figures.slow_clients.inc()
+            self.metrics.slow_clients.inc()
             logger.warning("address=%s is cut off: it does not take its events", self._address.get(eio_sid))
             self.cut(eio_sid)
             return None
@@ -316,13 +316,13 @@ class SocketServer(_AsyncServer):  # type: ignore[misc]
             CapacityError: There are as many as may be, of as many people.
         """
         below = self._request_below(eio_sid)
-        closed = self._crowd.prove(eio_sid, Shown.SOCKET, owner, is_service=is_service)
+        closed = self._limits.authenticate(eio_sid, Credential.SOCKET, owner, is_service=is_service)
         self._cut_crowded(closed or ())
         has_room = closed is not None
         if has_room and below is not None:
-            has_room = show(below, Shown.SOCKET, owner, is_service=is_service)
+            has_room = authenticate(below, Credential.SOCKET, owner, is_service=is_service)
         if not has_room:
-            self._crowd.doubt(eio_sid)
+            self._limits.revoke(eio_sid)
             cap = self._settings.max_connections_per_address
             raise CapacityError(
                 f"no room for one more socket, with at most {cap} from {self._address.get(eio_sid)}",
@@ -338,10 +338,10 @@ class SocketServer(_AsyncServer):  # type: ignore[misc]
         if eio_sid in self._address:
             self._nameless[eio_sid] = self._clock.monotonic_s()
             self._owners.pop(eio_sid, None)
-            self._crowd.doubt(eio_sid)
+            self._limits.revoke(eio_sid)
             below = self._request_below(eio_sid)
             if below is not None:
-                doubt(below)
+                revoke(below)
         if line := self._lines.get(eio_sid):
             line.trusted = False
 
@@ -356,7 +356,7 @@ class SocketServer(_AsyncServer):  # type: ignore[misc]
 
     def _cut_crowded(self, eio_sids: Iterable[str]) -> None:
         for eio_sid in eio_sids:
-            self.figures.closed_early.labels(CROWDED).inc()
+            self.metrics.closed_early.labels(CROWDED).inc()
             self.cut(eio_sid)
 
     def sweep(self) -> None:
@@ -495,9 +495,9 @@ class SocketServer(_AsyncServer):  # type: ignore[misc]
     async def _handle_eio_connect(self, eio_sid: str, environ: dict[str, Any]) -> str | None:
         request: web.Request = environ["aiohttp.request"]
         self._address[eio_sid] = key = address_key(request[ADDRESS])
-        self._cut_crowded(self._crowd.enter(eio_sid, key))
+        self._cut_crowded(self._limits.admit(eio_sid, key))
         self._lines[eio_sid] = Line(
-            Inbox(
+            ReceiveQueue(
                 partial(self._take, eio_sid),
                 messages_max=self._settings.max_queued_events,
                 chars_max=WAITING_MESSAGES * self._settings.max_event_bytes,
@@ -530,7 +530,7 @@ class SocketServer(_AsyncServer):  # type: ignore[misc]
         """Let go of a connection once all that it sent is dealt with."""
         self._address.pop(eio_sid, None)
         self._owners.pop(eio_sid, None)
-        self._crowd.leave(eio_sid)
+        self._limits.remove(eio_sid)
         self._nameless.pop(eio_sid, None)
         if line := self._lines.pop(eio_sid, None):
             line.inbox.drop()
@@ -634,7 +634,7 @@ class SocketServer(_AsyncServer):  # type: ignore[misc]
         try:
             self._limiter.take(self._quota, eio_sid, now_s=self._clock.monotonic_s())
         except RateLimitedError as error:
-            self.figures.rate_limited.labels(self._quota.name).inc()
+            self.metrics.rate_limited.labels(self._quota.name).inc()
             line.refused += 1
             if line.refused > self._quota.limit:
                 self._end(eio_sid, RateLimitError("it floods packets, far beyond the limit rate_events"))

@@ -21,10 +21,9 @@ from meeshy_sfu.db.hold import WAIT_S, DatabaseHold
 from meeshy_sfu.db.repository import Repository
 from meeshy_sfu.db.session import create_engine, settings_url
 from meeshy_sfu.edge.disk_probe import DiskProbe
-from meeshy_sfu.edge.http_dispatch import RequestGate
 from meeshy_sfu.edge.limits import RateLimiter
-from meeshy_sfu.edge.metrics_access import Watchers
-from meeshy_sfu.edge.middleware import Origins, border
+from meeshy_sfu.edge.metrics_access import MetricsAccess
+from meeshy_sfu.edge.middleware import Origins, edge_middleware
 from meeshy_sfu.edge.openapi import openapi_document
 from meeshy_sfu.edge.process import Listener, run_until_stopped, tls_context
 from meeshy_sfu.edge.routes import BoundRoute, bound_routes, register
@@ -49,7 +48,7 @@ from meeshy_sfu.gateway.wire.events import Events
 from meeshy_sfu.gateway.wire.notices import Notices
 from meeshy_sfu.gateway.wire.outages import database_failure
 from meeshy_sfu.gateway.wire.rest import RestApi
-from meeshy_sfu.gateway.wire.rest_dispatch import Guard
+from meeshy_sfu.gateway.wire.rest_dispatch import RestDispatcher
 from meeshy_sfu.gateway.wire.rest_overview import OverviewApi
 from meeshy_sfu.lock_file import LockFile, hold_state
 from meeshy_sfu.private_files import close_to_others
@@ -152,7 +151,7 @@ class Gateway:
             jobs=self.jobs,
         )
         self.health = HealthApi(
-            watchers=Watchers(settings, secret, clock),
+            metrics_access=MetricsAccess(settings, secret, clock),
             repository=self.repository,
             late=self.late,
             probe=DiskProbe(settings.state_dir, "gateway") if settings.log_to_file else None,
@@ -163,16 +162,17 @@ class Gateway:
         rest = RestApi(
             calls=self.calls, rows=self.rows, repository=self.repository, notices=notices, clock=clock
         )
-        gate = RequestGate(
+        self._dispatcher = RestDispatcher(
             settings=settings,
             clock=clock,
             limiter=limiter,
-            figures=self.metrics,
+            metrics=self.metrics,
             translate=database_failure,
+            secret=secret,
+            quotas=quotas,
         )
-        self.guard = Guard(gate=gate, settings=settings, secret=secret, clock=clock, quotas=quotas)
         self._app = web.Application(
-            middlewares=[border(settings, origins)], client_max_size=settings.max_body_bytes
+            middlewares=[edge_middleware(settings, origins)], client_max_size=settings.max_body_bytes
         )
         overview = OverviewApi(self.calls)
         self.routes = [*bound_routes(self.health), *bound_routes(rest), *bound_routes(overview)]
@@ -263,8 +263,8 @@ class Gateway:
         self.on_lost()
 
     def _handler(self, bound: BoundRoute) -> Handler:
-        guarded = bound.route.access in ("token", "overseer")
-        return self.guard.wrap(bound) if guarded else bound.handler
+        needs_token = bound.route.access in ("token", "overseer")
+        return self._dispatcher.wrap(bound) if needs_token else bound.handler
 
     async def _index(self, _: web.Request) -> web.Response:
         return web.Response(status=302, headers={"Location": "/docs"})

@@ -11,7 +11,7 @@ from aiohttp import web
 from sqlalchemy.exc import SQLAlchemyError
 
 from meeshy_sfu.db import schema
-from meeshy_sfu.edge.metrics_access import CONTENT_TYPE, Watchers
+from meeshy_sfu.edge.metrics_access import CONTENT_TYPE, MetricsAccess
 from meeshy_sfu.edge.openapi import DOCS_POLICY, docs_page
 from meeshy_sfu.edge.routes import Route, handles
 
@@ -32,7 +32,7 @@ class HealthApi:
     def __init__(
         self,
         *,
-        watchers: Watchers,
+        metrics_access: MetricsAccess,
         repository: Repository,
         late: LateWrites,
         probe: DiskProbe | None,
@@ -40,7 +40,7 @@ class HealthApi:
         events: MediaEvents,
         metrics: Metrics,
     ) -> None:
-        self._watchers = watchers
+        self._metrics_access = metrics_access
         self._repository = repository
         self._late = late
         self._probe = probe
@@ -109,7 +109,7 @@ class HealthApi:
     @handles(Route("GET", "/metrics", "Figures for Prometheus", "Server", access="local", raw="text/plain"))
     async def metrics(self, request: web.Request) -> web.Response:
         """Give all figures as text."""
-        self._watchers.require(request)
+        self._metrics_access.require(request)
         return web.Response(body=self._metrics.text(), headers={"Content-Type": CONTENT_TYPE})
 
     @handles(Route("GET", "/openapi.json", "This document", "Server", access="open", raw="application/json"))

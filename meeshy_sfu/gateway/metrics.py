@@ -12,7 +12,7 @@ from prometheus_client import Counter, Histogram
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from meeshy_sfu.edge.metrics import EdgeFigures
+from meeshy_sfu.edge.metrics import EdgeMetrics
 from meeshy_sfu.edge.tasks import tasks_metric
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ TRANSITIONS_S = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
 CALLS_S = (60, 300, 600, 1800, 3600, 7200)
 
 
-class Metrics(EdgeFigures):
+class Metrics(EdgeMetrics):
     """Everything the gateway's /metrics shows, in a registry of its own."""
 
     def __init__(self) -> None:

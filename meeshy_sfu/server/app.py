@@ -15,9 +15,8 @@ from aiohttp.typedefs import Handler
 from meeshy_sfu.clock import Clock, SystemClock
 from meeshy_sfu.config import Settings
 from meeshy_sfu.edge.descriptors import descriptors, media_connections
-from meeshy_sfu.edge.http_dispatch import RequestGate
 from meeshy_sfu.edge.limits import RateLimiter
-from meeshy_sfu.edge.middleware import Origins, border
+from meeshy_sfu.edge.middleware import Origins, edge_middleware
 from meeshy_sfu.edge.process import Listener, run_until_stopped, tls_context
 from meeshy_sfu.edge.routes import BoundRoute, bound_routes, register
 from meeshy_sfu.edge.secret import signing_secret
@@ -32,7 +31,7 @@ from meeshy_sfu.server.metrics import Metrics
 from meeshy_sfu.server.quotas import Quotas
 from meeshy_sfu.server.rest import RestApi
 from meeshy_sfu.server.rest_consumers import ConsumerApi
-from meeshy_sfu.server.rest_dispatch import Guard
+from meeshy_sfu.server.rest_dispatch import RestDispatcher
 from meeshy_sfu.server.rest_services import ServiceApi
 from meeshy_sfu.server.signaling import Signaling
 
@@ -90,12 +89,17 @@ class MediaServer:
             on_transport=self.signaling.watch_transport,
         )
         self.consumers = ConsumerApi(rooms=self.rooms, clock=clock, metrics=self.metrics)
-        gate = RequestGate(settings=settings, clock=clock, limiter=limiter, figures=self.metrics)
-        self.guard = Guard(
-            gate=gate, settings=settings, secret=secret, clock=clock, quotas=quotas, expiry=self.expiry
+        self._dispatcher = RestDispatcher(
+            settings=settings,
+            clock=clock,
+            limiter=limiter,
+            metrics=self.metrics,
+            secret=secret,
+            quotas=quotas,
+            expiry=self.expiry,
         )
         self._app = web.Application(
-            middlewares=[border(settings, origins)], client_max_size=settings.max_body_bytes
+            middlewares=[edge_middleware(settings, origins)], client_max_size=settings.max_body_bytes
         )
         self.routes = [
             bound
@@ -180,7 +184,7 @@ class MediaServer:
         ]
 
     def _handler(self, bound: BoundRoute) -> Handler:
-        return self.guard.wrap(bound) if bound.route.access == "token" else bound.handler
+        return self._dispatcher.wrap(bound) if bound.route.access == "token" else bound.handler
 
     async def _index(self, _: web.Request) -> web.Response:
         return web.Response(status=302, headers={"Location": "/docs"})

@@ -10,7 +10,7 @@ from aiohttp import web
 from meeshy_sfu.clock import Clock
 from meeshy_sfu.config import Settings
 from meeshy_sfu.edge.disk_probe import DiskProbe
-from meeshy_sfu.edge.metrics_access import CONTENT_TYPE, Watchers
+from meeshy_sfu.edge.metrics_access import CONTENT_TYPE, MetricsAccess
 from meeshy_sfu.edge.middleware import success
 from meeshy_sfu.edge.openapi import DOCS_POLICY, docs_page, openapi_document
 from meeshy_sfu.edge.routes import Route, handles
@@ -26,7 +26,7 @@ class HealthApi:
     def __init__(
         self, *, settings: Settings, secret: str, clock: Clock, pool: WorkerPool, metrics: Metrics
     ) -> None:
-        self._watchers = Watchers(settings, secret, clock)
+        self._metrics_access = MetricsAccess(settings, secret, clock)
         self._pool = pool
         self._metrics = metrics
         self._probe = DiskProbe(settings.state_dir, "media") if settings.log_to_file else None
@@ -88,13 +88,13 @@ class HealthApi:
     @handles(Route("GET", "/metrics", "Figures for Prometheus", "Server", access="local", raw="text/plain"))
     async def metrics(self, request: web.Request) -> web.Response:
         """Give all figures as text."""
-        self._watchers.require(request)
+        self._metrics_access.require(request)
         return web.Response(body=self._metrics.text(), headers={"Content-Type": CONTENT_TYPE})
 
     @handles(Route("GET", "/api/stats", "The same figures by worker and room", "Server", access="local"))
     async def stats(self, request: web.Request) -> web.Response:
         """Give all figures as JSON, taken now."""
-        self._watchers.require(request)
+        self._metrics_access.require(request)
         for worker in self._pool.workers:
             if worker.alive:
                 try:

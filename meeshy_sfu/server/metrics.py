@@ -18,7 +18,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from meeshy_sfu.clock import Clock
-from meeshy_sfu.edge.metrics import DURATIONS_S, EdgeFigures
+from meeshy_sfu.edge.metrics import DURATIONS_S, EdgeMetrics
 from meeshy_sfu.edge.tasks import tasks_metric
 from meeshy_sfu.media.worker import WorkerPool
 from meeshy_sfu.rooms.registry import RoomRegistry
@@ -42,7 +42,7 @@ _GAUGES = {
 }
 
 
-class Metrics(EdgeFigures):
+class Metrics(EdgeMetrics):
     """Everything /metrics shows, in a registry of its own."""
 
     def __init__(self, pool: WorkerPool, rooms: RoomRegistry, clock: Clock) -> None:

@@ -1,17 +1,15 @@
-"""What a request has to show before a handler sees it: token, call, body, limit, in this order.
+"""Dispatch of the media server's REST requests: checks token, call, body and limit, in this order.
 
-Lets handlers of rest.py see only checked input. What may be done with it they decide.
+Handlers of rest.py receive checked input only. What may be done with it they decide.
 """
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Unpack
 
 from aiohttp import web
 
-from meeshy_sfu.clock import Clock
-from meeshy_sfu.config import Settings
 from meeshy_sfu.edge.auth import bearer, check_id
-from meeshy_sfu.edge.http_dispatch import RequestGate, Visit
+from meeshy_sfu.edge.http_dispatch import Common, RequestContext, RequestDispatcher
 from meeshy_sfu.edge.limits import Quota, Standing
 from meeshy_sfu.edge.routes import BoundRoute
 from meeshy_sfu.edge.wire import read
@@ -31,55 +29,45 @@ class Call:
     path: "web.UrlMappingMatchInfo"
 
     def id(self, name: str) -> str:
-        """Give an id out of the path."""
+        """Return an id out of the path."""
         return self.path[name]
 
 
-class Guard:
-    """Check requests before handlers see them."""
+class RestDispatcher(RequestDispatcher):
+    """Check requests and call ``handler(call)`` or ``handler(call, body)``.
 
-    def __init__(
-        self,
-        *,
-        gate: RequestGate,
-        settings: Settings,
-        secret: str,
-        clock: Clock,
-        quotas: Quotas,
-        expiry: Expiry,
-    ) -> None:
-        self._gate = gate
-        self._settings = settings
+    Args:
+        secret: That signs tokens.
+        quotas: What requests count against.
+        expiry: Receives the claims of each request that was served.
+        common: Arguments of RequestDispatcher.
+    """
+
+    def __init__(self, *, secret: str, quotas: Quotas, expiry: Expiry, **common: Unpack[Common]) -> None:
+        super().__init__(**common)
         self._secret = secret
-        self._clock = clock
         self._quotas = quotas
         self._expiry = expiry
 
-    def wrap(self, bound: BoundRoute) -> Callable[[web.Request], Awaitable[web.Response]]:
-        """Make a request handler of a bound route: ``handler(call)`` or ``handler(call, body)``."""
-        route = bound.route
-
-        async def serve(visit: Visit) -> web.Response:
-            try:
-                claims = self._authenticate(visit.raw)
-                visit.identified(claims.owner, is_service=claims.is_service)
-                call_id = self._call_id(visit.raw, claims)
-                raw = await self._gate.body(visit)
-            except MeeshyError:
-                # guessing tokens and calls counts as well; once the limit is used up, the caller is told that
-                self._gate.take(self._quotas.other, visit.address)
-                raise
-            visit.standing = self._take(visit, claims, call_id, raw)
-            call = Call(claims, call_id, visit.raw.match_info)
-            response: web.Response
-            if route.body is None:
-                response = await bound.handler(call)
-            else:
-                response = await bound.handler(call, read(route.body, raw))
-            self._expiry.note(claims, call_id)
-            return response
-
-        return self._gate.wrap(route, serve)
+    async def serve(self, context: RequestContext, bound: BoundRoute) -> web.Response:
+        """Check a request, call its handler and return the answer."""
+        try:
+            claims = self._authenticate(context.raw)
+            context.authenticated(claims.owner, is_service=claims.is_service)
+            call_id = self._call_id(context.raw, claims)
+            raw = await self.body(context)
+        except MeeshyError:
+            # guessing tokens and calls counts as well; once the limit is used up, that is the answer
+            self.take(self._quotas.other, context.address)
+            raise
+        context.standing = self._take(context, claims, call_id, raw)
+        call = Call(claims, call_id, context.raw.match_info)
+        body_model = bound.route.body
+        response: web.Response = await (
+            bound.handler(call) if body_model is None else bound.handler(call, read(body_model, raw))
+        )
+        self._expiry.note(claims, call_id)
+        return response
 
     def _authenticate(self, request: web.Request) -> Claims:
         return read_token(
@@ -98,20 +86,22 @@ class Guard:
         claims.require_call(call_id)
         return call_id
 
-    def _take(self, visit: Visit, claims: Claims, call_id: str, raw: dict[str, object]) -> Standing:
-        route = visit.route
+    def _take(
+        self, context: RequestContext, claims: Claims, call_id: str, raw: dict[str, object]
+    ) -> Standing:
+        route = context.route
         quota: Quota = getattr(self._quotas, route.quota)
         if claims.is_service:
-            # a gateway speaks for everybody: refusing it would leave rooms and people behind
+            # a gateway acts for all calls: refusing it would leak rooms and participants
             return Standing(quota, remaining=quota.limit, reset_s=0.0)
         match route.quota:
             case "create":
                 key = call_id
             case "other":
-                key = visit.address
+                key = context.address
             case _:
-                key = f"{call_id}/{_acting_participant(claims, raw, visit.raw)}"
-        return self._gate.take(quota, key, cost=route.cost)
+                key = f"{call_id}/{_acting_participant(claims, raw, context.raw)}"
+        return self.take(quota, key, cost=route.cost)
 
 
 def _acting_participant(claims: Claims, raw: dict[str, object], request: web.Request) -> str:

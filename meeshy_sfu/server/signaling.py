@@ -14,7 +14,7 @@ from meeshy_sfu.clock import Clock
 from meeshy_sfu.config import Settings
 from meeshy_sfu.edge.limits import RateLimiter
 from meeshy_sfu.edge.middleware import ADDRESS, Origins
-from meeshy_sfu.edge.socketio_dispatch import Answer, EventGate
+from meeshy_sfu.edge.socketio_dispatch import Answer, EventDispatcher
 from meeshy_sfu.edge.socketio_server import SocketServer
 from meeshy_sfu.edge.wire import WireModel
 from meeshy_sfu.errors import (
@@ -117,7 +117,7 @@ class Signaling(RoomListener):
         self._io = SocketServer(settings, origins, clock)
         self._io.on("connect", self._on_connect)
         self._io.on("disconnect", self._on_disconnect)
-        self._gate = EventGate(
+        self._dispatcher = EventDispatcher(
             io=self._io,
             clock=clock,
             limiter=limiter,
@@ -127,13 +127,13 @@ class Signaling(RoomListener):
             no_token=UnauthorizedError("this socket has no token"),
         )
         for event, (model, handler) in self._handlers().items():
-            self._io.on(event, self._gate.wrap(event, model, handler))
-        self._io.on("*", self._gate.unknown(self._handlers()))
+            self._io.on(event, self._dispatcher.wrap(event, model, handler))
+        self._io.on("*", self._dispatcher.unknown(self._handlers()))
 
     def use(self, *, rooms: RoomRegistry, metrics: Metrics, expiry: Expiry) -> None:
         """Hand over what can only be built once rooms have their listener, which this is."""
         self._rooms = rooms
-        self._metrics = self._gate.figures = self._io.figures = metrics
+        self._metrics = self._dispatcher.metrics = self._io.metrics = metrics
         self._expiry = expiry
 
     def attach(self, app: web.Application) -> None:
@@ -193,9 +193,9 @@ class Signaling(RoomListener):
             token = auth.get("token") if isinstance(auth, dict) else None
             claims = self._read_token(token)
         except UnauthorizedError as error:
-            raise self._gate.refusal(error, address, self._quotas.other) from None
+            raise self._dispatcher.refusal(error, address, self._quotas.other) from None
         eio_sid = self._io.manager.eio_sid_from_sid(sid, "/")
-        self._gate.admit(eio_sid, claims.owner, is_service=claims.is_service)
+        self._dispatcher.admit(eio_sid, claims.owner, is_service=claims.is_service)
         self._sessions[sid] = Session(sid, eio_sid, address, claims)
         self._metrics.connections = len(self._sessions)
 
@@ -204,7 +204,7 @@ class Signaling(RoomListener):
         if session is None:
             return
         self._metrics.connections = len(self._sessions)
-        clean = self._gate.gone(session, reason)
+        clean = self._dispatcher.gone(session, reason)
         call_id, participant_id = session.call_id, session.participant_id
         self._forget(session)
         if call_id is None or participant_id is None:

@@ -10,7 +10,7 @@ import pytest
 from meeshy_sfu.config import Settings, load_settings, plain, sample_env, table
 from meeshy_sfu.errors import ConfigError
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[2]
 SECRET = "x" * 32
 
 

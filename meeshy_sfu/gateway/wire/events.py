@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from meeshy_sfu.edge.middleware import ADDRESS
-from meeshy_sfu.edge.socketio_dispatch import EventGate
+from meeshy_sfu.edge.socketio_dispatch import EventDispatcher
 from meeshy_sfu.edge.socketio_server import SocketServer
 from meeshy_sfu.edge.wire import WireModel
 from meeshy_sfu.errors import (
@@ -94,7 +94,7 @@ class Events:
         self._io = SocketServer(settings, origins, clock)
         self._io.on("connect", self._on_connect)
         self._io.on("disconnect", self._on_disconnect)
-        self._gate = EventGate(
+        self._dispatcher = EventDispatcher(
             io=self._io,
             clock=clock,
             limiter=limiter,
@@ -107,14 +107,14 @@ class Events:
         )
         for event, (model, quota, handler) in self._handlers().items():
             limit = None if quota is None else (quota, _user_key)
-            self._io.on(event, self._gate.wrap(event, model, handler, limit=limit))
-        self._io.on("*", self._gate.unknown(self.names))
+            self._io.on(event, self._dispatcher.wrap(event, model, handler, limit=limit))
+        self._io.on("*", self._dispatcher.unknown(self.names))
 
     def use(self, *, calls: Calls, statements: Statements, metrics: Metrics) -> None:
         """Hand over what can only be built once there is an outbox, which this is."""
         self._calls = calls
         self._statements = statements
-        self._metrics = self._gate.figures = self._io.figures = metrics
+        self._metrics = self._dispatcher.metrics = self._io.metrics = metrics
         calls.on_detached = self._detach
 
     @property
@@ -165,9 +165,9 @@ class Events:
         try:
             user = self._read_token(auth.get("token") if isinstance(auth, dict) else None)
         except UnauthorizedError as error:
-            raise self._gate.refusal(error, address, self._quotas.calls) from None
+            raise self._dispatcher.refusal(error, address, self._quotas.calls) from None
         eio_sid = self._io.manager.eio_sid_from_sid(sid, "/")
-        self._gate.admit(eio_sid, user.key)
+        self._dispatcher.admit(eio_sid, user.key)
         session = self._sessions[sid] = Session(sid, eio_sid, address, user)
         self._subscribe(session)
         self._metrics.connections = len(self._sessions)
@@ -179,7 +179,7 @@ class Events:
             return
         self._metrics.connections = len(self._sessions)
         self._unsubscribe(session)
-        clean = self._gate.gone(session, reason)
+        clean = self._dispatcher.gone(session, reason)
         if session.call_id is not None and session.participant_id is not None and not self._closing:
             self._calls.socket_gone(session.call_id, session.participant_id, sid, clean=clean)
 

@@ -1,4 +1,4 @@
-"""The gateway's REST API of calls. Handlers get checked input from `guard`; rules of calls are in `calls`."""
+"""The gateway's REST API of calls. Handlers get checked input from `rest_dispatch`; rules of calls are in `calls`."""
 
 from __future__ import annotations
 

@@ -1,25 +1,23 @@
-"""What a request has to show before a handler sees it: limit, token, body, limit of the route, in this order.
+"""Dispatch of the gateway's REST requests: checks limit, token, body and the route's limit, in this order.
 
-Lets handlers of `rest` see only checked input. What may be done with it they decide.
+Handlers of `rest` receive checked input only. What may be done with it they decide.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 from aiohttp import web
 
 from meeshy_sfu.edge.auth import bearer
+from meeshy_sfu.edge.http_dispatch import RequestDispatcher
 from meeshy_sfu.edge.wire import read
 from meeshy_sfu.errors import InvalidRequestError, MeeshyError
 from meeshy_sfu.gateway.wire.auth import Checks, User, read_service_token, read_user_token
 
 if TYPE_CHECKING:
-    from meeshy_sfu.clock import Clock
-    from meeshy_sfu.config import Settings
-    from meeshy_sfu.edge.http_dispatch import RequestGate, Visit
+    from meeshy_sfu.edge.http_dispatch import Common, RequestContext
     from meeshy_sfu.edge.routes import BoundRoute, Route
     from meeshy_sfu.gateway.calls.quotas import Quotas
 
@@ -58,54 +56,52 @@ class Request:
         return int(text)
 
 
-class Guard:
-    """Check requests before handlers see them."""
+class RestDispatcher(RequestDispatcher):
+    """Check requests and call ``handler(request)`` or ``handler(request, body)``.
 
-    def __init__(
-        self, *, gate: RequestGate, settings: Settings, secret: str, clock: Clock, quotas: Quotas
-    ) -> None:
-        self._gate = gate
-        self._settings = settings
+    Args:
+        secret: That signs tokens.
+        quotas: What requests count against.
+        common: Arguments of RequestDispatcher.
+    """
+
+    def __init__(self, *, secret: str, quotas: Quotas, **common: Unpack[Common]) -> None:
+        super().__init__(**common)
         self._secret = secret
-        self._clock = clock
         self._quotas = quotas
 
-    def wrap(self, bound: BoundRoute) -> Callable[[web.Request], Awaitable[web.Response]]:
-        """Make a request handler of a bound route: ``handler(request)`` or ``handler(request, body)``."""
+    async def serve(self, context: RequestContext, bound: BoundRoute) -> web.Response:
+        """Check a request, call its handler and return the answer."""
         route = bound.route
+        request = self._report(context) if route.quota == REPORTS else self._request(context, route)
+        context.authenticated(request.user.key, is_service=request.is_service)
+        raw = await self.body(context)
+        body = None if route.body is None else read(route.body, raw)
+        if route.quota not in ("other", REPORTS):
+            self.take(getattr(self._quotas, route.quota), request.user.key)
+        response: web.Response = await (
+            bound.handler(request) if body is None else bound.handler(request, body)
+        )
+        return response
 
-        async def serve(visit: Visit) -> web.Response:
-            request = self._reporter(visit) if route.quota == REPORTS else self._visitor(visit, route)
-            visit.identified(request.user.key, is_service=request.is_service)
-            raw = await self._gate.body(visit)
-            body = None if route.body is None else read(route.body, raw)
-            if route.quota not in ("other", REPORTS):
-                self._gate.take(getattr(self._quotas, route.quota), request.user.key)
-            response: web.Response = await (
-                bound.handler(request) if body is None else bound.handler(request, body)
-            )
-            return response
-
-        return self._gate.wrap(route, serve)
-
-    def _visitor(self, visit: Visit, route: Route) -> Request:
+    def _request(self, context: RequestContext, route: Route) -> Request:
         # counted first, so that guessing tokens and ids is slow
-        visit.standing = self._gate.take(self._quotas.calls, visit.address)
+        context.standing = self.take(self._quotas.calls, context.address)
         if route.access == "overseer":
-            service = read_service_token(bearer(visit.raw.headers.get("Authorization")), **self._checks())
+            service = read_service_token(bearer(context.raw.headers.get("Authorization")), **self._checks())
             if service is not None:
-                return Request(service, visit.raw, is_service=True)
-        return Request(self._authenticate(visit.raw), visit.raw)
+                return Request(service, context.raw, is_service=True)
+        return Request(self._authenticate(context.raw), context.raw)
 
-    def _reporter(self, visit: Visit) -> Request:
+    def _report(self, context: RequestContext) -> Request:
         """Count reports by themselves: they come all the time, and many users may share an address."""
         try:
-            user = self._authenticate(visit.raw)
+            user = self._authenticate(context.raw)
         except MeeshyError:
-            visit.standing = self._gate.take(self._quotas.calls, visit.address)
+            context.standing = self.take(self._quotas.calls, context.address)
             raise
-        visit.standing = self._gate.take(self._quotas.quality, user.key)
-        return Request(user, visit.raw)
+        context.standing = self.take(self._quotas.quality, user.key)
+        return Request(user, context.raw)
 
     def _authenticate(self, raw: web.Request) -> User:
         return read_user_token(bearer(raw.headers.get("Authorization")), **self._checks())

@@ -16,7 +16,7 @@ from meeshy_sfu.clock import ManualClock
 from meeshy_sfu.config import load_settings
 from meeshy_sfu.edge.middleware import Origins, failure, is_loopback, parse_object, same_secret, success
 from meeshy_sfu.edge.secret import signing_secret
-from meeshy_sfu.edge.socketio_server import LimitedJson, PlainPacket, SocketServer
+from meeshy_sfu.edge.socketio_server import JsonPacket, PacketJson, SocketServer
 from meeshy_sfu.edge.wire import read
 from meeshy_sfu.errors import (
     ForbiddenError,
@@ -73,11 +73,11 @@ def test_deep_objects_are_refused() -> None:
 @pytest.mark.parametrize("text", ["[" * 99 + "]" * 99, "NaN", "{", '{"a": -Infinity}', "\ud800"])
 def test_packets_are_read_with_the_same_care(text: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011
-        LimitedJson(32).loads(text)
+        PacketJson(32).loads(text)
 
 
 def test_packets_are_written_compactly() -> None:
-    assert LimitedJson(32).dumps({"a": [1, "é"]}) == '{"a":[1,"é"]}'
+    assert PacketJson(32).dumps({"a": [1, "é"]}) == '{"a":[1,"é"]}'
 
 
 @pytest.mark.parametrize(
@@ -196,7 +196,7 @@ class Untouched(dict[str, object]):
 
 
 def test_a_packet_is_not_searched_for_bytes_before_it_is_sent() -> None:
-    packet = PlainPacket(EVENT, data=["call:join", Untouched(producers=[1, 2])])
+    packet = JsonPacket(EVENT, data=["call:join", Untouched(producers=[1, 2])])
     assert packet.encode() == '2["call:join",{"producers":[1,2]}]'
 
 

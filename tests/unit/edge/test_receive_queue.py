@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
-from meeshy_sfu.edge.receive_queue import Inbox, Message
+from meeshy_sfu.edge.receive_queue import Message, ReceiveQueue
 
 
 class Handler:
@@ -25,8 +25,8 @@ class Handler:
         self.done.append("last")
 
 
-def inbox_of(handler: Handler) -> Inbox:
-    return Inbox(handler, messages_max=3, chars_max=10)
+def inbox_of(handler: Handler) -> ReceiveQueue:
+    return ReceiveQueue(handler, messages_max=3, chars_max=10)
 
 
 async def settle() -> None:
@@ -133,7 +133,7 @@ async def test_a_handler_that_keeps_its_cancellation_to_itself_is_the_last() -> 
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.Event().wait()
 
-    inbox = Inbox(take, messages_max=3, chars_max=10)
+    inbox = ReceiveQueue(take, messages_max=3, chars_max=10)
     inbox.put(Message("a"))
     inbox.put(Message("b"))
     await settle()
