@@ -305,3 +305,36 @@ fn nothing_leaves_twice_under_one_index_whatever_sources_and_receivers_do() {
     }
     assert!(sent > 20_000 && repeated > 1000, "{sent} {repeated}");
 }
+
+#[test]
+fn a_repaired_packet_that_went_again_before_its_turn_stays_the_same_when_it_comes_itself() {
+    let mut call = Call::new();
+    let (mut alice, mut bob) = (call.peer(), call.peer_with(true, None));
+    let producer = call.produce(&alice, video(1000));
+    call.consume(&bob, producer, without_rtx(video_consumer(5000, "0")));
+    let sized = |sequence: u16, len: usize| {
+        let mut packet = video_packet(1000, sequence, 0, sequence == 0);
+        packet.payload.truncate(len);
+        packet
+    };
+    call.send(&mut alice, &sized(0, 150));
+    let original = sized(1, 150);
+    let itself = alice.protect(&original);
+    call.send(&mut alice, &sized(2, 150));
+    let missing = call.inbox(&mut bob).rtp[0].sequence + 1;
+    let mut repair = Packet {
+        ssrc: 1001,
+        payload_type: 97,
+        ..original.clone()
+    };
+    repair.payload = [&[0, 1], original.payload.as_slice()].concat();
+    let repair = alice.protect(&repair);
+    call.deliver(&alice, &repair);
+    let larger = alice.protect(&sized(3, 190));
+    call.deliver(&alice, &larger);
+    call.send_rtcp(&mut bob, &nack_of(5000, &[missing]));
+    call.deliver(&alice, &itself);
+    call.flush();
+    assert_eq!(call.sent.ledger.repeated, 1);
+    assert_eq!(call.sent.ledger.len(), 4);
+}

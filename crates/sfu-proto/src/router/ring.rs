@@ -41,9 +41,8 @@ pub(crate) const RARE: u8 = 8;
 pub(crate) const FILLER: u8 = 16;
 /// It has left in a way that has to be repeated to the byte: its padding stays as it is.
 pub(crate) const SETTLED: u8 = 32;
-
 /// It came by a retransmission only, so far.
-pub(crate) const REPAIRED: u8 = 32;
+pub(crate) const REPAIRED: u8 = 64;
 
 /// What is known of one stored packet besides its payload.
 #[derive(Clone, Copy, Debug)]
@@ -342,5 +341,17 @@ mod tests {
         let found = *ring.get(1).expect("stored");
         assert_eq!(ring.retransmission(&found, 0x0102), b"\x01\x02xy");
         assert_eq!(ring.payload(&found, 0), b"xy");
+    }
+
+    #[test]
+    fn a_packet_comes_after_its_repair_once_and_keeps_its_other_marks() {
+        let mut ring = Ring::new(2, false);
+        let mut repaired = slot(7, 0);
+        repaired.flags = REPAIRED | MARKER;
+        assert!(ring.commit(repaired, &Rare::default()));
+        ring.settle(7);
+        assert!(ring.arrived_after_repair(7));
+        assert!(!ring.arrived_after_repair(7));
+        assert_eq!(ring.get(7).expect("stored").flags, MARKER | SETTLED);
     }
 }
