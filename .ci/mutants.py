@@ -30,6 +30,9 @@ SEED = int(os.environ.get("MUTANTS_SEED", "1"))
 ALL = os.environ.get("MUTANTS_ALL") == "1"
 
 RUST_AREAS = ("router", "rtcp", "rtp", "srtp")
+RUST_CRATE = "crates/sfu-proto"
+RUST_TESTS = "together"
+"""Name of the test binary that all test files of the media core are joined into, in the copy."""
 UNNOTICEABLE = re.compile(
     r"BitOr_|Operator_Is_(Eq|Lt|LtE|Gt|GtE)$|Operator_IsNot_(NotEq|Lt|LtE|Gt|GtE)$|Operator_(Eq|NotEq)_(Is|IsNot)$"
 )
@@ -100,14 +103,37 @@ def copy_tree() -> None:
     TREE.mkdir(parents=True, exist_ok=True)
     tracked = set(run("git", "ls-files", cwd=ROOT).stdout.splitlines())
     built = {str(path.relative_to(ROOT)) for path in (ROOT / "meeshy_sfu").glob("*.so")}
-    for name in tracked | built:
-        source, copy = ROOT / name, TREE / name
-        if not source.is_file():
-            continue
-        content = source.read_bytes()
+    contents = {name: (ROOT / name).read_bytes() for name in tracked | built if (ROOT / name).is_file()}
+    join_rust_tests(contents)
+    for name, content in contents.items():
+        copy = TREE / name
         if not copy.is_file() or copy.read_bytes() != content:
             copy.parent.mkdir(parents=True, exist_ok=True)
             copy.write_bytes(content)
+
+
+def join_rust_tests(contents: dict[str, bytes]) -> None:
+    """Make one test binary of the media core's many: each mutant is compiled and linked into one, not into twenty.
+
+    Every test file becomes a module of `together.rs`; what several of them include becomes a module beside them.
+    """
+    folder = f"{RUST_CRATE}/tests/"
+    inside = [name.removeprefix(folder) for name in contents if name.startswith(folder)]
+    tests = sorted(name.removesuffix(".rs") for name in inside if name.endswith(".rs") and "/" not in name)
+    shared = sorted(name.removesuffix("/mod.rs") for name in inside if name.endswith("/mod.rs"))
+    declaration = re.compile(rf"^mod ({'|'.join(shared)});$", re.MULTILINE)
+    for test in tests:
+        name = f"{folder}{test}.rs"
+        contents[name] = declaration.sub(r"use crate::\1;", contents[name].decode()).encode()
+    modules = "".join(f"mod {module};\n" for module in [*shared, *tests])
+    contents[f"{folder}{RUST_TESTS}.rs"] = modules.encode()
+    manifest = (
+        contents[f"{RUST_CRATE}/Cargo.toml"]
+        .decode()
+        .replace("[package]\n", "[package]\nautotests = false\n", 1)
+    )
+    joined = f'{manifest}\n[[test]]\nname = "{RUST_TESTS}"\npath = "tests/{RUST_TESTS}.rs"\n'
+    contents[f"{RUST_CRATE}/Cargo.toml"] = joined.encode()
 
 
 def equivalents() -> list[dict[str, str]]:
@@ -130,7 +156,7 @@ def is_equivalent(known: list[dict[str, str]], file: str, change: str) -> bool:
 
 def test_rust(areas: list[str], known: list[dict[str, str]]) -> dict[str, Outcome]:
     """Mutate the media core; its own tests must notice."""
-    globs = [part for area in areas for part in ("-f", f"crates/sfu-proto/src/{area}/**")]
+    globs = [part for area in areas for part in ("-f", f"{RUST_CRATE}/src/{area}/**")]
     common = ["cargo-mutants", "mutants", "-p", "meeshy-sfu-proto", *globs]
     listed = json.loads(run(*common, "--list", "--json").stdout)
     shards = 1 if ALL else max(1, -(-len(listed) // SAMPLE))
@@ -148,6 +174,10 @@ def test_rust(areas: list[str], known: list[dict[str, str]]) -> dict[str, Outcom
             str(WORK),
             "-C",
             "--locked",
+            "--",
+            "--lib",
+            "--test",
+            RUST_TESTS,
         ],
         cwd=TREE,
         env={**os.environ, "CARGO_INCREMENTAL": "1", "CARGO_PROFILE_DEV_DEBUG": "0"},
@@ -161,7 +191,7 @@ def test_rust(areas: list[str], known: list[dict[str, str]]) -> dict[str, Outcom
             continue
         mutant = one["scenario"]["Mutant"]
         file = mutant["file"]
-        outcome = outcomes[Path(file).relative_to("crates/sfu-proto/src").parts[0]]
+        outcome = outcomes[Path(file).relative_to(f"{RUST_CRATE}/src").parts[0]]
         change = re.sub(r"^[^ ]*:\d+:\d+: ", "", mutant["name"])
         match one["summary"]:
             case "CaughtMutant" | "Timeout":
