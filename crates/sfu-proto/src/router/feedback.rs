@@ -41,10 +41,7 @@ impl Router {
         sink: &mut S,
     ) {
         let drops = &mut self.stats.drops;
-        let Some(transport) = self.transports.get_mut(t) else {
-            drops.unknown_class += 1;
-            return;
-        };
+        let transport = &mut self.transports[t];
         if !transport.knows(from) {
             drops.unknown_source += 1;
             return;

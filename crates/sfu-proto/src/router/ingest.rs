@@ -99,13 +99,10 @@ impl Extensions {
 }
 
 impl Router {
-    /// Takes one SRTP datagram of transport `t`.
+    /// Takes one SRTP datagram of transport `t`, which is open.
     pub(super) fn on_rtp(&mut self, t: u32, datagram: &[u8], from: &Destination, times: Times) {
         let drops = &mut self.stats.drops;
-        let Some(transport) = self.transports.get(t) else {
-            drops.unknown_class += 1;
-            return;
-        };
+        let transport = &self.transports[t];
         if !transport.knows(from) {
             drops.unknown_source += 1;
             return;
@@ -177,7 +174,7 @@ impl Router {
             codec,
             len,
             level: extensions.level,
-            has_rare: extensions.has_rare && producer.has_rare,
+            has_rare: extensions.has_rare,
             repair: route.rtx,
             arrived: times.arrived,
         };
