@@ -67,3 +67,12 @@ fn what_leads_nowhere_asks_for_nothing_more() {
     assert_eq!(asked(&mut call.router, unknown, &stranger), [0; 7]);
     assert_eq!(call.router.pending(), 0);
 }
+
+#[test]
+fn only_the_lists_of_receivers_are_looked_at_for_a_whole_batch() {
+    let shared: Vec<Ahead> = Ahead::STEPS
+        .into_iter()
+        .filter(|step| step.is_shared())
+        .collect();
+    assert_eq!(shared, [Ahead::Lists, Ahead::Ends]);
+}

@@ -5,7 +5,8 @@ mod router_call;
 
 use std::time::Duration;
 
-use meeshy_sfu_proto::router::{EncodingConfig, ProduceError};
+use meeshy_sfu_proto::net::classify;
+use meeshy_sfu_proto::router::{EncodingConfig, ProduceError, ProducerKey, TransportKey};
 use meeshy_sfu_proto::rtcp::Pli;
 use router_call::*;
 
@@ -113,6 +114,37 @@ fn a_key_frame_is_asked_for_when_the_owner_of_a_consumer_wants_one() {
 }
 
 #[test]
+fn a_router_counts_what_is_open() {
+    let mut call = Call::new();
+    let (_alice, bob, producer, _) = call.pair(video(1000), video_consumer(5000, "0"));
+    call.consume(&bob, producer, video_consumer(6000, "1"));
+    call.peer();
+    let open = |call: &Call| {
+        let stats = call.router.stats();
+        (stats.transports, stats.producers, stats.consumers)
+    };
+    assert_eq!(open(&call), (3, 1, 2));
+    call.router.close_producer(producer);
+    assert_eq!(open(&call), (3, 0, 0));
+}
+
+#[test]
+fn loss_reported_by_transport_feedback_is_smoothed_over_ten_feedbacks() {
+    let mut call = Call::new();
+    let (_alice, mut bob, ..) = call.pair(video(1000), video_consumer(5000, "0"));
+    // Two packets from number 7 on, a run of one received and a run of one missing.
+    let feedback = [
+        0x8f, 205, 0, 6, 0, 0, 0, 1, 0, 0, 0, 9, 0, 7, 0, 2, 0, 0, 1, 0, 0x20, 1, 0, 1, 4, 0, 0, 0,
+    ];
+    call.send_rtcp(&mut bob, &feedback);
+    let stats = call.router.transport_stats(bob.transport).unwrap();
+    assert!(
+        (stats.reported_loss - 0.05).abs() < 1e-9,
+        "half of it, a tenth of that"
+    );
+}
+
+#[test]
 fn errors_of_a_router_say_what_is_wrong() {
     let mut call = Call::new();
     let alice = call.peer();
@@ -124,4 +156,93 @@ fn errors_of_a_router_say_what_is_wrong() {
         .request_key_frame(consumer, call.now)
         .unwrap_err();
     assert_eq!(error.to_string(), "no such transport, producer or consumer");
+}
+
+#[test]
+fn what_comes_for_no_transport_is_counted() {
+    let mut call = Call::new();
+    let mut alice = call.peer();
+    let mut datagram = alice.protect(&audio_packet(1000, 0, 0, 40));
+    let (now, sent) = (call.now, &mut call.sent);
+    let gone = TransportKey(99);
+    let class = classify(&datagram);
+    call.router
+        .handle_datagram(gone, class, &mut datagram, alice.address, now, sent);
+    assert_eq!(call.router.stats().drops.unknown_class, 1);
+    assert_eq!(call.router.stats().packets_in, 0);
+}
+
+#[test]
+fn a_list_of_4096_packets_takes_no_more() {
+    let mut call = Call::new();
+    let (mut alice, ..) = call.pair(audio(1000), audio_consumer(5000, "0"));
+    for step in 0..4098u16 {
+        let datagram = alice.protect(&audio_packet(1000, step, 0, 40));
+        call.deliver(&alice, &datagram);
+    }
+    assert_eq!(call.router.pending(), 4096);
+    assert_eq!(call.router.stats().drops.unready, 2);
+    call.flush();
+    assert_eq!(call.router.pending(), 0);
+}
+
+/// A receiver that wants padding, of one camera, and a second camera.
+fn padded() -> (Call, Peer, Peer, [ProducerKey; 2]) {
+    let mut call = Call::new();
+    let (alice, bob) = (call.peer(), call.peer_with(true, None));
+    let mut second = video(3000);
+    second.mid = Some("w".into());
+    let producers = [
+        call.produce(&alice, video(1000)),
+        call.produce(&alice, second),
+    ];
+    call.consume(&bob, producers[0], video_consumer(5000, "0"));
+    (call, alice, bob, producers)
+}
+
+fn deliver_sized(call: &mut Call, alice: &mut Peer, ssrc: u32, sequence: u16, len: usize) {
+    let mut packet = video_packet(ssrc, sequence, 0, false);
+    packet.payload = vp8(sequence == 0, len);
+    let datagram = alice.protect(&packet);
+    call.deliver(alice, &datagram);
+}
+
+#[test]
+fn nothing_is_padded_up_to_a_packet_that_nobody_receives() {
+    let (mut call, mut alice, _bob, _) = padded();
+    deliver_sized(&mut call, &mut alice, 1000, 0, 236);
+    deliver_sized(&mut call, &mut alice, 3000, 0, 300);
+    call.flush();
+    assert_eq!(call.router.stats().padding_out, 0);
+}
+
+#[test]
+fn a_producer_that_closes_leaves_the_padding_of_others() {
+    let (mut call, mut alice, bob, [_, other]) = padded();
+    call.consume(&bob, other, video_consumer(6000, "1"));
+    deliver_sized(&mut call, &mut alice, 1000, 0, 300);
+    deliver_sized(&mut call, &mut alice, 1000, 1, 240);
+    deliver_sized(&mut call, &mut alice, 3000, 0, 290);
+    call.router.close_producer(other);
+    call.flush();
+    assert_eq!(call.router.stats().padding_out, 60);
+}
+
+#[test]
+fn a_packet_that_is_nothing_but_padding_gets_no_more_of_it() {
+    let (mut call, mut alice, mut bob, _) = padded();
+    deliver_sized(&mut call, &mut alice, 1000, 0, 60);
+    call.flush();
+    let mut filler = video_packet(1000, 1, 0, false);
+    filler.payload.clear();
+    filler.padding = 40;
+    let filler = alice.protect(&filler);
+    deliver_sized(&mut call, &mut alice, 1000, 2, 60);
+    call.deliver(&alice, &filler);
+    call.flush();
+    let mut got = call.inbox(&mut bob).rtp;
+    got.sort_by_key(|packet| packet.index);
+    let lens: Vec<usize> = got.iter().map(|packet| packet.payload.len()).collect();
+    assert_eq!(lens, [60, 0, 60]);
+    assert_eq!(call.router.stats().padding_out, 0);
 }

@@ -5,7 +5,7 @@ mod router_call;
 
 use std::time::Duration;
 
-use meeshy_sfu_proto::net::{Destination, SocketId};
+use meeshy_sfu_proto::net::{Destination, Sink, SocketId};
 use meeshy_sfu_proto::router::{
     ConsumeError, EncodingConfig, ProduceError, RouterEvent, TransportKey,
 };
@@ -523,4 +523,105 @@ fn a_video_codec_nobody_here_can_read_flows_as_it_comes() {
     let (mut alice, mut bob, ..) = call.pair(source, video_consumer(5000, "0"));
     call.send(&mut alice, &video_packet(1000, 0, 0, false));
     assert_eq!(call.inbox(&mut bob).rtp.len(), 1);
+}
+
+/// Counts trains, and nothing else.
+struct Trains {
+    buffer: Vec<u8>,
+    ended: usize,
+}
+
+impl Sink for Trains {
+    fn space(&mut self, max: usize) -> &mut [u8] {
+        &mut self.buffer[..max]
+    }
+
+    fn commit(&mut self, _to: &Destination, _len: usize) {}
+
+    fn end_train(&mut self) {
+        self.ended += 1;
+    }
+}
+
+#[test]
+fn a_receiver_whose_last_consumer_closed_ends_no_train() {
+    let mut call = Call::new();
+    let (mut alice, bob, producer, closed) = call.pair(audio(1000), audio_consumer(5000, "0"));
+    let carol = call.peer();
+    call.consume(&carol, producer, audio_consumer(6000, "0"));
+    let datagram = alice.protect(&audio_packet(1000, 0, 0, 40));
+    call.deliver(&alice, &datagram);
+    assert_eq!(call.router.pending(), 2);
+    call.router.close_consumer(closed);
+    assert_eq!(call.router.pending(), 1);
+    let mut trains = Trains {
+        buffer: vec![0; 2048],
+        ended: 0,
+    };
+    call.router.flush(call.now, &mut trains);
+    assert_eq!((trains.ended, call.router.pending()), (1, 0));
+    drop(bob);
+}
+
+#[test]
+fn a_consumer_that_closes_takes_only_its_own_packets_along() {
+    let mut call = Call::new();
+    let (mut alice, mut bob, _, closed) = call.pair(audio(1000), audio_consumer(5000, "0"));
+    let mut second = audio(2000);
+    second.mid = Some("b".into());
+    let second = call.produce(&alice, second);
+    call.consume(&bob, second, audio_consumer(6000, "1"));
+    for ssrc in [1000, 2000] {
+        let datagram = alice.protect(&audio_packet(ssrc, 0, 0, 40));
+        call.deliver(&alice, &datagram);
+    }
+    call.router.close_consumer(closed);
+    call.flush();
+    let ssrcs: Vec<u32> = call
+        .inbox(&mut bob)
+        .rtp
+        .iter()
+        .map(|one| one.ssrc)
+        .collect();
+    assert_eq!(ssrcs, [6000]);
+}
+
+#[test]
+fn packets_of_one_size_leave_in_the_order_they_came() {
+    let mut call = Call::new();
+    let mut bob = call.peer();
+    let (mut alice, mut carol) = (call.peer(), call.peer());
+    let (one, two) = (
+        call.produce(&alice, audio(1000)),
+        call.produce(&carol, audio(2000)),
+    );
+    call.consume(&bob, one, audio_consumer(5000, "0"));
+    call.consume(&bob, two, audio_consumer(6000, "1"));
+    let (one, two) = (
+        alice.protect(&audio_packet(1000, 0, 0, 40)),
+        carol.protect(&audio_packet(2000, 0, 0, 40)),
+    );
+    call.deliver(&carol, &two);
+    call.deliver(&alice, &one);
+    call.flush();
+    let ssrcs: Vec<u32> = call
+        .inbox(&mut bob)
+        .rtp
+        .iter()
+        .map(|one| one.ssrc)
+        .collect();
+    assert_eq!(ssrcs, [6000, 5000]);
+}
+
+#[test]
+fn a_late_packet_of_a_codec_nobody_here_can_read_starts_nothing_anew() {
+    let mut call = Call::new();
+    let mut source = video(1000);
+    source.codecs[0].codec = None;
+    let (mut alice, mut bob, ..) = call.pair(source, video_consumer(5000, "0"));
+    let late = alice.protect(&video_packet(1000, 4, 0, false));
+    call.send(&mut alice, &video_packet(1000, 5, 0, false));
+    call.deliver(&alice, &late);
+    call.flush();
+    assert_eq!(call.inbox(&mut bob).rtp.len(), 1, "older than the first");
 }

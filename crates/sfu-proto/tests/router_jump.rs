@@ -199,3 +199,29 @@ fn rtx_that_runs_ahead_of_its_new_source_waits_for_it() {
     let stats = &call.router.producer_stats(producer).unwrap()[0];
     assert_eq!((stats.ssrc, stats.rtx_ssrc), (Some(999), Some(1000)));
 }
+
+#[test]
+fn a_run_that_begins_in_order_leaves_the_larger_packets_in_front() {
+    let mut call = Call::new();
+    let (mut alice, mut bob, ..) = call.pair(video(1000), video_consumer(5000, "0"));
+    let sound = call.produce(&alice, audio(2000));
+    call.consume(&bob, sound, audio_consumer(6000, "1"));
+    call.send(&mut alice, &video_packet(1000, 5, 0, true));
+    call.inbox(&mut bob);
+    let sized = |mut packet: Packet, len: usize| {
+        packet.payload.resize(len, 7);
+        packet
+    };
+    for packet in [
+        sized(video_packet(1000, 6, 3000, false), 900),
+        sized(audio_packet(2000, 0, 0, 40), 500),
+        sized(video_packet(1000, 10_000, 6000, true), 200),
+    ] {
+        let datagram = alice.protect(&packet);
+        call.deliver(&alice, &datagram);
+    }
+    call.flush();
+    let got = call.inbox(&mut bob).rtp;
+    let lens: Vec<usize> = got.iter().map(|packet| packet.payload.len()).collect();
+    assert_eq!(lens, [900, 500, 200]);
+}

@@ -457,3 +457,48 @@ fn thirty_seconds_without_consent_fail_ice_but_the_transport_stays_for_restart_i
     let restarted = |event: &&RouterEvent| matches!(event, RouterEvent::IceRestarted { .. });
     assert_eq!(stage.events.iter().filter(restarted).count(), 2);
 }
+
+#[test]
+fn media_before_the_keys_is_counted_and_dropped() {
+    let mut stage = Stage::new();
+    let alice = stage.join(DtlsRole::Client);
+    stage.produce(alice, 1000);
+    let (transport, from) = (stage.clients[alice].transport, stage.source(alice));
+    let mut check = nominated_check();
+    let (router, sent) = (&mut stage.router, &mut stage.sent);
+    router.handle_datagram(transport, Class::Stun, &mut check, from, stage.now, sent);
+    let mut media = [0; 60];
+    media[0] = 0x80;
+    media[1] = 111;
+    for class in [Class::Rtp, Class::Rtcp] {
+        router.handle_datagram(transport, class, &mut media, from, stage.now, sent);
+    }
+    let drops = stage.router.stats().drops;
+    assert_eq!((drops.no_keys, drops.unknown_source), (2, 0));
+}
+
+#[test]
+fn what_waits_for_a_receiver_whose_path_is_lost_waits_no_longer() {
+    let mut stage = Stage::new();
+    let (alice, bob) = (stage.join(DtlsRole::Client), stage.join(DtlsRole::Client));
+    let producer = stage.produce(alice, 1000);
+    let receiver = stage.clients[bob].transport;
+    stage
+        .router
+        .consume(receiver, producer, audio_consumer(5000, "0"), stage.now)
+        .unwrap();
+    stage.run(Duration::from_secs(2));
+    let clients = std::mem::take(&mut stage.clients);
+    stage.run(Duration::from_secs(25));
+    stage.clients = clients;
+    stage.send_audio(alice, 1000, 0);
+    assert_eq!(stage.router.pending(), 1);
+    while let Some(due) = stage.router.poll_timeout() {
+        stage.now = stage.now.max(due);
+        stage.router.handle_timeout(stage.now, &mut stage.sent);
+    }
+    stage.sent.datagrams.clear();
+    stage.router.flush(stage.now, &mut stage.sent);
+    assert_eq!(stage.router.pending(), 0);
+    assert!(stage.sent.datagrams.is_empty());
+}

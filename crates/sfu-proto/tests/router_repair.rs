@@ -466,3 +466,23 @@ fn hostile_rtcp_changes_nothing_for_others() {
     assert_eq!(got.len(), 10_000);
     assert_eq!(got[9_999].index - got[0].index, 9_999);
 }
+
+#[test]
+fn without_rtx_the_longest_padding_goes_again_with_its_packet() {
+    let mut call = Call::new();
+    let (mut alice, mut bob) = (call.peer(), call.peer_with(true, None));
+    let producer = call.produce(&alice, video(1000));
+    call.consume(&bob, producer, without_rtx(video_consumer(5000, "0")));
+    for (step, len) in [(0, 300), (1, 236)] {
+        let mut packet = video_packet(1000, step, 0, step == 0);
+        packet.payload = vp8(step == 0, len);
+        let datagram = alice.protect(&packet);
+        call.deliver(&alice, &datagram);
+    }
+    call.flush();
+    assert_eq!(call.router.stats().padding_out, 64);
+    let sequence = call.inbox(&mut bob).rtp[1].sequence;
+    call.now += 300 * MS;
+    call.send_rtcp(&mut bob, &nack_of(5000, &[sequence]));
+    assert_eq!(call.sent.ledger.repeated, 1, "the same to the byte");
+}

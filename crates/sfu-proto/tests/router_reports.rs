@@ -601,3 +601,30 @@ fn nothing_is_timed_for_streams_nobody_can_be_asked_about() {
     }
     assert!(wakes < 200, "{wakes} wake-ups for nothing");
 }
+
+#[test]
+fn a_receiver_is_judged_again_after_half_a_second_and_not_before() {
+    let mut call = Call::new();
+    let (mut alice, mut bob, _, consumer) = call.pair(audio(1000), audio_consumer(5000, "0"));
+    let mut sequence = 0;
+    let mut judged = |call: &mut Call, after: Duration| {
+        call.now += after;
+        for _ in 0..10 {
+            call.send(&mut alice, &audio_packet(1000, sequence, 0, 40));
+            sequence += 1;
+        }
+        // Half of the first ten never came, of the others all.
+        let block = ReportBlock {
+            ssrc: 5000,
+            cumulative_lost: 5,
+            ..ReportBlock::default()
+        };
+        let report = written(|out| rr::write(1, &[block], out));
+        call.send_rtcp(&mut bob, &report);
+        call.router.consumer_stats(consumer).unwrap().score
+    };
+    assert_eq!(judged(&mut call, Duration::ZERO), 0);
+    assert_eq!(judged(&mut call, Duration::from_micros(499_999)), 0);
+    // (1 * 0 + 2 * 10) / 3
+    assert_eq!(judged(&mut call, Duration::from_micros(1)), 7);
+}

@@ -257,3 +257,18 @@ fn a_key_frame_whose_beginning_is_lost_for_good_is_asked_for_again() {
         assert!(call.inbox(&mut carol).rtp.is_empty(), "{codec:?}");
     }
 }
+
+#[test]
+fn a_late_key_frame_of_a_former_picture_is_not_sent_behind_the_one_that_was_begun_with() {
+    let mut call = Call::new();
+    let (mut alice, mut bob, ..) = call.pair(video(1000), video_consumer(5000, "0"));
+    let former = alice.protect(&video_packet(1000, 8, 0, true));
+    call.send(&mut alice, &video_packet(1000, 10, 3000, true));
+    let first = call.inbox(&mut bob).rtp;
+    assert_eq!(first.len(), 1);
+    call.deliver(&alice, &former);
+    call.flush();
+    assert!(call.inbox(&mut bob).rtp.is_empty());
+    call.send(&mut alice, &video_packet(1000, 11, 6000, false));
+    assert_eq!(call.inbox(&mut bob).rtp[0].index, first[0].index + 1);
+}

@@ -98,4 +98,23 @@ mod tests {
         let difference = ntp_difference(clock.ntp(2_500_000), clock.ntp(1_000_000));
         assert!((difference - 1_500_000).abs() <= 1, "{difference}");
     }
+
+    #[test]
+    fn the_numbers_are_those_of_split_mix_64() {
+        // The first five of seed 1234567, as the generator's authors publish them.
+        let mut random = Random::new(1_234_567);
+        let numbers: [u64; 5] = std::array::from_fn(|_| random.next());
+        assert_eq!(
+            numbers,
+            [
+                6_457_827_717_110_365_317,
+                3_203_168_211_198_807_973,
+                9_817_491_932_198_370_423,
+                4_593_380_528_125_082_431,
+                16_408_922_859_458_223_821,
+            ]
+        );
+        assert!((0..100).all(|_| random.below(7) < 7));
+        assert_eq!(random.below(0), 0);
+    }
 }

@@ -298,4 +298,23 @@ mod tests {
             assert_eq!(ours.is_some(), believed);
         }
     }
+
+    #[test]
+    fn the_clock_of_the_senders_other_streams_is_taken_if_it_is_near() {
+        for (shared_offset, taken) in [
+            (600_000, true),
+            (400_000, true),
+            (700_000, true),
+            (700_001, false),
+            (300_000, true),
+            (299_999, false),
+        ] {
+            let mut mapping = Mapping::new();
+            assert!(mapping.reported(1 << 32, 0, 500_000, 0));
+            let mut shared = Least::default();
+            shared.report(shared_offset, 0);
+            let expected = if taken { shared_offset } else { 500_000 };
+            assert_eq!(mapping.offset(&shared, 0), Some(expected));
+        }
+    }
 }

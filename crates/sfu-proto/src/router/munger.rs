@@ -339,6 +339,7 @@ mod tests {
         for (timestamp, expected) in [
             (90_000 + 9_500, 99_500),
             (90_000 + 60_000, 99_000),
+            (90_000, 99_000),
             (80_000, 99_000),
         ] {
             let (mut munger, camera) = (Munger::new(1), camera());

@@ -416,4 +416,16 @@ mod tests {
         generator.received(8, false, true, 3000 * MS);
         assert_eq!(asked_until(&mut generator, 3000 * MS, 3399 * MS), [7]);
     }
+
+    #[test]
+    fn the_list_is_looked_at_again_after_forty_milliseconds_or_at_once_if_there_was_no_room() {
+        let mut generator = NackGenerator::new(512);
+        generator.received(10, false, true, 0);
+        generator.received(13, false, true, 0);
+        let mut room = 1;
+        generator.take(10 * MS, None, |_| std::mem::replace(&mut room, 0) > 0);
+        assert_eq!(generator.deadline(), Some(10 * MS + 1));
+        assert_eq!(asked(&mut generator, 10 * MS + 1), [12]);
+        assert_eq!(generator.deadline(), Some(50 * MS + 1));
+    }
 }

@@ -484,4 +484,33 @@ mod tests {
         assert_eq!(observers.dominant(), None);
         assert!(!observers.remove(BOB), "never spoke");
     }
+
+    #[test]
+    fn the_newest_level_is_looked_at_first() {
+        let mut speaker = Speaker::new(ALICE, 0);
+        for (step, loudness) in [(1, 15), (2, 25), (3, 35)] {
+            speaker.push(loudness, step * LEVEL_INTERVAL);
+        }
+        speaker.evaluate(3 * LEVEL_INTERVAL);
+        assert_eq!(speaker.immediates[..4], [3, 2, 1, 0]);
+    }
+
+    #[test]
+    fn a_speaker_of_whom_nothing_came_for_more_than_forty_milliseconds_is_silent() {
+        let mut speaker = Speaker::new(ALICE, 0);
+        speaker.push(95, 20_000);
+        speaker.evaluate(60_000);
+        assert_eq!(speaker.immediates[0], 9);
+        speaker.evaluate(60_001);
+        assert_eq!(speaker.immediates[..2], [0, 0], "two intervals of silence");
+    }
+
+    #[test]
+    fn a_second_of_speech_that_comes_at_once_counts() {
+        let mut speaker = Speaker::new(ALICE, 0);
+        speaker.push(100, 2_000_000);
+        speaker.evaluate(2_000_000);
+        assert_eq!(speaker.mediums, [5; MEDIUMS]);
+        assert!(speaker.is_active());
+    }
 }

@@ -133,4 +133,12 @@ mod tests {
         score.update(totals(100, 0, 0));
         assert_eq!(score.value(), 0);
     }
+
+    #[test]
+    fn an_interval_is_judged_from_where_it_starts_anew() {
+        let mut score = Score::new(0);
+        score.rebase(totals(100, 0, 0));
+        assert!(score.update(totals(200, 100, 0)));
+        assert_eq!(score.value(), 10, "what was lost before counts for nothing");
+    }
 }

@@ -790,4 +790,113 @@ mod tests {
         let report = stream.report().expect("media came");
         assert_eq!((report.fraction_lost, report.cumulative_lost), (0, 0));
     }
+
+    #[test]
+    fn a_lossy_stream_scores_less_and_only_changes_are_told() {
+        let mut stream = video();
+        push(&mut stream, 0, 100, 0);
+        stream.wake(0);
+        for sequence in (1..101).filter(|sequence| sequence % 10 != 5) {
+            push(&mut stream, sequence, 100, 0);
+        }
+        // 90 of 100: ((90 - 10) / 90)^4 * 10 = 6.2
+        assert!(stream.update_score());
+        assert_eq!(stream.score.value(), 6);
+        for sequence in (101..201).filter(|sequence| sequence % 10 != 5) {
+            push(&mut stream, sequence, 100, 0);
+        }
+        assert!(!stream.update_score(), "the same again");
+        stream.sleep();
+        assert!(!stream.update_score(), "a silent stream is not judged");
+        assert_eq!(stream.score.value(), 0);
+    }
+
+    #[test]
+    fn rtx_is_ahead_of_its_source_for_two_seconds_at_most() {
+        let mut stream = video();
+        push(&mut stream, 10, 100, 0);
+        stream.replace_rtx(7, 0);
+        assert!(!stream.is_rtx_ahead(0), "the first one");
+        stream.replace_rtx(8, 1_000_000);
+        assert!(stream.is_rtx_ahead(2_999_999));
+        assert!(!stream.is_rtx_ahead(3_000_000));
+    }
+
+    #[test]
+    fn a_new_source_forgets_the_rtx_of_the_old_one_unless_it_was_announced_or_runs_ahead() {
+        // Media was heard, the RTX SSRC was announced, it has changed already: is it forgotten?
+        for (heard, announced, ahead, forgotten) in [
+            (true, false, false, true),
+            (true, true, false, false),
+            (true, false, true, false),
+            (false, false, false, false),
+            (false, true, false, false),
+        ] {
+            let mut stream = video();
+            stream.rtx_announced = announced;
+            stream.rtx_ssrc = Some(7);
+            if heard {
+                push(&mut stream, 10, 100, 0);
+            }
+            if ahead {
+                stream.replace_rtx(8, 0);
+            }
+            let told = stream.replace(5, 1000);
+            let case = (heard, announced, ahead);
+            assert_eq!(told, forgotten, "{case:?}");
+            assert_eq!(stream.rtx_ssrc.is_none(), forgotten, "{case:?}");
+        }
+    }
+
+    #[test]
+    fn a_new_source_is_numbered_from_the_cycle_after_the_next() {
+        let mut stream = video();
+        assert_eq!(index(push(&mut stream, 10, 100, 0)), CYCLE + 10);
+        stream.replace(5, 0);
+        assert_eq!(index(push(&mut stream, 3, 100, 0)), 3 * CYCLE + 3);
+        stream.replace(6, 0);
+        assert_eq!(index(push(&mut stream, 7, 100, 0)), 5 * CYCLE + 7);
+    }
+
+    #[test]
+    fn reports_count_from_the_jump_on_what_is_missing_behind_it() {
+        let mut stream = video();
+        for sequence in [10, 11, 13] {
+            push(&mut stream, sequence, 100, 0);
+        }
+        for sequence in [20_000, 20_001, 20_003] {
+            push(&mut stream, sequence, 100, 0);
+        }
+        assert_eq!(stream.newest_index(), Some(CYCLE + 20_003));
+        let report = stream.report().expect("media came");
+        assert_eq!(report.cumulative_lost, 2);
+        assert_eq!(report.fraction_lost, 64, "2 of 8");
+        assert_eq!(report.highest, 20_003);
+    }
+
+    #[test]
+    fn what_came_itself_after_its_repair_is_neither_repaired_nor_lost() {
+        let mut stream = video();
+        for sequence in [10, 13] {
+            push(&mut stream, sequence, 100, 0);
+        }
+        assert_eq!(stream.lost(), 2);
+        let again = Incoming {
+            sequence: 11,
+            timestamp: 0,
+            marker: false,
+            codec: 0,
+            len: 100,
+            level: None,
+            has_rare: false,
+            repair: true,
+            arrived: 0,
+        };
+        stream.accept(&again, None, &Rare::default(), 0);
+        assert_eq!((stream.lost(), stream.counters.repaired), (1, 1));
+        assert_eq!(push(&mut stream, 11, 100, 0), Accepted::Late);
+        assert_eq!((stream.lost(), stream.counters.repaired), (1, 0));
+        let report = stream.report().expect("media came");
+        assert_eq!(report.cumulative_lost, 1);
+    }
 }

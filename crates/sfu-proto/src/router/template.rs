@@ -399,4 +399,44 @@ mod tests {
                 .extension
         );
     }
+
+    #[test]
+    fn a_short_mid_has_the_room_of_three_characters_wherever_it_begins() {
+        // 16 bytes to the first element; a level of 2, and a mid of 2 to 4.
+        let map = ids(&[(1, ExtensionUri::Mid), (6, ExtensionUri::AudioLevel)]);
+        let lens = ["7", "17", "107"].map(|mid| Template::new(mid, &map, true, true).len());
+        assert_eq!(lens, [24; 3]);
+    }
+
+    #[test]
+    fn rare_extensions_are_wanted_if_any_has_an_id() {
+        let all = [
+            (1, ExtensionUri::VideoOrientation),
+            (2, ExtensionUri::TransmissionOffset),
+            (3, ExtensionUri::PlayoutDelay),
+            (4, ExtensionUri::AbsCaptureTime),
+        ];
+        for count in 0..=all.len() {
+            let template = Template::new("0", &ids(&all[..count]), false, true);
+            assert_eq!(template.wants_rare(), count > 0, "{count}");
+        }
+    }
+
+    #[test]
+    fn a_packet_whose_rare_extensions_the_receiver_does_not_know_has_no_block() {
+        let template = Template::new(
+            "0",
+            &ids(&[(9, ExtensionUri::VideoOrientation)]),
+            false,
+            true,
+        );
+        let rare = Rare {
+            playout_delay: Some([1, 2, 3]),
+            ..Rare::default()
+        };
+        let mut out = [0; MAX_HEADER];
+        let packet = slot(RARE);
+        let len = template.write(&mut out, &fields(&packet, Some(&rare)));
+        assert_eq!((len, out[0]), (FIXED_LEN, 0x80));
+    }
 }
