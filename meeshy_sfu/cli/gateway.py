@@ -12,12 +12,11 @@ from meeshy_sfu.cli import console
 from meeshy_sfu.cli.options import with_settings
 from meeshy_sfu.clock import SystemClock
 from meeshy_sfu.config import Settings
-from meeshy_sfu.edge.auth import SERVICE_ROLE
 from meeshy_sfu.edge.secret import signing_secret
+from meeshy_sfu.edge.token_signing import sign_service_token
 from meeshy_sfu.errors import ConfigError, MeeshyError, UnavailableError
 from meeshy_sfu.gateway.calls import journal
 from meeshy_sfu.gateway.wire.rest_overview import LIMIT_MAX
-from meeshy_sfu.server.auth import make_token
 
 TIMEOUT_S = 10.0
 TOKEN_LIFETIME_S = 60.0
@@ -100,11 +99,8 @@ def _base(url: str | None, settings: Settings) -> str:
 
 
 def _service_token(settings: Settings) -> str:
-    return make_token(
-        secret=signing_secret(settings),
-        now_s=SystemClock().unix_s(),
-        lifetime_s=TOKEN_LIFETIME_S,
-        role=SERVICE_ROLE,
+    return sign_service_token(
+        secret=signing_secret(settings), now_s=SystemClock().unix_s(), lifetime_s=TOKEN_LIFETIME_S
     )
 
 

@@ -13,10 +13,10 @@ from meeshy_sfu.clock import SystemClock
 from meeshy_sfu.config import Settings
 from meeshy_sfu.edge.auth import SERVICE_ROLE, check_id
 from meeshy_sfu.edge.secret import signing_secret
+from meeshy_sfu.edge.token_signing import sign_media_token, sign_user_token
 from meeshy_sfu.errors import InvalidRequestError
-from meeshy_sfu.gateway.wire.auth import MAX_WORD_CHARS, Conversation, make_user_token
+from meeshy_sfu.gateway.wire.auth import MAX_WORD_CHARS, Conversation
 from meeshy_sfu.names import MAX_NAME_CHARS, name_problem
-from meeshy_sfu.server.auth import make_token
 
 
 @with_settings(["state_dir", "token_lifetime_s"])
@@ -55,7 +55,7 @@ def token(
         if not conversations:
             raise typer.BadParameter("--user needs at least one --conversation, as c1:GROUP")
         console.line(
-            make_user_token(
+            sign_user_token(
                 secret=secret,
                 now_s=now_s,
                 lifetime_s=settings.token_lifetime_s,
@@ -72,7 +72,7 @@ def token(
         if value is not None:
             _id(value, name)
     console.line(
-        make_token(
+        sign_media_token(
             secret=secret,
             now_s=now_s,
             lifetime_s=settings.token_lifetime_s,

@@ -1,6 +1,6 @@
-"""Tokens as such: signature, algorithm and lifetime. What their claims mean is known to the services' own auth.py.
+"""Checks of tokens: signature, algorithm, lifetime, audience. What other claims mean is in the services' own auth.py.
 
-Pure: secret and time are handed in.
+Pure: secret and time are arguments. Tokens are signed in token_signing.py.
 """
 
 import base64
@@ -9,11 +9,13 @@ import hmac
 import re
 from collections import OrderedDict
 from collections.abc import Mapping
-from typing import Any, TypeGuard
+from dataclasses import dataclass, field
+from typing import Any, Self, TypeGuard
 
 import jwt
 from jwt.types import Options
 
+from meeshy_sfu.config import Settings
 from meeshy_sfu.errors import InvalidRequestError, UnauthorizedError
 from meeshy_sfu.names import MAX_NAME_CHARS, name_problem
 
@@ -49,39 +51,49 @@ _MOMENT_MAX = 1e15
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}")
 
 
-def open_token(
-    token: object,
-    *,
-    secret: str,
-    now_s: float,
-    leeway_s: float = 0.0,
-    max_lifetime_s: float = MAX_LIFETIME_S,
-) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenRules:
+    """What every token is checked against."""
+
+    secret: str = field(repr=False)
+    """The shared secret it must be signed with."""
+    leeway_s: float = 0.0
+    """Tolerated difference between the clocks."""
+    max_lifetime_s: float = MAX_LIFETIME_S
+    """How far ahead its expiry may be."""
+    require_audience: bool = False
+    """Whether a token without aud is refused."""
+
+    @classmethod
+    def of(cls, settings: Settings, secret: str) -> Self:
+        """Take the rules out of the settings."""
+        return cls(
+            secret=secret,
+            leeway_s=settings.token_leeway_s,
+            max_lifetime_s=settings.max_token_lifetime_s,
+            require_audience=settings.require_token_audience,
+        )
+
+
+def open_token(token: object, rules: TokenRules, *, now_s: float) -> dict[str, Any]:
     """Check signature, algorithm and lifetime of a token and return its claims.
 
-    Args:
-        token: What the caller presented.
-        secret: The shared secret.
-        now_s: Seconds since 1970.
-        leeway_s: Difference between the clocks that is forgiven.
-        max_lifetime_s: How far ahead its expiry may be.
-
     Raises:
-        UnauthorizedError: The token does not hold; the message says why, without repeating it.
+        UnauthorizedError: The token is not valid; the message says why, without repeating it.
     """
     if not isinstance(token, str) or not token:
         raise UnauthorizedError("no token; send Authorization: Bearer <JWT>, or auth.token in the handshake")
     if len(token) > MAX_TOKEN_CHARS:
         raise UnauthorizedError(f"the token is longer than {MAX_TOKEN_CHARS:,} characters")
     try:
-        payload = dict(_signed.claims(token, secret))
+        payload = dict(_signed.claims(token, rules.secret))
     except jwt.InvalidAlgorithmError:
         raise UnauthorizedError(f"the token must be signed with {ALGORITHM}") from None
     except jwt.InvalidSignatureError:
         raise UnauthorizedError("the token was signed with another secret") from None
     except (jwt.PyJWTError, ValueError, TypeError, RecursionError):
         raise UnauthorizedError("the token is no valid JWT") from None
-    check_lifetime(payload, now_s=now_s, leeway_s=leeway_s, max_lifetime_s=max_lifetime_s)
+    check_lifetime(payload, rules, now_s=now_s)
     return payload
 
 
@@ -164,18 +176,13 @@ def check_audience(payload: Mapping[str, object], audience: str, *, required: bo
         )
 
 
-def check_lifetime(
-    payload: Mapping[str, object],
-    *,
-    now_s: float,
-    leeway_s: float = 0.0,
-    max_lifetime_s: float = MAX_LIFETIME_S,
-) -> None:
-    """Check that a token with these claims holds now, and not for longer than a token may.
+def check_lifetime(payload: Mapping[str, object], rules: TokenRules, *, now_s: float) -> None:
+    """Check that a token with these claims is valid now, and not for longer than a token may be.
 
     Raises:
-        UnauthorizedError: It has expired, does not hold yet, or would hold for too long.
+        UnauthorizedError: It has expired, is not valid yet, or would be valid for too long.
     """
+    leeway_s, max_lifetime_s = rules.leeway_s, rules.max_lifetime_s
     expires_s = moment(payload, "exp")
     if now_s >= expires_s + leeway_s:
         raise UnauthorizedError("the token has expired", {"reason": "expired"})
@@ -188,12 +195,6 @@ def check_lifetime(
         raise UnauthorizedError("the token was issued in the future; check the clocks")
     if "nbf" in payload and now_s < moment(payload, "nbf") - leeway_s:
         raise UnauthorizedError("the token is not valid yet")
-
-
-def sign_token(claims: Mapping[str, object], *, secret: str, now_s: float, lifetime_s: float) -> str:
-    """Sign a token with these claims that holds from now on."""
-    payload = {**claims, "iat": int(now_s), "exp": int(now_s + lifetime_s)}
-    return jwt.encode(payload, secret, algorithm=ALGORITHM)
 
 
 def moment(payload: Mapping[str, object], name: str) -> float:

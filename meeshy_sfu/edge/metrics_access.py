@@ -4,7 +4,7 @@ from aiohttp import web
 
 from meeshy_sfu.clock import Clock
 from meeshy_sfu.config import Settings
-from meeshy_sfu.edge.auth import MEDIA_AUDIENCE, SERVICE_ROLE, bearer, check_audience, open_token
+from meeshy_sfu.edge.auth import MEDIA_AUDIENCE, SERVICE_ROLE, TokenRules, bearer, check_audience, open_token
 from meeshy_sfu.edge.middleware import is_local, same_secret
 from meeshy_sfu.errors import UnauthorizedError
 
@@ -18,9 +18,9 @@ REFUSAL = (
 class MetricsAccess:
     """Check who asks for metrics."""
 
-    def __init__(self, settings: Settings, secret: str, clock: Clock) -> None:
+    def __init__(self, settings: Settings, rules: TokenRules, clock: Clock) -> None:
         self._settings = settings
-        self._secret = secret
+        self._rules = rules
         self._clock = clock
 
     def require(self, request: web.Request) -> None:
@@ -37,14 +37,8 @@ class MetricsAccess:
         wanted = self._settings.metrics_token
         if same_secret(token, wanted.get_secret_value() if wanted else None):
             return
-        payload = open_token(
-            token,
-            secret=self._secret,
-            now_s=self._clock.unix_s(),
-            leeway_s=self._settings.token_leeway_s,
-            max_lifetime_s=self._settings.max_token_lifetime_s,
-        )
+        payload = open_token(token, self._rules, now_s=self._clock.unix_s())
         # of the media server also at the gateway: a user's token opens no metrics, whatever it claims
-        check_audience(payload, MEDIA_AUDIENCE, required=self._settings.require_token_audience)
+        check_audience(payload, MEDIA_AUDIENCE, required=self._rules.require_audience)
         if payload.get("role") != SERVICE_ROLE:
             raise UnauthorizedError(REFUSAL)

@@ -20,6 +20,7 @@ from meeshy_sfu.db import schema
 from meeshy_sfu.db.hold import WAIT_S, DatabaseHold
 from meeshy_sfu.db.repository import Repository
 from meeshy_sfu.db.session import create_engine, settings_url
+from meeshy_sfu.edge.auth import TokenRules
 from meeshy_sfu.edge.disk_probe import DiskProbe
 from meeshy_sfu.edge.limits import RateLimiter
 from meeshy_sfu.edge.metrics_access import MetricsAccess
@@ -88,6 +89,7 @@ class Gateway:
         self.on_lost: Callable[[], None] = lambda: None
         """Called when another gateway holds the database by now; this one is to end."""
         secret = signing_secret(settings)
+        rules = TokenRules.of(settings, secret)
         quotas, limiter, origins = Quotas.of(settings), RateLimiter(), Origins(settings)
         self.jobs = Jobs()
         self.journal = Journal(
@@ -102,7 +104,7 @@ class Gateway:
         self.media = MediaServerClient(settings.media_urls, secret=secret, clock=clock)
         self.media_events = MediaEvents(self.media, clock, self.jobs, down_s=settings.media_down_s)
         self.events = Events(
-            settings=settings, secret=secret, clock=clock, origins=origins, limiter=limiter, quotas=quotas
+            settings=settings, rules=rules, clock=clock, origins=origins, limiter=limiter, quotas=quotas
         )
         self.notices = notices = Notices(settings, secret, clock, self.events)
         self.metrics = Metrics()
@@ -151,7 +153,7 @@ class Gateway:
             jobs=self.jobs,
         )
         self.health = HealthApi(
-            metrics_access=MetricsAccess(settings, secret, clock),
+            metrics_access=MetricsAccess(settings, rules, clock),
             repository=self.repository,
             late=self.late,
             probe=DiskProbe(settings.state_dir, "gateway") if settings.log_to_file else None,
@@ -168,7 +170,7 @@ class Gateway:
             limiter=limiter,
             metrics=self.metrics,
             translate=database_failure,
-            secret=secret,
+            rules=rules,
             quotas=quotas,
         )
         self._app = web.Application(

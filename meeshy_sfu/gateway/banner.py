@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 from meeshy_sfu import __version__
 from meeshy_sfu.edge.middleware import is_loopback
 from meeshy_sfu.edge.secret import signing_secret
-from meeshy_sfu.gateway.wire.auth import Conversation, make_user_token
+from meeshy_sfu.edge.token_signing import sign_user_token
+from meeshy_sfu.gateway.wire.auth import Conversation
 
 if TYPE_CHECKING:
     from meeshy_sfu.clock import Clock
@@ -33,7 +34,7 @@ def banner(settings: Settings, url: str, clock: Clock) -> list[str]:
         for told in _unreachable(settings)
     ]
     if settings.is_development:
-        token = make_user_token(
+        token = sign_user_token(
             secret=signing_secret(settings),
             now_s=clock.unix_s(),
             lifetime_s=settings.token_lifetime_s,

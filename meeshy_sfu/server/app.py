@@ -14,6 +14,7 @@ from aiohttp.typedefs import Handler
 
 from meeshy_sfu.clock import Clock, SystemClock
 from meeshy_sfu.config import Settings
+from meeshy_sfu.edge.auth import TokenRules
 from meeshy_sfu.edge.descriptors import descriptors, media_connections
 from meeshy_sfu.edge.limits import RateLimiter
 from meeshy_sfu.edge.middleware import Origins, edge_middleware
@@ -56,12 +57,12 @@ class MediaServer:
         self.pool = pool
         self.clock = clock
         self.url = ""
-        secret = signing_secret(settings)
+        rules = TokenRules.of(settings, signing_secret(settings))
         quotas = Quotas.of(settings)
         limiter = RateLimiter()
         origins = Origins(settings)
         self.signaling = Signaling(
-            settings=settings, secret=secret, clock=clock, origins=origins, limiter=limiter, quotas=quotas
+            settings=settings, rules=rules, clock=clock, origins=origins, limiter=limiter, quotas=quotas
         )
         self.rooms = RoomRegistry(
             pool,
@@ -77,9 +78,7 @@ class MediaServer:
             self.rooms, clock, grace_s=settings.token_grace_s, empty_room_s=settings.empty_room_s
         )
         self.signaling.use(rooms=self.rooms, metrics=self.metrics, expiry=self.expiry)
-        self.health = HealthApi(
-            settings=settings, secret=secret, clock=clock, pool=pool, metrics=self.metrics
-        )
+        self.health = HealthApi(settings=settings, rules=rules, clock=clock, pool=pool, metrics=self.metrics)
         self.rest = RestApi(
             settings=settings,
             pool=pool,
@@ -94,7 +93,7 @@ class MediaServer:
             clock=clock,
             limiter=limiter,
             metrics=self.metrics,
-            secret=secret,
+            rules=rules,
             quotas=quotas,
             expiry=self.expiry,
         )

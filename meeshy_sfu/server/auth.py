@@ -1,21 +1,20 @@
-"""Tokens of the media server: who is calling, for which call, until when, and what they may touch.
+"""Tokens of the media server: which participant of which call, until when, and what they may access.
 
-Pure: secret and time are handed in. Where a token comes from (header, handshake) is known to rest.py and
-signaling.py; who owns which object, to rooms/; what every token must fulfil, to edge/auth.py.
+Pure: secret and time are arguments. Where a token comes from (header, handshake) is in rest_dispatch.py and signaling.py; who
+owns which object, in rooms/; what every token is checked against, in edge/auth.py; signing, in edge/token_signing.py.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from meeshy_sfu.edge.auth import (
-    MAX_LIFETIME_S,
     MEDIA_AUDIENCE,
     SERVICE_ROLE,
+    TokenRules,
     check_audience,
     id_claim,
     moment,
     open_token,
-    sign_token,
     subject,
 )
 from meeshy_sfu.errors import ForbiddenError
@@ -70,54 +69,15 @@ class Claims:
             )
 
 
-def read_token(
-    token: object,
-    *,
-    secret: str,
-    now_s: float,
-    leeway_s: float = 0.0,
-    max_lifetime_s: float = MAX_LIFETIME_S,
-    require_audience: bool = False,
-) -> Claims:
+def read_token(token: object, rules: TokenRules, *, now_s: float) -> Claims:
     """Check signature, algorithm, claims and lifetime of a token.
 
-    Args:
-        token: What the caller presented.
-        secret: The shared secret.
-        now_s: Seconds since 1970.
-        leeway_s: Difference between the clocks that is forgiven.
-        max_lifetime_s: How far ahead its expiry may be.
-        require_audience: Whether a token without aud is refused.
-
     Raises:
-        UnauthorizedError: The token does not hold; the message says why, without repeating it.
+        UnauthorizedError: The token is not valid; the message says why, without repeating it.
     """
-    payload = open_token(token, secret=secret, now_s=now_s, leeway_s=leeway_s, max_lifetime_s=max_lifetime_s)
-    check_audience(payload, MEDIA_AUDIENCE, required=require_audience)
+    payload = open_token(token, rules, now_s=now_s)
+    check_audience(payload, MEDIA_AUDIENCE, required=rules.require_audience)
     return _read_claims(payload)
-
-
-def make_token(
-    *,
-    secret: str,
-    now_s: float,
-    lifetime_s: float,
-    role: str = "participant",
-    call_id: str | None = None,
-    participant_id: str | None = None,
-    subject: str | None = None,
-) -> str:
-    """Sign a token as the gateway would; for tools, tests and development."""
-    claims: dict[str, object] = {
-        "aud": MEDIA_AUDIENCE,
-        "sub": subject or participant_id or role,
-        "role": role,
-    }
-    if call_id is not None:
-        claims["callId"] = call_id
-    if participant_id is not None:
-        claims["participantId"] = participant_id
-    return sign_token(claims, secret=secret, now_s=now_s, lifetime_s=lifetime_s)
 
 
 def _read_claims(payload: Mapping[str, object]) -> Claims:

@@ -10,7 +10,7 @@ from meeshy_sfu.clock import Clock
 from meeshy_sfu.config import Settings
 from meeshy_sfu.edge.auth import SERVICE_ROLE
 from meeshy_sfu.edge.secret import signing_secret
-from meeshy_sfu.server.auth import make_token
+from meeshy_sfu.edge.token_signing import sign_media_token
 
 DEVELOPMENT_CALL = "demo"
 
@@ -32,7 +32,7 @@ def banner(settings: Settings, url: str, addresses: Sequence[str], clock: Clock)
         *(f"    {address}" for address in addresses),
     ]
     if settings.is_development:
-        token = make_token(
+        token = sign_media_token(
             secret=signing_secret(settings),
             now_s=clock.unix_s(),
             lifetime_s=settings.token_lifetime_s,

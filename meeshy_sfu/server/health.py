@@ -9,6 +9,7 @@ from aiohttp import web
 
 from meeshy_sfu.clock import Clock
 from meeshy_sfu.config import Settings
+from meeshy_sfu.edge.auth import TokenRules
 from meeshy_sfu.edge.disk_probe import DiskProbe
 from meeshy_sfu.edge.metrics_access import CONTENT_TYPE, MetricsAccess
 from meeshy_sfu.edge.middleware import success
@@ -24,9 +25,9 @@ class HealthApi:
     """Answer those who watch the server."""
 
     def __init__(
-        self, *, settings: Settings, secret: str, clock: Clock, pool: WorkerPool, metrics: Metrics
+        self, *, settings: Settings, rules: TokenRules, clock: Clock, pool: WorkerPool, metrics: Metrics
     ) -> None:
-        self._metrics_access = MetricsAccess(settings, secret, clock)
+        self._metrics_access = MetricsAccess(settings, rules, clock)
         self._pool = pool
         self._metrics = metrics
         self._probe = DiskProbe(settings.state_dir, "media") if settings.log_to_file else None

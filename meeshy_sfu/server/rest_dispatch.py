@@ -8,7 +8,7 @@ from typing import Unpack
 
 from aiohttp import web
 
-from meeshy_sfu.edge.auth import bearer, check_id
+from meeshy_sfu.edge.auth import TokenRules, bearer, check_id
 from meeshy_sfu.edge.http_dispatch import Common, RequestContext, RequestDispatcher
 from meeshy_sfu.edge.limits import Quota, Standing
 from meeshy_sfu.edge.routes import BoundRoute
@@ -37,15 +37,17 @@ class RestDispatcher(RequestDispatcher):
     """Check requests and call ``handler(call)`` or ``handler(call, body)``.
 
     Args:
-        secret: That signs tokens.
+        rules: For tokens.
         quotas: What requests count against.
         expiry: Receives the claims of each request that was served.
         common: Arguments of RequestDispatcher.
     """
 
-    def __init__(self, *, secret: str, quotas: Quotas, expiry: Expiry, **common: Unpack[Common]) -> None:
+    def __init__(
+        self, *, rules: TokenRules, quotas: Quotas, expiry: Expiry, **common: Unpack[Common]
+    ) -> None:
         super().__init__(**common)
-        self._secret = secret
+        self._rules = rules
         self._quotas = quotas
         self._expiry = expiry
 
@@ -70,14 +72,8 @@ class RestDispatcher(RequestDispatcher):
         return response
 
     def _authenticate(self, request: web.Request) -> Claims:
-        return read_token(
-            bearer(request.headers.get("Authorization")),
-            secret=self._secret,
-            now_s=self._clock.unix_s(),
-            leeway_s=self._settings.token_leeway_s,
-            max_lifetime_s=self._settings.max_token_lifetime_s,
-            require_audience=self._settings.require_token_audience,
-        )
+        token = bearer(request.headers.get("Authorization"))
+        return read_token(token, self._rules, now_s=self._clock.unix_s())
 
     def _call_id(self, request: web.Request, claims: Claims) -> str:
         if "callId" not in request.match_info:

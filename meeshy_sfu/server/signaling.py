@@ -12,6 +12,7 @@ from aiohttp import web
 
 from meeshy_sfu.clock import Clock
 from meeshy_sfu.config import Settings
+from meeshy_sfu.edge.auth import TokenRules
 from meeshy_sfu.edge.limits import RateLimiter
 from meeshy_sfu.edge.middleware import ADDRESS, Origins
 from meeshy_sfu.edge.socketio_dispatch import Answer, EventDispatcher
@@ -94,14 +95,14 @@ class Signaling(RoomListener):
         self,
         *,
         settings: Settings,
-        secret: str,
+        rules: TokenRules,
         clock: Clock,
         origins: Origins,
         limiter: RateLimiter,
         quotas: Quotas,
     ) -> None:
         self._settings = settings
-        self._secret = secret
+        self._rules = rules
         self._clock = clock
         self._limiter = limiter
         self._quotas = quotas
@@ -524,14 +525,7 @@ class Signaling(RoomListener):
         return None if room is None else room.participants.get(ParticipantId(participant_id))
 
     def _read_token(self, token: object) -> Claims:
-        return read_token(
-            token,
-            secret=self._secret,
-            now_s=self._clock.unix_s(),
-            leeway_s=self._settings.token_leeway_s,
-            max_lifetime_s=self._settings.max_token_lifetime_s,
-            require_audience=self._settings.require_token_audience,
-        )
+        return read_token(token, self._rules, now_s=self._clock.unix_s())
 
 
 def _kicked() -> KickedError:

@@ -12,8 +12,9 @@ from typing import Any
 
 import jwt
 
-from meeshy_sfu.edge.auth import bearer
+from meeshy_sfu.edge.auth import TokenRules, bearer
 from meeshy_sfu.edge.middleware import json_bytes, parse_object
+from meeshy_sfu.edge.token_signing import sign_media_token, sign_user_token
 from meeshy_sfu.edge.wire import WireModel, read
 from meeshy_sfu.errors import (
     ForbiddenError,
@@ -26,14 +27,14 @@ from meeshy_sfu.errors import (
 )
 from meeshy_sfu.gateway.turn.ice_servers import IceServerError, parse_server, server_address
 from meeshy_sfu.gateway.wire import signals
-from meeshy_sfu.gateway.wire.auth import Conversation, make_user_token, read_user_token
+from meeshy_sfu.gateway.wire.auth import Conversation, read_user_token
 from meeshy_sfu.gateway.wire.description import CLIENT_EVENTS as GATEWAY_EVENTS
 from meeshy_sfu.media import ortc
 from meeshy_sfu.media.codecs import DEFAULT_MEDIA_CODECS
 from meeshy_sfu.media.rtp_parameters import DtlsParameters, RtpCapabilities, RtpParameters, read_media_codecs
 from meeshy_sfu.names import name_problem
 from meeshy_sfu.server import schemas as media_schemas
-from meeshy_sfu.server.auth import make_token, read_token
+from meeshy_sfu.server.auth import read_token
 from simulator.client import sdp as simulated
 from simulator.errors import SdpError
 from tests.fuzz.inputs import Make, Source, any_of, changed, changed_text
@@ -165,7 +166,7 @@ def dtls_parameters(value: Any) -> None:
 def token(text: Any) -> None:
     for reader in (read_token, read_user_token):
         try:
-            reader(text, secret=SECRET, now_s=NOW_S)
+            reader(text, TokenRules(secret=SECRET), now_s=NOW_S)
         except UnauthorizedError as error:
             said = f"{error.message} {error.details}"
             assert len(said) < 400
@@ -184,10 +185,10 @@ def claims(value: Any) -> None:
     signed = jwt.api_jws.encode(written, SECRET, algorithm="HS256")
     token(signed)
     with suppress(UnauthorizedError):
-        user = read_user_token(signed, secret=SECRET, now_s=NOW_S)
+        user = read_user_token(signed, TokenRules(secret=SECRET), now_s=NOW_S)
         assert name_problem(user.username) is None
         assert NOW_S < user.expires_at_s < NOW_S + 400 * 86_400
-        made = make_user_token(
+        made = sign_user_token(
             secret=SECRET,
             now_s=NOW_S,
             lifetime_s=60,
@@ -196,12 +197,12 @@ def claims(value: Any) -> None:
             conversations=user.conversations.values(),
             anonymous=user.anonymous,
         )
-        again = read_user_token(made, secret=SECRET, now_s=NOW_S)
+        again = read_user_token(made, TokenRules(secret=SECRET), now_s=NOW_S)
         assert (again.key, again.conversations) == (user.key, user.conversations)
         with suppress(PermissionDeniedError, ForbiddenError):
             user.call_type("c1")
     with suppress(UnauthorizedError):
-        found = read_token(signed, secret=SECRET, now_s=NOW_S)
+        found = read_token(signed, TokenRules(secret=SECRET), now_s=NOW_S)
         assert not {"kind", "conversations"} & value.keys() or "meeshy-media" in value["aud"]
         assert name_problem(found.subject, max_chars=256) is None
         with suppress(ForbiddenError):
@@ -278,8 +279,8 @@ GOOD_CLAIMS: list[dict[str, Any]] = [
     {"sub": "gateway", "role": "service", "iat": NOW_S, "exp": NOW_S + 60},
 ]  # fmt: skip
 GOOD_TOKENS = [
-    make_token(secret=SECRET, now_s=NOW_S, lifetime_s=60, call_id="c1", participant_id="p"),
-    make_user_token(
+    sign_media_token(secret=SECRET, now_s=NOW_S, lifetime_s=60, call_id="c1", participant_id="p"),
+    sign_user_token(
         secret=SECRET, now_s=NOW_S, lifetime_s=60, user_id="ada", conversations=[Conversation("c1", "GROUP")]
     ),
 ]

@@ -15,7 +15,7 @@ from weakref import WeakValueDictionary
 
 import aiohttp
 
-from meeshy_sfu.edge.auth import MEDIA_AUDIENCE, SERVICE_ROLE, sign_token
+from meeshy_sfu.edge.token_signing import sign_service_token
 from meeshy_sfu.errors import CapacityError, MeeshyError, UnavailableError
 from meeshy_sfu.gateway.media.breaker import Breaker, BreakerState
 from meeshy_sfu.gateway.media.condemned import Condemned, CondemnedList
@@ -320,8 +320,9 @@ class MediaServerClient:
         # a clock that was set back would have us present a token from the future
         if not self._token_until - TOKEN_LIFETIME_S <= now <= self._token_until - TOKEN_RENEWAL_S:
             self._token_until = now + TOKEN_LIFETIME_S
-            claims = {"aud": MEDIA_AUDIENCE, "sub": SERVICE_NAME, "role": SERVICE_ROLE}
-            self._token = sign_token(claims, secret=self._secret, now_s=now, lifetime_s=TOKEN_LIFETIME_S)
+            self._token = sign_service_token(
+                secret=self._secret, now_s=now, lifetime_s=TOKEN_LIFETIME_S, subject=SERVICE_NAME
+            )
         return self._token
 
     async def close(self) -> None:

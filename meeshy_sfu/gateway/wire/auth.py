@@ -6,21 +6,20 @@ Pure: secret and time are handed in. What every token must fulfil is known to ed
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING
 
 from meeshy_sfu.edge.auth import (
     GATEWAY_AUDIENCE,
-    MAX_LIFETIME_S,
     MEDIA_AUDIENCE,
     SERVICE_ROLE,
     USER_CLAIMS,
+    TokenRules,
     check_audience,
     check_id,
     id_claim,
     moment,
     name_claim,
     open_token,
-    sign_token,
     subject,
 )
 from meeshy_sfu.errors import (
@@ -101,66 +100,48 @@ class User:
         return {"id": self.id, "username": self.username, "kind": "anonymous" if self.anonymous else "user"}
 
 
-class Checks(TypedDict):
-    """What a token is held against."""
-
-    secret: str
-    now_s: float
-    leeway_s: float
-    max_lifetime_s: float
-    require_audience: bool
-
-
-def read_service_token(
-    token: object,
-    *,
-    secret: str,
-    now_s: float,
-    leeway_s: float = 0.0,
-    max_lifetime_s: float = MAX_LIFETIME_S,
-    require_audience: bool = False,
-) -> User | None:
+def read_service_token(token: object, rules: TokenRules, *, now_s: float) -> User | None:
     """Check a service's token, the one that the media server takes; None if it is no service's but a user's.
 
     A user's token is never a service's, whatever it claims.
 
     Raises:
-        UnauthorizedError: The token does not hold; the message says why, without repeating it.
+        UnauthorizedError: The token is not valid; the message says why, without repeating it.
     """
-    payload = open_token(token, secret=secret, now_s=now_s, leeway_s=leeway_s, max_lifetime_s=max_lifetime_s)
+    payload = open_token(token, rules, now_s=now_s)
     if USER_CLAIMS & payload.keys() or payload.get("role") != SERVICE_ROLE:
         return None
-    check_audience(payload, MEDIA_AUDIENCE, required=require_audience)
+    check_audience(payload, MEDIA_AUDIENCE, required=rules.require_audience)
     name = subject(payload)
     return User(
         id=name, username=name, anonymous=False, conversations={}, expires_at_s=moment(payload, "exp")
     )
 
 
-def read_user_token(
-    token: object,
-    *,
-    secret: str,
-    now_s: float,
-    leeway_s: float = 0.0,
-    max_lifetime_s: float = MAX_LIFETIME_S,
-    require_audience: bool = False,
-) -> User:
+def read_user_token(token: object, rules: TokenRules, *, now_s: float) -> User:
     """Check signature, algorithm, claims and lifetime of a user's token.
 
-    Args:
-        token: What the caller presented.
-        secret: The shared secret.
-        now_s: Seconds since 1970.
-        leeway_s: Difference between the clocks that is forgiven.
-        max_lifetime_s: How far ahead its expiry may be.
-        require_audience: Whether a token without aud is refused.
+    Example:
+        ```python
+        from meeshy_sfu.edge.auth import TokenRules
+        from meeshy_sfu.edge.token_signing import sign_user_token
+
+        rules = TokenRules(secret="x" * 32)
+        token = sign_user_token(
+            secret=rules.secret,
+            now_s=0.0,
+            lifetime_s=60.0,
+            user_id="ada",
+            conversations=[Conversation("c1", "GROUP")],
+        )
+        assert read_user_token(token, rules, now_s=1.0).conversation("c1").type == "GROUP"
+        ```
 
     Raises:
-        UnauthorizedError: The token does not hold; the message says why, without repeating it.
+        UnauthorizedError: The token is not valid; the message says why, without repeating it.
     """
-    payload = open_token(token, secret=secret, now_s=now_s, leeway_s=leeway_s, max_lifetime_s=max_lifetime_s)
-    check_audience(payload, GATEWAY_AUDIENCE, required=require_audience)
+    payload = open_token(token, rules, now_s=now_s)
+    check_audience(payload, GATEWAY_AUDIENCE, required=rules.require_audience)
     kind = payload.get("kind")
     if kind not in ("user", "anonymous"):
         raise UnauthorizedError("the token's claim kind is neither user nor anonymous")
@@ -193,47 +174,3 @@ def _conversations(value: object) -> Iterable[Conversation]:
             name_claim(kind, "conversations.type", max_chars=MAX_WORD_CHARS).upper(),
             name_claim(role, "conversations.role", max_chars=MAX_WORD_CHARS).lower(),
         )
-
-
-def make_user_token(
-    *,
-    secret: str,
-    now_s: float,
-    lifetime_s: float,
-    user_id: str,
-    conversations: Iterable[Conversation],
-    username: str | None = None,
-    anonymous: bool = False,
-) -> str:
-    """Sign a user's token as the application around the gateway would; for tools, tests and development.
-
-    Example:
-        ```python
-        token = make_user_token(
-            secret="x" * 32, now_s=0.0, lifetime_s=60.0, user_id="ada", conversations=[Conversation("c1", "GROUP")]
-        )
-        assert read_user_token(token, secret="x" * 32, now_s=1.0).conversation("c1").type == "GROUP"
-        ```
-    """
-    claims: dict[str, Any] = {
-        "aud": GATEWAY_AUDIENCE,
-        "sub": user_id,
-        "username": username or user_id,
-        "kind": "anonymous" if anonymous else "user",
-        "conversations": [{"id": c.id, "type": c.type, "role": c.role} for c in conversations],
-    }
-    return sign_token(claims, secret=secret, now_s=now_s, lifetime_s=lifetime_s)
-
-
-def make_media_token(
-    *, secret: str, now_s: float, lifetime_s: float, call_id: str, participant_id: str, subject: str
-) -> str:
-    """Sign a token for one participant of one call, for the media server."""
-    claims = {
-        "aud": MEDIA_AUDIENCE,
-        "sub": subject,
-        "role": "participant",
-        "callId": call_id,
-        "participantId": participant_id,
-    }
-    return sign_token(claims, secret=secret, now_s=now_s, lifetime_s=lifetime_s)

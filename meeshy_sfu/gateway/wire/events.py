@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from meeshy_sfu.clock import Clock
     from meeshy_sfu.config import Settings
+    from meeshy_sfu.edge.auth import TokenRules
     from meeshy_sfu.edge.limits import Quota, RateLimiter
     from meeshy_sfu.edge.middleware import Origins
     from meeshy_sfu.gateway.calls.quotas import Quotas
@@ -74,14 +75,14 @@ class Events:
         self,
         *,
         settings: Settings,
-        secret: str,
+        rules: TokenRules,
         clock: Clock,
         origins: Origins,
         limiter: RateLimiter,
         quotas: Quotas,
     ) -> None:
         self._settings = settings
-        self._secret = secret
+        self._rules = rules
         self._clock = clock
         self._limiter = limiter
         self._quotas = quotas
@@ -201,14 +202,7 @@ class Events:
             session.call_id = session.participant_id = None
 
     def _read_token(self, token: object) -> User:
-        return read_user_token(
-            token,
-            secret=self._secret,
-            now_s=self._clock.unix_s(),
-            leeway_s=self._settings.token_leeway_s,
-            max_lifetime_s=self._settings.max_token_lifetime_s,
-            require_audience=self._settings.require_token_audience,
-        )
+        return read_user_token(token, self._rules, now_s=self._clock.unix_s())
 
     # ---- events from clients
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
+from meeshy_sfu.edge.token_signing import sign_media_token
 from meeshy_sfu.errors import ModeSwitchFailedError
 from meeshy_sfu.gateway.calls.mode import CallMode, CompleteSwitch, Phase, RollBack, StartSwitch
 from meeshy_sfu.gateway.media.waiting_calls import FULL, UNAVAILABLE
 from meeshy_sfu.gateway.turn.ice_servers import ice_servers
-from meeshy_sfu.gateway.wire.auth import make_media_token
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -375,7 +375,7 @@ class Notices:
         now_s = self._clock.unix_s()
         lifetime_s = self._settings.media_token_lifetime_s
         member.token_renewal_s = self._clock.monotonic_s() + lifetime_s / 2
-        token = make_media_token(
+        token = sign_media_token(
             secret=self._secret,
             now_s=now_s,
             lifetime_s=lifetime_s,

@@ -14,9 +14,10 @@ from meeshy_sfu.edge.auth import bearer
 from meeshy_sfu.edge.http_dispatch import RequestDispatcher
 from meeshy_sfu.edge.wire import read
 from meeshy_sfu.errors import InvalidRequestError, MeeshyError
-from meeshy_sfu.gateway.wire.auth import Checks, User, read_service_token, read_user_token
+from meeshy_sfu.gateway.wire.auth import User, read_service_token, read_user_token
 
 if TYPE_CHECKING:
+    from meeshy_sfu.edge.auth import TokenRules
     from meeshy_sfu.edge.http_dispatch import Common, RequestContext
     from meeshy_sfu.edge.routes import BoundRoute, Route
     from meeshy_sfu.gateway.calls.quotas import Quotas
@@ -60,14 +61,14 @@ class RestDispatcher(RequestDispatcher):
     """Check requests and call ``handler(request)`` or ``handler(request, body)``.
 
     Args:
-        secret: That signs tokens.
+        rules: For tokens.
         quotas: What requests count against.
         common: Arguments of RequestDispatcher.
     """
 
-    def __init__(self, *, secret: str, quotas: Quotas, **common: Unpack[Common]) -> None:
+    def __init__(self, *, rules: TokenRules, quotas: Quotas, **common: Unpack[Common]) -> None:
         super().__init__(**common)
-        self._secret = secret
+        self._rules = rules
         self._quotas = quotas
 
     async def serve(self, context: RequestContext, bound: BoundRoute) -> web.Response:
@@ -88,7 +89,7 @@ class RestDispatcher(RequestDispatcher):
         # counted first, so that guessing tokens and ids is slow
         context.standing = self.take(self._quotas.calls, context.address)
         if route.access == "overseer":
-            service = read_service_token(bearer(context.raw.headers.get("Authorization")), **self._checks())
+            service = read_service_token(_token(context.raw), self._rules, now_s=self._clock.unix_s())
             if service is not None:
                 return Request(service, context.raw, is_service=True)
         return Request(self._authenticate(context.raw), context.raw)
@@ -104,13 +105,8 @@ class RestDispatcher(RequestDispatcher):
         return Request(user, context.raw)
 
     def _authenticate(self, raw: web.Request) -> User:
-        return read_user_token(bearer(raw.headers.get("Authorization")), **self._checks())
+        return read_user_token(_token(raw), self._rules, now_s=self._clock.unix_s())
 
-    def _checks(self) -> Checks:
-        return {
-            "secret": self._secret,
-            "now_s": self._clock.unix_s(),
-            "leeway_s": self._settings.token_leeway_s,
-            "max_lifetime_s": self._settings.max_token_lifetime_s,
-            "require_audience": self._settings.require_token_audience,
-        }
+
+def _token(raw: web.Request) -> str | None:
+    return bearer(raw.headers.get("Authorization"))

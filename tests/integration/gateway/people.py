@@ -10,7 +10,8 @@ from typing import Any
 import aiohttp
 import socketio
 
-from meeshy_sfu.gateway.wire.auth import Conversation, make_user_token
+from meeshy_sfu.edge.token_signing import sign_user_token
+from meeshy_sfu.gateway.wire.auth import Conversation
 from tests.integration.hearing import DEADLINE_S, Hearing
 from tests.integration.server.peers import CAPABILITIES, DTLS, Answer, rtp_parameters
 
@@ -61,7 +62,7 @@ class Caller(Hearing):
         self.socket = self._new_socket()
 
     def new_token(self, lifetime_s: float, *, secret: str = SECRET) -> str:
-        return make_user_token(
+        return sign_user_token(
             secret=secret,
             now_s=time.time(),
             lifetime_s=lifetime_s,

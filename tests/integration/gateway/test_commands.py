@@ -13,6 +13,7 @@ import pytest
 from meeshy_sfu.cli import main
 from meeshy_sfu.clock import SystemClock
 from meeshy_sfu.config import load_settings
+from meeshy_sfu.edge.auth import TokenRules
 from meeshy_sfu.errors import ConfigError, PortInUseError, StartError
 from meeshy_sfu.gateway.app import Gateway
 from meeshy_sfu.gateway.banner import banner
@@ -97,7 +98,7 @@ async def test_the_gateway_refuses_a_database_of_a_newer_version(tmp_path: Path)
 def test_tokens_of_people(capsys: Output) -> None:
     command = ["token", "--user", "ada", "--username", "Ada", "--conversation", "c1:group"]
     assert main([*command, "--conversation", "d:1:DIRECT:admin", "--anonymous"]) == 0
-    user = read_user_token(capsys.readouterr().out.strip(), secret=SECRET, now_s=time.time())
+    user = read_user_token(capsys.readouterr().out.strip(), TokenRules(secret=SECRET), now_s=time.time())
     assert (user.key, user.username) == ("guest:ada", "Ada")
     assert {c.id: (c.type, c.role) for c in user.conversations.values()} == {
         "c1": ("GROUP", "member"),

@@ -17,12 +17,12 @@ import pytest
 
 from meeshy_sfu.db.repository import Repository
 from meeshy_sfu.db.session import create_engine, settings_url
+from meeshy_sfu.edge.token_signing import sign_media_token
 from meeshy_sfu.errors import PortInUseError
 from meeshy_sfu.gateway.app import Gateway
 from meeshy_sfu.gateway.calls import journal
 from meeshy_sfu.gateway.media import media_events
 from meeshy_sfu.server.app import MediaServer
-from meeshy_sfu.server.auth import make_token
 from tests.integration.gateway.conftest import FREE, MakeCaller, StartGateway, StartMedia, settings_for
 from tests.integration.gateway.people import SECRET, Caller
 from tests.integration.gateway.stored import stored_call
@@ -318,7 +318,7 @@ async def forget(settings: Any, call_id: str) -> None:
 
 def service_token() -> str:
     """A token of a service."""
-    return make_token(secret=SECRET, now_s=time.time(), lifetime_s=60, role="service")
+    return sign_media_token(secret=SECRET, now_s=time.time(), lifetime_s=60, role="service")
 
 
 @slow_start

@@ -15,11 +15,11 @@ import aiohttp
 import pytest
 import socketio
 
-from meeshy_sfu.edge.auth import MAX_TOKEN_CHARS, sign_token
+from meeshy_sfu.edge.auth import MAX_TOKEN_CHARS
+from meeshy_sfu.edge.token_signing import sign_media_token, sign_token, sign_user_token
 from meeshy_sfu.gateway.app import Gateway
-from meeshy_sfu.gateway.wire.auth import MAX_CONVERSATIONS, Conversation, make_user_token
+from meeshy_sfu.gateway.wire.auth import MAX_CONVERSATIONS, Conversation
 from meeshy_sfu.server.app import MediaServer
-from meeshy_sfu.server.auth import make_token
 from tests.integration.gateway.people import SECRET
 from tests.integration.hearing import DEADLINE_S
 
@@ -208,7 +208,7 @@ def long_token(chars: int) -> str:
 
 def many(count: int = MAX_CONVERSATIONS) -> str:
     """The token of somebody in so many conversations, with ids and roles as long as real ones."""
-    return make_user_token(
+    return sign_user_token(
         secret=SECRET,
         now_s=time.time(),
         lifetime_s=3600,
@@ -423,9 +423,9 @@ async def test_no_packet_gets_a_piece_of_a_token_back(
 ) -> None:
     now_s = time.time()
     token = (
-        make_token(secret=SECRET, now_s=now_s, lifetime_s=60, call_id="c", participant_id="p")
+        sign_media_token(secret=SECRET, now_s=now_s, lifetime_s=60, call_id="c", participant_id="p")
         if url == media.url
-        else make_user_token(secret=SECRET, now_s=now_s, lifetime_s=60, user_id="ada", conversations=[])
+        else sign_user_token(secret=SECRET, now_s=now_s, lifetime_s=60, user_id="ada", conversations=[])
     )
     with caplog.at_level(logging.INFO):
         heard = await asyncio.gather(*(answers_to_packet(http, url, token, packet) for packet in PACKETS))

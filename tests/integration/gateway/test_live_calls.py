@@ -10,11 +10,10 @@ from pathlib import Path
 import pytest
 
 from meeshy_sfu.cli import main
-from meeshy_sfu.edge.auth import sign_token
+from meeshy_sfu.edge.token_signing import sign_media_token, sign_token
 from meeshy_sfu.gateway.app import Gateway
 from meeshy_sfu.gateway.wire.auth import Conversation
 from meeshy_sfu.server.app import MediaServer
-from meeshy_sfu.server.auth import make_token
 from tests.integration.gateway.conftest import MakeCaller
 from tests.integration.gateway.people import SECRET, Caller
 from tests.integration.gateway.test_switch import trio
@@ -90,7 +89,7 @@ async def test_only_a_service_s_token_opens_all_calls(gateway: Gateway, caller: 
     async def code(token: str) -> str | None:
         return (await zoe.request("GET", "/api/calls", token=token)).code
 
-    service = make_token(secret=SECRET, now_s=time.time(), lifetime_s=60, role="service")
+    service = sign_media_token(secret=SECRET, now_s=time.time(), lifetime_s=60, role="service")
     assert (await zoe.request("GET", "/api/calls?limit=1", token=service)).data["total"] == 2
     assert await code(signed(aud="meeshy-gateway", **user)) == "PERMISSION_DENIED"
     assert await code(signed(**user)) == "PERMISSION_DENIED"

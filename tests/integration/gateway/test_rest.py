@@ -11,11 +11,11 @@ import jsonschema
 import pytest
 import socketio
 
+from meeshy_sfu.edge.token_signing import sign_media_token
 from meeshy_sfu.gateway.app import Gateway
 from meeshy_sfu.gateway.wire.auth import Conversation
 from meeshy_sfu.gateway.wire.description import CLIENT_EVENTS, SERVER_EVENTS
 from meeshy_sfu.server.app import MediaServer
-from meeshy_sfu.server.auth import make_token
 from tests.integration.gateway.conftest import MakeCaller, StartGateway
 from tests.integration.gateway.people import SDP, SECRET
 from tests.integration.gateway.stored import stored_metrics
@@ -142,10 +142,10 @@ async def test_conversations_that_cannot_call_are_refused_with_their_code(
         lambda ada: ada.new_token(600, secret="another-secret-of-at-least-32-bytes!"),
         lambda ada: ada.new_token(-60),
         # a token for the media server is none for the gateway
-        lambda ada: make_token(
+        lambda ada: sign_media_token(
             secret=SECRET, now_s=time.time(), lifetime_s=60, call_id="c", participant_id="p"
         ),
-        lambda ada: make_token(secret=SECRET, now_s=time.time(), lifetime_s=60, role="service"),
+        lambda ada: sign_media_token(secret=SECRET, now_s=time.time(), lifetime_s=60, role="service"),
     ],
 )
 async def test_bad_tokens_are_refused_everywhere(gateway: Gateway, caller: MakeCaller, make: Any) -> None:

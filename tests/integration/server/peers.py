@@ -9,7 +9,7 @@ from typing import Any
 import aiohttp
 import socketio
 
-from meeshy_sfu.server.auth import make_token
+from meeshy_sfu.edge.token_signing import sign_media_token
 from tests.integration.hearing import DEADLINE_S, Hearing
 from tests.unit.media.recordings import CHROMIUM
 
@@ -67,7 +67,7 @@ class Person(Hearing):
 
     def new_token(self, lifetime_s: float, *, secret: str = SECRET) -> str:
         is_service = self.role == "service"
-        return make_token(
+        return sign_media_token(
             secret=secret,
             now_s=time.time(),
             lifetime_s=lifetime_s,

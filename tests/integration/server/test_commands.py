@@ -13,6 +13,7 @@ import pytest
 from meeshy_sfu import __version__
 from meeshy_sfu.cli import console, doctor, main
 from meeshy_sfu.cli.options import read_settings
+from meeshy_sfu.edge.auth import TokenRules
 from meeshy_sfu.errors import ConfigError, PortInUseError
 from meeshy_sfu.server.auth import read_token
 from tests.integration.server.peers import SECRET
@@ -75,7 +76,7 @@ def test_a_token_is_printed_alone_and_holds(capsys: pytest.CaptureFixture[str]) 
         == 0
     )
     token = capsys.readouterr().out.strip()
-    claims = read_token(token, secret=SECRET, now_s=time.time())
+    claims = read_token(token, TokenRules(secret=SECRET), now_s=time.time())
     assert (claims.call_id, claims.participant_id, claims.role) == ("c", "p", "initiator")
     assert claims.expires_at_s - claims.issued_at_s == 60
 

@@ -14,6 +14,7 @@ from meeshy_sfu.cli.options import as_environment
 from meeshy_sfu.cli.supervisor import RESTART_DELAYS_S, restart_delay_s
 from meeshy_sfu.clock import ManualClock
 from meeshy_sfu.config import load_settings
+from meeshy_sfu.edge.auth import TokenRules
 from meeshy_sfu.edge.middleware import Origins, failure, is_loopback, parse_object, same_secret, success
 from meeshy_sfu.edge.secret import signing_secret
 from meeshy_sfu.edge.socketio_server import JsonPacket, PacketJson, SocketServer
@@ -183,7 +184,7 @@ def test_the_banner_prints_a_good_token_in_development_only(tmp_path: Path) -> N
     lines = banner(settings, "http://127.0.0.1:1", ["udp 127.0.0.1:2"], clock)
     assert any("udp 127.0.0.1:2" in line for line in lines)
     (token,) = [line.strip() for line in lines if line.strip().startswith("eyJ")]
-    assert read_token(token, secret=signing_secret(settings), now_s=clock.unix_s()).is_service
+    assert read_token(token, TokenRules(secret=signing_secret(settings)), now_s=clock.unix_s()).is_service
     settings = load_settings(flags={"jwt_secret": SECRET})
     assert not any("eyJ" in line for line in banner(settings, "http://127.0.0.1:1", [], clock))
 

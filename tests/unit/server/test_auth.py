@@ -8,10 +8,11 @@ import json
 import jwt
 import pytest
 
-from meeshy_sfu.edge.auth import MAX_TOKEN_CHARS, SignedTokens, bearer, check_id, open_token
+from meeshy_sfu.edge.auth import MAX_TOKEN_CHARS, SignedTokens, TokenRules, bearer, check_id, open_token
+from meeshy_sfu.edge.token_signing import sign_media_token
 from meeshy_sfu.errors import ForbiddenError, InvalidRequestError, UnauthorizedError
 from meeshy_sfu.gateway.wire.auth import read_user_token
-from meeshy_sfu.server.auth import Claims, make_token, read_token
+from meeshy_sfu.server.auth import Claims, read_token
 
 SECRET = "s" * 32
 NOW_S = 1_800_000_000.0
@@ -31,7 +32,7 @@ def token(**changes: object) -> str:
 
 
 def read(text: object, *, now_s: float = NOW_S, leeway_s: float = 0.0) -> Claims:
-    return read_token(text, secret=SECRET, now_s=now_s, leeway_s=leeway_s)
+    return read_token(text, TokenRules(secret=SECRET, leeway_s=leeway_s), now_s=now_s)
 
 
 def test_a_good_token_is_read() -> None:
@@ -41,7 +42,7 @@ def test_a_good_token_is_read() -> None:
 
 
 def test_made_tokens_are_read() -> None:
-    made = make_token(
+    made = sign_media_token(
         secret=SECRET, now_s=NOW_S, lifetime_s=60, role="initiator", call_id="c", participant_id="p"
     )
     claims = read(made)
@@ -54,14 +55,14 @@ def test_a_token_that_was_good_before_is_checked_for_its_time_and_secret_again()
     with pytest.raises(UnauthorizedError, match="expired"):
         read(known, now_s=NOW_S + 3600)
     with pytest.raises(UnauthorizedError, match="another secret"):
-        read_token(known, secret="t" * 32, now_s=NOW_S)
+        read_token(known, TokenRules(secret="t" * 32), now_s=NOW_S)
     with pytest.raises(UnauthorizedError, match="another secret"):
         read(known[:-2] + ("AA" if known[-2:] != "AA" else "BB"))
 
 
 def test_what_is_done_to_claims_is_not_remembered() -> None:
     known = token()
-    open_token(known, secret=SECRET, now_s=NOW_S)["role"] = "service"
+    open_token(known, TokenRules(secret=SECRET), now_s=NOW_S)["role"] = "service"
     assert read(known).role == "participant"
 
 
@@ -172,8 +173,8 @@ def test_an_expiry_decades_ahead_is_refused() -> None:
     read(token(exp=NOW_S + 31_536_000))
     known = token(exp=NOW_S + 7200)
     with pytest.raises(UnauthorizedError, match="3600 s ahead"):
-        read_token(known, secret=SECRET, now_s=NOW_S, max_lifetime_s=3600)
-    assert read_token(known, secret=SECRET, now_s=NOW_S + 3600, max_lifetime_s=3600)
+        read_token(known, TokenRules(secret=SECRET, max_lifetime_s=3600), now_s=NOW_S)
+    assert read_token(known, TokenRules(secret=SECRET, max_lifetime_s=3600), now_s=NOW_S + 3600)
 
 
 USER = {"kind": "user", "username": "Ada", "conversations": [{"id": "c1", "type": "GROUP"}]}
@@ -189,14 +190,14 @@ def test_a_role_in_a_users_token_opens_nothing(role: str, audience: object) -> N
         read(text)
     if not isinstance(audience, list) or len(audience) == 1:
         # as what it is, it is good
-        assert read_user_token(text, secret=SECRET, now_s=NOW_S).id == "user-1"
+        assert read_user_token(text, TokenRules(secret=SECRET), now_s=NOW_S).id == "user-1"
 
 
 @pytest.mark.parametrize("audience", ["meeshy-media", ["meeshy-media"], ["shop", "meeshy-media"]])
 def test_a_token_of_the_media_server_opens_it_and_not_the_gateway(audience: object) -> None:
     assert read(token(aud=audience)).participant_id == "p1"
     with pytest.raises(UnauthorizedError, match=r"aud.*meeshy-gateway"):
-        read_user_token(token(aud=audience, **USER), secret=SECRET, now_s=NOW_S)
+        read_user_token(token(aud=audience, **USER), TokenRules(secret=SECRET), now_s=NOW_S)
 
 
 @pytest.mark.parametrize(
@@ -205,15 +206,21 @@ def test_a_token_of_the_media_server_opens_it_and_not_the_gateway(audience: obje
 def test_another_audience_or_none_at_all_is_refused(audience: object) -> None:
     for reader in (read_token, read_user_token):
         with pytest.raises(UnauthorizedError, match="claim aud"):
-            reader(token(aud=audience, **({} if reader is read_token else USER)), secret=SECRET, now_s=NOW_S)
+            reader(
+                token(aud=audience, **({} if reader is read_token else USER)),
+                TokenRules(secret=SECRET),
+                now_s=NOW_S,
+            )
 
 
 def test_a_token_without_an_audience_is_refused_where_one_is_required() -> None:
     read(token())
     for reader, claims, name in ((read_token, {}, "meeshy-media"), (read_user_token, USER, "meeshy-gateway")):
         with pytest.raises(UnauthorizedError, match=f"claim aud is missing; sign it with aud {name}"):
-            reader(token(**claims), secret=SECRET, now_s=NOW_S, require_audience=True)
-        assert reader(token(aud=name, **claims), secret=SECRET, now_s=NOW_S, require_audience=True)
+            reader(token(**claims), TokenRules(secret=SECRET, require_audience=True), now_s=NOW_S)
+        assert reader(
+            token(aud=name, **claims), TokenRules(secret=SECRET, require_audience=True), now_s=NOW_S
+        )
 
 
 @pytest.mark.parametrize(
@@ -229,7 +236,7 @@ def test_a_subject_with_characters_that_deceive_is_refused(bad: str) -> None:
 
 def test_another_secret_is_refused() -> None:
     with pytest.raises(UnauthorizedError, match="another secret"):
-        read_token(token(), secret="t" * 32, now_s=NOW_S)
+        read_token(token(), TokenRules(secret="t" * 32), now_s=NOW_S)
 
 
 @pytest.mark.parametrize("algorithm", ["HS384", "HS512"])
