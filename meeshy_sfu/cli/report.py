@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from meeshy_sfu.cli import console
-from meeshy_sfu.cli.simulate import _MISSING, show, show_programme
+from meeshy_sfu.cli.simulate import _MISSING, show, show_suite
 from meeshy_sfu.private_files import DIRECTORY_MODE
 
 
@@ -25,13 +25,13 @@ def report(
     try:
         from simulator.errors import SimulatorError
         from simulator.report.write import write_report
-        from simulator.runs.suite import is_programme, write_programme_report
+        from simulator.runs.suite import is_suite, write_suite_report
     except ModuleNotFoundError as error:
         console.notice(f"error: {_MISSING.format(error.name)}")
         raise typer.Exit(console.EXIT_USAGE) from None
     try:
-        if is_programme(run_dir):
-            show_programme(write_programme_report(run_dir), run_dir, as_json=as_json)
+        if is_suite(run_dir):
+            show_suite(write_suite_report(run_dir), run_dir, as_json=as_json)
         summary = write_report(run_dir)
     except SimulatorError as error:
         console.notice(f"error: {error}")

@@ -24,9 +24,9 @@ from meeshy_sfu.private_files import DIRECTORY_MODE
 
 if TYPE_CHECKING:
     from simulator.report.live import LiveTable, PhaseLines
-    from simulator.runs.base import RunFrame
+    from simulator.runs.base import Run
     from simulator.runs.group import Target
-    from simulator.runs.suite import ProgrammeSummary
+    from simulator.runs.suite import SuiteSummary
     from simulator.scenario import Scenario
     from simulator.summary import Summary
 
@@ -124,7 +124,7 @@ def simulate(
         from simulator.runs import suite
         from simulator.runs.base import machine
         from simulator.runs.environment import CallRun
-        from simulator.runs.group import Run
+        from simulator.runs.group import GroupRun
     except ModuleNotFoundError as error:
         console.notice(f"error: {_MISSING.format(error.name)}")
         raise typer.Exit(console.EXIT_USAGE) from None
@@ -156,22 +156,22 @@ def simulate(
         place = console.err if as_json or not console.out.is_terminal else console.out
         live_kind = LiveTable if place.is_terminal else PhaseLines
 
-        def make_run(one: Scenario, directory: Path | None) -> RunFrame:
+        def make_run(one: Scenario, directory: Path | None) -> Run:
             if one.pattern == "group":
-                return Run(
+                return GroupRun(
                     one, state=state_dir, out=directory, target=_target(server, state_dir), watcher=live
                 )
             if server is not None:
                 raise UsageError(f"{one.name} starts its own gateway and media server; leave --server out")
             return CallRun(one, state=state_dir, out=directory, watcher=live)
 
-        if isinstance(chosen, suite.Programme):
+        if isinstance(chosen, suite.Suite):
             whole = chosen.with_values(lambda one: _with_options(one, **options))
             live = live_kind(place, f"{whole.name}: {whole.description}")
             found, results = _execute(
                 lambda: suite.execute(whole, make_run, state=state_dir, out=out, watcher=live), live
             )
-            show_programme(results, found, as_json=as_json)
+            show_suite(results, found, as_json=as_json)
         single = _with_options(chosen, **options)
         live = live_kind(
             place, f"{single.name}: {single.participants.count} participants, {single.participants.bots} bots"
@@ -201,7 +201,7 @@ def show(summary: Summary, directory: Path, *, as_json: bool) -> NoReturn:
     raise typer.Exit(EXIT_CODES[summary.verdict])
 
 
-def show_programme(whole: ProgrammeSummary, directory: Path, *, as_json: bool) -> NoReturn:
+def show_suite(whole: SuiteSummary, directory: Path, *, as_json: bool) -> NoReturn:
     """Print what became of several runs and end with the exit code of the worst."""
     from simulator.report.live import verdict_panel
     from simulator.report.write import EXIT_CODES, title, verdict_words

@@ -33,8 +33,8 @@ from simulator.bots.aiortc_media import (
 from simulator.bots.aiortc_peer import Peer, Reach, selected
 from simulator.bots.aiortc_worker import Worker, main
 from simulator.bots.clip import FPS, SAMPLE_RATE, AudioPacket, Clip, VideoFrame
-from simulator.bots.leg_selector import Script, Stage
-from simulator.bots.stream_stats import Sample, StreamMeter
+from simulator.bots.leg_selector import FrameSequence, LegSelector
+from simulator.bots.stream_stats import Sample, StreamStats
 from simulator.client.media_server import Json
 from simulator.samples.schema import KINDS, SAMPLE_KEY, SAMPLE_SHOWN, SAMPLE_SURPLUS, Kind
 from simulator.scenario import Network
@@ -67,24 +67,24 @@ class NumberedClock(SendClock):
 class LegVideo(ClipVideo):
     """The person's pictures, as one leg sends them; begins with a key frame."""
 
-    def __init__(self, clip: Clip, clock: NumberedClock, script: Script[VideoFrame]) -> None:
+    def __init__(self, clip: Clip, clock: NumberedClock, sequence: FrameSequence[VideoFrame]) -> None:
         super().__init__(clip, clock)
         self._numbers = clock
-        self._script = script
+        self._sequence = sequence
         self._begun = False
 
     def request_key_frame(self) -> None:
         """Go on with a key frame, on all legs."""
-        self._script.request_key_frame()
+        self._sequence.request_key_frame()
 
     async def recv(self) -> Packet[Any]:
         """Give the next picture when it is due."""
         await self._clock.wait()
         if not self._begun:
             self._begun = True
-            self._script.request_key_frame()
+            self._sequence.request_key_frame()
         self.number = self._numbers.number
-        frame = self._script.choose(self.number)
+        frame = self._sequence.choose(self.number)
         self.key = frame.key
         packet = Packet(frame.data)
         packet.pts, packet.time_base = self.number, Fraction(1, FPS)
@@ -94,43 +94,43 @@ class LegVideo(ClipVideo):
 class LegAudio(ClipAudio):
     """The person's sound, as one leg sends it."""
 
-    def __init__(self, clip: Clip, clock: NumberedClock, script: Script[AudioPacket]) -> None:
+    def __init__(self, clip: Clip, clock: NumberedClock, sequence: FrameSequence[AudioPacket]) -> None:
         super().__init__(clip, clock)
         self._numbers = clock
-        self._script = script
+        self._sequence = sequence
 
     async def recv(self) -> Packet[Any]:
         """Give the next 20 ms when they are due."""
         await self._clock.wait()
         self.number = self._numbers.number
-        current = self._script.choose(self.number)
+        current = self._sequence.choose(self.number)
         self.level = current.level
         packet = Packet(current.data)
         packet.pts, packet.time_base = self.number * 960, Fraction(1, SAMPLE_RATE)
         return packet
 
 
-class Wardrobe:
+class LegContext:
     """What the legs of this process's person share: what it sends, what it sees, and where both are written down."""
 
     def __init__(
         self,
-        person: int,
+        participant: int,
         clip: Clip,
         samples: list[Sample],
         playouts: list[Playout],
         notice: Callable[..., None],
     ) -> None:
-        self.person = person
+        self.participant = participant
         self.clip = clip
-        self.stage = Stage()
+        self.selector = LegSelector()
         self.playouts = playouts
         self.clocks: list[SendClock] = []
         self._samples = samples
         self._notice = notice
         self._origin_s = time.monotonic() - 1
-        self._video = Script(list(clip.video), lambda frame: frame.key)
-        self._audio = Script(list(clip.audio), lambda _: True)
+        self._video = FrameSequence(list(clip.video), lambda frame: frame.key)
+        self._audio = FrameSequence(list(clip.audio), lambda _: True)
 
     def track(self, kind: Kind) -> LegVideo | LegAudio:
         """Make a track for a new leg."""
@@ -150,7 +150,7 @@ class Wardrobe:
                 decodable.add(sender << 1 | kind)
             shown = entered = False
             if sender << 1 | kind in decodable:
-                shown, entered = self.stage.take(leg, sender, KINDS[kind], number)
+                shown, entered = self.selector.take(leg, sender, KINDS[kind], number)
             flags |= SAMPLE_SHOWN if shown else SAMPLE_SURPLUS
             self._samples.append((receiver, sender, kind, flags, number, recv_ns, owd_ns))
             if entered:
@@ -163,23 +163,23 @@ class ServerLegPeer(Peer):
     """A leg to a media server."""
 
     def __init__(
-        self, leg: int, wardrobe: Wardrobe, network: Network, reach: Reach, notice: Callable[..., None]
+        self, leg: int, context: LegContext, network: Network, reach: Reach, notice: Callable[..., None]
     ) -> None:
         super().__init__(
-            wardrobe.person,
-            clip=wardrobe.clip,
+            context.participant,
+            clip=context.clip,
             synthetic=False,
             network=network,
             seeds=(leg, leg + 1),
-            on_sample=wardrobe.viewer(leg),
-            on_playout=wardrobe.playouts.append,
+            on_sample=context.viewer(leg),
+            on_playout=context.playouts.append,
             notice=lambda event, **values: notice(event, leg=leg, **values),
             reach=reach,
         )
-        self._wardrobe = wardrobe
+        self._context = context
 
     def _track(self, kind: Kind, clock: SendClock) -> LegVideo | LegAudio:
-        return self._wardrobe.track(kind)
+        return self._context.track(kind)
 
 
 class _PeerReceiver(MeasuringReceiver):
@@ -203,11 +203,11 @@ class PeerLeg:
     """The leg whose connection is being made: aiortc makes senders and receivers itself."""
 
     def __init__(
-        self, leg: int, peer: int, wardrobe: Wardrobe, reach: Reach, notice: Callable[..., None]
+        self, leg: int, peer: int, context: LegContext, reach: Reach, notice: Callable[..., None]
     ) -> None:
         self._leg = leg
         self._peer = peer
-        self._wardrobe = wardrobe
+        self._context = context
         self._notice = notice
         self._receivers: list[_PeerReceiver] = []
         self._closed = False
@@ -223,7 +223,7 @@ class PeerLeg:
         PeerLeg._making = self
         try:
             for kind in KINDS:
-                self._connection.addTrack(self._wardrobe.track(kind))
+                self._connection.addTrack(self._context.track(kind))
         finally:
             PeerLeg._making = None
         if offer is None:
@@ -256,15 +256,15 @@ class PeerLeg:
     def make_receiver(self, kind: str, transport: Any) -> RTCRtpReceiver:
         """Make a receiver of this leg."""
         number = 0 if kind == "audio" else 1
-        meter = StreamMeter(receiver=self._wardrobe.person, sender=self._peer, kind=number, decodes=True)
-        take, playout = self._wardrobe.viewer(self._leg), self._wardrobe.playouts.append
+        meter = StreamStats(receiver=self._context.participant, sender=self._peer, kind=number, decodes=True)
+        take, playout = self._context.viewer(self._leg), self._context.playouts.append
         receiver = _PeerReceiver(kind, transport, meter, take, playout)
         self._receivers.append(receiver)
         return receiver
 
     def make_sender(self, track: Any, transport: Any) -> RTCRtpSender:
         """Make a sender of this leg."""
-        return StampingSender(track, transport, self._wardrobe.person)
+        return StampingSender(track, transport, self._context.participant)
 
     def _ice_connection(self) -> Any:
         return self._connection.getSenders()[0].transport.transport._connection
@@ -275,7 +275,7 @@ class PeerLeg:
             pair = selected(self._ice_connection()) if state == "connected" else {}
             self._notice("dtls", leg=self._leg, which="recv", state=state, **pair)
             if state in ("failed", "closed"):
-                self._wardrobe.stage.retire(self._leg)
+                self._context.selector.retire(self._leg)
                 self._notice("closed", leg=self._leg, which="recv", reason=f"connection {state}")
 
 
@@ -294,7 +294,7 @@ class LegWorker(Worker):
 
     def __init__(self, output: BinaryIO) -> None:
         super().__init__(output)
-        self._wardrobe: Wardrobe | None = None
+        self._context: LegContext | None = None
         self._legs: dict[int, PeerLeg] = {}
         # aiortc offers no way to bring one's own senders and receivers to a connection.
         aiortc.rtcpeerconnection.RTCRtpSender = _make_sender  # type: ignore[attr-defined, assignment]
@@ -309,15 +309,13 @@ class LegWorker(Worker):
         match order["do"]:
             case "server_leg":
                 network = Network.model_validate(self._settings["network"])
-                wardrobe = self._shared(order["person"])
+                context = self._shared(order["participant"])
                 reach = self._reach(order)
-                self._peers[order["bot"]] = ServerLegPeer(
-                    order["bot"], wardrobe, network, reach, self._notice
-                )
+                self._peers[order["bot"]] = ServerLegPeer(order["bot"], context, network, reach, self._notice)
                 return None
             case "peer_leg":
-                wardrobe = self._shared(order["person"])
-                leg = PeerLeg(order["bot"], order["peer"], wardrobe, self._reach(order), self._notice)
+                context = self._shared(order["participant"])
+                leg = PeerLeg(order["bot"], order["peer"], context, self._reach(order), self._notice)
                 self._legs[order["bot"]] = leg
                 return await leg.open(order["offer"])
             case "accept":
@@ -325,7 +323,7 @@ class LegWorker(Worker):
             case "candidate":
                 return await self._legs[order["bot"]].add_candidate(order["candidate"])
             case "prefer":
-                return self._shared(order["person"]).stage.prefer(order["bot"])
+                return self._shared(order["participant"]).selector.prefer(order["bot"])
             case "close" if order["bot"] in self._legs:
                 self._retire(order["bot"])
                 return await self._legs.pop(order["bot"]).close()
@@ -338,7 +336,7 @@ class LegWorker(Worker):
 
     def _collect(self, tick: int) -> Json:
         collected = super()._collect(tick)
-        clocks = self._wardrobe.clocks if self._wardrobe is not None else []
+        clocks = self._context.clocks if self._context is not None else []
         collected["generator"] |= {
             "sends": sum(clock.sends for clock in clocks),
             "late_sends": sum(clock.late for clock in clocks),
@@ -349,15 +347,15 @@ class LegWorker(Worker):
         return Reach.of(order["ice_servers"], relay_only=self._settings["relay_only"])
 
     def _retire(self, leg: int) -> None:
-        if self._wardrobe is not None:
-            self._wardrobe.stage.retire(leg)
+        if self._context is not None:
+            self._context.selector.retire(leg)
 
-    def _shared(self, person: int) -> Wardrobe:
-        if self._wardrobe is None:
+    def _shared(self, participant: int) -> LegContext:
+        if self._context is None:
             if self._clip is None:
                 raise RuntimeError("a leg before setup")
-            self._wardrobe = Wardrobe(person, self._clip, self._samples, self._playouts, self._notice)
-        return self._wardrobe
+            self._context = LegContext(participant, self._clip, self._samples, self._playouts, self._notice)
+        return self._context
 
 
 if __name__ == "__main__":

@@ -12,20 +12,20 @@ from typing import Any
 
 from simulator.bots.aiortc import AiortcBot, AiortcGenerator, ChildProcess
 from simulator.client.bot import BotSettings
-from simulator.client.legs import Arrivals, PeerLeg, Person, ServerLeg
+from simulator.client.legs import Arrivals, CallBot, PeerLeg, ServerLeg
 from simulator.client.media_server import Json
 from simulator.errors import BotError
 
 
-class PersonProcess(ChildProcess):
+class CallBotProcess(ChildProcess):
     """The child of one person."""
 
     program = "simulator.bots.aiortc_leg_worker"
 
-    def __init__(self, person: int, settings: BotSettings, log: Path) -> None:
-        super().__init__(f"aiortc-{person}", settings, log)
+    def __init__(self, bot: int, settings: BotSettings, log: Path) -> None:
+        super().__init__(f"aiortc-{bot}", settings, log)
         self.arrivals: dict[int, Arrivals] = {}
-        self._person = person
+        self._bot = bot
 
     def make_leg(self) -> tuple[int, Arrivals]:
         """Give the number of a new leg, and what will be known of it."""
@@ -35,7 +35,7 @@ class PersonProcess(ChildProcess):
 
     async def leg_order(self, do: str, leg: int, **values: object) -> Any:
         """Have something done to a leg."""
-        return await self.order(do, bot=leg, person=self._person, **values)
+        return await self.order(do, bot=leg, participant=self._bot, **values)
 
     def _event(self, message: Json) -> None:
         arrivals = self.arrivals.get(message.get("leg", 0))
@@ -44,13 +44,13 @@ class PersonProcess(ChildProcess):
                 arrivals.entered((message["sender"], message["kind"]), message["unix_ns"])
             elif message["event"] == "closed":
                 arrivals.fail(str(message["reason"]))
-        super()._event({**message, "bot": self._person})
+        super()._event({**message, "bot": self._bot})
 
 
 class AiortcServerLeg(AiortcBot):
     """An aiortc leg to a media server."""
 
-    def __init__(self, number: int, process: PersonProcess, arrivals: Arrivals) -> None:
+    def __init__(self, number: int, process: CallBotProcess, arrivals: Arrivals) -> None:
         super().__init__(number, process)
         self.arrivals = arrivals
         self._closed = False
@@ -70,7 +70,7 @@ class AiortcServerLeg(AiortcBot):
 class AiortcPeerLeg:
     """An aiortc leg straight to another person."""
 
-    def __init__(self, number: int, process: PersonProcess, arrivals: Arrivals, description: str) -> None:
+    def __init__(self, number: int, process: CallBotProcess, arrivals: Arrivals, description: str) -> None:
         self.arrivals = arrivals
         self.description = description
         self._number = number
@@ -97,13 +97,13 @@ class AiortcPeerLeg:
             await self._process.leg_order("close", self._number)
 
 
-class AiortcPerson:
+class AiortcCallBot:
     """Somebody whose legs are aiortc's."""
 
     kind_of_bot = "aiortc"
     decodes = True
 
-    def __init__(self, number: int, process: PersonProcess) -> None:
+    def __init__(self, number: int, process: CallBotProcess) -> None:
         self.number = number
         self.generator = process.name
         self._process = process
@@ -136,7 +136,7 @@ class AiortcPerson:
         Raises:
             BotError: Always.
         """
-        raise BotError("aiortc people cannot be cut off from the network; use native ones")
+        raise BotError("aiortc bots cannot be cut off from the network; use native ones")
 
     async def close(self) -> None:
         """End all of its legs. Idempotent."""
@@ -154,15 +154,15 @@ class AiortcPerson:
         return leg
 
 
-class AiortcPeople(AiortcGenerator):
+class AiortcCallBotGenerator(AiortcGenerator):
     """All aiortc people of a run."""
 
-    async def spawn_people(self, numbers: Sequence[int]) -> Sequence[Person]:
+    async def spawn_call_bots(self, numbers: Sequence[int]) -> Sequence[CallBot]:
         """Make people with these numbers, each in its own process."""
-        people: list[Person] = []
+        bots: list[CallBot] = []
         for number in numbers:
-            child = PersonProcess(number, self._settings, self._logs / f"aiortc-{number}.log")
+            child = CallBotProcess(number, self._settings, self._logs / f"aiortc-{number}.log")
             self._children.append(child)
             await child.start()
-            people.append(AiortcPerson(number, child))
-        return people
+            bots.append(AiortcCallBot(number, child))
+        return bots

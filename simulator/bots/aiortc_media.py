@@ -32,7 +32,7 @@ from av.frame import Frame
 
 from simulator.bots import stamp
 from simulator.bots.clip import FPS, SAMPLE_RATE, Clip, pictures, sound
-from simulator.bots.stream_stats import Sample, StreamMeter
+from simulator.bots.stream_stats import Sample, StreamStats
 from simulator.client.media_server import Json
 
 LATE_S = 0.005
@@ -210,7 +210,7 @@ class MeasuringReceiver(RTCRtpReceiver):
         self,
         kind: str,
         transport: RTCDtlsTransport,
-        meter: StreamMeter,
+        meter: StreamStats,
         on_sample: Callable[[Sample], None],
         on_playout: Callable[[Playout], None],
     ) -> None:

@@ -39,7 +39,7 @@ from simulator.bots.aiortc_media import (
 )
 from simulator.bots.clip import FPS, Clip
 from simulator.bots.netem import EmulatedLink
-from simulator.bots.stream_stats import Sample, StreamMeter
+from simulator.bots.stream_stats import Sample, StreamStats
 from simulator.client.media_server import Direction, Json
 from simulator.samples.schema import KINDS, Kind
 from simulator.scenario import Network
@@ -263,7 +263,7 @@ class Peer:
         """Get ready to receive and decode; each is `{tag, sender, kind, rtp_parameters}`."""
         transport = self._transports["recv"]
         for stream in streams:
-            meter = StreamMeter(
+            meter = StreamStats(
                 receiver=self.number,
                 sender=stream["sender"],
                 kind=KINDS.index(stream["kind"]),

@@ -1,6 +1,6 @@
 """What a person sees and hears of others when several legs bring it, for bots whose frames are in Python.
 
-The same rules as the native bots' (crates/sfu-bot/src/stage.rs): each track is shown from one leg at a time, and changes
+The same rules as the native bots' (crates/sfu-bot/src/selector.rs): each track is shown from one leg at a time, and changes
 to the preferred one with its first decodable frame. A pure function of the frames handed in; also chooses what a
 person sends, so that all legs carry the same frames.
 """
@@ -32,7 +32,7 @@ class _Track:
 
 
 @dataclass(slots=True)
-class Stage:
+class LegSelector:
     """What one person sees; shared by its legs."""
 
     _ranks: list[int] = field(default_factory=list)
@@ -77,7 +77,7 @@ class Stage:
         return self._ranks.index(leg) if leg in self._ranks else -1
 
 
-class Script(Generic[F]):
+class FrameSequence(Generic[F]):
     """What one person sends of one kind: the frame for each number, the same for every leg that asks."""
 
     def __init__(self, frames: list[F], is_key: Callable[[F], bool], position: int = 0) -> None:

@@ -21,7 +21,7 @@ import pyarrow as pa
 from simulator.bots.native import MAX_SAMPLES, SAMPLE_DTYPE, BotPool, NativeBot, Records
 from simulator.bots.netem import link_seed
 from simulator.client.bot import BotSettings
-from simulator.client.legs import Arrivals, PeerLeg, Person, ServerLeg
+from simulator.client.legs import Arrivals, CallBot, PeerLeg, ServerLeg
 from simulator.client.media_server import Json
 from simulator.client.sdp import (
     Description,
@@ -141,16 +141,16 @@ class NativePeerLeg:
 L = TypeVar("L", NativeServerLeg, NativePeerLeg)
 
 
-class NativePerson:
+class NativeCallBot:
     """Somebody whose legs are native."""
 
     kind_of_bot = "native"
     generator = "native"
     decodes = False
 
-    def __init__(self, number: int, people: NativePeople) -> None:
+    def __init__(self, number: int, generator: NativeCallBotGenerator) -> None:
         self.number = number
-        self._people = people
+        self._generator = generator
         self._lost = False
         self._legs: list[NativeServerLeg | NativePeerLeg] = []
 
@@ -159,14 +159,14 @@ class NativePerson:
 
     async def server_leg(self) -> ServerLeg:
         """Make a leg to a media server; nothing is connected yet."""
-        leg = NativeServerLeg(self._people.make_leg(self.number), self._people.pool)
+        leg = NativeServerLeg(self._generator.make_leg(self.number), self._generator.pool)
         self._take(leg)
         return leg
 
     async def offer(self, peer: int) -> PeerLeg:
         """Make a leg to this person, with an offer."""
-        number = self._people.make_leg(self.number, peer="controlling", recv_role="auto")
-        return self._take(NativePeerLeg(number, self._people.pool, peer, None))
+        number = self._generator.make_leg(self.number, peer="controlling", recv_role="auto")
+        return self._take(NativePeerLeg(number, self._generator.pool, peer, None))
 
     async def answer(self, peer: int, offer: str) -> PeerLeg:
         """Make a leg to this person that answers an offer, and connect."""
@@ -174,8 +174,8 @@ class NativePerson:
         if any(section.parameters["encodings"][0].get("ssrc") is None for section in offered.sections):
             raise SdpError("bots need a=ssrc in an offer")
         numbers = {section.kind: section.parameters for section in offered.sections}
-        number = self._people.make_leg(self.number, peer="controlled", recv_role="client", **numbers)
-        return self._take(NativePeerLeg(number, self._people.pool, peer, offered))
+        number = self._generator.make_leg(self.number, peer="controlled", recv_role="client", **numbers)
+        return self._take(NativePeerLeg(number, self._generator.pool, peer, offered))
 
     async def impair(self, lost: bool) -> None:
         """Lose everything on all of its legs, or nothing any more."""
@@ -190,29 +190,29 @@ class NativePerson:
         self._legs.clear()
 
     def _take(self, leg: L) -> L:
-        self._people.legs[leg.number] = leg
+        self._generator.legs[leg.number] = leg
         self._legs = [leg for leg in self._legs if not leg._closed] + [leg]
         self._impair(leg.number)
         return leg
 
     def _impair(self, leg: int) -> None:
-        network, seed = self._people.settings.network, self._people.settings.seed
+        network, seed = self._generator.settings.network, self._generator.settings.seed
         if self._lost:
             up = down = _LOST
         else:
             up = json.dumps({**network.up.model_dump(), "seed": link_seed(seed, leg, down=False)})
             down = json.dumps({**network.down.model_dump(), "seed": link_seed(seed, leg, down=True)})
         with contextlib.suppress(BotError, LookupError):
-            self._people.pool.impair(leg, up, down)
+            self._generator.pool.impair(leg, up, down)
 
 
-class NativePeople:
+class NativeCallBotGenerator:
     """All native people of a run, in one pool. Use as an async context manager; leaving it ends them."""
 
     def __init__(self, settings: BotSettings, *, threads: int = 1) -> None:
         self.settings = settings
         self.legs: dict[int, NativeServerLeg | NativePeerLeg] = {}
-        self._person_of: dict[int, int] = {}
+        self._bot_of: dict[int, int] = {}
         self._longest_us: dict[int, float] = {}
         self.pool = BotPool(
             json.dumps(
@@ -236,15 +236,15 @@ class NativePeople:
         asyncio.get_running_loop().remove_reader(self.pool.event_fd)
         self.pool.stop()
 
-    async def spawn_people(self, numbers: Sequence[int]) -> Sequence[Person]:
+    async def spawn_call_bots(self, numbers: Sequence[int]) -> Sequence[CallBot]:
         """Make people with these numbers."""
-        return [NativePerson(number, self) for number in numbers]
+        return [NativeCallBot(number, self) for number in numbers]
 
-    def make_leg(self, person: int, **options: object) -> int:
+    def make_leg(self, bot: int, **options: object) -> int:
         """Make a leg of a person; gives its number in the pool."""
-        values = {"bind": self.settings.bind, "person": person, "audio_stamp_every": 1, **options}
+        values = {"bind": self.settings.bind, "person": bot, "audio_stamp_every": 1, **options}
         [leg] = self.pool.spawn(1, json.dumps(values))
-        self._person_of[leg] = person
+        self._bot_of[leg] = bot
         return leg
 
     async def collect(self, tick: int) -> Mapping[str, Sequence[pa.RecordBatch]]:
@@ -264,9 +264,9 @@ class NativePeople:
         return self.pool.samples(MAX_SAMPLES), self.pool.health()
 
     def _latency_batch(self, samples: Records) -> pa.RecordBatch:
-        person = np.zeros(65_536, np.uint16)
-        for leg, number in self._person_of.items():
-            person[leg] = number
+        bot_of_leg = np.zeros(65_536, np.uint16)
+        for leg, number in self._bot_of.items():
+            bot_of_leg[leg] = number
         flags = np.zeros(len(samples), np.uint8)
         for ours, theirs in (
             (_POOL_FOREIGN, SAMPLE_FOREIGN),
@@ -277,7 +277,7 @@ class NativePeople:
         columns: dict[str, Any] = {
             name: samples[name] for name in ("sender", "kind", "seq", "recv_unix_ns", "owd_ns")
         }
-        columns |= {"receiver": person[samples["receiver"]], "flags": flags}
+        columns |= {"receiver": bot_of_leg[samples["receiver"]], "flags": flags}
         return pa.record_batch(
             [pa.array(np.ascontiguousarray(columns[field.name])) for field in LATENCY], schema=LATENCY
         )
@@ -318,4 +318,4 @@ class NativePeople:
                 elif name in ("closed", "error"):
                     leg.arrivals.fail(str(event.get("reason") or event.get("message")))
             if name in _NOTED:
-                self.settings.on_event(name, unix_ns, bot=self._person_of.get(number), leg=number, **event)
+                self.settings.on_event(name, unix_ns, bot=self._bot_of.get(number), leg=number, **event)

@@ -17,7 +17,7 @@ Sample = tuple[int, int, int, int, int, int, int]
 """One row of the latency table."""
 
 
-class StreamMeter:
+class StreamStats:
     """The counters of one stream. At any time expected = packets + missing."""
 
     def __init__(self, *, receiver: int, sender: int, kind: int, decodes: bool) -> None:

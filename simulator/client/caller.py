@@ -16,9 +16,9 @@ from typing import Any
 from meeshy_sfu.errors import MeeshyError
 from simulator.client.bot import EventSink
 from simulator.client.gateway import RECONNECTED, GatewaySocket, Message
-from simulator.client.legs import Arrivals, PeerLeg, Person, Track
+from simulator.client.legs import Arrivals, CallBot, PeerLeg, Track
 from simulator.client.media_server import Json, Rest
-from simulator.client.sfu_session import SfuPath
+from simulator.client.sfu_session import SfuSession
 from simulator.errors import BotError, ServerRefusedError, SignalingError, SimulatorError
 from simulator.samples.schema import Kind
 
@@ -35,7 +35,7 @@ def user_name(number: int) -> str:
     return f"{_USER}-{number}"
 
 
-class Roster:
+class ParticipantIndex:
     """Whose number a participant of a call has; shared by all callers of a run."""
 
     def __init__(self) -> None:
@@ -105,10 +105,10 @@ class Arrival:
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class SharedContext:
     """What all callers of a run share."""
 
-    roster: Roster
+    participants: ParticipantIndex
     servers: MediaServers
     note: EventSink
     kinds: tuple[Kind, ...] = ("audio", "video")
@@ -135,17 +135,17 @@ class Caller:
     """What the call is now, as far as it was told."""
     epoch = -1
 
-    def __init__(self, person: Person, socket: GatewaySocket, surroundings: Surroundings) -> None:
-        self.person = person
+    def __init__(self, bot: CallBot, socket: GatewaySocket, shared: SharedContext) -> None:
+        self.bot = bot
         self.record = Record()
         self._socket = socket
-        self._around = surroundings
+        self._shared = shared
         self._entered = asyncio.Event()
         self._changed = asyncio.Event()
         self._leaving = False
         self._peer_leg: PeerLeg | None = None
         self._peer: str | None = None
-        self._path: SfuPath | None = None
+        self._path: SfuSession | None = None
         self._opening: asyncio.Task[None] | None = None
         self._switching: asyncio.Task[None] | None = None
         self._transition: Transition | None = None
@@ -161,7 +161,7 @@ class Caller:
     @property
     def others(self) -> set[int]:
         """Who else is in the call, by number."""
-        return {n for pid in self._others if (n := self._around.roster.number(pid)) is not None}
+        return {n for pid in self._others if (n := self._shared.participants.number(pid)) is not None}
 
     async def run(self) -> None:
         """Do what the gateway says, in order, until cancelled; ends all media."""
@@ -228,12 +228,12 @@ class Caller:
             async with asyncio.timeout(timeout_s):
                 while not done():
                     if self.record.ended is not None:
-                        raise BotError(f"person {self.person.number}: the call ended: {self.record.ended}")
+                        raise BotError(f"participant {self.bot.number}: the call ended: {self.record.ended}")
                     self._changed.clear()
                     await self._changed.wait()
         except TimeoutError as error:
             raise BotError(
-                f"person {self.person.number} waited {timeout_s:g} s in vain for: {what} "
+                f"participant {self.bot.number} waited {timeout_s:g} s in vain for: {what} "
                 f"(mode {self.mode}, epoch {self.epoch})"
             ) from error
 
@@ -265,7 +265,7 @@ class Caller:
                 await self._seen(tracks)
         except (TimeoutError, ConnectionError) as error:
             raise BotError(
-                f"person {self.person.number} does not see {sorted(numbers)} within {timeout_s:g} s: {error}"
+                f"participant {self.bot.number} does not see {sorted(numbers)} within {timeout_s:g} s: {error}"
             ) from error
 
     async def _seen(self, tracks: Sequence[Track]) -> int:
@@ -280,7 +280,7 @@ class Caller:
 
     def _enter(self, data: Json, started_ns: int) -> None:
         self.call_id, self.participant_id = str(data["callId"]), str(data["participantId"])
-        self._around.roster.add(self.participant_id, self.person.number)
+        self._shared.participants.add(self.participant_id, self.bot.number)
         self.mode, self.epoch = str(data["mode"]), int(data["epoch"])
         self._learn_ice_servers(data)
         self._remember(data.get("participants"))
@@ -306,7 +306,7 @@ class Caller:
             case "call:signal":
                 await self._signal(payload["signal"])
             case "call:participant-joined":
-                self._around.roster.learn(payload["participant"])
+                self._shared.participants.learn(payload["participant"])
                 pid = str(payload["participant"]["participantId"])
                 self._others.add(pid)
                 if payload.get("initiator") and payload.get("mode") == "p2p":
@@ -355,7 +355,7 @@ class Caller:
         kind = signal["type"]
         if kind == "offer":
             await self._drop_peer()
-            leg = await self.person.answer(self._number(sender), str(signal["sdp"]))
+            leg = await self.bot.answer(self._number(sender), str(signal["sdp"]))
             await self._adopt(leg, sender)
             await self._send_signal("answer", sender, leg.description)
         elif self._peer_leg is None or sender != self._peer:
@@ -369,7 +369,7 @@ class Caller:
 
     async def _offer(self, peer: str) -> None:
         await self._drop_peer()
-        leg = await self.person.offer(self._number(peer))
+        leg = await self.bot.offer(self._number(peer))
         await self._adopt(leg, peer)
         await self._send_signal("offer", peer, leg.description)
 
@@ -461,7 +461,7 @@ class Caller:
             return
         await self._confirm(transition.epoch, "p2p", transition, (media_ns, wanted))
 
-    async def _path_for(self, payload: Json, transition: Transition | None) -> SfuPath:
+    async def _path_for(self, payload: Json, transition: Transition | None) -> SfuSession:
         """Give the pre-warmed way to the room that is named, or build one."""
         config = payload.get("mediaServerConfig")
         if not config:
@@ -483,23 +483,23 @@ class Caller:
         await path.open(paused=False)
         return path
 
-    async def _new_path(self, payload: Json) -> SfuPath:
+    async def _new_path(self, payload: Json) -> SfuSession:
         config = payload["mediaServerConfig"]
-        path = self._path = SfuPath(
-            await self.person.server_leg(),
-            self._around.servers.at(str(payload["mediaServerUrl"])),
+        path = self._path = SfuSession(
+            await self.bot.server_leg(),
+            self._shared.servers.at(str(payload["mediaServerUrl"])),
             call_id=self.call_id,
             participant_id=self.participant_id,
             token=str(payload["mediaToken"]),
             room_id=config.get("roomId"),
-            kinds=self._around.kinds,
-            sender_of=self._around.roster.number,
+            kinds=self._shared.kinds,
+            sender_of=self._shared.participants.number,
         )
         path.leg.arrivals.watch(self._shown.entered)
         path.consuming = self._start(self._consume(path))
         return path
 
-    async def _consume(self, path: SfuPath) -> None:
+    async def _consume(self, path: SfuSession) -> None:
         try:
             await path.consume_forever()
         except _TROUBLES as error:
@@ -529,7 +529,7 @@ class Caller:
         mode: str,
         transition: Transition | None,
         media: tuple[int, Sequence[Track]],
-        path: SfuPath | None = None,
+        path: SfuSession | None = None,
     ) -> None:
         payload: Json = {"callId": self.call_id, "mode": mode, "epoch": epoch, "success": True}
         if path is not None:
@@ -632,7 +632,7 @@ class Caller:
     def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         if self._group is None:
             work.close()
-            raise BotError(f"person {self.person.number} is not running")
+            raise BotError(f"participant {self.bot.number} is not running")
         task = self._group.create_task(self._guarded(work))
         # a task that is cancelled before it began has never touched its work
         task.add_done_callback(lambda _: work.close())
@@ -647,17 +647,17 @@ class Caller:
     def _decided_ns(self, deadline_ms: object) -> int:
         if not isinstance(deadline_ms, int | float):
             return 0
-        return int(deadline_ms * NS_PER_MS - self._around.switch_deadline_s * 1e9)
+        return int(deadline_ms * NS_PER_MS - self._shared.switch_deadline_s * 1e9)
 
     def _learn_ice_servers(self, payload: Json) -> None:
         """Hand on what comes with many messages: each has a fresh credential."""
         if isinstance(servers := payload.get("iceServers"), list):
-            self.person.use_ice_servers(servers)
+            self.bot.use_ice_servers(servers)
 
     def _remember(self, participants: object) -> None:
         if isinstance(participants, list):
             for participant in participants:
-                self._around.roster.learn(participant)
+                self._shared.participants.learn(participant)
             self._others = {
                 str(p["participantId"])
                 for p in participants
@@ -668,13 +668,13 @@ class Caller:
     def _announced(self, producers: Iterable[Json]) -> list[Track]:
         found: list[Track] = []
         for producer in producers:
-            number = self._around.roster.number(str(producer["participantId"]))
-            if number is not None and number != self.person.number and producer["kind"] in self._around.kinds:
+            number = self._shared.participants.number(str(producer["participantId"]))
+            if number is not None and number != self.bot.number and producer["kind"] in self._shared.kinds:
                 found.append((number, producer["kind"]))
         return found
 
     def _tracks(self, numbers: Iterable[int]) -> list[Track]:
-        return [(number, kind) for number in numbers for kind in self._around.kinds]
+        return [(number, kind) for number in numbers for kind in self._shared.kinds]
 
     def _still(self, tracks: Sequence[Track]) -> Callable[[], Sequence[Track]]:
         """Give those of the tracks whose people are in the call, at any time."""
@@ -686,13 +686,13 @@ class Caller:
         return still
 
     def _number(self, participant_id: str) -> int:
-        number = self._around.roster.number(participant_id)
+        number = self._shared.participants.number(participant_id)
         if number is None:
             raise BotError(f"participant {participant_id} is none of this run")
         return number
 
     def _settings(self) -> Json:
-        return {kind + "Enabled": kind in self._around.kinds for kind in ("audio", "video")}
+        return {kind + "Enabled": kind in self._shared.kinds for kind in ("audio", "video")}
 
     def _note(self, event: str, **values: object) -> None:
-        self._around.note(event, time.time_ns(), bot=self.person.number, **values)
+        self._shared.note(event, time.time_ns(), bot=self.bot.number, **values)

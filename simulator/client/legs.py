@@ -102,7 +102,7 @@ class PeerLeg(Leg, Protocol):
         """Take a candidate that came later."""
 
 
-class Person(Protocol):
+class CallBot(Protocol):
     """Somebody who can be in a call."""
 
     number: int
@@ -130,7 +130,7 @@ class Person(Protocol):
         """End all of its legs. Idempotent."""
 
 
-class People(Protocol):
+class CallBotGenerator(Protocol):
     """The people of a run of one kind, and what they measured. Use as an async context manager."""
 
     async def collect(self, tick: int) -> Mapping[str, Sequence[pa.RecordBatch]]:

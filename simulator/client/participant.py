@@ -19,7 +19,7 @@ from simulator.client.media_server import (
     ParticipantSession,
     transport_id,
 )
-from simulator.client.subscriber import Consuming
+from simulator.client.subscriber import Subscriber
 from simulator.samples.schema import Kind
 
 GATHER_S = 0.2
@@ -51,7 +51,7 @@ class Participant:
         self._wants = wants
         self._on_event = on_event
         self._joined: asyncio.Future[Json] = asyncio.get_running_loop().create_future()
-        self._consuming = Consuming(bot, session, sender_of=self._wanted)
+        self._consuming = Subscriber(bot, session, sender_of=self._wanted)
         session.on_producer_closed = lambda producer: self._note("producer-closed", producer=producer)
         session.on_disconnect = lambda reason: self._note("disconnected", reason=reason)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from simulator.client.legs import ServerLeg
 from simulator.client.media_server import Direction, Joined, ParticipantSession, Rest, transport_id
-from simulator.client.subscriber import Consuming
+from simulator.client.subscriber import Subscriber
 from simulator.errors import SimulatorError
 from simulator.samples.schema import Kind
 
@@ -23,7 +23,7 @@ CROWD_GATHER_S = 0.1
 """The same once so many streams are received: in a storm of joins one request for all beats one for each."""
 
 
-class SfuPath:
+class SfuSession:
     """A leg to one room of the media server. :meth:`open` first, :meth:`consume_forever` beside it."""
 
     def __init__(
@@ -53,7 +53,7 @@ class SfuPath:
         self._kinds = tuple(kinds)
         self._joined: asyncio.Future[Joined] = asyncio.get_running_loop().create_future()
         self._closed = False
-        self._consuming = Consuming(leg, self._session, sender_of=lambda a: sender_of(a.participant_id))
+        self._consuming = Subscriber(leg, self._session, sender_of=lambda a: sender_of(a.participant_id))
         self._session.on_room_closed = self._room_closed
 
     async def open(self, *, paused: bool) -> None:

@@ -12,7 +12,7 @@ from simulator.client.bot import Bot, Incoming
 from simulator.client.media_server import Announcement, Json, ParticipantSession
 
 
-class Consuming:
+class Subscriber:
     """What one bot receives in one session; numbers its streams from 0 on."""
 
     streams = 0

@@ -1,4 +1,4 @@
-"""The frame of every run: its directory, what is collected, the watchman, and the judgement at the end.
+"""The frame of every run: its directory, what is collected, the watchdog, and the judgement at the end.
 
 What happens inside is up to runs/group.py (one call on the media server) and runs/environment.py (calls of the gateway).
 """
@@ -25,14 +25,14 @@ from simulator.report.write import write_report
 from simulator.samples.recorder import Recorder, RunDirectory, utc_now
 from simulator.scenario import Scenario, to_toml
 from simulator.stack.media_server import ServerFigures
-from simulator.stack.watchdog import Watchman
+from simulator.stack.watchdog import Watchdog
 from simulator.summary import Machine, Summary
 
 TICK_S = 1.0
 """How often counters are collected while measuring."""
 
 
-class RunFrame(ABC):
+class Run(ABC):
     """One run of a scenario. :meth:`execute` does it all, once."""
 
     def __init__(
@@ -60,24 +60,24 @@ class RunFrame(ABC):
             if self._out
             else RunDirectory.in_folder(self._state / "runs", name, utc_now())
         )
-        with directory, Watchman() as watchman:
-            watchman.watch_directory(directory.partial)
-            collector = Recorder(directory.partial)
+        with directory, Watchdog() as watchdog:
+            watchdog.watch_directory(directory.partial)
+            recorder = Recorder(directory.partial)
             try:
                 with spared_collector():
-                    await self._run(collector, directory.partial, str(clip), watchman)
+                    await self._run(recorder, directory.partial, str(clip), watchdog)
             except BaseExceptionGroup as errors:
                 raise first_error(errors) from errors
             finally:
-                collector.write_text("scenario.toml", to_toml(self._scenario.to_values()))
-                collector.write_text("run.json", self._context.model_dump_json(indent=2) + "\n")
-                collector.close()
+                recorder.write_text("scenario.toml", to_toml(self._scenario.to_values()))
+                recorder.write_text("run.json", self._context.model_dump_json(indent=2) + "\n")
+                recorder.close()
             self._watcher.phase("judging")
             summary = await asyncio.to_thread(write_report, directory.partial)
             return directory.complete(), summary
 
     @abstractmethod
-    async def _run(self, collector: Recorder, directory: Path, clip: str, watchman: Watchman) -> None:
+    async def _run(self, recorder: Recorder, directory: Path, clip: str, watchdog: Watchdog) -> None:
         """Do what the scenario says, and collect what is seen."""
 
 
@@ -98,13 +98,13 @@ def spared_collector() -> Iterator[None]:
         gc.unfreeze()
 
 
-def note_server(collector: Recorder, tick: int, figures: ServerFigures | None) -> None:
+def note_server(recorder: Recorder, tick: int, figures: ServerFigures | None) -> None:
     """Write down what the server says of itself, if it does."""
     if figures is None:
         return
     totals = (figures.cpu_ns, figures.rss_bytes, figures.packets_in, figures.packets_out)
-    collector.add("server", [(tick, figures.unix_ns, *totals)])
-    collector.add("server_threads", [(tick, figures.unix_ns, *thread) for thread in figures.workers])
+    recorder.add("server", [(tick, figures.unix_ns, *totals)])
+    recorder.add("server_threads", [(tick, figures.unix_ns, *thread) for thread in figures.workers])
 
 
 def machine() -> Machine:

@@ -17,8 +17,8 @@ from simulator.errors import BotError, ScenarioError, SignalingError, SimulatorE
 
 if TYPE_CHECKING:
     from simulator.client.caller import Caller
-    from simulator.client.legs import Person
-    from simulator.runs.environment import Theatre
+    from simulator.client.legs import CallBot
+    from simulator.runs.environment import CallEnvironment
 
 FEWEST = 2
 """With fewer people a call would end by itself."""
@@ -30,11 +30,11 @@ SETTINGS = {"MEESHY_RECONNECT_GRACE_S": f"{GRACE_S:g}"}
 """For the stack."""
 
 
-class Disaster:
+class FaultInjector:
     """Kills things, one at a time, and keeps people from asking a gateway that is not there."""
 
-    def __init__(self, theatre: Theatre, seed: int) -> None:
-        self._theatre = theatre
+    def __init__(self, environment: CallEnvironment, seed: int) -> None:
+        self._environment = environment
         self._random = random.Random(seed)
         self._one_at_a_time = asyncio.Lock()
         self.gateway_is_up = asyncio.Event()
@@ -47,11 +47,11 @@ class Disaster:
             self._due = list(DEATHS)
         return self._due.pop(self._random.randrange(len(self._due)))
 
-    async def strike(self, what: str) -> None:
+    async def inject(self, what: str) -> None:
         """Let a worker, the media server or the gateway die; the two services come back."""
-        stack = self._theatre.stack
+        stack = self._environment.stack
         async with self._one_at_a_time:
-            self._theatre.death(what)
+            self._environment.death(what)
             match what:
                 case "worker":
                     async with Rest(stack.media.url) as rest:
@@ -71,25 +71,30 @@ class Disaster:
             await asyncio.sleep(PATIENCE_S / 2)
 
 
-class Company:
+class ChurningCall:
     """The people of one call: some in it, some not."""
 
     def __init__(
-        self, theatre: Theatre, people: list[Person], conversation: str, disaster: Disaster, seed: str
+        self,
+        environment: CallEnvironment,
+        bots: list[CallBot],
+        conversation: str,
+        faults: FaultInjector,
+        seed: str,
     ) -> None:
         self.inside: list[Caller] = []
-        self._outside = list(people)
-        self._theatre = theatre
+        self._outside = list(bots)
+        self._environment = environment
         self._conversation = conversation
-        self._disaster = disaster
-        self._settings = theatre.scenario.churn
+        self._faults = faults
+        self._settings = environment.scenario.churn
 
         self._random = random.Random(seed)
         self._call_id = ""
 
     async def begin(self) -> None:
         """Let two people start the call."""
-        first = self._theatre.caller(self._outside.pop(0), self._conversation)
+        first = self._environment.caller(self._outside.pop(0), self._conversation)
         self.inside.append(first)
         self._call_id = await first.initiate(self._conversation)
         await self._come()
@@ -101,12 +106,12 @@ class Company:
             if time.monotonic() + pause_s >= until_s:
                 return
             await asyncio.sleep(pause_s)
-            await self._disaster.gateway_is_up.wait()
+            await self._faults.gateway_is_up.wait()
             try:
                 await self._one_event()
             except SimulatorError as error:
                 # Who asks while things are down is refused; whether the call lives is seen at the end.
-                self._theatre.note("event-failed", call=self._call_id, error=str(error))
+                self._environment.note("event-failed", call=self._call_id, error=str(error))
 
     async def check(self) -> None:
         """Wait until everybody sees everybody.
@@ -114,17 +119,17 @@ class Company:
         Raises:
             BotError: Somebody does not.
         """
-        numbers = {caller.person.number for caller in self.inside}
+        numbers = {caller.bot.number for caller in self.inside}
         for caller in self.inside:
-            await caller.sees(numbers - {caller.person.number}, PATIENCE_S)
+            await caller.sees(numbers - {caller.bot.number}, PATIENCE_S)
 
     async def _one_event(self) -> None:
         if self._random.random() < self._settings.chaos:
-            what = self._disaster.next()
+            what = self._faults.next()
             if what != "client":
-                await self._disaster.strike(what)
+                await self._faults.inject(what)
             elif len(self.inside) > FEWEST:
-                self._theatre.death(what)
+                self._environment.death(what)
                 await self._go(vanish=True)
             return
         can_come = bool(self._outside)
@@ -135,65 +140,65 @@ class Company:
             await self._go()
 
     async def _come(self) -> None:
-        person = self._outside.pop(self._random.randrange(len(self._outside)))
-        caller = self._theatre.caller(person, self._conversation)
+        bot = self._outside.pop(self._random.randrange(len(self._outside)))
+        caller = self._environment.caller(bot, self._conversation)
         try:
             await caller.join(self._call_id)
         except SignalingError:
-            await self._theatre.dismiss(caller)
-            self._outside.append(person)
+            await self._environment.dismiss(caller)
+            self._outside.append(bot)
             raise
         self.inside.append(caller)
 
     async def _go(self, *, vanish: bool = False) -> None:
         caller = self.inside.pop(self._random.randrange(len(self.inside)))
-        await self._theatre.dismiss(caller, vanish=vanish)
-        self._outside.append(caller.person)
+        await self._environment.dismiss(caller, vanish=vanish)
+        self._outside.append(caller.bot)
 
 
-async def churn(theatre: Theatre) -> None:
+async def churn(environment: CallEnvironment) -> None:
     """Let people come and go in all calls for as long as the scenario asks.
 
     Raises:
         BotError: A call did not live.
     """
-    scenario = theatre.scenario
+    scenario = environment.scenario
     calls, people = scenario.churn.calls, scenario.churn.people
-    if len(theatre.people) < calls * people:
+    if len(environment.bots) < calls * people:
         raise ScenarioError(
             f"{calls} calls of up to {people} people need participants.count of at least {calls * people}"
         )
-    disaster = Disaster(theatre, scenario.seed)
+    faults = FaultInjector(environment, scenario.seed)
     run = f"sim-{scenario.seed}-{time.time_ns():x}"
-    companies = [
-        Company(
-            theatre,
-            theatre.people[i * people : (i + 1) * people],
+    churning_calls = [
+        ChurningCall(
+            environment,
+            environment.bots[i * people : (i + 1) * people],
             f"{run}-{i}",
-            disaster,
+            faults,
             f"{scenario.seed}-{i}",
         )
         for i in range(calls)
     ]
-    theatre.phase("the calls begin")
-    for company in companies:
-        await company.begin()
-    theatre.phase("people come and go", scenario.hold.duration_s)
+    environment.phase("the calls begin")
+    for churning_call in churning_calls:
+        await churning_call.begin()
+    environment.phase("people come and go", scenario.hold.duration_s)
     until_s = time.monotonic() + scenario.hold.duration_s
     try:
         async with asyncio.TaskGroup() as churning:
-            for company in companies:
-                churning.create_task(company.churn(until_s))
+            for churning_call in churning_calls:
+                churning.create_task(churning_call.churn(until_s))
     except BaseExceptionGroup as errors:
         raise first_error(errors) from errors
-    theatre.phase("looking whether all calls live")
+    environment.phase("looking whether all calls live")
     await asyncio.sleep(GRACE_S if scenario.churn.chaos else 0)
     lost: list[str] = []
-    for company in companies:
+    for churning_call in churning_calls:
         try:
-            await company.check()
+            await churning_call.check()
         except BotError as error:
             lost.append(str(error))
-            theatre.dropped_calls += 1
+            environment.dropped_calls += 1
     if lost:
         raise BotError("; ".join(lost))

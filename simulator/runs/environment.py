@@ -18,17 +18,17 @@ from typing import Any
 
 import pyarrow as pa
 
-from simulator.bots.aiortc_legs import AiortcPeople
-from simulator.bots.native_legs import NativePeople
+from simulator.bots.aiortc_legs import AiortcCallBotGenerator
+from simulator.bots.native_legs import NativeCallBotGenerator
 from simulator.client.bot import BotSettings
-from simulator.client.caller import Caller, MediaServers, Roster, Surroundings, user_name
+from simulator.client.caller import Caller, MediaServers, ParticipantIndex, SharedContext, user_name
 from simulator.client.gateway import GatewaySocket, user_token
-from simulator.client.legs import People, Person
+from simulator.client.legs import CallBot, CallBotGenerator
 from simulator.client.media_server import Rest
 from simulator.client.participant import first_error
 from simulator.errors import SimulatorError, StackError, UsageError
 from simulator.report.live import Progress, Watcher
-from simulator.runs.base import TICK_S, RunFrame, note_server
+from simulator.runs.base import TICK_S, Run, note_server
 from simulator.runs.churn import SETTINGS as CHURN_SETTINGS
 from simulator.runs.churn import churn
 from simulator.runs.switch import storm, switch
@@ -36,37 +36,37 @@ from simulator.samples.end_state import FILE as END_STATE
 from simulator.samples.recorder import Recorder
 from simulator.scenario import Scenario
 from simulator.stack.full import EVENT_LOG, SWITCH_DEADLINE_S, GatewayStack
-from simulator.stack.inspector import Stocktaking
+from simulator.stack.inspector import StackInspector
 from simulator.stack.media_server import server_figures
-from simulator.stack.watchdog import Watchman
+from simulator.stack.watchdog import Watchdog
 
 _TURN_SETTINGS = ("TURN_SERVERS", "TURN_SECRET")
 _DISMISS_TIMEOUT_S = 10.0
 
 
-class Theatre:
+class CallEnvironment:
     """What a play has to work with: a stack, people, and callers to put them into calls."""
 
     def __init__(self, scenario: Scenario, stack: GatewayStack, note: Recorder, watcher: Watcher) -> None:
         self.scenario = scenario
         self.stack = stack
-        self.people: list[Person] = []
+        self.bots: list[CallBot] = []
         self.progress = Progress(expected=0, people=scenario.participants.count, steady=False)
         self.dropped_calls = 0
         self.conversations: list[str] = []
         """In which there were calls."""
         self._watcher = watcher
-        self._collector = note
+        self._recorder = note
         self._callers: dict[Caller, asyncio.Task[None]] = {}
         self._group: asyncio.TaskGroup | None = None
-        self._around: Surroundings | None = None
+        self._shared: SharedContext | None = None
 
     @contextlib.asynccontextmanager
     async def opened(self) -> AsyncIterator[None]:
         """Keep what callers share while the play goes on; whoever is still in a call leaves at the end."""
         async with MediaServers() as servers:
-            self._around = Surroundings(
-                Roster(),
+            self._shared = SharedContext(
+                ParticipantIndex(),
                 servers,
                 self.note,
                 kinds=self.scenario.media.kinds,
@@ -80,20 +80,20 @@ class Theatre:
 
     def note(self, name: str, unix_ns: int | None = None, **values: object) -> None:
         """Write down that something happened."""
-        self._collector.event(name, unix_ns, **values)
+        self._recorder.event(name, unix_ns, **values)
 
     def phase(self, name: str, duration_s: float | None = None) -> None:
         """Show what the play is doing."""
         self._watcher.phase(name, duration_s)
 
-    def caller(self, person: Person, conversation: str) -> Caller:
+    def caller(self, bot: CallBot, conversation: str) -> Caller:
         """Make somebody ready to call in a conversation."""
-        if self._group is None or self._around is None:
-            raise RuntimeError("the theatre is not open")
+        if self._group is None or self._shared is None:
+            raise RuntimeError("the environment is not open")
         if conversation not in self.conversations:
             self.conversations.append(conversation)
-        token = user_token(self.stack.secret, user_name(person.number), conversation)
-        caller = Caller(person, GatewaySocket(self.stack.gateway.url, token), self._around)
+        token = user_token(self.stack.secret, user_name(bot.number), conversation)
+        caller = Caller(bot, GatewaySocket(self.stack.gateway.url, token), self._shared)
         self._callers[caller] = self._group.create_task(self._live(caller))
         self.progress.joined = len(self._callers)
         return caller
@@ -104,7 +104,7 @@ class Theatre:
 
     def death(self, what: str) -> None:
         """Write down that something is killed now."""
-        self._collector.add("deaths", [(time.time_ns(), what)])
+        self._recorder.add("deaths", [(time.time_ns(), what)])
         self.note("death", what=what)
 
     async def dismiss(self, caller: Caller, *, vanish: bool = False) -> None:
@@ -119,7 +119,7 @@ class Theatre:
                 await (caller.vanish() if vanish else caller.leave())
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-        await caller.person.close()
+        await caller.bot.close()
         self.progress.joined = len(self._callers)
         self._write(caller)
 
@@ -132,17 +132,17 @@ class Theatre:
             # One person's trouble is the call's, not the run's.
             error = first_error(errors)
             caller.record.ended = f"{type(error).__name__}: {error}"
-            self.note("broken", bot=caller.person.number, error=caller.record.ended)
+            self.note("broken", bot=caller.bot.number, error=caller.record.ended)
 
     async def _clear(self) -> None:
         for caller in list(self._callers):
             await self.dismiss(caller)
 
     def _write(self, caller: Caller) -> None:
-        record, number = caller.record, caller.person.number
+        record, number = caller.record, caller.bot.number
         if record.ended is not None:
             self.dropped_calls += 1
-        self._collector.add(
+        self._recorder.add(
             "transitions",
             [
                 (
@@ -167,7 +167,7 @@ class Theatre:
                 if t.success is not None
             ],
         )
-        self._collector.add(
+        self._recorder.add(
             "arrivals",
             [
                 (number, caller.call_id, a.mode, a.started_ns, a.flowing_ns, a.left_ns or time.time_ns())
@@ -176,11 +176,11 @@ class Theatre:
         )
 
 
-Play = Callable[[Theatre], Coroutine[Any, Any, None]]
+Play = Callable[[CallEnvironment], Coroutine[Any, Any, None]]
 """What happens in a run."""
 
 
-class CallRun(RunFrame):
+class CallRun(Run):
     """Calls of the gateway: people come, go and see each other as the scenario's play says."""
 
     def __init__(
@@ -205,7 +205,7 @@ class CallRun(RunFrame):
             )
         self._play = play or {"switch": switch, "storm": storm, "churn": churn}[scenario.pattern]
 
-    async def _run(self, collector: Recorder, directory: Path, clip: str, watchman: Watchman) -> None:
+    async def _run(self, recorder: Recorder, directory: Path, clip: str, watchdog: Watchdog) -> None:
         self._watcher.phase("starting media server and gateway")
         more = CHURN_SETTINGS if self._scenario.pattern == "churn" else {}
         stack = GatewayStack(
@@ -217,59 +217,63 @@ class CallRun(RunFrame):
         async with contextlib.AsyncExitStack() as things:
             await things.enter_async_context(stack)
             await stack.start()
-            stocktaking = Stocktaking(stack)
-            await stocktaking.before()
+            inspector = StackInspector(stack)
+            await inspector.before()
             for pid in stack.pids:
-                watchman.watch_process(pid)
+                watchdog.watch_process(pid)
             rest = await things.enter_async_context(Rest(stack.media.url))
             settings = BotSettings(
                 seed=self._scenario.seed,
                 network=self._scenario.network,
                 clip=clip,
                 bind="127.0.0.1",
-                on_event=collector.event,
+                on_event=recorder.event,
                 synthetic=self._scenario.media.aiortc == "synthetic",
                 bots_per_process=1,
                 relay_only=self._scenario.participants.relay_only,
             )
-            theatre = Theatre(self._scenario, stack, collector, self._watcher)
-            casts: list[People] = []
+            environment = CallEnvironment(self._scenario, stack, recorder, self._watcher)
+            generators: list[CallBotGenerator] = []
             numbers = range(1, self._scenario.participants.count + 1)
             observers = self._scenario.participants.aiortc_count()
             natives, others = numbers[: len(numbers) - observers], numbers[len(numbers) - observers :]
             if others:  # before the native threads are there: a child is born from a process without any
-                aiortc = await things.enter_async_context(AiortcPeople(settings, directory))
-                casts.append(aiortc)
-                theatre.people += await aiortc.spawn_people(others)
+                aiortc = await things.enter_async_context(AiortcCallBotGenerator(settings, directory))
+                generators.append(aiortc)
+                environment.bots += await aiortc.spawn_call_bots(others)
             if natives:
-                native = await things.enter_async_context(NativePeople(settings))
-                casts.append(native)
-                theatre.people += await native.spawn_people(natives)
-            theatre.people.sort(key=lambda person: person.number)
-            collector.add(
+                native = await things.enter_async_context(NativeCallBotGenerator(settings))
+                generators.append(native)
+                environment.bots += await native.spawn_call_bots(natives)
+            environment.bots.sort(key=lambda bot: bot.number)
+            recorder.add(
                 "participants",
                 [
                     (p.number, user_name(p.number), "", p.kind_of_bot, p.generator, p.decodes)
-                    for p in theatre.people
+                    for p in environment.bots
                 ],
             )
-            await self._perform(theatre, collector, casts, rest)
+            await self._run_pattern(environment, recorder, generators, rest)
             if not self._context.aborted:
                 self._watcher.phase("looking for what is left behind")
-                found = await stocktaking.after(theatre.conversations)
-                collector.write_text(END_STATE, found.model_dump_json(indent=2) + "\n")
+                found = await inspector.after(environment.conversations)
+                recorder.write_text(END_STATE, found.model_dump_json(indent=2) + "\n")
         event_log = directory / EVENT_LOG
         if await asyncio.to_thread(event_log.exists) and (complaint := await _interleaving(event_log)):
             self._context.aborted.append(complaint)
 
-    async def _perform(
-        self, theatre: Theatre, collector: Recorder, casts: Sequence[People], rest: Rest
+    async def _run_pattern(
+        self,
+        environment: CallEnvironment,
+        recorder: Recorder,
+        generators: Sequence[CallBotGenerator],
+        rest: Rest,
     ) -> None:
-        watching = asyncio.create_task(self._watch(theatre, collector, casts, rest))
+        watching = asyncio.create_task(self._watch(environment, recorder, generators, rest))
         self._context.window_start_ns = time.time_ns()
         try:
-            async with theatre.opened():
-                playing = asyncio.create_task(self._play(theatre))
+            async with environment.opened():
+                playing = asyncio.create_task(self._play(environment))
                 done, _ = await asyncio.wait({playing, watching}, return_when=asyncio.FIRST_COMPLETED)
                 self._context.window_end_ns = time.time_ns()
                 try:
@@ -279,39 +283,43 @@ class CallRun(RunFrame):
                     await next(iter(done))
                 except SimulatorError as error:
                     self._context.aborted.append(str(error))
-                    collector.event("aborted", reason=str(error))
+                    recorder.event("aborted", reason=str(error))
         finally:
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)
-            self._context.dropped_calls = theatre.dropped_calls
+            self._context.dropped_calls = environment.dropped_calls
         # What arrived since the last look.
-        await self._collect(collector, casts, -1)
+        await self._collect(recorder, generators, -1)
 
     async def _watch(
-        self, theatre: Theatre, collector: Recorder, casts: Sequence[People], rest: Rest
+        self,
+        environment: CallEnvironment,
+        recorder: Recorder,
+        generators: Sequence[CallBotGenerator],
+        rest: Rest,
     ) -> None:
         """Collect once a second until cancelled; ends with an error when something broke on its own."""
         for tick in itertools.count():
-            collected = await self._collect(collector, casts, tick)
-            figures = await server_figures(rest, theatre.stack.credentials.for_service())
-            note_server(collector, tick, figures)
-            theatre.progress.update_calls(figures, collected, theatre.expected_streams())
-            self._watcher.show(theatre.progress)
-            if complaint := theatre.stack.complaint():
+            collected = await self._collect(recorder, generators, tick)
+            figures = await server_figures(rest, environment.stack.credentials.for_service())
+            note_server(recorder, tick, figures)
+            environment.progress.update_calls(figures, collected, environment.expected_streams())
+            self._watcher.show(environment.progress)
+            if complaint := environment.stack.complaint():
                 raise StackError(complaint)
-            if problems := [text for cast in casts for text in cast.failures()]:
+            if problems := [text for generator in generators for text in generator.failures()]:
                 raise SimulatorError("; ".join(problems))
             await asyncio.sleep(TICK_S)
 
     async def _collect(
-        self, collector: Recorder, casts: Iterable[People], tick: int
+        self, recorder: Recorder, generators: Iterable[CallBotGenerator], tick: int
     ) -> list[Mapping[str, Sequence[pa.RecordBatch]]]:
-        collected = [await cast.collect(tick) for cast in casts]
+        collected = [await generator.collect(tick) for generator in generators]
         for part in collected:
             for table, batches in part.items():
                 for batch in batches:
                     # Compression would hold up the event loop, and with it the signalling.
-                    await asyncio.to_thread(collector.add_batch, table, batch)
+                    await asyncio.to_thread(recorder.add_batch, table, batch)
         return collected
 
 

@@ -26,12 +26,12 @@ from simulator.client.media_server import Credentials, ParticipantSession, Rest
 from simulator.client.participant import Participant, first_error
 from simulator.errors import SimulatorError, StackError
 from simulator.report.live import Progress, Watcher
-from simulator.runs.base import TICK_S, RunFrame, note_server
+from simulator.runs.base import TICK_S, Run, note_server
 from simulator.samples.recorder import Recorder
 from simulator.samples.schema import KINDS
 from simulator.scenario import Scenario
 from simulator.stack.media_server import Stack, server_figures
-from simulator.stack.watchdog import Watchman
+from simulator.stack.watchdog import Watchdog
 
 STREAMS_PER_THREAD = 6000
 """Received streams that one thread of native bots carries."""
@@ -81,7 +81,7 @@ class Plan:
         return [(r, s, k) for r in everyone for s in everyone if self.wants(r, s) for k in kinds]
 
 
-class Run(RunFrame):
+class GroupRun(Run):
     """One call on the media server: everybody joins, is measured for a while, and leaves."""
 
     def __init__(
@@ -101,14 +101,14 @@ class Run(RunFrame):
         self._generators: list[BotGenerator] = []
         self._progress = Progress(expected=len(self._plan.expected()), people=scenario.participants.count)
 
-    async def _run(self, collector: Recorder, directory: Path, clip: str, watchman: Watchman) -> None:
+    async def _run(self, recorder: Recorder, directory: Path, clip: str, watchdog: Watchdog) -> None:
         async with contextlib.AsyncExitStack() as open_things:
             stack = None
             if self._target is None:
                 self._watcher.phase("starting the media server")
                 stack = await open_things.enter_async_context(Stack(directory))
                 await stack.start()
-                watchman.watch_process(stack.pid or 0)
+                watchdog.watch_process(stack.pid or 0)
                 url, credentials = stack.url, stack.credentials
             else:
                 url, credentials = self._target.url, self._target.credentials
@@ -116,23 +116,23 @@ class Run(RunFrame):
             call_id = f"sim-{secrets.token_hex(6)}"
             await rest.create_room(call_id, credentials.for_service())
             try:
-                await self._call(collector, directory, clip, _Server(rest, credentials, call_id, stack))
+                await self._call(recorder, directory, clip, _Server(rest, credentials, call_id, stack))
             except SimulatorError as error:
                 self._context.aborted.append(str(error))
-                collector.event("aborted", reason=str(error))
+                recorder.event("aborted", reason=str(error))
             finally:
                 with contextlib.suppress(SimulatorError, TimeoutError):
                     async with asyncio.timeout(_LEAVE_TIMEOUT_S):
                         await rest.destroy_room(call_id, credentials.for_service())
 
-    async def _call(self, collector: Recorder, directory: Path, clip: str, server: _Server) -> None:
+    async def _call(self, recorder: Recorder, directory: Path, clip: str, server: _Server) -> None:
         """Bring everyone in, measure, and bring everyone out."""
         settings = BotSettings(
             seed=self._scenario.seed,
             network=self._scenario.network,
             clip=clip,
             bind=_bind_address(server.rest.url),
-            on_event=collector.event,
+            on_event=recorder.event,
             synthetic=self._scenario.media.aiortc == "synthetic",
             bots_per_process=self._scenario.participants.bots_per_process,
         )
@@ -151,22 +151,22 @@ class Run(RunFrame):
                 self._generators.append(native)
                 bots += await native.spawn(self._plan.native)
             bots.sort(key=lambda bot: bot.number)
-            self._participants = [self._participant(bot, server, collector) for bot in bots]
-            self._write_plan(collector, server.call_id)
+            self._participants = [self._participant(bot, server, recorder) for bot in bots]
+            self._write_plan(recorder, server.call_id)
             try:
                 async with asyncio.TaskGroup() as consuming:
                     tasks = [consuming.create_task(p.consume_forever()) for p in self._participants]
-                    await self._ramp(collector, server)
-                    await self._hold(collector, server)
+                    await self._ramp(recorder, server)
+                    await self._hold(recorder, server)
                     for task in tasks:
                         task.cancel()
             except BaseExceptionGroup as errors:
                 raise first_error(errors) from errors
             finally:
-                self._write_joins(collector)
+                self._write_joins(recorder)
                 await self._leave()
 
-    async def _ramp(self, collector: Recorder, server: _Server) -> None:
+    async def _ramp(self, recorder: Recorder, server: _Server) -> None:
         """Let everyone join, spread over the ramp, and wait until all streams flow or the patience ends."""
         self._watcher.phase("ramp")
         ramp = self._scenario.ramp
@@ -183,39 +183,39 @@ class Run(RunFrame):
                 tasks = [joining.create_task(join(i, p)) for i, p in enumerate(self._participants)]
                 while not all(task.done() for task in tasks):
                     await asyncio.sleep(_RAMP_LOOK_S)
-                    await self._tick(collector, server, -1)
+                    await self._tick(recorder, server, -1)
         except TimeoutError:
-            collector.event("ramp-timeout", joined=self._progress.joined)
+            recorder.event("ramp-timeout", joined=self._progress.joined)
         except BaseExceptionGroup as errors:
             raise first_error(errors) from errors
         while self._progress.flowing < self._progress.expected and time.monotonic() < deadline:
             await asyncio.sleep(_RAMP_LOOK_S)
-            await self._tick(collector, server, -1)
-        collector.event("ramp-done", joined=self._progress.joined, flowing=self._progress.flowing)
+            await self._tick(recorder, server, -1)
+        recorder.event("ramp-done", joined=self._progress.joined, flowing=self._progress.flowing)
         await asyncio.sleep(self._scenario.hold.settle_s)
 
-    async def _hold(self, collector: Recorder, server: _Server) -> None:
+    async def _hold(self, recorder: Recorder, server: _Server) -> None:
         """Measure: collect once a second from the first to the last moment."""
         duration_s = self._scenario.hold.duration_s
         self._watcher.phase("hold", duration_s)
-        await self._tick(collector, server, -1)  # what was before is not part of the first second
+        await self._tick(recorder, server, -1)  # what was before is not part of the first second
         self._context.window_start_ns = time.time_ns()
         start = time.monotonic()
         tick = 0
-        await self._tick(collector, server, tick)
+        await self._tick(recorder, server, tick)
         while (elapsed := time.monotonic() - start) < duration_s:
             await asyncio.sleep(min(TICK_S * (tick + 1) - elapsed, duration_s - elapsed))
             tick += 1
-            await self._tick(collector, server, tick)
+            await self._tick(recorder, server, tick)
         self._context.window_end_ns = time.time_ns()
-        collector.event("hold-done", ticks=tick)
+        recorder.event("hold-done", ticks=tick)
 
-    async def _tick(self, collector: Recorder, server: _Server, tick: int) -> None:
+    async def _tick(self, recorder: Recorder, server: _Server, tick: int) -> None:
         """Collect from everyone; counters outside the measured time go to disk only for their first packets."""
         figures, *collected = await asyncio.gather(
             server_figures(server.rest, server.token), *(g.collect(tick) for g in self._generators)
         )
-        note_server(collector, tick, figures)
+        note_server(recorder, tick, figures)
         streams: list[pa.RecordBatch] = []
         for part in collected:
             streams += part["streams"]
@@ -224,7 +224,7 @@ class Run(RunFrame):
                     continue
                 for batch in batches:
                     # Compression would hold up the event loop, and with it the signalling.
-                    await asyncio.to_thread(collector.add_batch, table, batch)
+                    await asyncio.to_thread(recorder.add_batch, table, batch)
         self._progress.update(figures, collected, streams)
         self._watcher.show(self._progress)
         problems = [text for generator in self._generators for text in generator.failures()]
@@ -240,19 +240,19 @@ class Run(RunFrame):
             async with asyncio.timeout(_LEAVE_TIMEOUT_S):
                 await asyncio.gather(*(p.leave() for p in self._participants))
 
-    def _participant(self, bot: Bot, server: _Server, collector: Recorder) -> Participant:
+    def _participant(self, bot: Bot, server: _Server, recorder: Recorder) -> Participant:
         name = _participant_id(bot.number)
         session = ParticipantSession(
             server.rest, server.call_id, name, server.credentials.for_participant(server.call_id, name)
         )
-        session.on_room_closed = lambda reason: self._room_closed(collector, reason)
+        session.on_room_closed = lambda reason: self._room_closed(recorder, reason)
         participant = Participant(
             bot,
             session,
             kinds=self._scenario.media.kinds,
             sender_of=_bot_number,
             wants=lambda sender: self._plan.wants(bot.number, sender),
-            on_event=collector.event,
+            on_event=recorder.event,
         )
         noted = session.on_disconnect
 
@@ -261,28 +261,28 @@ class Run(RunFrame):
             self._cut_off.add(name)
             if len(self._cut_off) == self._scenario.participants.count:
                 # a server that died cannot say that the call is over
-                self._room_closed(collector, "every socket broke off")
+                self._room_closed(recorder, "every socket broke off")
 
         session.on_disconnect = cut_off
         return participant
 
-    def _room_closed(self, collector: Recorder, reason: str) -> None:
+    def _room_closed(self, recorder: Recorder, reason: str) -> None:
         if not self._context.dropped_calls:
             self._context.dropped_calls = 1
-            collector.event("room-closed", reason=reason)
+            recorder.event("room-closed", reason=reason)
 
-    def _write_plan(self, collector: Recorder, call_id: str) -> None:
-        collector.add(
+    def _write_plan(self, recorder: Recorder, call_id: str) -> None:
+        recorder.add(
             "participants",
             [
                 (b.number, _participant_id(b.number), call_id, b.kind_of_bot, b.generator, b.decodes)
                 for b in (p.bot for p in self._participants)
             ],
         )
-        collector.add("expected", self._plan.expected())
+        recorder.add("expected", self._plan.expected())
 
-    def _write_joins(self, collector: Recorder) -> None:
-        collector.add(
+    def _write_joins(self, recorder: Recorder) -> None:
+        recorder.add(
             "joins",
             [(p.bot.number, p.started_ns, p.signalled_ns) for p in self._participants if p.started_ns],
         )

@@ -1,4 +1,4 @@
-"""Programmes: several scenarios run one after the other and told in one report.
+"""Suites: several scenarios run one after the other and told in one report.
 
 A programme is a TOML file with `[[parts]]`, each of which names a ready scenario and what is different about it. Every
 part is a run of its own in a directory of its own, judged by its own objectives; the programme's verdict is the worst.
@@ -19,10 +19,10 @@ from simulator.errors import RunDirectoryError, ScenarioError
 from simulator.report.live import Watcher
 from simulator.report.render import Chapter, Section
 from simulator.report.write import compose, verdict_words, write_pages
-from simulator.runs.base import RunFrame
+from simulator.runs.base import Run
 from simulator.samples.recorder import RunDirectory, utc_now
 from simulator.scenario import Scenario, read_values, to_toml
-from simulator.stack.watchdog import Watchman
+from simulator.stack.watchdog import Watchdog
 from simulator.summary import Summary, Verdict
 
 _FILE = "programme.toml"
@@ -32,7 +32,7 @@ _WORST_FIRST: tuple[Verdict, ...] = ("error", "fail", "void", "pass")
 class _Head(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    programme_schema: Literal[1] = Field(default=1, alias="schema")
+    suite_schema: Literal[1] = Field(default=1, alias="schema")
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,40}$")
     description: str = ""
     parts: list[dict[str, Any]] = Field(min_length=1)
@@ -49,7 +49,7 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Programme:
+class Suite:
     """Scenarios to run one after the other.
 
     Example:
@@ -65,10 +65,10 @@ class Programme:
     description: str
     parts: tuple[Part, ...]
 
-    def with_values(self, change: Callable[[Scenario], Scenario]) -> Programme:
+    def with_values(self, change: Callable[[Scenario], Scenario]) -> Suite:
         """Give a copy whose scenarios are all changed."""
         parts = tuple(Part(part.title, change(part.scenario), part.folder) for part in self.parts)
-        return Programme(self.name, self.description, parts)
+        return Suite(self.name, self.description, parts)
 
     def to_toml(self) -> str:
         """Write what is needed to tell the report again: names, titles, folders."""
@@ -88,7 +88,7 @@ class PartResult(BaseModel):
     summary: Summary
 
 
-class ProgrammeSummary(BaseModel):
+class SuiteSummary(BaseModel):
     """What became of a programme; written as its summary.json."""
 
     summary_schema: Literal["meeshy.programme/1"] = Field(default="meeshy.programme/1", alias="schema")
@@ -103,7 +103,7 @@ class ProgrammeSummary(BaseModel):
         return self.model_dump_json(by_alias=True, indent=2) + "\n"
 
 
-def load(name_or_path: str) -> Scenario | Programme:
+def load(name_or_path: str) -> Scenario | Suite:
     """Read a scenario or a programme by the name of a ready one, or from a TOML file.
 
     Raises:
@@ -119,22 +119,22 @@ def load(name_or_path: str) -> Scenario | Programme:
         path = ".".join(str(part) for part in found["loc"])
         raise ScenarioError(f"{source} cannot be run: {path}: {found['msg'].lower()}") from error
     parts = [_part(number, dict(part), source) for number, part in enumerate(head.parts, 1)]
-    return Programme(head.name, head.description, tuple(parts))
+    return Suite(head.name, head.description, tuple(parts))
 
 
-def is_programme(directory: Path) -> bool:
+def is_suite(directory: Path) -> bool:
     """Tell whether a directory holds the runs of a programme."""
     return (directory / _FILE).is_file()
 
 
 async def execute(
-    programme: Programme,
-    make_run: Callable[[Scenario, Path], RunFrame],
+    programme: Suite,
+    make_run: Callable[[Scenario, Path], Run],
     *,
     state: Path,
     out: Path | None,
     watcher: Watcher,
-) -> tuple[Path, ProgrammeSummary]:
+) -> tuple[Path, SuiteSummary]:
     """Run all parts and judge; gives the directory and what became of them.
 
     Raises:
@@ -144,17 +144,17 @@ async def execute(
     directory = (
         RunDirectory(out) if out else RunDirectory.in_folder(state / "runs", programme.name, utc_now())
     )
-    with directory, Watchman() as watchman:
-        watchman.watch_directory(directory.partial)
+    with directory, Watchdog() as watchdog:
+        watchdog.watch_directory(directory.partial)
         for number, part in enumerate(programme.parts, 1):
             watcher.begin(f"part {number} of {len(programme.parts)}: {part.title}")
             await make_run(part.scenario, directory.partial / part.folder).execute()
         (directory.partial / _FILE).write_text(programme.to_toml(), encoding="utf-8")
-        summary = await asyncio.to_thread(write_programme_report, directory.partial)
+        summary = await asyncio.to_thread(write_suite_report, directory.partial)
         return directory.complete(), summary
 
 
-def write_programme_report(directory: Path) -> ProgrammeSummary:
+def write_suite_report(directory: Path) -> SuiteSummary:
     """Compute the figures of all parts again from raw data, and write the report that tells of all.
 
     Raises:
@@ -175,14 +175,14 @@ def write_programme_report(directory: Path) -> ProgrammeSummary:
         chapters.append(chapter)
     verdict = next(v for v in _WORST_FIRST if any(r.summary.verdict == v for r in results))
     reasons = [f"{r.title}: {reason}" for r in results for reason in r.summary.reasons]
-    whole = ProgrammeSummary(name=name, verdict=verdict, reasons=reasons, parts=results)
+    whole = SuiteSummary(name=name, verdict=verdict, reasons=reasons, parts=results)
     first = Chapter(verdict_words(verdict), verdict, sections=[_overview(description, whole)])
     write_pages(directory, f"{name}: {verdict}", [first, *chapters])
     (directory / "summary.json").write_text(whole.to_json(), encoding="utf-8")
     return whole
 
 
-def _overview(description: str, whole: ProgrammeSummary) -> Section:
+def _overview(description: str, whole: SuiteSummary) -> Section:
     rows = [
         [
             r.title,

@@ -1,7 +1,7 @@
 """Collecting: raw samples to Parquet, happenings to events.jsonl; a run directory is whole or not there.
 
 A run is written under a hidden name beside its final one and renamed at the very end, so a directory with the
-final name is always complete. Leaks of runs that were killed are removed by the watchman of that run
+final name is always complete. Leaks of runs that were killed are removed by the watchdog of that run
 (stack/watchdog.py), or else by the next run in the same folder.
 """
 

@@ -1,7 +1,7 @@
 """Child processes that do not outlive this one, even if it is killed.
 
 A child asks the kernel to be killed with its parent before it becomes the wanted program. What the run has on disk
-is then removed by the watchman (stack/watchdog.py).
+is then removed by the watchdog (stack/watchdog.py).
 """
 
 from __future__ import annotations

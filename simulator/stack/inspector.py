@@ -48,7 +48,7 @@ _DRIVERS = {
 _TIMEOUT = aiohttp.ClientTimeout(total=5)
 
 
-class Stocktaking:
+class StackInspector:
     """Look at a stack twice. :meth:`before` when it has started, :meth:`after` when everybody has left."""
 
     def __init__(self, stack: GatewayStack) -> None:

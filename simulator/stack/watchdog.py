@@ -1,6 +1,6 @@
-"""The watchman: a tiny process that clears up when a run is killed in a way no program can catch.
+"""The watchdog: a tiny process that clears up when a run is killed in a way no program can catch.
 
-It waits on a pipe whose other end only the run holds. When the run ends in order it says so and the watchman goes;
+It waits on a pipe whose other end only the run holds. When the run ends in order it says so and the watchdog goes;
 when the pipe breaks without that, it ends the children that were named and removes the half-written directory.
 """
 
@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Self
 
 
-class Watchman:
+class Watchdog:
     """The run's side: names what must not stay behind. Use as a context manager; leaving it dismisses it."""
 
     def __init__(self) -> None:
@@ -59,7 +59,7 @@ class Watchman:
             self._process.stdin.write(line.encode() + b"\n")
             self._process.stdin.flush()
         except BrokenPipeError:
-            # Somebody ended the watchman; the run goes on without.
+            # Somebody ended the watchdog; the run goes on without.
             return
 
 

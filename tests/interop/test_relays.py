@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from simulator.bots.aiortc_legs import AiortcPeople
+from simulator.bots.aiortc_legs import AiortcCallBotGenerator
 from simulator.bots.clip import ensure_clip
-from simulator.bots.native_legs import NativePeople
+from simulator.bots.native_legs import NativeCallBotGenerator
 from simulator.client.bot import BotSettings
-from simulator.client.caller import Caller, MediaServers, Roster, Surroundings, user_name
+from simulator.client.caller import Caller, MediaServers, ParticipantIndex, SharedContext, user_name
 from simulator.client.gateway import GatewaySocket, user_token
 from simulator.scenario import Network
 from simulator.stack.full import GatewayStack
@@ -161,11 +161,13 @@ async def bot_caller(at: Place, kind: str, number: int, directory: Path) -> Asyn
     def note(name: str, _: int, **values: object) -> None:
         notes.append((name, values))
 
-    cast = NativePeople(settings) if kind == "native" else AiortcPeople(settings, directory)
-    async with cast as people, MediaServers() as servers:
-        (person,) = await people.spawn_people([number])
+    generator = (
+        NativeCallBotGenerator(settings) if kind == "native" else AiortcCallBotGenerator(settings, directory)
+    )
+    async with generator as people, MediaServers() as servers:
+        (person,) = await people.spawn_call_bots([number])
         socket = GatewaySocket(at.stack.gateway.url, at.token(number))
-        caller = Caller(person, socket, Surroundings(Roster(), servers, note))
+        caller = Caller(person, socket, SharedContext(ParticipantIndex(), servers, note))
         running = asyncio.create_task(caller.run())
         yield caller
         assert not [values for name, values in notes if name == "trouble"]

@@ -11,7 +11,7 @@ import pytest
 from simulator.analysis.metrics import RawRun
 from simulator.analysis.transitions import shown
 from simulator.errors import BotError
-from simulator.runs.environment import CallRun, Play, Theatre
+from simulator.runs.environment import CallEnvironment, CallRun, Play
 from simulator.scenario import Scenario
 from simulator.stack.full import SWITCH_DEADLINE_S
 from simulator.summary import Summary
@@ -24,28 +24,28 @@ UNDISTURBED_S = 1.0
 PATIENCE_S = 20.0
 
 
-async def cut_off_while_switching(theatre: Theatre) -> None:
+async def cut_off_while_switching(environment: CallEnvironment) -> None:
     """Let a third person join while one of the pair is cut off for three seconds."""
-    ada, bob, cleo = theatre.people
-    first, second = theatre.caller(ada, "c"), theatre.caller(bob, "c")
+    bots = environment.bots
+    first, second = environment.caller(bots[0], "c"), environment.caller(bots[1], "c")
     call_id = await first.initiate("c")
     await second.join(call_id)
     await first.sees([2], PATIENCE_S)
     await second.sees([1], PATIENCE_S)
-    third = theatre.caller(cleo, "c")
+    third = environment.caller(bots[2], "c")
     joining = asyncio.create_task(third.join(call_id))
     await first.until("a change of mode", lambda: bool(first.record.transitions), PATIENCE_S)
-    await bob.impair(lost=True)
+    await bots[1].impair(lost=True)
     await joining
     # The two who are not cut off see each other meanwhile.
     await third.sees([1], CUT_S)
     await asyncio.sleep(CUT_S)
-    await bob.impair(lost=False)
+    await bots[1].impair(lost=False)
     # The change ends or is rolled back by its deadline, and is tried again: all get there.
     for caller in (first, second, third):
         await caller.until_in("sfu", PATIENCE_S)
     for caller in (first, second, third):
-        await caller.sees({1, 2, 3} - {caller.person.number}, PATIENCE_S)
+        await caller.sees({1, 2, 3} - {caller.bot.number}, PATIENCE_S)
 
 
 def perform(tmp_path: Path, play: Play) -> Summary:
@@ -89,10 +89,10 @@ def longest_pause_s(raw: RawRun, receiver: int, sender: int, kind: int) -> float
 
 
 def test_waiting_in_vain_says_for_whom(tmp_path: Path) -> None:
-    async def lonely(theatre: Theatre) -> None:
-        caller = theatre.caller(theatre.people[0], "c")
+    async def lonely(environment: CallEnvironment) -> None:
+        caller = environment.caller(environment.bots[0], "c")
         await caller.initiate("c")
-        with pytest.raises(BotError, match=r"person 1 does not see \[2\]"):
+        with pytest.raises(BotError, match=r"participant 1 does not see \[2\]"):
             await caller.sees([2], 0.5)
 
     summary = perform(tmp_path, lonely)

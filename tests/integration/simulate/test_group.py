@@ -283,7 +283,7 @@ def test_however_a_run_is_ended_nothing_stays_behind(
     # Where the tests run in the background of a shell, Ctrl-C is ignored, and whoever they start would inherit that.
     heeding = ["env", "--default-signal=INT", *command(state, *arguments)]
     with subprocess.Popen(heeding, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as run:
-        assert eventually(lambda: len(descendants(run.pid)) >= 3, 60), "server, watchman and aiortc child"
+        assert eventually(lambda: len(descendants(run.pid)) >= 3, 60), "server, watchdog and aiortc child"
         time.sleep(2)
         children = descendants(run.pid)
         os.kill(run.pid, how)

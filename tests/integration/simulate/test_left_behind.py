@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 
 from simulator.client.media_server import Rest
-from simulator.runs.environment import CallRun, Theatre
+from simulator.runs.environment import CallEnvironment, CallRun
 from simulator.runs.switch import switch
 from simulator.samples.end_state import EndState
 from simulator.scenario import Scenario
@@ -36,10 +36,10 @@ def test_everything_left_on_purpose_is_found_and_named(
 ) -> None:
     """One change each way, and then a room, rows, sockets and their jobs that nobody clears away."""
     monkeypatch.setattr(inspector, "PATIENCE_S", 1.0)
-    clean = inspector.Stocktaking.after
+    clean = inspector.StackInspector.after
     held = contextlib.AsyncExitStack()
 
-    async def spoilt(self: inspector.Stocktaking, conversations: list[str]) -> object:
+    async def spoilt(self: inspector.StackInspector, conversations: list[str]) -> object:
         """Spoil the stack once everybody has left, just before stock is taken."""
         stack = self._stack
         async with Rest(stack.media.url) as rest:
@@ -56,11 +56,11 @@ def test_everything_left_on_purpose_is_found_and_named(
                 database.execute(statement)
         return await clean(self, conversations)
 
-    monkeypatch.setattr(inspector.Stocktaking, "after", spoilt)
+    monkeypatch.setattr(inspector.StackInspector, "after", spoilt)
     scenario = Scenario.load("switch").with_values({"switching": {"transitions": 1, "stay_s": 0.2}})
 
-    async def play(theatre: Theatre) -> None:
-        await switch(theatre)
+    async def play(environment: CallEnvironment) -> None:
+        await switch(environment)
 
     async def run() -> None:
         async with held:

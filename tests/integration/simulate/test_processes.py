@@ -1,4 +1,4 @@
-"""Child processes and the watchman: what a killed run leaves behind is nothing."""
+"""Child processes and the watchdog: what a killed run leaves behind is nothing."""
 
 import os
 import signal
@@ -9,20 +9,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 from simulator.stack.child import bound_command
-from simulator.stack.watchdog import Watchman
+from simulator.stack.watchdog import Watchdog
 
 PARENT = """
 import subprocess, sys, time
 from pathlib import Path
 from simulator.stack.child import bound_command
-from simulator.stack.watchdog import Watchman
+from simulator.stack.watchdog import Watchdog
 
-watchman = Watchman()
-watchman.watch_directory(Path(sys.argv[1]))
+watchdog = Watchdog()
+watchdog.watch_directory(Path(sys.argv[1]))
 bound = subprocess.Popen(bound_command(["sleep", "60"]), start_new_session=True)
 loose = subprocess.Popen(["sleep", "60"], start_new_session=True)
-watchman.watch_process(loose.pid)
-print(bound.pid, loose.pid, watchman._process.pid, flush=True)
+watchdog.watch_process(loose.pid)
+print(bound.pid, loose.pid, watchdog._process.pid, flush=True)
 time.sleep(60)
 """
 
@@ -58,11 +58,11 @@ def test_a_killed_run_leaves_no_process_and_no_directory(tmp_path: Path) -> None
     assert not directory.exists()
 
 
-def test_a_dismissed_watchman_leaves_everything_alone(tmp_path: Path) -> None:
-    with Watchman() as watchman:
-        watchman.watch_directory(tmp_path)
-        watchman.watch_process(os.getpid())
-    watchman.dismiss()
+def test_a_dismissed_watchdog_leaves_everything_alone(tmp_path: Path) -> None:
+    with Watchdog() as watchdog:
+        watchdog.watch_directory(tmp_path)
+        watchdog.watch_process(os.getpid())
+    watchdog.dismiss()
     assert tmp_path.exists()
 
 

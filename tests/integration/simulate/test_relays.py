@@ -1,4 +1,4 @@
-"""People who may only use relays, in calls that switch; the relays are a real coturn's."""
+"""Participants who may only use relays, in calls that switch; the relays are a real coturn's."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from simulator.bots.aiortc_leg_worker import PeerLeg, Wardrobe
+from simulator.bots.aiortc_leg_worker import LegContext, PeerLeg
 from simulator.bots.aiortc_peer import Reach
 from simulator.bots.clip import Clip, ensure_clip
 from simulator.errors import UsageError
-from simulator.runs.environment import CallRun, Theatre
+from simulator.runs.environment import CallEnvironment, CallRun
 from simulator.scenario import Scenario
 from simulator.summary import Summary
 from tests.coturn import Coturn, Usage, coturn, need_coturn
@@ -36,24 +36,24 @@ async def turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
         yield server
 
 
-async def there_and_back(theatre: Theatre) -> None:
+async def there_and_back(environment: CallEnvironment) -> None:
     """Two talk, a third joins and leaves again; in each mode everybody sees and hears everybody."""
-    ada, bob, cleo = (theatre.caller(person, "c") for person in theatre.people)
-    call_id = await ada.initiate("c")
-    await bob.join(call_id)
+    first, second, third = (environment.caller(person, "c") for person in environment.bots)
+    call_id = await first.initiate("c")
+    await second.join(call_id)
 
     async def all_see(mode: str, *callers: Any) -> None:
-        numbers = {caller.person.number for caller in callers}
+        numbers = {caller.bot.number for caller in callers}
         for caller in callers:
             await caller.until_in(mode, PATIENCE_S)
-            await caller.sees(numbers - {caller.person.number}, PATIENCE_S)
+            await caller.sees(numbers - {caller.bot.number}, PATIENCE_S)
         await asyncio.sleep(STAY_S)
 
-    await all_see("p2p", ada, bob)
-    await cleo.join(call_id)
-    await all_see("sfu", ada, bob, cleo)
-    await theatre.dismiss(cleo)
-    await all_see("p2p", ada, bob)
+    await all_see("p2p", first, second)
+    await third.join(call_id)
+    await all_see("sfu", first, second, third)
+    await environment.dismiss(third)
+    await all_see("p2p", first, second)
 
 
 async def perform(
@@ -120,10 +120,10 @@ async def test_a_relay_that_is_refused_is_named(
 ) -> None:
     monkeypatch.setenv("MEESHY_TURN_SECRET", "not the secret")
 
-    async def call(theatre: Theatre) -> None:
-        ada, bob = (theatre.caller(person, "c") for person in theatre.people[:2])
-        await bob.join(await ada.initiate("c"))
-        await ada.until("trouble", lambda: False, 3)
+    async def call(environment: CallEnvironment) -> None:
+        first, second = (environment.caller(person, "c") for person in environment.bots[:2])
+        await second.join(await first.initiate("c"))
+        await first.until("trouble", lambda: False, 3)
 
     values = {"participants": {"bots": "aiortc", "relay_only": True}, "switching": {"prewarm": False}}
     scenario = Scenario.load("switch").with_values(values)
@@ -179,8 +179,8 @@ async def test_people_ask_no_server_that_they_were_not_told_of(
     monkeypatch.setattr("aioice.ice.get_host_addresses", lambda use_ipv4, use_ipv6: ["127.0.0.1"])
     clip = Clip.load(ensure_clip(state / "cache"))
     for reach in (Reach(), Reach.of([{"urls": ["stun:127.0.0.1:9"]}], relay_only=False)):
-        wardrobe = Wardrobe(1, clip, [], [], lambda *_, **__: None)
-        leg = PeerLeg(1, 2, wardrobe, reach, lambda *_, **__: None)
+        context = LegContext(1, clip, [], [], lambda *_, **__: None)
+        leg = PeerLeg(1, 2, context, reach, lambda *_, **__: None)
         await leg.open(None)
         await leg.close()
     assert asked == [("127.0.0.1", 9)]

@@ -8,12 +8,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from simulator.bots.aiortc_legs import AiortcPeople
+from simulator.bots.aiortc_legs import AiortcCallBotGenerator
 from simulator.bots.clip import ensure_clip
-from simulator.bots.native_legs import NativePeople
+from simulator.bots.native_legs import NativeCallBotGenerator
 from simulator.client.bot import BotSettings
-from simulator.client.legs import Person, Track
-from simulator.runs.churn import DEATHS, Disaster
+from simulator.client.legs import CallBot, Track
+from simulator.runs.churn import DEATHS, FaultInjector
 from simulator.runs.environment import CallRun
 from simulator.samples.schema import KINDS
 from simulator.scenario import Network, Scenario
@@ -46,7 +46,7 @@ def play(tmp_path: Path, name: str, **changes: object) -> Summary:
     return summary
 
 
-async def talk(one: Person, other: Person) -> None:
+async def talk(one: CallBot, other: CallBot) -> None:
     """Let one offer and the other answer, until both see and hear each other."""
     offering = await one.offer(other.number)
     answering = await other.answer(one.number, offering.description)
@@ -61,8 +61,8 @@ async def talk(one: Person, other: Person) -> None:
 
 def test_native_people_talk_directly(clip: str) -> None:
     async def both() -> None:
-        async with NativePeople(settings(clip)) as people:
-            one, other = await people.spawn_people([1, 2])
+        async with NativeCallBotGenerator(settings(clip)) as people:
+            one, other = await people.spawn_call_bots([1, 2])
             await talk(one, other)
 
     asyncio.run(both())
@@ -70,10 +70,10 @@ def test_native_people_talk_directly(clip: str) -> None:
 
 def test_native_and_aiortc_people_talk_directly_whoever_offers(clip: str, tmp_path: Path) -> None:
     async def both() -> None:
-        async with AiortcPeople(settings(clip), tmp_path) as others:
-            [other] = await others.spawn_people([2])
-            async with NativePeople(settings(clip)) as people:
-                [one] = await people.spawn_people([1])
+        async with AiortcCallBotGenerator(settings(clip), tmp_path) as others:
+            [other] = await others.spawn_call_bots([2])
+            async with NativeCallBotGenerator(settings(clip)) as people:
+                [one] = await people.spawn_call_bots([1])
                 await talk(one, other)
                 await talk(other, one)
 
@@ -133,8 +133,8 @@ def test_calls_live_while_people_come_and_go_and_everything_dies_once(tmp_path: 
 
 def test_the_same_seed_makes_the_same_people_come_and_go() -> None:
     def drawn(seed: int) -> list[str]:
-        disaster = Disaster(None, seed)  # type: ignore[arg-type]
-        return [disaster.next() for _ in range(12)]
+        faults = FaultInjector(None, seed)  # type: ignore[arg-type]
+        return [faults.next() for _ in range(12)]
 
     assert drawn(3) == drawn(3)
     assert sorted(drawn(3)[:4]) == sorted(DEATHS)

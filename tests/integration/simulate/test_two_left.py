@@ -10,9 +10,9 @@ import pytest
 
 from meeshy_sfu.gateway.app import Gateway
 from simulator.bots.clip import ensure_clip
-from simulator.bots.native_legs import NativePeople
+from simulator.bots.native_legs import NativeCallBotGenerator
 from simulator.client.bot import BotSettings
-from simulator.client.caller import Caller, MediaServers, Roster, Surroundings, user_name
+from simulator.client.caller import Caller, MediaServers, ParticipantIndex, SharedContext, user_name
 from simulator.client.gateway import GatewaySocket, user_token
 from simulator.scenario import Network
 from tests.integration.gateway.conftest import settings_for
@@ -30,24 +30,24 @@ async def test_two_people_left_after_a_failed_switch_see_and_hear_each_other(tmp
         settings = settings_for(tmp_path, media_server_urls=["http://127.0.0.1:9"])
         gateway = await stack.enter_async_context(await Gateway.start(settings))
         servers = await stack.enter_async_context(MediaServers())
-        people = await stack.enter_async_context(NativePeople(bots))
-        around = Surroundings(Roster(), servers, lambda *_, **__: None)
-        ada, bob, eve = [
+        people = await stack.enter_async_context(NativeCallBotGenerator(bots))
+        around = SharedContext(ParticipantIndex(), servers, lambda *_, **__: None)
+        first, second, third = [
             Caller(person, GatewaySocket(gateway.url, user_token(SECRET, user_name(number), "c1")), around)
-            for number, person in enumerate(await people.spawn_people([1, 2, 3]), start=1)
+            for number, person in enumerate(await people.spawn_call_bots([1, 2, 3]), start=1)
         ]
-        running = [asyncio.create_task(caller.run()) for caller in (ada, bob, eve)]
+        running = [asyncio.create_task(caller.run()) for caller in (first, second, third)]
         stack.push_async_callback(asyncio.gather, *running, return_exceptions=True)
         for task in running:
             stack.callback(task.cancel)
-        call_id = await ada.initiate("c1")
-        await bob.join(call_id)
-        await bob.sees([1], PATIENCE_S)
-        await eve.join(call_id)
-        await ada.leave()
-        await bob.sees([3], PATIENCE_S)
-        await eve.sees([2], PATIENCE_S)
-        await bob.until("the end of the switch", lambda: bob.epoch == eve.epoch > 0, PATIENCE_S)
-        (change,) = [one for one in bob.record.transitions if one.completed_ns]
+        call_id = await first.initiate("c1")
+        await second.join(call_id)
+        await second.sees([1], PATIENCE_S)
+        await third.join(call_id)
+        await first.leave()
+        await second.sees([3], PATIENCE_S)
+        await third.sees([2], PATIENCE_S)
+        await second.until("the end of the switch", lambda: second.epoch == third.epoch > 0, PATIENCE_S)
+        (change,) = [one for one in second.record.transitions if one.completed_ns]
         assert (change.old, change.new, change.success) == ("p2p", "p2p", True)
-        assert gateway.calls.live[call_id].mode.pair == {bob.participant_id, eve.participant_id}
+        assert gateway.calls.live[call_id].mode.pair == {second.participant_id, third.participant_id}

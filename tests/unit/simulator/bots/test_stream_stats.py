@@ -5,17 +5,17 @@ import random
 import pytest
 
 from simulator.bots import stamp
-from simulator.bots.stream_stats import StreamMeter
+from simulator.bots.stream_stats import StreamStats
 from simulator.samples.schema import SAMPLE_FOREIGN, STREAMS
 
 MS = 1_000_000
 
 
-def meter() -> StreamMeter:
-    return StreamMeter(receiver=1, sender=2, kind=1, decodes=True)
+def meter() -> StreamStats:
+    return StreamStats(receiver=1, sender=2, kind=1, decodes=True)
 
 
-def feed(target: StreamMeter, numbers: list[int]) -> None:
+def feed(target: StreamStats, numbers: list[int]) -> None:
     for n, seq in enumerate(numbers):
         target.original(seq & 0xFFFF, b"x", 10, (n + 1) * MS)
 

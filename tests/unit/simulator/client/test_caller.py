@@ -6,14 +6,14 @@ import asyncio
 import gc
 from typing import cast
 
-from simulator.client.caller import Caller, MediaServers, Roster, Surroundings
+from simulator.client.caller import Caller, MediaServers, ParticipantIndex, SharedContext
 from simulator.client.gateway import GatewaySocket
-from simulator.client.legs import Person
+from simulator.client.legs import CallBot
 
 
 async def test_work_that_is_not_wanted_before_it_began_ends_without_a_warning() -> None:
-    around = Surroundings(Roster(), MediaServers(), lambda *_, **__: None)
-    caller = Caller(cast("Person", None), GatewaySocket("http://127.0.0.1:1", "token"), around)
+    around = SharedContext(ParticipantIndex(), MediaServers(), lambda *_, **__: None)
+    caller = Caller(cast("CallBot", None), GatewaySocket("http://127.0.0.1:1", "token"), around)
     began: list[bool] = []
 
     async def work() -> None:

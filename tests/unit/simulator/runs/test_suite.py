@@ -1,4 +1,4 @@
-"""Programmes: what is accepted, and how several runs are judged as one."""
+"""Suites: what is accepted, and how several runs are judged as one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from simulator.errors import RunDirectoryError, ScenarioError
-from simulator.runs.suite import Programme, is_programme, load, write_programme_report
+from simulator.runs.suite import Suite, is_suite, load, write_suite_report
 from simulator.scenario import Scenario
 
 FILE = """
@@ -26,7 +26,7 @@ scenario = "switch"
 
 def test_the_demo_switches_first_and_then_fills_a_call() -> None:
     demo = load("demo")
-    assert isinstance(demo, Programme)
+    assert isinstance(demo, Suite)
     assert [part.scenario.pattern for part in demo.parts] == ["switch", "group"]
 
 
@@ -34,7 +34,7 @@ def test_a_part_is_a_ready_scenario_with_changes(tmp_path: Path) -> None:
     path = tmp_path / "two.toml"
     path.write_text(FILE)
     programme = load(str(path))
-    assert isinstance(programme, Programme)
+    assert isinstance(programme, Suite)
     first, second = programme.parts
     assert (first.title, first.folder, first.scenario.hold.duration_s) == ("First", "1-group", 3.0)
     assert (second.title, second.scenario) == ("switch", Scenario.load("switch"))
@@ -42,7 +42,7 @@ def test_a_part_is_a_ready_scenario_with_changes(tmp_path: Path) -> None:
 
 def test_options_change_every_part() -> None:
     demo = load("demo")
-    assert isinstance(demo, Programme)
+    assert isinstance(demo, Suite)
     changed = demo.with_values(lambda scenario: scenario.with_values({"seed": 7}))
     assert [part.scenario.seed for part in changed.parts] == [7, 7]
 
@@ -85,7 +85,7 @@ def write(directory: Path, *runs: Any) -> Path:
 def test_one_report_tells_of_all_parts_and_the_worst_verdict_counts(make_run: Any, tmp_path: Path) -> None:
     good, bad = make_run(), make_run()
     bad.context.dropped_calls = 1
-    whole = write_programme_report(write(tmp_path, good, bad))
+    whole = write_suite_report(write(tmp_path, good, bad))
     assert whole.verdict == "fail"
     assert whole.reasons == ["Part 1: dropped_calls==0 is broken: 1"]
     text = (tmp_path / "report.md").read_text()
@@ -94,19 +94,19 @@ def test_one_report_tells_of_all_parts_and_the_worst_verdict_counts(make_run: An
     assert "## Part 1: FAIL" in text
     page = (tmp_path / "report.html").read_text()
     assert page.count("12 of 12 streams flowing") == 2
-    assert is_programme(tmp_path)
-    assert not is_programme(tmp_path / "1-part")
+    assert is_suite(tmp_path)
+    assert not is_suite(tmp_path / "1-part")
 
 
 def test_a_run_that_broke_off_counts_more_than_one_below_an_objective(make_run: Any, tmp_path: Path) -> None:
     below, broken = make_run(), make_run()
     below.context.dropped_calls = 1
     broken.context.aborted = ["the server ended"]
-    assert write_programme_report(write(tmp_path, below, broken)).verdict == "error"
+    assert write_suite_report(write(tmp_path, below, broken)).verdict == "error"
 
 
 def test_a_part_that_is_gone_is_named(make_run: Any, tmp_path: Path) -> None:
     write(tmp_path, make_run())
     (tmp_path / "1-part" / "run.json").unlink()
     with pytest.raises(RunDirectoryError, match="1-part"):
-        write_programme_report(tmp_path)
+        write_suite_report(tmp_path)
