@@ -25,10 +25,10 @@ from meeshy_sfu.edge.disk_probe import DiskProbe
 from meeshy_sfu.edge.limits import RateLimiter
 from meeshy_sfu.edge.metrics_access import MetricsAccess
 from meeshy_sfu.edge.middleware import Origins, edge_middleware
-from meeshy_sfu.edge.openapi import openapi_document
 from meeshy_sfu.edge.process import Listener, run_until_stopped, tls_context
 from meeshy_sfu.edge.routes import BoundRoute, bound_routes, register
 from meeshy_sfu.edge.secret import signing_secret
+from meeshy_sfu.edge.service_routes import ServiceRoutes
 from meeshy_sfu.errors import ConfigError, StartError
 from meeshy_sfu.gateway.calls.call_rows import CallRows
 from meeshy_sfu.gateway.calls.calls import Calls
@@ -153,13 +153,16 @@ class Gateway:
             jobs=self.jobs,
         )
         self.health = HealthApi(
-            metrics_access=MetricsAccess(settings, rules, clock),
             repository=self.repository,
             late=self.late,
             probe=DiskProbe(settings.state_dir, "gateway") if settings.log_to_file else None,
             media=self.media,
             events=self.media_events,
+        )
+        self.service_routes = ServiceRoutes(
             metrics=self.metrics,
+            metrics_access=MetricsAccess(settings, rules, clock),
+            description=DESCRIPTION,
         )
         rest = RestApi(
             calls=self.calls, rows=self.rows, repository=self.repository, notices=notices, clock=clock
@@ -177,11 +180,15 @@ class Gateway:
             middlewares=[edge_middleware(settings, origins)], client_max_size=settings.max_body_bytes
         )
         overview = OverviewApi(self.calls)
-        self.routes = [*bound_routes(self.health), *bound_routes(rest), *bound_routes(overview)]
+        self.routes = [
+            bound
+            for owner in (self.health, self.service_routes, rest, overview)
+            for bound in bound_routes(owner)
+        ]
         for bound in self.routes:
             register(self._app.router, bound.route, self._handler(bound))
         self._app.router.add_get("/", self._index)
-        self.health.document = openapi_document((bound.route for bound in self.routes), DESCRIPTION)
+        self.service_routes.described = tuple(bound.route for bound in self.routes)
         self.events.attach(self._app)
         self._listener = Listener(settings, self.metrics)
 

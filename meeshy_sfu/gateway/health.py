@@ -1,9 +1,11 @@
-"""Routes about the gateway itself: health, readiness, figures, documentation."""
+"""Routes about the gateway itself: health and readiness.
+
+Metrics and documentation, which every service has, are in edge/service_routes.py.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from typing import TYPE_CHECKING
 
@@ -11,8 +13,6 @@ from aiohttp import web
 from sqlalchemy.exc import SQLAlchemyError
 
 from meeshy_sfu.db import schema
-from meeshy_sfu.edge.metrics_access import CONTENT_TYPE, MetricsAccess
-from meeshy_sfu.edge.openapi import DOCS_POLICY, docs_page
 from meeshy_sfu.edge.routes import Route, handles
 
 if TYPE_CHECKING:
@@ -21,26 +21,22 @@ if TYPE_CHECKING:
     from meeshy_sfu.gateway.calls.late_writes import LateWrites
     from meeshy_sfu.gateway.media.media_client import MediaServerClient
     from meeshy_sfu.gateway.media.media_events import MediaEvents
-    from meeshy_sfu.gateway.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 
 
 class HealthApi:
-    """Answer those who watch the gateway."""
+    """Answer monitoring and load balancers."""
 
     def __init__(
         self,
         *,
-        metrics_access: MetricsAccess,
         repository: Repository,
         late: LateWrites,
         probe: DiskProbe | None,
         media: MediaServerClient,
         events: MediaEvents,
-        metrics: Metrics,
     ) -> None:
-        self._metrics_access = metrics_access
         self._repository = repository
         self._late = late
         self._probe = probe
@@ -49,15 +45,10 @@ class HealthApi:
         self._problem: str | None = None
         self._media = media
         self._events = events
-        self._metrics = metrics
         self.lost = False
         """Set when another gateway holds the database."""
         self.stopping = False
         """Set while the gateway shuts down."""
-        self.document: dict[str, object] = {}
-        """The OpenAPI document; set once all routes are known."""
-        self._document_text = ""
-        """Written once: anybody may ask for it, as often as they like."""
 
     @handles(
         Route(
@@ -90,7 +81,7 @@ class HealthApi:
         )
     )
     async def ready(self, request: web.Request) -> web.Response:
-        """Tell what works."""
+        """Report what works."""
         connected = self._events.connected()
         states = self._media.states()
         database = await self._database()
@@ -105,25 +96,6 @@ class HealthApi:
             ],
         }
         return web.json_response(body, status=200 if ready else 503)
-
-    @handles(Route("GET", "/metrics", "Figures for Prometheus", "Server", access="local", raw="text/plain"))
-    async def metrics(self, request: web.Request) -> web.Response:
-        """Give all figures as text."""
-        self._metrics_access.require(request)
-        return web.Response(body=self._metrics.text(), headers={"Content-Type": CONTENT_TYPE})
-
-    @handles(Route("GET", "/openapi.json", "This document", "Server", access="open", raw="application/json"))
-    async def openapi(self, request: web.Request) -> web.Response:
-        """Give the OpenAPI document."""
-        self._document_text = self._document_text or json.dumps(self.document)
-        return web.Response(text=self._document_text, content_type="application/json")
-
-    @handles(Route("GET", "/docs", "This document, for people", "Server", access="open", raw="text/html"))
-    async def docs(self, request: web.Request) -> web.Response:
-        """Give the page that shows it."""
-        return web.Response(
-            text=docs_page(), content_type="text/html", headers={"Content-Security-Policy": DOCS_POLICY}
-        )
 
     async def _disk(self) -> bool:
         return self._probe is None or await self._probe.serves()

@@ -17,15 +17,18 @@ from meeshy_sfu.config import Settings
 from meeshy_sfu.edge.auth import TokenRules
 from meeshy_sfu.edge.descriptors import descriptors, media_connections
 from meeshy_sfu.edge.limits import RateLimiter
+from meeshy_sfu.edge.metrics_access import MetricsAccess
 from meeshy_sfu.edge.middleware import Origins, edge_middleware
 from meeshy_sfu.edge.process import Listener, run_until_stopped, tls_context
 from meeshy_sfu.edge.routes import BoundRoute, bound_routes, register
 from meeshy_sfu.edge.secret import signing_secret
+from meeshy_sfu.edge.service_routes import ServiceRoutes
 from meeshy_sfu.errors import AddressUnavailableError, PortInUseError
 from meeshy_sfu.media.certificate import load_or_create
 from meeshy_sfu.media.worker import TCP_CONNECTIONS_MAX, WorkerPool, WorkerSettings
 from meeshy_sfu.rooms.limits import RoomLimits
 from meeshy_sfu.rooms.registry import RoomRegistry
+from meeshy_sfu.server.description import DESCRIPTION
 from meeshy_sfu.server.expiry import Expiry
 from meeshy_sfu.server.health import HealthApi
 from meeshy_sfu.server.metrics import Metrics
@@ -78,7 +81,13 @@ class MediaServer:
             self.rooms, clock, grace_s=settings.token_grace_s, empty_room_s=settings.empty_room_s
         )
         self.signaling.use(rooms=self.rooms, metrics=self.metrics, expiry=self.expiry)
-        self.health = HealthApi(settings=settings, rules=rules, clock=clock, pool=pool, metrics=self.metrics)
+        metrics_access = MetricsAccess(settings, rules, clock)
+        self.health = HealthApi(
+            settings=settings, metrics_access=metrics_access, pool=pool, metrics=self.metrics
+        )
+        self.service_routes = ServiceRoutes(
+            metrics=self.metrics, metrics_access=metrics_access, description=DESCRIPTION
+        )
         self.rest = RestApi(
             settings=settings,
             pool=pool,
@@ -102,14 +111,14 @@ class MediaServer:
         )
         self.routes = [
             bound
-            for owner in (self.health, self.rest, self.consumers, ServiceApi(self.rooms))
+            for owner in (self.health, self.service_routes, self.rest, self.consumers, ServiceApi(self.rooms))
             for bound in bound_routes(owner)
             if settings.is_development or not bound.route.development_only
         ]
         for bound in self.routes:
             register(self._app.router, bound.route, self._handler(bound))
         self._app.router.add_get("/", self._index)
-        self.health.routes = tuple(bound.route for bound in self.routes)
+        self.service_routes.described = tuple(bound.route for bound in self.routes)
         self.signaling.attach(self._app)
         self._listener = Listener(settings, self.metrics)
         self._background: asyncio.Task[None] | None = None

@@ -407,7 +407,7 @@ async def test_the_document_lists_exactly_the_routes_there_are(server: MediaServ
 
 
 async def test_every_reference_in_the_document_leads_somewhere(server: MediaServer) -> None:
-    document = server.health.document
+    document = server.service_routes.document
     schemas = document["components"]["schemas"]
     found = set(re.findall(r"#/components/schemas/(\w+)", str(document)))
     assert found <= set(schemas)
@@ -417,7 +417,7 @@ async def test_every_reference_in_the_document_leads_somewhere(server: MediaServ
 
 
 async def test_answers_are_as_documented(server: MediaServer, person: MakePerson) -> None:
-    document = server.health.document
+    document = server.service_routes.document
 
     def check(method: str, path: str, answer: Any) -> None:
         operation = document["paths"][path][method]
