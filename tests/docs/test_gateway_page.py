@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from meeshy_sfu.edge.routes import Route
+from meeshy_sfu.edge.service_routes import ServiceRoutes
 from meeshy_sfu.edge.wire import WireModel
 from meeshy_sfu.gateway.health import HealthApi
 from meeshy_sfu.gateway.wire import description
@@ -19,7 +20,9 @@ PAGE = (ROOT / "docs" / "gateway.md").read_text(encoding="utf-8")
 
 
 def routes() -> list[Route]:
-    members = (member for part in (HealthApi, RestApi, OverviewApi) for member in vars(part).values())
+    members = (
+        member for part in (HealthApi, ServiceRoutes, RestApi, OverviewApi) for member in vars(part).values()
+    )
     return [member.__route__ for member in members if hasattr(member, "__route__")]
 
 

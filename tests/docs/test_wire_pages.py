@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from meeshy_sfu.edge.routes import Route
+from meeshy_sfu.edge.service_routes import ServiceRoutes
 from meeshy_sfu.server.description import CLIENT_EVENTS, SERVER_EVENTS
 from meeshy_sfu.server.health import HealthApi
 from meeshy_sfu.server.rest import RestApi
@@ -30,7 +31,7 @@ curl() { command curl "$@" | tee -a answers; echo >> answers; }
 
 
 def routes() -> list[Route]:
-    parts = (HealthApi, RestApi, ConsumerApi, ServiceApi)
+    parts = (HealthApi, ServiceRoutes, RestApi, ConsumerApi, ServiceApi)
     members = (member for part in parts for member in vars(part).values())
     return [member.__route__ for member in members if hasattr(member, "__route__")]
 
