@@ -55,6 +55,11 @@ PYTHON_AREAS = (
         "meeshy_sfu/gateway/calls/mode.py",
         ("tests/unit/gateway/calls/test_mode.py", "tests/unit/gateway/calls/test_mode_without_path.py"),
     ),
+    PythonArea(
+        "room_state",
+        "meeshy_sfu/gateway/calls/room_state.py",
+        ("tests/unit/gateway/calls/test_room_state.py",),
+    ),
     PythonArea("ortc", "meeshy_sfu/media/ortc.py", ("tests/unit/media/test_ortc.py",)),
     PythonArea(
         "figures",

@@ -91,7 +91,7 @@ class CallRows:
 
     def switched(self, call: LiveCall, done: CompleteSwitch, now: datetime) -> None:
         """Store a completed change of mode: a gateway that starts again takes the call up as it is written."""
-        room = call.rooms.room if done.target is CallMode.SFU else None
+        room = call.room if done.target is CallMode.SFU else None
         store = partial(
             self._repository.set_mode,
             call.id,
@@ -233,7 +233,7 @@ def _over(call: LiveCall, reason: str, ended_by: str | None, now: datetime) -> C
         replace(one, status="disconnected", left_at=one.left_at or now, **ids)
         for one in sorted(call.people.values(), key=lambda one: (one.joined_at, one.id))
     )
-    room = call.rooms.room if call.mode.mode is CallMode.SFU else None
+    room = call.room if call.mode.mode is CallMode.SFU else None
     return Call(
         id=call.id,
         conversation_id=call.conversation_id,

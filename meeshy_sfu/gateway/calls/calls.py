@@ -343,7 +343,12 @@ class Calls:
         """Tell somebody who came in what is beside the answer: the room made in advance."""
         call = self.live.get(call_id)
         member = call.members.get(participant_id) if call else None
-        if call is not None and member is not None and call.rooms.warm and call.wants_warm_room:
+        if (
+            call is not None
+            and member is not None
+            and call.room_state.is_prewarmed
+            and call.wants_prewarmed_room
+        ):
             self._notices.prewarm_one(call, member)
         if call is not None and member is not None:
             self._switcher.tell_failure(call, member)
@@ -540,6 +545,7 @@ class Calls:
         now = self.now()
         duration_s = self._rows.ended(call, reason, ended_by, now)
         call.ended = True
+        call.room_state.call_ended()
         call.settled.set()
         self._journal.note(call.id, log.ENDED, reason=reason, mode=call.mode.mode.value)
         logger.info("call=%s ended: %s", call.id, reason)
@@ -603,7 +609,7 @@ class Calls:
             if due_s is not None and due_s <= now_s and not call.busy:
                 call.busy = True
                 self._jobs.start(self._do_due(call), f"due of call {call.id}")
-            elif call.wants_warm_room:
+            elif call.wants_prewarmed_room:
                 self._switcher.keeper.look(call)
 
     async def _do_due(self, call: LiveCall) -> None:

@@ -20,6 +20,7 @@ from meeshy_sfu.errors import (
     ParticipantNotFoundError,
 )
 from meeshy_sfu.gateway.calls.mode import CallMode, ConversationType, ModeController, Phase
+from meeshy_sfu.gateway.calls.room_state import RoomNeed, RoomState
 
 if TYPE_CHECKING:
     from meeshy_sfu.db.models import Participant
@@ -93,27 +94,6 @@ class Member:
 
 
 @dataclass(slots=True)
-class RoomState:
-    """The room of a call on a media server, and what is to become of it."""
-
-    room: MediaRoom | None = None
-    warm: bool = False
-    """Made in advance: it does not count as a call there yet."""
-    in_use: bool = False
-    """Members were told to go there and have not been told, a while ago, that they need not stay."""
-    leaving: bool = False
-    """Members were told that they need not stay; `in_use` ends soon."""
-    stale: bool = False
-    """Has to be destroyed before another is made."""
-    retry_at_s: float = 0.0
-    """When making one in advance may be tried again."""
-    failure: str | None = None
-    """Why the last attempt to make one failed."""
-    producers: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """What is sent in it, by producer id, as told by the media server."""
-
-
-@dataclass(slots=True)
 class LiveCall:
     """One call. Membership and mode change under `lane` only, so that they happen one after the other."""
 
@@ -133,7 +113,8 @@ class LiveCall:
     people: dict[str, Participant] = field(default_factory=dict)
     """The row of everyone who is or was in the call, by User.key; in the database now or soon."""
     figures: Figures = field(default_factory=Figures)
-    rooms: RoomState = field(default_factory=RoomState)
+    room_state: RoomState = field(default_factory=RoomState)
+    """Its room on a media server."""
     lane: asyncio.Lock = field(default_factory=asyncio.Lock)
     media_lane: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held by whoever makes or destroys the room."""
@@ -172,14 +153,19 @@ class LiveCall:
     @property
     def build_mode(self) -> CallMode:
         """The path that somebody who comes in now has to build."""
-        if not self.mode.needs_room or self.rooms.room is None:
+        if not self.mode.needs_room or self.room is None:
             return CallMode.P2P
         told = self.mode.announced_epoch == self.mode.epoch
         return CallMode.P2P if self.phase is Phase.SWITCHING_TO_SFU and not told else CallMode.SFU
 
     @property
-    def wants_warm_room(self) -> bool:
-        """Whether the SFU leg would be worth preparing: two people of a group talk directly."""
+    def room(self) -> MediaRoom | None:
+        """Its room on a media server, in whatever state; None if there is none."""
+        return self.room_state.room
+
+    @property
+    def wants_prewarmed_room(self) -> bool:
+        """Whether preparing the SFU leg is worthwhile: two participants of a group are connected directly."""
         return (
             not self.ended
             and self.conversation_type is ConversationType.GROUP
@@ -187,10 +173,19 @@ class LiveCall:
             and len(self.members) == len(self.mode.pair) != 0
         )
 
-    @property
-    def wants_active_room(self) -> bool:
-        """Whether media goes through a media server, is about to, or did until a moment ago."""
-        return not self.ended and (self.mode.needs_room or self.rooms.in_use)
+    def room_need(self, *, prewarm: bool) -> RoomNeed:
+        """Return what the call needs of a room now.
+
+        Args:
+            prewarm: Whether rooms are created in advance at all.
+        """
+        if self.ended:
+            return RoomNeed.NOTHING
+        if self.phase is Phase.SWITCHING_TO_SFU:
+            return RoomNeed.ACTIVE
+        if self.mode.needs_room:
+            return RoomNeed.EXISTING
+        return RoomNeed.PREWARMED if prewarm and self.wants_prewarmed_room else RoomNeed.NOTHING
 
     @property
     def present(self) -> frozenset[str]:

@@ -10,7 +10,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from meeshy_sfu.gateway.calls import journal as log
-from meeshy_sfu.gateway.calls.live_call import LiveCall, Member, RoomState, moment
+from meeshy_sfu.gateway.calls.live_call import LiveCall, Member, moment
 from meeshy_sfu.gateway.calls.mode import CallMode, CompleteSwitch, Decision, Phase, RollBack, StartSwitch
 from meeshy_sfu.gateway.media.removal import Removal
 from meeshy_sfu.gateway.media.room_keeper import RoomKeeper
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from meeshy_sfu.gateway.calls.call_rows import CallRows
     from meeshy_sfu.gateway.calls.journal import Journal
     from meeshy_sfu.gateway.jobs import Jobs
-    from meeshy_sfu.gateway.media.media_client import MediaServerClient
+    from meeshy_sfu.gateway.media.media_client import MediaRoom, MediaServerClient
     from meeshy_sfu.gateway.media.media_events import MediaEvents
     from meeshy_sfu.gateway.metrics import Metrics
     from meeshy_sfu.gateway.wire.notices import Notices
@@ -35,6 +35,8 @@ REPEAT_PAUSE_S = 1.0
 """A failed transition whose next try comes sooner than this is told of once for each reason, not every time."""
 ROOM_GRACE_S = 0.5
 """How long a room stays after its people were told that it is not needed; the news and its end go different ways."""
+PREWARM_AFTER_LOSS_S = 1.0
+"""Pause after a room was lost before another is created in advance."""
 
 
 class Switcher:
@@ -97,12 +99,10 @@ class Switcher:
             start.target,
             start.reason,
         )
-        if call.rooms.leaving and start.target is CallMode.SFU:
-            # people are on their way out of it, and whoever is last closes it: not to be told of again
-            self._give_up_room(call)
-        if start.target is CallMode.P2P or (
-            call.rooms.room is not None and not call.rooms.warm and not call.rooms.stale
-        ):
+        if start.target is CallMode.SFU:
+            # participants are on their way out of it, and the last one closes it: it is not announced again
+            call.room_state.cut_grace_short()
+        if start.target is CallMode.P2P or call.room_state.can_be_announced:
             self._tell(call, start)
         else:
             call.settled.clear()
@@ -110,7 +110,7 @@ class Switcher:
     def _tell(self, call: LiveCall, start: StartSwitch) -> None:
         call.mode.announce(start.epoch)
         if start.target is CallMode.SFU:
-            call.rooms.in_use = True
+            call.room_state.announced()
         self._notices.mode_switch(call, start)
         self._note(call, log.TOLD, start)
         call.settled.set()
@@ -191,25 +191,15 @@ class Switcher:
 
     def _let_go_of_room(self, call: LiveCall) -> None:
         """See to it that the room goes, after a grace if members know of it. They have been told already."""
-        rooms = call.rooms
-        if rooms.room is None or rooms.warm or rooms.leaving:
-            return
-        if not rooms.in_use:
-            self._give_up_room(call)
-            return
-        rooms.leaving = True
-        self._jobs.start(self._end_grace(call, rooms), f"grace of room {rooms.room.room_id}")
+        room = call.room
+        if room is not None and call.room_state.released():
+            self._jobs.start(self._end_grace(call, room), f"grace of room {room.room_id}")
 
-    async def _end_grace(self, call: LiveCall, rooms: RoomState) -> None:
+    async def _end_grace(self, call: LiveCall, room: MediaRoom) -> None:
         await asyncio.sleep(ROOM_GRACE_S)
         async with call.lane:
-            if call.rooms is rooms:
-                self._give_up_room(call)
+            call.room_state.grace_over(room)
         self.keeper.look(call)
-
-    def _give_up_room(self, call: LiveCall) -> None:
-        call.rooms.in_use = call.rooms.leaving = False
-        call.rooms.stale = True
 
     # ---- what the room keeper tells
 
@@ -223,7 +213,7 @@ class Switcher:
             call.ended
             or call.phase is not Phase.SWITCHING_TO_SFU
             or call.mode.announced_epoch == call.mode.epoch
-            or call.rooms.room is None
+            or not call.room_state.can_be_announced
         ):
             return
         self._tell(
@@ -273,13 +263,12 @@ class Switcher:
             reason: As clients are told.
         """
         async with call.lane:
-            room = call.rooms.room
+            room = call.room
             if call.ended or room is None or (room_id is not None and room.room_id != room_id):
                 return
             logger.warning("call=%s lost room=%s: %s", call.id, room.room_id, reason)
             self._forget_room(call, is_gone=room_id is not None)
             self.waiting.place_freed()
-            call.rooms.retry_at_s = self._clock.monotonic_s() + 1.0
             if not call.mode.needs_room:
                 self.keeper.look(call)
                 return
@@ -288,9 +277,9 @@ class Switcher:
     async def server_back(self, call: LiveCall) -> None:
         """Do now what a call waits with because no media server answered."""
         async with call.lane:
-            if call.ended or call.rooms.room is not None or call.settle_at_s is not None:
+            if call.ended or call.room is not None or call.settle_at_s is not None:
                 return
-            call.rooms.retry_at_s = 0.0
+            call.room_state.server_back()
             await self.carry_out(call, call.mode.wake(self._clock.monotonic_s()))
 
     async def try_again(self, call: LiveCall) -> None:
@@ -317,7 +306,7 @@ class Switcher:
         else:
             # a server that cannot be reached may still have it
             self._media.condemn_room(call.id)
-        call.rooms = type(call.rooms)()
+        call.room_state.lost(prewarm_at_s=self._clock.monotonic_s() + PREWARM_AFTER_LOSS_S)
 
     def _note(
         self, call: LiveCall, event: str, decision: StartSwitch | CompleteSwitch | RollBack, **values: Any

@@ -1,57 +1,30 @@
 """Rooms of calls on media servers: makes, activates and destroys them until each call has what it needs.
 
-What a call needs follows from its state alone (`next_step`), so that bursts, failures and restarts all end right.
+What a call needs follows from its state alone (`RoomState.next_step`), so that bursts, failures and restarts all end right.
 What happens with a room that is there is decided in `switching`.
 """
 
 from __future__ import annotations
 
 import logging
-from enum import Enum, auto
 from typing import TYPE_CHECKING, Protocol
 
 from meeshy_sfu.errors import CapacityError, MeeshyError
-from meeshy_sfu.gateway.calls.live_call import LiveCall, RoomState
-from meeshy_sfu.gateway.calls.mode import Phase
+from meeshy_sfu.gateway.calls.room_state import Step
 from meeshy_sfu.gateway.media.waiting_calls import FULL, UNAVAILABLE
 
 if TYPE_CHECKING:
     from meeshy_sfu.clock import Clock
     from meeshy_sfu.config import Settings
+    from meeshy_sfu.gateway.calls.live_call import LiveCall
     from meeshy_sfu.gateway.jobs import Jobs
     from meeshy_sfu.gateway.media.media_client import MediaServerClient
     from meeshy_sfu.gateway.media.removal import Removal
 
 logger = logging.getLogger(__name__)
 
-WARM_RETRY_S = 5.0
+PREWARM_RETRY_S = 5.0
 """Pause after a room in advance could not be made or was lost."""
-
-
-class Step(Enum):
-    """What to do next about a call's room."""
-
-    CREATE = auto()
-    CREATE_WARM = auto()
-    ACTIVATE = auto()
-    DESTROY = auto()
-
-
-def next_step(call: LiveCall, *, prewarm: bool, now_s: float) -> Step | None:
-    """Tell what a call's room lacks; None if all is right. Pure."""
-    state = call.rooms
-    warm_wanted = prewarm and call.wants_warm_room
-    if state.room is not None and (state.stale or not (call.wants_active_room or warm_wanted)):
-        return Step.DESTROY
-    if call.wants_active_room:
-        if state.room is None:
-            # a call that lost its room gets another by a transition of its own
-            return Step.CREATE if call.phase is Phase.SWITCHING_TO_SFU else None
-        return Step.ACTIVATE if state.warm else None
-    if state.room is not None:
-        # in use a moment ago; nobody has said yet that it is stale
-        return None if state.warm else Step.DESTROY
-    return Step.CREATE_WARM if warm_wanted and now_s >= state.retry_at_s else None
 
 
 class RoomListener(Protocol):
@@ -100,7 +73,7 @@ class RoomKeeper:
 
     def leave(self, call: LiveCall, participant_id: str) -> None:
         """Put somebody who left the call out of its room, however often that has to be tried."""
-        room = call.rooms.room
+        room = call.room
         if room is not None and not call.ended:
             self._media.condemn(room.server_url, call.id, participant_id)
             self._removal.look()
@@ -110,7 +83,8 @@ class RoomKeeper:
         self._media.pardon(call.id, participant_id)
 
     def _next(self, call: LiveCall) -> Step | None:
-        return next_step(call, prewarm=self._settings.prewarm, now_s=self._clock.monotonic_s())
+        need = call.room_need(prewarm=self._settings.prewarm)
+        return call.room_state.next_step(need, now_s=self._clock.monotonic_s())
 
     async def _keep(self, call: LiveCall) -> None:
         async with call.media_lane:
@@ -125,36 +99,40 @@ class RoomKeeper:
         match step:
             case Step.DESTROY:
                 self._listener.unwatch(call)
-                counted = not call.rooms.warm
-                call.rooms = RoomState(retry_at_s=call.rooms.retry_at_s)
+                counted = call.room_state.destroyed()
                 # not waited for: a server that is slow or away must not keep the call from another room
                 self._media.condemn_room(call.id, counted=counted)
                 self._removal.look()
             case Step.ACTIVATE:
-                try:
-                    await self._media.activate_room(call.id)
-                except MeeshyError as error:
-                    # gone, or its server is full meanwhile; the next steps destroy it and make another, anywhere
-                    logger.warning("call=%s the room made in advance is of no use: %s", call.id, error)
-                    call.rooms.stale = True
-                else:
-                    call.rooms.warm = False
-                    await self._listener.room_ready(call)
-            case Step.CREATE | Step.CREATE_WARM:
-                warm = step is Step.CREATE_WARM
-                room = await self._media.create_room(call.id, prewarm=warm)
-                call.rooms = RoomState(room=room, warm=warm)
-                await self._listener.watch(call)
-                if warm:
-                    if call.wants_warm_room:
-                        self._listener.room_warm(call)
-                else:
-                    await self._listener.room_ready(call)
+                await self._activate(call)
+            case Step.CREATE | Step.CREATE_PREWARMED:
+                await self._create(call, prewarm=step is Step.CREATE_PREWARMED)
+
+    async def _activate(self, call: LiveCall) -> None:
+        room = call.room
+        assert room is not None  # noqa: S101 - invariant: only a prewarmed room is activated
+        try:
+            await self._media.activate_room(call.id)
+        except MeeshyError as error:
+            # gone, or its server is full meanwhile; the next steps destroy it and create another, anywhere
+            logger.warning("call=%s the room made in advance is of no use: %s", call.id, error)
+            call.room_state.unusable(room)
+        else:
+            if call.room_state.activated(room):
+                await self._listener.room_ready(call)
+
+    async def _create(self, call: LiveCall, *, prewarm: bool) -> None:
+        room = await self._media.create_room(call.id, prewarm=prewarm)
+        call.room_state.created(room, prewarmed=prewarm)
+        await self._listener.watch(call)
+        if not prewarm:
+            await self._listener.room_ready(call)
+        elif call.wants_prewarmed_room:
+            self._listener.room_warm(call)
 
     async def _failed(self, call: LiveCall, step: Step, epoch: int, error: MeeshyError) -> None:
         reason = FULL if isinstance(error, CapacityError) else UNAVAILABLE
         logger.warning("call=%s %s failed: %s", call.id, step.name.lower(), error)
-        call.rooms.retry_at_s = self._clock.monotonic_s() + WARM_RETRY_S
-        call.rooms.failure = reason
+        call.room_state.creation_failed(reason, prewarm_at_s=self._clock.monotonic_s() + PREWARM_RETRY_S)
         if step is Step.CREATE:
             await self._listener.room_failed(call, epoch, reason)

@@ -17,7 +17,7 @@ from meeshy_sfu.errors import MeeshyError
 from meeshy_sfu.gateway.calls import journal as log
 from meeshy_sfu.gateway.calls.calls import Calls, mode_policy
 from meeshy_sfu.gateway.calls.direct_pair import direct_pair
-from meeshy_sfu.gateway.calls.live_call import LiveCall, Member, RoomState, identity_key
+from meeshy_sfu.gateway.calls.live_call import LiveCall, Member, identity_key
 from meeshy_sfu.gateway.calls.mode import CallMode, ConversationType, ModeController, Phase
 from meeshy_sfu.gateway.media.media_events import ROOM_LOST
 
@@ -94,11 +94,10 @@ class Supervision:
             return
         producer_id = str(payload.get("producerId"))
         if event == "new-producer":
-            if producer_id in call.rooms.producers:
+            if not call.room_state.producer_opened(producer_id, payload):
                 return
-            call.rooms.producers[producer_id] = payload
         elif event == "producer-closed":
-            if call.rooms.producers.pop(producer_id, None) is None:
+            if not call.room_state.producer_closed(producer_id):
                 return
         else:
             owner = None
@@ -111,7 +110,7 @@ class Supervision:
         call = self._calls.live.get(call_id)
         if call is None:
             return
-        for producer_id, known in list(call.rooms.producers.items()):
+        for producer_id, known in list(call.room_state.producers.items()):
             if producer_id not in producers:
                 ended = {name: known[name] for name in ("callId", "participantId", "producerId", "kind")}
                 self.media_event(call_id, "producer-closed", ended)
@@ -214,7 +213,7 @@ class Supervision:
                 call.id,
                 call.mode.mode,
                 len(call.members),
-                call.rooms.room.room_id if call.rooms.room else None,
+                call.room.room_id if call.room else None,
             )
         return len(rows)
 
@@ -291,8 +290,8 @@ class Supervision:
     def _adopt(self, call: LiveCall, room: MediaRoom) -> None:
         # a room of a call that is P2P is of a switch that was not finished, or made in advance
         direct = call.phase is Phase.P2P
-        call.rooms = RoomState(room=room, warm=False, in_use=not direct, stale=direct)
-        if call.phase is Phase.P2P:
+        call.room_state.adopted(room, in_use=not direct)
+        if direct:
             self._switcher.keeper.look(call)
         else:
             self._events.watched.add(call.id)

@@ -248,7 +248,7 @@ class Notices:
 
     def media_token(self, call: LiveCall, member: Member) -> Payload | None:
         """Make a member's token anew, and send it; None if the call has no room."""
-        room = call.rooms.room
+        room = call.room
         if room is None:
             return None
         payload: Payload = {"callId": call.id, **self._token(call, member, room)}
@@ -289,7 +289,7 @@ class Notices:
 
     def media_access(self, call: LiveCall, member: Member, *, active: bool) -> Payload:
         """Give where and with which token a member reaches the call's room; all null without one."""
-        room = call.rooms.room if active else None
+        room = call.room if active else None
         if room is None:
             return {
                 "rtpCapabilities": None,
@@ -304,7 +304,7 @@ class Notices:
             "mediaServerConfig": media_config(room),
             "mediaToken": token["mediaToken"],
             "mediaServerUrl": token["mediaServerUrl"],
-            "producers": [p for p in call.rooms.producers.values() if p["participantId"] != member.id],
+            "producers": [p for p in call.room_state.producers.values() if p["participantId"] != member.id],
         }
 
     def ice_servers(self, member: Member) -> list[dict[str, Any]]:
@@ -320,7 +320,7 @@ class Notices:
 
     def live_view(self, call: LiveCall) -> Payload:
         """Give a call that is not over."""
-        room = call.rooms.room if call.mode.mode is CallMode.SFU else None
+        room = call.room if call.mode.mode is CallMode.SFU else None
         return {
             "callId": call.id,
             "id": call.id,
@@ -393,7 +393,7 @@ class Notices:
 def _why_not_sfu(call: LiveCall) -> str | None:
     if call.build_mode is CallMode.SFU or (not call.mode.needs_room and len(call.members) <= 2):
         return None
-    return call.rooms.failure or "sfu-unavailable"
+    return call.room_state.failure or "sfu-unavailable"
 
 
 def person(member: Member) -> Payload:

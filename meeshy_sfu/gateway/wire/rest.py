@@ -255,7 +255,7 @@ class RestApi:
 
 
 def _mode(call: LiveCall) -> dict[str, object]:
-    room = call.rooms.room if call.mode.mode.value == "sfu" else None
+    room = call.room if call.mode.mode.value == "sfu" else None
     return {
         "callId": call.id,
         "mode": call.mode.mode.value,

@@ -59,7 +59,7 @@ class OverviewApi:
 
 
 def _line(call: LiveCall) -> dict[str, object]:
-    room = call.rooms.room
+    room = call.room
     return {
         "callId": call.id,
         "conversationId": call.conversation_id,
@@ -75,6 +75,6 @@ def _line(call: LiveCall) -> dict[str, object]:
         "startedAt": iso(call.started_at),
         "mediaServerUrl": None if room is None else room.server_url,
         "roomId": None if room is None else room.room_id,
-        "prewarmed": call.rooms.warm,
+        "prewarmed": call.room_state.is_prewarmed,
         "failure": call.mode.failure,
     }

@@ -86,7 +86,7 @@ async def test_who_comes_while_the_room_is_lost_is_told_to_wait(
     ada, bob, eve = await trio(gateway, caller)
     await media.close()
     call = gateway.calls.live[ada.call_id]
-    await eventually(lambda: call.rooms.room is None and call.phase == "sfu")
+    await eventually(lambda: call.room is None and call.phase == "sfu")
     await eve.vanish()
     await eve.reconnect()
     zoe = await caller(gateway, "zoe")
@@ -114,10 +114,10 @@ async def test_asking_twice_at_once_for_a_room_ends_nobodys_media(
 ) -> None:
     ada, *_ = await trio(gateway, caller)
     call = gateway.calls.live[ada.call_id]
-    await eventually(lambda: len(call.rooms.producers) == 3)
-    before = dict(call.rooms.producers)
+    await eventually(lambda: len(call.room_state.producers) == 3)
+    before = dict(call.room_state.producers)
     await asyncio.gather(*(gateway.media_events.watch(ada.call_id) for _ in range(3)))
-    assert call.rooms.producers == before
+    assert call.room_state.producers == before
     assert not [payload for name, payload in ada.events if name == "producer-closed"]
 
 

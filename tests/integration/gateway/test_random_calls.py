@@ -160,12 +160,12 @@ class Walk:
         self.gateway.calls.sweep()
 
     async def room_dies(self) -> None:
-        if self.rng.random() < 0.3 and self.call is not None and self.call.rooms.room is not None:
+        if self.rng.random() < 0.3 and self.call is not None and self.call.room is not None:
             for room in list(self.media.rooms.rooms):
                 room.close("worker died: 0")
-            lost = self.call.rooms
+            lost = self.call.room
             async with asyncio.timeout(5):
-                while self.call.rooms is lost:  # noqa: ASYNC110
+                while self.call.room is lost:  # noqa: ASYNC110
                     await asyncio.sleep(0.001)
 
     async def check(self) -> None:
@@ -188,12 +188,12 @@ class Walk:
             assert row.sfu_room_id is None
             assert not any(getattr(p, name) for p in row.participants for name in SFU_FIELDS)
         # the row names the room that serves somebody, not one that nobody has confirmed yet
-        if call.phase.value == "sfu" and call.rooms.room is not None and not call.mode.without_path:
-            assert row.sfu_room_id == call.rooms.room.room_id
+        if call.phase.value == "sfu" and call.room is not None and not call.mode.without_path:
+            assert row.sfu_room_id == call.room.room_id
         rooms = [room for room in self.media.rooms.rooms if room.call_id == call.id]
-        known = call.rooms.room
+        known = call.room
         assert [room.id for room in rooms] == ([] if known is None else [known.room_id])
-        assert known is None or call.rooms.warm is rooms[0].in_advance
+        assert known is None or call.room_state.is_prewarmed is rooms[0].in_advance
         for member in call.members.values():
             if member.sid is None:
                 continue

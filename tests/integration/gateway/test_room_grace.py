@@ -7,12 +7,14 @@ import contextlib
 import sqlite3
 from collections.abc import AsyncIterator
 
+import pytest
+
 from meeshy_sfu.gateway.app import Gateway
 from meeshy_sfu.gateway.calls.switching import ROOM_GRACE_S
 from meeshy_sfu.server.app import MediaServer
 from tests.integration.gateway.conftest import MakeCaller
 from tests.integration.gateway.people import Caller
-from tests.integration.gateway.test_switch import start_switch, trio
+from tests.integration.gateway.test_switch import pair, start_switch, trio
 from tests.integration.hearing import eventually
 
 
@@ -98,3 +100,35 @@ async def test_a_call_that_ends_during_the_grace_leaves_no_room(
     await ada.ask("call:end", {"callId": ada.call_id})
     await eventually(lambda: not media.rooms.rooms)
     await eventually(lambda: len(gateway.jobs) <= 2)
+
+
+async def test_room_that_its_switch_did_not_wait_for_is_not_announced_to_the_next(
+    gateway: Gateway, media: MediaServer, caller: MakeCaller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A room is there, but its events are not asked for yet, when its switch is given up and another one begins."""
+    ada, bob = await pair(gateway, caller)
+    eve, zoe = await caller(gateway, "eve"), await caller(gateway, "zoe")
+    call = gateway.calls.live[ada.call_id]
+    watch, slow = gateway.media_events.watch, asyncio.Event()
+
+    async def watch_late(call_id: str) -> None:
+        await slow.wait()
+        await watch(call_id)
+
+    monkeypatch.setattr(gateway.media_events, "watch", watch_late)
+    joining = asyncio.create_task(eve.emit("call:join", {"callId": ada.call_id}))
+    await eventually(lambda: bool(media.rooms.rooms) and call.room is not None)
+    (old,) = media.rooms.rooms
+    assert (await eve.request("POST", f"/api/calls/{ada.call_id}/leave")).status == 200
+    assert not (await joining)["success"]
+    await eventually(lambda: call.phase == "p2p")
+    coming = asyncio.create_task(zoe.join(ada.call_id))
+    await eventually(lambda: call.phase == "switching_to_sfu")
+    slow.set()
+    answer = await coming
+    for person in (ada, bob):
+        told = await person.wait("call:mode-switch")
+        assert told["mediaServerConfig"]["roomId"] == answer["mediaServerConfig"]["roomId"] != old.id
+        await person.confirm(told["epoch"])
+    await zoe.confirm(answer["epoch"])
+    assert (await ada.switched(answer["epoch"], "sfu"))["success"]
