@@ -37,7 +37,7 @@ async def fill(engine: AsyncEngine) -> None:
         for start in range(0, CALLS, 5000):
             numbers = range(start, start + 5000)
             await db.execute(
-                insert(CallSession),
+                insert(CallSession.__table__),
                 [
                     {
                         "id": call_id(n),
@@ -54,7 +54,7 @@ async def fill(engine: AsyncEngine) -> None:
                 ],
             )
             await db.execute(
-                insert(CallParticipant),
+                insert(CallParticipant.__table__),
                 [
                     {
                         "id": f"{who}{call_id(n)}",
@@ -77,7 +77,7 @@ async def fill(engine: AsyncEngine) -> None:
                 }
                 for n in numbers
             ]
-            await db.execute(insert(CallMetrics), rows)
+            await db.execute(insert(CallMetrics.__table__), rows)
     async with engine.connect() as db:
         await (await db.execution_options(isolation_level="AUTOCOMMIT")).execute(
             # as PostgreSQL's autovacuum does
