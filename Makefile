@@ -1,7 +1,7 @@
 # Each target is one line; what it needs installs itself (.ci/setup says what and why).
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test serve lint fmt bench docs setup setup-test test-rust test-python verify-media verify-switch coverage-rust fuzz fuzz-rust fuzz-python mutants pins wheel ci
+.PHONY: help demo test serve lint fmt bench docs setup setup-test test-rust test-python test-unit verify-media verify-switch coverage-rust fuzz fuzz-rust fuzz-python mutants pins wheel ci
 export UV_PYTHON_DOWNLOADS := never
 export UV_LINK_MODE := copy
 RUN := .ci/uv run --no-sync
@@ -40,7 +40,10 @@ test-rust:
 	cargo test --workspace --locked -q
 
 test-python:
-	$(RUN) pytest $(PYTEST_ARGS)
+	PYTEST_ARGS='$(PYTEST_ARGS)' .ci/test-python
+
+test-unit: setup ## the tests without sockets, in less than a minute
+	$(RUN) pytest tests/unit -q -n $$(nproc)
 
 coverage-rust: ## the Rust tests with line coverage (installs cargo-tarpaulin once)
 	.ci/coverage-rust

@@ -85,7 +85,7 @@ def test_the_server_starts_and_ends() -> None:
     assert "server ended with code 0" in done.stdout
 
 
-@pytest.mark.slow
+@pytest.mark.slow(reason="runs the example with real servers and media")
 @pytest.mark.timeout(90)
 def test_two_participants_decode_each_other(server_url: str) -> None:
     command = [sys.executable, "examples/join/join.py", server_url, "demo"]
@@ -145,7 +145,7 @@ class GatewayClient:
         return {(word[5], word[2], word[7]) for word in words}
 
 
-@pytest.mark.slow
+@pytest.mark.slow(reason="runs the example with real servers and media")
 @pytest.mark.timeout(120)
 def test_a_client_of_the_gateway_is_led_from_peer_to_peer_to_the_media_server_and_back(
     stack: Stack, tmp_path: Path
@@ -180,7 +180,7 @@ def test_a_client_of_the_gateway_is_led_from_peer_to_peer_to_the_media_server_an
         assert decoded[name] == direct | relayed
 
 
-@pytest.mark.slow
+@pytest.mark.slow(reason="runs the example with real servers and media")
 @pytest.mark.timeout(150)
 def test_a_scenario_runs_and_its_report_is_read(tmp_path: Path) -> None:
     scenario = EXAMPLES / "scenario" / "weak_network.toml"

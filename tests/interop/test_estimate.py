@@ -12,7 +12,12 @@ from .stack import media_server
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = [pytest.mark.interop, pytest.mark.timeout(200)]
+pytestmark = [
+    pytest.mark.interop,
+    pytest.mark.alone,
+    pytest.mark.slow(reason="four browsers, one after the other, each five seconds into its estimate"),
+    pytest.mark.timeout(200),
+]
 
 AFTER_MS = 5000
 

@@ -25,7 +25,11 @@ from tests.coturn import Coturn, Usage, coturn, need_coturn
 from . import browser
 from .browser import PageServer
 
-pytestmark = [pytest.mark.interop, pytest.mark.slow, pytest.mark.timeout(200)]
+pytestmark = [
+    pytest.mark.interop,
+    pytest.mark.slow(reason="starts coturn and a browser, and waits for ICE to settle on a relay"),
+    pytest.mark.timeout(200),
+]
 
 PATIENCE_S = 60.0
 

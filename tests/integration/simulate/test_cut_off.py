@@ -16,7 +16,10 @@ from simulator.scenario import Scenario
 from simulator.stack.full import SWITCH_DEADLINE_S
 from simulator.summary import Summary
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [
+    pytest.mark.slow(reason="waits until a participant who is cut off is given up"),
+    pytest.mark.timeout(120),
+]
 
 CUT_S = 3.0
 UNDISTURBED_S = 1.0

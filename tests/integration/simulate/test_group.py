@@ -20,7 +20,10 @@ from simulator.summary import json_schema
 from .conftest import Finished, Simulate, command
 from .test_processes import eventually, is_running
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(200)]
+pytestmark = [
+    pytest.mark.slow(reason="whole runs: servers, bots, seconds of media, and the report"),
+    pytest.mark.timeout(200),
+]
 
 
 def judged(run: Finished) -> dict[str, Any]:

@@ -18,7 +18,10 @@ from simulator.scenario import Scenario
 from simulator.stack import inspector
 from tests.integration.db.databases import postgres, postgres_programs
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [
+    pytest.mark.slow(reason="whole runs, and the wait for what never goes"),
+    pytest.mark.timeout(120),
+]
 
 SABOTAGE = (
     "UPDATE call_participants SET status = 'connected', left_at = NULL WHERE user_id = 'person-3'",

@@ -20,7 +20,10 @@ from simulator.summary import Summary
 from tests.coturn import Coturn, Usage, coturn, need_coturn
 from tests.integration.simulate.conftest import Simulate
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(200)]
+pytestmark = [
+    pytest.mark.slow(reason="starts coturn, and aiortc takes seconds to reach a relay"),
+    pytest.mark.timeout(200),
+]
 
 PATIENCE_S = 20.0
 STAY_S = 1.0

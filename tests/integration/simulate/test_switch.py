@@ -19,7 +19,10 @@ from simulator.samples.schema import KINDS
 from simulator.scenario import Network, Scenario
 from simulator.summary import Summary
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(200)]
+pytestmark = [
+    pytest.mark.slow(reason="whole runs: servers, participants, changes of mode, and the report"),
+    pytest.mark.timeout(200),
+]
 
 PATIENCE_S = 20.0
 
