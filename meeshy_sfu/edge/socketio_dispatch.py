@@ -90,7 +90,7 @@ class EventDispatcher(Generic[SessionT]):
         self._codes = codes or {}
         self._translate = translate
         io.limit_by(limiter, quota)
-        io.on_ended = self._on_ended
+        io.on_closing = self._on_closing
         io.unconnected = self._unconnected
 
     def wrap(
@@ -153,7 +153,7 @@ class EventDispatcher(Generic[SessionT]):
     def admit(self, eio_sid: str, owner: str, *, is_service: bool = False) -> None:
         """Take note of a socket's good token, and whose it is; there may be no room, and then it is refused."""
         try:
-            self._io.named(eio_sid, owner, is_service=is_service)
+            self._io.authenticate(eio_sid, owner, is_service=is_service)
         except CapacityError as error:
             refused: Any = exceptions.ConnectionRefusedError
             raise refused(error.message, self.failed(error)["error"]) from None
@@ -171,7 +171,7 @@ class EventDispatcher(Generic[SessionT]):
 
     def gone(self, session: SessionT, reason: str) -> bool:
         """Forget a socket that is gone; tells whether its client said goodbye."""
-        self._io.nameless(session.eio_sid)
+        self._io.revoke(session.eio_sid)
         return reason == CLEAN_DISCONNECT
 
     def failed(self, error: MeeshyError) -> Answer:
@@ -197,7 +197,7 @@ class EventDispatcher(Generic[SessionT]):
         self.metrics.rate_limited.labels(error.standing.quota.name).inc()
         session.refused += 1
         if session.refused > max(error.standing.quota.limit, self._quota.limit):
-            self._io.end(
+            self._io.close_for(
                 session.eio_sid,
                 RateLimitError(f"it floods events, far beyond the limit {error.standing.quota.name}"),
             )
@@ -207,7 +207,7 @@ class EventDispatcher(Generic[SessionT]):
     def _silently(self, session: SessionT, event: str, payload: object, error: MeeshyError) -> Answer:
         return self.failed(error)
 
-    def _on_ended(self, eio_sid: str, error: MeeshyError) -> None:
+    def _on_closing(self, eio_sid: str, error: MeeshyError) -> None:
         """Tell a client why its connection is about to be closed."""
         session = self._session_of(self._io.manager.sid_from_eio_sid(eio_sid, "/"))
         if session is not None:

@@ -90,7 +90,7 @@ async def test_attachments_end_the_connection_with_a_reason(
     else:
         assert socket.posted[-1][0] == 400
     assert not server.signaling._io._binary_packet
-    await eventually(lambda: not server.signaling._io._lines)
+    await eventually(lambda: not server.signaling._io._connections)
 
 
 @pytest.mark.parametrize("kind", PACKETS)
@@ -249,15 +249,15 @@ async def test_what_waits_for_a_handler_is_bounded(
     socket = await wire(server, "websocket", person().token)
     await socket.send('42["refresh-token",0]')
     await eventually(lambda: stuck.seen == [0])
-    (line,) = server.signaling._io._lines.values()
+    (connection,) = server.signaling._io._connections.values()
     big = '42["refresh-token","' + "x" * 1900 + '"]'
     await socket.send(*[big] * 4)
-    await eventually(lambda: len(line.inbox) == 4)
+    await eventually(lambda: len(connection.queue) == 4)
     assert socket.is_open
     await socket.send(big)
     await socket.ended()
     assert socket.told("wait")
-    assert len(line.inbox) == 0
+    assert len(connection.queue) == 0
     stuck.go_on.set()
 
 
@@ -279,7 +279,7 @@ async def test_what_was_said_before_a_break_is_still_done(
     await socket.ended()
     stuck.go_on.set()
     assert (await bob.wait("participant-left"))["reason"] == "left"
-    await eventually(lambda: len(server.signaling._io._lines) == 1)
+    await eventually(lambda: len(server.signaling._io._connections) == 1)
 
 
 async def test_a_service_is_waited_for_and_never_ended(
@@ -291,8 +291,8 @@ async def test_a_service_is_waited_for_and_never_ended(
     socket = await wire(server, "websocket", gateway.token)
     await socket.send(*(f'42["refresh-token",{number}]' for number in range(50)))
     await eventually(lambda: stuck.seen == [0])
-    (line,) = server.signaling._io._lines.values()
-    await eventually(lambda: len(line.inbox) == 10)
+    (connection,) = server.signaling._io._connections.values()
+    await eventually(lambda: len(connection.queue) == 10)
     stuck.go_on.set()
     await eventually(lambda: stuck.seen == list(range(50)))
     assert socket.is_open
