@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from meeshy_sfu.cli import main
+from meeshy_sfu.cli import console, main
 from meeshy_sfu.edge.token_signing import sign_media_token, sign_token
 from meeshy_sfu.gateway.app import Gateway
 from meeshy_sfu.gateway.wire.auth import Conversation
@@ -27,7 +27,7 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MEESHY_STATE_DIR", str(tmp_path / "state"))
     monkeypatch.setenv("JWT_SECRET", SECRET)
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(console.out, "_width", 200)
 
 
 def signed(**claims: object) -> str:

@@ -218,7 +218,7 @@ async def walk(tmp_path: Path, media: MediaServer) -> AsyncIterator[Walk]:
         yield Walk(gateway, media, clock, random.Random(seed))
 
 
-@pytest.mark.slow(reason="a hundred steps, after each of which database and rooms are compared")
+@pytest.mark.slow(reason="1,500 steps, after each of which database and rooms are compared")
 @pytest.mark.timeout(180)
 async def test_machine_database_rooms_and_what_was_told_agree_after_every_step(walk: Walk) -> None:
     for _ in range(STEPS):
