@@ -20,6 +20,17 @@ from simulator.summary import Summary
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 LINK = re.compile(r"\]\(([^)#\s]+)(#[^)\s]*)?\)")
+NAMED_FILE = re.compile(r"(?<![\w./-])((?:[\w*.-]+/)+[\w*.-]+\.(?:py|rs|toml|md|html|svg))(?![\w/])")
+BASES = [
+    ROOT,
+    ROOT / "docs",
+    ROOT / "meeshy_sfu",
+    ROOT / "simulator",
+    ROOT / "examples",
+    *(ROOT / "crates").glob("*/src"),
+    *(ROOT / "crates").iterdir(),
+]
+"""Where the names in a page may begin."""
 MAKE = re.compile(r"(?:^|`)make ([a-z][a-z-]*)", re.M)
 
 
@@ -39,6 +50,16 @@ def test_make_targets_exist(path: Path) -> None:
     targets = set(re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M))
     named = set(MAKE.findall(path.read_text(encoding="utf-8")))
     assert named <= targets, f"{path.name} names make targets that do not exist: {sorted(named - targets)}"
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_files_named_in_a_page_exist(path: Path) -> None:
+    missing = [
+        name
+        for name in NAMED_FILE.findall(path.read_text(encoding="utf-8"))
+        if not (path.parent / name).exists() and not any(next(base.glob(name), None) for base in BASES)
+    ]
+    assert not missing, f"{path.name} names files that do not exist: {missing}"
 
 
 def test_readme_names_the_two_commands_on_its_first_screen() -> None:
