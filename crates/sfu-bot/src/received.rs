@@ -120,7 +120,7 @@ impl StreamIn {
                 self.row.first_packet_unix_ns = arrival_ns;
                 notice.first_packet = true;
             }
-            Order::Ahead(missing) => notice.gap = Some((index - missing, index)),
+            Order::PrefetchStep(missing) => notice.gap = Some((index - missing, index)),
             Order::Late => {
                 self.row.out_of_order += 1;
                 self.base = self.base.min(index);

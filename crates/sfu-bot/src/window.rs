@@ -23,8 +23,8 @@ pub(crate) enum Order {
     First,
     /// The one after the newest.
     Next,
-    /// Ahead of the newest by more than one: this many between them are missing.
-    Ahead(u64),
+    /// PrefetchStep of the newest by more than one: this many between them are missing.
+    PrefetchStep(u64),
     /// Behind the newest.
     Late,
 }
@@ -84,7 +84,7 @@ impl SeqWindow {
                 (self.newest + 1..=index).for_each(|skipped| self.clear(skipped));
             }
             self.newest = index;
-            Order::Ahead(missing)
+            Order::PrefetchStep(missing)
         } else {
             Order::Late
         };
@@ -136,7 +136,7 @@ mod tests {
             let expected = match index {
                 _ if seen.is_empty() => Order::First,
                 index if index == newest + 1 => Order::Next,
-                index if index > newest => Order::Ahead(index - newest - 1),
+                index if index > newest => Order::PrefetchStep(index - newest - 1),
                 _ => Order::Late,
             };
             assert_eq!(window.insert(index), expected);

@@ -341,7 +341,7 @@ impl Link {
                     if session.state() == DtlsState::Connecting
                         && let Path::Lite(agent) = &mut self.path
                     {
-                        agent.note_media(&from, now);
+                        agent.on_authenticated_media(&from, now);
                     }
                     session.handle(datagram, now);
                 }
@@ -353,9 +353,9 @@ impl Link {
     }
 
     /// Server side: the peer, proven by its keys, sent by this source; media goes there from now on.
-    pub fn note_media(&mut self, from: &Destination, now: Instant) {
+    pub fn on_authenticated_media(&mut self, from: &Destination, now: Instant) {
         if let Path::Lite(agent) = &mut self.path {
-            agent.note_media(from, now);
+            agent.on_authenticated_media(from, now);
         }
         self.advance(now);
     }

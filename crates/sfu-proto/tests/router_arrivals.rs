@@ -299,7 +299,7 @@ fn deliver_late(call: &mut Call, peer: &Peer, datagram: &[u8], waited: Duration)
     let mut bytes = datagram.to_vec();
     let class = classify(&bytes);
     let times = (call.now - waited, call.now);
-    call.router.handle_waiting(
+    call.router.handle_datagram_received_at(
         peer.transport,
         class,
         &mut bytes,

@@ -263,7 +263,7 @@ fn transport_wide_numbers_follow_the_order_of_sending() {
 }
 
 #[test]
-fn rare_extensions_pass_with_the_receivers_ids_and_only_when_present() {
+fn passthrough_extensions_pass_with_the_receivers_ids_and_only_when_present() {
     let mut call = Call::new();
     let (mut alice, mut bob) = (call.peer(), call.peer());
     let mut source = video(1000);

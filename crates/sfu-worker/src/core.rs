@@ -88,7 +88,7 @@ impl Core {
             if sabotaged {
                 panic!("asked to panic in the input of a transport");
             }
-            router.handle_waiting(key, class, datagram, from, (arrived, now), outbox);
+            router.handle_datagram_received_at(key, class, datagram, from, (arrived, now), outbox);
         }));
         if !call.touched {
             call.touched = true;

@@ -28,7 +28,7 @@ use meeshy_sfu_io::clock::{sleep_until, thread_cpu};
 use meeshy_sfu_io::{Interest, PollEvent, Poller, RecvBatch, thread};
 use meeshy_sfu_proto::link::Certificate;
 use meeshy_sfu_proto::net::{Destination, SocketId};
-use meeshy_sfu_proto::router::{Ahead, TransportKey};
+use meeshy_sfu_proto::router::{PrefetchStep, TransportKey};
 
 use crate::call::Calls;
 use crate::config::{StartError, WorkerConfig, system};
@@ -222,7 +222,7 @@ impl Loop {
             let count = self.receive.recv(socket)?;
             for index in 0..count {
                 if index % AHEAD == 0 {
-                    self.look_ahead(family, index..count.min(index + AHEAD));
+                    self.prefetch(family, index..count.min(index + AHEAD));
                 }
                 let message = self.receive.message(index);
                 let from = Destination {
@@ -254,12 +254,12 @@ impl Loop {
     }
 
     /// Has the state that these messages lead to brought near.
-    fn look_ahead(&mut self, family: usize, messages: Range<usize>) {
+    fn prefetch(&mut self, family: usize, messages: Range<usize>) {
         let mut targets = [None; AHEAD];
-        for step in Ahead::STEPS {
+        for step in PrefetchStep::STEPS {
             for (target, index) in targets.iter_mut().zip(messages.clone()) {
                 let message = self.receive.message(index);
-                if step == Ahead::Transport {
+                if step == PrefetchStep::Transport {
                     let from = Destination {
                         socket: SocketId(family as u16),
                         remote: message.remote,
@@ -270,7 +270,7 @@ impl Loop {
                 if let Some(call) = self.core.calls.get_mut(target.router) {
                     let key = TransportKey(target.transport);
                     let sink = &self.core.outbox;
-                    call.router.look_ahead(key, message.data, step, sink);
+                    call.router.prefetch(key, message.data, step, sink);
                 }
                 if step.is_shared() {
                     break;

@@ -158,7 +158,7 @@ impl LiteAgent {
 
     /// Takes note that the peer itself, proven by its keys, sent by this tuple: its answers arrive there. A client
     /// to which nothing gets back by one tuple goes on nominating it, and talks by another.
-    pub fn note_media(&mut self, from: &Destination, now: Instant) {
+    pub fn on_authenticated_media(&mut self, from: &Destination, now: Instant) {
         let settling = self.moved_at.is_some_and(|at| now < at + MOVE_INTERVAL);
         if self.selected == Some(*from) || settling || !self.is_known(from) {
             return;
@@ -496,7 +496,7 @@ mod tests {
             Some(udp),
             "nobody knows better yet"
         );
-        agent.note_media(&tcp, now);
+        agent.on_authenticated_media(&tcp, now);
         assert_eq!(agent.selected(), Some(tcp));
         for _ in 0..20 {
             now += Duration::from_secs(1);
@@ -504,19 +504,19 @@ mod tests {
             assert_eq!(nominate(&mut agent, tcp, now), Some(tcp));
         }
         // The way is free: the client sends by it.
-        agent.note_media(&udp, now);
+        agent.on_authenticated_media(&udp, now);
         assert_eq!(agent.selected(), Some(udp));
         assert_eq!(nominate(&mut agent, tcp, now), Some(udp));
         // A new path needs no media to be nominated, and media from nowhere changes nothing.
         assert_eq!(nominate(&mut agent, from(3), now), Some(from(3)));
         now += MOVE_INTERVAL;
-        agent.note_media(&from(9), now);
+        agent.on_authenticated_media(&from(9), now);
         assert_eq!(agent.selected(), Some(from(3)));
         // Packets by both at once choose once.
         now += MOVE_INTERVAL;
         events(&mut agent);
         for step in 0..50 {
-            agent.note_media(&[udp, tcp][step % 2], now);
+            agent.on_authenticated_media(&[udp, tcp][step % 2], now);
         }
         assert_eq!(events(&mut agent), [IceEvent::Selected(udp)]);
     }
@@ -527,7 +527,7 @@ mod tests {
         for from in [from(1), from(2)] {
             agent.handle(&check(OURS, PASSWORD, true), from, now);
         }
-        agent.note_media(&from(1), now);
+        agent.on_authenticated_media(&from(1), now);
         let later = now + STALE_AFTER;
         agent.handle(&check(OURS, PASSWORD, true), from(2), later);
         assert_eq!(agent.selected(), Some(from(2)));

@@ -21,7 +21,7 @@ use super::keyframe::Bucket;
 use super::layers::{Choice, LayerSelector, Offer, OneEncoding};
 use super::munger::{self, Munger};
 use super::producer::{MAX_CODECS, NO_PAYLOAD_TYPE, Producer};
-use super::ring::{FILLER, KEY_FRAME, Rare, Slot};
+use super::ring::{FILLER, KEY_FRAME, PassthroughExtensions, Slot};
 use super::rtx::{Resends, RtxStream};
 use super::score::{Score, Totals};
 use super::stream::StreamRx;
@@ -98,8 +98,8 @@ pub(crate) struct Details {
     pub(crate) score: Score,
     pub(crate) fir_sequence: Option<u8>,
     scored_at: Option<Micros>,
-    heeds_pli: bool,
-    heeds_fir: bool,
+    pli_enabled: bool,
+    fir_enabled: bool,
     bucket: RequestBucket,
 }
 
@@ -142,8 +142,8 @@ impl Consumer {
             score: Score::new(10),
             fir_sequence: None,
             scored_at: None,
-            heeds_pli: common.pli,
-            heeds_fir: common.fir,
+            pli_enabled: common.pli,
+            fir_enabled: common.fir,
             bucket: RequestBucket::default(),
         };
         let mut consumer = Self {
@@ -196,7 +196,7 @@ impl Consumer {
         self.selector.want(encoding)
     }
 
-    /// The own index under which a packet goes out, or nothing if it does not.
+    /// Returns the extended sequence number a packet is sent under, or `None` if it is not sent.
     #[inline]
     pub(crate) fn admit(&mut self, slot: &Slot, stream: &StreamRx, now: Micros) -> Option<u64> {
         if !self.active {
@@ -219,8 +219,10 @@ impl Consumer {
             if source != stream.source || self.needs_key && !key_frame {
                 return None;
             }
-        } else if self.needs_key && key_frame && self.began_without(slot, stream) {
-            return self.munger.go_back(slot, source, stream.clock_rate, now);
+        } else if self.needs_key && key_frame && self.is_late_start(slot, stream) {
+            return self
+                .munger
+                .restart_segment(slot, source, stream.clock_rate, now);
         }
         self.munger.admit(slot, source, stream.clock_rate, now)
     }
@@ -228,39 +230,39 @@ impl Consumer {
     /// The packet is the beginning of the picture that was begun with, and came late: parameter sets behind their
     /// picture. Without them nothing of it can be decoded, so it goes again behind them.
     #[cold]
-    fn began_without(&self, slot: &Slot, stream: &StreamRx) -> bool {
+    fn is_late_start(&self, slot: &Slot, stream: &StreamRx) -> bool {
         let first = self.munger.first_index();
         let begun = stream.ring.get(first);
         slot.index < first && begun.is_some_and(|begun| begun.timestamp == slot.timestamp)
     }
 
-    /// The packet with this own index is a key frame that was begun with after younger ones had come.
+    /// Whether the packet sent as `out_seq` is a key frame that starts the segment although newer packets have arrived.
     #[inline]
-    pub(crate) fn begins_late(&self, own: u64, slot: &Slot, stream: &StreamRx) -> bool {
-        own == self.munger.first()
+    pub(crate) fn started_late(&self, out_seq: u64, slot: &Slot, stream: &StreamRx) -> bool {
+        out_seq == self.munger.first()
             && slot.flags & KEY_FRAME != 0
             && stream
                 .newest_index()
                 .is_some_and(|newest| newest > slot.index)
     }
 
-    /// What the header of a packet sent under this own index says; when it is sent is the caller's to add.
+    /// Returns the header fields of a packet sent as `out_seq`; the caller adds the send time.
     #[inline]
     pub(crate) fn fields<'a>(
         &self,
         slot: &'a Slot,
-        own: u64,
-        rare: Option<&'a Rare>,
+        out_seq: u64,
+        passthrough: Option<&'a PassthroughExtensions>,
     ) -> Fields<'a> {
         Fields {
             ssrc: self.ssrc,
             slot,
-            rare,
+            passthrough,
             padded: slot.flags & FILLER != 0,
-            sequence: own as u16,
+            sequence: out_seq as u16,
             timestamp: slot
                 .timestamp
-                .wrapping_add(self.munger.timestamp_offset(own)),
+                .wrapping_add(self.munger.timestamp_offset(out_seq)),
             payload_type: self.payload_types[usize::from(slot.codec) % MAX_CODECS],
             send_time: [0; 3],
             transport_sequence: 0,
@@ -274,19 +276,19 @@ impl Consumer {
         self.bytes += u64::from(slot.len);
     }
 
-    /// A PLI came. True if it is heeded.
-    pub(crate) fn heeds_pli(&mut self, now: Micros) -> bool {
+    /// A PLI came. True if it is accepted.
+    pub(crate) fn accept_pli(&mut self, now: Micros) -> bool {
         self.details.requests.key_frames += 1;
-        self.details.heeds_pli && self.active && self.details.bucket.take(now)
+        self.details.pli_enabled && self.active && self.details.bucket.take(now)
     }
 
-    /// A FIR with this number came. True if it is heeded; repetitions of one number are not.
-    pub(crate) fn heeds_fir(&mut self, sequence: u8, now: Micros) -> bool {
+    /// A FIR with this number came. True if it is accepted; repetitions of one number are not.
+    pub(crate) fn accept_fir(&mut self, sequence: u8, now: Micros) -> bool {
         if self.details.fir_sequence.replace(sequence) == Some(sequence) {
             return false;
         }
         self.details.requests.key_frames += 1;
-        self.details.heeds_fir && self.active && self.details.bucket.take(now)
+        self.details.fir_enabled && self.active && self.details.bucket.take(now)
     }
 
     /// Judges the interval that a report ends. True if the score changed. Reports that come too often are

@@ -21,7 +21,7 @@ use super::Router;
 use super::clock::Micros;
 use super::consumer::Consumer;
 use super::ingest::send_time;
-use super::ring::{HEADROOM, Rare, Slot};
+use super::ring::{HEADROOM, PassthroughExtensions, Slot};
 use super::stream::{StreamRx, VIDEO_SLOTS};
 use super::template::MAX_HEADER;
 use super::transport::{Item, MAX_PENDING, Transport};
@@ -42,14 +42,14 @@ impl Router {
         }
         let at = self.clock.micros(now);
         if self.padded_transports > 0 {
-            self.equalise();
+            self.pad_batch();
         }
         self.flush_id = self.flush_id.wrapping_add(1);
         let time = send_time(self.clock.wall(at));
         let mut kept = 0;
         for position in 0..self.dirty.len() {
             let t = self.dirty[position];
-            self.look_ahead_of_flush(position, sink);
+            self.prefetch_for_flush(position, sink);
             if self.flush_transport(t, time, at, sink) {
                 self.dirty[kept] = t;
                 kept += 1;
@@ -92,17 +92,17 @@ impl Router {
                 continue;
             };
             let consumer = &mut self.consumers[item.consumer];
-            let own = consumer.munger.widen(item.own);
+            let out_seq = consumer.munger.extend_low(item.out_seq);
             let pad = if transport.padding { slot.pad } else { 0 };
             let plaintext = stream.ring.payload(slot, pad);
             let out = sink.space(MAX_HEADER + plaintext.len() + overhead);
-            let rare = rare_of(consumer, stream, slot);
-            let mut fields = consumer.fields(slot, own, rare);
+            let passthrough = passthrough_of(consumer, stream, slot);
+            let mut fields = consumer.fields(slot, out_seq, passthrough);
             fields.padded |= pad > 0;
             fields.send_time = time;
             fields.transport_sequence = transport.next_sequence;
             let header_len = consumer.template.write(out, &fields);
-            let len = tx.protect_rtp(out, header_len, plaintext, consumer.ssrc, own);
+            let len = tx.protect_rtp(out, header_len, plaintext, consumer.ssrc, out_seq);
             sink.commit(to, len);
             let numbered = u16::from(consumer.template.carries_number());
             transport.next_sequence = transport.next_sequence.wrapping_add(numbered);
@@ -142,11 +142,11 @@ impl Router {
             };
             let consumer = &mut self.consumers[item.consumer];
             if item.size == 0 {
-                let Some(own) = consumer.admit(slot, stream, now) else {
+                let Some(out_seq) = consumer.admit(slot, stream, now) else {
                     return false;
                 };
-                item.own = own as u32;
-                if consumer.begins_late(own, slot, stream) {
+                item.out_seq = out_seq as u32;
+                if consumer.started_late(out_seq, slot, stream) {
                     let start = (item.consumer, item.stream, slot.index);
                     self.late_starts.push(start);
                 }
@@ -168,7 +168,7 @@ impl Router {
         });
         self.pending -= waiting - transport.pending.len();
         if !self.late_starts.is_empty() {
-            self.catch_up(t, now);
+            self.queue_after_late_start(t, now);
             rising = true;
         }
         let Some(transport) = self.transports.get_mut(t) else {
@@ -182,7 +182,7 @@ impl Router {
     /// Queues what had come before the late beginning of a key frame and was not let through without it: the rest of
     /// the key frame, and what followed.
     #[cold]
-    fn catch_up(&mut self, t: u32, now: Micros) {
+    fn queue_after_late_start(&mut self, t: u32, now: Micros) {
         let transport = &mut self.transports[t];
         while let Some((c, s, from)) = self.late_starts.pop() {
             let (consumer, stream) = (&mut self.consumers[c], &self.streams[s]);
@@ -203,7 +203,7 @@ impl Router {
                     continue;
                 };
                 let full = transport.pending.len() >= MAX_PENDING;
-                let Some(own) = consumer.admit(slot, stream, now).filter(|_| !full) else {
+                let Some(out_seq) = consumer.admit(slot, stream, now).filter(|_| !full) else {
                     continue;
                 };
                 smallest = smallest.min(consumer.template.len() as u16 + slot.len);
@@ -211,7 +211,7 @@ impl Router {
                     stream: s,
                     consumer: c,
                     index: index as u32,
-                    own: own as u32,
+                    out_seq: out_seq as u32,
                     size: 0,
                 });
                 self.pending += 1;
@@ -229,7 +229,7 @@ impl Router {
 
     /// Pads packets that came since the last flush up to the next larger size within reach, so that they
     /// can share a train. Once per packet, not per destination.
-    fn equalise(&mut self) {
+    fn pad_batch(&mut self) {
         self.batch.sort_unstable_by(|left, right| right.cmp(left));
         let mut target = 0;
         for &(len, s, index) in &self.batch {
@@ -255,7 +255,7 @@ impl Router {
         sink: &mut S,
     ) {
         let consumer = &mut self.consumers[consumer_key];
-        let Some((own, place)) = consumer.munger.locate(sequence) else {
+        let Some((out_seq, place)) = consumer.munger.locate(sequence) else {
             return;
         };
         let Some(stream) = self.streams.get_mut(place.stream()) else {
@@ -270,13 +270,13 @@ impl Router {
             return;
         };
         let allowed = transport.resent_in_interval < MAX_RESENT
-            && resends.take(own, consumer.packets, details.reported.rtt, now);
+            && resends.take(out_seq, consumer.packets, details.reported.rtt, now);
         if !allowed {
             self.stats.drops.excessive += 1;
             return;
         }
         transport.resent_in_interval += 1;
-        let len = write_again(transport, consumer, stream, &slot, own, time, sink);
+        let len = write_retransmission(transport, consumer, stream, &slot, out_seq, time, sink);
         if len > 0 {
             let numbered = u16::from(consumer.template.carries_number());
             transport.next_sequence = transport.next_sequence.wrapping_add(numbered);
@@ -290,20 +290,20 @@ impl Router {
 }
 
 /// Writes a retransmission: RTX where there is one, else the very packet. Gives its length, 0 for none.
-fn write_again<S: Sink>(
+fn write_retransmission<S: Sink>(
     transport: &Transport,
     consumer: &mut Consumer,
     stream: &mut StreamRx,
     slot: &Slot,
-    own: u64,
+    out_seq: u64,
     time: [u8; 3],
     sink: &mut S,
 ) -> usize {
     let (Some(tx), Some(to)) = (&transport.tx, &transport.destination) else {
         return 0;
     };
-    let rare = rare_of(consumer, stream, slot).copied();
-    let mut fields = consumer.fields(slot, own, rare.as_ref());
+    let passthrough = passthrough_of(consumer, stream, slot).copied();
+    let mut fields = consumer.fields(slot, out_seq, passthrough.as_ref());
     fields.send_time = time;
     fields.transport_sequence = transport.next_sequence;
     let room = MAX_HEADER + usize::from(slot.len) + usize::from(slot.pad) + HEADROOM;
@@ -311,12 +311,12 @@ fn write_again<S: Sink>(
     let Some(rtx) = &mut consumer.details.rtx else {
         // One SRTP index, one text: the padding of the first time belongs to it. That may be yet to come, if the
         // packet was late and still waits.
-        stream.ring.settle(slot.index);
+        stream.ring.fix_padding(slot.index);
         let pad = if transport.padding { slot.pad } else { 0 };
         fields.padded |= pad > 0;
         let header_len = consumer.template.write(out, &fields);
         let plaintext = stream.ring.payload(slot, pad);
-        let len = tx.protect_rtp(out, header_len, plaintext, consumer.ssrc, own);
+        let len = tx.protect_rtp(out, header_len, plaintext, consumer.ssrc, out_seq);
         sink.commit(to, len);
         return len;
     };
@@ -329,19 +329,23 @@ fn write_again<S: Sink>(
     fields.payload_type = payload_type;
     fields.ssrc = rtx.ssrc;
     let header_len = consumer.template.write(out, &fields);
-    let plaintext = stream.ring.retransmission(slot, own as u16);
+    let plaintext = stream.ring.retransmission(slot, out_seq as u16);
     let len = tx.protect_rtp(out, header_len, plaintext, rtx.ssrc, index);
     sink.commit(to, len);
     len
 }
 
-/// The rare extensions of a packet, for a consumer that passes them on.
+/// Returns the passthrough extensions of a packet for a consumer that forwards them.
 #[inline]
-fn rare_of<'s>(consumer: &Consumer, stream: &'s StreamRx, slot: &Slot) -> Option<&'s Rare> {
-    if !consumer.template.wants_rare() {
+fn passthrough_of<'s>(
+    consumer: &Consumer,
+    stream: &'s StreamRx,
+    slot: &Slot,
+) -> Option<&'s PassthroughExtensions> {
+    if !consumer.template.wants_passthrough() {
         return None;
     }
-    stream.ring.rare(slot)
+    stream.ring.passthrough(slot)
 }
 
 /// Larger first; within one consumer in the order of its numbers.
@@ -351,5 +355,5 @@ fn by_falling_size(left: &Item, right: &Item) -> Ordering {
         .size
         .cmp(&left.size)
         .then(left.consumer.cmp(&right.consumer))
-        .then((left.own.wrapping_sub(right.own) as i32).cmp(&0))
+        .then((left.out_seq.wrapping_sub(right.out_seq) as i32).cmp(&0))
 }

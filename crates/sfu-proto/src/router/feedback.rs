@@ -42,7 +42,7 @@ impl Router {
     ) {
         let drops = &mut self.stats.drops;
         let transport = &mut self.transports[t];
-        if !transport.knows(from) {
+        if !transport.is_known_source(from) {
             drops.unknown_source += 1;
             return;
         }
@@ -152,7 +152,7 @@ impl Router {
         };
         let stream = &mut self.streams[route.stream];
         let producer = stream.producer;
-        if stream.goodbye(now) {
+        if stream.on_bye(now) {
             self.producer_score_changed(producer);
         }
         self.choose_encoding(producer, now);
@@ -188,13 +188,13 @@ impl Router {
         if consumer.ssrc != ssrc {
             return;
         }
-        let heeded = match fir {
-            None => consumer.heeds_pli(now),
-            Some(sequence) => consumer.heeds_fir(sequence, now),
+        let accepted = match fir {
+            None => consumer.accept_pli(now),
+            Some(sequence) => consumer.accept_fir(sequence, now),
         };
-        if heeded {
+        if accepted {
             let (producer, wanted) = (ProducerKey(consumer.producer), consumer.wanted_encoding());
-            self.want_key_frame_of(producer, wanted, now);
+            self.request_producer_key_frame(producer, wanted, now);
         } else {
             self.stats.drops.excessive += 1;
         }

@@ -19,9 +19,9 @@ use super::Router;
 use super::clock::{Micros, Times};
 use super::config::{MediaKind, ProducerKey};
 use super::event::Drops;
-use super::layers::first_alive;
+use super::layers::first_live;
 use super::producer::Producer;
-use super::ring::{FILLER, HEADROOM, MAX_PAYLOAD, Rare};
+use super::ring::{FILLER, HEADROOM, MAX_PAYLOAD, PassthroughExtensions};
 use super::stream::{Accepted, INACTIVE_AFTER, Incoming, StreamRx};
 use super::transport::{Item, MAX_PENDING, Route, Transport};
 use crate::net::Destination;
@@ -35,8 +35,8 @@ struct Extensions {
     level: Option<u8>,
     send_time: Option<u32>,
     transport_sequence: Option<u16>,
-    rare: Rare,
-    has_rare: bool,
+    passthrough: PassthroughExtensions,
+    has_passthrough: bool,
 }
 
 impl Extensions {
@@ -59,7 +59,7 @@ impl Extensions {
                         found.send_time = Some(u32::from_be_bytes([0, high, middle, low]));
                     }
                 }
-                _ => found.read_rare(uri, value),
+                _ => found.read_passthrough(uri, value),
             }
         }
         found
@@ -67,14 +67,20 @@ impl Extensions {
 
     /// Books the arrival of an authentic packet for what the sender is told about its path.
     #[inline]
-    fn note(&self, transport: &mut Transport, header: &RtpHeader<'_>, len: usize, at: Micros) {
+    fn record_arrival(
+        &self,
+        transport: &mut Transport,
+        header: &RtpHeader<'_>,
+        len: usize,
+        at: Micros,
+    ) {
         transport.stats.packets_in += 1;
         transport.stats.bytes_in += len as u64;
-        transport.heard = transport.heard.wrapping_add(1);
+        transport.media_packets = transport.media_packets.wrapping_add(1);
         match (&mut transport.arrivals, self.transport_sequence) {
             (Some(arrivals), Some(sequence)) => arrivals.record(sequence, header.ssrc, at),
             (Some(_), None) => {}
-            (None, _) => transport.note_early(header, at),
+            (None, _) => transport.record_early(header, at),
         }
         if let (Some(departure), Some(estimator)) =
             (self.send_time, &mut transport.arrival_estimator)
@@ -83,18 +89,18 @@ impl Extensions {
         }
     }
 
-    fn read_rare(&mut self, uri: ExtensionUri, value: &[u8]) {
+    fn read_passthrough(&mut self, uri: ExtensionUri, value: &[u8]) {
         match uri {
-            ExtensionUri::VideoOrientation => self.rare.orientation = value.first().copied(),
-            ExtensionUri::TransmissionOffset => self.rare.offset = value.try_into().ok(),
-            ExtensionUri::PlayoutDelay => self.rare.playout_delay = value.try_into().ok(),
+            ExtensionUri::VideoOrientation => self.passthrough.orientation = value.first().copied(),
+            ExtensionUri::TransmissionOffset => self.passthrough.offset = value.try_into().ok(),
+            ExtensionUri::PlayoutDelay => self.passthrough.playout_delay = value.try_into().ok(),
             ExtensionUri::AbsCaptureTime if matches!(value.len(), 8 | 16) => {
-                self.rare.capture_time[..value.len()].copy_from_slice(value);
-                self.rare.capture_time_len = value.len() as u8;
+                self.passthrough.capture_time[..value.len()].copy_from_slice(value);
+                self.passthrough.capture_time_len = value.len() as u8;
             }
             _ => return,
         }
-        self.has_rare = true;
+        self.has_passthrough = true;
     }
 }
 
@@ -103,7 +109,7 @@ impl Router {
     pub(super) fn on_rtp(&mut self, t: u32, datagram: &[u8], from: &Destination, times: Times) {
         let drops = &mut self.stats.drops;
         let transport = &self.transports[t];
-        if !transport.knows(from) {
+        if !transport.is_known_source(from) {
             drops.unknown_source += 1;
             return;
         }
@@ -115,17 +121,17 @@ impl Router {
             drops.no_keys += 1;
             return;
         }
-        let heard = transport.heard;
+        let media_packets = transport.media_packets;
         let known = transport.route(header.ssrc);
-        match known.or_else(|| self.recognise(t, &header, times.now)) {
+        match known.or_else(|| self.find_route_by_extensions(t, &header, times.now)) {
             Some(route) => {
                 self.on_stream_packet(t, &header, route, known.is_none(), datagram, times);
             }
-            None => self.count_unwanted(t, &header, Unwanted::Stream, datagram, times),
+            None => self.count_unroutable(t, &header, Unroutable::Stream, datagram, times),
         }
         let transport = &self.transports[t];
-        if transport.quiet && transport.heard != heard {
-            self.rouse(t, times.now);
+        if transport.feedback_stopped && transport.media_packets != media_packets {
+            self.resume_feedback(t, times.now);
         }
     }
 
@@ -144,15 +150,17 @@ impl Router {
         let producer = &self.producers[stream.producer];
         let codec = match place(producer, stream, header, route) {
             Some(codec) if fits(transport, header, route, datagram) => codec,
-            Some(_) => return self.count_unwanted(t, header, Unwanted::Oversize, datagram, times),
-            None => return self.count_unwanted(t, header, Unwanted::Stream, datagram, times),
+            Some(_) => {
+                return self.count_unroutable(t, header, Unroutable::Oversize, datagram, times);
+            }
+            None => return self.count_unroutable(t, header, Unroutable::Stream, datagram, times),
         };
         let drops = &mut self.stats.drops;
         let Some(len) = open(transport, stream, header, route, datagram, drops) else {
             return;
         };
         let mut extensions = Extensions::read(header, transport, Some(producer));
-        extensions.note(transport, header, datagram.len(), times.arrived);
+        extensions.record_arrival(transport, header, datagram.len(), times.arrived);
         let Some(len) = len else {
             drops.malformed += 1;
             return;
@@ -174,7 +182,7 @@ impl Router {
             codec,
             len,
             level: extensions.level,
-            has_rare: extensions.has_rare,
+            has_passthrough: extensions.has_passthrough,
             repair: route.rtx,
             arrived: times.arrived,
         };
@@ -192,17 +200,17 @@ impl Router {
             packet.len = inner;
             packet.sequence = u16::from_be_bytes([original[0], original[1]]);
         }
-        self.take(route.stream, &packet, &mut extensions.rare, times);
+        self.accept_packet(route.stream, &packet, &mut extensions.passthrough, times);
     }
 
     /// Books the arrival of a packet that goes nowhere. If it is authentic, the path carried it: a sender that is not
     /// told so takes it for lost and slows down.
     #[cold]
-    fn count_unwanted(
+    fn count_unroutable(
         &mut self,
         t: u32,
         header: &RtpHeader<'_>,
-        why: Unwanted,
+        why: Unroutable,
         datagram: &[u8],
         times: Times,
     ) {
@@ -211,39 +219,47 @@ impl Router {
         let Some(rx) = &mut transport.rx else {
             return;
         };
-        if self.unwanted.len() < datagram.len() {
-            self.unwanted.resize(datagram.len(), 0);
+        if self.scratch.len() < datagram.len() {
+            self.scratch.resize(datagram.len(), 0);
         }
-        if let Err(error) = rx.unprotect_rtp(datagram, header.header_len(), &mut self.unwanted) {
+        if let Err(error) = rx.unprotect_rtp(datagram, header.header_len(), &mut self.scratch) {
             drops.count(error);
             return;
         }
         match why {
-            Unwanted::Stream => drops.unknown_stream += 1,
-            Unwanted::Oversize => drops.oversize += 1,
+            Unroutable::Stream => drops.unknown_stream += 1,
+            Unroutable::Oversize => drops.oversize += 1,
         }
         let extensions = Extensions::read(header, transport, None);
-        extensions.note(transport, header, datagram.len(), times.arrived);
+        extensions.record_arrival(transport, header, datagram.len(), times.arrived);
     }
 
     /// Books a plain packet and queues it for everybody who receives it.
     #[inline]
-    fn take(&mut self, s: u32, packet: &Incoming, rare: &mut Rare, times: Times) {
+    fn accept_packet(
+        &mut self,
+        s: u32,
+        packet: &Incoming,
+        passthrough: &mut PassthroughExtensions,
+        times: Times,
+    ) {
         let now = times.now;
         let stream = &mut self.streams[s];
         let producer = &self.producers[stream.producer];
         let codec = &producer.codecs[usize::from(packet.codec)];
         stream.clock_rate = codec.clock_rate;
-        if rare.capture_time_len > 0 {
+        if passthrough.capture_time_len > 0 {
             let sender = &self.transports[stream.transport].sender_clock;
-            let captured = rare.captured().and_then(|theirs| {
+            let captured = passthrough.captured().and_then(|theirs| {
                 let ntp = self.clock.ntp(times.arrived);
-                stream.mapping.ours(theirs, sender, times.arrived, ntp)
+                stream
+                    .mapping
+                    .to_our_clock(theirs, sender, times.arrived, ntp)
             });
-            rare.set_captured(captured);
+            passthrough.set_captured(captured);
         }
-        let accepted = stream.accept(packet, codec.codec, rare, now);
-        let woken = accepted != Accepted::Late && stream.wake(now);
+        let accepted = stream.accept(packet, codec.codec, passthrough, now);
+        let became_active = accepted != Accepted::Late && stream.mark_active(now);
         if let (Some(level), Some(speaker), false) =
             (packet.level, producer.speaker, producer.paused)
         {
@@ -253,17 +269,17 @@ impl Router {
         let (t, p) = (stream.transport, stream.producer);
         match accepted {
             Accepted::Late => self.stats.drops.late += 1,
-            Accepted::Swallowed => {}
+            Accepted::PaddingOnly => {}
             Accepted::Forward(_) if producer.paused => self.stats.drops.paused += 1,
             Accepted::Forward(index) => self.fan_out(s, index),
         }
-        if woken {
-            self.touch(t, now + INACTIVE_AFTER);
+        if became_active {
+            self.schedule_streams(t, now + INACTIVE_AFTER);
             self.resume_reports(t, now);
             self.producer_score_changed(p);
             self.choose_encoding(p, now);
         }
-        self.touch_streams(t, urgent);
+        self.schedule_streams_if_due(t, urgent);
     }
 
     #[inline]
@@ -287,7 +303,7 @@ impl Router {
                 stream: s,
                 consumer: receiver.consumer,
                 index: index as u32,
-                own: 0,
+                out_seq: 0,
                 size: 0,
             });
             queued += 1;
@@ -300,7 +316,12 @@ impl Router {
 
     /// Finds the stream of an SSRC nobody announced: by mid, else by RID. Authenticity is still open.
     #[cold]
-    fn recognise(&self, t: u32, header: &RtpHeader<'_>, now: Micros) -> Option<Route> {
+    fn find_route_by_extensions(
+        &self,
+        t: u32,
+        header: &RtpHeader<'_>,
+        now: Micros,
+    ) -> Option<Route> {
         let transport = self.transports.get(t)?;
         let (mut mid, mut rid, mut repaired) = (None, None, None);
         for (id, value) in header.extensions() {
@@ -339,7 +360,7 @@ impl Router {
         } else {
             entry.ssrc_announced
         };
-        let late = entry.retired.holds(header.ssrc, entry.active, now);
+        let late = entry.retired.is_retired(header.ssrc, entry.active, now);
         (!announced && !late).then_some(Route {
             ssrc: header.ssrc,
             stream,
@@ -366,8 +387,8 @@ impl Router {
         else {
             return;
         };
-        let lives = producer.streams.iter().map(|s| self.streams[*s].life());
-        let chosen = first_alive(lives, producer.forwarded);
+        let lives = producer.streams.iter().map(|s| self.streams[*s].liveness());
+        let chosen = first_live(lives, producer.forwarded);
         if chosen == producer.forwarded {
             return;
         }
@@ -379,13 +400,13 @@ impl Router {
         }
         let s = producer.streams[usize::from(chosen)];
         // What wakes an encoding may be the key frame itself.
-        if awaited && !self.streams[s].begins_now() {
-            self.want_key_frame(s, now);
+        if awaited && !self.streams[s].newest_is_key_frame() {
+            self.request_stream_key_frame(s, now);
         }
     }
 
     /// Asks the sender of a stream for a key frame, soon.
-    pub(super) fn want_key_frame(&mut self, s: u32, now: Micros) {
+    pub(super) fn request_stream_key_frame(&mut self, s: u32, now: Micros) {
         let Some(stream) = self.streams.get_mut(s) else {
             return;
         };
@@ -394,7 +415,7 @@ impl Router {
         }
         stream.key_frames.request(now);
         let (t, urgent) = (stream.transport, stream.urgent_deadline());
-        self.touch_streams(t, urgent);
+        self.schedule_streams_if_due(t, urgent);
     }
 
     /// The stream a consumer waits for, if its producer has it.
@@ -406,7 +427,7 @@ impl Router {
 
 /// Why a packet goes nowhere.
 #[derive(Clone, Copy, Debug)]
-enum Unwanted {
+enum Unroutable {
     /// No producer for its SSRC, mid or payload type, or nothing yet that it could repair.
     Stream,
     /// Longer than a slot.

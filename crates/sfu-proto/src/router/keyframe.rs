@@ -5,7 +5,7 @@
 //! to `report`, knowing a key frame to `rtp::payload`.
 //!
 //! # Invariants
-//! - One request is on its way at a time; a wish within `PENDING` of it makes no second one.
+//! - One request is on its way at a time; a wish within `REQUEST_PENDING` of it makes no second one.
 //! - A request that no key frame follows is repeated, `REPEATS` times and ever more rarely: it may have been lost,
 //!   and a receiver that has no picture yet does not ask by itself.
 //! - Whatever receivers do, a sender gets at most `BURST` requests at once and one each `REFILL` after
@@ -16,7 +16,7 @@
 //! O(1), no allocation.
 
 /// Wait for the key frame before the first repetition; doubled for each one after.
-const PENDING: u64 = 1_000_000;
+const REQUEST_PENDING: u64 = 1_000_000;
 const REPEATS: u32 = 3;
 const BURST: u64 = 10;
 const REFILL: u64 = 1_000_000;
@@ -39,7 +39,7 @@ impl KeyFrames {
     /// A consumer needs a key frame.
     pub(crate) fn request(&mut self, now: u64) {
         let earliest = match (self.sent, self.last) {
-            (Some(sent), _) => sent + PENDING,
+            (Some(sent), _) => sent + REQUEST_PENDING,
             (None, Some(last)) => (last + SPACING).max(now),
             (None, None) => now,
         };
@@ -73,7 +73,7 @@ impl KeyFrames {
             self.due = Some(self.bucket.next());
             return false;
         }
-        self.due = (self.repeats < REPEATS).then(|| now + (PENDING << self.repeats));
+        self.due = (self.repeats < REPEATS).then(|| now + (REQUEST_PENDING << self.repeats));
         self.repeats += 1;
         self.sent = Some(now);
         self.last = Some(now);

@@ -15,29 +15,32 @@
 use super::clock::Micros;
 
 /// Encodings of one source fall silent within this of each other; who is heard later is alive.
-pub(crate) const TOGETHER: Micros = 500_000;
+pub(crate) const SILENCE_SKEW: Micros = 500_000;
 /// No encoding.
 const NONE: u8 = u8::MAX;
 
 /// What is known of the life of one encoding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Life {
+pub(crate) struct Liveness {
     pub(crate) active: bool,
     /// When it was last heard; nothing if it never was, or said goodbye.
-    pub(crate) heard: Option<Micros>,
+    pub(crate) last_packet_at: Option<Micros>,
 }
 
 /// The encoding to forward, after `current`.
-pub(crate) fn first_alive(lives: impl Iterator<Item = Life> + Clone, current: u8) -> u8 {
+pub(crate) fn first_live(lives: impl Iterator<Item = Liveness> + Clone, current: u8) -> u8 {
     let now = lives.clone().nth(usize::from(current));
     let left_at = match now {
-        Some(life) if !life.active => life.heard,
+        Some(life) if !life.active => life.last_packet_at,
         // It is alive: one before it is enough to leave it.
         _ => None,
     };
-    let alive = |life: &Life| {
+    let alive = |life: &Liveness| {
         life.active
-            && left_at.is_none_or(|left| life.heard.is_some_and(|heard| heard > left + TOGETHER))
+            && left_at.is_none_or(|left| {
+                life.last_packet_at
+                    .is_some_and(|heard| heard > left + SILENCE_SKEW)
+            })
     };
     lives
         .enumerate()
@@ -125,27 +128,27 @@ mod tests {
     use super::*;
     const MS: Micros = 1000;
 
-    fn alive(heard: Micros) -> Life {
-        Life {
+    fn alive(at: Micros) -> Liveness {
+        Liveness {
             active: true,
-            heard: Some(heard),
+            last_packet_at: Some(at),
         }
     }
 
-    fn silent(heard: Micros) -> Life {
-        Life {
+    fn silent(at: Micros) -> Liveness {
+        Liveness {
             active: false,
-            heard: Some(heard),
+            last_packet_at: Some(at),
         }
     }
 
-    const NEVER: Life = Life {
+    const NEVER: Liveness = Liveness {
         active: false,
-        heard: None,
+        last_packet_at: None,
     };
 
-    fn after(current: u8, lives: &[Life]) -> u8 {
-        first_alive(lives.iter().copied(), current)
+    fn after(current: u8, lives: &[Liveness]) -> u8 {
+        first_live(lives.iter().copied(), current)
     }
 
     #[test]

@@ -24,20 +24,20 @@ const DRIFT: i64 = 250;
 /// What reports and arrivals may differ in, microseconds: encoding and sending takes time.
 pub(crate) const CONTRADICTION: i64 = 200_000;
 /// So many reports in a row that are far above the least tell of a clock that was set, not of a slow path.
-const PATIENCE: u8 = 3;
+const MAX_CONTRADICTIONS: u8 = 3;
 /// Arrivals are looked at together for this long.
 const WINDOW: Micros = 1_000_000;
 /// A report this much older than the one before was overtaken; one still older tells of a clock that was set.
-const OVERTAKEN: i64 = 10_000_000;
+const MAX_REORDERING: i64 = 10_000_000;
 
 /// The least of a series of delayed samples, whose true value drifts.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Least {
+pub(crate) struct MinFilter {
     value: Option<(i64, Micros)>,
     contradicted: u8,
 }
 
-impl Least {
+impl MinFilter {
     /// Takes a sample, microseconds. After `patience` samples in a row that contradict it, the least is given up.
     fn take(&mut self, sample: i64, patience: u8, now: Micros) {
         let known = self.at(now);
@@ -55,7 +55,7 @@ impl Least {
     }
 
     pub(crate) fn report(&mut self, sample: i64, now: Micros) {
-        self.take(sample, PATIENCE, now);
+        self.take(sample, MAX_CONTRADICTIONS, now);
     }
 
     pub(crate) fn at(&self, now: Micros) -> Option<i64> {
@@ -77,9 +77,9 @@ pub(crate) struct Mapping {
     clock_rate: u32,
     report: Option<Report>,
     /// Our NTP time less the sender's.
-    offset: Least,
+    offset: MinFilter,
     /// Arrival less timestamp, in microseconds more than `reference`.
-    transit: Least,
+    transit: MinFilter,
     /// Arrival less timestamp of the first packet, in ticks.
     reference: Option<u32>,
     /// The least in this window, in ticks.
@@ -92,8 +92,8 @@ impl Mapping {
         Self {
             clock_rate: 90_000,
             report: None,
-            offset: Least::default(),
-            transit: Least::default(),
+            offset: MinFilter::default(),
+            transit: MinFilter::default(),
             reference: None,
             least: None,
             window_end: 0,
@@ -147,7 +147,7 @@ impl Mapping {
         let older = self
             .report
             .map_or(0, |known| ntp_difference(known.ntp, ntp));
-        if (1..OVERTAKEN).contains(&older) {
+        if (1..MAX_REORDERING).contains(&older) {
             return false;
         }
         self.report = Some(Report { ntp, timestamp });
@@ -156,21 +156,21 @@ impl Mapping {
     }
 
     /// Our NTP time less the sender's; that of the sender's other streams if theirs is near.
-    fn offset(&self, shared: &Least, now: Micros) -> Option<i64> {
+    fn offset(&self, shared: &MinFilter, now: Micros) -> Option<i64> {
         let own = self.offset.at(now)?;
         let near = |shared: &i64| (own - shared).abs() <= CONTRADICTION;
         Some(shared.at(now).filter(near).unwrap_or(own))
     }
 
     /// The sender's timestamp at `now` (`ntp` in our NTP time), by its reports.
-    fn by_reports(&self, shared: &Least, now: Micros, ntp: u64) -> Option<u32> {
+    fn timestamp_by_reports(&self, shared: &MinFilter, now: Micros, ntp: u64) -> Option<u32> {
         let (report, offset) = (self.report?, self.offset(shared, now)?);
         let elapsed = ntp_difference(ntp, report.ntp).checked_sub(offset)?;
         Some(report.timestamp.wrapping_add(self.ticks(elapsed)))
     }
 
     /// The sender's timestamp at `now`, by what arrived.
-    fn by_arrivals(&self, now: Micros) -> Option<u32> {
+    fn timestamp_by_arrivals(&self, now: Micros) -> Option<u32> {
         let known = self
             .transit
             .at(now)
@@ -184,9 +184,9 @@ impl Mapping {
     }
 
     /// The timestamp by reports, if arrivals do not contradict it.
-    fn believed(&self, shared: &Least, now: Micros, ntp: u64) -> Option<u32> {
-        let told = self.by_reports(shared, now, ntp)?;
-        let Some(seen) = self.by_arrivals(now) else {
+    fn plausible_timestamp(&self, shared: &MinFilter, now: Micros, ntp: u64) -> Option<u32> {
+        let told = self.timestamp_by_reports(shared, now, ntp)?;
+        let Some(seen) = self.timestamp_by_arrivals(now) else {
             return Some(told);
         };
         let apart = told.wrapping_sub(seen).cast_signed();
@@ -195,14 +195,20 @@ impl Mapping {
     }
 
     /// The sender's timestamp at `now`, which is `ntp` on our clock; nothing before it was heard.
-    pub(crate) fn timestamp_at(&self, shared: &Least, now: Micros, ntp: u64) -> Option<u32> {
-        self.believed(shared, now, ntp)
-            .or_else(|| self.by_arrivals(now))
+    pub(crate) fn timestamp_at(&self, shared: &MinFilter, now: Micros, ntp: u64) -> Option<u32> {
+        self.plausible_timestamp(shared, now, ntp)
+            .or_else(|| self.timestamp_by_arrivals(now))
     }
 
     /// A time on the sender's clock, on ours; nothing while the sender's clock is not known.
-    pub(crate) fn ours(&self, theirs: u64, shared: &Least, now: Micros, ntp: u64) -> Option<u64> {
-        self.believed(shared, now, ntp)?;
+    pub(crate) fn to_our_clock(
+        &self,
+        theirs: u64,
+        shared: &MinFilter,
+        now: Micros,
+        ntp: u64,
+    ) -> Option<u64> {
+        self.plausible_timestamp(shared, now, ntp)?;
         let offset = i128::from(self.offset(shared, now)?);
         Some(theirs.wrapping_add_signed(((offset << 32) / 1_000_000) as i64))
     }
@@ -222,7 +228,7 @@ mod tests {
 
     #[test]
     fn the_least_delayed_is_believed_and_ages() {
-        let mut least = Least::default();
+        let mut least = MinFilter::default();
         least.report(5_000, 0);
         least.report(30_000, SECOND);
         assert_eq!(least.at(SECOND), Some(5_250));
@@ -233,7 +239,7 @@ mod tests {
 
     #[test]
     fn one_slow_report_changes_nothing_and_a_clock_that_was_set_is_followed() {
-        let mut least = Least::default();
+        let mut least = MinFilter::default();
         least.report(0, 0);
         least.report(900 * MS, 0);
         least.report(0, 0);
@@ -273,7 +279,7 @@ mod tests {
             (-250, false),
             (57_000_000, false),
         ] {
-            let (mut mapping, shared) = (Mapping::new(), Least::default());
+            let (mut mapping, shared) = (Mapping::new(), MinFilter::default());
             let ntp_of =
                 |at: Micros| (5_000u64 << 32) + (u128::from(at) * (1 << 32) / 1_000_000) as u64;
             let mut now = 0;
@@ -294,7 +300,7 @@ mod tests {
             let off = told.wrapping_sub(960 * 499).cast_signed() / 48;
             let expected = if believed { lie_ms } else { 0 };
             assert!((i64::from(off) - expected).abs() <= 1, "{lie_ms}: {off}");
-            let ours = mapping.ours(77, &shared, now, ntp_of(now));
+            let ours = mapping.to_our_clock(77, &shared, now, ntp_of(now));
             assert_eq!(ours.is_some(), believed);
         }
     }
@@ -311,7 +317,7 @@ mod tests {
         ] {
             let mut mapping = Mapping::new();
             assert!(mapping.reported(1 << 32, 0, 500_000, 0));
-            let mut shared = Least::default();
+            let mut shared = MinFilter::default();
             shared.report(shared_offset, 0);
             let expected = if taken { shared_offset } else { 500_000 };
             assert_eq!(mapping.offset(&shared, 0), Some(expected));

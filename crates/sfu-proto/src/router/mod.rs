@@ -5,7 +5,6 @@
 //! by its owner: datagrams in, datagrams out, `now` as an argument.
 
 mod admission;
-mod ahead;
 pub(crate) mod clock;
 pub mod config;
 mod consumer;
@@ -20,6 +19,7 @@ pub(crate) mod mapping;
 mod munger;
 mod nack;
 mod observer;
+mod prefetch;
 pub(crate) mod producer;
 mod renumber;
 mod report;
@@ -37,7 +37,6 @@ mod timer;
 mod transport;
 
 pub use crate::rtp::payload::Codec;
-pub use ahead::Ahead;
 pub use config::{
     ConsumeError, ConsumerCodec, ConsumerConfig, ConsumerKey, EncodingConfig, Endpoint, MediaKind,
     ProduceError, ProducerCodec, ProducerConfig, ProducerKey, RouterConfig, RouterError,
@@ -46,4 +45,5 @@ pub use config::{
 pub use event::{
     ConsumerStats, Drops, RouterEvent, RouterStats, StreamScore, StreamStats, TransportStats,
 };
+pub use prefetch::PrefetchStep;
 pub use router::Router;

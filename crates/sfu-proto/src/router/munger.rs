@@ -1,14 +1,14 @@
 //! Sequence numbers and timestamps of one outgoing stream.
 //!
 //! # Job
-//! Maps stream indices of a producer to the consumer's own, without gaps over pauses, switches and
+//! Maps stream indices of a producer to the consumer's own sequence numbers (`out_seq`), without gaps over pauses, switches and
 //! restarts, and back again for retransmissions. SSRC and payload type belong to `template`.
 //!
 //! # Invariants
-//! - Own index = stream index − offset within a segment; a segment is of one `Source` and starts with the packet
+//! - `out_seq` = stream index − offset within a segment; a segment is of one `Source` and starts with the packet
 //!   that follows the last one sent.
-//! - An own index is given to one packet only: what is older than the start of its segment is refused.
-//! - An own index leads back to the stream it was given for and to no other (`Place`).
+//! - An `out_seq` is given to one packet only; a packet older than the start of its segment is refused.
+//! - An `out_seq` leads back to the stream it was given for and to no other (`Place`).
 //! - Timestamps never step back at the start of a segment.
 //!
 //! # Cost
@@ -30,9 +30,9 @@ const TOLERANCE_MS: u32 = 200;
 /// A run of packets with one constant difference.
 #[derive(Clone, Copy, Debug)]
 struct Segment {
-    /// Own index of its first packet.
+    /// `out_seq` of its first packet.
     first: u64,
-    /// Stream index less own index.
+    /// Stream index less `out_seq`.
     offset: u64,
     source: Source,
     /// Added to the producer's timestamp.
@@ -86,7 +86,7 @@ impl Munger {
 
     /// The next packet starts a new segment.
     pub(crate) fn desync(&mut self) {
-        self.source = self.source.apart();
+        self.source = self.source.detached();
     }
 
     /// The next packet of this source continues the segment.
@@ -95,13 +95,13 @@ impl Munger {
         self.source == source
     }
 
-    /// The own index with which the segment of now started.
+    /// `out_seq` of the first packet of the current segment.
     #[inline]
     pub(crate) fn first(&self) -> u64 {
         self.first
     }
 
-    /// The stream index with which the segment of now started.
+    /// Stream index of the first packet of the current segment.
     pub(crate) fn first_index(&self) -> u64 {
         self.first.wrapping_add(self.offset)
     }
@@ -110,7 +110,7 @@ impl Munger {
         self.first != u64::MAX
     }
 
-    /// The own index for this packet, or nothing if it is older than its segment.
+    /// Returns the `out_seq` of this packet, or `None` if the packet is older than its segment.
     #[inline]
     pub(crate) fn admit(
         &mut self,
@@ -125,23 +125,23 @@ impl Munger {
             }
             self.start_segment(slot, source, clock_rate, now);
         }
-        let own = slot.index.wrapping_sub(self.offset);
+        let out_seq = slot.index.wrapping_sub(self.offset);
         // Both are far below 2^63, so a number from before the segment wraps to a huge one or is smaller.
-        if own < self.first || own > self.first + (1 << 62) {
+        if out_seq < self.first || out_seq > self.first + (1 << 62) {
             return None;
         }
-        if own > self.highest {
-            self.highest = own;
+        if out_seq > self.highest {
+            self.highest = out_seq;
             self.highest_timestamp = slot.timestamp.wrapping_add(self.timestamp_offset);
             self.highest_at = now;
         }
-        Some(own)
+        Some(out_seq)
     }
 
     /// As `admit`, but the packet starts a new segment, even if younger ones of its source were sent: those behind
     /// it will be sent again, under numbers that follow.
     #[cold]
-    pub(crate) fn go_back(
+    pub(crate) fn restart_segment(
         &mut self,
         slot: &Slot,
         source: Source,
@@ -155,13 +155,13 @@ impl Munger {
     /// It is older than one of its run that was sent, so nothing may start with it.
     #[cold]
     fn is_late(&self, slot: &Slot, source: Source) -> bool {
-        self.source.is_run(source) && slot.index <= self.highest.wrapping_add(self.offset)
+        self.source.is_same_run(source) && slot.index <= self.highest.wrapping_add(self.offset)
     }
 
     #[cold]
     fn start_segment(&mut self, slot: &Slot, source: Source, clock_rate: u32, now: u64) {
         let next = self.highest + 1;
-        let same_run = self.source.is_run(source);
+        let same_run = self.source.is_same_run(source);
         let timestamp_offset = if !self.has_started() || same_run {
             // The same source: its clock went on while we were silent.
             self.timestamp_offset
@@ -198,27 +198,27 @@ impl Munger {
         expected.wrapping_sub(slot.timestamp)
     }
 
-    /// The full own index that ends in these 32 bits, near the highest sent.
+    /// Extends the low 32 bits of an `out_seq` to the full number nearest to the highest sent.
     #[inline]
-    pub(crate) fn widen(&self, low: u32) -> u64 {
+    pub(crate) fn extend_low(&self, low: u32) -> u64 {
         self.highest
             .wrapping_add_signed(i64::from(low.wrapping_sub(self.highest as u32) as i32))
     }
 
-    /// What to add to the producer's timestamp for the packet with this own index.
+    /// Returns what to add to the producer's timestamp for the packet sent as `out_seq`.
     #[inline]
-    pub(crate) fn timestamp_offset(&self, own: u64) -> u32 {
-        if own >= self.first {
+    pub(crate) fn timestamp_offset(&self, out_seq: u64) -> u32 {
+        if out_seq >= self.first {
             self.timestamp_offset
         } else {
-            self.earlier_of(own)
+            self.earlier_of(out_seq)
                 .map_or(self.timestamp_offset, |segment| segment.timestamp_offset)
         }
     }
 
     #[cold]
-    fn earlier_of(&self, own: u64) -> Option<&Segment> {
-        self.earlier.iter().find(|segment| own >= segment.first)
+    fn earlier_of(&self, out_seq: u64) -> Option<&Segment> {
+        self.earlier.iter().find(|segment| out_seq >= segment.first)
     }
 
     /// When the newest packet was let through.
@@ -231,20 +231,20 @@ impl Munger {
         self.timestamp_offset
     }
 
-    /// Own index of an outgoing sequence number that was passed, and the packet it was given for.
+    /// Extends an outgoing sequence number that was sent to its `out_seq`, and names the packet it was given for.
     pub(crate) fn locate(&self, sequence: u16) -> Option<(u64, Place)> {
         let behind = (self.highest as u16).wrapping_sub(sequence);
         if behind >= 1 << 15 {
             return None;
         }
-        let own = self.highest.checked_sub(u64::from(behind))?;
-        let (source, offset) = if own >= self.first {
+        let out_seq = self.highest.checked_sub(u64::from(behind))?;
+        let (source, offset) = if out_seq >= self.first {
             (self.source, self.offset)
         } else {
-            let segment = self.earlier_of(own)?;
+            let segment = self.earlier_of(out_seq)?;
             (segment.source, segment.offset)
         };
-        Some((own, source.place(own.wrapping_add(offset))))
+        Some((out_seq, source.place(out_seq.wrapping_add(offset))))
     }
 }
 
@@ -272,8 +272,8 @@ mod tests {
     }
 
     fn located(munger: &Munger, sequence: u16) -> Option<(u64, u32, u64)> {
-        let (own, place) = munger.locate(sequence)?;
-        Some((own, place.stream(), place.index()))
+        let (out_seq, place) = munger.locate(sequence)?;
+        Some((out_seq, place.stream(), place.index()))
     }
 
     #[test]
@@ -317,8 +317,8 @@ mod tests {
         assert_eq!(admit(10), Some(0xffff));
         assert_eq!(admit(11), Some(0x1_0000));
         assert_eq!(located(&munger, 0xffff), Some((0xffff, CAMERA, 10)));
-        assert_eq!(munger.widen(0xffff), 0xffff);
-        assert_eq!(munger.widen(0x1_0000), 0x1_0000);
+        assert_eq!(munger.extend_low(0xffff), 0xffff);
+        assert_eq!(munger.extend_low(0x1_0000), 0x1_0000);
     }
 
     #[test]
@@ -364,10 +364,12 @@ mod tests {
         .into_iter()
         .enumerate()
         {
-            let own = munger.admit(&packet(index, 0), source, 90_000, 1000 * step as u64);
-            assert_eq!(own, Some(step as u64 + 1));
+            let out_seq = munger.admit(&packet(index, 0), source, 90_000, 1000 * step as u64);
+            assert_eq!(out_seq, Some(step as u64 + 1));
         }
-        let places: Vec<_> = (1..6).filter_map(|own| located(&munger, own)).collect();
+        let places: Vec<_> = (1..6)
+            .filter_map(|out_seq| located(&munger, out_seq))
+            .collect();
         assert_eq!(
             places,
             [(1, 3, 10), (2, 3, 11), (3, 4, 11), (4, 4, 12), (5, 3, 13)]

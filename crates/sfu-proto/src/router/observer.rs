@@ -46,9 +46,9 @@ const MIN_SCORE: f64 = 1e-10;
 const LEVEL_INTERVAL: u64 = 20_000;
 const IDLE: u64 = 40_000;
 /// Anything quieter never counts as active.
-const SOUND: u8 = BAND * (MEDIUM_THRESHOLD + 1);
+const AUDIBLE: u8 = BAND * (MEDIUM_THRESHOLD + 1);
 /// After this long without sound no speaker has any left in its levels.
-const SETTLED: Micros = (LEVELS as u64 + 1) * LEVEL_INTERVAL + IDLE;
+const SPEECH_EXPIRES: Micros = (LEVELS as u64 + 1) * LEVEL_INTERVAL + IDLE;
 /// Fewer packets than this in an interval say nothing about a volume.
 const MIN_PACKETS: u32 = 10;
 
@@ -166,7 +166,7 @@ pub(crate) struct Observers {
     speaker_interval: Micros,
     volumes_due: Micros,
     speaker_due: Micros,
-    sound_at: Micros,
+    audible_at: Micros,
 }
 
 impl Observers {
@@ -182,7 +182,7 @@ impl Observers {
             speaker_interval,
             volumes_due: NEVER,
             speaker_due: NEVER,
-            sound_at: 0,
+            audible_at: 0,
         }
     }
 
@@ -213,7 +213,7 @@ impl Observers {
 
     /// Has the speaker at `position` brought near.
     #[inline]
-    pub(crate) fn look_ahead<S: Sink>(&self, position: usize, sink: &S) {
+    pub(crate) fn prefetch<S: Sink>(&self, position: usize, sink: &S) {
         if let Some(speaker) = self.speakers.get(position) {
             sink.prefetch(speaker, usize::MAX);
         }
@@ -227,10 +227,10 @@ impl Observers {
         if self.volumes_due == NEVER && -(level as i8) >= self.threshold {
             self.volumes_due = now + self.volume_interval;
         }
-        if loudness >= SOUND {
-            self.sound_at = now;
+        if loudness >= AUDIBLE {
+            self.audible_at = now;
             if self.speaker_due == NEVER {
-                self.listen_again(now);
+                self.resume_speaker_detection(now);
             }
         }
         let Some(speaker) = self.speakers.get_mut(position) else {
@@ -247,7 +247,7 @@ impl Observers {
 
     /// Sound after silence: the time without counts as silence of everybody.
     #[cold]
-    fn listen_again(&mut self, now: Micros) {
+    fn resume_speaker_detection(&mut self, now: Micros) {
         self.speaker_due = now + self.speaker_interval;
         for speaker in &mut self.speakers {
             speaker.changed_at = now.saturating_sub(LEVEL_INTERVAL);
@@ -274,7 +274,7 @@ impl Observers {
             return false;
         }
         let changed = self.update_dominant(now);
-        self.speaker_due = if now > self.sound_at + SETTLED {
+        self.speaker_due = if now > self.audible_at + SPEECH_EXPIRES {
             NEVER
         } else {
             now + self.speaker_interval
@@ -318,10 +318,10 @@ impl Observers {
         for speaker in &mut self.speakers {
             speaker.evaluate(now);
         }
-        let ruling = self
+        let current = self
             .dominant
             .and_then(|key| self.speakers.iter().find(|speaker| speaker.producer == key));
-        let next = match ruling {
+        let next = match current {
             // Nobody rules: the most active one who really speaks.
             None => self
                 .speakers
@@ -329,19 +329,19 @@ impl Observers {
                 .filter(|speaker| speaker.is_active())
                 .max_by(|left, right| left.scores[1].total_cmp(&right.scores[1]))
                 .map(|speaker| speaker.producer),
-            Some(ruling) => Some(self.challenger(ruling).unwrap_or(ruling.producer)),
+            Some(current) => Some(self.challenger(current).unwrap_or(current.producer)),
         };
         std::mem::replace(&mut self.dominant, next) != next
     }
 
-    fn challenger(&self, ruling: &Speaker) -> Option<ProducerKey> {
+    fn challenger(&self, current: &Speaker) -> Option<ProducerKey> {
         let mut best = C2;
         let mut found = None;
         for speaker in &self.speakers {
-            if speaker.producer == ruling.producer {
+            if speaker.producer == current.producer {
                 continue;
             }
-            let ratio = |scale: usize| (speaker.scores[scale] / ruling.scores[scale]).ln();
+            let ratio = |scale: usize| (speaker.scores[scale] / current.scores[scale]).ln();
             let (immediate, medium, long) = (ratio(0), ratio(1), ratio(2));
             if immediate > C1 && medium > C2 && long > C3 && medium > best {
                 best = medium;

@@ -50,7 +50,7 @@ pub(crate) fn is_transport_wide(uri: ExtensionUri) -> bool {
 }
 
 /// Tells whether the values of an extension are kept in the side table of the ring.
-fn is_rare(uri: ExtensionUri) -> bool {
+fn is_passthrough(uri: ExtensionUri) -> bool {
     matches!(
         uri,
         ExtensionUri::VideoOrientation
@@ -84,17 +84,17 @@ pub(crate) struct Producer {
     pub(crate) forwarded: u8,
     pub(crate) transport: u32,
     pub(crate) mid: Option<String>,
-    pub(crate) has_rare: bool,
+    pub(crate) has_passthrough: bool,
 }
 
 impl Producer {
     pub(crate) fn new(transport: u32, config: &ProducerConfig) -> Self {
         let mut ids = IdTable::new();
-        let mut has_rare = false;
+        let mut has_passthrough = false;
         for (uri, id) in &config.header_extensions {
             if !is_transport_wide(*uri) {
                 ids.insert(*id, *uri);
-                has_rare |= is_rare(*uri);
+                has_passthrough |= is_passthrough(*uri);
             }
         }
         Self {
@@ -109,7 +109,7 @@ impl Producer {
             forwarded: 0,
             transport,
             mid: config.mid.clone(),
-            has_rare,
+            has_passthrough,
         }
     }
 

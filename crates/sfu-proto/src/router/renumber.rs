@@ -13,7 +13,7 @@ pub(crate) struct Renumber {
     shifts: [(u64, u64); 8],
     len: usize,
     /// Some are forgotten: what is older than the oldest remembered has no known place.
-    forgetful: bool,
+    truncated: bool,
 }
 
 impl Renumber {
@@ -23,12 +23,12 @@ impl Renumber {
         let shifts = self.shifts[..self.len].iter().rev();
         match shifts.into_iter().find(|(from, _)| *from <= index) {
             Some((_, total)) => Some(*total),
-            None => (!self.forgetful).then_some(0),
+            None => (!self.truncated).then_some(0),
         }
     }
 
     /// Leaves out one number.
-    pub(crate) fn swallow(&mut self, index: u64) {
+    pub(crate) fn drop_number(&mut self, index: u64) {
         match self.shifts[..self.len].last_mut() {
             // A burst of padding is one run: nothing between two of it will ever come.
             Some((from, total)) if *from == index => (*from, *total) = (index + 1, *total + 1),
@@ -42,7 +42,7 @@ impl Renumber {
         if self.len == self.shifts.len() {
             self.shifts.copy_within(1.., 0);
             self.len -= 1;
-            self.forgetful = true;
+            self.truncated = true;
         }
         self.shifts[self.len] = (from, before + count);
         self.len += 1;

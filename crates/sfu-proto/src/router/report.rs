@@ -1,4 +1,4 @@
-//! RTCP that goes out: reports to receivers and senders, requests, feedback, goodbyes.
+//! RTCP that goes out: reports to receivers and senders, requests, feedback, BYE.
 //!
 //! # Job
 //! Packs what a transport has to say into as few datagrams as it fits. When, is said by `timer`.
@@ -15,7 +15,7 @@
 use super::Router;
 use super::clock::{Micros, to_short_ntp};
 use super::consumer::Consumer;
-use super::mapping::Least;
+use super::mapping::MinFilter;
 use super::stream::StreamRx;
 use super::transport::Transport;
 use crate::net::Sink;
@@ -33,14 +33,14 @@ const BATCH: usize = 32;
 const MAX_FEEDBACKS: usize = 4;
 
 impl Router {
-    /// Sends sender reports for consumers, receiver reports for producers, round-trip blocks and goodbyes. False if
+    /// Sends sender reports for consumers, receiver reports for producers, round-trip blocks and BYEs. False if
     /// there will be nothing more to report until media moves again.
     pub(super) fn send_reports<S: Sink>(&mut self, t: u32, now: Micros, sink: &mut S) -> bool {
         let resent = std::mem::take(&mut self.transports[t].resent_in_interval);
         sink.end_train();
         let sends = self.send_sender_reports(t, now, sink);
         self.send_receiver_report(t, now, sink);
-        self.send_goodbyes(t, sink);
+        self.send_byes(t, sink);
         sink.end_train();
         let mut streams = self.transports[t]
             .producers
@@ -60,7 +60,7 @@ impl Router {
             // The sender's clock belongs to another transport: looked up before this one is borrowed.
             let first = position;
             let count = BATCH.min(transports[t].consumers.len() - first);
-            let mut batch = [(0, Least::default()); BATCH];
+            let mut batch = [(0, MinFilter::default()); BATCH];
             for (entry, key) in batch.iter_mut().zip(&transports[t].consumers[first..]) {
                 let sender = producers[consumers[*key].producer].transport;
                 *entry = (*key, transports[sender].sender_clock);
@@ -173,14 +173,14 @@ impl Router {
             .unwrap_or(0)
     }
 
-    fn send_goodbyes<S: Sink>(&mut self, t: u32, sink: &mut S) {
+    fn send_byes<S: Sink>(&mut self, t: u32, sink: &mut S) {
         let transport = &mut self.transports[t];
-        while !transport.goodbyes.is_empty() {
+        while !transport.pending_byes.is_empty() {
             let mut ssrcs = [0; MAX_BLOCKS];
-            let count = transport.goodbyes.len().min(MAX_BLOCKS);
-            let from = transport.goodbyes.len() - count;
-            ssrcs[..count].copy_from_slice(&transport.goodbyes[from..]);
-            transport.goodbyes.truncate(from);
+            let count = transport.pending_byes.len().min(MAX_BLOCKS);
+            let from = transport.pending_byes.len() - count;
+            ssrcs[..count].copy_from_slice(&transport.pending_byes[from..]);
+            transport.pending_byes.truncate(from);
             let ssrc = transport.ssrc;
             let sent = transport.send_rtcp(sink, |out| {
                 let report = rr::write(ssrc, &[], out).unwrap_or(0);
@@ -357,7 +357,7 @@ fn sender_info(
     stream: &StreamRx,
     now: Micros,
     wall: u64,
-    clock: &Least,
+    clock: &MinFilter,
 ) -> Option<SenderInfo> {
     let silent = consumer.packets == 0 || now > consumer.munger.newest_at() + SILENT;
     if silent || !consumer.munger.is_synced(stream.source) {

@@ -32,7 +32,7 @@ impl Retired {
     }
 
     /// True if a packet of this SSRC is late; `heard`: who replaced it still sends.
-    pub(crate) fn holds(&self, ssrc: u32, heard: bool, now: Micros) -> bool {
+    pub(crate) fn is_retired(&self, ssrc: u32, heard: bool, now: Micros) -> bool {
         let mut known = self.entries.iter().flatten();
         known.any(|(known, at)| *known == ssrc && (heard || now < at + LONGEST_DELAY))
     }
@@ -46,10 +46,10 @@ mod tests {
     fn who_was_replaced_comes_back_when_nothing_of_it_can_be_late_and_nobody_else_is_heard() {
         let mut retired = Retired::default();
         retired.add(7, 1_000_000);
-        assert!(retired.holds(7, false, 10_999_999));
-        assert!(!retired.holds(7, false, 11_000_000));
-        assert!(retired.holds(7, true, 60_000_000));
-        assert!(!retired.holds(8, true, 1_000_000));
+        assert!(retired.is_retired(7, false, 10_999_999));
+        assert!(!retired.is_retired(7, false, 11_000_000));
+        assert!(retired.is_retired(7, true, 60_000_000));
+        assert!(!retired.is_retired(8, true, 1_000_000));
     }
 
     #[test]
@@ -60,7 +60,7 @@ mod tests {
             retired.add(ssrc, 0);
         }
         let held: Vec<u32> = (0..9)
-            .filter(|ssrc| retired.holds(*ssrc, true, 0))
+            .filter(|ssrc| retired.is_retired(*ssrc, true, 0))
             .collect();
         assert_eq!(held, [1, 2, 3, 4, 5, 6, 7, 8]);
     }

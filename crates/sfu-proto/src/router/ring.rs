@@ -35,12 +35,12 @@ pub(crate) const MARKER: u8 = 1;
 pub(crate) const KEY_FRAME: u8 = 2;
 /// `level` is known.
 pub(crate) const LEVEL: u8 = 4;
-/// The slot has an entry in the side table of rare extensions.
-pub(crate) const RARE: u8 = 8;
+/// The slot has an entry in the side table of passthrough extensions.
+pub(crate) const PASSTHROUGH: u8 = 8;
 /// The payload is nothing but one byte of padding: sent so that a swallowed number leaves no gap.
 pub(crate) const FILLER: u8 = 16;
 /// It has left in a way that has to be repeated to the byte: its padding stays as it is.
-pub(crate) const SETTLED: u8 = 32;
+pub(crate) const PADDING_FIXED: u8 = 32;
 /// It came by a retransmission only, so far.
 pub(crate) const REPAIRED: u8 = 64;
 
@@ -65,7 +65,7 @@ pub(crate) struct Slot {
 /// Values of header extensions that not every packet carries, passed on as they came; times of capture are put on
 /// our clock once, so that each sending has the same.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Rare {
+pub(crate) struct PassthroughExtensions {
     pub(crate) orientation: Option<u8>,
     pub(crate) offset: Option<[u8; 3]>,
     pub(crate) playout_delay: Option<[u8; 3]>,
@@ -74,7 +74,7 @@ pub(crate) struct Rare {
     pub(crate) capture_time_len: u8,
 }
 
-impl Rare {
+impl PassthroughExtensions {
     /// When it was captured, on the clock of the sender's reports: the capture time less what the capturing clock
     /// is ahead of that, if it says so.
     pub(crate) fn captured(&self) -> Option<u64> {
@@ -103,15 +103,15 @@ impl Rare {
 #[derive(Debug)]
 pub(crate) struct Ring {
     slots: Vec<Slot>,
-    rare: Vec<Rare>,
+    passthrough: Vec<PassthroughExtensions>,
     storage: Vec<u8>,
     spare: u16,
     mask: u64,
 }
 
 impl Ring {
-    /// A ring of `slots` packets, a power of two; `rare` keeps the side table. Takes no storage yet.
-    pub(crate) fn new(slots: usize, rare: bool) -> Self {
+    /// A ring of `slots` packets, a power of two; `passthrough` keeps the side table. Takes no storage yet.
+    pub(crate) fn new(slots: usize, passthrough: bool) -> Self {
         assert!(
             slots.is_power_of_two(),
             "invariant: ring sizes are powers of two"
@@ -132,7 +132,10 @@ impl Ring {
         }
         Self {
             slots: table,
-            rare: vec![Rare::default(); if rare { slots + 1 } else { 0 }],
+            passthrough: vec![
+                PassthroughExtensions::default();
+                if passthrough { slots + 1 } else { 0 }
+            ],
             storage: Vec::new(),
             spare: slots as u16,
             mask: slots as u64 - 1,
@@ -141,7 +144,7 @@ impl Ring {
 
     /// Has the place of the packet with this index and the buffer it is decrypted into brought near.
     #[inline]
-    pub(crate) fn look_ahead<S: Sink>(&self, index: u64, len: usize, sink: &S) {
+    pub(crate) fn prefetch<S: Sink>(&self, index: u64, len: usize, sink: &S) {
         sink.prefetch(&self.slots[(index & self.mask) as usize], usize::MAX);
         let start = self.spare as usize * BUFFER;
         if let Some(buffer) = self.storage.get(start..start + BUFFER) {
@@ -161,15 +164,15 @@ impl Ring {
 
     /// Makes what is in the spare buffer the packet `slot.index`. False if something newer has its place.
     #[inline]
-    pub(crate) fn commit(&mut self, mut slot: Slot, rare: &Rare) -> bool {
+    pub(crate) fn commit(&mut self, mut slot: Slot, passthrough: &PassthroughExtensions) -> bool {
         let place = &mut self.slots[(slot.index & self.mask) as usize];
         if place.index != EMPTY && place.index >= slot.index {
             return false;
         }
         slot.buffer = self.spare;
         self.spare = place.buffer;
-        if slot.flags & RARE != 0 {
-            self.rare[slot.buffer as usize] = *rare;
+        if slot.flags & PASSTHROUGH != 0 {
+            self.passthrough[slot.buffer as usize] = *passthrough;
         }
         *place = slot;
         true
@@ -220,20 +223,20 @@ impl Ring {
         whole
     }
 
-    /// The rare extensions of a packet, if it has any.
+    /// The passthrough extensions of a packet, if it has any.
     #[inline]
-    pub(crate) fn rare(&self, slot: &Slot) -> Option<&Rare> {
-        if slot.flags & RARE == 0 {
+    pub(crate) fn passthrough(&self, slot: &Slot) -> Option<&PassthroughExtensions> {
+        if slot.flags & PASSTHROUGH == 0 {
             return None;
         }
-        self.rare.get(slot.buffer as usize)
+        self.passthrough.get(slot.buffer as usize)
     }
 
     /// Lengthens a packet by `pad` (1..=64) bytes of RTP padding (RFC 3550 §5.1), once.
     #[inline]
     pub(crate) fn pad(&mut self, low: u32, pad: u8) {
         let slot = &mut self.slots[(u64::from(low) & self.mask) as usize];
-        let chosen = slot.pad != 0 || slot.flags & SETTLED != 0;
+        let chosen = slot.pad != 0 || slot.flags & PADDING_FIXED != 0;
         if slot.index as u32 != low || chosen || pad == 0 || pad as usize > TAIL {
             return;
         }
@@ -245,10 +248,10 @@ impl Ring {
     }
 
     /// From now on the packet with this index gets no padding it does not have.
-    pub(crate) fn settle(&mut self, index: u64) {
+    pub(crate) fn fix_padding(&mut self, index: u64) {
         let slot = &mut self.slots[(index & self.mask) as usize];
         if slot.index == index {
-            slot.flags |= SETTLED;
+            slot.flags |= PADDING_FIXED;
         }
     }
 
@@ -283,7 +286,10 @@ mod tests {
 
     fn store(ring: &mut Ring, index: u64, payload: &[u8]) -> bool {
         ring.spare()[HEADROOM..HEADROOM + payload.len()].copy_from_slice(payload);
-        ring.commit(slot(index, payload.len() as u16), &Rare::default())
+        ring.commit(
+            slot(index, payload.len() as u16),
+            &PassthroughExtensions::default(),
+        )
     }
 
     #[test]
@@ -329,7 +335,7 @@ mod tests {
     fn what_has_left_is_not_padded_afterwards() {
         let mut ring = Ring::new(2, false);
         store(&mut ring, 7, b"abc");
-        ring.settle(7);
+        ring.fix_padding(7);
         ring.pad(7, 4);
         assert_eq!(ring.get(7).expect("stored").pad, 0);
     }
@@ -348,10 +354,10 @@ mod tests {
         let mut ring = Ring::new(2, false);
         let mut repaired = slot(7, 0);
         repaired.flags = REPAIRED | MARKER;
-        assert!(ring.commit(repaired, &Rare::default()));
-        ring.settle(7);
+        assert!(ring.commit(repaired, &PassthroughExtensions::default()));
+        ring.fix_padding(7);
         assert!(ring.arrived_after_repair(7));
         assert!(!ring.arrived_after_repair(7));
-        assert_eq!(ring.get(7).expect("stored").flags, MARKER | SETTLED);
+        assert_eq!(ring.get(7).expect("stored").flags, MARKER | PADDING_FIXED);
     }
 }

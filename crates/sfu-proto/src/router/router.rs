@@ -64,7 +64,7 @@ pub struct Router {
     /// SSRCs of a REMB being written.
     pub(super) ssrcs: Vec<u32>,
     /// Where packets that go nowhere are decrypted, to know whether they are authentic.
-    pub(super) unwanted: Vec<u8>,
+    pub(super) scratch: Vec<u8>,
 }
 
 impl Router {
@@ -94,7 +94,7 @@ impl Router {
             timers: Timers::default(),
             sequences: Vec::with_capacity(1024),
             ssrcs: Vec::with_capacity(32),
-            unwanted: Vec::new(),
+            scratch: Vec::new(),
         }
     }
 
@@ -107,7 +107,7 @@ impl Router {
         let ready = transport.is_ready();
         let t = self.transports.insert(transport);
         self.dirty.reserve(self.transports.len());
-        self.touch(t, at);
+        self.schedule_streams(t, at);
         if ready {
             self.transport_became_ready(t, at);
         }
@@ -258,11 +258,11 @@ impl Router {
         self.check_producer(transport, &config)?;
         let t = transport.0;
         let producer = Producer::new(t, &config);
-        let (kind, has_rare) = (producer.kind, producer.has_rare);
+        let (kind, has_passthrough) = (producer.kind, producer.has_passthrough);
         let p = self.producers.insert(producer);
         let nack = config.codecs.iter().any(|codec| codec.nack);
         for (position, encoding) in config.encodings.iter().enumerate() {
-            let mut stream = StreamRx::new(p, t, position as u8, kind, has_rare, nack);
+            let mut stream = StreamRx::new(p, t, position as u8, kind, has_passthrough, nack);
             stream.ssrc = encoding.ssrc;
             stream.rtx_ssrc = encoding.rtx_ssrc;
             stream.ssrc_announced = encoding.ssrc.is_some();
@@ -360,7 +360,7 @@ impl Router {
         let room = entry.consumers.len() * 4;
         entry.pending.reserve(room);
         if active {
-            self.want_key_frame_of(producer, wanted, at);
+            self.request_producer_key_frame(producer, wanted, at);
         }
         Ok(ConsumerKey(c))
     }
@@ -394,7 +394,7 @@ impl Router {
         }
         if !paused {
             for position in 0..self.producers[producer.0].streams.len() {
-                self.want_key_frame_of(producer, position as u8, at);
+                self.request_producer_key_frame(producer, position as u8, at);
             }
         }
         Ok(())
@@ -422,7 +422,7 @@ impl Router {
         let active = entry.is_active();
         self.producers[producer.0].set_receiver(receiver, active);
         if begins {
-            self.want_key_frame_of(producer, wanted, at);
+            self.request_producer_key_frame(producer, wanted, at);
         }
         Ok(())
     }
@@ -436,14 +436,23 @@ impl Router {
         let at = self.clock.micros(now);
         let entry = self.consumers.get(consumer.0).ok_or(RouterError::Unknown)?;
         if entry.is_active() {
-            self.want_key_frame_of(ProducerKey(entry.producer), entry.wanted_encoding(), at);
+            self.request_producer_key_frame(
+                ProducerKey(entry.producer),
+                entry.wanted_encoding(),
+                at,
+            );
         }
         Ok(())
     }
 
-    pub(super) fn want_key_frame_of(&mut self, producer: ProducerKey, encoding: u8, now: Micros) {
+    pub(super) fn request_producer_key_frame(
+        &mut self,
+        producer: ProducerKey,
+        encoding: u8,
+        now: Micros,
+    ) {
         if let Some(s) = self.wanted_stream(producer, encoding) {
-            self.want_key_frame(s, now);
+            self.request_stream_key_frame(s, now);
         }
     }
 
@@ -501,7 +510,7 @@ impl Router {
         transport.consumers.retain(|key| *key != consumer.0);
         transport.retire_consumer_routes(consumer.0);
         if entry.packets > 0 {
-            transport.goodbyes.push(entry.ssrc);
+            transport.pending_byes.push(entry.ssrc);
         }
         let before = transport.pending.len();
         transport.pending.retain(|item| item.consumer != consumer.0);
@@ -525,12 +534,12 @@ impl Router {
         now: Instant,
         sink: &mut S,
     ) {
-        self.handle_waiting(transport, class, datagram, from, (now, now), sink);
+        self.handle_datagram_received_at(transport, class, datagram, from, (now, now), sink);
     }
 
     /// As `handle_datagram`, for one that has waited: the times are when it arrived, which is what feedback and reports
     /// tell, and now.
-    pub fn handle_waiting<S: Sink>(
+    pub fn handle_datagram_received_at<S: Sink>(
         &mut self,
         transport: TransportKey,
         class: Class,
@@ -564,13 +573,13 @@ impl Router {
             && entry.stats.packets_in != authentic
             && entry.destination.as_ref() != Some(&from)
         {
-            self.came_by_another_way(transport.0, &from, now, sink);
+            self.on_media_from_other_tuple(transport.0, &from, now, sink);
         }
     }
 
     /// Authentic media came from elsewhere than where ours goes.
     #[cold]
-    fn came_by_another_way<S: Sink>(
+    fn on_media_from_other_tuple<S: Sink>(
         &mut self,
         t: u32,
         from: &Destination,
@@ -578,7 +587,7 @@ impl Router {
         sink: &mut S,
     ) {
         if let Some(link) = self.transports[t].link_mut() {
-            link.note_media(from, now);
+            link.on_authenticated_media(from, now);
             self.after_link(t, now, sink);
         }
     }

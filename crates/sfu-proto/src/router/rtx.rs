@@ -74,10 +74,10 @@ impl Resends {
         }
     }
 
-    /// True, and remembered, if the packet with this own index may be sent again now.
+    /// Returns whether the packet sent as `out_seq` may be sent again now, and if so remembers it.
     pub(crate) fn take(
         &mut self,
-        own: u64,
+        out_seq: u64,
         sent_at_first: u64,
         rtt: Option<Micros>,
         now: Micros,
@@ -85,11 +85,11 @@ impl Resends {
         if self.sent >= sent_at_first + ALLOWANCE {
             return false;
         }
-        let place = &mut self.recent[own as usize % REMEMBERED];
-        if place.0 == own && now < place.1 + rtt.unwrap_or(DEFAULT_RTT) {
+        let place = &mut self.recent[out_seq as usize % REMEMBERED];
+        if place.0 == out_seq && now < place.1 + rtt.unwrap_or(DEFAULT_RTT) {
             return false;
         }
-        *place = (own, now);
+        *place = (out_seq, now);
         self.sent += 1;
         true
     }
@@ -118,8 +118,8 @@ mod tests {
         let mut resends = Resends::new();
         let mut given = 0;
         for round in 0..100u64 {
-            for own in 0..100 {
-                given += u64::from(resends.take(own, 100, Some(1), round * 1000));
+            for out_seq in 0..100 {
+                given += u64::from(resends.take(out_seq, 100, Some(1), round * 1000));
             }
         }
         assert_eq!(given, 100 + ALLOWANCE);

@@ -15,7 +15,7 @@ pub(crate) struct Source {
 }
 
 /// The bit of a run that is not part of its number.
-const APART: u32 = 1 << 31;
+const DETACHED: u32 = 1 << 31;
 
 impl Source {
     /// No stream's.
@@ -32,7 +32,7 @@ impl Source {
     /// The run that follows.
     pub(crate) fn next(self) -> Self {
         Self {
-            run: self.run.wrapping_add(1) & !APART,
+            run: self.run.wrapping_add(1) & !DETACHED,
             ..self
         }
     }
@@ -40,22 +40,22 @@ impl Source {
     /// The run before.
     pub(crate) fn previous(self) -> Self {
         Self {
-            run: self.run.wrapping_sub(1) & !APART,
+            run: self.run.wrapping_sub(1) & !DETACHED,
             ..self
         }
     }
 
     /// The same, but equal to none that a stream has.
-    pub(crate) fn apart(self) -> Self {
+    pub(crate) fn detached(self) -> Self {
         Self {
-            run: self.run | APART,
+            run: self.run | DETACHED,
             ..self
         }
     }
 
     /// True if it is the same run, apart or not.
-    pub(crate) fn is_run(self, other: Self) -> bool {
-        self.apart() == other.apart()
+    pub(crate) fn is_same_run(self, other: Self) -> bool {
+        self.detached() == other.detached()
     }
 
     pub(crate) fn is_same_stream(self, other: Self) -> bool {

@@ -21,12 +21,15 @@
 use super::clock::{Micros, NEVER};
 use super::config::MediaKind;
 use super::keyframe::KeyFrames;
-use super::layers::Life;
+use super::layers::Liveness;
 use super::mapping::{Mapping, arrival_ticks};
 use super::nack::{Arrival, NackGenerator};
 use super::renumber::Renumber;
 use super::retired::Retired;
-use super::ring::{FILLER, HEADROOM, KEY_FRAME, LEVEL, MARKER, RARE, REPAIRED, Rare, Ring, Slot};
+use super::ring::{
+    FILLER, HEADROOM, KEY_FRAME, LEVEL, MARKER, PASSTHROUGH, PassthroughExtensions, REPAIRED, Ring,
+    Slot,
+};
 use super::score::{Score, Totals};
 use super::source::Source;
 use crate::net::Sink;
@@ -48,7 +51,7 @@ pub(crate) const INACTIVE_AFTER: Micros = 1_500_000;
 const BARE_PICTURES: u8 = 3;
 /// An RTX SSRC that changes alone runs ahead of the media SSRC it belongs to, by no more than this.
 const RTX_AHEAD: Micros = 2_000_000;
-const GOODBYE_INTERVAL: Micros = 1_000_000;
+const BYE_INTERVAL: Micros = 1_000_000;
 
 /// A decrypted packet; its payload is in the ring's spare buffer.
 #[derive(Clone, Copy, Debug)]
@@ -60,7 +63,7 @@ pub(crate) struct Incoming {
     /// Payload without padding.
     pub(crate) len: usize,
     pub(crate) level: Option<u8>,
-    pub(crate) has_rare: bool,
+    pub(crate) has_passthrough: bool,
     /// Recovered from RTX.
     pub(crate) repair: bool,
     pub(crate) arrived: Micros,
@@ -72,7 +75,7 @@ pub(crate) enum Accepted {
     /// It is in the ring under this stream index.
     Forward(u64),
     /// Nothing but padding: its number was swallowed.
-    Swallowed,
+    PaddingOnly,
     /// Came before, or so late that its place is taken.
     Late,
 }
@@ -176,9 +179,9 @@ pub(crate) struct StreamRx {
     pub(crate) newest: (u32, Micros),
     pub(crate) active: bool,
     pub(crate) fraction_lost: u8,
-    goodbye_at: Option<Micros>,
+    bye_at: Option<Micros>,
     /// It said goodbye and was not heard since.
-    gone: bool,
+    said_bye: bool,
     pub(crate) retired: Retired,
     /// When another RTX SSRC took the place of the one that belongs to the media SSRC.
     rtx_ahead: Option<Micros>,
@@ -207,7 +210,7 @@ impl StreamRx {
         transport: u32,
         encoding: u8,
         kind: MediaKind,
-        rare: bool,
+        passthrough: bool,
         nack: bool,
     ) -> Self {
         let slots = match kind {
@@ -215,7 +218,7 @@ impl StreamRx {
             MediaKind::Video => VIDEO_SLOTS,
         };
         Self {
-            ring: Ring::new(slots, rare),
+            ring: Ring::new(slots, passthrough),
             producer,
             transport,
             encoding,
@@ -238,8 +241,8 @@ impl StreamRx {
             newest: (0, 0),
             active: false,
             fraction_lost: 0,
-            goodbye_at: None,
-            gone: false,
+            bye_at: None,
+            said_bye: false,
             retired: Retired::default(),
             rtx_ahead: None,
             run_from: 0,
@@ -345,10 +348,10 @@ impl StreamRx {
 
     /// Has the place of the next packet, of up to `len` bytes, brought near.
     #[inline]
-    pub(crate) fn look_ahead<S: Sink>(&self, len: usize, sink: &S) {
+    pub(crate) fn prefetch<S: Sink>(&self, len: usize, sink: &S) {
         let Some(highest) = self.highest else { return };
         if let Some(left_out) = self.renumber.total_before(highest) {
-            self.ring.look_ahead(highest + 1 - left_out, len, sink);
+            self.ring.prefetch(highest + 1 - left_out, len, sink);
         }
     }
 
@@ -358,7 +361,7 @@ impl StreamRx {
         &mut self,
         packet: &Incoming,
         codec: Option<Codec>,
-        rare: &Rare,
+        passthrough: &PassthroughExtensions,
         now: Micros,
     ) -> Accepted {
         let Some(index) = self.extend(packet) else {
@@ -375,8 +378,8 @@ impl StreamRx {
         };
         let stream_index = index - left_out;
         let flags = self.flags(packet, codec, stream_index);
-        let swallowed = filler && newest;
-        if !swallowed {
+        let padding_only = filler && newest;
+        if !padding_only {
             let slot = Slot {
                 index: stream_index,
                 timestamp: packet.timestamp,
@@ -387,18 +390,18 @@ impl StreamRx {
                 codec: packet.codec,
                 level: packet.level.unwrap_or(0),
             };
-            if !self.ring.commit(slot, rare) {
+            if !self.ring.commit(slot, passthrough) {
                 if !packet.repair && self.ring.arrived_after_repair(stream_index) {
-                    self.came_itself();
+                    self.original_arrived();
                 }
                 return Accepted::Late;
             }
         }
         self.count(index, packet, flags, newest, now);
-        if swallowed {
+        if padding_only {
             self.counters.padding_only += 1;
-            self.renumber.swallow(index);
-            return Accepted::Swallowed;
+            self.renumber.drop_number(index);
+            return Accepted::PaddingOnly;
         }
         Accepted::Forward(stream_index)
     }
@@ -419,8 +422,8 @@ impl StreamRx {
             payload[0] = 1;
             return flags | FILLER;
         }
-        if packet.has_rare {
-            flags |= RARE;
+        if packet.has_passthrough {
+            flags |= PASSTHROUGH;
         }
         let video = codec.filter(|_| self.kind == MediaKind::Video);
         let entry = video.map_or(Entry::None, |codec| codec.entry(&payload[..packet.len]));
@@ -512,7 +515,7 @@ impl StreamRx {
 
     /// What had been taken for lost and was sent again came by itself.
     #[cold]
-    fn came_itself(&mut self) {
+    fn original_arrived(&mut self) {
         self.received += 1;
         self.recovered -= 1;
         self.counters.repaired -= 1;
@@ -575,49 +578,46 @@ impl StreamRx {
 
     /// A packet came. True if the stream was inactive until now.
     #[inline]
-    pub(crate) fn wake(&mut self, now: Micros) -> bool {
+    pub(crate) fn mark_active(&mut self, now: Micros) -> bool {
         if self.active {
             return false;
         }
         self.active = true;
-        self.gone = false;
+        self.said_bye = false;
         self.key_frames.renew(now);
         self.score.rebase(self.totals());
         self.score.reset(10)
     }
 
     /// The newest packet is one to begin with.
-    pub(crate) fn begins_now(&self) -> bool {
+    pub(crate) fn newest_is_key_frame(&self) -> bool {
         let newest = self.newest_index().and_then(|index| self.ring.get(index));
         newest.is_some_and(|slot| slot.flags & KEY_FRAME != 0)
     }
 
     /// Whether the encoding is forwarded depends on this.
-    pub(crate) fn life(&self) -> Life {
-        Life {
+    pub(crate) fn liveness(&self) -> Liveness {
+        Liveness {
             active: self.active,
-            heard: (self.has_media() && !self.gone).then_some(self.newest.1),
+            last_packet_at: (self.has_media() && !self.said_bye).then_some(self.newest.1),
         }
     }
 
     /// The stream went silent. True if the score changed.
-    pub(crate) fn sleep(&mut self) -> bool {
+    pub(crate) fn mark_inactive(&mut self) -> bool {
         self.active = false;
         self.score.reset(0)
     }
 
     /// The stream said goodbye. True if the score changed; heard once a second at most, as everybody who
     /// consumes it is told.
-    pub(crate) fn goodbye(&mut self, now: Micros) -> bool {
-        if self
-            .goodbye_at
-            .is_some_and(|at| now < at + GOODBYE_INTERVAL)
-        {
+    pub(crate) fn on_bye(&mut self, now: Micros) -> bool {
+        if self.bye_at.is_some_and(|at| now < at + BYE_INTERVAL) {
             return false;
         }
-        self.goodbye_at = Some(now);
-        self.gone = true;
-        self.sleep()
+        self.bye_at = Some(now);
+        self.said_bye = true;
+        self.mark_inactive()
     }
 
     /// When the sender is to be asked for something.
@@ -663,11 +663,11 @@ mod tests {
             codec: 0,
             len,
             level: None,
-            has_rare: false,
+            has_passthrough: false,
             repair: false,
             arrived: now,
         };
-        stream.accept(&packet, None, &Rare::default(), now)
+        stream.accept(&packet, None, &PassthroughExtensions::default(), now)
     }
 
     fn index(accepted: Accepted) -> u64 {
@@ -681,7 +681,7 @@ mod tests {
     fn padding_only_packets_leave_no_gap() {
         let mut stream = video();
         let first = index(push(&mut stream, 10, 100, 0));
-        assert_eq!(push(&mut stream, 12, 0, 0), Accepted::Swallowed);
+        assert_eq!(push(&mut stream, 12, 0, 0), Accepted::PaddingOnly);
         assert_eq!(index(push(&mut stream, 13, 100, 0)), first + 2);
         assert_eq!(
             index(push(&mut stream, 11, 100, 0)),
@@ -743,11 +743,11 @@ mod tests {
             codec: 0,
             len: 100,
             level: None,
-            has_rare: false,
+            has_passthrough: false,
             repair: true,
             arrived: 0,
         };
-        let late = stream.accept(&packet, None, &Rare::default(), 0);
+        let late = stream.accept(&packet, None, &PassthroughExtensions::default(), 0);
         assert_eq!(late, Accepted::Late);
         assert!(matches!(
             push(&mut stream, 11, 100, 0),
@@ -761,7 +761,7 @@ mod tests {
         for sequence in (0..100u16).filter(|sequence| *sequence == 0 || sequence % 2 == 1) {
             push(&mut stream, sequence, 100, 0);
         }
-        stream.wake(0);
+        stream.mark_active(0);
         let nack = stream.nack.as_mut().expect("asks for what is lost");
         nack.take(20_000, None, |_| true);
         for sequence in (2..100u16).step_by(2) {
@@ -795,7 +795,7 @@ mod tests {
     fn a_lossy_stream_scores_less_and_only_changes_are_told() {
         let mut stream = video();
         push(&mut stream, 0, 100, 0);
-        stream.wake(0);
+        stream.mark_active(0);
         for sequence in (1..101).filter(|sequence| sequence % 10 != 5) {
             push(&mut stream, sequence, 100, 0);
         }
@@ -806,7 +806,7 @@ mod tests {
             push(&mut stream, sequence, 100, 0);
         }
         assert!(!stream.update_score(), "the same again");
-        stream.sleep();
+        stream.mark_inactive();
         assert!(!stream.update_score(), "a silent stream is not judged");
         assert_eq!(stream.score.value(), 0);
     }
@@ -888,11 +888,11 @@ mod tests {
             codec: 0,
             len: 100,
             level: None,
-            has_rare: false,
+            has_passthrough: false,
             repair: true,
             arrived: 0,
         };
-        stream.accept(&again, None, &Rare::default(), 0);
+        stream.accept(&again, None, &PassthroughExtensions::default(), 0);
         assert_eq!((stream.lost(), stream.counters.repaired), (1, 1));
         assert_eq!(push(&mut stream, 11, 100, 0), Accepted::Late);
         assert_eq!((stream.lost(), stream.counters.repaired), (1, 0));

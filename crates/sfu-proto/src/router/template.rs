@@ -2,7 +2,7 @@
 //!
 //! # Job
 //! Holds everything that is the same in each packet of a consumer and knows where the rest goes: marker,
-//! sequence number, timestamp, send time, transport-wide number, level, rare extensions.
+//! sequence number, timestamp, send time, transport-wide number, level, passthrough extensions.
 //!
 //! # Invariants
 //! - The one-byte form is used unless an id or a length needs the two-byte form (RFC 8285 §4).
@@ -14,7 +14,7 @@
 //! # Cost
 //! One copy of at most 64 bytes and a few patches; no allocation.
 
-use super::ring::{FILLER, LEVEL, MARKER, RARE, Rare, Slot};
+use super::ring::{FILLER, LEVEL, MARKER, PASSTHROUGH, PassthroughExtensions, Slot};
 use crate::rtp::header::FIXED_LEN;
 use crate::rtp::{ExtensionForm, ExtensionMap, ExtensionUri, HeaderFields, HeaderWriter};
 
@@ -34,7 +34,7 @@ const MID_ROOM: usize = 3;
 pub(crate) struct Fields<'a> {
     pub(crate) ssrc: u32,
     pub(crate) slot: &'a Slot,
-    pub(crate) rare: Option<&'a Rare>,
+    pub(crate) passthrough: Option<&'a PassthroughExtensions>,
     pub(crate) padded: bool,
     pub(crate) sequence: u16,
     pub(crate) timestamp: u32,
@@ -57,7 +57,7 @@ pub(crate) struct Template {
     sequence_at: u8,
     level_at: u8,
     two_byte: bool,
-    has_rare: bool,
+    has_passthrough: bool,
     orientation_id: u8,
     offset_id: u8,
     playout_id: u8,
@@ -117,7 +117,7 @@ impl Template {
     /// Ids and form, without any element.
     fn empty(ids: &ExtensionMap, mid: &str) -> Self {
         let id = |uri| ids.id(uri).unwrap_or(0);
-        let rare_ids = [
+        let passthrough_ids = [
             id(ExtensionUri::VideoOrientation),
             id(ExtensionUri::TransmissionOffset),
             id(ExtensionUri::PlayoutDelay),
@@ -136,12 +136,12 @@ impl Template {
             send_time_at: 0,
             sequence_at: 0,
             level_at: 0,
-            two_byte: mid.len() > 16 || rare_ids.iter().chain(&sent_ids).any(|id| *id > 14),
-            has_rare: rare_ids.iter().any(|id| *id != 0),
-            orientation_id: rare_ids[0],
-            offset_id: rare_ids[1],
-            playout_id: rare_ids[2],
-            capture_id: rare_ids[3],
+            two_byte: mid.len() > 16 || passthrough_ids.iter().chain(&sent_ids).any(|id| *id > 14),
+            has_passthrough: passthrough_ids.iter().any(|id| *id != 0),
+            orientation_id: passthrough_ids[0],
+            offset_id: passthrough_ids[1],
+            playout_id: passthrough_ids[2],
+            capture_id: passthrough_ids[3],
         }
     }
 
@@ -158,13 +158,13 @@ impl Template {
         self.sequence_at != 0
     }
 
-    /// The consumer passes on rare extensions.
+    /// Whether the consumer forwards passthrough extensions.
     #[inline]
-    pub(crate) fn wants_rare(&self) -> bool {
-        self.has_rare
+    pub(crate) fn wants_passthrough(&self) -> bool {
+        self.has_passthrough
     }
 
-    /// Length of the header without rare extensions.
+    /// Length of the header without passthrough extensions.
     #[inline]
     pub(crate) fn len(&self) -> usize {
         usize::from(self.len)
@@ -200,15 +200,17 @@ impl Template {
                 out[at - 1 - usize::from(self.two_byte)..=at].fill(0);
             }
         }
-        match fields.rare {
-            Some(rare) if self.has_rare && slot.flags & (RARE | FILLER) == RARE => {
-                self.append_rare(out, rare)
+        match fields.passthrough {
+            Some(passthrough)
+                if self.has_passthrough && slot.flags & (PASSTHROUGH | FILLER) == PASSTHROUGH =>
+            {
+                self.append_passthrough(out, passthrough)
             }
             _ => len,
         }
     }
 
-    fn append_rare(&self, out: &mut [u8], rare: &Rare) -> usize {
+    fn append_passthrough(&self, out: &mut [u8], passthrough: &PassthroughExtensions) -> usize {
         let mut end = usize::from(self.elements_end);
         if end == FIXED_LEN {
             end += 4;
@@ -231,18 +233,18 @@ impl Template {
             out[end..end + value.len()].copy_from_slice(value);
             end += value.len();
         };
-        if let Some(orientation) = rare.orientation {
+        if let Some(orientation) = passthrough.orientation {
             element(self.orientation_id, &[orientation]);
         }
-        if let Some(offset) = rare.offset {
+        if let Some(offset) = passthrough.offset {
             element(self.offset_id, &offset);
         }
-        if let Some(delay) = rare.playout_delay {
+        if let Some(delay) = passthrough.playout_delay {
             element(self.playout_id, &delay);
         }
         element(
             self.capture_id,
-            &rare.capture_time[..usize::from(rare.capture_time_len)],
+            &passthrough.capture_time[..usize::from(passthrough.capture_time_len)],
         );
         if end == FIXED_LEN + 4 && usize::from(self.len) == FIXED_LEN {
             out[0] &= !0x10;
@@ -282,11 +284,11 @@ mod tests {
         }
     }
 
-    fn fields<'a>(slot: &'a Slot, rare: Option<&'a Rare>) -> Fields<'a> {
+    fn fields<'a>(slot: &'a Slot, passthrough: Option<&'a PassthroughExtensions>) -> Fields<'a> {
         Fields {
             ssrc: 77,
             slot,
-            rare,
+            passthrough,
             padded: false,
             sequence: 0x1234,
             timestamp: 0x5566_7788,
@@ -360,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn rare_extensions_follow_and_large_ids_need_the_two_byte_form() {
+    fn passthrough_extensions_follow_and_large_ids_need_the_two_byte_form() {
         for id in [9, 200] {
             let map = ids(&[
                 (1, ExtensionUri::Mid),
@@ -369,15 +371,15 @@ mod tests {
                 (11, ExtensionUri::TransmissionOffset),
             ]);
             let template = Template::new("0", &map, false, true);
-            let rare = Rare {
+            let passthrough = PassthroughExtensions {
                 orientation: Some(3),
                 capture_time: [7; 16],
                 capture_time_len: 16,
-                ..Rare::default()
+                ..PassthroughExtensions::default()
             };
             let mut out = [0xff; MAX_HEADER];
-            let packet = slot(RARE);
-            let len = template.write(&mut out, &fields(&packet, Some(&rare)));
+            let packet = slot(PASSTHROUGH);
+            let len = template.write(&mut out, &fields(&packet, Some(&passthrough)));
             let header = RtpHeader::parse(&out[..len]).expect("well-formed");
             assert_eq!(
                 elements(&header),
@@ -409,7 +411,7 @@ mod tests {
     }
 
     #[test]
-    fn rare_extensions_are_wanted_if_any_has_an_id() {
+    fn passthrough_extensions_are_wanted_if_any_has_an_id() {
         let all = [
             (1, ExtensionUri::VideoOrientation),
             (2, ExtensionUri::TransmissionOffset),
@@ -418,25 +420,25 @@ mod tests {
         ];
         for count in 0..=all.len() {
             let template = Template::new("0", &ids(&all[..count]), false, true);
-            assert_eq!(template.wants_rare(), count > 0, "{count}");
+            assert_eq!(template.wants_passthrough(), count > 0, "{count}");
         }
     }
 
     #[test]
-    fn a_packet_whose_rare_extensions_the_receiver_does_not_know_has_no_block() {
+    fn a_packet_whose_passthrough_extensions_the_receiver_does_not_know_has_no_block() {
         let template = Template::new(
             "0",
             &ids(&[(9, ExtensionUri::VideoOrientation)]),
             false,
             true,
         );
-        let rare = Rare {
+        let passthrough = PassthroughExtensions {
             playout_delay: Some([1, 2, 3]),
-            ..Rare::default()
+            ..PassthroughExtensions::default()
         };
         let mut out = [0; MAX_HEADER];
-        let packet = slot(RARE);
-        let len = template.write(&mut out, &fields(&packet, Some(&rare)));
+        let packet = slot(PASSTHROUGH);
+        let len = template.write(&mut out, &fields(&packet, Some(&passthrough)));
         assert_eq!((len, out[0]), (FIXED_LEN, 0x80));
     }
 }

@@ -13,7 +13,7 @@ use super::Router;
 use super::clock::{Micros, NEVER};
 use super::config::{ProducerKey, TransportKey};
 use super::event::RouterEvent;
-use super::layers::TOGETHER;
+use super::layers::SILENCE_SKEW;
 use super::stream::INACTIVE_AFTER;
 use crate::link::{DtlsState, LinkEvent};
 use crate::net::{Destination, Sink};
@@ -25,7 +25,7 @@ const REMB_INTERVAL: Micros = 1_500_000;
 /// REMB that is all the sender has.
 const REMB_ALONE_INTERVAL: Micros = 500_000;
 /// What could not be done at once is tried again no sooner.
-const BREATH: Micros = 1_000;
+const MIN_RETRY_DELAY: Micros = 1_000;
 /// Sender and receiver reports: this, times 1.0 to 1.5.
 const REPORT_INTERVAL: Micros = 1_000_000;
 
@@ -64,7 +64,7 @@ impl Router {
     /// Enters when transport `t` has something to do next.
     pub(super) fn schedule(&mut self, t: u32) {
         let transport = &mut self.transports[t];
-        transport.find_due();
+        transport.update_due();
         let due = transport.due;
         self.timers.set(t, (due != NEVER).then_some(due));
     }
@@ -96,9 +96,12 @@ impl Router {
         }
         if deadlines.feedback <= at {
             let transport = &mut self.transports[t];
-            let before = std::mem::replace(&mut transport.heard_before.feedback, transport.heard);
-            let silent = before == transport.heard;
-            transport.quiet |= silent;
+            let before = std::mem::replace(
+                &mut transport.media_at_last.feedback,
+                transport.media_packets,
+            );
+            let silent = before == transport.media_packets;
+            transport.feedback_stopped |= silent;
             transport.deadlines.feedback = if silent {
                 NEVER
             } else {
@@ -108,9 +111,10 @@ impl Router {
         }
         if deadlines.remb <= at {
             let transport = &mut self.transports[t];
-            let before = std::mem::replace(&mut transport.heard_before.remb, transport.heard);
-            let silent = before == transport.heard && transport.limit_repeats == 0;
-            transport.quiet |= silent;
+            let before =
+                std::mem::replace(&mut transport.media_at_last.remb, transport.media_packets);
+            let silent = before == transport.media_packets && transport.limit_repeats == 0;
+            transport.feedback_stopped |= silent;
             let alone = transport.arrivals.is_none();
             transport.deadlines.remb = match (silent, alone) {
                 (true, _) => NEVER,
@@ -133,7 +137,10 @@ impl Router {
                 let s = self.producers[p].streams[encoding];
                 let asked = self.request_repair(t, s, now, sink);
                 let stream = &mut self.streams[s];
-                if stream.active && now >= stream.newest.1 + INACTIVE_AFTER && stream.sleep() {
+                if stream.active
+                    && now >= stream.newest.1 + INACTIVE_AFTER
+                    && stream.mark_inactive()
+                {
                     self.producer_score_changed(p);
                 }
                 let stream = &self.streams[s];
@@ -143,26 +150,26 @@ impl Router {
                 }
             }
             self.choose_encoding(p, now);
-            next = next.min(self.next_choice(p, now));
+            next = next.min(self.next_encoding_check(p, now));
         }
-        self.transports[t].deadlines.streams = next.max(now + BREATH);
+        self.transports[t].deadlines.streams = next.max(now + MIN_RETRY_DELAY);
     }
 
     /// When another encoding of a producer may prove to be alive, while the one that is forwarded is not.
-    fn next_choice(&self, p: u32, now: Micros) -> Micros {
+    fn next_encoding_check(&self, p: u32, now: Micros) -> Micros {
         let producer = &self.producers[p];
         let forwarded = producer.streams.get(usize::from(producer.forwarded));
         let silent = forwarded.is_some_and(|s| !self.streams[*s].active);
         let mut others = producer.streams.iter().map(|s| &self.streams[*s]);
         if silent && others.any(|stream| stream.active) {
-            now + TOGETHER / 2
+            now + SILENCE_SKEW / 2
         } else {
             NEVER
         }
     }
 
     /// Something is to be done for transport `t` at `at`.
-    pub(super) fn touch(&mut self, t: u32, at: Micros) {
+    pub(super) fn schedule_streams(&mut self, t: u32, at: Micros) {
         if let Some(transport) = self.transports.get_mut(t) {
             transport.deadlines.streams = transport.deadlines.streams.min(at);
             if at < transport.due {
@@ -188,16 +195,16 @@ impl Router {
 
     /// Media came after a time without.
     #[cold]
-    pub(super) fn rouse(&mut self, t: u32, now: Micros) {
-        self.transports[t].quiet = false;
+    pub(super) fn resume_feedback(&mut self, t: u32, now: Micros) {
+        self.transports[t].feedback_stopped = false;
         self.start_feedback(t, now);
     }
 
-    /// As `touch`, for a deadline that mostly is none.
+    /// As `schedule_streams`, for a deadline that is mostly [`NEVER`].
     #[inline]
-    pub(super) fn touch_streams(&mut self, t: u32, at: Micros) {
+    pub(super) fn schedule_streams_if_due(&mut self, t: u32, at: Micros) {
         if at != NEVER {
-            self.touch(t, at);
+            self.schedule_streams(t, at);
         }
     }
 
@@ -223,7 +230,7 @@ impl Router {
         let clock = self.clock;
         let entry = &mut self.transports[t];
         let due = entry.link().and_then(|link| link.poll_timeout());
-        entry.deadlines.link = due.map_or(NEVER, |due| clock.micros(due).max(at + BREATH));
+        entry.deadlines.link = due.map_or(NEVER, |due| clock.micros(due).max(at + MIN_RETRY_DELAY));
         self.schedule(t);
         true
     }
@@ -284,14 +291,14 @@ impl Router {
     pub(super) fn transport_became_ready(&mut self, t: u32, now: Micros) {
         self.resume_reports(t, now);
         // What its own streams lack can be asked for from now on.
-        self.touch(t, now);
+        self.schedule_streams(t, now);
         for position in 0..self.transports[t].consumers.len() {
             let consumer = &self.consumers[self.transports[t].consumers[position]];
             if consumer.is_active() {
                 let wanted =
                     self.wanted_stream(ProducerKey(consumer.producer), consumer.wanted_encoding());
                 if let Some(s) = wanted {
-                    self.want_key_frame(s, now);
+                    self.request_stream_key_frame(s, now);
                 }
             }
         }

@@ -25,7 +25,7 @@ use std::time::Instant;
 use super::clock::{Micros, NEVER};
 use super::config::{Endpoint, TransportConfig};
 use super::event::TransportStats;
-use super::mapping::Least;
+use super::mapping::MinFilter;
 use super::producer::IdTable;
 use crate::bwe::Unlimited;
 use crate::bwe::arrival::ArrivalEstimator;
@@ -55,7 +55,7 @@ pub(crate) struct Item {
     /// Low half of the stream index.
     pub(crate) index: u32,
     /// Low half of the consumer's own index, once it has one.
-    pub(crate) own: u32,
+    pub(crate) out_seq: u32,
     /// Sorting key: length of header and payload, not above that of an earlier packet of the same consumer.
     /// 0 until the consumer has let the packet through.
     pub(crate) size: u16,
@@ -90,7 +90,7 @@ pub(crate) struct Deadlines {
 
 /// Media packets that had come when the sender was last told of them.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct HeardBefore {
+pub(crate) struct MediaAtLast {
     pub(crate) feedback: u32,
     pub(crate) remb: u32,
 }
@@ -124,9 +124,9 @@ pub(crate) struct Transport {
     pub(crate) stats: TransportStats,
     // For each packet that came from there.
     /// A timer of feedback has stopped for want of packets.
-    pub(crate) quiet: bool,
+    pub(crate) feedback_stopped: bool,
     /// Media packets that came, and how many there were at the last feedback and REMB.
-    pub(crate) heard: u32,
+    pub(crate) media_packets: u32,
     pub(crate) routes: Vec<Route>,
     pub(crate) rx: Option<SrtpRx>,
     pub(crate) arrivals: Option<Arrivals>,
@@ -149,13 +149,13 @@ pub(crate) struct Transport {
     pub(crate) deadlines: Deadlines,
     pub(crate) peer_reference: Option<PeerReference>,
     /// Our NTP time less the sender's, microseconds, over all of its streams.
-    pub(crate) sender_clock: Least,
+    pub(crate) sender_clock: MinFilter,
     /// SSRCs of closed consumers the receiver has not been told of.
-    pub(crate) goodbyes: Vec<u32>,
-    pub(crate) heard_before: HeardBefore,
+    pub(crate) pending_byes: Vec<u32>,
+    pub(crate) media_at_last: MediaAtLast,
     /// When reports were sent last.
     pub(crate) reported_at: Micros,
-    /// Requests of the receiver heeded in the current interval.
+    /// Requests of the receiver accepted in the current interval.
     pub(crate) resent_in_interval: u32,
 }
 
@@ -176,8 +176,8 @@ impl Transport {
             next_sequence: 0,
             pacer: Immediate,
             stats: TransportStats::default(),
-            quiet: true,
-            heard: 0,
+            feedback_stopped: true,
+            media_packets: 0,
             rx: None,
             routes: Vec::new(),
             ids: IdTable::new(),
@@ -205,9 +205,9 @@ impl Transport {
             },
             due: 0,
             peer_reference: None,
-            sender_clock: Least::default(),
-            goodbyes: Vec::new(),
-            heard_before: HeardBefore::default(),
+            sender_clock: MinFilter::default(),
+            pending_byes: Vec::new(),
+            media_at_last: MediaAtLast::default(),
             reported_at: 0,
             resent_in_interval: 0,
         };
@@ -259,7 +259,7 @@ impl Transport {
 
     /// A check has validated this source, or it is the preset one.
     #[inline]
-    pub(crate) fn knows(&self, from: &Destination) -> bool {
+    pub(crate) fn is_known_source(&self, from: &Destination) -> bool {
         self.destination.as_ref() == Some(from)
             || self.link().is_some_and(|link| link.is_known_source(from))
     }
@@ -317,7 +317,7 @@ impl Transport {
     /// Notes a packet for which there is no list of arrivals yet: which of its values is the transport-wide number,
     /// the next `produce` may tell.
     #[cold]
-    pub(crate) fn note_early(&mut self, header: &RtpHeader<'_>, at: Micros) {
+    pub(crate) fn record_early(&mut self, header: &RtpHeader<'_>, at: Micros) {
         let ids = &self.ids;
         let mut candidates = header
             .extensions()
@@ -384,7 +384,7 @@ impl Transport {
     }
 
     /// Sets `due` from all deadlines.
-    pub(crate) fn find_due(&mut self) {
+    pub(crate) fn update_due(&mut self) {
         let d = &self.deadlines;
         self.due = d
             .link

@@ -46,7 +46,7 @@ impl Arrivals {
 
     /// Has the place of the next packet brought near.
     #[inline]
-    pub(crate) fn look_ahead<S: Sink>(&self, sink: &S) {
+    pub(crate) fn prefetch<S: Sink>(&self, sink: &S) {
         let next = self.newest.unwrap_or_default() + 1;
         sink.prefetch(&self.at[(next % CAPACITY) as usize], usize::MAX);
     }

@@ -18,7 +18,7 @@ const NEW_ITEMS: usize = 12 * size_of::<Item>();
 
 /// How far a look ahead goes, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ahead {
+pub enum PrefetchStep {
     /// The transport a datagram belongs to.
     Transport,
     /// The SSRCs known there, their replay windows, the list of arrivals.
@@ -35,36 +35,36 @@ pub enum Ahead {
     Ends,
 }
 
-impl Ahead {
+impl PrefetchStep {
     /// All steps.
-    pub const STEPS: [Ahead; 7] = [
-        Ahead::Transport,
-        Ahead::Routes,
-        Ahead::Stream,
-        Ahead::Producer,
-        Ahead::Receivers,
-        Ahead::Lists,
-        Ahead::Ends,
+    pub const STEPS: [PrefetchStep; 7] = [
+        PrefetchStep::Transport,
+        PrefetchStep::Routes,
+        PrefetchStep::Stream,
+        PrefetchStep::Producer,
+        PrefetchStep::Receivers,
+        PrefetchStep::Lists,
+        PrefetchStep::Ends,
     ];
 
     /// The first packet of a batch takes this step for all: they go to much the same places.
     #[must_use]
     pub fn is_shared(self) -> bool {
-        matches!(self, Ahead::Lists | Ahead::Ends)
+        matches!(self, PrefetchStep::Lists | PrefetchStep::Ends)
     }
 }
 
 impl Router {
     /// Takes one step ahead for a datagram that will be handled soon; nothing unless it is RTP.
     #[inline]
-    pub fn look_ahead<S: Sink>(
+    pub fn prefetch<S: Sink>(
         &mut self,
         transport: TransportKey,
         datagram: &[u8],
-        step: Ahead,
+        step: PrefetchStep,
         sink: &S,
     ) {
-        if step == Ahead::Transport {
+        if step == PrefetchStep::Transport {
             if let Some(place) = self.transports.place(transport.0) {
                 sink.prefetch(place, INPUT_HEAD);
             }
@@ -77,20 +77,20 @@ impl Router {
         let Some(entry) = self.transports.get(transport.0) else {
             return;
         };
-        if step == Ahead::Routes {
+        if step == PrefetchStep::Routes {
             sink.prefetch(entry.routes.as_slice(), usize::MAX);
             if let Some(rx) = &entry.rx {
                 sink.prefetch(rx.rtp_windows(), usize::MAX);
             }
             if let Some(arrivals) = &entry.arrivals {
-                arrivals.look_ahead(sink);
+                arrivals.prefetch(sink);
             }
             return;
         }
         let Some(s) = entry.route(ssrc).map(|route| route.stream) else {
             return;
         };
-        if step == Ahead::Stream {
+        if step == PrefetchStep::Stream {
             if let Some(place) = self.streams.place(s) {
                 sink.prefetch(place, usize::MAX);
             }
@@ -99,21 +99,21 @@ impl Router {
         let Some(stream) = self.streams.get(s) else {
             return;
         };
-        if step == Ahead::Producer {
+        if step == PrefetchStep::Producer {
             if let Some(place) = self.producers.place(stream.producer) {
                 sink.prefetch(place, usize::MAX);
             }
-            stream.look_ahead(datagram.len(), sink);
+            stream.prefetch(datagram.len(), sink);
             return;
         }
         let Some(producer) = self.producers.get(stream.producer) else {
             return;
         };
-        if step == Ahead::Receivers {
+        if step == PrefetchStep::Receivers {
             sink.prefetch(producer.codecs.as_slice(), usize::MAX);
             sink.prefetch(producer.receivers.as_slice(), usize::MAX);
             if let Some(speaker) = producer.speaker {
-                self.observers.look_ahead(speaker, sink);
+                self.observers.prefetch(speaker, sink);
             }
             return;
         }
@@ -122,7 +122,7 @@ impl Router {
             return;
         }
         for receiver in &producer.receivers {
-            if step == Ahead::Lists {
+            if step == PrefetchStep::Lists {
                 if let Some(place) = self.transports.place(receiver.transport) {
                     sink.prefetch(place, 1);
                 }
@@ -135,7 +135,7 @@ impl Router {
     /// What the flush of the destination at `position` is followed by: of the next one the consumers, of the one
     /// behind it the transport, which leads to its consumers.
     #[inline]
-    pub(super) fn look_ahead_of_flush<S: Sink>(&self, position: usize, sink: &S) {
+    pub(super) fn prefetch_for_flush<S: Sink>(&self, position: usize, sink: &S) {
         let transport = |t: &u32| self.transports.place(*t);
         if let Some(place) = self.dirty.get(position + 2).and_then(transport) {
             sink.prefetch(place, FLUSH_HEAD);

@@ -6,7 +6,7 @@ mod router_call;
 use std::cell::Cell;
 
 use meeshy_sfu_proto::net::{Destination, Sink};
-use meeshy_sfu_proto::router::{Ahead, Router, TransportKey};
+use meeshy_sfu_proto::router::{PrefetchStep, Router, TransportKey};
 use router_call::*;
 
 /// Counts the bytes asked for.
@@ -30,10 +30,10 @@ impl Sink for Asked {
 fn asked(router: &mut Router, transport: TransportKey, datagram: &[u8]) -> Vec<usize> {
     let step = |step| {
         let asked = Asked::default();
-        router.look_ahead(transport, datagram, step, &asked);
+        router.prefetch(transport, datagram, step, &asked);
         asked.0.get()
     };
-    Ahead::STEPS.into_iter().map(step).collect()
+    PrefetchStep::STEPS.into_iter().map(step).collect()
 }
 
 #[test]
@@ -70,9 +70,9 @@ fn what_leads_nowhere_asks_for_nothing_more() {
 
 #[test]
 fn only_the_lists_of_receivers_are_looked_at_for_a_whole_batch() {
-    let shared: Vec<Ahead> = Ahead::STEPS
+    let shared: Vec<PrefetchStep> = PrefetchStep::STEPS
         .into_iter()
         .filter(|step| step.is_shared())
         .collect();
-    assert_eq!(shared, [Ahead::Lists, Ahead::Ends]);
+    assert_eq!(shared, [PrefetchStep::Lists, PrefetchStep::Ends]);
 }
