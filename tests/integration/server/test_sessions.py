@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -34,6 +36,45 @@ async def resume(one: Person) -> dict[str, Any]:
     return dict(answer["data"])
 
 
+@dataclass(frozen=True)
+class Scene:
+    """Alice and Bob in a call, each with a microphone; and a second client of Alice's, not connected yet."""
+
+    server: MediaServer
+    alice: Person
+    again: Person
+    bob: Person
+    alices: dict[str, Any]
+    bobs: dict[str, Any]
+
+    @property
+    def people(self) -> tuple[Person, Person, Person]:
+        return self.alice, self.again, self.bob
+
+
+Begin = Callable[..., Awaitable[Scene]]
+
+
+@pytest.fixture
+async def begin(start_server: StartServer, person: MakePerson) -> Begin:
+    """Start a server with settings of the test's choice, and the call."""
+
+    async def begin(**settings: Any) -> Scene:
+        server = await start_server(**settings)
+        alice, again, bob = (person(name, url=server.url) for name in ("alice", "alice", "bob"))
+        bobs = await enter(bob)
+        return Scene(server, alice, again, bob, await enter(alice), bobs)
+
+    return begin
+
+
+async def lose(scene: Scene, lost: str) -> None:
+    """Break off Alice's socket, and wait until the server knows; or leave it open, as if nothing had shown yet."""
+    if lost == "noticed":
+        vanish(scene.alice)
+        await eventually(lambda: bool(scene.server.signaling._leaving))
+
+
 def vanish(one: Person) -> None:
     one.socket.eio.ws._response.connection.transport.abort()
 
@@ -46,15 +87,11 @@ async def speaks_again(one: Person, transport_id: str, other: Person) -> None:
 
 @pytest.mark.parametrize("lost", ["unnoticed", "noticed"])
 async def test_join_room_on_a_new_socket_after_a_hard_loss_leaves_nobody_mute(
-    start_server: StartServer, person: MakePerson, lost: str
+    begin: Begin, lost: str
 ) -> None:
-    server = await start_server(disconnect_grace_s=30)
-    alice, again, bob = (person(name, url=server.url) for name in ("alice", "alice", "bob"))
-    await enter(bob)
-    before = await enter(alice)
-    if lost == "noticed":
-        vanish(alice)
-        await eventually(lambda: bool(server.signaling._leaving))
+    scene = await begin(disconnect_grace_s=30)
+    (_, again, bob), before = scene.people, scene.alices
+    await lose(scene, lost)
     await again.connect()
     joined = (await again.join_room())["data"]
     assert joined["resumed"] is False
@@ -63,20 +100,14 @@ async def test_join_room_on_a_new_socket_after_a_hard_loss_leaves_nobody_mute(
     assert (await again.request("GET", f"transports/{send_of(before)}/stats")).code == "TRANSPORT_NOT_FOUND"
     await speaks_again(again, (await again.transport("send"))["id"], bob)
     assert not bob.heard("participant-left")
-    assert not server.signaling._leaving
+    assert not scene.server.signaling._leaving
 
 
 @pytest.mark.parametrize("lost", ["unnoticed", "noticed"])
-async def test_transports_made_before_join_room_belong_to_the_new_session(
-    start_server: StartServer, person: MakePerson, lost: str
-) -> None:
-    server = await start_server(disconnect_grace_s=30)
-    alice, again, bob = (person(name, url=server.url) for name in ("alice", "alice", "bob"))
-    await enter(bob)
-    before = await enter(alice)
-    if lost == "noticed":
-        vanish(alice)
-        await eventually(lambda: bool(server.signaling._leaving))
+async def test_transports_made_before_join_room_belong_to_the_new_session(begin: Begin, lost: str) -> None:
+    scene = await begin(disconnect_grace_s=30)
+    (_, again, bob), before = scene.people, scene.alices
+    await lose(scene, lost)
     made = {direction: (await again.transport(direction))["id"] for direction in ("send", "recv")}
     await again.connect()
     joined = (await again.join_room())["data"]
@@ -85,16 +116,11 @@ async def test_transports_made_before_join_room_belong_to_the_new_session(
     await speaks_again(again, made["send"], bob)
 
 
-async def test_who_resumes_goes_on_and_is_told_what_it_owns(
-    start_server: StartServer, person: MakePerson
-) -> None:
-    server = await start_server(disconnect_grace_s=30)
-    alice, again, bob = (person(name, url=server.url) for name in ("alice", "alice", "bob"))
-    theirs = await enter(bob)
-    before = await enter(alice)
+async def test_who_resumes_goes_on_and_is_told_what_it_owns(begin: Begin) -> None:
+    scene = await begin(disconnect_grace_s=30)
+    (alice, again, bob), before, theirs = scene.people, scene.alices, scene.bobs
     consumer = await alice.consume(theirs["producerId"])
-    vanish(alice)
-    await eventually(lambda: bool(server.signaling._leaving))
+    await lose(scene, "noticed")
     await again.connect()
     answer = await resume(again)
     assert answer["resumed"] is True
@@ -121,17 +147,13 @@ async def test_who_resumes_goes_on_and_is_told_what_it_owns(
         ],
     }
     assert not bob.heard("producer-closed")
-    assert not server.signaling._leaving
+    assert not scene.server.signaling._leaving
     await again.close()
     assert (await bob.wait("participant-left"))["participantId"] == "alice"
 
 
-async def test_a_session_that_resumes_finds_nothing_when_the_place_is_given_up(
-    server: MediaServer, person: MakePerson
-) -> None:
-    alice, again, bob = person("alice"), person("alice"), person("bob")
-    await enter(bob)
-    await enter(alice)
+async def test_a_session_that_resumes_finds_nothing_when_the_place_is_given_up(begin: Begin) -> None:
+    alice, again, bob = (await begin()).people
     await alice.close()
     await bob.wait("participant-left")
     await again.connect()
@@ -139,12 +161,9 @@ async def test_a_session_that_resumes_finds_nothing_when_the_place_is_given_up(
     assert (answer["resumed"], answer["owned"]["transports"]) == (False, [])
 
 
-async def test_the_replaced_one_hears_so_and_can_do_nothing_more(
-    server: MediaServer, person: MakePerson
-) -> None:
-    alice, again, bob = person("alice"), person("alice"), person("bob")
-    theirs = await enter(bob)
-    await enter(alice)
+async def test_the_replaced_one_hears_so_and_can_do_nothing_more(begin: Begin) -> None:
+    scene = await begin()
+    (alice, again, bob), theirs = scene.people, scene.bobs
     consumer = await alice.consume(theirs["producerId"])
     await again.connect()
     await resume(again)
@@ -160,20 +179,16 @@ async def test_the_replaced_one_hears_so_and_can_do_nothing_more(
     track = await bob.produce(send_of(theirs), "video", appData={"source": "camera"})
     await again.wait("new-producer", holds=lambda told: told["producerId"] == track["producerId"])
     assert len(alice.heard("new-producer")) == heard
-    assert {str(one) for one in server.rooms.rooms[0].participants} == {"alice", "bob"}
+    assert {str(one) for one in scene.server.rooms.rooms[0].participants} == {"alice", "bob"}
     assert not bob.heard("participant-left")
     assert not bob.heard("producer-closed")
 
 
 @pytest.mark.parametrize("goodbye", ["disconnect", "leave-room", "break"])
-async def test_a_replaced_sessions_goodbye_never_touches_its_successor(
-    start_server: StartServer, person: MakePerson, goodbye: str
-) -> None:
+async def test_a_replaced_sessions_goodbye_never_touches_its_successor(begin: Begin, goodbye: str) -> None:
     """Also when the successor has come in by a request, and its socket is not there yet."""
-    server = await start_server(disconnect_grace_s=0.1)
-    alice, again, bob = (person(name, url=server.url) for name in ("alice", "alice", "bob"))
-    await enter(bob)
-    await enter(alice)
+    scene = await begin(disconnect_grace_s=0.1)
+    alice, again, bob = scene.people
     joined = await again.join()
     await alice.wait("participant-left", holds=lambda told: told["reason"] == REPLACED)
     match goodbye:
@@ -184,7 +199,7 @@ async def test_a_replaced_sessions_goodbye_never_touches_its_successor(
         case "break":
             vanish(alice)
     if goodbye != "leave-room":
-        await eventually(lambda: len(server.signaling._sessions) == 1)
+        await eventually(lambda: len(scene.server.signaling._sessions) == 1)
     await speaks_again(again, send_of(joined), bob)
     await again.connect()
     answer = (await again.join_room())["data"]
@@ -194,12 +209,10 @@ async def test_a_replaced_sessions_goodbye_never_touches_its_successor(
 
 @pytest.mark.parametrize("goodbye", ["disconnect", "leave-room", "break"])
 async def test_a_goodbye_while_a_successor_comes_in_ends_only_what_was_the_sessions(
-    start_server: StartServer, person: MakePerson, goodbye: str
+    begin: Begin, goodbye: str
 ) -> None:
-    server = await start_server(disconnect_grace_s=0.1)
-    alice, again, bob = (person(name, url=server.url) for name in ("alice", "alice", "bob"))
-    await enter(bob)
-    before = await enter(alice)
+    scene = await begin(disconnect_grace_s=0.1)
+    (alice, again, bob), before = scene.people, scene.alices
     made = (await again.transport("send"))["id"]
     match goodbye:
         case "leave-room":
@@ -218,12 +231,8 @@ async def test_a_goodbye_while_a_successor_comes_in_ends_only_what_was_the_sessi
     assert [item["transportId"] for item in answer["owned"]["transports"]] == [made]
 
 
-async def test_the_replaced_one_takes_its_place_back_by_join_room(
-    server: MediaServer, person: MakePerson
-) -> None:
-    alice, again, bob = person("alice"), person("alice"), person("bob")
-    await enter(bob)
-    await enter(alice)
+async def test_the_replaced_one_takes_its_place_back_by_join_room(begin: Begin) -> None:
+    alice, again, bob = (await begin()).people
     await again.connect()
     await again.join_room()
     await speaks_again(again, (await again.transport("send"))["id"], bob)
@@ -233,12 +242,9 @@ async def test_the_replaced_one_takes_its_place_back_by_join_room(
     await speaks_again(alice, (await alice.transport("send"))["id"], bob)
 
 
-async def test_join_room_again_on_the_same_socket_changes_nothing(
-    server: MediaServer, person: MakePerson
-) -> None:
-    alice, bob = person("alice"), person("bob")
-    await enter(bob)
-    before = await enter(alice)
+async def test_join_room_again_on_the_same_socket_changes_nothing(begin: Begin) -> None:
+    scene = await begin()
+    (alice, _, bob), before = scene.people, scene.alices
     answer = (await alice.join_room())["data"]
     assert answer["resumed"] is True
     assert [item["producerId"] for item in answer["owned"]["producers"]] == [before["producerId"]]
@@ -247,13 +253,10 @@ async def test_join_room_again_on_the_same_socket_changes_nothing(
 
 
 async def test_a_second_transport_of_a_session_ends_with_it_once_nobody_claims_it(
-    start_server: StartServer, person: MakePerson, monkeypatch: pytest.MonkeyPatch
+    begin: Begin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("meeshy_sfu.rooms.ownership.CLAIM_S", 0.0)
-    server = await start_server()
-    alice, bob = person("alice", url=server.url), person("bob", url=server.url)
-    await enter(bob)
-    await enter(alice)
+    alice, _, bob = (await begin()).people
     await alice.transport("send")
     await alice.close()
     assert (await bob.wait("participant-left"))["participantId"] == "alice"
@@ -271,12 +274,9 @@ async def test_a_socket_takes_out_who_has_made_requests_alone(
 
 
 async def test_a_successor_that_never_begins_and_sends_nothing_leaves_no_ghost(
-    start_server: StartServer, person: MakePerson, monkeypatch: pytest.MonkeyPatch
+    begin: Begin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    server = await start_server()
-    alice, bob = person("alice", url=server.url), person("bob", url=server.url)
-    await enter(bob)
-    await enter(alice)
+    alice, _, bob = (await begin()).people
     await alice.transport("send")
     monkeypatch.setattr("meeshy_sfu.rooms.ownership.CLAIM_S", 0.5)
     await alice.close()
