@@ -1,7 +1,7 @@
 # Each target is one line; what it needs installs itself (.ci/setup says what and why).
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test serve lint fmt bench docs setup setup-test test-rust test-python test-unit verify-media verify-switch coverage-rust fuzz fuzz-rust fuzz-python mutants pins wheel ci
+.PHONY: help demo test serve lint fmt bench docs setup setup-test test-rust test-python test-unit verify-media verify-switch pictures coverage-rust fuzz fuzz-rust fuzz-python mutants pins wheel ci
 export UV_PYTHON_DOWNLOADS := never
 export UV_LINK_MODE := copy
 RUN := .ci/uv run --no-sync
@@ -44,6 +44,9 @@ test-python:
 
 test-unit: setup ## the tests without sockets, in less than a minute
 	$(RUN) pytest tests/unit -q -n $$(nproc)
+
+pictures: setup ## renew the pictures of the README from real runs
+	$(RUN) python scripts/pictures.py
 
 coverage-rust: ## the Rust tests with line coverage (installs cargo-tarpaulin once)
 	.ci/coverage-rust
