@@ -2,6 +2,9 @@
 //!
 //! Keys are snake_case where only our own Python sees them; what also travels to a media server (ICE, DTLS and RTP
 //! parameters) lives in [`crate::params`] and is camelCase, as mediasoup writes it.
+//!
+//! A key nobody knows is refused with its name: a typing error must not pass for a default. Only in the objects of
+//! [`crate::params`] unknown keys are ignored, as other servers than ours may write more.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -12,7 +15,7 @@ use crate::params::{DtlsParameters, DtlsRoleName, IceCandidate, IceParameters, R
 
 /// How a pool is built. Every field but `clip_path` has a default.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct PoolConfig {
     /// Threads that share the bots round robin. Default 1; one carries about 50 bots of a 50-party call.
     pub threads: usize,
@@ -53,7 +56,7 @@ impl Default for PoolConfig {
 
 /// How the bots of one `spawn` behave.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct SpawnOptions {
     /// Local address of both sockets. Default 127.0.0.1; an unspecified one lets the route to the server decide.
     pub bind: IpAddr,
@@ -158,21 +161,23 @@ pub struct LocalTransport {
 }
 
 /// The server's half of one transport, as it answered to createTransport; both spellings of the keys are taken.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ConnectParameters {
     /// Server's ufrag and password.
-    #[serde(alias = "iceParameters")]
+    #[serde(rename = "iceParameters", alias = "ice_parameters")]
     pub ice_parameters: IceParameters,
     /// Server's candidates; UDP ones are used.
-    #[serde(alias = "iceCandidates")]
+    #[serde(rename = "iceCandidates", alias = "ice_candidates")]
     pub ice_candidates: Vec<IceCandidate>,
     /// Server's fingerprints and role.
-    #[serde(alias = "dtlsParameters")]
+    #[serde(rename = "dtlsParameters", alias = "dtls_parameters")]
     pub dtls_parameters: DtlsParameters,
 }
 
 /// One consumer as the server answered it.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ConsumeRequest {
     /// Free number of the caller; names the stream in rows, samples and events. Unique per bot.
     pub tag: u32,
@@ -182,7 +187,7 @@ pub struct ConsumeRequest {
     /// Audio or video.
     pub kind: Kind,
     /// The server's rtpParameters, unchanged.
-    #[serde(alias = "rtpParameters")]
+    #[serde(rename = "rtpParameters", alias = "rtp_parameters")]
     pub rtp_parameters: RtpParameters,
 }
 
@@ -192,7 +197,7 @@ fn unknown_sender() -> i32 {
 
 /// An emulated link in one direction; all datagrams of a bot (STUN, DTLS, RTP, RTCP) pass it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct LinkProfile {
     /// Probability that a datagram is dropped, 0–1. Default 0.
     pub loss: f64,

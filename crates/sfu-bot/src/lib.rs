@@ -26,6 +26,8 @@ mod command;
 pub mod config;
 mod context;
 mod impair;
+#[cfg(test)]
+mod interface;
 mod lag;
 pub mod layout;
 mod lock;

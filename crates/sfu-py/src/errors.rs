@@ -85,6 +85,20 @@ pub(crate) fn bad_argument(error: &serde_json::Error) -> PyErr {
     python::InvalidRequestError::new_err(format!("malformed argument: {error}"))
 }
 
+/// A request cannot be read; names the command, as one of its many keys may be the wrong one.
+pub(crate) fn bad_request(json: &str, error: &serde_json::Error) -> PyErr {
+    let request: serde_json::Value = serde_json::from_str(json).unwrap_or_default();
+    match request
+        .pointer("/command/type")
+        .and_then(|name| name.as_str())
+    {
+        Some(name) => {
+            python::InvalidRequestError::new_err(format!("malformed command {name}: {error}"))
+        }
+        None => bad_argument(error),
+    }
+}
+
 /// The object belongs to the parent process.
 pub(crate) fn forked() -> PyErr {
     python::ForkError::new_err(

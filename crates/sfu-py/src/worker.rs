@@ -76,8 +76,8 @@ impl Worker {
 
     fn request(&self, request_json: &str) -> PyResult<()> {
         let worker = self.inner.get()?;
-        let request: Request =
-            serde_json::from_str(request_json).map_err(|e| errors::bad_argument(&e))?;
+        let request: Request = serde_json::from_str(request_json)
+            .map_err(|e| errors::bad_request(request_json, &e))?;
         worker.request(request).map_err(|e| errors::not_taken(&e))
     }
 

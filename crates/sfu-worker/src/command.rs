@@ -6,6 +6,7 @@
 //!
 //! # Invariants
 //! - Handles are chosen by the caller and never reused within one worker.
+//! - A key nobody knows is refused with its name, at every depth: a typing error must not pass for a default.
 //! - Every request is answered by exactly one `reply` event with its `id`, also when the worker dies first.
 //!
 //! Parameter objects follow mediasoup's nouns; values that the control plane has already negotiated
@@ -49,6 +50,7 @@ handle!(
 
 /// One command with the number its reply will carry.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Request {
     /// Chosen by the caller; comes back in the reply.
     pub id: u64,
@@ -58,7 +60,7 @@ pub struct Request {
 
 /// All a worker can do. The answer's shape is named at each variant; `{}` is [`Empty`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Command {
     /// Opens the forwarding table of a call. Answer: `{}`.
     CreateRouter {
@@ -184,6 +186,7 @@ pub enum Command {
 
 /// Arguments of [`Command::CreateTransport`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct CreateTransport {
     /// Router it belongs to.
     pub router: RouterId,
@@ -203,6 +206,7 @@ pub struct CreateTransport {
 
 /// Arguments of [`Command::Produce`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Produce {
     /// Router of the transport.
     pub router: RouterId,
@@ -232,6 +236,7 @@ pub struct Produce {
 
 /// A codec of a producer: what the peer sends and what the router calls it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ProducerCodec {
     /// Such as `video/VP8`.
     pub mime_type: String,
@@ -269,6 +274,7 @@ pub struct ProducerCodec {
 
 /// One encoded stream of a producer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Encoding {
     /// As the peer sends it, when announced.
     #[serde(default)]
@@ -285,6 +291,7 @@ pub struct Encoding {
 
 /// One entry of [`Command::Consume`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ConsumeOne {
     /// New handle.
     pub consumer: ConsumerId,
@@ -311,6 +318,7 @@ pub struct ConsumeOne {
 
 /// A codec of a consumer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ConsumerCodec {
     /// Payload type on the wire.
     pub payload_type: u8,
@@ -340,6 +348,7 @@ pub struct ConsumerCodec {
 
 /// A header extension as one side numbers it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct HeaderExtension {
     /// Such as `urn:ietf:params:rtp-hdrext:sdes:mid`.
     pub uri: String,
@@ -371,6 +380,7 @@ pub enum DtlsRole {
 
 /// Hash of a certificate.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Fingerprint {
     /// `sha-256`, `sha-384` or `sha-512`.
     pub algorithm: String,

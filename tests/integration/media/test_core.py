@@ -89,6 +89,28 @@ def test_a_malformed_request_is_refused(settings: WorkerSettings, request_json: 
     worker.close()
 
 
+def test_an_unknown_key_of_a_command_is_named_with_the_command(settings: WorkerSettings) -> None:
+    worker = start(settings)
+    command = {"type": "create_transport", "router": 1, "transport": 2, "udp": True, "tcp": False}
+    with pytest.raises(
+        InvalidRequestError, match=r"create_transport: unknown field `max_incomming_bps`.*`max_incoming_bps`"
+    ):
+        worker.request(json.dumps({"id": 1, "command": {**command, "max_incomming_bps": 1000}}))
+    worker.close()
+
+
+def test_an_unknown_option_of_bots_is_named(clip: Path) -> None:
+    with pytest.raises(ConfigError, match="unknown field `thread`"):
+        _core.BotPool(json.dumps({"clip_path": str(clip), "thread": 2}))
+    pool = _core.BotPool(json.dumps({"clip_path": str(clip)}))
+    with pytest.raises(InvalidRequestError, match="unknown field `audio_stamp_evry`"):
+        pool.spawn(1, json.dumps({"audio_stamp_evry": 1}))
+    (bot,) = pool.spawn(1, "{}")
+    with pytest.raises(InvalidRequestError, match="unknown field `los`"):
+        pool.impair(bot, json.dumps({"los": 1.0}), "{}")
+    pool.stop()
+
+
 def test_a_bot_that_does_not_exist_is_not_found(clip: Path) -> None:
     pool = _core.BotPool(json.dumps({"clip_path": str(clip)}))
     with pytest.raises(NotFoundError):

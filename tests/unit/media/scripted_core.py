@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import random
+from collections.abc import Callable
 from typing import Any
 
 from meeshy_sfu.errors import CapacityError, WorkerDiedError
@@ -17,7 +18,7 @@ FINGERPRINT = DtlsFingerprint("sha-256", ":".join(["AB"] * 32))
 
 
 class ScriptedCore:
-    """Say yes to everything that makes sense; `refuse` and `silent` change that for single commands."""
+    """Say yes to everything that makes sense; `refuse`, `silent` and `answers` change that for single commands."""
 
     def __init__(self) -> None:
         self.port = 10000
@@ -28,6 +29,7 @@ class ScriptedCore:
         self.consumers: dict[int, int] = {}
         self.refuse: dict[str, tuple[str, str]] = {}
         self.silent: set[str] = set()
+        self.answers: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {}
         self.full = False
         self.closed = False
         self._fd = os.eventfd(0, os.EFD_NONBLOCK)
@@ -52,7 +54,10 @@ class ScriptedCore:
             code, message = self.refuse[name]
             self.emit("reply", id=request["id"], error={"code": code, "message": message})
             return
-        self.emit("reply", id=request["id"], ok=self._carry_out(name, command))
+        answer = self._carry_out(name, command)
+        if name in self.answers:
+            answer = self.answers[name](command)
+        self.emit("reply", id=request["id"], ok=answer)
 
     def events(self, max: int = 4096) -> list[str]:
         taken, self._events = self._events[:max], self._events[max:]
