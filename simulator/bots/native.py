@@ -20,10 +20,22 @@ from numpy.typing import NDArray
 
 from meeshy_sfu import _core
 from simulator.bots.netem import link_seed
+from simulator.bots.pool_wire import (
+    ConnectParameters,
+    ConsumeRequest,
+    Health,
+    LinkProfile,
+    LocalParameters,
+    PoolConfig,
+    PoolEvent,
+    SpawnOptions,
+    details,
+)
 from simulator.client.bot import Bot, BotSettings, Incoming, pick_capabilities
 from simulator.client.media_server import Direction, Json
 from simulator.errors import BotError
 from simulator.samples.schema import GENERATOR, LATENCY, SAMPLE_FOREIGN, STREAMS, Kind, rows_to_batch
+from simulator.scenario import Link
 
 Records = NDArray[np.void]
 BotPool = _core.BotPool
@@ -76,14 +88,14 @@ class NativeBot:
 
     async def connect(self, which: Direction, transport: Json) -> Json:
         """Begin ICE and DTLS towards the server's transport; gives the `dtlsParameters` to tell the server."""
-        local = json.loads(self._pool.local(self.number))
-        self._pool.connect(
-            self.number,
-            which,
-            json.dumps({key: transport[key] for key in ("iceParameters", "iceCandidates", "dtlsParameters")}),
-        )
-        dtls: Json = local[which]["dtls"]
-        return dtls
+        local: LocalParameters = json.loads(self._pool.local(self.number))
+        parameters: ConnectParameters = {
+            "iceParameters": transport["iceParameters"],
+            "iceCandidates": transport["iceCandidates"],
+            "dtlsParameters": transport["dtlsParameters"],
+        }
+        self._pool.connect(self.number, which, json.dumps(parameters))
+        return local[which]["dtls"]
 
     async def produce(self, kind: Kind) -> Json:
         """Give the `rtpParameters` of what it will send."""
@@ -100,15 +112,11 @@ class NativeBot:
 
     async def consume(self, streams: Sequence[Incoming]) -> None:
         """Receive streams, which may flow already."""
-        self._pool.consume(
-            self.number,
-            orjson.dumps(
-                [
-                    {"tag": s.tag, "sender": s.sender, "kind": s.kind, "rtpParameters": s.rtp_parameters}
-                    for s in streams
-                ]
-            ).decode(),
-        )
+        requests: list[ConsumeRequest] = [
+            {"tag": s.tag, "sender": s.sender, "kind": s.kind, "rtpParameters": s.rtp_parameters}
+            for s in streams
+        ]
+        self._pool.consume(self.number, orjson.dumps(requests).decode())
 
     async def close(self) -> None:
         """Stop all media. Idempotent."""
@@ -123,17 +131,14 @@ class NativeGenerator:
     def __init__(self, settings: BotSettings, *, first: int = 0, threads: int = 1) -> None:
         self._settings = settings
         self._bots: dict[int, NativeBot] = {}
-        self._pool = _core.BotPool(
-            json.dumps(
-                {
-                    "threads": threads,
-                    "clip_path": settings.clip,
-                    "seed": settings.seed,
-                    "first_bot": first,
-                    "sample_capacity": MAX_SAMPLES,
-                }
-            )
-        )
+        config: PoolConfig = {
+            "threads": threads,
+            "clip_path": settings.clip,
+            "seed": settings.seed,
+            "first_bot": first,
+            "sample_capacity": MAX_SAMPLES,
+        }
+        self._pool = _core.BotPool(json.dumps(config))
 
     async def __aenter__(self) -> Self:
         asyncio.get_running_loop().add_reader(self._pool.event_fd, self._take_events)
@@ -147,7 +152,8 @@ class NativeGenerator:
 
     async def spawn(self, numbers: Sequence[int]) -> Sequence[Bot]:
         """Make bots with these numbers, which must follow on one another."""
-        made = self._pool.spawn(len(numbers), json.dumps({"bind": self._settings.bind}))
+        options: SpawnOptions = {"bind": self._settings.bind}
+        made = self._pool.spawn(len(numbers), json.dumps(options))
         if list(made) != list(numbers):
             raise BotError(f"the pool numbered its bots {made[0]}…{made[-1]}, not {numbers[0]}…{numbers[-1]}")
         network, seed = self._settings.network, self._settings.seed
@@ -156,8 +162,8 @@ class NativeGenerator:
             if not (network.up.is_clean and network.down.is_clean):
                 self._pool.impair(
                     number,
-                    json.dumps({**network.up.model_dump(), "seed": link_seed(seed, number, down=False)}),
-                    json.dumps({**network.down.model_dump(), "seed": link_seed(seed, number, down=True)}),
+                    json.dumps(link_profile(network.up, link_seed(seed, number, down=False))),
+                    json.dumps(link_profile(network.down, link_seed(seed, number, down=True))),
                 )
         return list(self._bots.values())
 
@@ -179,7 +185,7 @@ class NativeGenerator:
     def _fetch(self) -> tuple[bytes, bytes, str]:
         return self._pool.rows(), self._pool.samples(MAX_SAMPLES), self._pool.health()
 
-    def _health_rows(self, health: Json, tick: int, now_ns: int) -> list[tuple[object, ...]]:
+    def _health_rows(self, health: Health, tick: int, now_ns: int) -> list[tuple[object, ...]]:
         rows: list[tuple[object, ...]] = []
         # A sample that did not fit was not measured, which is as bad as a datagram that was not received.
         drops = int(health["socket_drops"]) + int(health["samples_dropped"])
@@ -200,12 +206,23 @@ class NativeGenerator:
 
     def _take_events(self) -> None:
         for text in self._pool.events():
-            event: dict[str, Any] = orjson.loads(text)
-            name, unix_ns, number = event.pop("type"), event.pop("unix_ns"), event["bot"]
-            if name == "dtls" and event["state"] == "connected" and number in self._bots:
-                self._bots[number].connected[event["which"]].set()
-            if name in _NOTED:
-                self._settings.on_event(name, unix_ns, **event)
+            event: PoolEvent = orjson.loads(text)
+            bot = self._bots.get(event["bot"])
+            if event["type"] == "dtls" and event["state"] == "connected" and bot is not None:
+                bot.connected[event["which"]].set()
+            if event["type"] in _NOTED:
+                self._settings.on_event(event["type"], event["unix_ns"], bot=event["bot"], **details(event))
+
+
+def link_profile(link: Link, seed: int) -> LinkProfile:
+    """Write a direction of the emulated network as the pool takes it."""
+    return {
+        "delay_ms": link.delay_ms,
+        "jitter_ms": link.jitter_ms,
+        "loss": link.loss,
+        "rate_bps": link.rate_bps,
+        "seed": seed,
+    }
 
 
 def streams_batch(rows: Records, tick: int, now_ns: int) -> pa.RecordBatch:

@@ -18,8 +18,18 @@ import numpy as np
 import orjson
 import pyarrow as pa
 
-from simulator.bots.native import MAX_SAMPLES, SAMPLE_DTYPE, BotPool, NativeBot, Records
+from simulator.bots.native import MAX_SAMPLES, SAMPLE_DTYPE, BotPool, NativeBot, Records, link_profile
 from simulator.bots.netem import link_seed
+from simulator.bots.pool_wire import (
+    ConnectParameters,
+    ConsumeRequest,
+    Health,
+    LocalParameters,
+    PoolConfig,
+    PoolEvent,
+    SpawnOptions,
+    details,
+)
 from simulator.client.bot import BotSettings
 from simulator.client.legs import Arrivals, CallBot, PeerLeg, ServerLeg
 from simulator.client.media_server import Json
@@ -71,7 +81,8 @@ class NativePeerLeg:
         self._peer = peer
         self._remote: Description | None = None
         self._closed = False
-        local = json.loads(pool.local(leg))["recv"]
+        both: LocalParameters = json.loads(pool.local(leg))
+        local = both["recv"]
         ours = [json.loads(pool.produce(leg, kind)) for kind in KINDS]
         self._description = Description(
             ice=local["ice"],
@@ -115,22 +126,18 @@ class NativePeerLeg:
 
     def _connect(self, remote: Description) -> None:
         self._remote = remote
-        self._pool.consume(
-            self.number,
-            json.dumps(
-                [
-                    {"tag": tag, "sender": self._peer, "kind": s.kind, "rtpParameters": s.parameters}
-                    for tag, s in enumerate(remote.sections)
-                ]
-            ),
-        )
+        requests: list[ConsumeRequest] = [
+            {"tag": tag, "sender": self._peer, "kind": s.kind, "rtpParameters": s.parameters}
+            for tag, s in enumerate(remote.sections)
+        ]
+        self._pool.consume(self.number, json.dumps(requests))
         if remote.candidates:
             self._join(remote, remote.candidates)
         for section in remote.sections:
             self._pool.start_sending(self.number, section.kind)
 
     def _join(self, remote: Description, candidates: Sequence[Json]) -> None:
-        parameters = {
+        parameters: ConnectParameters = {
             "iceParameters": remote.ice,
             "iceCandidates": list(candidates),
             "dtlsParameters": {"role": remote.role, "fingerprints": list(remote.fingerprints)},
@@ -159,13 +166,13 @@ class NativeCallBot:
 
     async def server_leg(self) -> ServerLeg:
         """Make a leg to a media server; nothing is connected yet."""
-        leg = NativeServerLeg(self._generator.make_leg(self.number), self._generator.pool)
+        leg = NativeServerLeg(self._generator.make_leg(self.number, {}), self._generator.pool)
         self._take(leg)
         return leg
 
     async def offer(self, peer: int) -> PeerLeg:
         """Make a leg to this person, with an offer."""
-        number = self._generator.make_leg(self.number, peer="controlling", recv_role="auto")
+        number = self._generator.make_leg(self.number, {"peer": "controlling", "recv_role": "auto"})
         return self._take(NativePeerLeg(number, self._generator.pool, peer, None))
 
     async def answer(self, peer: int, offer: str) -> PeerLeg:
@@ -173,8 +180,10 @@ class NativeCallBot:
         offered = parse(offer)
         if any(section.parameters["encodings"][0].get("ssrc") is None for section in offered.sections):
             raise SdpError("bots need a=ssrc in an offer")
-        numbers = {section.kind: section.parameters for section in offered.sections}
-        number = self._generator.make_leg(self.number, peer="controlled", recv_role="client", **numbers)
+        options: SpawnOptions = {"peer": "controlled", "recv_role": "client"}
+        for section in offered.sections:
+            options[section.kind] = section.parameters
+        number = self._generator.make_leg(self.number, options)
         return self._take(NativePeerLeg(number, self._generator.pool, peer, offered))
 
     async def impair(self, lost: bool) -> None:
@@ -200,8 +209,8 @@ class NativeCallBot:
         if self._lost:
             up = down = _LOST
         else:
-            up = json.dumps({**network.up.model_dump(), "seed": link_seed(seed, leg, down=False)})
-            down = json.dumps({**network.down.model_dump(), "seed": link_seed(seed, leg, down=True)})
+            up = json.dumps(link_profile(network.up, link_seed(seed, leg, down=False)))
+            down = json.dumps(link_profile(network.down, link_seed(seed, leg, down=True)))
         with contextlib.suppress(BotError, LookupError):
             self._generator.pool.impair(leg, up, down)
 
@@ -214,17 +223,14 @@ class NativeCallBotGenerator:
         self.legs: dict[int, NativeServerLeg | NativePeerLeg] = {}
         self._bot_of: dict[int, int] = {}
         self._longest_us: dict[int, float] = {}
-        self.pool = BotPool(
-            json.dumps(
-                {
-                    "threads": threads,
-                    "clip_path": settings.clip,
-                    "seed": settings.seed,
-                    "tick_us": 2000,
-                    "sample_capacity": MAX_SAMPLES,
-                }
-            )
-        )
+        config: PoolConfig = {
+            "threads": threads,
+            "clip_path": settings.clip,
+            "seed": settings.seed,
+            "tick_us": 2000,
+            "sample_capacity": MAX_SAMPLES,
+        }
+        self.pool = BotPool(json.dumps(config))
 
     async def __aenter__(self) -> Self:
         asyncio.get_running_loop().add_reader(self.pool.event_fd, self._take_events)
@@ -240,10 +246,10 @@ class NativeCallBotGenerator:
         """Make people with these numbers."""
         return [NativeCallBot(number, self) for number in numbers]
 
-    def make_leg(self, bot: int, **options: object) -> int:
+    def make_leg(self, bot: int, options: SpawnOptions) -> int:
         """Make a leg of a person; gives its number in the pool."""
-        values = {"bind": self.settings.bind, "person": bot, "audio_stamp_every": 1, **options}
-        [leg] = self.pool.spawn(1, json.dumps(values))
+        common: SpawnOptions = {"bind": self.settings.bind, "person": bot, "audio_stamp_every": 1}
+        [leg] = self.pool.spawn(1, json.dumps({**common, **options}))
         self._bot_of[leg] = bot
         return leg
 
@@ -257,8 +263,12 @@ class NativeCallBotGenerator:
 
     def failures(self) -> list[str]:
         """Say what broke on its own since the last call."""
-        threads = json.loads(self.pool.health())["threads"]
-        return [] if all(thread["alive"] for thread in threads) else ["a thread of native bots has ended"]
+        health: Health = json.loads(self.pool.health())
+        return (
+            []
+            if all(thread["alive"] for thread in health["threads"])
+            else ["a thread of native bots has ended"]
+        )
 
     def _fetch(self) -> tuple[bytes, str]:
         return self.pool.samples(MAX_SAMPLES), self.pool.health()
@@ -282,7 +292,7 @@ class NativeCallBotGenerator:
             [pa.array(np.ascontiguousarray(columns[field.name])) for field in LATENCY], schema=LATENCY
         )
 
-    def _health_rows(self, health: Json, tick: int) -> list[tuple[object, ...]]:
+    def _health_rows(self, health: Health, tick: int) -> list[tuple[object, ...]]:
         now_ns = time.time_ns()
         drops = int(health["socket_drops"]) + int(health["samples_dropped"])
         rows: list[tuple[object, ...]] = []
@@ -307,15 +317,21 @@ class NativeCallBotGenerator:
 
     def _take_events(self) -> None:
         for text in self.pool.events():
-            event: dict[str, Any] = orjson.loads(text)
-            name, unix_ns, number = event.pop("type"), event.pop("unix_ns"), event.pop("bot")
-            leg = self.legs.get(number)
-            if leg is not None:
-                if name == "dtls" and event["state"] == "connected" and event["which"] in leg.connected:
+            event: PoolEvent = orjson.loads(text)
+            number, unix_ns = event["bot"], event["unix_ns"]
+            if (leg := self.legs.get(number)) is not None:
+                if (
+                    event["type"] == "dtls"
+                    and event["state"] == "connected"
+                    and event["which"] in leg.connected
+                ):
                     leg.connected[event["which"]].set()
-                elif name == "entered":
+                elif event["type"] == "entered":
                     leg.arrivals.entered((event["sender"], event["kind"]), unix_ns)
-                elif name in ("closed", "error"):
-                    leg.arrivals.fail(str(event.get("reason") or event.get("message")))
-            if name in _NOTED:
-                self.settings.on_event(name, unix_ns, bot=self._bot_of.get(number), leg=number, **event)
+                elif event["type"] == "closed":
+                    leg.arrivals.fail(event["reason"])
+                elif event["type"] == "error":
+                    leg.arrivals.fail(event["message"])
+            if event["type"] in _NOTED:
+                bot = self._bot_of.get(number)
+                self.settings.on_event(event["type"], unix_ns, bot=bot, leg=number, **details(event))
