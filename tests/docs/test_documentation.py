@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import grimp
 import pytest
 import typer.main
 
@@ -27,6 +28,7 @@ BASES = [
     ROOT / "meeshy_sfu",
     ROOT / "simulator",
     ROOT / "examples",
+    ROOT / "crates",
     *(ROOT / "crates").glob("*/src"),
     *(ROOT / "crates").iterdir(),
 ]
@@ -60,6 +62,21 @@ def test_files_named_in_a_page_exist(path: Path) -> None:
         if not (path.parent / name).exists() and not any(next(base.glob(name), None) for base in BASES)
     ]
     assert not missing, f"{path.name} names files that do not exist: {missing}"
+
+
+def test_rooms_of_the_simulator_import_what_the_page_says() -> None:
+    section = page("architecture.md").partition("### Rooms of the simulator")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| `(\w+)/` \|.*\| ([^|]+) \|$", section, re.M)
+    said = {room: set(re.findall(r"\w+", others)) for room, others in rows}
+    found: dict[str, set[str]] = {room: set() for room in said}
+    graph = grimp.build_graph("simulator")
+    for module in graph.modules:
+        for imported in graph.find_modules_directly_imported_by(module):
+            room, other = module.split(".")[1:2], imported.split(".")[1:2]
+            if room != other and room and other and other[0] in said:
+                found.setdefault(room[0], set()).add(other[0])
+    unsaid = {room: found[room] - said[room] for room in said if found[room] - said[room]}
+    assert not unsaid, f"docs/architecture.md does not say that {unsaid}"
 
 
 def test_readme_names_the_two_commands_on_its_first_screen() -> None:

@@ -1,7 +1,7 @@
 //! The way out: pending lists become trains of encrypted datagrams, one destination after the other.
 //!
 //! # Job
-//! Steps 8 to 10 of a packet's way: order by size, header, encryption from the shared plaintext into the
+//! Steps 11 to 13 of docs/packet-path.md: order by size, header, encryption from the shared plaintext into the
 //! sink; also the answer to a NACK. Deciding what goes out is `consumer`'s and `rtx`'s.
 //!
 //! # Invariants

@@ -2,7 +2,7 @@
 //! who receive it.
 //!
 //! # Job
-//! Steps 3 to 8 of a packet's way: source, header, stream, keys, extensions, bookkeeping, fan-out.
+//! Steps 5 to 10 of docs/packet-path.md: source, header, stream, decryption, extensions, bookkeeping, fan-out.
 //! Writing headers and encrypting belongs to `egress`.
 //!
 //! # Invariants
