@@ -1,7 +1,8 @@
 """Logging: console and rotating file, text or JSON, without secrets and without floods.
 
-Sets the handlers up once per process; what is worth a line is decided where it happens. Ids are written as
-``room=… participant=…`` in the message, and become fields of their own in JSON.
+Sets the handlers up once per process; what is worth a line is decided where it happens. Ids are fields of a record
+(:func:`log_ids`), never part of its message: text has them behind the message as ``room=… participant=…``, JSON as members of
+the object.
 """
 
 import contextlib
@@ -28,14 +29,50 @@ PENDING_MAX = 10_000
 """Lines that may wait for a disk or a terminal that hangs."""
 STOP_S = 1.0
 """How long the end waits for them."""
-_ID = re.compile(
-    r"\b(call|conversation|user|room|participant|transport|producer|consumer|worker|service|server|address)=(\S+)"
-)
+_IDS = "ids"
+_BARE = re.compile(r"[^\s\"=]+")
+"""A value that needs no quotes in a line of text."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _TOKEN = re.compile(r"eyJ[\w-]{6,}(?:\.[\w-]*)*|(?<=[Bb]earer )(?!<JWT>)\S+")
 """A JWT or the beginning of one; its first two parts begin with eyJ, as all JSON objects in base64 do."""
 # these write whole packets, tokens included, at info
 _CHATTY = ("engineio", "socketio", "aiohttp", "asyncio", "alembic.runtime.migration")
+
+
+def log_ids(
+    *,
+    call: object = None,
+    conversation: object = None,
+    user: object = None,
+    room: object = None,
+    participant: object = None,
+    transport: object = None,
+    producer: object = None,
+    consumer: object = None,
+    worker: object = None,
+    service: object = None,
+    server: object = None,
+    address: object = None,
+    epoch: object = None,
+) -> dict[str, dict[str, object]]:
+    """Return what `extra` of a logging call must be for these ids to become fields of the line.
+
+    Example:
+        ```python
+        import logging
+
+        from meeshy_sfu.log import log_ids
+
+        logging.getLogger("example").info("joined", extra=log_ids(room="r1", participant="p1"))
+        ```
+    """
+    return {_IDS: {name: value for name, value in locals().items() if value is not None}}
+
+
+def ids_of(record: logging.LogRecord) -> dict[str, object]:
+    """Return the ids that a record was logged with."""
+    found: dict[str, object] = getattr(record, _IDS, {})
+    return found
 
 
 def hide_tokens(text: str) -> str:
@@ -56,14 +93,14 @@ class Redactor:
         self._known = re.compile("|".join(known)) if known else None
 
     def clean(self, text: str) -> str:
-        """Give the text with every secret as ``***``."""
+        """Return the text with every secret as ``***``."""
         if self._known is not None:
             text = self._known.sub("***", text)
         return hide_tokens(text)
 
 
 class TextFormatter(logging.Formatter):
-    """One line a message: UTC time, level, logger, message."""
+    """One line a message: UTC time, level, logger, message, ids."""
 
     def __init__(self, redactor: Redactor) -> None:
         super().__init__("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
@@ -77,13 +114,19 @@ class TextFormatter(logging.Formatter):
         return self._redactor.clean(super().format(record))
 
     def formatMessage(self, record: logging.LogRecord) -> str:
-        """Write the message as one line: it may repeat what a client said."""
-        record.message = _CONTROL.sub(lambda found: repr(found[0])[1:-1], record.message)
+        """Write message and ids as one line: they may repeat what a client sent."""
+        line = " ".join((record.message, *map(_text_of, ids_of(record).items())))
+        record.message = _CONTROL.sub(lambda found: repr(found[0])[1:-1], line)
         return super().formatMessage(record)
 
 
+def _text_of(field: tuple[str, object]) -> str:
+    name, value = field[0], str(field[1])
+    return f"{name}={value if _BARE.fullmatch(value) else json.dumps(value, ensure_ascii=False)}"
+
+
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: time, level, logger, message, the ids in the message, and the exception."""
+    """One JSON object a line: time, level, logger, message, ids, and the exception."""
 
     def __init__(self, redactor: Redactor) -> None:
         super().__init__()
@@ -91,18 +134,16 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Write the record without secrets."""
-        message = record.getMessage()
         fields: dict[str, object] = {
             "time": round(record.created, 3),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": message,
-            # the first of each name is ours, what follows a client may have said
-            **dict(reversed(_ID.findall(message))),
+            "message": record.getMessage(),
+            **ids_of(record),
         }
         if record.exc_info:
             fields["exception"] = self.formatException(record.exc_info)
-        return self._redactor.clean(json.dumps(fields, ensure_ascii=False))
+        return self._redactor.clean(json.dumps(fields, ensure_ascii=False, default=str))
 
 
 class RepeatFilter(logging.Filter):
@@ -110,13 +151,13 @@ class RepeatFilter(logging.Filter):
 
     def __init__(self) -> None:
         super().__init__()
-        self._last: dict[tuple[str, str], float] = {}
+        self._last: dict[tuple[str, str, str], float] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Tell whether to write the record."""
+        """Return whether to write the record."""
         if record.levelno < logging.WARNING:
             return True
-        key = (record.name, record.getMessage())
+        key = (record.name, record.getMessage(), repr(ids_of(record)))
         last = self._last.get(key)
         if last is not None and record.created - last < REPEAT_SECONDS:
             return False
@@ -127,7 +168,7 @@ class RepeatFilter(logging.Filter):
 
 
 class PrivateFileHandler(logging.handlers.RotatingFileHandler):
-    """A rotating file that its owner alone can read: lines name people."""
+    """A rotating file that its owner alone can read: lines hold the ids of users."""
 
     def _open(self) -> TextIOWrapper:
         make_private_file(Path(self.baseFilename))
@@ -135,7 +176,7 @@ class PrivateFileHandler(logging.handlers.RotatingFileHandler):
 
 
 class ThreadedHandler(logging.handlers.QueueHandler):
-    """Hand lines to a thread that writes them, so that nobody waits for a disk or a full pipe.
+    """Hand lines to a thread that writes them, so that the event loop never waits for a disk or a full pipe.
 
     While the writer hangs, at most PENDING_MAX lines wait; what is beyond is counted, and the next line that is taken
     says how many are missing.
@@ -158,10 +199,10 @@ class ThreadedHandler(logging.handlers.QueueHandler):
     def enqueue(self, record: logging.LogRecord) -> None:
         """Hand over one record, or count it as missing."""
         if self._missing:
-            note = f"{self._missing} lines are missing here: what they were for could not be written"
-            told = logging.LogRecord(__name__, logging.WARNING, __file__, 0, note, None, None)
+            note = f"{self._missing} lines are missing here: they could not be written in time"
+            note_record = logging.LogRecord(__name__, logging.WARNING, __file__, 0, note, None, None)
             try:
-                self._lines.put_nowait(told)
+                self._lines.put_nowait(note_record)
             except queue.Full:
                 self._missing += 1
                 return

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from meeshy_sfu.errors import StartError
+from meeshy_sfu.log import log_ids
 from meeshy_sfu.private_files import make_private_directory, make_private_file
 
 logger = logging.getLogger(__name__)
@@ -47,8 +48,18 @@ class Service:
     shutdown_timeout_s: float = 5.0
 
 
+def exit_text(code: int) -> str:
+    """Return how a process ended, in words: a negative code is the signal that killed it."""
+    if code >= 0:
+        return f"ended with exit code {code}"
+    try:
+        return f"was killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"was killed by signal {-code}"
+
+
 def restart_delay_s(failures: int) -> float:
-    """Give the wait before the restart after so many failures in a row, the first being 1."""
+    """Return the wait before the restart after so many failures in a row, the first being 1."""
     return RESTART_DELAYS_S[min(failures, len(RESTART_DELAYS_S)) - 1]
 
 
@@ -132,7 +143,7 @@ class Supervisor:
             failures = 1 if was_ready_s is not None and was_ready_s >= STABLE_S else failures + 1
             delay_s = restart_delay_s(failures)
             logger.error(
-                "service=%s ended with code %s; starting it again in %g s", service.name, code, delay_s
+                "%s; it starts again in %g s", exit_text(code), delay_s, extra=log_ids(service=service.name)
             )
             if delay_s:
                 with contextlib.suppress(TimeoutError):
@@ -203,9 +214,7 @@ class Supervisor:
             scratch.write_text(f"{pid}\n", encoding="ascii")
             scratch.replace(file)
         except OSError as error:
-            logger.warning(
-                "service=%s runs as process %d, which cannot be written down: %s", name, pid, error
-            )
+            logger.warning("cannot write its pid %d to %s: %s", pid, file, error, extra=log_ids(service=name))
             return None
         return file
 
@@ -224,7 +233,7 @@ class Supervisor:
         try:
             child.socket.sendall(json.dumps(part).encode() + b"\n")
         except OSError as error:
-            logger.warning("the standby is of no use: %s", error)
+            logger.warning("the standby process cannot take over: %s", error)
             child.give_up()
             return None
         return child
@@ -248,7 +257,7 @@ class Supervisor:
                     await child.process.wait()
                     failures += 1
                     if not self._stopping.is_set():
-                        logger.error("the standby ended with code %s", child.process.returncode)
+                        logger.error("the standby process %s", exit_text(child.process.returncode or 0))
                 else:
                     failures = 0
 

@@ -15,6 +15,7 @@ from meeshy_sfu.edge.auth import MAX_TOKEN_CHARS
 from meeshy_sfu.edge.middleware import failure
 from meeshy_sfu.edge.request_checks import with_request_checks
 from meeshy_sfu.errors import HeadersTooLargeError, InvalidRequestError, MeeshyError, UriTooLongError
+from meeshy_sfu.log import log_ids
 
 logger = logging.getLogger(__name__)
 
@@ -96,7 +97,7 @@ class Protocol(web.RequestHandler):
     ) -> web.StreamResponse:
         """Make the answer to what could not be read, or failed outside all handlers. It ends the connection."""
         if isinstance(exc, HttpProcessingError):
-            logger.debug("address=%s sent what is no request: %s", request.remote, type(exc).__name__)
+            logger.debug("not an HTTP request: %s", type(exc).__name__, extra=log_ids(address=request.remote))
             told = explain(exc)
         else:
             logger.error("a request failed outside its handler", exc_info=exc)

@@ -50,7 +50,7 @@ from meeshy_sfu.errors import (
     PayloadTooLargeError,
     RateLimitError,
 )
-from meeshy_sfu.log import hide_tokens
+from meeshy_sfu.log import hide_tokens, log_ids
 
 logger = logging.getLogger(__name__)
 
@@ -161,7 +161,9 @@ class SocketServer(_AsyncServer):  # type: ignore[misc]
             return None
         if engine_socket.queue.qsize() >= self._settings.max_queued_events:
             self.metrics.slow_clients.inc()
-            logger.warning("address=%s is cut off: it does not read its events", self._address(eio_sid))
+            logger.warning(
+                "cut off: it does not read its events", extra=log_ids(address=self._address(eio_sid))
+            )
             self.cut(eio_sid)
             return None
         return engine_socket.queue
@@ -239,7 +241,7 @@ class SocketServer(_AsyncServer):  # type: ignore[misc]
         if connection is None or connection.closed_for is not None:
             return
         connection.closed_for = error
-        logger.warning("address=%s is cut off: %s", connection.address, error.message[:200])
+        logger.warning("cut off: %s", error.message[:200], extra=log_ids(address=connection.address))
         if socket := self._websockets.get(eio_sid):
             socket.closed_for = error
             request = socket.request

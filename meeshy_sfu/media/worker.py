@@ -15,6 +15,7 @@ from typing import Self
 from meeshy_sfu import _core
 from meeshy_sfu.clock import Clock, SystemClock
 from meeshy_sfu.errors import MeeshyError, StartError, UnavailableError, WorkerDiedError
+from meeshy_sfu.log import log_ids
 from meeshy_sfu.media import ortc
 from meeshy_sfu.media.certificate import Certificate
 from meeshy_sfu.media.channel import Channel, CoreWorker
@@ -224,7 +225,7 @@ class Worker:
                     router.handle_event(event)
 
     def _on_died(self, message: str) -> None:
-        logger.error("worker=%d died: %s", self.index, message)
+        logger.error("died: %s", message, extra=log_ids(worker=self.index))
         if not self._ready.done():
             self._ready.set_exception(StartError(f"worker {self.index} died at start: {message}"))
         for router in self.routers:
@@ -365,7 +366,12 @@ class WorkerPool:
         worker.died.subscribe(self._on_died)
         self._workers[index] = worker
         self._started_s[index] = self._clock.monotonic_s()
-        logger.info("worker=%d ready pid=%d addresses=%s", index, worker.pid, ", ".join(worker.addresses))
+        logger.info(
+            "ready, process %d, addresses %s",
+            worker.pid,
+            ", ".join(worker.addresses),
+            extra=log_ids(worker=index),
+        )
         if not worker.alive:
             self._on_died(worker, "it died at once")
 
@@ -402,8 +408,9 @@ class WorkerPool:
                 # keeper would replace no worker any more.
                 delay_s = RESTART_DELAYS_S[min(attempt, len(RESTART_DELAYS_S) - 1)]
                 logger.error(
-                    "worker=%d cannot be replaced, next try in %.1f s: %s: %s",
-                    *(dead.index, delay_s, type(error).__name__, error),
+                    "cannot be replaced, next try in %.1f s: %s: %s",
+                    *(delay_s, type(error).__name__, error),
+                    extra=log_ids(worker=dead.index),
                     exc_info=None if isinstance(error, MeeshyError | OSError) else error,
                 )
                 attempt += 1

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from meeshy_sfu.clock import Clock
 from meeshy_sfu.errors import CapacityError, InvalidStateError, RoomAlreadyExistsError, RoomNotFoundError
+from meeshy_sfu.log import log_ids
 from meeshy_sfu.media.codecs import DEFAULT_MEDIA_CODECS
 from meeshy_sfu.media.router import Router
 from meeshy_sfu.media.rtp_parameters import RtpCodecCapability
@@ -123,7 +124,7 @@ class RoomRegistry:
         )
         room.in_advance = in_advance
         self._rooms[call_id] = room
-        logger.info("room=%s call=%s created on worker=%d", room.id, call_id, router.worker_index)
+        logger.info("created", extra=log_ids(room=room.id, call=call_id, worker=router.worker_index))
         self._listener.room_created(room)
         return room
 
@@ -190,4 +191,4 @@ class RoomRegistry:
     def _forget(self, room: Room) -> None:
         if self._rooms.get(room.call_id) is room:
             del self._rooms[room.call_id]
-            logger.info("room=%s call=%s closed: %s", room.id, room.call_id, room.closed_reason)
+            logger.info("closed: %s", room.closed_reason, extra=log_ids(room=room.id, call=room.call_id))

@@ -20,6 +20,7 @@ from meeshy_sfu.errors import (
     RoomNotFoundError,
     TransportNotFoundError,
 )
+from meeshy_sfu.log import log_ids
 from meeshy_sfu.media.consumer import Consumer
 from meeshy_sfu.media.ids import ConsumerId, ProducerId, TransportId, new_id
 from meeshy_sfu.media.producer import Producer
@@ -425,7 +426,7 @@ class Room:
         try:
             what(*args, **kwargs)
         except Exception:
-            logger.exception("room=%s the listener failed", self.id)
+            logger.exception("the listener failed", extra=log_ids(room=self.id))
 
     def require_open(self) -> None:
         """Check that it is open.

@@ -7,6 +7,7 @@ Sockets are closed by signaling.py, which hears of it as of every leave.
 import logging
 
 from meeshy_sfu.clock import Clock
+from meeshy_sfu.log import log_ids
 from meeshy_sfu.rooms.participant import ParticipantId
 from meeshy_sfu.rooms.registry import RoomRegistry
 from meeshy_sfu.rooms.room import CallId
@@ -49,7 +50,9 @@ class Expiry:
             call_id, participant_id = key
             room = self._rooms.find(CallId(call_id))
             if room is not None and room.leave(ParticipantId(participant_id), REASON):
-                logger.info("room=%s participant=%s is out: its token has expired", room.id, participant_id)
+                logger.info(
+                    "removed: the token has expired", extra=log_ids(room=room.id, participant=participant_id)
+                )
 
     def __len__(self) -> int:
         """Give the number of participants remembered."""

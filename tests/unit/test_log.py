@@ -19,6 +19,7 @@ from meeshy_sfu.log import (
     RepeatFilter,
     TextFormatter,
     hide_tokens,
+    log_ids,
     start_logging,
     stop_logging,
 )
@@ -27,38 +28,62 @@ TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhIn0.c2lnbmF0dXJl"
 
 
 def record(
-    message: str, *arguments: object, level: int = logging.INFO, created: float = 0.0
+    message: str, *arguments: object, level: int = logging.INFO, created: float = 0.0, **ids: object
 ) -> logging.LogRecord:
     made = logging.LogRecord("meeshy_sfu.test", level, __file__, 1, message, arguments, None)
+    vars(made).update(log_ids(**ids))
     made.created, made.msecs = created, 0.0
     return made
 
 
 def test_text_lines_have_utc_time_level_and_logger() -> None:
-    line = TextFormatter(Redactor()).format(record("joined room=%s", "r1"))
-    assert line == "1970-01-01T00:00:00.000Z INFO    meeshy_sfu.test: joined room=r1"
+    line = TextFormatter(Redactor()).format(record("joined the %s", "call", room="r1"))
+    assert line == "1970-01-01T00:00:00.000Z INFO    meeshy_sfu.test: joined the call room=r1"
 
 
 def test_ids_become_fields_in_json() -> None:
-    fields = json.loads(JsonFormatter(Redactor()).format(record("joined room=%s participant=%s", "r1", "p1")))
-    assert (fields["room"], fields["participant"], fields["level"]) == ("r1", "p1", "info")
-    assert fields["message"] == "joined room=r1 participant=p1"
+    line = JsonFormatter(Redactor()).format(record("joined", room="r1", participant="p1", worker=0))
+    assert json.loads(line) == {
+        "time": 0.0,
+        "level": "info",
+        "logger": "meeshy_sfu.test",
+        "message": "joined",
+        "room": "r1",
+        "participant": "p1",
+        "worker": 0,
+    }
+
+
+@pytest.mark.usefixtures("_restored_root")
+def test_ids_of_a_logging_call_reach_the_line_through_the_thread_that_writes() -> None:
+    console = io.StringIO()
+    start_logging(level="info", console=console, threaded=True)
+    logging.getLogger("meeshy_sfu.test").warning("died: %s", "killed", extra=log_ids(worker=3, room=None))
+    stop_logging()
+    assert console.getvalue().endswith("meeshy_sfu.test: died: killed worker=3\n")
+
+
+@pytest.mark.parametrize("id", ["a b", 'a"b', "a=b", "a\nb", ""])
+def test_an_id_of_other_characters_is_quoted_and_makes_no_line_or_field_of_its_own(id: str) -> None:
+    line = TextFormatter(Redactor()).format(record("joined", participant=id, worker=1))
+    assert line.endswith(f"joined participant={json.dumps(id)} worker=1")
+    fields = json.loads(JsonFormatter(Redactor()).format(record("joined", participant=id)))
+    assert fields["participant"] == id
 
 
 def test_what_a_client_says_makes_no_line_of_its_own() -> None:
     said = "no\r\n2026-01-01T00:00:00.000Z ERROR   meeshy_sfu: forged\x1b[2J\u2028"
-    line = TextFormatter(Redactor()).format(record("participant=%s failed: %s", "p1", said))
+    line = TextFormatter(Redactor()).format(record("failed: %s", said, participant=said))
     assert len(line.splitlines()) == 1
     assert "\x1b" not in line
     assert "no\\r\\n2026" in line
 
 
 def test_what_a_client_says_does_not_change_ids_in_json() -> None:
-    line = JsonFormatter(Redactor()).format(
-        record("call=%s participant=%s failed: %s", "c", "p", "call=x room=y")
-    )
+    line = JsonFormatter(Redactor()).format(record("failed: %s", "call=x room=y", call="c", participant="p"))
     fields = json.loads(line)
     assert (fields["call"], fields["participant"]) == ("c", "p")
+    assert "room" not in fields
 
 
 def test_json_lines_tell_the_exception() -> None:
@@ -88,6 +113,8 @@ def test_an_equal_warning_is_written_once_a_minute() -> None:
     assert not rule.filter(record("bad %s", 1, level=logging.WARNING, created=59.0))
     assert rule.filter(record("bad %s", 2, level=logging.WARNING, created=59.0))
     assert rule.filter(record("bad %s", 1, level=logging.WARNING, created=61.0))
+    assert rule.filter(record("bad %s", 1, level=logging.WARNING, created=62.0, room="r1"))
+    assert not rule.filter(record("bad %s", 1, level=logging.WARNING, created=63.0, room="r1"))
 
 
 def test_information_may_repeat() -> None:
@@ -158,14 +185,14 @@ def test_a_threaded_log_writes_all_lines_in_order_and_their_exceptions() -> None
     start_logging(level="info", console=console, threaded=True, json_lines=True, secrets=["s3cret"])
     log = logging.getLogger("meeshy_sfu.test")
     for number in range(100):
-        log.info("call=%d s3cret", number)
+        log.info("s3cret", extra=log_ids(call=number))
     try:
         raise ValueError("on purpose")
     except ValueError:
         log.exception("failed")
     stop_logging()
     lines = [json.loads(line) for line in console.getvalue().splitlines()]
-    assert [line.get("call") for line in lines[:100]] == [str(number) for number in range(100)]
+    assert [line["call"] for line in lines[:100]] == list(range(100))
     assert "s3cret" not in console.getvalue()
     assert "ValueError: on purpose" in lines[100]["exception"]
 
