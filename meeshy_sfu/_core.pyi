@@ -58,7 +58,7 @@ class Worker:
         """Take the oldest events from the queue, JSON each. Never waits."""
 
     def alive(self) -> bool:
-        """Tell whether the thread runs."""
+        """Return whether the thread runs."""
 
     def close(self) -> None:
         """End the thread and wait for it, with the GIL released. Idempotent."""
@@ -89,15 +89,15 @@ class BotPool:
 
     @staticmethod
     def row_dtype() -> list[tuple[str, str]]:
-        """Give the numpy fields of one row of :meth:`rows`."""
+        """Return the numpy fields of one row of :meth:`rows`."""
 
     @staticmethod
     def sender_row_dtype() -> list[tuple[str, str]]:
-        """Give the numpy fields of one row of :meth:`sender_rows`."""
+        """Return the numpy fields of one row of :meth:`sender_rows`."""
 
     @staticmethod
     def sample_dtype() -> list[tuple[str, str]]:
-        """Give the numpy fields of one sample of :meth:`samples`."""
+        """Return the numpy fields of one sample of :meth:`samples`."""
 
     @property
     def event_fd(self) -> int:
@@ -116,7 +116,7 @@ class BotPool:
         """
 
     def local(self, bot: int) -> str:
-        """Give what the other side must be told: ``{"send": {"dtls", "ice", "address", "port"}, "recv": …}``."""
+        """Return what the server must be told: ``{"send": {"dtls", "ice", "address", "port"}, "recv": …}``."""
 
     def connect(self, bot: int, which: str, params_json: str) -> None:
         """Start ICE and DTLS of the ``send`` or ``recv`` transport.
@@ -128,7 +128,7 @@ class BotPool:
         """
 
     def produce(self, bot: int, kind: str) -> str:
-        """Give the rtpParameters for a produce request of this kind; always the same for one bot."""
+        """Return the rtpParameters for a produce request of this kind; always the same for one bot."""
 
     def start_sending(self, bot: int, kind: str) -> None:
         """Start sending ``audio`` or ``video``, once the transport is connected."""
@@ -172,16 +172,16 @@ class BotPool:
         """Take the oldest events from the queue, JSON each. Never waits."""
 
     def rows(self) -> bytes:
-        """Give one row per consumer ever announced; layout as :meth:`row_dtype`."""
+        """List one row per consumer ever announced; layout as :meth:`row_dtype`."""
 
     def sender_rows(self) -> bytes:
-        """Give one row per stream ever started; layout as :meth:`sender_row_dtype`."""
+        """List one row per stream ever started; layout as :meth:`sender_row_dtype`."""
 
     def samples(self, max: int = 1048576) -> bytes:
         """Take the oldest latency samples; layout as :meth:`sample_dtype`."""
 
     def health(self) -> str:
-        """Give the generator's view of itself, as JSON."""
+        """Return the generator's view of itself, as JSON."""
 
     def stop(self) -> None:
         """Close all bots and join the threads. Idempotent; what was measured stays readable."""

@@ -11,10 +11,10 @@ class Clock(Protocol):
     """Two kinds of time: one to measure with, one to show."""
 
     def monotonic_s(self) -> float:
-        """Give seconds that only ever grow; for intervals and deadlines."""
+        """Return seconds that only ever grow; for intervals and deadlines."""
 
     def unix_s(self) -> float:
-        """Give seconds since 1970, UTC; for tokens, logs and certificates. May jump."""
+        """Return seconds since 1970, UTC; for tokens, logs and certificates. May jump."""
 
 
 class SystemClock:
@@ -23,11 +23,11 @@ class SystemClock:
     __slots__ = ()
 
     def monotonic_s(self) -> float:
-        """Give the system's monotonic clock."""
+        """Return the system's monotonic clock."""
         return time.monotonic()
 
     def unix_s(self) -> float:
-        """Give the system's wall clock."""
+        """Return the system's wall clock."""
         return time.time()
 
 
@@ -41,11 +41,11 @@ class ManualClock:
         self._unix_s = unix_s
 
     def monotonic_s(self) -> float:
-        """Give the time it was moved to."""
+        """Return the time it was moved to."""
         return self._monotonic_s
 
     def unix_s(self) -> float:
-        """Give the wall time it was moved to."""
+        """Return the wall time it was moved to."""
         return self._unix_s
 
     def advance(self, seconds: float) -> None:

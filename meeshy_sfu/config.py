@@ -488,7 +488,7 @@ class Settings(BaseSettings):
         return media_ips(self.rtc_listen_ips or (self.host,))
 
     def worker_count(self, cores: int) -> int:
-        """Give the number of workers on a machine of so many cores: at most one per port."""
+        """Compute the number of workers on a machine of so many cores: at most one per port."""
         if self.rtc_min_port == 0:
             return self.workers or cores
         return min(self.workers or cores, self.rtc_max_port - self.rtc_min_port + 1)
@@ -527,7 +527,7 @@ class SettingNames:
 
 
 def table() -> Iterator[SettingNames]:
-    """Give every setting in the order of the docs; flags, variables, samples and docs all come from here."""
+    """List every setting in the order of the docs; flags, variables, samples and docs all come from here."""
     for key, field in Settings.model_fields.items():
         extra = cast(dict[str, str], field.json_schema_extra)
         bare = (extra["bare"],) if extra["bare"] else ()

@@ -278,7 +278,7 @@ def turn(settings: Settings) -> Iterator[Finding]:
 
 
 def _media_addresses(settings: Settings) -> tuple[str, ...]:
-    """Give the addresses clients reach our own media server at, which a TURN server must not forbid."""
+    """List the addresses clients reach our own media server at, which a TURN server must not forbid."""
     if settings.media_server_urls:
         return ()  # on other machines; their addresses are not known here
     told = (settings.announced_ip,) if settings.announced_ip else settings.media_ips

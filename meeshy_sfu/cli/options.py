@@ -18,7 +18,7 @@ CONFIG_HELP = "TOML file with settings; also MEESHY_CONFIG."
 
 
 def with_settings(keys: Iterable[str] | None = None) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command a flag for each setting but the secrets, and hand it the loaded settings.
+    """Add to a command a flag for each setting but the secrets, and hand it the loaded settings.
 
     Secrets have no flag, because arguments can be read by every user of the machine.
 

@@ -28,7 +28,7 @@ def ports(*, settings: Settings) -> None:
 
 
 def listed_ports(settings: Settings) -> list[tuple[str, str, str, str]]:
-    """Give every port that is listened on."""
+    """List every port that is listened on."""
     scheme = "https, wss" if settings.tls_cert else "http, ws"
     rows = [
         ("tcp", _shown(settings.port), settings.host, f"media server: REST and Socket.IO ({scheme})"),

@@ -316,7 +316,7 @@ class SupervisorLink:
 
     @classmethod
     def from_environment(cls, environ: "os._Environ[str]") -> "SupervisorLink | None":
-        """Give the link, or None when nobody supervises us; children of ours do not inherit it."""
+        """Return the link, or None when nobody supervises us; children of ours do not inherit it."""
         descriptor = environ.pop(SUPERVISOR_VARIABLE, None)
         if descriptor is None:
             return None
@@ -326,7 +326,7 @@ class SupervisorLink:
             raise StartError(f"{SUPERVISOR_VARIABLE} is set by `meeshy serve` only: {error}") from None
 
     def ready(self) -> None:
-        """Tell the supervisor that the service takes calls."""
+        """Report to the supervisor that the service takes calls."""
         with contextlib.suppress(OSError):
             self._socket.send(b"ready\n")
 

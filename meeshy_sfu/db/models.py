@@ -50,12 +50,12 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.astimezone(UTC)
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Give the zone back."""
+        """Return the zone back."""
         return value.replace(tzinfo=UTC) if value is not None and value.tzinfo is None else value
 
 
 def seconds_between(began: datetime, ended: datetime) -> int:
-    """Give whole seconds; none if the clock was set back meanwhile."""
+    """Return whole seconds; none if the clock was set back meanwhile."""
     return max(0, int((ended - began).total_seconds()))
 
 

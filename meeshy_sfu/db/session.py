@@ -36,7 +36,7 @@ def default_url(state_dir: Path) -> str:
 
 
 def settings_url(settings: Settings) -> str:
-    """Give the configured database's URL, or the embedded one."""
+    """Return the configured database's URL, or the embedded one."""
     url = settings.database_url
     return default_url(settings.state_dir) if url is None else url.get_secret_value()
 

@@ -198,7 +198,7 @@ def check_lifetime(payload: Mapping[str, object], rules: TokenRules, *, now_s: f
 
 
 def moment(payload: Mapping[str, object], name: str) -> float:
-    """Give a claim that is a time.
+    """Return a claim that is a time.
 
     Raises:
         UnauthorizedError: It is missing or no number.
@@ -231,7 +231,7 @@ def name_claim(value: object, claim: str, *, max_chars: int = MAX_NAME_CHARS) ->
 
 
 def id_claim(payload: Mapping[str, object], name: str) -> str:
-    """Give a claim that is an id.
+    """Return a claim that is an id.
 
     Raises:
         UnauthorizedError: It is missing or no id.

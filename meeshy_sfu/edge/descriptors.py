@@ -22,18 +22,18 @@ def raise_limit() -> None:
 
 
 def descriptors() -> int:
-    """Tell how many this process may have open."""
+    """Return how many this process may have open."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return MOST_DESCRIPTORS if soft == resource.RLIM_INFINITY else soft
 
 
 def media_connections(available: int, workers: int) -> int:
-    """Tell how many TCP connections for media each worker may have: a quarter of the descriptors, in equal parts."""
+    """Compute how many TCP connections for media each worker may have: a quarter of the descriptors, in equal parts."""
     return max(16, (available - OTHERS) // 4 // max(1, workers))
 
 
 def http_connections(configured: int, available: int) -> int:
-    """Tell how many connections HTTP and Socket.IO may have: half of the descriptors, or what was configured.
+    """Compute how many connections HTTP and Socket.IO may have: half of the descriptors, or what was configured.
 
     The other half is for media over TCP (a half of it), for the database and for files.
     """

@@ -38,7 +38,7 @@ class Standing:
     """Seconds until the window starts anew."""
 
     def headers(self) -> dict[str, str]:
-        """Give the headers of the answer; Reset counts seconds from now, as Retry-After does."""
+        """Return the headers of the answer; Reset counts seconds from now, as Retry-After does."""
         return {
             "X-RateLimit-Limit": str(self.quota.limit),
             "X-RateLimit-Remaining": str(self.remaining),
@@ -107,7 +107,7 @@ class RateLimiter:
         self._windows.pop((quota, key), None)
 
     def __len__(self) -> int:
-        """Give the number of keys held."""
+        """Return the number of keys held."""
         return len(self._windows)
 
     def _sweep(self, now_s: float) -> None:
@@ -133,7 +133,7 @@ def read_address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | N
 
 
 def address_key(address: str) -> str:
-    """Give what an address counts as: itself, or its /64 for IPv6, as one host owns all of that."""
+    """Return what an address counts as: itself, or its /64 for IPv6, as one host owns all of that."""
     parsed = read_address(address)
     if isinstance(parsed, ipaddress.IPv6Address):
         return str(ipaddress.ip_network((parsed, 64), strict=False).network_address)
@@ -171,12 +171,12 @@ class ForwardedFor:
         self._networks = tuple(ipaddress.ip_network(network, strict=False) for network in trusted)
 
     def is_trusted(self, address: str) -> bool:
-        """Tell whether this peer's forwarded headers count."""
+        """Return whether this peer's forwarded headers count."""
         parsed = read_address(address)
         return parsed is not None and any(parsed in network for network in self._networks)
 
     def client(self, peer: str, header: str | None) -> str:
-        """Give the client's address for a connection from ``peer`` with all of its X-Forwarded-For, joined."""
+        """Return the client's address for a connection from ``peer`` with all of its X-Forwarded-For, joined."""
         address = peer
         hops = [hop.strip() for hop in (header or "").split(",") if hop.strip()]
         while hops and self.is_trusted(address):

@@ -49,5 +49,5 @@ class EdgeMetrics:
         ProcessCollector(registry=own)
 
     def text(self) -> bytes:
-        """Give the Prometheus text."""
+        """Return the Prometheus text."""
         return generate_latest(self.registry)

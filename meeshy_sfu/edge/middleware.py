@@ -92,7 +92,7 @@ def error_body(error: MeeshyError) -> dict[str, Any]:
 
 
 def hidden(error: Exception) -> MeeshyError:
-    """Give the error a client may see in place of one nobody expected."""
+    """Return the error a client may see in place of an unexpected one."""
     return MeeshyError("the server failed; its log says how", {"type": type(error).__name__})
 
 
@@ -175,13 +175,13 @@ class Origins:
         self._any_loopback = settings.is_development
 
     def allowed(self, origin: str) -> bool:
-        """Tell whether this origin may."""
+        """Return whether this origin may."""
         if self._all or origin in self._known:
             return True
         return self._any_loopback and _is_loopback_origin(origin)
 
     def headers(self, origin: str | None) -> dict[str, str]:
-        """Give the CORS headers of an answer; none for other origins."""
+        """Return the CORS headers of an answer; none for other origins."""
         if origin is None or not self.allowed(origin):
             return {"Vary": "Origin"} if origin is not None else {}
         return {
@@ -213,13 +213,13 @@ def _is_loopback_origin(origin: str) -> bool:
 
 
 def is_loopback(address: str) -> bool:
-    """Tell whether an address is this machine's own."""
+    """Return whether an address is this machine's own."""
     parsed = read_address(address)
     return parsed is not None and parsed.is_loopback
 
 
 def is_local(request: web.BaseRequest) -> bool:
-    """Tell whether a program of this machine asks itself: no proxy on it, and no page of somewhere else.
+    """Return whether a program on this machine asks for itself: not through a proxy, and not for a page from elsewhere.
 
     A page can let its own name point to 127.0.0.1 and read what answers (DNS rebinding); its Host shows that. Where
     cors_origins is ``*``, it can also ask 127.0.0.1 by that name; its Origin shows that.
@@ -234,7 +234,7 @@ def is_local(request: web.BaseRequest) -> bool:
 
 
 def is_forwarded(request: web.BaseRequest) -> bool:
-    """Tell whether a proxy may have passed the request on, so that a loopback peer proves nothing.
+    """Return whether a proxy may have passed the request on, so that a peer on loopback proves nothing.
 
     One that adds no header, as nginx without settings does not, still shows by its HTTP/1.0.
     """
@@ -282,7 +282,7 @@ def same_secret(given: str | None, expected: str | None) -> bool:
 
 
 def address_of(request: web.BaseRequest, forwarded: ForwardedFor) -> str:
-    """Give the client's address."""
+    """Return the client's address."""
     peer = request.transport.get_extra_info("peername") if request.transport else None
     host = str(peer[0]) if isinstance(peer, tuple) and peer else "unknown"
     # one list, however many lines it came in (RFC 9110 §5.3): the last is the nearest proxy's

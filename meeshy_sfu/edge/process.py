@@ -188,7 +188,7 @@ def _exit_by_force_after(seconds: float) -> None:
 
 
 def tls_context(settings: Settings) -> ssl.SSLContext | None:
-    """Give the TLS set-up, or None for plain HTTP.
+    """Return the TLS set-up, or None for plain HTTP.
 
     Raises:
         CertificateError: The files cannot be used.

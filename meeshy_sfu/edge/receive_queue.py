@@ -57,11 +57,11 @@ class ReceiveQueue:
         self._taken = asyncio.Event()
 
     def __len__(self) -> int:
-        """Give the number of messages that wait."""
+        """Return the number of messages that wait."""
         return len(self._waiting)
 
     def fits(self, text: str) -> bool:
-        """Tell whether there is room for another message; an empty inbox takes any."""
+        """Return whether there is room for another message; an empty inbox takes any."""
         return not self._waiting or (
             len(self._waiting) < self._messages_max and self._chars + len(text) <= self._chars_max
         )

@@ -63,7 +63,7 @@ def handles(route: Route) -> Callable[[Function], Function]:
 
 
 def bound_routes(owner: object) -> Iterator[BoundRoute]:
-    """Give the routes an object handles, in the order they were written."""
+    """List the routes an object handles, in the order they were written."""
     for name in vars(type(owner)):
         route = getattr(vars(type(owner))[name], "__route__", None)
         if route is not None:

@@ -14,7 +14,7 @@ from meeshy_sfu.private_files import make_private_directory
 
 
 def signing_secret(settings: Settings) -> str:
-    """Give the secret to sign and check tokens with.
+    """Return the secret to sign and check tokens with.
 
     Raises:
         StartError: The development secret cannot be read or written.

@@ -188,7 +188,7 @@ class EventDispatcher(Generic[SessionT]):
         session.refused = 0
 
     def _report(self, session: SessionT, event: str, payload: object, error: MeeshyError) -> Answer:
-        """Tell the sender what was wrong: in the acknowledgement, and by an event for those who asked for none."""
+        """Report to the sender what was wrong: in the acknowledgement, and by an event for those who asked for none."""
         answer = self.failed(error)
         self._tell(session, event, payload, answer["error"])
         return answer
@@ -208,7 +208,7 @@ class EventDispatcher(Generic[SessionT]):
         return self.failed(error)
 
     def _on_closing(self, eio_sid: str, error: MeeshyError) -> None:
-        """Tell a client why its connection is about to be closed."""
+        """Report to a client why its connection is about to be closed."""
         session = self._session_of(self._io.manager.sid_from_eio_sid(eio_sid, "/"))
         if session is not None:
             self._report(session, PACKET, None, error)

@@ -18,7 +18,7 @@ def tasks_by_coroutine() -> Counter[str]:
 
 
 def tasks_metric() -> GaugeMetricFamily:
-    """Give the figure for Prometheus; there are as many labels as kinds of jobs in the code."""
+    """Return the figure for Prometheus; there are as many labels as kinds of jobs in the code."""
     family = GaugeMetricFamily(
         "meeshy_asyncio_tasks", "Jobs of the event loop now, by what they run.", labels=["coroutine"]
     )

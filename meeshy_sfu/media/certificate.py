@@ -50,7 +50,7 @@ class Certificate:
 
 
 def load_or_create(directory: Path, clock: Clock) -> Certificate:
-    """Give the certificate in a directory, or make and keep one there when there is none or it has expired.
+    """Load the certificate in a directory, or make and keep one there when there is none or it has expired.
 
     The key's file is readable by its owner alone.
 

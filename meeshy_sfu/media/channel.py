@@ -48,7 +48,7 @@ class CoreWorker(Protocol):
         """Take events from the queue."""
 
     def alive(self) -> bool:
-        """Tell whether its thread runs."""
+        """Return whether its thread runs."""
 
     def close(self) -> None:
         """Stop its thread and wait for it."""
@@ -77,7 +77,7 @@ class Channel:
 
     @property
     def dead(self) -> bool:
-        """Tell whether the worker has died or was closed."""
+        """Return whether the worker has died or was closed."""
         return self._dead is not None
 
     async def request(
@@ -179,7 +179,7 @@ class Channel:
 
 
 def core_error(failure: CoreFailure, *, not_found: type[MeeshyError] = NotFoundError) -> MeeshyError:
-    """Give the exception for a refusal of the core."""
+    """Return the exception for a refusal of the core."""
     by_code: dict[str, type[MeeshyError]] = {
         "not_found": not_found,
         "already_exists": ConflictError,

@@ -164,12 +164,12 @@ class ProfileLevelId:
         return f"{self.profile.value}{self.level:02x}"
 
     def lower(self, other: "ProfileLevelId") -> int:
-        """Give the lower of both levels."""
+        """Return the lower of both levels."""
         return min(self.level, other.level, key=lambda level: 10.5 if level == _LEVEL_1B else level)
 
 
 def same_codec(one: AnyCodec, other: AnyCodec, *, strict: bool = False) -> bool:
-    """Tell whether two descriptions mean the same codec; strict compares profiles as well."""
+    """Return whether two descriptions mean the same codec; strict compares profiles as well."""
     if (
         one.mime_type.lower() != other.mime_type.lower()
         or one.clock_rate != other.clock_rate
@@ -187,7 +187,7 @@ def same_codec(one: AnyCodec, other: AnyCodec, *, strict: bool = False) -> bool:
 
 
 def answered_parameters(producer: RtpCodecParameters, router: AnyCodec) -> CodecParameters:
-    """Give the producer's format parameters with the H264 profile and level both can live with.
+    """Compute the producer's format parameters with an H264 profile and level that both support.
 
     Both must be the same codec in the strict sense. Without any profile in them nothing is changed.
     """

@@ -102,17 +102,17 @@ class Consumer:
 
     @property
     def paused(self) -> bool:
-        """Tell whether this consumer was paused; its producer may be as well."""
+        """Return whether this consumer was paused; its producer may be as well."""
         return self._paused
 
     @property
     def producer_paused(self) -> bool:
-        """Tell whether nothing comes from the producer."""
+        """Return whether nothing comes from the producer."""
         return self.producer.paused
 
     @property
     def is_closed(self) -> bool:
-        """Tell whether it is closed."""
+        """Return whether it is closed."""
         return self._closed
 
     async def pause(self) -> None:
@@ -158,7 +158,7 @@ class Consumer:
         return self.preferred_layers
 
     async def stats(self) -> Counters:
-        """Give its counters.
+        """Return its counters.
 
         Raises:
             ConsumerNotFoundError: The consumer is closed.

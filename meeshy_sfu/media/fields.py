@@ -31,7 +31,7 @@ class Field:
 
     @property
     def absent(self) -> bool:
-        """Tell whether the field is missing or null."""
+        """Return whether the field is missing or null."""
         return self.value is None
 
     def fail(self, message: str) -> InvalidRequestError:
@@ -39,7 +39,7 @@ class Field:
         return self.error(message, path=self.path)
 
     def __getitem__(self, name: str) -> "Field":
-        """Give a member of this object; absent members are fields too.
+        """Return a member of this object; absent members are fields too.
 
         Raises:
             InvalidRequestError: This is not an object.
@@ -50,7 +50,7 @@ class Field:
         return Field(value.get(name), f"{self.path}.{name}" if self.path else name, self.error)
 
     def members(self, *, limit: int = MAX_ITEMS) -> dict[str, "Field"]:
-        """Give all members of this object by name; none when it is absent.
+        """List all members of this object by name; none when it is absent.
 
         Raises:
             InvalidRequestError: This is no object, or has more members than the limit.
@@ -68,7 +68,7 @@ class Field:
         return {name: self[name] for name in value}
 
     def items(self, *, required: bool = False, limit: int = MAX_ITEMS) -> list["Field"]:
-        """Give the items of this array; none when it is absent and not required.
+        """List the items of this array; none when it is absent and not required.
 
         Raises:
             InvalidRequestError: This is no array, or has more items than the limit.
@@ -83,7 +83,7 @@ class Field:
         return [Field(item, f"{self.path}[{index}]", self.error) for index, item in enumerate(value)]
 
     def text(self, *, limit: int = MAX_TEXT) -> str:
-        """Give a string that has to be there.
+        """Return a string that has to be there.
 
         Raises:
             InvalidRequestError: It is missing, no string, or longer than the limit.
@@ -98,11 +98,11 @@ class Field:
         return value
 
     def text_or_none(self, *, limit: int = MAX_TEXT) -> str | None:
-        """Give a string, or None when the field is absent or empty."""
+        """Return a string, or None when the field is absent or empty."""
         return None if self.value is None else self.text(limit=limit) or None
 
     def choice(self, *choices: T) -> T:
-        """Give the one of some strings that this is.
+        """Return the one of some strings that this is.
 
         Raises:
             InvalidRequestError: It is none of them.
@@ -132,11 +132,11 @@ class Field:
         return value
 
     def integer_or_none(self, low: int, high: int) -> int | None:
-        """Give an integer, or None when the field is absent."""
+        """Return an integer, or None when the field is absent."""
         return None if self.value is None else self.integer(low, high)
 
     def boolean(self, *, default: bool) -> bool:
-        """Give a boolean, or the default when the field is absent.
+        """Return a boolean, or the default when the field is absent.
 
         Raises:
             InvalidRequestError: It is neither.

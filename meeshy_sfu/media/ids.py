@@ -13,5 +13,5 @@ ConsumerId = NewType("ConsumerId", str)
 
 
 def new_id() -> str:
-    """Give an identifier nobody has had before."""
+    """Make an identifier that was never used before."""
     return str(uuid.uuid4())

@@ -45,7 +45,7 @@ class Signal(Generic[P]):
         return unsubscribe
 
     def emit(self, *args: P.args, **kwargs: P.kwargs) -> None:
-        """Tell all who have subscribed by now."""
+        """Notify all present subscribers."""
         for callback in self._callbacks:
             try:
                 callback(*args, **kwargs)

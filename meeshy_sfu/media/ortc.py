@@ -67,7 +67,7 @@ class RtpMapping:
     encodings: tuple[EncodingMapping, ...]
 
     def payload_type(self, payload_type: int) -> int:
-        """Give the router's payload type for one of the producer's."""
+        """Return the router's payload type for one of the producer's."""
         return dict(self.codecs)[payload_type]
 
 
@@ -238,7 +238,7 @@ def consumable_parameters(
 
 
 def stream_type(parameters: RtpParameters) -> StreamType:
-    """Tell how a producer offers its layers."""
+    """Return how a producer offers its layers."""
     if len(parameters.encodings) > 1:
         return "simulcast"
     if parameters.encodings and max(scalability(parameters.encodings[0].scalability_mode)) > 1:
@@ -247,13 +247,13 @@ def stream_type(parameters: RtpParameters) -> StreamType:
 
 
 def scalability(mode: str | None) -> tuple[int, int]:
-    """Give the number of spatial and temporal layers that a scalability mode promises."""
+    """Return the number of spatial and temporal layers that a scalability mode promises."""
     match = _SCALABILITY_MODE.fullmatch(mode or "")
     return (int(match[1]), int(match[2])) if match else (1, 1)
 
 
 def can_consume(consumable: RtpParameters, capabilities: RtpCapabilities) -> bool:
-    """Tell whether someone with these capabilities can decode a producer."""
+    """Return whether a receiver with these capabilities can decode a producer."""
     for codec in consumable.codecs:
         if any(same_codec(item, codec, strict=True) for item in capabilities.codecs):
             return not codec.is_rtx
@@ -294,7 +294,7 @@ def consumer_template(
 
 
 def consumer_parameters(template: RtpParameters, *, ssrc: int, mid: str | None) -> RtpParameters:
-    """Give a consumer's parameters: its SSRC, the next one for RTX, and its mid."""
+    """Compute a consumer's parameters: its SSRC, the next one for RTX, and its mid."""
     encoding = template.encodings[0]
     rtx_ssrc = None if encoding.rtx_ssrc is None else ssrc + 1
     return replace(template, encodings=(replace(encoding, ssrc=ssrc, rtx_ssrc=rtx_ssrc),), mid=mid)

@@ -96,16 +96,16 @@ class Producer:
 
     @property
     def paused(self) -> bool:
-        """Tell whether it was paused."""
+        """Return whether it was paused."""
         return self._paused
 
     @property
     def is_closed(self) -> bool:
-        """Tell whether it is closed."""
+        """Return whether it is closed."""
         return self._closed
 
     def consumer_template(self, capabilities: RtpCapabilities) -> RtpParameters:
-        """Give a consumer's parameters but for its SSRCs and mid; worked out once per capability set.
+        """Return a consumer's parameters but for its SSRCs and mid; worked out once per capability set.
 
         Raises:
             UnsupportedCodecError: Someone with these capabilities cannot decode it.
@@ -135,7 +135,7 @@ class Producer:
         await self._set_paused(paused=False)
 
     async def stats(self) -> Counters:
-        """Give its counters.
+        """Return its counters.
 
         Raises:
             ProducerNotFoundError: The producer is closed.

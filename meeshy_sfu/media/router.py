@@ -73,7 +73,7 @@ class Router:
 
     @property
     def is_closed(self) -> bool:
-        """Tell whether it is closed."""
+        """Return whether it is closed."""
         return self._closed
 
     @property
@@ -128,16 +128,16 @@ class Router:
         return transport
 
     def can_consume(self, producer_id: ProducerId, capabilities: RtpCapabilities) -> bool:
-        """Tell whether a client with these capabilities could decode this producer. Never raises for closed ids."""
+        """Return whether a client with these capabilities could decode this producer. Never raises for closed ids."""
         producer = self._producer_ids.get(producer_id)
         return producer is not None and ortc.can_consume(producer.consumable_parameters, capabilities)
 
     def producer(self, producer_id: ProducerId) -> Producer | None:
-        """Give a producer by its id, or None."""
+        """Return a producer by its id, or None."""
         return self._producer_ids.get(producer_id)
 
     async def stats(self) -> RouterStats:
-        """Give the counters of all that hangs on it.
+        """Return the counters of all that hangs on it.
 
         Raises:
             InvalidStateError: The router is closed.
@@ -169,11 +169,11 @@ class Router:
     # ---- for the objects that hang on it -----------------------------------------------------------------
 
     def next_handle(self) -> int:
-        """Give a number the core does not know yet."""
+        """Return a number the core does not know yet."""
         return self.worker.next_handle()
 
     def random_ssrc(self) -> int:
-        """Give an SSRC to count up from."""
+        """Return an SSRC to count up from."""
         return self._rng.randint(FIRST_SSRC, LAST_SSRC)
 
     def command(self, name: str, **values: object) -> Mapping[str, object]:
@@ -225,7 +225,7 @@ class Router:
         self._consumers.pop(consumer.handle, None)
 
     def handle_event(self, event: RouterEvent) -> None:
-        """Tell the objects concerned what the core reports; events of closed objects are dropped."""
+        """Notify the objects concerned of what the core reports; events of closed objects are dropped."""
         match event:
             case TransportIce():
                 if transport := self._transports.get(event.transport):

@@ -92,11 +92,11 @@ class _Codec:
 
     @property
     def is_rtx(self) -> bool:
-        """Tell whether this repairs another codec rather than carrying media."""
+        """Return whether this repairs another codec rather than carrying media."""
         return self.mime_type.lower().endswith("/rtx")
 
     def parameter(self, name: str) -> ParameterValue | None:
-        """Give one format parameter, or None."""
+        """Return one format parameter, or None."""
         return _parameter(self.parameters, name)
 
     def _to_wire(self, **own: object) -> Wire:
@@ -233,7 +233,7 @@ class RtpCodecParameters(_Codec):
     rtcp_feedback: tuple[RtcpFeedback, ...] = ()
 
     def has_feedback(self, feedback_type: str, parameter: str = "") -> bool:
-        """Tell whether this kind of feedback was agreed on."""
+        """Return whether this kind of feedback was agreed on."""
         return RtcpFeedback(feedback_type, parameter) in self.rtcp_feedback
 
     @classmethod
@@ -490,7 +490,7 @@ def read_media_codecs(value: object, path: str = "mediaCodecs") -> tuple[RtpCode
 
 
 def canonical_mime_type(mime_type: str) -> str:
-    """Give the spelling under which a known MIME type is published."""
+    """Return the spelling under which a known MIME type is published."""
     return _CANONICAL.get(mime_type.lower(), mime_type)
 
 

@@ -117,11 +117,11 @@ class WebRtcTransport:
 
     @property
     def is_closed(self) -> bool:
-        """Tell whether it is closed."""
+        """Return whether it is closed."""
         return self._closed
 
     async def connect(self, dtls_parameters: DtlsParameters) -> None:
-        """Tell who the peer is, which starts DTLS as soon as ICE has found it.
+        """Set the parameters of the peer, which starts DTLS as soon as ICE has a path.
 
         Raises:
             InvalidStateError: It was connected before; nothing has changed.
@@ -268,7 +268,7 @@ class WebRtcTransport:
             await self.router.request("request_key_frame", consumers=handles)
 
     async def restart_ice(self) -> IceParameters:
-        """Give fresh ICE credentials; the old ones hold until the client uses the new ones.
+        """Make fresh ICE credentials; the old ones stay valid until the client uses the new ones.
 
         Raises:
             TransportNotFoundError: The transport is closed.
@@ -288,7 +288,7 @@ class WebRtcTransport:
         await self._request("set_max_incoming_bitrate", bps=bps)
 
     async def stats(self) -> Counters:
-        """Give its counters.
+        """Return its counters.
 
         Raises:
             TransportNotFoundError: The transport is closed.

@@ -61,7 +61,7 @@ class WorkerSettings:
     """Accept the command that breaks a worker. For tests and development."""
 
     def core_config(self, index: int) -> str:
-        """Give what the native worker of this index is started with."""
+        """Return what the native worker of this index is started with."""
         cores = sorted(os.sched_getaffinity(0))
         config = {
             "index": index,
@@ -145,7 +145,7 @@ class Worker:
 
     @property
     def alive(self) -> bool:
-        """Tell whether it carries calls."""
+        """Return whether it carries calls."""
         return not self.channel.dead
 
     @property
@@ -195,7 +195,7 @@ class Worker:
                 raise
 
     def next_handle(self) -> int:
-        """Give a number the core does not know yet; for the objects it carries."""
+        """Return a number the core does not know yet; for the objects it carries."""
         self._last_handle += 1
         return self._last_handle
 
@@ -297,7 +297,7 @@ class WorkerPool:
 
     @property
     def healthy(self) -> bool:
-        """Tell whether no worker is missing."""
+        """Return whether no worker is missing."""
         return len(self._workers) == self.size and not self._closed
 
     async def create_router(self, media_codecs: Iterable[RtpCodecCapability]) -> Router:
@@ -330,7 +330,7 @@ class WorkerPool:
         await worker.panic()
 
     def stats(self) -> Mapping[int, WorkerStats]:
-        """Give the last totals of each worker, at most a second old."""
+        """Return the last totals of each worker, at most a second old."""
         return {worker.index: worker.stats for worker in self.workers}
 
     async def close(self) -> None:

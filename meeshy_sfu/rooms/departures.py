@@ -37,7 +37,7 @@ class Departures:
         self._known.pop((call_id, participant_id), None)
 
     def find(self, call_id: str, participant_id: str) -> Departure | None:
-        """Give what is known of somebody's leaving."""
+        """Return what is known of a participant's leaving."""
         return self._known.get((call_id, participant_id))
 
     def __len__(self) -> int:

@@ -26,7 +26,7 @@ class _Owned:
 
 
 class Ownership:
-    """Tell a former session's transports from a newer one's.
+    """Distinguish a former session's transports from a newer one's.
 
     What is made while a session is there belongs to it if it has no other of this direction; a second one may be of a
     client that is coming in and makes its transports first, so it belongs to the session that begins next. If none
@@ -44,7 +44,7 @@ class Ownership:
         return self._session > 0
 
     def claim(self, direction: Direction) -> int | None:
-        """Give whose a transport will be that is about to be made."""
+        """Return whose a transport will be that is about to be made."""
         return self._session if self._present and not self._has(direction) else None
 
     def add(
@@ -83,7 +83,7 @@ class Ownership:
         self._present = False
 
     def of_session(self, *, now_s: float) -> list[TransportId]:
-        """Give what belongs to the session that is there, or was there last."""
+        """Return what belongs to the session that is there, or was there last."""
         return [
             transport_id
             for transport_id, owned in self._transports.items()
@@ -92,7 +92,7 @@ class Ownership:
         ]
 
     def has_successor(self, *, now_s: float) -> bool:
-        """Tell whether somebody is coming in: there are transports that are not this session's."""
+        """Return whether a new session is coming in: there are transports that are not this session's."""
         return len(self.of_session(now_s=now_s)) < len(self._transports)
 
     def _has(self, direction: Direction) -> bool:

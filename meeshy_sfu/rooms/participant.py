@@ -86,22 +86,22 @@ class Participant:
 
     @property
     def is_closed(self) -> bool:
-        """Tell whether they have left."""
+        """Return whether they have left."""
         return self._closed
 
     @property
     def has_path(self) -> bool:
-        """Tell whether one of their transports is connected."""
+        """Return whether one of their transports is connected."""
         return any(t.ice_state in ("connected", "completed") for t in self.transports.values())
 
     @property
     def is_cut_off(self) -> bool:
-        """Tell whether none of their transports has a path any more; each would need an ICE restart."""
+        """Return whether none of their transports has a path any more; each would need an ICE restart."""
         states = [transport.ice_state for transport in self.transports.values()]
         return bool(states) and all(state == "disconnected" for state in states)
 
     def direction_of(self, transport_id: TransportId) -> Direction:
-        """Tell what one of their transports is for.
+        """Return what one of their transports is for.
 
         Raises:
             TransportNotFoundError: They have no such transport.
@@ -112,7 +112,7 @@ class Participant:
             raise TransportNotFoundError(f"there is no transport {transport_id}") from None
 
     def receive_transport(self) -> WebRtcTransport:
-        """Give their newest transport for receiving.
+        """Return their newest transport for receiving.
 
         Raises:
             TransportNotFoundError: They have none.
@@ -166,7 +166,7 @@ class Participant:
         return transport
 
     async def connect_transport(self, transport_id: TransportId, dtls_parameters: DtlsParameters) -> None:
-        """Tell a transport who the client is.
+        """Pass the client's parameters to a transport.
 
         Raises:
             TransportNotFoundError: They have no such transport.

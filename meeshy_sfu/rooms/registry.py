@@ -71,7 +71,7 @@ class RoomRegistry:
 
     @property
     def full(self) -> bool:
-        """Tell whether no other call is taken; rooms made in advance do not count."""
+        """Return whether no other call is taken; rooms made in advance do not count."""
         counted = sum(not room.in_advance for room in self._rooms.values())
         return counted + len(self._pending) >= self._limits.rooms
 
@@ -142,7 +142,7 @@ class RoomRegistry:
         return room
 
     def get(self, call_id: CallId) -> Room:
-        """Give the room of a call.
+        """Return the room of a call.
 
         Raises:
             RoomNotFoundError: The call has none.
@@ -153,7 +153,7 @@ class RoomRegistry:
         return room
 
     def find(self, call_id: CallId) -> Room | None:
-        """Give the room of a call, or None."""
+        """Return the room of a call, or None."""
         return self._rooms.get(call_id)
 
     def destroy(self, call_id: CallId, reason: str = "destroyed") -> None:

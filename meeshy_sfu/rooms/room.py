@@ -130,7 +130,7 @@ class Room:
         return self._let_in(participant_id, rtp_capabilities, app_data)
 
     def enter(self, participant_id: ParticipantId) -> Participant:
-        """Give the participant of this id, letting them in on their first request.
+        """Return the participant of this id, letting them in on their first request.
 
         Raises:
             RoomNotFoundError: The room is closed.
@@ -190,7 +190,7 @@ class Room:
             raise
 
     def participant(self, participant_id: ParticipantId) -> Participant:
-        """Give the participant of this id.
+        """Return the participant of this id.
 
         Raises:
             ParticipantNotFoundError: Nobody of this id is in the room.
@@ -213,7 +213,7 @@ class Room:
     def transport(
         self, transport_id: TransportId, *, by: ParticipantId | None
     ) -> tuple[Participant, WebRtcTransport]:
-        """Give a transport with its owner.
+        """Return a transport with its owner.
 
         Args:
             transport_id: Its id.
@@ -226,7 +226,7 @@ class Room:
         return _owned(self._transports, transport_id, by, TransportNotFoundError, "transport")
 
     def producer(self, producer_id: ProducerId, *, by: ParticipantId | None) -> tuple[Participant, Producer]:
-        """Give a producer with its owner.
+        """Return a producer with its owner.
 
         Raises:
             ProducerNotFoundError: There is none of this id in the room.
@@ -235,7 +235,7 @@ class Room:
         return _owned(self._producers, producer_id, by, ProducerNotFoundError, "producer")
 
     def consumer(self, consumer_id: ConsumerId, *, by: ParticipantId | None) -> tuple[Participant, Consumer]:
-        """Give a consumer with its owner.
+        """Return a consumer with its owner.
 
         Raises:
             ConsumerNotFoundError: There is none of this id in the room.
@@ -244,11 +244,11 @@ class Room:
         return _owned(self._consumers, consumer_id, by, ConsumerNotFoundError, "consumer")
 
     def producers(self, *, but: ParticipantId | None = None) -> list[tuple[Participant, Producer]]:
-        """Give all tracks in the room, oldest first, without one's own."""
+        """List all producers in the room, oldest first, but for those of one participant."""
         return [item for item in self._producers.values() if item[0].id != but]
 
     def find_producer(self, producer_id: ProducerId) -> Producer | None:
-        """Give a producer of anybody, or None."""
+        """Return a producer of any participant, or None."""
         found = self._producers.get(producer_id)
         return found[1] if found else None
 
@@ -269,7 +269,7 @@ class Room:
 
     @property
     def is_closed(self) -> bool:
-        """Tell whether it is closed."""
+        """Return whether it is closed."""
         return self.closed_reason is not None
 
     def close(self, reason: str) -> None:
@@ -286,7 +286,7 @@ class Room:
     # ---- for the participants ----------------------------------------------------------------------------
 
     def now_s(self) -> float:
-        """Give the time, as the room's clock has it."""
+        """Return the time, as the room's clock has it."""
         return self._clock.monotonic_s()
 
     def remove_participant(self, participant: Participant, reason: str) -> None:

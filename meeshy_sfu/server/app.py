@@ -158,7 +158,7 @@ class MediaServer:
         return server
 
     async def close(self, reason: str = "server-shutdown") -> None:
-        """Tell all clients, close all rooms, then sockets, then workers. Idempotent."""
+        """Notify all clients, close all rooms, then sockets, then workers. Idempotent."""
         if self._closed:
             return
         self._closed = True

@@ -16,7 +16,7 @@ DEVELOPMENT_CALL = "demo"
 
 
 def banner(settings: Settings, url: str, addresses: Sequence[str], clock: Clock) -> list[str]:
-    """Give the lines to print once the server takes calls.
+    """List the lines to print once the server takes calls.
 
     Args:
         settings: The server's.

@@ -36,7 +36,7 @@ class Expiry:
         self._until_s[key] = max(claims.expires_at_s, self._until_s.get(key, 0.0))
 
     def is_over(self, claims: Claims) -> bool:
-        """Tell whether the bearer's time and grace have run out; the newest token they used anywhere counts."""
+        """Return whether the bearer's time and grace have run out; the newest token they used anywhere counts."""
         newest_s = self._until_s.get((claims.call_id or "", claims.participant_id or ""), 0.0)
         return self._clock.unix_s() >= max(claims.expires_at_s, newest_s) + self._grace_s
 
@@ -55,5 +55,5 @@ class Expiry:
                 )
 
     def __len__(self) -> int:
-        """Give the number of participants remembered."""
+        """Return the number of participants remembered."""
         return len(self._until_s)

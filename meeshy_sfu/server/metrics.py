@@ -73,7 +73,7 @@ class Metrics(EdgeMetrics):
         own.register(_Live(self))
 
     def stats(self) -> dict[str, object]:
-        """Give the figures of /api/stats."""
+        """Return the figures of /api/stats."""
         usage = resource.getrusage(resource.RUSAGE_SELF)
         counts = self._pool_counts()
         return {
@@ -128,7 +128,7 @@ class Metrics(EdgeMetrics):
         return counts
 
     def live(self) -> Iterator[Metric]:
-        """Give what is read from the live objects."""
+        """Return what is read from the live objects."""
         for name, number in self._pool_counts().items():
             yield GaugeMetricFamily(
                 f"mediasoup_{name}_total", f"{name.capitalize()} there are now.", value=number
@@ -184,7 +184,7 @@ class _Live(Collector):
 
 
 def resident_bytes() -> int:
-    """Give the memory of this process; the peak where the system does not tell the present."""
+    """Return the memory of this process; the peak where the system does not tell the present."""
     statm = Path("/proc/self/statm")
     if statm.is_file():
         return int(statm.read_text(encoding="ascii").split()[1]) * resource.getpagesize()
