@@ -184,9 +184,8 @@ fn commands() -> Vec<Value> {
         "rtx_payload_type": 97, "mapped_rtx_payload_type": 102, "nack": true, "pli": true, "transport_cc": true});
     let fingerprint = ["AB"; 32].join(":");
     let extension = json!({"uri": "urn:ietf:params:rtp-hdrext:sdes:mid", "id": 1});
-    let mut sent = codec.clone();
-    sent["payload_type"] = json!(101);
-    sent["rtx_payload_type"] = json!(102);
+    let sent = json!({"mime_type": "video/VP8", "payload_type": 101, "clock_rate": 90000, "rtx_payload_type": 102,
+        "nack": true, "pli": true, "transport_cc": true});
     vec![
         json!({"type": "create_router", "router": 1}),
         json!({"type": "create_transport", "router": 1, "transport": 1, "tcp": true, "udp": true}),
