@@ -300,7 +300,7 @@ class WebRtcTransport:
         return counters
 
     async def panic(self) -> None:
-        """Break the handling of its next packet; for tests of workers started with ``allow_panic``.
+        """Have the handling of its input panic, which closes it; for tests of workers started with ``allow_panic``.
 
         Raises:
             InvalidStateError: The worker was started without it.

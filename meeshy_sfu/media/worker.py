@@ -183,7 +183,7 @@ class Worker:
         return self.stats
 
     async def panic(self, *, transport: tuple[int, int] | None = None) -> None:
-        """Break it, or the handling of one transport's next packet; for tests.
+        """Have it panic, or the handling of one transport's input; for tests.
 
         Raises:
             InvalidStateError: It was started without ``allow_panic``.

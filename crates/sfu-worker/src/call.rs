@@ -32,8 +32,6 @@ pub(crate) struct Call {
 #[derive(Debug, Default)]
 pub(crate) struct TransportRecord {
     pub(crate) entries: Entries,
-    /// Its next input panics, on request.
-    pub(crate) sabotaged: bool,
 }
 
 /// What the worker keeps of a producer.

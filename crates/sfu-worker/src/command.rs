@@ -177,9 +177,9 @@ pub enum Command {
         router: RouterId,
     },
     /// Panics on purpose; refused unless the worker was started with `allow_panic`.
-    /// With a transport: in the handling of that transport's next input, which closes it. Without: the worker dies.
+    /// With a transport: as in the handling of its input, which closes it. Without: the worker dies.
     Panic {
-        /// The transport to break, or null for the worker itself.
+        /// The transport whose input panics, or null for the worker itself.
         transport: Option<(RouterId, TransportId)>,
     },
 }

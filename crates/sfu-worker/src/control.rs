@@ -125,7 +125,7 @@ impl Core {
                 let position = self.position(router)?;
                 answer(&self.dump(position)?)
             }
-            Command::Panic { transport } => self.panic(transport),
+            Command::Panic { transport } => self.panic(transport, now),
         }
     }
 
@@ -372,7 +372,7 @@ impl Core {
         answer(&Touched { missing })
     }
 
-    fn panic(&mut self, transport: Option<(RouterId, TransportId)>) -> Answer {
+    fn panic(&mut self, transport: Option<(RouterId, TransportId)>, now: Instant) -> Answer {
         if !self.config.allow_panic {
             return Err(CommandError::new(
                 ErrorCode::InvalidState,
@@ -382,10 +382,14 @@ impl Core {
         let Some((router, transport)) = transport else {
             panic!("asked to panic");
         };
-        let (position, key) = self.transport(router, transport)?;
-        if let Some(record) = self.call(position)?.transports.record_mut(key.0) {
-            record.sabotaged = true;
-        }
+        let (router, key) = self.transport(router, transport)?;
+        let target = Target {
+            router,
+            transport: key.0,
+        };
+        self.contain(target, now, |_, _| {
+            panic!("asked to panic in the input of a transport")
+        });
         answer(&Empty {})
     }
 

@@ -16,7 +16,7 @@ use std::time::Instant;
 use meeshy_sfu_io::Poller;
 use meeshy_sfu_proto::link::{Certificate, username_of};
 use meeshy_sfu_proto::net::{Class, Destination, SocketId, classify};
-use meeshy_sfu_proto::router::TransportKey;
+use meeshy_sfu_proto::router::{Router, TransportKey};
 
 use crate::call::Calls;
 use crate::config::WorkerConfig;
@@ -46,8 +46,6 @@ pub(crate) struct Core {
     pub(crate) totals: Totals,
     /// Positions of calls with input since the last flush.
     pub(crate) touched: Vec<u32>,
-    /// Transports whose input panicked in this round.
-    pub(crate) broken: Vec<Target>,
 }
 
 impl Core {
@@ -75,31 +73,37 @@ impl Core {
             self.totals.unknown_source += 1;
             return;
         };
-        let Some(call) = self.calls.get_mut(target.router) else {
-            return;
-        };
         let key = TransportKey(target.transport);
-        let sabotaged = call
-            .transports
-            .record_mut(target.transport)
-            .is_some_and(|record| std::mem::take(&mut record.sabotaged));
-        let (router, outbox) = (&mut call.router, &mut self.outbox);
-        let outcome = catch_unwind(AssertUnwindSafe(|| {
-            if sabotaged {
-                panic!("asked to panic in the input of a transport");
-            }
+        let handled = self.contain(target, now, |router, outbox| {
             router.handle_datagram_received_at(key, class, datagram, from, (arrived, now), outbox);
-        }));
+        });
+        if handled && class == Class::Stun {
+            self.learn(target, from, now);
+        }
+    }
+
+    /// Does what belongs to one transport; a panic in it closes that transport alone. False when there is no such
+    /// call any more, or after a panic.
+    #[inline]
+    pub(crate) fn contain(
+        &mut self,
+        target: Target,
+        now: Instant,
+        work: impl FnOnce(&mut Router, &mut Outbox),
+    ) -> bool {
+        let Some(call) = self.calls.get_mut(target.router) else {
+            return false;
+        };
+        let (router, outbox) = (&mut call.router, &mut self.outbox);
+        let outcome = catch_unwind(AssertUnwindSafe(|| work(router, outbox)));
         if !call.touched {
             call.touched = true;
             self.touched.push(target.router);
         }
         if outcome.is_err() {
-            self.broken.push(target);
-            self.mend(now);
-        } else if class == Class::Stun {
-            self.learn(target, from, now);
+            self.close_panicked(target, now);
         }
+        outcome.is_ok()
     }
 
     /// Enters the source of a check that the link found valid.
@@ -132,27 +136,24 @@ impl Core {
         }
     }
 
-    /// Closes transports whose input panicked. A second panic while closing ends the worker.
+    /// Closes a transport whose input panicked. A second panic while closing ends the worker.
     #[cold]
-    fn mend(&mut self, now: Instant) {
-        while let Some(target) = self.broken.pop() {
-            self.totals.transport_panics += 1;
-            let Some(call) = self.calls.get_mut(target.router) else {
-                continue;
-            };
-            let (router, id) = (call.id, call.transports.id(target.transport));
-            call.router
-                .close_transport(TransportKey(target.transport), now, &mut self.outbox);
-            self.events_of(target.router, now);
-            self.forget_transport(target, now);
-            if let Some(transport) = id {
-                let reason = "panic".into();
-                self.queues.push(Event::TransportClosed {
-                    router,
-                    transport,
-                    reason,
-                });
-            }
+    fn close_panicked(&mut self, target: Target, now: Instant) {
+        self.totals.transport_panics += 1;
+        let Some(call) = self.calls.get_mut(target.router) else {
+            return;
+        };
+        let (router, id) = (call.id, call.transports.id(target.transport));
+        call.router
+            .close_transport(TransportKey(target.transport), now, &mut self.outbox);
+        self.events_of(target.router, now);
+        self.forget_transport(target, now);
+        if let Some(transport) = id {
+            self.queues.push(Event::TransportClosed {
+                router,
+                transport,
+                reason: "panic".into(),
+            });
         }
     }
 

@@ -127,7 +127,6 @@ impl Loop {
                 calls: Calls::default(),
                 demux: Demux::new(),
                 touched: Vec::new(),
-                broken: Vec::new(),
             },
             receive: RecvBatch::new(BATCH),
             listeners,
