@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from meeshy_sfu.db.models import NAME, Call, Figures, ModeTransition, Participant, seconds_between
 from meeshy_sfu.db.repository import SFU_FIELDS, new_id
-from meeshy_sfu.gateway.calls.live_call import LiveCall, Member, moment
+from meeshy_sfu.gateway.calls.live_call import LiveCall, moment
+from meeshy_sfu.gateway.calls.member import Member
 from meeshy_sfu.gateway.calls.mode import CallMode
 
 if TYPE_CHECKING:
@@ -64,15 +65,15 @@ class CallRows:
             end = partial(self._repository.end_call, call.id, reason="error", ended_by=None, now=self._now())
             self._late.add(call.id, "end", end)
             raise
-        call.people[initiator.key] = row
-        call.figures = Figures().with_participants(1, 1)
+        call.row_changed(initiator.key, row)
+        call.figures_changed(Figures().with_participants(1, 1))
 
     # ---- what happens
 
     def joined(self, call: LiveCall, member: Member) -> None:
         """Store somebody who came in; `members` knows them already."""
         self.member(call, member)
-        self._figures(call, call.figures.with_participants(len(call.members), len(call.people)))
+        self._figures(call, call.figures.with_participants(len(call.members), len(call.participants)))
 
     def member(self, call: LiveCall, member: Member) -> None:
         """Store a member as they are now."""
@@ -80,7 +81,7 @@ class CallRows:
 
     def left(self, call: LiveCall, member: Member, now: datetime) -> None:
         """Store that a member is gone."""
-        member.sfu_ids = {}
+        member.forget_sfu_ids()
         row = replace(participant_row(call, member), status="disconnected", left_at=now)
         self._store(call, member.key, row)
 
@@ -104,12 +105,12 @@ class CallRows:
         )
         self._late.add(call.id, f"change of mode, epoch {done.epoch}", store)
         if done.target is CallMode.P2P:
-            _forget_sfu_ids(call)
+            call.forget_sfu_ids()
 
     def rolled_back(self, call: LiveCall, back: RollBack, now: datetime) -> None:
         """Store a transition that was rolled back; of a call that stays P2P nobody has anything on a media server."""
         if back.source is CallMode.P2P:
-            _forget_sfu_ids(call)
+            call.forget_sfu_ids()
         transition = ModeTransition(
             back.epoch,
             back.source.value,
@@ -168,12 +169,12 @@ class CallRows:
     # ---- inside
 
     def _store(self, call: LiveCall, key: str, row: Participant) -> None:
-        call.people[key] = row
+        call.row_changed(key, row)
         store = partial(self._repository.store_participant, row, self._now())
         self._late.add(call.id, f"participant {row.id}", store)
 
     def _figures(self, call: LiveCall, figures: Figures) -> None:
-        call.figures = figures
+        call.figures_changed(figures)
         store = partial(self._repository.store_figures, call.id, figures, self._now())
         self._late.add(call.id, FIGURES, store)
 
@@ -185,7 +186,7 @@ def new_member(
     call: LiveCall, user: User, media: MediaSettings, *, role: str, now_s: float, now: datetime
 ) -> Member:
     """Make a member of a user; who was in the call before gets the same id and role again."""
-    before = call.people.get(user.key)
+    before = call.participants.get(user.key)
     return Member(
         id=new_id() if before is None else before.id,
         user_id=user.id,
@@ -202,7 +203,7 @@ def new_member(
 def participant_row(call: LiveCall, member: Member) -> Participant:
     """The row of somebody who is in a call."""
     ids: dict[str, str | None] = dict.fromkeys(SFU_FIELDS)
-    before = call.people.get(member.key)
+    before = call.participants.get(member.key)
     known = before.device_info if before is not None and isinstance(before.device_info, dict) else {}
     return Participant(
         id=member.id,
@@ -217,21 +218,16 @@ def participant_row(call: LiveCall, member: Member) -> Participant:
         video_enabled=member.video_enabled,
         screen_share_enabled=member.screen_enabled,
         device_info=known | {NAME: member.username},
-        **(ids | member.sfu_ids),
+        **{**ids, **member.sfu_ids},
     )
-
-
-def _forget_sfu_ids(call: LiveCall) -> None:
-    for member in call.members.values():
-        member.sfu_ids = {}
 
 
 def _over(call: LiveCall, reason: str, ended_by: str | None, now: datetime) -> Call:
     """A call that has just ended, as its row will be."""
     ids: dict[str, Any] = dict.fromkeys(SFU_FIELDS)
-    people = (
+    participants = (
         replace(one, status="disconnected", left_at=one.left_at or now, **ids)
-        for one in sorted(call.people.values(), key=lambda one: (one.joined_at, one.id))
+        for one in sorted(call.participants.values(), key=lambda one: (one.joined_at, one.id))
     )
     room = call.room if call.mode.mode is CallMode.SFU else None
     return Call(
@@ -253,5 +249,5 @@ def _over(call: LiveCall, reason: str, ended_by: str | None, now: datetime) -> C
         last_mode_change=call.last_mode_change,
         # counted by the database; no view shows it
         mode_change_count=0,
-        participants=tuple(people),
+        participants=tuple(participants),
     )

@@ -24,7 +24,8 @@ from meeshy_sfu.errors import (
 )
 from meeshy_sfu.gateway.calls import journal as log
 from meeshy_sfu.gateway.calls.call_rows import new_member
-from meeshy_sfu.gateway.calls.live_call import LiveCall, Member, identity_key, moment
+from meeshy_sfu.gateway.calls.live_call import LiveCall, moment
+from meeshy_sfu.gateway.calls.member import Member, identity_key
 from meeshy_sfu.gateway.calls.mode import (
     P2P_PARTICIPANTS_MAX,
     ConversationType,
@@ -168,11 +169,12 @@ class Calls:
             self._journal.note(call.id, log.BEGUN, mode=call.mode.mode.value)
             self._metrics.began(kind, conversation_type.value)
             logger.info("call=%s conversation=%s begun by user=%s", call.id, conversation_id, user.id)
-            async with call.lane:
+            async with call.lock:
                 await self._seat(call, member)
                 # before anybody else can come, or their status and this one would overtake each other
                 if self._notices.initiated(call, but=user.key):
-                    self._set_status(call, "ringing")
+                    call.rings()
+                    self._rows.status(call)
         await self._wait_for_room(call)
         return self._answer(call, member, sid)
 
@@ -215,10 +217,10 @@ class Calls:
             CallFullError: It is full.
         """
         call = await self.find(user, call_id)
-        async with call.lane:
+        async with call.lock:
             call.require_live()
             known = call.member_of(user)
-            if known is not None and not known.met and sid is not None:
+            if known is not None and not known.has_connected and sid is not None:
                 # a place taken over REST that no socket has spoken for yet
                 member = known
             elif known is not None:
@@ -229,7 +231,8 @@ class Calls:
                 await self._seat(call, member)
                 self._rows.joined(call, member)
             if len(call.members) > 1 and call.status != "active":
-                self._set_status(call, "active")
+                call.answered(self.now())
+                self._rows.status(call)
             # before the next one comes, whose coming may change what this one is answered
             await self._rows.settle(call)
         await self._wait_for_room(call)
@@ -242,21 +245,22 @@ class Calls:
             NotAParticipantError: The place is given up, or another's.
         """
         call = await self.find(user, call_id)
-        async with call.lane:
+        async with call.lock:
             call.require_live()
             member = call.require_member(user)
             if member.id != participant_id:
                 raise NotAParticipantError(f"participant {participant_id} is not you")
-            member.username = user.username
+            member.renamed(user.username)
             self._rows.count(call, "reconnections")
-            if call.settle_at_s is not None and all(m.sid for m in call.members.values() if m is not member):
-                call.settle_at_s = self._clock.monotonic_s()
+            others = (other for other in call.members.values() if other is not member)
+            if call.mode_frozen_until_s is not None and all(other.sid for other in others):
+                call.decide_mode_at(self._clock.monotonic_s())
         return self._answer(call, member, sid)
 
     async def _wait_for_room(self, call: LiveCall) -> None:
         try:
             async with asyncio.timeout(ROOM_WAIT_S):
-                await call.settled.wait()
+                await call.room_ready.wait()
         except TimeoutError:
             logger.warning("call=%s has no room after %g s", call.id, ROOM_WAIT_S)
 
@@ -264,8 +268,8 @@ class Calls:
         return new_member(call, user, media, role=role, now_s=self._clock.monotonic_s(), now=self.now())
 
     async def _seat(self, call: LiveCall, member: Member) -> None:
-        """Put somebody new in. The caller holds the lane."""
-        call.members[member.id] = member
+        """Put somebody new in. The caller holds the lock."""
+        call.joined(member)
         self._switcher.keeper.came(call, member.id)
         decisions = call.mode.join(member.id, self._clock.monotonic_s(), present=False)
         await self._switcher.carry_out(call, decisions)
@@ -280,11 +284,8 @@ class Calls:
         self._kick(call, known, sid)
         if known.announced:
             self._notices.participant_left(call, known, "rejoined")
-        # at the end, as the youngest: the other one of two offers
-        del call.members[known.id]
-        call.members[member.id] = member
+        call.rejoined(known, member)
         self._rows.joined(call, member)
-        call.unreachable.pop(member.id, None)
         decisions = call.mode.rejoin(member.id, self._clock.monotonic_s(), present=False)
         await self._switcher.carry_out(call, decisions)
         self._journal.note(call.id, "rejoin", participantId=member.id, epoch=call.mode.epoch)
@@ -301,7 +302,7 @@ class Calls:
         for member in call.members.values():
             if member.announced or (direct and None in (m.sid for m in call.members.values())):
                 continue
-            member.announced = True
+            member.was_announced()
             self._notices.participant_joined(call, member)
             if direct:
                 self._introduce(call)
@@ -322,19 +323,19 @@ class Calls:
         call.require_live()
         if call.members.get(member.id) is not member:
             raise KickedError("another socket of yours took your place meanwhile, or you were put out")
-        was_away = member.met and member.away_since_s is not None
+        was_away = False
         if sid is not None:
             self._kick(call, member, sid)
-            call.replaced.pop(sid, None)
-            member.sid, member.away_since_s, member.met = sid, None, True
+            call.reinstate(sid)
+            was_away = member.connected(sid)
         answer = self._notices.join_answer(call, member)
         peer = call.members.get(str(answer["peer"]))
         if peer is not None and answer["initiator"] and not peer.announced:
             # the answer itself asks for the offer
-            peer.announced = True
+            peer.was_announced()
             self._introduce(call)
         self._announce(call)
-        if sid is not None and was_away:
+        if was_away:
             self._notices.connection(call, member)
         self._switcher.presence_changed(call)
         return answer
@@ -359,7 +360,7 @@ class Calls:
             error = KickedError(why)
             self._notices.error(member.sid, {"code": error.code, "message": error.message})
             self.on_detached(member.sid)
-        member.sid = None
+        member.detached()
 
     def _require_room(self, call: LiveCall) -> None:
         direct = call.conversation_type is ConversationType.DIRECT
@@ -381,11 +382,11 @@ class Calls:
         if call is None:
             return await self._left_before(user, call_id)
         self._require_conversation(user, call.conversation_id, call_id)
-        async with call.lane:
+        async with call.lock:
             call.require_not_replaced(sid)
             if call.ended:
                 return await self._left_before(user, call_id)
-            row = call.people.get(user.key)
+            row = call.participants.get(user.key)
             if call.member_of(user) is None and row is not None:
                 return departure(row, call.gone.get(row.id))
             member = call.require_speaker(user, sid)
@@ -404,10 +405,10 @@ class Calls:
         if call is None:
             return await self._left_before(user, call_id, participant_id)
         self._require_conversation(user, call.conversation_id, call_id)
-        async with call.lane:
+        async with call.lock:
             if call.ended:
                 return await self._left_before(user, call_id, participant_id)
-            own = call.people.get(user.key)
+            own = call.participants.get(user.key)
             is_own = own is not None and own.id == participant_id
             if own is not None and is_own and participant_id not in call.members:
                 return departure(own, call.gone.get(participant_id))
@@ -438,7 +439,7 @@ class Calls:
         """Take somebody out whose fresh token does not name the call's conversation any more."""
         call = self.live.get(call_id)
         if call is not None and call.conversation_id not in user.conversations:
-            async with call.lane:
+            async with call.lock:
                 if (member := call.member_of(user)) is not None:
                     self._kick(call, member, None, "you are not in the call's conversation any more")
                     await self._remove(call, member, "forced")
@@ -460,7 +461,7 @@ class Calls:
         call.require_not_replaced(sid)
         if participant_id is not None:
             return await self.remove(user, call.id, participant_id)
-        async with call.lane:
+        async with call.lock:
             call.require_live()
             member = call.require_member(user)
             self._kick(call, member, None)
@@ -469,11 +470,9 @@ class Calls:
         return answer
 
     async def _remove(self, call: LiveCall, member: Member, reason: str) -> Answer:
-        """Take a member out; the last one out ends the call. The caller holds the lane."""
+        """Take a member out; the last one out ends the call. The caller holds the lock."""
         now = self.now()
-        del call.members[member.id]
-        call.gone[member.id] = reason
-        call.unreachable.pop(member.id, None)
+        call.left(member, reason)
         if member.sid is not None:
             self.on_detached(member.sid)
         self._rows.left(call, member, now)
@@ -502,7 +501,7 @@ class Calls:
             KickedError: This socket has lost its place in it.
         """
         call = await self.find(user, call_id)
-        async with call.lane:
+        async with call.lock:
             call.require_live()
             call.require_not_replaced(sid)
             own = call.member_of(user)
@@ -520,7 +519,7 @@ class Calls:
             KickedError: This socket has lost its place in it.
         """
         call = await self.find(user, call_id)
-        async with call.lane:
+        async with call.lock:
             call.require_live()
             call.require_not_replaced(sid)
             if call.member_of(user) is None:
@@ -531,7 +530,7 @@ class Calls:
 
     async def abandon(self, call: LiveCall) -> None:
         """End a call that nobody is in."""
-        async with call.lane:
+        async with call.lock:
             await self._end(call, "error", None)
 
     def _require_moderator(self, call: LiveCall, user: User) -> None:
@@ -541,20 +540,17 @@ class Calls:
             raise PermissionDeniedError("only the call's initiator and the conversation's admins may do this")
 
     async def _end(self, call: LiveCall, reason: str, ended_by: str | None) -> Answer:
-        """End a call. The caller holds the lane."""
+        """End a call. The caller holds the lock."""
         now = self.now()
         duration_s = self._rows.ended(call, reason, ended_by, now)
-        call.ended = True
-        call.room_state.call_ended()
-        call.settled.set()
+        members = call.end()
         self._journal.note(call.id, log.ENDED, reason=reason, mode=call.mode.mode.value)
         logger.info("call=%s ended: %s", call.id, reason)
         self._notices.ended(call, reason=reason, ended_by=ended_by, ended_at=now, duration_s=duration_s)
         self._metrics.ended(duration_s, reason)
-        for member in call.members.values():
+        for member in members:
             if member.sid is not None:
                 self.on_detached(member.sid)
-        call.members.clear()
         self.live.pop(call.id, None)
         if self._by_conversation.get(call.conversation_id) == call.id:
             del self._by_conversation[call.conversation_id]
@@ -569,7 +565,7 @@ class Calls:
             InvalidModeError: The number of people does not give this mode.
         """
         call = await self.find(user, call_id)
-        async with call.lane:
+        async with call.lock:
             call.require_live()
             self._require_moderator(call, user)
             wanted = determine_mode(call.conversation_type, len(call.members)).value
@@ -588,8 +584,7 @@ class Calls:
         member = call.members.get(participant_id) if call else None
         if call is None or member is None or member.sid != sid:
             return
-        member.sid = None
-        member.away_since_s = self._clock.monotonic_s()
+        member.disconnected(self._clock.monotonic_s())
         if clean or not self._settings.reconnect_grace_s:
             self._jobs.start(self._drop(call, member, "left"), f"leave of {member.id}")
         else:
@@ -597,7 +592,7 @@ class Calls:
             self._switcher.presence_changed(call)
 
     async def _drop(self, call: LiveCall, member: Member, reason: str) -> None:
-        async with call.lane:
+        async with call.lock:
             if not call.ended and call.members.get(member.id) is member and member.sid is None:
                 await self._remove(call, member, reason)
 
@@ -607,22 +602,22 @@ class Calls:
         for call in tuple(self.live.values()):
             due_s = call.due_s(grace_s=self._settings.reconnect_grace_s)
             if due_s is not None and due_s <= now_s and not call.busy:
-                call.busy = True
+                call.begin_due()
                 self._jobs.start(self._do_due(call), f"due of call {call.id}")
             elif call.wants_prewarmed_room:
                 self._switcher.keeper.look(call)
 
     async def _do_due(self, call: LiveCall) -> None:
         try:
-            async with call.lane:
+            async with call.lock:
                 if not call.ended:
                     await self._do_due_now(call, self._clock.monotonic_s())
         finally:
-            call.busy = False
+            call.end_due()
 
     async def _do_due_now(self, call: LiveCall, now_s: float) -> None:
         if call.ring_deadline_s is not None and now_s >= call.ring_deadline_s:
-            call.ring_deadline_s = None
+            call.ring_timed_out()
             if call.status != "active":
                 await self._end(call, "timeout", None)
                 return
@@ -636,20 +631,14 @@ class Calls:
                 if call.ended:
                     return
             elif member.token_renewal_s is not None and now_s >= member.token_renewal_s:
-                member.token_renewal_s = now_s + self._settings.media_token_lifetime_s / 2
+                member.token_sent(renewal_s=now_s + self._settings.media_token_lifetime_s / 2)
                 self._notices.media_token(call, member)
         deadline_s = call.mode.next_deadline()
-        settle = call.settle_at_s is not None and now_s >= call.settle_at_s
-        if settle:
-            call.settle_at_s = None
-        if (deadline_s is not None and now_s >= deadline_s) or settle:
+        thawed = call.mode_frozen_until_s is not None and now_s >= call.mode_frozen_until_s
+        if thawed:
+            call.decide_mode_at(None)
+        if (deadline_s is not None and now_s >= deadline_s) or thawed:
             await self._switcher.carry_out(call, call.mode.tick(now_s))
-
-    def _set_status(self, call: LiveCall, status: str) -> None:
-        call.status = status
-        if status == "active":
-            call.started_at = call.started_at or self.now()
-        self._rows.status(call)
 
     def now(self) -> datetime:
         """Give the time as the database holds it."""

@@ -1,6 +1,7 @@
 """A call that is not over, as this gateway knows it: who is in it, on which path, in which room.
 
-Holds state and finds things in it; what happens to it is decided by `mode` and carried out by `calls` and `switching`.
+Holds state and finds things in it. Changed by its own methods only, each named after what happened; what happens is decided by
+`mode` and carried out by `calls` and `switching`.
 """
 
 from __future__ import annotations
@@ -24,78 +25,24 @@ from meeshy_sfu.gateway.calls.room_state import RoomNeed, RoomState
 
 if TYPE_CHECKING:
     from meeshy_sfu.db.models import Participant
+    from meeshy_sfu.gateway.calls.member import Member
+    from meeshy_sfu.gateway.calls.mode import CompleteSwitch, RollBack, StartSwitch
     from meeshy_sfu.gateway.media.media_client import MediaRoom
     from meeshy_sfu.gateway.wire.auth import User
 
 
 REPLACED_MAX = 256
-"""So many sockets that lost their place a call remembers; beyond, the oldest is just not in the call."""
+"""So many replaced sockets a call remembers; beyond, the oldest is just not in the call."""
 
 
 def moment(unix_s: float) -> datetime:
-    """Give a time as the database holds it."""
+    """Return a time as the database holds it."""
     return datetime.fromtimestamp(unix_s, UTC)
-
-
-def identity_key(user_id: str, *, anonymous: bool) -> str:
-    """As User.key."""
-    return f"{'guest' if anonymous else 'user'}:{user_id}"
-
-
-@dataclass(slots=True)
-class Member:
-    """Somebody in a call, with or without a socket just now."""
-
-    id: str
-    user_id: str
-    anonymous: bool
-    username: str
-    role: str
-    joined_at: datetime
-    audio_enabled: bool
-    video_enabled: bool
-    screen_enabled: bool = False
-    sid: str | None = None
-    """The socket that speaks for them; None while it is away or has not come yet."""
-    away_since_s: float | None = None
-    met: bool = False
-    """Whether a socket has spoken for them; not yet after a join over REST."""
-    announced: bool = False
-    """Whether the others have been told that they came."""
-    token_renewal_s: float | None = None
-    """When their token for the media server has to be renewed."""
-    sfu_ids: dict[str, str] = field(default_factory=dict)
-    """What they have on the media server, by the names of SFU_FIELDS."""
-
-    @classmethod
-    def of_row(cls, row: Participant, username: str, now_s: float) -> Member:
-        """Make one of a row; without a socket, as of now."""
-        return cls(
-            id=row.id,
-            user_id=row.identity,
-            anonymous=row.user_id is None,
-            username=username,
-            role=row.role,
-            joined_at=row.joined_at,
-            audio_enabled=row.audio_enabled,
-            video_enabled=row.video_enabled,
-            screen_enabled=row.screen_share_enabled,
-            away_since_s=now_s,
-        )
-
-    def is_user(self, user: User) -> bool:
-        """Tell whether this is the person of that token."""
-        return self.user_id == user.id and self.anonymous is user.anonymous
-
-    @property
-    def key(self) -> str:
-        """As User.key."""
-        return identity_key(self.user_id, anonymous=self.anonymous)
 
 
 @dataclass(slots=True)
 class LiveCall:
-    """One call. Membership and mode change under `lane` only, so that they happen one after the other."""
+    """One call. Membership and mode change under `lock` only, so that they happen one after the other."""
 
     id: str
     conversation_id: str
@@ -110,40 +57,41 @@ class LiveCall:
     started_at: datetime | None = None
     last_mode_change: datetime | None = None
     members: dict[str, Member] = field(default_factory=dict)
-    people: dict[str, Participant] = field(default_factory=dict)
+    participants: dict[str, Participant] = field(default_factory=dict)
     """The row of everyone who is or was in the call, by User.key; in the database now or soon."""
     figures: Figures = field(default_factory=Figures)
     room_state: RoomState = field(default_factory=RoomState)
     """Its room on a media server."""
-    lane: asyncio.Lock = field(default_factory=asyncio.Lock)
-    media_lane: asyncio.Lock = field(default_factory=asyncio.Lock)
-    """Held by whoever makes or destroys the room."""
-    settled: asyncio.Event = field(default_factory=asyncio.Event)
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    room_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held by whoever creates or destroys the room."""
+    room_ready: asyncio.Event = field(default_factory=asyncio.Event)
     """Clear while a switch to the SFU has begun and its room is not there yet."""
     switch_reason: str = ""
-    failure_told: str | None = None
-    """Why the last transition failed, as those without a path were told; None once one was completed."""
-    failure_stored: str | None = None
-    """Why the last transition failed of which nobody was told, as it is stored; None once another was stored."""
+    announced_failure: str | None = None
+    """Why the last transition failed, as those without a path were sent; None once one was completed."""
+    stored_failure: str | None = None
+    """Why the last transition failed that was never announced, as it is stored; None once another was stored."""
     deadline_unix_ms: int | None = None
+    """When the running transition is decided without those who are missing, for clients."""
     gone: dict[str, str] = field(default_factory=dict)
-    """Who has left or was put out, by participant, and why; their tokens for the media server may still hold."""
+    """Who has left or was removed, by participant, and why; their tokens for the media server may still hold."""
     replaced: dict[str, str] = field(default_factory=dict)
-    """Sockets that spoke for somebody and may not any more, and why."""
+    """Sockets that spoke for a member and may not any more, and why."""
     errors: dict[str, str] = field(default_factory=dict)
     """What members said about the running transition, by participant."""
     unreachable: dict[str, str] = field(default_factory=dict)
     """Members who said that the media server cannot be reached, and why."""
     ring_deadline_s: float | None = None
-    settle_at_s: float | None = None
-    """After a restart: when the mode is looked at, whoever is back by then."""
+    mode_frozen_until_s: float | None = None
+    """After a restart: when the mode is decided again, whoever is back by then."""
     ended: bool = False
     busy: bool = False
     """A sweep is doing what was due."""
 
     def __post_init__(self) -> None:
-        """Begin settled."""
-        self.settled.set()
+        """Begin without a switch."""
+        self.room_ready.set()
 
     @property
     def phase(self) -> Phase:
@@ -152,11 +100,11 @@ class LiveCall:
 
     @property
     def build_mode(self) -> CallMode:
-        """The path that somebody who comes in now has to build."""
+        """The path that a participant who joins now has to build."""
         if not self.mode.needs_room or self.room is None:
             return CallMode.P2P
-        told = self.mode.announced_epoch == self.mode.epoch
-        return CallMode.P2P if self.phase is Phase.SWITCHING_TO_SFU and not told else CallMode.SFU
+        announced = self.mode.announced_epoch == self.mode.epoch
+        return CallMode.P2P if self.phase is Phase.SWITCHING_TO_SFU and not announced else CallMode.SFU
 
     @property
     def room(self) -> MediaRoom | None:
@@ -202,14 +150,14 @@ class LiveCall:
             raise CallEndedError(f"call {self.id} is over")
 
     def member_of(self, user: User) -> Member | None:
-        """Give the place of a person, or None."""
+        """Return the membership of a person, or None."""
         return next((member for member in self.members.values() if member.is_user(user)), None)
 
     def require_member(self, user: User) -> Member:
-        """Give the place of a person.
+        """Return the membership of a person.
 
         Raises:
-            NotAParticipantError: They have none.
+            NotAParticipantError: They are not in the call.
         """
         member = self.member_of(user)
         if member is None:
@@ -217,14 +165,14 @@ class LiveCall:
         return member
 
     def require_speaker(self, user: User, sid: str | None) -> Member:
-        """Give the place of a person by the socket that asks: what is done in a call is done by the one that speaks.
+        """Return the membership of a person by the socket that asks, which has to be the one that speaks for them.
 
         Without a socket it is a request over REST, which speaks for the person.
 
         Raises:
-            NotAParticipantError: They have none.
-            KickedError: The socket had it, until another one took it or they were put out.
-            NotInCallError: Another socket has it.
+            NotAParticipantError: They are not in the call.
+            KickedError: The socket spoke for them, until another one did or they were removed.
+            NotInCallError: Another socket speaks for them.
         """
         self.require_not_replaced(sid)
         member = self.require_member(user)
@@ -235,23 +183,17 @@ class LiveCall:
         return member
 
     def require_not_replaced(self, sid: str | None) -> None:
-        """Check that a socket has not lost its place in this call.
+        """Check that a socket was not replaced in this call.
 
         Raises:
-            KickedError: It has.
+            KickedError: It was.
         """
         why = self.replaced.get(sid or "")
         if why is not None:
             raise KickedError(f"{why}; call:rejoin or call:join takes it back")
 
-    def replace(self, sid: str, why: str) -> None:
-        """Take note that a socket has lost its place."""
-        self.replaced[sid] = why
-        while len(self.replaced) > REPLACED_MAX:
-            del self.replaced[next(iter(self.replaced))]
-
     def member(self, participant_id: str) -> Member:
-        """Give a member by id.
+        """Return a member by id.
 
         Raises:
             ParticipantNotFoundError: Nobody of this id is in the call.
@@ -262,19 +204,19 @@ class LiveCall:
         return member
 
     def sids(self, *, but: Iterable[str] = ()) -> list[str]:
-        """Give the sockets of the members, without those of some participants."""
+        """List the sockets of the members, without those of some participants."""
         left_out = set(but)
         return [m.sid for m in self.members.values() if m.sid is not None and m.id not in left_out]
 
     def peer_of(self, participant_id: str) -> str | None:
-        """Give the other one of two, or None."""
+        """Return the other participant of two, or None."""
         others = [member_id for member_id in self.members if member_id != participant_id]
         return others[0] if len(others) == 1 else None
 
     def may_offer(self, participant_id: str) -> bool:
-        """Whether one of two who comes in can be asked for an offer by the answer.
+        """Return whether the acknowledgement of a join can ask this one of two participants for an offer.
 
-        So if they have a direct path, in case its media is gone, or if the other one is there and not announced yet.
+        So if they have a direct path, in case its media is gone, or if the peer has a socket and was not announced yet.
         Any other two are asked by a transition.
         """
         peer = self.members.get(self.peer_of(participant_id) or "")
@@ -283,7 +225,7 @@ class LiveCall:
         return bool(self.mode.pair) or (peer.sid is not None and not peer.announced)
 
     def offers(self, participant_id: str) -> bool:
-        """Tell whether this one of two makes the offer: the one who has been here longer, else the lower id."""
+        """Return whether this one of two makes the offer: the one who joined first, else the lower id."""
         peer = self.peer_of(participant_id)
         if peer is None:
             return False
@@ -291,9 +233,159 @@ class LiveCall:
         return (own.joined_at, own.id) < (other.joined_at, other.id)
 
     def due_s(self, *, grace_s: float) -> float | None:
-        """When something has to be done at the latest."""
-        times = [self.mode.next_deadline(), self.ring_deadline_s, self.settle_at_s]
+        """Return when something has to be done at the latest."""
+        times = [self.mode.next_deadline(), self.ring_deadline_s, self.mode_frozen_until_s]
         for member in self.members.values():
             times.append(None if member.away_since_s is None else member.away_since_s + grace_s)
             times.append(member.token_renewal_s)
         return min((at for at in times if at is not None), default=None)
+
+    # ---- who is in it
+
+    def joined(self, member: Member) -> None:
+        """A participant joined."""
+        self.members[member.id] = member
+
+    def rejoined(self, former: Member, member: Member) -> None:
+        """A member began anew: at the end, as the youngest, whose peer makes the offer."""
+        del self.members[former.id]
+        self.members[member.id] = member
+        self.unreachable.pop(member.id, None)
+
+    def left(self, member: Member, reason: str) -> None:
+        """A member left or was removed."""
+        del self.members[member.id]
+        self.gone[member.id] = reason
+        self.unreachable.pop(member.id, None)
+
+    def replace(self, sid: str, why: str) -> None:
+        """A socket does not speak for its member any more."""
+        self.replaced[sid] = why
+        while len(self.replaced) > REPLACED_MAX:
+            del self.replaced[next(iter(self.replaced))]
+
+    def reinstate(self, sid: str) -> None:
+        """A socket that was replaced speaks for a member again."""
+        self.replaced.pop(sid, None)
+
+    def forget_sfu_ids(self) -> None:
+        """Nobody has anything on a media server any more."""
+        for member in self.members.values():
+            member.forget_sfu_ids()
+
+    # ---- how it goes
+
+    def rings(self) -> None:
+        """Somebody else of the conversation was notified."""
+        self.status = "ringing"
+
+    def answered(self, now: datetime) -> None:
+        """A second participant joined."""
+        self.status = "active"
+        self.started_at = self.started_at or now
+
+    def ring_timed_out(self) -> None:
+        """The time to answer is over."""
+        self.ring_deadline_s = None
+
+    def end(self) -> tuple[Member, ...]:
+        """The call is over; return who was in it."""
+        self.ended = True
+        self.room_state.call_ended()
+        self.room_ready.set()
+        members = tuple(self.members.values())
+        self.members.clear()
+        return members
+
+    def row_changed(self, key: str, row: Participant) -> None:
+        """The row of a participant, by User.key, is this one from now on."""
+        self.participants[key] = row
+
+    def figures_changed(self, figures: Figures) -> None:
+        """What is counted of the call is this from now on."""
+        self.figures = figures
+
+    def begin_due(self) -> None:
+        """What is due is being done; not to be started a second time."""
+        self.busy = True
+
+    def end_due(self) -> None:
+        """What was due is done."""
+        self.busy = False
+
+    # ---- how its mode changes
+
+    def decide_mode_at(self, now_s: float | None) -> None:
+        """After a restart: the mode is decided again at that time; None once it was."""
+        self.mode_frozen_until_s = now_s
+
+    def switch_started(self, start: StartSwitch, *, deadline_unix_ms: int) -> None:
+        """A transition begins; what was said about the one before does not count."""
+        self.deadline_unix_ms, self.switch_reason = deadline_unix_ms, start.reason
+        self.errors.clear()
+
+    def switch_waits_for_room(self) -> None:
+        """The transition cannot be announced before its room is there."""
+        self.room_ready.clear()
+
+    def switch_announced(self, start: StartSwitch) -> None:
+        """Members are being sent the transition."""
+        self.mode.announce(start.epoch)
+        if start.target is CallMode.SFU:
+            self.room_state.announced()
+        self.room_ready.set()
+
+    def switch_completed(self, done: CompleteSwitch, now: datetime) -> None:
+        """A transition reached its end."""
+        if done.source is not done.target:
+            self.last_mode_change = now
+        self.announced_failure = self.stored_failure = self.deadline_unix_ms = None
+
+    def switch_rolled_back(self) -> None:
+        """A transition failed, or has lost its reason."""
+        self.deadline_unix_ms = None
+
+    def waits_for_no_room(self) -> None:
+        """Whoever waits for the room of a transition need not any longer."""
+        self.room_ready.set()
+
+    def failure_to_store(self, back: RollBack) -> bool:
+        """Return whether a roll-back is worth a row: one that nobody was sent, like the one before, is not.
+
+        With every media server away that may go on for hours, twice a second.
+        """
+        announced = self.mode.announced_epoch == back.epoch
+        if not announced and self.stored_failure == back.reason:
+            return False
+        self.stored_failure = None if announced else back.reason
+        return True
+
+    def failure_to_announce(self, back: RollBack, *, is_repeated_soon: bool) -> bool:
+        """Return whether those without a path are sent why: not again for the same reason that is repeated soon."""
+        if is_repeated_soon and self.announced_failure == back.reason:
+            return False
+        self.announced_failure = back.reason
+        return True
+
+    # ---- what members report
+
+    def switch_failed_for(self, member: Member, error: str | None) -> bool:
+        """A member reported that the running transition failed for them; return whether it is their first report."""
+        is_first = member.id not in self.errors
+        self.errors[member.id] = error or "failed"
+        return is_first
+
+    def sfu_reachable_for(self, member: Member) -> None:
+        """A member reported that their prepared SFU leg works."""
+        self.unreachable.pop(member.id, None)
+
+    def sfu_unreachable_for(self, member: Member, reason: str) -> bool:
+        """A member reported that they cannot reach the media server; return whether that is news."""
+        if member.id in self.unreachable:
+            return False
+        self.unreachable[member.id] = reason
+        return True
+
+    def prewarmed(self) -> None:
+        """There is a room in advance: what was reported of another one does not count."""
+        self.unreachable.clear()

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from meeshy_sfu.gateway.calls.call_rows import CallRows
     from meeshy_sfu.gateway.calls.calls import Calls
     from meeshy_sfu.gateway.calls.journal import Journal
-    from meeshy_sfu.gateway.calls.live_call import LiveCall, Member
+    from meeshy_sfu.gateway.calls.live_call import LiveCall
+    from meeshy_sfu.gateway.calls.member import MediaType, Member
     from meeshy_sfu.gateway.calls.switching import Switcher
     from meeshy_sfu.gateway.wire.auth import User
     from meeshy_sfu.gateway.wire.notices import Notices
@@ -88,19 +89,19 @@ class Statements:
         return {}
 
     async def toggle(
-        self, user: User, call_id: str, changes: Mapping[str, bool | None], *, sid: str | None = None
+        self, user: User, call_id: str, changes: Mapping[MediaType, bool | None], *, sid: str | None = None
     ) -> Answer:
         """Note and tell what somebody sends; keys are `audio`, `video` and `screen`."""
         call = await self._calls.find(user, call_id)
         answer: Answer = {"callId": call_id}
-        async with call.lane:
+        async with call.lock:
             call.require_live()
             member = call.require_speaker(user, sid)
             answer["participantId"] = member.id
             for media, enabled in changes.items():
                 if enabled is None:
                     continue
-                setattr(member, f"{media}_enabled", enabled)
+                member.toggled(media, enabled=enabled)
                 self._rows.member(call, member)
                 answer |= self._notices.media_toggled(call, member, media, enabled=enabled)
         await self._rows.settle(call)
@@ -116,7 +117,7 @@ class Statements:
             InvalidRequestError: Nobody has been told of this epoch.
         """
         call = await self._calls.find(user, call_id)
-        async with call.lane:
+        async with call.lock:
             call.require_live()
             member = call.require_speaker(user, sid)
             target = {Phase.SWITCHING_TO_SFU: "sfu", Phase.SWITCHING_TO_P2P: "p2p"}.get(call.phase)
@@ -134,9 +135,8 @@ class Statements:
                 if mode == "sfu":
                     self._store_ids(call, member, request)
                 if not request.success:
-                    if member.id not in call.errors:
+                    if call.switch_failed_for(member, request.error):
                         self._count_ice_failure(call, request.error)
-                    call.errors[member.id] = request.error or "failed"
                     logger.warning(
                         "call=%s participant=%s epoch=%d failed: %s",
                         call.id,
@@ -179,7 +179,7 @@ class Statements:
         }
         told = {name: value for name, value in ids.items() if value is not None}
         if told:
-            member.sfu_ids |= told
+            member.reported_sfu_ids(told)
             self._rows.member(call, member)
 
     async def sfu_ready(
@@ -189,9 +189,8 @@ class Statements:
         call = await self._calls.find(user, call_id)
         member = call.require_speaker(user, sid)
         if success:
-            call.unreachable.pop(member.id, None)
-        elif member.id not in call.unreachable:
-            call.unreachable[member.id] = reason or "unreachable"
+            call.sfu_reachable_for(member)
+        elif call.sfu_unreachable_for(member, reason or "unreachable"):
             self._notices.sfu_unreachable(call, member.id, reason or "unreachable")
             self._rows.count(call, "transport_errors")
             self._count_ice_failure(call, reason)

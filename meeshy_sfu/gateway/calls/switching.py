@@ -1,6 +1,6 @@
 """Carries out what the mode machine decides: event log, rooms, database, messages; then rooms nobody needs go.
 
-Decides nothing itself. Callers hold the call's lane, so that decisions of one call never overlap.
+Decides nothing itself. Callers hold the call's lock, so that decisions of one call never overlap.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from meeshy_sfu.gateway.calls import journal as log
-from meeshy_sfu.gateway.calls.live_call import LiveCall, Member, moment
+from meeshy_sfu.gateway.calls.live_call import LiveCall, moment
+from meeshy_sfu.gateway.calls.member import Member
 from meeshy_sfu.gateway.calls.mode import CallMode, CompleteSwitch, Decision, Phase, RollBack, StartSwitch
 from meeshy_sfu.gateway.media.removal import Removal
 from meeshy_sfu.gateway.media.room_keeper import RoomKeeper
@@ -71,7 +72,7 @@ class Switcher:
         """Calls that no media server has taken."""
 
     async def carry_out(self, call: LiveCall, decisions: Sequence[Decision]) -> None:
-        """Do what was decided, in order. The caller holds the lane."""
+        """Do what was decided, in order. The caller holds the lock."""
         for decision in decisions:
             match decision:
                 case StartSwitch():
@@ -87,9 +88,8 @@ class Switcher:
 
     def _start(self, call: LiveCall, start: StartSwitch) -> None:
         now_s = self._clock.monotonic_s()
-        call.deadline_unix_ms = round((self._clock.unix_s() + start.deadline - now_s) * 1000)
-        call.errors.clear()
-        call.switch_reason = start.reason
+        deadline_unix_s = self._clock.unix_s() + start.deadline - now_s
+        call.switch_started(start, deadline_unix_ms=round(deadline_unix_s * 1000))
         self._note(call, log.START, start, reason=start.reason, participants=sorted(start.participants))
         logger.info(
             "call=%s epoch=%d from %s to %s: %s",
@@ -105,22 +105,16 @@ class Switcher:
         if start.target is CallMode.P2P or call.room_state.can_be_announced:
             self._tell(call, start)
         else:
-            call.settled.clear()
+            call.switch_waits_for_room()
 
     def _tell(self, call: LiveCall, start: StartSwitch) -> None:
-        call.mode.announce(start.epoch)
-        if start.target is CallMode.SFU:
-            call.room_state.announced()
+        call.switch_announced(start)
         self._notices.mode_switch(call, start)
         self._note(call, log.TOLD, start)
-        call.settled.set()
 
     async def _complete(self, call: LiveCall, done: CompleteSwitch) -> None:
         now = moment(self._clock.unix_s())
-        if done.source is not done.target:
-            call.last_mode_change = now
-        call.failure_told = None
-        call.deadline_unix_ms = None
+        call.switch_completed(done, now)
         self._note(
             call,
             log.COMPLETE,
@@ -130,17 +124,16 @@ class Switcher:
             missing=sorted(done.missing),
         )
         self._rows.switched(call, done, now)
-        call.failure_stored = None
         # a moment, so that a gateway that is killed now knows after its restart what was told
         await self._rows.settle(call)
         self._metrics.switched(done.source, done.target, done.duration_s)
         self._notices.completed(call, done)
         if done.target is CallMode.P2P:
             self._let_go_of_room(call)
-        call.settled.set()
+        call.waits_for_no_room()
 
     def _roll_back(self, call: LiveCall, back: RollBack) -> None:
-        call.deadline_unix_ms = None
+        call.switch_rolled_back()
         self._note(
             call,
             log.ROLL_BACK,
@@ -158,28 +151,20 @@ class Switcher:
             back.reason,
             sorted(back.failed),
         )
-        self._store_roll_back(call, back)
+        if call.failure_to_store(back):
+            self._rows.rolled_back(call, back, moment(self._clock.unix_s()))
         if call.mode.announced_epoch == back.epoch:
             self._notices.rolled_back(call, back)
         self._tell_waiting(call, back)
         if back.target is CallMode.SFU and call.phase is not Phase.SFU:
             self._let_go_of_room(call)
-        call.settled.set()
-
-    def _store_roll_back(self, call: LiveCall, back: RollBack) -> None:
-        announced = call.mode.announced_epoch == back.epoch
-        if not announced and call.failure_stored == back.reason:
-            # with every media server away that may be for hours, twice a second
-            return
-        call.failure_stored = None if announced else back.reason
-        self._rows.rolled_back(call, back, moment(self._clock.unix_s()))
+        call.waits_for_no_room()
 
     def _tell_waiting(self, call: LiveCall, back: RollBack) -> None:
         if back.retry_at is None:
             return
         soon = back.retry_at < self._clock.monotonic_s() + REPEAT_PAUSE_S
-        if not (soon and call.failure_told == back.reason):
-            call.failure_told = back.reason
+        if call.failure_to_announce(back, is_repeated_soon=soon):
             self._notices.switch_failed(call, back.waiting)
 
     def tell_failure(self, call: LiveCall, member: Member) -> None:
@@ -197,7 +182,7 @@ class Switcher:
 
     async def _end_grace(self, call: LiveCall, room: MediaRoom) -> None:
         await asyncio.sleep(ROOM_GRACE_S)
-        async with call.lane:
+        async with call.lock:
             call.room_state.grace_over(room)
         self.keeper.look(call)
 
@@ -205,7 +190,7 @@ class Switcher:
 
     async def room_ready(self, call: LiveCall) -> None:
         """Tell everyone of the switch that waited for the room."""
-        async with call.lane:
+        async with call.lock:
             self._tell_if_waiting(call)
 
     def _tell_if_waiting(self, call: LiveCall) -> None:
@@ -230,14 +215,14 @@ class Switcher:
 
     async def room_failed(self, call: LiveCall, epoch: int, reason: str) -> None:
         """Give the transition up that needed the room; the machine tries again."""
-        async with call.lane:
+        async with call.lock:
             if not call.ended:
                 await self.carry_out(call, call.mode.fail(epoch, self._clock.monotonic_s(), reason))
-                call.settled.set()
+                call.waits_for_no_room()
 
     def room_warm(self, call: LiveCall) -> None:
         """Invite the two to prepare their SFU leg."""
-        call.unreachable.clear()
+        call.prewarmed()
         self._notices.prewarm(call)
 
     def place_freed(self) -> None:
@@ -262,7 +247,7 @@ class Switcher:
             room_id: Which one; None if the server as such is gone.
             reason: As clients are told.
         """
-        async with call.lane:
+        async with call.lock:
             room = call.room
             if call.ended or room is None or (room_id is not None and room.room_id != room_id):
                 return
@@ -276,15 +261,15 @@ class Switcher:
 
     async def server_back(self, call: LiveCall) -> None:
         """Do now what a call waits with because no media server answered."""
-        async with call.lane:
-            if call.ended or call.room is not None or call.settle_at_s is not None:
+        async with call.lock:
+            if call.ended or call.room is not None or call.mode_frozen_until_s is not None:
                 return
             call.room_state.server_back()
             await self.carry_out(call, call.mode.wake(self._clock.monotonic_s()))
 
     async def try_again(self, call: LiveCall) -> None:
         """Do not wait any longer with a transition that failed for want of a media server."""
-        async with call.lane:
+        async with call.lock:
             if not call.ended:
                 await self.carry_out(call, call.mode.wake(self._clock.monotonic_s()))
 
@@ -295,7 +280,7 @@ class Switcher:
         self._jobs.start(self._see(call), f"sockets of call {call.id}")
 
     async def _see(self, call: LiveCall) -> None:
-        async with call.lane:
+        async with call.lock:
             if not call.ended:
                 await self.carry_out(call, call.mode.see(call.present, self._clock.monotonic_s()))
 

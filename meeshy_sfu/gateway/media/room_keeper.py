@@ -68,7 +68,7 @@ class RoomKeeper:
 
     def look(self, call: LiveCall) -> None:
         """See to a call's room soon; to be called after every change of the call."""
-        if self._next(call) is not None and not call.media_lane.locked():
+        if self._next(call) is not None and not call.room_lock.locked():
             self._jobs.start(self._keep(call), f"room of call {call.id}")
 
     def leave(self, call: LiveCall, participant_id: str) -> None:
@@ -87,7 +87,7 @@ class RoomKeeper:
         return call.room_state.next_step(need, now_s=self._clock.monotonic_s())
 
     async def _keep(self, call: LiveCall) -> None:
-        async with call.media_lane:
+        async with call.room_lock:
             while (step := self._next(call)) is not None:
                 epoch = call.mode.epoch
                 try:

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy.exc import SQLAlchemyError
 
 from meeshy_sfu.db.models import Figures
-from meeshy_sfu.db.repository import SFU_FIELDS
 from meeshy_sfu.errors import MeeshyError
 from meeshy_sfu.gateway.calls import journal as log
 from meeshy_sfu.gateway.calls.calls import Calls, mode_policy
 from meeshy_sfu.gateway.calls.direct_pair import direct_pair
-from meeshy_sfu.gateway.calls.live_call import LiveCall, Member, identity_key
+from meeshy_sfu.gateway.calls.live_call import LiveCall
+from meeshy_sfu.gateway.calls.member import Member, identity_key
 from meeshy_sfu.gateway.calls.mode import CallMode, ConversationType, ModeController, Phase
 from meeshy_sfu.gateway.media.media_events import ROOM_LOST
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-SETTLE_S = 8.0
+MODE_FROZEN_S = 8.0
 """How long after a restart a call's mode is left alone while not everybody is back."""
 ROOMS_WAIT_S = 1.5
 """How long a restart waits for what a media server says of its rooms; people wait for the gateway meanwhile."""
@@ -171,7 +171,7 @@ class Supervision:
         call = self._calls.live.get(room.call_id)
         if call is not None:
             pinned = self._media.server_of(room.call_id)
-            return pinned is not None and pinned != url and not call.media_lane.locked()
+            return pinned is not None and pinned != url and not call.room_lock.locked()
         if room.room_id in self._foreign.get(url, ()):
             return False
         return await self._is_over(room.call_id)
@@ -198,7 +198,7 @@ class Supervision:
                 await self._repository.end_call(row.id, reason="error", ended_by=None, now=self._calls.now())
                 continue
             metrics = await self._repository.get_metrics(call.id)
-            call.figures = Figures() if metrics is None else metrics.figures
+            call.figures_changed(Figures() if metrics is None else metrics.figures)
             pair = _pair(row, () if metrics is None else metrics.mode_transitions)
             call.mode.restore(frozenset(call.members), pair)
             self._calls.add(call)
@@ -243,15 +243,12 @@ class Supervision:
             started_at=row.started_at,
             last_mode_change=row.last_mode_change,
             ring_deadline_s=None if row.status == "active" else now_s + self._settings.ring_timeout_s,
-            settle_at_s=now_s + SETTLE_S,
+            mode_frozen_until_s=now_s + MODE_FROZEN_S,
         )
         for person in row.participants:
-            call.people[identity_key(person.identity, anonymous=person.user_id is None)] = person
+            call.row_changed(identity_key(person.identity, anonymous=person.user_id is None), person)
             if person.left_at is None:
-                member = Member.of_row(person, person.username, now_s)
-                member.sfu_ids = {name: value for name in SFU_FIELDS if (value := getattr(person, name))}
-                member.met = member.announced = True
-                call.members[member.id] = member
+                call.joined(Member.restored(person, now_s=now_s))
         return call
 
     async def _rooms_by_call(self) -> dict[str, list[str]]:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from meeshy_sfu.edge.auth import TokenRules
     from meeshy_sfu.edge.limits import Quota, RateLimiter
     from meeshy_sfu.edge.middleware import Origins
+    from meeshy_sfu.gateway.calls.member import MediaType
     from meeshy_sfu.gateway.calls.quotas import Quotas
     from meeshy_sfu.gateway.calls.statements import Statements
     from meeshy_sfu.gateway.metrics import Metrics
@@ -310,7 +311,7 @@ class Events:
         )
 
     async def _media_state(self, session: Session, request: schemas.MediaStateRequest) -> Answer:
-        changes = {
+        changes: dict[MediaType, bool | None] = {
             "audio": request.audio_enabled,
             "video": request.video_enabled,
             "screen": request.screen_share_enabled,

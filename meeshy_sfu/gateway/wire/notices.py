@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from meeshy_sfu.clock import Clock
     from meeshy_sfu.config import Settings
     from meeshy_sfu.db.models import Call, Participant
-    from meeshy_sfu.gateway.calls.live_call import LiveCall, Member
+    from meeshy_sfu.gateway.calls.live_call import LiveCall
+    from meeshy_sfu.gateway.calls.member import Member
     from meeshy_sfu.gateway.media.media_client import MediaRoom
 
 Payload = dict[str, Any]
@@ -374,7 +375,7 @@ class Notices:
     def _token(self, call: LiveCall, member: Member, room: MediaRoom) -> Payload:
         now_s = self._clock.unix_s()
         lifetime_s = self._settings.media_token_lifetime_s
-        member.token_renewal_s = self._clock.monotonic_s() + lifetime_s / 2
+        member.token_sent(renewal_s=self._clock.monotonic_s() + lifetime_s / 2)
         token = sign_media_token(
             secret=self._secret,
             now_s=now_s,

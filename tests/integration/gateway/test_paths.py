@@ -161,7 +161,7 @@ async def test_confirmations_before_anybody_was_told_are_refused(
     ada, bob = await pair(gateway, caller)
     call = gateway.calls.live[ada.call_id]
     eve = await caller(gateway, "eve")
-    async with call.media_lane:  # as long as a media server takes to make the room
+    async with call.room_lock:  # as long as a media server takes to make the room
         joining = asyncio.create_task(eve.join(ada.call_id))
         await eventually(lambda: call.phase == "switching_to_sfu")
         payload = {"callId": ada.call_id, "mode": "sfu", "epoch": 1, "success": True}
