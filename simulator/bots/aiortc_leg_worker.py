@@ -199,7 +199,7 @@ class _PeerReceiver(MeasuringReceiver):
 class PeerLeg:
     """A leg straight to another person. :meth:`open` first; :meth:`close` ends it and may be repeated."""
 
-    _making: PeerLeg | None = None
+    making: PeerLeg | None = None
     """The leg whose connection is being made: aiortc makes senders and receivers itself."""
 
     def __init__(
@@ -220,12 +220,12 @@ class PeerLeg:
 
     async def open(self, offer: str | None) -> str:
         """Give the own offer, or the answer to one."""
-        PeerLeg._making = self
+        PeerLeg.making = self
         try:
             for kind in KINDS:
                 self._connection.addTrack(self._context.track(kind))
         finally:
-            PeerLeg._making = None
+            PeerLeg.making = None
         if offer is None:
             await self._connection.setLocalDescription(await self._connection.createOffer())
         else:
@@ -280,12 +280,12 @@ class PeerLeg:
 
 
 def _make_sender(track: Any, transport: Any) -> RTCRtpSender:
-    leg = PeerLeg._making
+    leg = PeerLeg.making
     return RTCRtpSender(track, transport) if leg is None else leg.make_sender(track, transport)
 
 
 def _make_receiver(kind: str, transport: Any) -> RTCRtpReceiver:
-    leg = PeerLeg._making
+    leg = PeerLeg.making
     return RTCRtpReceiver(kind, transport) if leg is None else leg.make_receiver(kind, transport)
 
 

@@ -118,6 +118,11 @@ class NativeBot:
         ]
         self._pool.consume(self.number, orjson.dumps(requests).decode())
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether its media was stopped."""
+        return self._closed
+
     async def close(self) -> None:
         """Stop all media. Idempotent."""
         if not self._closed:

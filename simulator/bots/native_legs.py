@@ -118,6 +118,11 @@ class NativePeerLeg:
         """Take the person's tracks from this leg, as soon as they can be decoded."""
         self._pool.prefer(self.number)
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether its media was stopped."""
+        return self._closed
+
     async def close(self) -> None:
         """Stop its media. Idempotent."""
         if not self._closed:
@@ -200,7 +205,7 @@ class NativeCallBot:
 
     def _take(self, leg: L) -> L:
         self._generator.legs[leg.number] = leg
-        self._legs = [leg for leg in self._legs if not leg._closed] + [leg]
+        self._legs = [leg for leg in self._legs if not leg.is_closed] + [leg]
         self._impair(leg.number)
         return leg
 

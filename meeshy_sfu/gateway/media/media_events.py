@@ -1,6 +1,6 @@
-"""What media servers tell of their rooms: one Socket.IO connection to each, kept up, caught up after every break.
+"""Events of media servers: one Socket.IO connection to each, kept up, and caught up after every break.
 
-Knows rooms by their call; what a lost room means is decided by its listener.
+Knows rooms by their call; what a lost room means is decided by the listener.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ import socketio
 from meeshy_sfu.errors import MeeshyError, UnavailableError
 
 if TYPE_CHECKING:
+    from collections.abc import Set
+
     from meeshy_sfu.clock import Clock
     from meeshy_sfu.gateway.jobs import Jobs
     from meeshy_sfu.gateway.media.media_client import MediaServerClient
@@ -42,16 +44,16 @@ _Producers = dict[str, dict[str, Any]]
 
 
 class MediaListener(Protocol):
-    """Who is told what happens in rooms."""
+    """Receives what happens in rooms."""
 
     def media_event(self, call_id: str, event: str, payload: dict[str, Any]) -> None:
-        """Something was told of a call that is watched."""
+        """A media server sent an event of a call that is watched."""
 
     def producers_are(self, call_id: str, producers: dict[str, dict[str, Any]]) -> None:
-        """After a break: all that is sent in a room now."""
+        """After a break: all producers of a room now."""
 
     async def room_gone(self, call_id: str, room_id: str | None, reason: str) -> None:
-        """A room is not there any more; None for the room means: whichever was on that server."""
+        """A room does not exist any more; None for the room means: whichever was on that server."""
 
     async def server_back(self, url: str) -> None:
         """A media server is connected (again); its rooms may be others than before."""
@@ -64,42 +66,73 @@ class MediaEvents:
         self._media = media
         self._clock = clock
         self._jobs = jobs
-        self._servers = {url: _ServerLink(self, url, down_s) for url in media.urls}
-        self.watched: set[str] = set()
-        self.listener: MediaListener
+        self._down_s = down_s
+        self._servers: dict[str, _ServerLink] = {}
+        self._watched: set[str] = set()
 
     def start(self, listener: MediaListener) -> None:
         """Begin to connect to all servers."""
-        self.listener = listener
-        for url, link in self._servers.items():
+        for url in self._media.urls:
+            link = _ServerLink(
+                url,
+                media=self._media,
+                clock=self._clock,
+                jobs=self._jobs,
+                down_s=self._down_s,
+                watched=self._watched,
+                listener=listener,
+            )
+            self._servers[url] = link
             self._jobs.start(link.run(), f"events of {url}")
 
     async def watch(self, call_id: str) -> None:
-        """Hear of a call's room, on the server the call is pinned to; if that is away, once it is back."""
-        self.watched.add(call_id)
-        url = self._media.server_of(call_id)
-        if url is not None:
-            await self._servers[url].join(call_id)
+        """Receive events of a call's room, on the server the call is pinned to; if that is away, once it is back."""
+        self.watch_later(call_id)
+        link = self._link_of(call_id)
+        if link is not None:
+            await link.join(call_id)
+
+    def watch_later(self, call_id: str) -> None:
+        """Receive events of a call's room from the next connection on."""
+        self._watched.add(call_id)
 
     def unwatch(self, call_id: str) -> None:
-        """Hear no more of a call's room."""
-        self.watched.discard(call_id)
-        url = self._media.server_of(call_id)
-        if url is not None:
-            self._jobs.start(self._servers[url].leave(call_id), f"unwatch {call_id}")
+        """Receive no more events of a call's room."""
+        self._watched.discard(call_id)
+        link = self._link_of(call_id)
+        if link is not None:
+            self._jobs.start(link.leave(call_id), f"unwatch {call_id}")
 
     def connected(self) -> dict[str, bool]:
-        """Tell which servers are connected; for health and tests."""
-        return {url: link.connected for url, link in self._servers.items()}
+        """Return which servers are connected; for health and tests."""
+        return {url: url in self._servers and self._servers[url].connected for url in self._media.urls}
+
+    def _link_of(self, call_id: str) -> _ServerLink | None:
+        return self._servers.get(self._media.server_of(call_id) or "")
 
 
 class _ServerLink:
     """The connection to one media server."""
 
-    def __init__(self, owner: MediaEvents, url: str, down_s: float) -> None:
-        self._owner = owner
+    def __init__(
+        self,
+        url: str,
+        *,
+        media: MediaServerClient,
+        clock: Clock,
+        jobs: Jobs,
+        down_s: float,
+        watched: Set[str],
+        listener: MediaListener,
+    ) -> None:
         self._url = url
+        self._media = media
+        self._clock = clock
+        self._jobs = jobs
         self._down_s = down_s
+        self._watched = watched
+        """The calls whose rooms are watched, on whichever server."""
+        self._listener = listener
         self._client: Any = None
         self._token = ""
         self._collecting: dict[str, list[_Producers]] = {}
@@ -132,7 +165,7 @@ class _ServerLink:
                     self.connected = False
                     await self._client.shutdown()
                 logger.warning("server=%s connection lost", self._url)
-            now_s = self._owner._clock.monotonic_s()
+            now_s = self._clock.monotonic_s()
             down_since_s = down_since_s if down_since_s is not None else now_s
             if not told and now_s - down_since_s >= self._down_s:
                 told = True
@@ -150,7 +183,7 @@ class _ServerLink:
             await self._refresh_token()
 
     async def _refresh_token(self) -> None:
-        token = self._owner._media.service_token()
+        token = self._media.service_token()
         if token == self._token:
             return
         try:
@@ -179,7 +212,7 @@ class _ServerLink:
                 "server=%s call=%s is not answered within %g s when asked for its events",
                 *(self._url, call_id, CALL_TIMEOUT_S),
             )
-            self._owner._jobs.start(self._join_again(call_id, broken), f"asking for {call_id} again")
+            self._jobs.start(self._join_again(call_id, broken), f"asking for {call_id} again")
             return
         except (socketio.exceptions.SocketIOError, MeeshyError) as error:
             # the connection broke, or is as good as broken; catching up on the next one repeats it
@@ -192,18 +225,17 @@ class _ServerLink:
             if rest:
                 self._collecting[call_id] = rest
         if not isinstance(answer, dict) or not answer.get("success"):
-            await self._owner.listener.room_gone(call_id, None, ROOM_LOST)
-        elif call_id in self._owner.watched:
-            self._owner.listener.producers_are(call_id, found)
+            await self._listener.room_gone(call_id, None, ROOM_LOST)
+        elif call_id in self._watched:
+            self._listener.producers_are(call_id, found)
 
     async def _join_again(self, call_id: str, broken: asyncio.Event) -> None:
         """Ask again for one room that was slow; only a server that is deaf altogether costs all their connection."""
         await asyncio.sleep(JOIN_PAUSE_S)
-        media = self._owner._media
-        if broken.is_set() or call_id not in self._owner.watched or media.server_of(call_id) != self._url:
+        if broken.is_set() or not self._is_watched(call_id):
             return
         try:
-            await media.get_room(call_id)
+            await self._media.get_room(call_id)
         except UnavailableError as error:
             logger.warning("server=%s does not answer at all: %s", self._url, error)
             broken.set()
@@ -214,7 +246,7 @@ class _ServerLink:
 
     async def leave(self, call_id: str) -> None:
         """Ask for no more events of a room."""
-        if self.connected and call_id not in self._owner.watched:
+        if self.connected and call_id not in self._watched:
             try:
                 await self._client.emit(
                     "leave-room", {"callId": call_id, "participantId": SERVICE_PARTICIPANT}
@@ -236,7 +268,7 @@ class _ServerLink:
         self._client.on("*", self._on_event)
         # the client's own wait() swallows cancellation and notices a break a second late
         self._client.on("disconnect", lambda *_: broken.set())
-        self._token = self._owner._media.service_token()
+        self._token = self._media.service_token()
         try:
             await self._client.connect(
                 self._url,
@@ -252,19 +284,24 @@ class _ServerLink:
         return True
 
     async def _catch_up(self) -> None:
-        """Look after all calls at once: one that has to be asked for, or to wait for its lane, holds up no other."""
-        self._owner._media.answers(self._url)
+        """Join the rooms of all calls at once: one that is slow, or waits for its lock, holds up no other."""
+        self._media.answers(self._url)
         async with asyncio.TaskGroup() as looking:
-            for call_id in self._owner._media.calls_on(self._url):
-                if call_id in self._owner.watched:
-                    looking.create_task(self.join(call_id))
-            looking.create_task(self._owner.listener.server_back(self._url))
+            for call_id in self._watched_here():
+                looking.create_task(self.join(call_id))
+            looking.create_task(self._listener.server_back(self._url))
+
+    def _is_watched(self, call_id: str) -> bool:
+        return call_id in self._watched and self._media.server_of(call_id) == self._url
+
+    def _watched_here(self) -> list[str]:
+        return [call_id for call_id in self._media.calls_on(self._url) if call_id in self._watched]
 
     async def _give_up(self) -> None:
-        lost = [c for c in self._owner._media.calls_on(self._url) if c in self._owner.watched]
+        lost = self._watched_here()
         logger.error("server=%s is down; %d calls are made again elsewhere", self._url, len(lost))
         for call_id in lost:
-            await self._owner.listener.room_gone(call_id, None, SERVER_DOWN)
+            await self._listener.room_gone(call_id, None, SERVER_DOWN)
 
     async def _on_event(self, event: str, payload: Any = None) -> None:
         if not isinstance(payload, dict):
@@ -275,16 +312,14 @@ class _ServerLink:
                 found[str(payload.get("producerId"))] = payload
             elif event == "producer-closed":
                 found.pop(str(payload.get("producerId")), None)
-        if call_id not in self._owner.watched or self._owner._media.server_of(call_id) != self._url:
+        if not self._is_watched(call_id):
             return
         if event == "room-closed":
             reason = str(payload.get("reason", ""))
             known = {"worker-died": "worker-died", "server-shutdown": SERVER_DOWN}
-            self._owner._jobs.start(
-                self._owner.listener.room_gone(
-                    call_id, str(payload.get("roomId")), known.get(reason, ROOM_LOST)
-                ),
+            self._jobs.start(
+                self._listener.room_gone(call_id, str(payload.get("roomId")), known.get(reason, ROOM_LOST)),
                 f"room of call {call_id} gone",
             )
         else:
-            self._owner.listener.media_event(call_id, event, payload)
+            self._listener.media_event(call_id, event, payload)

@@ -291,7 +291,7 @@ class Supervision:
         if direct:
             self._switcher.keeper.look(call)
         else:
-            self._events.watched.add(call.id)
+            self._events.watch_later(call.id)
 
 
 def _pair(row: Call, transitions: tuple[dict[str, Any], ...]) -> frozenset[str]:

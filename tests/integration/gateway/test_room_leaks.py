@@ -186,7 +186,7 @@ async def test_a_room_that_was_lost_unheard_is_made_again_by_the_timer(
     compared_often: None, gateway: Gateway, media: MediaServer, caller: MakeCaller
 ) -> None:
     ada, *_ = await trio(gateway, caller)
-    gateway.media_events.watched.discard(ada.call_id)
+    gateway.media_events.unwatch(ada.call_id)
     (room,) = media.rooms.rooms
     room.close("closed")
     told = await ada.wait("call:mode-switch", holds=lambda p: p["epoch"] > 1)
