@@ -21,6 +21,7 @@ from simulator.summary import Summary
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 LINK = re.compile(r"\]\(([^)#\s]+)(#[^)\s]*)?\)")
+ANCHORED = re.compile(r"\]\(([^)#\s]*)#([^)\s]+)\)")
 NAMED_FILE = re.compile(r"(?<![\w./-])((?:[\w*.-]+/)+[\w*.-]+\.(?:py|rs|toml|md|html|svg))(?![\w/])")
 BASES = [
     ROOT,
@@ -47,6 +48,20 @@ def test_links_lead_somewhere(path: Path) -> None:
             assert (path.parent / target).exists(), f"{path.name} links to {target}, which does not exist"
 
 
+def anchors(path: Path) -> set[str]:
+    """What a page's headings are linked by."""
+    headings = re.findall(r"^#+ (.+)$", path.read_text(encoding="utf-8"), re.M)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_links_lead_to_headings_there_are(path: Path) -> None:
+    for target, anchor in ANCHORED.findall(path.read_text(encoding="utf-8")):
+        if "://" not in target:
+            other = path.parent / target if target else path
+            assert anchor in anchors(other), f"{path.name} links to #{anchor}, which {other.name} has not"
+
+
 @pytest.mark.parametrize("path", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_make_targets_exist(path: Path) -> None:
     targets = set(re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M))
@@ -62,6 +77,17 @@ def test_files_named_in_a_page_exist(path: Path) -> None:
         if not (path.parent / name).exists() and not any(next(base.glob(name), None) for base in BASES)
     ]
     assert not missing, f"{path.name} names files that do not exist: {missing}"
+
+
+def test_every_name_of_the_glossary_exists() -> None:
+    rows = page("glossary.md").partition("## Names of the plan")[0].splitlines()
+    first = (row.split("|")[1] for row in rows if row.startswith("| `"))
+    names = {name for cell in first for name in re.findall(r"`([A-Z]\w+)`", cell)}
+    sources = [*(ROOT / "crates").glob("*/src/**/*.rs"), *(ROOT / "meeshy_sfu").rglob("*.py")]
+    sources += (ROOT / "simulator").rglob("*.py")
+    text = "\n".join(path.read_text(encoding="utf-8") for path in sources)
+    defined = set(re.findall(r"^\s*(?:pub(?:\(\w+\))? )?(?:class|struct|enum|trait) (\w+)", text, re.M))
+    assert names <= defined, f"docs/glossary.md names what does not exist: {sorted(names - defined)}"
 
 
 def test_rooms_of_the_simulator_import_what_the_page_says() -> None:
