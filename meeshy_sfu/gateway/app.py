@@ -36,12 +36,12 @@ from meeshy_sfu.gateway.calls.journal import Journal
 from meeshy_sfu.gateway.calls.late_writes import LateWrites
 from meeshy_sfu.gateway.calls.quotas import Quotas
 from meeshy_sfu.gateway.calls.statements import Statements
+from meeshy_sfu.gateway.calls.supervision import Supervision
 from meeshy_sfu.gateway.calls.switching import Switcher
 from meeshy_sfu.gateway.health import HealthApi
 from meeshy_sfu.gateway.jobs import Jobs
 from meeshy_sfu.gateway.media.media_client import MediaServerClient
 from meeshy_sfu.gateway.media.media_events import MediaEvents
-from meeshy_sfu.gateway.media.supervision import Supervision
 from meeshy_sfu.gateway.metrics import Metrics
 from meeshy_sfu.gateway.turn.ice_servers import IceServerError, parse_server
 from meeshy_sfu.gateway.wire.description import DESCRIPTION

@@ -13,9 +13,9 @@ from meeshy_sfu.gateway.calls import journal as log
 from meeshy_sfu.gateway.calls.live_call import LiveCall, moment
 from meeshy_sfu.gateway.calls.member import Member
 from meeshy_sfu.gateway.calls.mode import CallMode, CompleteSwitch, Decision, Phase, RollBack, StartSwitch
+from meeshy_sfu.gateway.calls.room_keeper import RoomKeeper
+from meeshy_sfu.gateway.calls.waiting_calls import WaitingCalls
 from meeshy_sfu.gateway.media.removal import Removal
-from meeshy_sfu.gateway.media.room_keeper import RoomKeeper
-from meeshy_sfu.gateway.media.waiting_calls import WaitingCalls
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from meeshy_sfu.edge.token_signing import sign_media_token
 from meeshy_sfu.errors import ModeSwitchFailedError
 from meeshy_sfu.gateway.calls.mode import CallMode, CompleteSwitch, Phase, RollBack, StartSwitch
-from meeshy_sfu.gateway.media.waiting_calls import FULL, UNAVAILABLE
+from meeshy_sfu.gateway.calls.waiting_calls import FULL, UNAVAILABLE
 from meeshy_sfu.gateway.turn.ice_servers import ice_servers
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from meeshy_sfu.errors import CapacityError, MeeshyError
 from meeshy_sfu.gateway.calls.room_state import Step
-from meeshy_sfu.gateway.media.waiting_calls import FULL, UNAVAILABLE
+from meeshy_sfu.gateway.calls.waiting_calls import FULL, UNAVAILABLE
 
 if TYPE_CHECKING:
     from meeshy_sfu.clock import Clock
