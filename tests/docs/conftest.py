@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+MEDIA = re.compile(r"^Meeshy media server .*\n  REST and Socket.IO +(\S+)$", re.M)
 GATEWAY = re.compile(r"^Meeshy call gateway .*\n  REST and Socket.IO +(\S+)$", re.M)
 
 
@@ -21,6 +22,7 @@ class Stack:
     """Both services in development mode."""
 
     gateway_url: str
+    media_url: str
     environment: dict[str, str]
 
     def token(self, user: str) -> str:
@@ -63,6 +65,8 @@ def stack(tmp_path: Path) -> Iterator[Stack]:
                 assert process.poll() is None, said.read_text(encoding="utf-8")
                 assert time.monotonic() < deadline, said.read_text(encoding="utf-8")
                 time.sleep(0.05)
-            yield Stack(ready[1], environment)
+            media = MEDIA.search(said.read_text(encoding="utf-8"))
+            assert media is not None
+            yield Stack(ready[1], media[1], environment)
         finally:
             process.terminate()
