@@ -41,3 +41,29 @@ def test_what_is_no_string_of_that_length_is_refused(name: object) -> None:
 @pytest.mark.parametrize("name", [" ", "\u3000", "\u00a0 "])
 def test_a_name_of_spaces_is_refused(name: str) -> None:
     assert name_problem(name) == "has nothing to show"
+
+
+LETTERS_WITHOUT_A_SHAPE = {
+    "Hangul filler": "\u3164",
+    "Hangul choseong filler": "\u115f",
+    "Hangul jungseong filler": "\u1160",
+    "halfwidth Hangul filler": "\uffa0",
+    "Braille without dots": "\u2800",
+    "Khmer inherent vowel": "\u17b4",
+    "combining grapheme joiner": "\u034f",
+    "joiner": "\u200d",
+    "variation selectors": "\ufe0f\U000e0100",
+    "tags": "\U000e0067\U000e007f",
+    "null notehead": "\U0001d159",
+}
+
+
+@pytest.mark.parametrize("letters", LETTERS_WITHOUT_A_SHAPE.values(), ids=LETTERS_WITHOUT_A_SHAPE)
+def test_a_name_of_invisible_letters_alone_is_an_empty_name(letters: str) -> None:
+    for name in (letters, letters * 3, f" {letters} ", f"{letters}\u3164\u2800"):
+        assert name_problem(name) == "has nothing to show", ascii(name)
+
+
+def test_invisible_letters_between_others_change_nothing() -> None:
+    assert name_problem("한\u3164글") is None
+    assert name_problem("⠁\u2800⠃") is None
