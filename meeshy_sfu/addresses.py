@@ -11,6 +11,45 @@ HOST_NAME = re.compile(r"([A-Za-z0-9_-]{1,63}\.)*(?!\d+$)[A-Za-z0-9_-]{1,63}")
 """As in URLs: what ends in a number is an address, or a wrong one."""
 
 
+def require_address(address: str) -> None:
+    """Refuse what nothing can listen on.
+
+    Raises:
+        ValueError: It is neither an IP address without a zone nor localhost.
+    """
+    if address == "localhost":
+        return
+    _require_no_zone(address)
+    try:
+        ipaddress.ip_address(address)
+    except ValueError:
+        raise ValueError(
+            f"{address!r} is no IP address; write it like 127.0.0.1, ::1 or 0.0.0.0 (ip addr shows those of this machine)"
+        ) from None
+
+
+def require_network(network: str) -> None:
+    """Refuse what is no address and no network.
+
+    Raises:
+        ValueError: It is neither, or has a zone.
+    """
+    _require_no_zone(network)
+    try:
+        ipaddress.ip_network(network, strict=False)
+    except ValueError:
+        raise ValueError(
+            f"{network!r} is neither an IP address nor a network; write it like 10.0.0.7 or 10.0.0.0/8"
+        ) from None
+
+
+def _require_no_zone(address: str) -> None:
+    if "%" in address:
+        raise ValueError(
+            f"{address!r} has a zone, and zones are not supported; write another address, without %"
+        )
+
+
 def require_told(announced: str) -> None:
     """Refuse what no client could reach.
 
@@ -19,6 +58,7 @@ def require_told(announced: str) -> None:
     """
     if HOST_NAME.fullmatch(announced):
         return
+    _require_no_zone(announced)
     try:
         unspecified = ipaddress.ip_address(announced).is_unspecified
     except ValueError:
@@ -28,7 +68,7 @@ def require_told(announced: str) -> None:
 
 
 def require_family(announced: str, listened: Sequence[str]) -> None:
-    """Refuse an announced address of a family that nothing listens on: it would be told to nobody.
+    """Refuse an announced address of a family that nothing listens on: no client would receive it.
 
     Raises:
         ValueError: No address listened on is of its family.

@@ -20,9 +20,10 @@ from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_v
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from meeshy_sfu.addresses import media_ips, require_family, require_told
+from meeshy_sfu.addresses import media_ips, require_address, require_family, require_network, require_told
 from meeshy_sfu.dotenv import read_dotenv
 from meeshy_sfu.errors import ConfigError
+from meeshy_sfu.secret_length import SECRET_BYTES_MIN, secret_problem
 
 ENV_PREFIX = "MEESHY_"
 CONFIG_FILE_VARIABLE = "MEESHY_CONFIG"
@@ -31,7 +32,6 @@ OTHER_VARIABLES = ("MEESHY_CONFIG", "MEESHY_SUPERVISOR_FD", "MEESHY_TOKEN")
 """Variables with our prefix that are no settings of the media server."""
 OTHER_PREFIXES = ("MEESHY_SIMULATE_", "MEESHY_TEST_")
 """Variables of the other programs; each checks its own."""
-SECRET_BYTES_MIN = 32
 
 
 def setting(
@@ -174,7 +174,7 @@ class Settings(BaseSettings):
         True, FILES, "Also log to state_dir/logs/.", "Disk, capped by the next two.", "Off in containers.")
     log_max_bytes: int = setting(
         10_000_000, FILES, "Size at which the log file is rotated.", "Disk.", "Rarely.", unit="bytes",
-        ge=10_000)
+        ge=10_000, le=10_000_000_000)
     log_keep: int = setting(
         5, FILES, "Rotated log files that are kept.", "Disk: log_max_bytes each.", "Rarely.", unit="files",
         ge=0, le=1000)
@@ -271,49 +271,49 @@ class Settings(BaseSettings):
     max_rooms: int = setting(
         10, CAPS, "Calls at once on one media server; the gateway asks the next one beyond it.",
         "CPU and memory by people: with the default caps, 500 of them.", "Up where calls are small, by `meeshy simulate`.",
-        unit="rooms", ge=1)
+        unit="rooms", ge=1, le=100_000)
     empty_room_s: float = setting(
         300.0, CAPS, "How long a room that nobody has entered is kept.", "Counts against max_rooms.",
         "Up when people are slow to join.", unit="seconds", ge=1, le=86400)
     max_participants_per_room: int = setting(
         50, CAPS, "People in one call.", "Streams grow with the square of it.", "By `meeshy simulate`.",
-        unit="participants", ge=1)
+        unit="participants", ge=1, le=10_000)
     max_transports_per_room: int = setting(
         200, CAPS, "Transports in one call; two per person are usual.", "About 20 kB each.",
-        "With max_participants_per_room.", unit="transports", ge=1)
+        "With max_participants_per_room.", unit="transports", ge=1, le=100_000)
     max_transports_per_participant: int = setting(
         8, CAPS, "Transports of one person; the rest is room to reconnect.", "As above.", "Rarely.",
-        unit="transports", ge=1)
+        unit="transports", ge=1, le=1000)
     max_producers_per_room: int = setting(
         200, CAPS, "Producers in one call.", "Up to 0.8 MB each for video.", "With max_participants_per_room.",
-        unit="producers", ge=1)
+        unit="producers", ge=1, le=100_000)
     max_producers_per_participant: int = setting(
         8, CAPS, "Producers of one person.", "As above.", "For clients with many cameras.", unit="producers",
-        ge=1)
+        ge=1, le=1000)
     max_consumers_per_participant: int = setting(
         500, CAPS, "Consumers of one person.", "About 1 kB each.", "With max_participants_per_room.",
-        unit="consumers", ge=1)
+        unit="consumers", ge=1, le=100_000)
     max_body_bytes: int = setting(
         262_144, CAPS, "Largest request body.", "Memory per request.",
-        "Rarely; a browser's capabilities take 20 kB.", unit="bytes", ge=1024)
+        "Rarely; a browser's capabilities take 20 kB.", unit="bytes", ge=1024, le=16_777_216)
     max_event_bytes: int = setting(
         65_536, CAPS, "Largest Socket.IO message from a client.", "Memory per socket.", "Rarely.",
-        unit="bytes", ge=1024)
+        unit="bytes", ge=1024, le=4_194_304)
     max_json_depth: int = setting(
         32, CAPS, "Deepest nesting of a body or event.", "None.", "Rarely.", unit="levels", ge=4, le=200)
     max_connections: int = setting(
         0, CAPS, "Connections in all, HTTP and Socket.IO. Beyond it the address with the most that have shown no token "
         "loses its oldest. 0 is half of the descriptors the process may open (ulimit -n), at most 8192.",
-        "A descriptor and about 30 kB each.", "Down where memory is scarce.", unit="connections", ge=0)
+        "A descriptor and about 30 kB each.", "Down where memory is scarce.", unit="connections", ge=0, le=1_000_000)
     max_connections_per_address: int = setting(
         512, CAPS, "Connections from one address, HTTP and Socket.IO; IPv6 counts by /64. Beyond it the oldest that has "
         "shown no token is closed, then the oldest of whoever has the most. Not of trusted_proxies and services.",
         "An address can hold that many descriptors.", "Up behind a NAT with many people or for load tests.",
-        unit="connections", ge=1)
+        unit="connections", ge=1, le=1_000_000)
     max_queued_events: int = setting(
         1000, CAPS, "Events that wait for a slow client, or of one for their handling, before it is cut off.",
         "Memory per slow client.",
-        "Rarely.", unit="events", ge=10)
+        "Rarely.", unit="events", ge=10, le=1_000_000)
     max_sdp_bytes: int = setting(
         50_000, CAPS, "Largest session description the gateway relays.", "Memory per event.", "Rarely.",
         unit="bytes", ge=1000, le=1_000_000)
@@ -326,46 +326,46 @@ class Settings(BaseSettings):
         gt=0, le=3600)
     rate_create: int = setting(
         10, RATES, "Creating a room, per call id.", "None.", "0 lifts a limit.", unit="requests per window",
-        ge=0)
+        ge=0, le=10_000_000)
     rate_transports: int = setting(
         50, RATES, "Creating a transport, per participant; a join creates two.",
         "Each costs the worker sockets' work.", "For clients that rejoin often.", unit="requests per window",
-        ge=0)
+        ge=0, le=10_000_000)
     rate_connect: int = setting(
         50, RATES, "Connecting or restarting a transport, per participant.", "A DTLS handshake each.",
-        "With rate_transports.", unit="requests per window", ge=0)
+        "With rate_transports.", unit="requests per window", ge=0, le=10_000_000)
     rate_consume: int = setting(
         100, RATES, "Consuming, per participant; a batch counts once.", "None.",
         "For full calls of clients that consume one by one: 98 each at 50 people.",
-        unit="requests per window", ge=0)
+        unit="requests per window", ge=0, le=10_000_000)
     rate_other: int = setting(
         200, RATES, "All other requests, and refused ones, per address; IPv6 counts by /64.", "None.",
-        "Up when many people share an address, and for load tests.", unit="requests per window", ge=0)
+        "Up when many people share an address, and for load tests.", unit="requests per window", ge=0, le=10_000_000)
     rate_events: int = setting(
         600, RATES, "Socket.IO packets per connection; all count but answers to pings.", "None.",
-        "For chatty clients.", unit="packets per window", ge=0)
+        "For chatty clients.", unit="packets per window", ge=0, le=10_000_000)
     rate_calls: int = setting(
         100, RATES, "Gateway: requests per address in 15 minutes.", "None.",
-        "Up when many people share an address, and for load tests.", unit="requests per 15 minutes", ge=0)
+        "Up when many people share an address, and for load tests.", unit="requests per 15 minutes", ge=0, le=10_000_000)
     rate_initiate: int = setting(
         5, RATES, "Gateway: calls begun, per user.", "Each rings others.", "For load tests.",
-        unit="events per window", ge=0)
+        unit="events per window", ge=0, le=10_000_000)
     rate_join: int = setting(
         20, RATES, "Gateway: joins and rejoins, per user.", "A row and messages to all in the call.",
-        "For load tests.", unit="events per window", ge=0)
+        "For load tests.", unit="events per window", ge=0, le=10_000_000)
     rate_leave: int = setting(
         20, RATES, "Gateway: leaves and ends, per user.", "As above.", "With rate_join.",
-        unit="events per window", ge=0)
+        unit="events per window", ge=0, le=10_000_000)
     rate_toggle: int = setting(
         50, RATES, "Gateway: media switched on and off, per user.", "A message to all in the call.", "Rarely.",
-        unit="events per window", ge=0)
+        unit="events per window", ge=0, le=10_000_000)
     rate_quality: int = setting(
         60, RATES, "Gateway: quality reports, per user; they count against nothing else.",
         "Each may be a write of the database.", "With shorter intervals between reports.",
-        unit="reports per window", ge=0)
+        unit="reports per window", ge=0, le=10_000_000)
     rate_signals: int = setting(
         100, RATES, "Gateway: signals relayed in 10 seconds, per user.", "None.",
-        "For clients with very many candidates.", unit="signals per 10 seconds", ge=0)
+        "For clients with very many candidates.", unit="signals per 10 seconds", ge=0, le=10_000_000)
     # fmt: on
 
     @classmethod
@@ -384,8 +384,7 @@ class Settings(BaseSettings):
     @classmethod
     def _is_address(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
         for address in (value,) if isinstance(value, str) else value:
-            if address != "localhost":
-                ipaddress.ip_address(address)
+            require_address(address)
         return value
 
     @field_validator("announced_ip")
@@ -399,7 +398,7 @@ class Settings(BaseSettings):
     @classmethod
     def _is_network(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for network in value:
-            ipaddress.ip_network(network, strict=False)
+            require_network(network)
         return value
 
     @field_validator("cors_origins")
@@ -421,10 +420,9 @@ class Settings(BaseSettings):
     @field_validator("jwt_secret")
     @classmethod
     def _is_long_enough(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and len(value.get_secret_value().encode()) < SECRET_BYTES_MIN:
-            raise ValueError(
-                f"must have at least {SECRET_BYTES_MIN} bytes; make one with `openssl rand -hex 32`"
-            )
+        problem = None if value is None else secret_problem(value.get_secret_value())
+        if problem is not None:
+            raise ValueError(problem)
         return value
 
     @model_validator(mode="after")
@@ -671,40 +669,39 @@ def _explain(error: ValidationError, origins: Mapping[str, str]) -> str:
         elif key in secrets:
             sentences.append(f"{origins.get(key, key)}: {message}")
         else:
+            message = _permitted(key) if finding["type"] in _OUT_OF_RANGE else message
             sentences.append(f"{origins.get(key, key)} = {finding['input']!r}: {message}")
     return "; ".join(sentences)
 
 
-def sample_env() -> str:
-    """Write ``.env.example``: every setting with its default, commented out."""
-    lines = [
-        "# Settings of Meeshy's services. Copy to .env and uncomment what you change.",
-        "# Order: flag, environment, .env, the file of --config, default; the first that is given counts.",
-        "# Generated from meeshy_sfu/config.py by `meeshy settings --env`; a test compares the two.",
-    ]
-    group = ""
-    for row in table():
-        if row.group != group:
-            group = row.group
-            lines += ["", f"# ---- {group}"]
-        unit = f" [{row.unit}]" if row.unit else ""
-        lines += ["", f"# {row.does}{unit}", f"# Cost: {row.cost} Change: {row.when}"]
-        if len(row.variables) > 1:
-            lines.append(f"# Also read as {row.variables[1]}.")
-        lines.append(f"#{row.variable}={plain(row.default)}")
-    return "\n".join(lines) + "\n"
+_OUT_OF_RANGE = frozenset(
+    (
+        "greater_than",
+        "greater_than_equal",
+        "less_than_equal",
+        "int_type",
+        "int_parsing",
+        "int_parsing_size",
+        "int_from_float",
+        "float_type",
+        "float_parsing",
+        "finite_number",
+    )
+)
+"""What pydantic calls a number that is none, or not one that the setting takes."""
 
 
-def plain(value: object) -> str:
-    """Write a value as the environment holds it."""
-    match value:
-        case None:
-            return ""
-        case bool():
-            return "true" if value else "false"
-        case tuple() | list():
-            return ",".join(str(part) for part in value)
-        case SecretStr():
-            return value.get_secret_value()
-        case _:
-            return str(value)
+def _permitted(key: str) -> str:
+    """Return which numbers a setting takes."""
+    field = Settings.model_fields[key]
+    limits = {
+        name: getattr(rule, name)
+        for rule in field.metadata
+        for name in ("ge", "gt", "le")
+        if hasattr(rule, name)
+    }
+    least, above, most = limits.get("ge"), limits.get("gt"), limits.get("le")
+    kind = "a whole number" if field.annotation is int else "a number"
+    span = f"from {least} to {most}" if above is None else f"above {above} and up to {most}"
+    unit = cast(dict[str, str], field.json_schema_extra)["unit"]
+    return f"must be {kind} {span}{f' ({unit})' if unit else ''}"

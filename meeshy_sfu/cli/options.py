@@ -12,7 +12,8 @@ from typing import Annotated, Any
 
 import typer
 
-from meeshy_sfu.config import SettingNames, Settings, load_settings, plain, table
+from meeshy_sfu.config import SettingNames, Settings, load_settings, table
+from meeshy_sfu.config_text import plain
 
 CONFIG_HELP = "TOML file with settings; also MEESHY_CONFIG."
 

@@ -6,7 +6,8 @@ import typer
 
 from meeshy_sfu.cli import console
 from meeshy_sfu.cli.options import with_settings
-from meeshy_sfu.config import Settings, plain, sample_env, table
+from meeshy_sfu.config import Settings, table
+from meeshy_sfu.config_text import plain, sample_env
 
 
 @with_settings([])

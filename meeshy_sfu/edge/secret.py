@@ -8,9 +8,10 @@ import os
 import secrets
 from pathlib import Path
 
-from meeshy_sfu.config import SECRET_BYTES_MIN, Settings
+from meeshy_sfu.config import Settings
 from meeshy_sfu.errors import StartError
 from meeshy_sfu.private_files import make_private_directory
+from meeshy_sfu.secret_length import SECRET_BYTES_MIN
 
 
 def signing_secret(settings: Settings) -> str:

@@ -17,7 +17,8 @@ import jwt
 import orjson
 import socketio
 
-from simulator.errors import ServerRefusedError, SignalingError
+from meeshy_sfu.secret_length import secret_problem
+from simulator.errors import ServerRefusedError, SignalingError, UsageError
 from simulator.samples.schema import Kind
 
 Json = dict[str, Any]
@@ -53,6 +54,15 @@ class Credentials:
     """Shared HS256 secret; each participant gets a token of its own."""
     token: str | None = None
     """A ready token with the role `service`."""
+
+    def __post_init__(self) -> None:
+        """Refuse a secret that no server takes.
+
+        Raises:
+            UsageError: It is too short.
+        """
+        if self.secret is not None and (problem := secret_problem(self.secret)) is not None:
+            raise UsageError(f"the secret that signs tokens (MEESHY_SIMULATE_SECRET or JWT_SECRET) {problem}")
 
     def for_participant(self, call_id: str, participant_id: str) -> str:
         """Give the token one participant sends."""

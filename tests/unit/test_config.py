@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from meeshy_sfu.config import Settings, load_settings, plain, sample_env, table
+from meeshy_sfu.config import Settings, load_settings, table
+from meeshy_sfu.config_text import plain, sample_env
 from meeshy_sfu.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -115,17 +116,31 @@ def test_a_secret_is_read_and_not_shown() -> None:
         ({"environ": {"MEESHY_NONSENSE": "1"}}, ["MEESHY_NONSENSE", "; `meeshy settings` lists all"]),
         ({"toml": "xyzzy = 1"}, ["xyzzy", "meeshy.toml; `meeshy settings` lists all"]),
         ({"flags": {"prt": 3}}, ["prt", "did you mean port"]),
-        ({"environ": {"PORT": "many"}}, ["PORT in the environment", "many", "integer"]),
+        (
+            {"environ": {"PORT": "many"}},
+            ["PORT in the environment", "many", "must be a whole number from 0 to 65535"],
+        ),
         ({"toml": "port = 70000"}, ["port in", "meeshy.toml", "65535"]),
         ({"toml": "port = "}, ["no valid TOML"]),
         ({"dotenv": "what is this"}, [".env:1", "NAME=value"]),
-        ({"environ": {"MEESHY_HOST": "example.org"}}, ["MEESHY_HOST", "address"]),
+        ({"environ": {"MEESHY_HOST": "example.org"}}, ["MEESHY_HOST", "no IP address", "127.0.0.1"]),
+        ({"environ": {"MEESHY_HOST": "::1%lo"}}, ["MEESHY_HOST", "'::1%lo' has a zone", "without %"]),
+        ({"environ": {"MEESHY_RTC_LISTEN_IPS": "127.0.0.1,fe80::1%eth0"}}, ["RTC_LISTEN_IPS", "has a zone"]),
+        ({"environ": {"ANNOUNCED_IP": "fe80::1%eth0"}}, ["ANNOUNCED_IP", "has a zone"]),
+        ({"environ": {"MEESHY_TRUSTED_PROXIES": "fe80::%eth0/64"}}, ["TRUSTED_PROXIES", "has a zone"]),
+        (
+            {"environ": {"MEESHY_MAX_BODY_BYTES": "9" * 20}},
+            ["MEESHY_MAX_BODY_BYTES in the environment", "whole number from 1024 to 16777216 (bytes)"],
+        ),
+        ({"toml": "max_event_bytes = 1e9"}, ["max_event_bytes in", "from 1024 to 4194304 (bytes)"]),
+        ({"environ": {"MEESHY_SHUTDOWN_TIMEOUT_S": "nan"}}, ["number above 0 and up to 60 (seconds)"]),
+        ({"environ": {"MEESHY_RATE_OTHER": "1e3"}}, ["MEESHY_RATE_OTHER", "whole number from 0 to 10000000"]),
         ({"environ": {"ANNOUNCED_IP": "203.0.113.444"}}, ["ANNOUNCED_IP", "neither", "203.0.113.9"]),
         ({"environ": {"ANNOUNCED_IP": "http://203.0.113.9"}}, ["ANNOUNCED_IP", "neither"]),
         ({"environ": {"ANNOUNCED_IP": "203.0.113.9:10000"}}, ["ANNOUNCED_IP", "neither"]),
         ({"environ": {"ANNOUNCED_IP": "[2001:db8::1]"}}, ["ANNOUNCED_IP", "neither"]),
         ({"environ": {"ANNOUNCED_IP": "0.0.0.0"}}, ["ANNOUNCED_IP", "no address that clients can reach"]),
-        ({"environ": {"MEESHY_TRUSTED_PROXIES": "10.0.0.0/33"}}, ["MEESHY_TRUSTED_PROXIES"]),
+        ({"environ": {"MEESHY_TRUSTED_PROXIES": "10.0.0.0/33"}}, ["MEESHY_TRUSTED_PROXIES", "10.0.0.0/8"]),
         ({"environ": {"FRONTEND_URL": "app.example.org"}}, ["FRONTEND_URL", "no origin"]),
         ({"environ": {"MEESHY_TLS_CERT": "a.pem"}}, ["tls_cert and tls_key"]),
         ({"environ": {"RTC_MIN_PORT": "20", "RTC_MAX_PORT": "10"}}, ["20 is above", "10"]),
@@ -243,3 +258,11 @@ def test_a_value_survives_the_way_through_the_environment() -> None:
     settings = load_settings(flags=flags)
     environ = {row.variable: plain(getattr(settings, row.key)) for row in table()}
     assert load_settings(environ=environ) == settings
+
+
+def test_every_number_has_a_floor_and_a_ceiling() -> None:
+    for key, field in Settings.model_fields.items():
+        if field.annotation in (int, float):
+            limits = {type(rule).__name__ for rule in field.metadata}
+            assert "Le" in limits, f"{key} has no ceiling"
+            assert limits & {"Ge", "Gt"}, f"{key} has no floor"

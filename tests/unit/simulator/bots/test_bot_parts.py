@@ -11,6 +11,7 @@ from rich.console import Console
 from simulator.bots.native import ROW_DTYPE, SAMPLE_DTYPE, latency_batch, streams_batch
 from simulator.client.bot import pick_capabilities
 from simulator.client.media_server import Credentials, refusal
+from simulator.errors import UsageError
 from simulator.report.live import PhaseLines, Progress, progress_table
 from simulator.runs.group import Plan, _bot_number, _participant_id
 from simulator.samples.schema import SAMPLE_FOREIGN, STREAMS, rows_to_batch
@@ -106,6 +107,14 @@ def test_each_participant_gets_a_token_of_its_own() -> None:
     )
     assert (claims["callId"], claims["participantId"], claims["role"]) == ("call", "bot-1", "participant")
     assert Credentials(token="ready").for_participant("call", "bot-1") == "ready"
+
+
+def test_a_short_secret_is_refused_by_us_and_not_only_warned_of_by_the_library() -> None:
+    with pytest.raises(
+        UsageError, match=r"MEESHY_SIMULATE_SECRET.* 5 bytes.* 32 bytes.*openssl rand"
+    ) as caught:
+        Credentials(secret="short")
+    assert "short" not in str(caught.value)
 
 
 def test_the_servers_figures_are_sums_over_its_workers_and_the_rest_is_control() -> None:
