@@ -1,17 +1,25 @@
-"""Write docs/configuration.md from the table of settings; with --check only compare.
+"""Write what follows from the code: docs/configuration.md, simulator/summary.schema.json, the figures in docs/measuring.md.
 
-The table in `meeshy_sfu/config.py` is the source; this page is for people.
+With --check only compare. The sources are `meeshy_sfu/config.py` and `simulator/summary.py`.
 """
 
 from __future__ import annotations
 
 import itertools
+import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from meeshy_sfu.config import SettingNames, table
+from simulator.summary import Figure, Topic, figures_of, json_schema
 
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "configuration.md"
+ROOT = Path(__file__).resolve().parents[1]
+MEASURING = ROOT / "docs" / "measuring.md"
+BEGIN = (
+    "<!-- Made by .ci/generate_docs.py from simulator/summary.py; do not edit up to the next comment. -->\n"
+)
+END = "<!-- End of what is made. -->\n"
 HEAD = """# Configuration
 
 <!-- Made by .ci/generate_docs.py from meeshy_sfu/config.py; do not edit. -->
@@ -35,8 +43,8 @@ def shown(row: SettingNames) -> str:
     return f"`{value}`" + (f" {row.unit}" if row.unit else "")
 
 
-def render() -> str:
-    """The whole page."""
+def configuration() -> str:
+    """The whole page on settings."""
     parts = [HEAD]
     for group, rows in itertools.groupby(table(), key=lambda row: row.group):
         parts.append(
@@ -53,18 +61,63 @@ def render() -> str:
     return "".join(parts)
 
 
+def measuring() -> str:
+    """The page on measuring, with the tables of figures made anew."""
+    text = MEASURING.read_text(encoding="utf-8")
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        raise SystemExit(f"{MEASURING} lacks the comments between which the tables of figures are put")
+    return before + BEGIN + "".join(figure_table(topic) for topic in Topic) + "\n" + END + after
+
+
+def figure_table(topic: Topic) -> str:
+    """The figures of one section of the report, those for audio and video in one row."""
+    rows: dict[tuple[str, ...], list[Figure]] = {}
+    groups = []
+    for figure in figures_of(topic):
+        if figure.is_group:
+            if "." not in figure.path:
+                groups.append(f"`{figure.path}`: {figure.meaning}\n")
+            continue
+        must = [text.removeprefix(figure.path).removeprefix(".").strip() for text in figure.objectives]
+        key = (figure.meaning, figure.unit, ", ".join(f"`{text}`" for text in must))
+        rows.setdefault(key, []).append(figure)
+    lines = [f"\n### {topic.value}\n\n", *(f"{line}\n" for line in groups)]
+    lines.append("| figure | unit | meaning | objective |\n| --- | --- | --- | --- |\n")
+    for (meaning, unit, must), figures in rows.items():
+        names = ", ".join(f"`{figure.path}`" for figure in figures)
+        lines.append(f"| {names} | {unit} | {meaning} | {must} |\n")
+    return "".join(lines)
+
+
+def schema() -> str:
+    """The JSON Schema of summary.json."""
+    return json.dumps(json_schema(), indent=2) + "\n"
+
+
+MADE: dict[Path, Callable[[], str]] = {
+    ROOT / "docs" / "configuration.md": configuration,
+    MEASURING: measuring,
+    ROOT / "simulator" / "summary.schema.json": schema,
+}
+
+
 def main() -> int:
     """Write, or compare and say what to do."""
-    text = render()
-    if "--check" in sys.argv[1:]:
-        if not PAGE.exists() or PAGE.read_text(encoding="utf-8") != text:
+    old = 0
+    for path, make in MADE.items():
+        text = make()
+        if path.exists() and path.read_text(encoding="utf-8") == text:
+            continue
+        if "--check" in sys.argv[1:]:
             print(
-                "docs/configuration.md is not what the settings say; run: .venv/bin/python .ci/generate_docs.py"
+                f"{path.relative_to(ROOT)} is not what the code says; run: .venv/bin/python .ci/generate_docs.py"
             )
-            return 1
-        return 0
-    PAGE.write_text(text, encoding="utf-8")
-    return 0
+            old += 1
+        else:
+            path.write_text(text, encoding="utf-8")
+    return min(old, 1)
 
 
 if __name__ == "__main__":

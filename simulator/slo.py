@@ -1,6 +1,6 @@
 """SLOs: comparisons on the figures of a summary, such as ``latency_ms.video.p95<100``.
 
-Reads, checks and compares; the figures come from report/write.py.
+Reads, checks and compares. Which figures there are and what must hold by default is declared in summary.py.
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from simulator.errors import SloError
-from simulator.samples.end_state import FILES, SOCKETS, TASKS
-from simulator.summary import figure_paths
+from simulator.summary import figure_at, figure_paths, figures
 
 Number = int | float
 
@@ -34,7 +33,7 @@ _EXPRESSION = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one SLO."""
+    """The result of one SLO."""
 
     expression: str
     """The comparison as it was applied."""
@@ -46,7 +45,7 @@ class Outcome:
     """None when a default does not apply because its figure was not measured."""
 
     def sentence(self) -> str:
-        """Say it for people."""
+        """Return it as a sentence."""
         if self.passed is None:
             return f"{self.expression} does not apply: not measured"
         if self.value is None or self.limit is None:
@@ -111,76 +110,16 @@ class Slo:
         return f"{self.path}{self.op}{self.limit if isinstance(self.limit, str) else _short(self.limit)}"
 
 
-DEFAULTS: tuple[Slo, ...] = tuple(
-    replace(Slo(*parts), optional=True)
-    for parts in (
-        ("streams.flowing", "==", "streams.expected"),
-        ("latency_ms.audio.p95", "<", 100),
-        ("latency_ms.video.p95", "<", 100),
-        ("loss.ratio", "<", 0.02),
-        ("foreign_frames", "==", 0),
-        ("dropped_calls", "==", 0),
-        ("decoded.freezes", "==", 0),
-        ("join_ms.p95", "<", 2000),
-        ("transition_ms.to_sfu.p95", "<", 2000),
-        ("transition_ms.to_p2p.p95", "<", 2000),
-        ("transition_ms.failed", "==", 0),
-        ("recovery_ms.p95", "<", 3000),
-        ("gap_ms.audio.p95", "<", 100),
-        ("gap_ms.audio.max", "<", 300),
-        ("gap_ms.video.p95", "<", 100),
-        ("gap_ms.video.max", "<", 300),
-        ("leftovers.rooms", "==", 0),
-        ("leftovers.calls", "==", 0),
-        ("leftovers.people", "==", 0),
-        ("leftovers.contradictions", "==", 0),
-        ("leftovers.sockets", "<=", SOCKETS),
-        ("leftovers.files", "<=", FILES),
-        ("leftovers.tasks", "<=", TASKS),
-        ("server.cpu_core_percent", "<", 80),
-    )
-)
-"""What a call must hold unless the run says otherwise: the plan's acceptance criteria.
-
-`decoded.freezes` counts pictures that stood still for over 500 ms at bots that decode.
-"""
-
-
-_MEANINGS = {
-    "streams.flowing": "everybody sees and hears everybody",
-    "latency_ms.audio": "delay of sound, ms",
-    "latency_ms.video": "delay of pictures, ms",
-    "loss.ratio": "packets that never came",
-    "foreign_frames": "frames that reached the wrong person",
-    "dropped_calls": "calls that broke off",
-    "decoded.freezes": "pictures that stood still for over 500 ms",
-    "join_ms": "time to join, ms",
-    "transition_ms.to_sfu": "time to move to the media server, ms",
-    "transition_ms.to_p2p": "time to move back to peer to peer, ms",
-    "transition_ms.failed": "moves that failed",
-    "recovery_ms": "standstill after something was killed, ms",
-    "gap_ms.audio": "pause in sound around a move, ms",
-    "gap_ms.video": "pause in pictures around a move, ms",
-    "leftovers.rooms": "rooms left on the media server",
-    "leftovers.calls": "calls left in the database",
-    "leftovers.people": "people left in calls in the database",
-    "leftovers.contradictions": "rows that are not what people lived through",
-    "leftovers.sockets": "sockets left open by a service",
-    "leftovers.files": "files left open by a service",
-    "leftovers.tasks": "jobs left running in a service",
-    "server.cpu_core_percent": "media server, % of a core",
-}
-
-
 def meaning(expression: str) -> str:
-    """Say in plain words what an objective is about; empty for figures that need no words."""
-    path = Slo.parse(expression).path
-    figure = next((name for name in _MEANINGS if path == name or path.startswith(name + ".")), None)
-    return "" if figure is None else _MEANINGS[figure]
+    """Return in plain words, with its unit, what an objective is about; empty for a number that is no figure."""
+    figure = figure_at(Slo.parse(expression).path)
+    if figure is None:
+        return ""
+    return f"{figure.label}, {figure.unit}" if figure.unit else figure.label
 
 
 def objectives(expressions: Iterable[str]) -> tuple[Slo, ...]:
-    """Put expressions over the defaults: one for the same figure replaces the default for it.
+    """Return the default objectives and those of a run; an expression replaces the defaults for the same figure.
 
     Raises:
         SloError: One of them cannot be read.
@@ -214,3 +153,9 @@ def _figure(summary: Mapping[str, Any], path: str) -> Number | None:
 
 def _short(value: Number) -> str:
     return f"{value:.6g}"
+
+
+DEFAULTS: tuple[Slo, ...] = tuple(
+    replace(Slo.parse(expression), optional=True) for figure in figures() for expression in figure.objectives
+)
+"""What a call must hold unless the run says otherwise; declared with the figures, from the plan's acceptance criteria."""

@@ -1,7 +1,8 @@
 """The summary of a run: every figure, its meaning and its unit, as written to summary.json.
 
-Defines and checks the shape; the figures are computed in analysis/metrics.py from the raw samples. What a run does not
-measure is null, never zero.
+Declares the figures; the functions that compute them are in analysis/. A figure is one field made by :func:`figure`: the
+schema, the objectives, the report and the tables of docs/measuring.md follow from it. What a run does not measure is null,
+never zero.
 """
 
 from __future__ import annotations
@@ -10,14 +11,67 @@ import functools
 import json
 import types
 import typing
-from typing import Any, Literal
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-SUMMARY_SCHEMA: Literal["meeshy.summary/1"] = "meeshy.summary/1"
+from simulator.samples.end_state import FILES, SOCKETS, TASKS
+
+SUMMARY_SCHEMA: Final = "meeshy.summary/1"
 """Version of the format; a field may be added to it, but none changed or removed."""
 
 Verdict = Literal["pass", "fail", "void", "error"]
+Unit = Literal["", "ms", "ns", "ratio", "bytes", "% of a core"]
+"""A `ratio` is a share from 0 to 1 in summary.json and a percentage in reports; `bytes` are shown as MB."""
+
+
+class Topic(StrEnum):
+    """The sections of a report that figures are shown in, in the order of the report."""
+
+    STREAMS = "Streams"
+    SWITCHING = "Changes between peer to peer and the media server"
+    FAULTS = "Injected faults"
+    LATENCY = "Latency and joins"
+    LOSS = "Loss and misrouted frames"
+    DECODED = "Decoded media"
+    LEAKS = "Leaks"
+    SERVER = "Media server"
+    GENERATOR = "Load generator"
+
+
+def figure(
+    label: str,
+    meaning: str,
+    *,
+    topic: Topic | None = None,
+    unit: Unit = "",
+    objectives: tuple[str, ...] = (),
+    headline: bool = False,
+    default: Any = None,
+) -> Any:
+    """Declare a figure of the summary.
+
+    Args:
+        label: Its name in reports, in a few words.
+        meaning: One sentence: what is counted, or what is timed from when to when. For the schema and the documentation.
+        topic: The section of the report that shows it. Fields of a group are shown where the group is.
+        unit: What its numbers are.
+        objectives: What must hold unless a run says otherwise, without the path: `"== 0"`, or `"p95 < 100"` for a distribution.
+        headline: Whether the verdict's panel and the head of the report show it.
+        default: Its value where no function computes it.
+    """
+    said = {
+        "label": label,
+        "unit": unit,
+        "topic": topic and topic.value,
+        "objectives": list(objectives),
+        "headline": headline,
+    }
+    extra: dict[str, Any] = {"figure": {name: value for name, value in said.items() if value}}
+    return Field(default=default, description=meaning, json_schema_extra=extra)
 
 
 class _Object(BaseModel):
@@ -44,123 +98,205 @@ class PerKind(_Object):
 class Streams(_Object):
     """Streams from one participant to one other: audio and video count apart."""
 
-    expected: int
-    """What should flow, from who sends to who receives."""
-    flowing: int
-    """Those that brought packets through the whole of the measured time, never silent for 2 s."""
+    expected: int = figure(
+        "streams expected", "Streams that should flow, from each sender to each receiver.", default=0
+    )
+    flowing: int = figure(
+        "streams flowing",
+        "Streams that brought media through the whole of the measured time, never silent for 2 s.",
+        objectives=("== streams.expected",),
+        default=0,
+    )
 
 
 class LossOf(_Object):
     """Loss of RTP packets between sending and receiving bot."""
 
-    ratio: float | None = None
-    """Share of packets that never arrived, retransmissions included."""
-    before_repair: float | None = None
-    """Share of packets that did not arrive when they were first sent."""
+    ratio: float | None = figure(
+        "packets lost", "Share of packets that never arrived, retransmissions included.", unit="ratio"
+    )
+    before_repair: float | None = figure(
+        "packets lost before repair",
+        "Share of packets that did not arrive when they were first sent.",
+        unit="ratio",
+    )
 
 
 class Loss(LossOf):
-    """Loss of all media, and by kind (audio has no retransmission by default)."""
+    """Loss of all media, and by kind."""
 
-    audio: LossOf | None = None
-    video: LossOf | None = None
+    ratio: float | None = figure(
+        "packets lost",
+        "Share of packets that never arrived, retransmissions included.",
+        unit="ratio",
+        objectives=("< 0.02",),
+    )
+    audio: LossOf | None = figure("loss", "Loss of audio, which has no retransmission by default.")
+    video: LossOf | None = figure("loss", "Loss of video.")
 
 
 class Transitions(_Object):
-    """Time for a change of mode, per participant."""
+    """Time for a mode change, per participant."""
 
-    to_sfu: Percentiles | None = None
-    """From the gateway's decision until it tells that everybody is on the SFU."""
-    to_p2p: Percentiles | None = None
-    """From the gateway's decision until it tells that both are on the direct path."""
-    told: Percentiles | None = None
-    """From the decision until the person hears of it."""
-    media: Percentiles | None = None
-    """From the decision until all tracks that go on are shown from the new path."""
-    confirmed: Percentiles | None = None
-    """From the decision until the person confirms."""
-    failed: int | None = None
-    """Changes that were rolled back or never ended although nothing had been killed, counted per person."""
-    interrupted: int | None = None
-    """Changes that were rolled back or never ended because a service or client was killed meanwhile, per person."""
-    surplus_frames: int | None = None
-    """Frames that came by two paths at once; each was shown once."""
+    to_sfu: Percentiles | None = figure(
+        "change to the SFU",
+        "From the gateway's decision until it announces that all participants are on the SFU.",
+        unit="ms",
+        objectives=("p95 < 2000",),
+        headline=True,
+    )
+    to_p2p: Percentiles | None = figure(
+        "change to peer to peer",
+        "From the gateway's decision until it announces that both participants are on the direct path.",
+        unit="ms",
+        objectives=("p95 < 2000",),
+        headline=True,
+    )
+    told: Percentiles | None = figure(
+        "decision to notification", "From the decision until the participant is notified of it.", unit="ms"
+    )
+    media: Percentiles | None = figure(
+        "decision to media",
+        "From the decision until every track that goes on is shown from the new path.",
+        unit="ms",
+    )
+    confirmed: Percentiles | None = figure(
+        "decision to confirmation",
+        "From the decision until the participant confirms the new path.",
+        unit="ms",
+    )
+    failed: int | None = figure(
+        "failed changes",
+        "Changes that were rolled back or never ended although no fault was injected meanwhile; counted per participant.",
+        objectives=("== 0",),
+    )
+    interrupted: int | None = figure(
+        "interrupted changes",
+        "Changes that were rolled back or never ended because a fault was injected during them or up to 1 s before; "
+        "counted per participant.",
+    )
+    surplus_frames: int | None = figure(
+        "surplus frames", "Frames that came by both paths at once; each was shown once."
+    )
 
 
 class Decoded(_Object):
-    """What the bots that decode saw and heard."""
+    """What the bots that decode received."""
 
-    streams: int
-    """Streams that were decoded."""
-    frames: int
-    """Pictures that came out of the decoder."""
-    freezes: int
-    """Pauses of over 500 ms between two pictures."""
-    audible: int
-    """Audio streams with sound in them."""
-    audio_streams: int
-    """Audio streams that were decoded."""
-    playout_ms: PerKind | None = None
-    """From stamp to decoded frame: latency, aiortc's jitter buffer and decoding."""
+    streams: int = figure("streams decoded", "Streams that were decoded.", default=0)
+    frames: int = figure("video frames decoded", "Video frames that came out of the decoder.", default=0)
+    freezes: int = figure(
+        "video freezes",
+        "Times in which no video frame came out of a decoder for over 500 ms.",
+        objectives=("== 0",),
+        default=0,
+    )
+    audible: int = figure("audible audio streams", "Decoded audio streams that were not silence.", default=0)
+    audio_streams: int = figure("audio streams decoded", "Audio streams that were decoded.", default=0)
+    playout_ms: PerKind | None = figure(
+        "playout delay",
+        "From stamp to decoded frame: latency, aiortc's jitter buffer and decoding.",
+        unit="ms",
+    )
 
 
 class Server(_Object):
     """The media server, over the measured time."""
 
-    cpu_core_percent: float | None = None
-    """CPU time of the whole process, in percent of one core."""
-    busiest_thread_percent: float | None = None
-    """CPU time of its busiest thread, in percent of one core."""
-    cpu_ns_per_packet: float | None = None
-    """CPU time of the whole process per packet it sent."""
-    rss_bytes: int | None = None
-    """The largest resident size seen."""
-    packets_out: int | None = None
-    """Packets it sent."""
-    packets_in: int | None = None
-    """Packets it received."""
+    cpu_core_percent: float | None = figure(
+        "media server CPU",
+        "CPU time of the whole process.",
+        unit="% of a core",
+        objectives=("< 80",),
+    )
+    busiest_thread_percent: float | None = figure(
+        "busiest media server thread", "CPU time of the busiest thread.", unit="% of a core"
+    )
+    cpu_ns_per_packet: float | None = figure(
+        "media server CPU per packet sent", "CPU time of the whole process per packet it sent.", unit="ns"
+    )
+    rss_bytes: int | None = figure("media server memory", "The largest resident size seen.", unit="bytes")
+    packets_out: int | None = figure("packets sent by the media server", "Packets the media server sent.")
+    packets_in: int | None = figure(
+        "packets received by the media server", "Packets the media server received."
+    )
 
 
 class Leaks(_Object):
-    """What was left on the run's own stack when everybody had left."""
+    """What the run's own services and database still hold after the last participant has left."""
 
-    rooms: int
-    """Rooms on the media server."""
-    calls: int
-    """Calls that are not over in the database."""
-    people: int
-    """People who are still in a call in the database."""
-    sockets: int
-    """Sockets a service has open beyond those of its start; the worse of media server and gateway."""
-    files: int
-    """The same of open files that are no sockets."""
-    tasks: int
-    """The same of jobs of the event loop."""
-    contradictions: int
-    """Where the rows of the database are not what people lived through."""
-    media_growth_bytes: int | None = None
-    """Resident size of the media server at the end, minus that at its start."""
-    gateway_growth_bytes: int | None = None
-    """The same of the gateway."""
-    findings: list[str] = []
-    """Each thing that is left behind or contradicts, by its name."""
+    rooms: int = figure("leaked rooms", "Rooms on the media server.", objectives=("== 0",), default=0)
+    calls: int = figure(
+        "unended calls", "Calls that are not over in the database.", objectives=("== 0",), default=0
+    )
+    people: int = figure(
+        "participants not gone",
+        "Participants who are still in a call in the database.",
+        objectives=("== 0",),
+        default=0,
+    )
+    contradictions: int = figure(
+        "contradictions in the database",
+        "Rows of `call_sessions`, `call_participants` and `call_metrics` that differ from what the bots recorded: the mode, "
+        "each mode change, who joined and left and when, ids of a room that is gone.",
+        objectives=("== 0",),
+        default=0,
+    )
+    sockets: int = figure(
+        "leaked sockets",
+        "Open sockets beyond those of the start; the worse of media server and gateway.",
+        objectives=(f"<= {SOCKETS}",),
+        default=0,
+    )
+    files: int = figure(
+        "leaked files",
+        "Other open files beyond those of the start; the worse of media server and gateway.",
+        objectives=(f"<= {FILES}",),
+        default=0,
+    )
+    tasks: int = figure(
+        "leaked tasks",
+        "Tasks of the event loop (`meeshy_asyncio_tasks` in `/metrics`) beyond those of the start; the worse of media server "
+        "and gateway.",
+        objectives=(f"<= {TASKS}",),
+        default=0,
+    )
+    media_growth_bytes: int | None = figure(
+        "memory growth, media server",
+        "Resident size of the media server at the end, minus that at its start.",
+        unit="bytes",
+    )
+    gateway_growth_bytes: int | None = figure(
+        "memory growth, gateway",
+        "Resident size of the gateway at the end, minus that at its start.",
+        unit="bytes",
+    )
+    findings: list[str] = Field(
+        default=[], description="Each leak and contradiction, with the id of what it is about."
+    )
 
 
 class Generator(_Object):
     """The load generator's check of itself, over the measured time."""
 
-    valid: bool
-    """False makes the run void."""
-    lag_ms: Percentiles | None = None
-    """How late its threads and processes woke up; the worst case of each second."""
-    cpu_core_percent: float | None = None
-    """CPU time of all bots, in percent of one core."""
-    busiest_core_percent: float | None = None
-    """CPU time of the busiest thread (native) or process (aiortc)."""
-    socket_drops: int | None = None
-    """Datagrams that the bots' sockets had no room for."""
-    late_send_ratio: float | None = None
-    """Share of packets that left more than 5 ms after they were due."""
+    valid: bool = Field(default=False, description="Whether the generator kept up; if not, the run is void.")
+    lag_ms: Percentiles | None = figure(
+        "scheduling lag",
+        "How late the generator's threads and processes woke up; the worst of each second.",
+        unit="ms",
+    )
+    cpu_core_percent: float | None = figure("load generator CPU", "CPU time of all bots.", unit="% of a core")
+    busiest_core_percent: float | None = figure(
+        "busiest generator thread or process",
+        "CPU time of the busiest thread (native) or process (aiortc).",
+        unit="% of a core",
+    )
+    socket_drops: int | None = figure(
+        "datagrams dropped by the bots' sockets", "Datagrams that the bots' sockets had no room for."
+    )
+    late_send_ratio: float | None = figure(
+        "packets sent late", "Share of packets that left more than 5 ms after they were due.", unit="ratio"
+    )
 
 
 class SloResult(_Object):
@@ -205,49 +341,207 @@ class Summary(_Object):
     participants: int
     bots: dict[str, int]
     """Participants by kind of bot."""
-    streams: Streams
-    latency_ms: PerKind
-    """One way, from leaving the sending bot to reaching the receiving bot."""
-    loss: Loss
-    duplicates: int | None
-    """Packets that arrived more than once."""
-    out_of_order: int | None
-    """Packets that arrived after one sent later, retransmissions aside."""
-    foreign_frames: int | None
-    """Stamps of somebody else than the announced sender."""
-    join_ms: Percentiles | None
-    """From the start of a join until all streams to and from those already there flow; per participant."""
-    transition_ms: Transitions | None
-    gap_ms: PerKind | None
-    """Longest pause in each stream around a change of mode."""
-    recovery_ms: Percentiles | None = None
-    """How long each affected stream stood still after a client, worker or server was killed."""
-    decoded: Decoded | None
-    dropped_calls: int | None
-    """Calls that the server ended."""
-    leftovers: Leaks | None = None
-    """What was left when everybody had left, and contradictions in the database; for calls of the gateway."""
-    server: Server
-    generator: Generator
+    streams: Streams = figure(
+        "streams",
+        "Streams from each sender to each receiver, audio and video apart. In calls that switch, streams are expected "
+        "between all participants who were in a call together for at least 0.5 s, and a gap within 8 s of a fault counts as "
+        "`recovery_ms` instead.",
+        topic=Topic.STREAMS,
+        headline=True,
+        default=Streams(),
+    )
+    latency_ms: PerKind = figure(
+        "latency",
+        "One way, from leaving the sending bot to reaching the receiving bot's socket.",
+        topic=Topic.LATENCY,
+        unit="ms",
+        objectives=("p95 < 100",),
+        headline=True,
+        default=PerKind(),
+    )
+    loss: Loss = figure(
+        "loss",
+        "Loss of RTP packets between sending and receiving bot.",
+        topic=Topic.LOSS,
+        headline=True,
+        default=Loss(),
+    )
+    duplicates: int | None = figure(
+        "duplicate packets",
+        "Packets that arrived more than once; not in calls that switch.",
+        topic=Topic.LOSS,
+    )
+    out_of_order: int | None = figure(
+        "packets out of order",
+        "Packets that arrived after one sent later, retransmissions aside; not in calls that switch.",
+        topic=Topic.LOSS,
+    )
+    foreign_frames: int | None = figure(
+        "misrouted frames",
+        "Frames whose stamp names another sender than the announced one.",
+        topic=Topic.LOSS,
+        objectives=("== 0",),
+        headline=True,
+    )
+    dropped_calls: int | None = figure(
+        "dropped calls",
+        "Calls that the server ended, or that lost the sockets of all participants.",
+        topic=Topic.STREAMS,
+        objectives=("== 0",),
+    )
+    decoded: Decoded | None = figure(
+        "decoded", "What the bots that decode received.", topic=Topic.DECODED, headline=True
+    )
+    join_ms: Percentiles | None = figure(
+        "join time",
+        "From the start of a join until all streams to and from the participants already there flow; per participant.",
+        topic=Topic.LATENCY,
+        unit="ms",
+        objectives=("p95 < 2000",),
+        headline=True,
+    )
+    transition_ms: Transitions | None = figure(
+        "mode changes", "Mode changes of calls that switch, per participant.", topic=Topic.SWITCHING
+    )
+    recovery_ms: Percentiles | None = figure(
+        "recovery time",
+        "Longest gap of each affected stream within 8 s after a client, worker or server was killed, between participants who "
+        "were in the call together through that time.",
+        topic=Topic.FAULTS,
+        unit="ms",
+        objectives=("p95 < 3000",),
+        headline=True,
+    )
+    gap_ms: PerKind | None = figure(
+        "gap",
+        "Longest time between two shown frames of a track around a mode change, minus the usual time between its frames.",
+        topic=Topic.SWITCHING,
+        unit="ms",
+        objectives=("p95 < 100", "max < 300"),
+        headline=True,
+    )
+    leftovers: Leaks | None = figure(
+        "leaks",
+        "What the run's own services and database still hold after the last participant has left; for calls of the gateway.",
+        topic=Topic.LEAKS,
+        headline=True,
+    )
+    server: Server = figure(
+        "media server",
+        "The media server, over the measured time.",
+        topic=Topic.SERVER,
+        headline=True,
+        default=Server(),
+    )
+    generator: Generator = figure(
+        "load generator",
+        "The load generator's check of itself, over the measured time.",
+        topic=Topic.GENERATOR,
+        default=Generator(),
+    )
     slo: list[SloResult]
     machine: Machine | None
 
     def to_json(self) -> str:
-        """Give the content of summary.json."""
+        """Return the content of summary.json."""
         return json.dumps(self.model_dump(mode="json", by_alias=True), indent=2) + "\n"
 
 
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A figure as the summary declares it, with its place there; see :func:`figure` for what its fields mean."""
+
+    path: str
+    """Its place in summary.json, as SLO expressions name it."""
+    type: type
+    """`Percentiles`, `int` or `float`, or the model of a group of figures."""
+    label: str
+    meaning: str
+    topic: Topic
+    unit: Unit = ""
+    objectives: tuple[str, ...] = ()
+    """Default objectives as complete SLO expressions."""
+    headline: bool = False
+
+    @property
+    def is_group(self) -> bool:
+        """Return whether its fields are figures themselves."""
+        return issubclass(self.type, BaseModel) and self.type is not Percentiles
+
+    def value_in(self, summary: Summary) -> Any:
+        """Return its value; None where the run did not measure it."""
+        value: Any = summary
+        for part in self.path.split("."):
+            value = None if value is None else getattr(value, part)
+        return value
+
+
+@functools.cache
+def figures() -> tuple[Figure, ...]:
+    """Return all figures of the summary, each group before its fields."""
+    return tuple(_figures(Summary, None))
+
+
+def figures_of(topic: Topic) -> tuple[Figure, ...]:
+    """Return the figures that one section of a report shows."""
+    return tuple(one for one in figures() if one.topic is topic)
+
+
+def figure_at(path: str) -> Figure | None:
+    """Return the figure that a path names or leads into: `join_ms.p95` is of `join_ms`."""
+    return next((one for one in reversed(figures()) if f"{path}.".startswith(f"{one.path}.")), None)
+
+
 def json_schema() -> dict[str, Any]:
-    """Give the JSON Schema of summary.json; a test compares simulator/summary.schema.json with it."""
-    schema = Summary.model_json_schema(by_alias=True)
+    """Return the JSON Schema of summary.json, which is written to simulator/summary.schema.json."""
+    schema = Summary.model_json_schema(by_alias=True, mode="serialization")
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     return schema
 
 
 @functools.cache
 def figure_paths() -> frozenset[str]:
-    """Give the paths of all numbers in the summary, as SLO expressions name them."""
+    """Return the paths of all numbers in the summary, as SLO expressions name them."""
     return frozenset(_paths(Summary, ""))
+
+
+def _figures(model: type[BaseModel], group: Figure | None = None, kind: str = "") -> Iterator[Figure]:
+    """Return the figures of a model; `kind` is audio or video where all of them are of one."""
+    hints = typing.get_type_hints(model)
+    for name, field in model.model_fields.items():
+        said = field.json_schema_extra.get("figure") if isinstance(field.json_schema_extra, dict) else None
+        if not isinstance(said, dict):
+            continue
+        type_ = next(option for option in _options(hints[name]) if option is not types.NoneType)
+        one = _figure(name, type_, field.description or "", said, group)
+        if type_ is PerKind:
+            yield from (_of_kind(one, each) for each in PerKind.model_fields)
+            continue
+        one = replace(one, label=f"{kind} {one.label}".strip())
+        yield one
+        if one.is_group:
+            yield from _figures(type_, one, name if name in PerKind.model_fields else kind)
+
+
+def _figure(name: str, type_: type, meaning: str, said: Mapping[str, Any], group: Figure | None) -> Figure:
+    path = f"{group.path}.{name}" if group else name
+    dot = "." if type_ in (Percentiles, PerKind) else " "
+    return Figure(
+        path=path,
+        type=type_,
+        label=said["label"],
+        meaning=meaning,
+        topic=group.topic if group else Topic(said["topic"]),
+        unit=said.get("unit", ""),
+        objectives=tuple(f"{path}{dot}{text}" for text in said.get("objectives", ())),
+        headline=said.get("headline", False),
+    )
+
+
+def _of_kind(one: Figure, kind: str) -> Figure:
+    path = f"{one.path}.{kind}"
+    objectives = tuple(f"{path}{text.removeprefix(one.path)}" for text in one.objectives)
+    return replace(one, path=path, type=Percentiles, label=f"{kind} {one.label}", objectives=objectives)
 
 
 def _paths(model: type[BaseModel], prefix: str) -> list[str]:

@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from simulator.analysis.metrics import SILENCE_NS, RawRun
+from simulator.analysis.figures import computes
+from simulator.analysis.raw_run import SILENCE_NS, RawRun
 from simulator.analysis.transitions import RECOVERY_NS, shown
 from simulator.samples.schema import KINDS
 from simulator.summary import Streams
@@ -28,6 +29,7 @@ COLUMNS += ["duplicates", "out_of_order", "foreign", "p50_ms", "p95_ms", "p99_ms
 """As in pairs.csv of a call on the media server; what these calls do not count is empty."""
 
 
+@computes("streams", needs=["arrivals"])
 def streams(raw: RawRun) -> Streams:
     """Count the streams between people who were together, and those that were never silent for long."""
     outcome = _flowing(raw)

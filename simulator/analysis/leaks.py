@@ -11,7 +11,8 @@ from typing import Any
 
 import pandas as pd
 
-from simulator.analysis.metrics import RawRun
+from simulator.analysis.figures import computes
+from simulator.analysis.raw_run import RawRun
 from simulator.samples.end_state import (
     FILES,
     SOCKETS,
@@ -56,6 +57,7 @@ def is_settled(found: EndState) -> bool:
     )
 
 
+@computes("leftovers")
 def leaks(raw: RawRun) -> Leaks | None:
     """Judge what was found after a run; None if it took no stock."""
     found = raw.end_state
@@ -95,12 +97,12 @@ def files(service: Service) -> int:
 
 def tasks(service: Service) -> int:
     """Count the jobs a service has more than at its start, but for those that end by themselves."""
-    return jobs(service.after) - jobs(service.before)
+    return task_count(service.after) - task_count(service.before)
 
 
-def jobs(stock: Resources) -> int:
+def task_count(held: Resources) -> int:
     """Count the jobs of a service, but for those that end by themselves."""
-    return sum(number for name, number in stock.tasks.items() if name not in BRIEF_TASKS)
+    return sum(number for name, number in held.tasks.items() if name not in BRIEF_TASKS)
 
 
 _EXCESS = ((sockets, SOCKETS), (files, FILES), (tasks, TASKS))

@@ -1,159 +1,28 @@
-"""Figures: everything a verdict rests on, computed by pandas from the raw Parquet files of one run.
+"""Figures of media, servers and the generator itself, computed by pandas from the raw samples of one run.
 
-Reads a run directory and computes; trusts no figure that was computed while the run went on. Comparing with
-SLOs and writing reports is done in report/write.py.
+Trusts no figure that was computed while the run went on. Calls that change their mode have figures of their own, in
+call_streams.py and transitions.py.
 """
 
 from __future__ import annotations
 
-import json
-import tomllib
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, ValidationError
 
-from simulator.errors import RunDirectoryError
-from simulator.samples.end_state import EndState
-from simulator.samples.schema import KINDS, SAMPLE_FOREIGN, TABLES
-from simulator.scenario import Scenario
-from simulator.summary import (
-    Decoded,
-    Generator,
-    Loss,
-    LossOf,
-    Machine,
-    Percentiles,
-    PerKind,
-    Server,
-    Streams,
-)
+from simulator.analysis.figures import computes
+from simulator.analysis.generator_check import complaints
+from simulator.analysis.raw_run import STREAM, RawRun
+from simulator.samples.schema import KINDS, SAMPLE_FOREIGN
+from simulator.summary import Decoded, Generator, Loss, LossOf, Percentiles, PerKind, Server, Streams
 
-SILENCE_NS = 2_000_000_000
-"""A stream without a packet for longer than this does not flow."""
 AUDIBLE_ENERGY_PER_S = 1e-5
 """Mean square over a second above which a stream counts as sound (about -50 dB of full scale)."""
 
-STREAM = ["receiver", "sender", "kind"]
-_COUNTERS = [
-    "packets",
-    "bytes",
-    "expected",
-    "missing_first",
-    "missing",
-    "duplicates",
-    "out_of_order",
-    "foreign",
-    "frames_decoded",
-    "freezes",
-    "audio_energy",
-]
-
-
-class RunContext(BaseModel):
-    """run.json: what happened to the run as a whole, written by the runner."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    schema_version: Literal["meeshy.run/1"] = "meeshy.run/1"
-    started_ns: int
-    """When the run began."""
-    window_start_ns: int | None = None
-    """Begin of the measured time, which is tick 0; None when it was never reached."""
-    window_end_ns: int | None = None
-    """Its end, which is the last tick."""
-    aborted: list[str] = []
-    """Why the run broke off; empty when it did not."""
-    dropped_calls: int | None = None
-    """Calls the server ended before the run did."""
-    machine: Machine | None = None
-
-
-@dataclass(frozen=True)
-class RawRun:
-    """A run directory, read back."""
-
-    scenario: Scenario
-    context: RunContext
-    tables: dict[str, pd.DataFrame]
-    events: tuple[dict[str, Any], ...] = ()
-    """What happened, in order."""
-    end_state: EndState | None = None
-    """What was there when everybody had left; None if nobody looked."""
-
-    @classmethod
-    def read(cls, directory: Path) -> RawRun:
-        """Read the raw data of a run.
-
-        Raises:
-            RunDirectoryError: It is no complete run directory, or was written by another version.
-        """
-        try:
-            context = _read_context(directory / "run.json")
-            scenario = Scenario.from_values(
-                tomllib.loads((directory / "scenario.toml").read_text(encoding="utf-8")),
-                source=str(directory / "scenario.toml"),
-            )
-            lines = (directory / "events.jsonl").read_text(encoding="utf-8").splitlines()
-            events = tuple(json.loads(line) for line in lines)
-            end_state = EndState.read(directory)
-            tables = {name: _read_table(directory / f"{name}.parquet") for name in TABLES}
-        except FileNotFoundError as error:
-            name = Path(error.filename).name if error.filename else "a file"
-            raise RunDirectoryError(f"{directory} is no run directory: {name} is missing") from error
-        except (
-            ValidationError,
-            json.JSONDecodeError,
-            tomllib.TOMLDecodeError,
-            UnicodeDecodeError,
-            OSError,
-        ) as error:
-            raise RunDirectoryError(f"{directory} cannot be read: {error}") from error
-        return cls(scenario, context, tables, events, end_state)
-
-    @property
-    def duration_s(self) -> float | None:
-        """Length of the measured time; None when there was none."""
-        start, end = self.context.window_start_ns, self.context.window_end_ns
-        return None if start is None or end is None or end <= start else (end - start) / 1e9
-
-    def samples(self) -> pd.DataFrame:
-        """Give the latency samples of the measured time, without foreign ones."""
-        frame = self.tables["latency"]
-        start, end = self.context.window_start_ns, self.context.window_end_ns
-        if start is None or end is None:
-            return frame.iloc[0:0]
-        inside = (frame["recv_unix_ns"] >= start) & (frame["recv_unix_ns"] <= end)
-        return frame[inside & (frame["flags"] & SAMPLE_FOREIGN == 0)]
-
-    def stream_deltas(self) -> pd.DataFrame:
-        """Give what each expected stream did in the measured time; one row a stream, indexed by it.
-
-        Columns are the differences of the counters, and `flowing`. A stream that never appeared has zeros.
-        """
-        expected = self.tables["expected"]
-        index = pd.MultiIndex.from_frame(expected[STREAM].astype("int64"))
-        rows = self.tables["streams"]
-        rows = rows[rows["tick"] >= 0].astype(dict.fromkeys(STREAM, "int64")).sort_values("tick")
-        grouped = rows.groupby(STREAM)
-        first, last = grouped[_COUNTERS].first(), grouped[_COUNTERS].last()
-        deltas = (last - first).reindex(index)
-        ticks = int(rows["tick"].nunique())
-        age = rows["unix_ns"] - rows["last_packet_ns"]
-        lively = (rows["first_packet_ns"] > 0) & (age <= SILENCE_NS)
-        alive = rows.assign(lively=lively).groupby(STREAM)["lively"].agg(["sum", "size"]).reindex(index)
-        deltas["flowing"] = (alive["sum"] == ticks) & (alive["size"] == ticks) & (deltas["packets"] > 0)
-        decoded = ["frames_decoded", "freezes", "audio_energy"]
-        plain = [name for name in _COUNTERS if name not in decoded]
-        deltas[plain] = deltas[plain].fillna(0).astype("int64")
-        return deltas
-
 
 def percentiles(values: pd.Series[Any]) -> Percentiles:
-    """Shorten a distribution; all null when there are no samples. No sample is ever left out."""
+    """Compute the percentiles of all samples; all null when there are none."""
     if len(values) == 0:
         return Percentiles()
     p50, p95, p99 = np.percentile(values.to_numpy(dtype="float64"), [50, 95, 99])
@@ -166,6 +35,7 @@ def percentiles(values: pd.Series[Any]) -> Percentiles:
     )
 
 
+@computes("latency_ms")
 def latency(raw: RawRun) -> PerKind:
     """Compute one-way latency by kind."""
     samples = raw.samples()
@@ -189,7 +59,7 @@ def pairs(raw: RawRun) -> pd.DataFrame:
     )
     table.columns = pd.Index(["p50_ms", "p95_ms", "p99_ms"])
     table["max_ms"], table["samples"] = grouped.max(), grouped.size()
-    deltas = raw.stream_deltas().reset_index()
+    deltas = raw.stream_deltas.reset_index()
     merged = (
         deltas.merge(table.reset_index(), how="left", on=["sender", "receiver", "kind"])
         if len(table)
@@ -209,11 +79,13 @@ def pairs(raw: RawRun) -> pd.DataFrame:
     return merged[columns].sort_values(["sender", "receiver", "kind"], ignore_index=True)
 
 
-def loss(deltas: pd.DataFrame, kinds: tuple[str, ...]) -> Loss:
+@computes("loss")
+def loss(raw: RawRun) -> Loss:
     """Compute loss over all streams, and by kind."""
+    deltas = raw.stream_deltas
     total = _loss_of(deltas)
-    number = deltas.index.get_level_values("kind")
-    by_kind = {kind: _loss_of(deltas[number == KINDS.index(kind)]) for kind in KINDS if kind in kinds}
+    kinds = deltas.index.get_level_values("kind")
+    by_kind = {kind: _loss_of(deltas[kinds == KINDS.index(kind)]) for kind in raw.scenario.media.kinds}
     return Loss(
         ratio=total.ratio,
         before_repair=total.before_repair,
@@ -222,19 +94,41 @@ def loss(deltas: pd.DataFrame, kinds: tuple[str, ...]) -> Loss:
     )
 
 
-def streams(deltas: pd.DataFrame) -> Streams:
-    """Count the streams that should flow and that do."""
-    return Streams(expected=len(deltas), flowing=int(deltas["flowing"].sum()))
+@computes("streams", needs=["expected"])
+def streams(raw: RawRun) -> Streams:
+    """Count the streams that were announced, and those that flow."""
+    flowing = raw.stream_deltas["flowing"]
+    return Streams(expected=len(flowing), flowing=int(flowing.sum()))
 
 
-def foreign_frames(raw: RawRun, deltas: pd.DataFrame) -> int:
-    """Count stamps of somebody else than the announced sender, by samples or counters, whichever is more."""
+@computes("duplicates", needs=["expected"])
+def duplicates(raw: RawRun) -> int:
+    """Count the packets that arrived more than once."""
+    return int(raw.stream_deltas["duplicates"].sum())
+
+
+@computes("out_of_order", needs=["expected"])
+def out_of_order(raw: RawRun) -> int:
+    """Count the packets that arrived after one sent later."""
+    return int(raw.stream_deltas["out_of_order"].sum())
+
+
+@computes("dropped_calls")
+def dropped_calls(raw: RawRun) -> int | None:
+    """Return how many calls ended before the run did, as the run noted it."""
+    return raw.context.dropped_calls
+
+
+@computes("foreign_frames")
+def misrouted_frames(raw: RawRun) -> int:
+    """Count stamps of another sender than the announced one, by samples or by counters, whichever is more."""
     flagged = int((raw.tables["latency"]["flags"] & SAMPLE_FOREIGN != 0).sum())
     rows = raw.tables["streams"]
     counted = int(rows.groupby(STREAM)["foreign"].max().sum()) if len(rows) else 0
-    return max(flagged, counted, int(deltas["foreign"].sum()))
+    return max(flagged, counted, int(raw.stream_deltas["foreign"].sum()))
 
 
+@computes("join_ms", needs=["expected"])
 def joins(raw: RawRun) -> Percentiles:
     """Compute join times: each stream counts for whoever of its two ends came last."""
     started = raw.tables["joins"].set_index("bot")["started_ns"]
@@ -247,15 +141,16 @@ def joins(raw: RawRun) -> Percentiles:
     of_receiver, of_sender = frame["receiver"].map(started), frame["sender"].map(started)
     frame["start"] = np.maximum(of_receiver, of_sender)
     frame["bot"] = np.where(of_receiver >= of_sender, frame["receiver"], frame["sender"])
-    # A participant whose streams did not all come has no join time; streams.flowing tells of it.
+    # A participant whose streams did not all come has no join time; streams.flowing counts those.
     frame["wait_ms"] = (frame["first_packet_ns"] - frame["start"]) / 1e6
     complete = frame.groupby("bot")["wait_ms"].agg(lambda waits: waits.max(skipna=False))
     return percentiles(complete.dropna().clip(lower=0))
 
 
-def decoded(raw: RawRun, deltas: pd.DataFrame) -> Decoded | None:
-    """Compute what decoding bots saw and heard; None when no bot decodes."""
-    mine = deltas[deltas["frames_decoded"].notna()]
+@computes("decoded")
+def decoded(raw: RawRun) -> Decoded | None:
+    """Compute what decoding bots received; None when no bot decodes."""
+    mine = raw.stream_deltas[raw.stream_deltas["frames_decoded"].notna()]
     if mine.empty:
         return None
     is_video = mine.index.get_level_values("kind") == KINDS.index("video")
@@ -271,8 +166,9 @@ def decoded(raw: RawRun, deltas: pd.DataFrame) -> Decoded | None:
     )
 
 
+@computes("server")
 def server(raw: RawRun) -> Server:
-    """Compute what the media server used, all null when it could not be watched."""
+    """Compute what the media server used; all null when it was not observed."""
     rows = _window(raw.tables["server"])
     if len(rows) < 2:
         return Server()
@@ -291,8 +187,9 @@ def server(raw: RawRun) -> Server:
     )
 
 
+@computes("generator")
 def generator(raw: RawRun) -> Generator:
-    """Compute how well the generator kept up; `valid` is decided by analysis/generator_check.py."""
+    """Compute how well the generator kept up."""
     rows = _window(raw.tables["generator"])
     if rows.empty:
         return Generator(valid=False)
@@ -304,14 +201,15 @@ def generator(raw: RawRun) -> Generator:
     late = float((last["late_sends"] - first["late_sends"]).sum())
     # The lag of tick 0 was before the measured time.
     lag = rows.loc[rows["tick"] > 0, "lag_max_us"]
-    return Generator(
-        valid=True,
+    found = Generator(
         lag_ms=percentiles(lag / 1e3),
         cpu_core_percent=_round(float(share.sum())),
         busiest_core_percent=_round(float(share.max())),
         socket_drops=int((last["socket_drops"] - first["socket_drops"]).sum()),
         late_send_ratio=round(late / sends, 6) if sends else None,
     )
+    found.valid = not complaints(found, raw.scenario.limits)
+    return found
 
 
 def _playout(raw: RawRun) -> PerKind | None:
@@ -328,36 +226,12 @@ def _playout(raw: RawRun) -> PerKind | None:
     )
 
 
-def _read_context(path: Path) -> RunContext:
-    try:
-        return RunContext.model_validate_json(path.read_text(encoding="utf-8"))
-    except ValidationError as error:
-        found = error.errors(include_url=False)[0]
-        field = ".".join(map(str, found["loc"]))
-        text = f"{found['msg'][:1].lower()}{found['msg'][1:]}"
-        raise RunDirectoryError(f"{path} cannot be read: {field}{': ' if field else ''}{text}") from None
-
-
-def _read_table(path: Path) -> pd.DataFrame:
-    with path.open("rb") as file:
-        try:
-            table = pd.read_parquet(file)
-        except (ValueError, OSError) as error:  # what Arrow says of other bytes; it knows no file name
-            raise RunDirectoryError(f"{path} cannot be read: it is no intact Parquet file") from error
-    missing = [name for name in TABLES[path.stem].names if name not in table.columns]
-    if missing:
-        raise RunDirectoryError(
-            f"{path} cannot be read: it has no column {', '.join(missing)}; was it written by another version?"
-        )
-    return table
-
-
 def _window(rows: pd.DataFrame) -> pd.DataFrame:
     return rows[rows["tick"] >= 0].sort_values("unix_ns")
 
 
 def _increase(counter: pd.Series) -> float | None:
-    """Give how much a counter grew; where it steps back its server was started anew, and counts from zero."""
+    """Return how much a counter grew; where it steps back its server was restarted, and counts from zero."""
     known = counter.dropna()
     if len(known) < 2:
         return None

@@ -13,7 +13,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from simulator.analysis.metrics import RawRun, percentiles
+from simulator.analysis.figures import computes
+from simulator.analysis.metrics import percentiles
+from simulator.analysis.raw_run import RawRun
 from simulator.samples.schema import KINDS, SAMPLE_SHOWN, SAMPLE_SURPLUS
 from simulator.summary import Percentiles, PerKind, Transitions
 
@@ -40,6 +42,7 @@ def changes(raw: RawRun) -> pd.DataFrame:
     return rows[rows["old"] != rows["new"]]
 
 
+@computes("transition_ms", needs=["transitions"])
 def transitions(raw: RawRun) -> Transitions | None:
     """Compute how long changes of mode took, per person; None when there were none."""
     rows = changes(raw)
@@ -117,6 +120,7 @@ def gaps(raw: RawRun) -> pd.DataFrame:
     return pd.DataFrame(found, columns=columns)
 
 
+@computes("gap_ms", needs=["transitions"])
 def gap_figures(raw: RawRun) -> PerKind | None:
     """Shorten the gaps to one distribution a kind; None when nothing changed."""
     table = gaps(raw)
@@ -131,6 +135,7 @@ def gap_figures(raw: RawRun) -> PerKind | None:
     )
 
 
+@computes("recovery_ms", needs=["deaths"])
 def recoveries(raw: RawRun) -> Percentiles | None:
     """Compute how long media stood still after something died: every track that did, while both people stayed.
 
@@ -163,6 +168,7 @@ def recoveries(raw: RawRun) -> Percentiles | None:
     return percentiles(pd.Series(found, dtype="float64"))
 
 
+@computes("join_ms", needs=["arrivals"])
 def arrivals(raw: RawRun) -> Percentiles | None:
     """Compute the time from a join until everybody there is seen and heard; None when nobody joined a call."""
     rows = raw.tables["arrivals"]

@@ -1,6 +1,6 @@
 """Reports: from the raw data of a run to its verdict, as summary.json, report.md and report.html.
 
-Puts figures, self-check and SLOs together and writes them for people; the figures are computed in metrics.py.
+Puts figures, self-check and SLOs together and writes them. The figures are computed by the modules of analysis/.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from simulator.analysis import call_streams, metrics, transitions
+from simulator.analysis import call_streams, leaks, metrics, transitions
+from simulator.analysis.figures import compute
 from simulator.analysis.generator_check import complaints
-from simulator.analysis.leaks import leaks
-from simulator.analysis.metrics import RawRun
+from simulator.analysis.raw_run import RawRun
 from simulator.report.highlights import highlights
 from simulator.report.render import Chapter, to_html, to_markdown
 from simulator.report.sections import sections
@@ -24,7 +24,9 @@ from simulator.summary import SloResult, Summary, Verdict
 EXIT_CODES: dict[Verdict, int] = {"pass": 0, "error": 1, "fail": 3, "void": 4}
 """What `meeshy simulate` and `meeshy report` end with."""
 _FINDINGS = 10
-"""Things left behind that the verdict names; the report lists all."""
+"""Leaks and contradictions that the verdict names; the report lists all."""
+FIGURES = (metrics, call_streams, transitions, leaks)
+"""The modules whose functions compute the figures."""
 _TITLES: dict[Verdict, str] = {
     "pass": "PASS: every objective holds",
     "fail": "FAIL: below an objective",
@@ -36,11 +38,7 @@ _TITLES: dict[Verdict, str] = {
 def summarize(raw: RawRun) -> Summary:
     """Compute every figure of a run and judge it."""
     scenario, context = raw.scenario, raw.context
-    is_group = scenario.pattern == "group"
-    deltas = raw.stream_deltas()
-    generator = metrics.generator(raw)
-    void = complaints(generator, scenario.limits)
-    generator.valid = not void
+    bots = raw.tables["participants"]["bot_kind"]
     summary = Summary(
         scenario=scenario.name,
         seed=scenario.seed,
@@ -48,25 +46,11 @@ def summarize(raw: RawRun) -> Summary:
         reasons=[],
         started_at=datetime.fromtimestamp(context.started_ns / 1e9, UTC).isoformat(timespec="milliseconds"),
         duration_s=raw.duration_s,
-        participants=len(raw.tables["participants"]),
-        bots={str(k): int(v) for k, v in raw.tables["participants"]["bot_kind"].value_counts().items()},
-        streams=metrics.streams(deltas) if is_group else call_streams.streams(raw),
-        latency_ms=metrics.latency(raw),
-        loss=metrics.loss(deltas, scenario.media.kinds),
-        duplicates=int(deltas["duplicates"].sum()) if is_group else None,
-        out_of_order=int(deltas["out_of_order"].sum()) if is_group else None,
-        foreign_frames=metrics.foreign_frames(raw, deltas),
-        join_ms=metrics.joins(raw) if is_group else transitions.arrivals(raw),
-        transition_ms=transitions.transitions(raw),
-        gap_ms=transitions.gap_figures(raw),
-        recovery_ms=transitions.recoveries(raw),
-        decoded=metrics.decoded(raw, deltas),
-        dropped_calls=context.dropped_calls,
-        leftovers=leaks(raw),
-        server=metrics.server(raw),
-        generator=generator,
+        participants=len(bots),
+        bots={str(kind): int(count) for kind, count in bots.value_counts().items()},
         slo=[],
         machine=context.machine,
+        **compute(raw),
     )
     values = summary.model_dump(mode="json", by_alias=True)
     outcomes = [slo.judge(values) for slo in objectives(scenario.slo)]
@@ -79,8 +63,8 @@ def summarize(raw: RawRun) -> Summary:
     if context.aborted or raw.duration_s is None:
         summary.verdict = "error"
         summary.reasons = list(context.aborted) or ["the run ended before anything was measured"]
-    elif void:
-        summary.verdict, summary.reasons = "void", void + broken
+    elif not summary.generator.valid:
+        summary.verdict, summary.reasons = "void", complaints(summary.generator, scenario.limits) + broken
     elif broken:
         summary.verdict, summary.reasons = "fail", broken
     return summary
@@ -100,14 +84,14 @@ def write_report(directory: Path) -> Summary:
 
 
 def compose(directory: Path) -> tuple[Summary, Chapter, pd.DataFrame]:
-    """Compute a run's figures from its raw data; gives the summary, its report and the table of streams.
+    """Compute a run's figures from its raw data; return the summary, its report and the table of streams.
 
     Raises:
         RunDirectoryError: The directory holds no run.
     """
     raw = RawRun.read(directory)
     summary = summarize(raw)
-    pairs = metrics.pairs(raw) if raw.scenario.pattern == "group" else call_streams.pairs(raw)
+    pairs = metrics.pairs(raw) if raw.announces_streams else call_streams.pairs(raw)
     parts = sections(summary, raw, pairs)
     return summary, Chapter(title(summary), summary.verdict, highlights(summary), parts), pairs
 
@@ -119,10 +103,10 @@ def write_pages(directory: Path, name: str, chapters: Sequence[Chapter]) -> None
 
 
 def title(summary: Summary) -> str:
-    """Say the verdict in one line."""
+    """Return the verdict in one line."""
     return verdict_words(summary.verdict)
 
 
 def verdict_words(verdict: Verdict) -> str:
-    """Say what a verdict means."""
+    """Return what a verdict means."""
     return _TITLES[verdict]

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
-from simulator.analysis.metrics import RunContext
+from simulator.analysis.raw_run import RunContext
 from simulator.bots.clip import ensure_clip
 from simulator.bots.native import build_profile
 from simulator.client.participant import first_error

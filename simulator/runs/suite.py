@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from simulator.errors import RunDirectoryError, ScenarioError
 from simulator.report.live import Watcher
-from simulator.report.render import Chapter, Section
+from simulator.report.render import Chapter, Section, Table
 from simulator.report.write import compose, verdict_words, write_pages
 from simulator.runs.base import Run
 from simulator.samples.recorder import RunDirectory, utc_now
@@ -192,7 +192,7 @@ def _overview(description: str, whole: SuiteSummary) -> Section:
         ]
         for r in whole.parts
     ]
-    return Section("In short", [description], ["part", "verdict", "because", "raw data in"], rows)
+    return Section("In short", [description], [Table(["part", "verdict", "because", "raw data in"], rows)])
 
 
 def _part(number: int, values: dict[str, Any], source: str) -> Part:

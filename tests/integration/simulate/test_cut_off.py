@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from simulator.analysis.metrics import RawRun
+from simulator.analysis.raw_run import RawRun
 from simulator.analysis.transitions import shown
 from simulator.errors import BotError
 from simulator.runs.environment import CallEnvironment, CallRun, Play

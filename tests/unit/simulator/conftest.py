@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from simulator.analysis.metrics import RawRun, RunContext
+from simulator.analysis.raw_run import RawRun, RunContext
 from simulator.report.write import summarize
 from simulator.samples.end_state import FILE as END_STATE
 from simulator.samples.end_state import EndState

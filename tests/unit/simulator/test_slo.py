@@ -157,19 +157,21 @@ def test_the_defaults_are_the_acceptance_criteria() -> None:
 @pytest.mark.parametrize(
     ("expression", "words"),
     [
-        ("loss.ratio<0.02", "packets that never came"),
-        ("latency_ms.audio.p95<100", "delay of sound, ms"),
-        ("latency_ms.video.max<100", "delay of pictures, ms"),
-        ("transition_ms.to_sfu.p95<2000", "time to move to the media server, ms"),
-        ("transition_ms.failed==0", "moves that failed"),
-        ("server.cpu_core_percent<80", "media server, % of a core"),
-        ("loss.before_repair<1", ""),
-        ("duplicates<1", ""),
-        ("server.rss_bytes<1", ""),
-        ("generator.lag_ms.p95<1", ""),
+        ("loss.ratio<0.02", "packets lost, ratio"),
+        ("latency_ms.audio.p95<100", "audio latency, ms"),
+        ("latency_ms.video.max<100", "video latency, ms"),
+        ("transition_ms.to_sfu.p95<2000", "change to the SFU, ms"),
+        ("transition_ms.failed==0", "failed changes"),
+        ("server.cpu_core_percent<80", "media server CPU, % of a core"),
+        ("loss.before_repair<1", "packets lost before repair, ratio"),
+        ("loss.audio.ratio<1", "audio packets lost, ratio"),
+        ("duplicates<1", "duplicate packets"),
+        ("server.rss_bytes<1", "media server memory, bytes"),
+        ("generator.lag_ms.p95<1", "scheduling lag, ms"),
+        ("machine.cores<1", ""),
     ],
 )
-def test_an_objective_is_said_in_plain_words_if_it_needs_any(expression: str, words: str) -> None:
+def test_an_objective_is_said_in_the_words_of_its_figure_with_the_unit(expression: str, words: str) -> None:
     assert meaning(expression) == words
 
 

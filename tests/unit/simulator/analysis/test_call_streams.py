@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from simulator.analysis.call_streams import pairs, spans, streams
-from simulator.analysis.metrics import RawRun
+from simulator.analysis.raw_run import RawRun
 from simulator.samples.schema import SAMPLE_SHOWN
 
 S = 1_000_000_000

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from simulator.analysis.leaks import is_settled, leaks
-from simulator.analysis.metrics import RawRun
+from simulator.analysis.raw_run import RawRun
 from simulator.samples.end_state import (
     FILE,
     CallRow,

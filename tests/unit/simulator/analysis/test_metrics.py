@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from simulator.analysis import metrics
-from simulator.analysis.metrics import RawRun
+from simulator.analysis.raw_run import RawRun
 
 NS_PER_S = 1_000_000_000
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from simulator.analysis.metrics import RawRun
+from simulator.analysis.raw_run import RawRun
 from simulator.analysis.transitions import gaps, recoveries, transitions
-from simulator.report.charts import changes_drawing
+from simulator.report.charts import changes_chart
 from simulator.samples.schema import SAMPLE_SHOWN, SAMPLE_SURPLUS
 from tests.unit.simulator.conftest import SyntheticRun
 
@@ -276,14 +276,14 @@ def test_the_worst_change_is_drawn_with_its_frames_and_who_left(
         }
         for bot in (0, 1)
     ]
-    drawing = changes_drawing(read(switched, tmp_path / "run"))
+    drawing = changes_chart(read(switched, tmp_path / "run"))
     assert drawing.startswith("<svg")
-    assert "To the media server: the change with the longest pause" in drawing
-    assert "as person 0 saw and heard person 1" in drawing
+    assert "To the media server: the change with the longest gap" in drawing
+    assert "as participant 0 received participant 1" in drawing
     assert "old path ends 100 ms" in drawing
-    assert "person 1 leaves 400 ms" in drawing
+    assert "participant 1 leaves 400 ms" in drawing
     assert "Back to peer to peer" not in drawing  # it did not go back
 
 
 def test_without_a_change_there_is_nothing_to_draw(run: SyntheticRun, tmp_path: Path) -> None:
-    assert changes_drawing(read(run, tmp_path / "run")) == ""
+    assert changes_chart(read(run, tmp_path / "run")) == ""

@@ -1,0 +1,172 @@
+"""A recorded run, read back from its directory: scenario, context, events and the tables of raw samples.
+
+Reads and checks; the figures are computed from it by the other modules of this package.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from simulator.errors import RunDirectoryError
+from simulator.samples.end_state import EndState
+from simulator.samples.schema import SAMPLE_FOREIGN, TABLES
+from simulator.scenario import Scenario
+from simulator.summary import Machine
+
+SILENCE_NS = 2_000_000_000
+"""A stream without a packet for longer than this does not flow."""
+
+STREAM = ["receiver", "sender", "kind"]
+_COUNTERS = [
+    "packets",
+    "bytes",
+    "expected",
+    "missing_first",
+    "missing",
+    "duplicates",
+    "out_of_order",
+    "foreign",
+    "frames_decoded",
+    "freezes",
+    "audio_energy",
+]
+
+
+class RunContext(BaseModel):
+    """run.json: what happened to the run as a whole, written when it ends."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    schema_version: Literal["meeshy.run/1"] = "meeshy.run/1"
+    started_ns: int
+    """When the run began."""
+    window_start_ns: int | None = None
+    """Begin of the measured time, which is tick 0; None when it was never reached."""
+    window_end_ns: int | None = None
+    """Its end, which is the last tick."""
+    aborted: list[str] = []
+    """Why the run broke off; empty when it did not."""
+    dropped_calls: int | None = None
+    """Calls the server ended before the run did."""
+    machine: Machine | None = None
+
+
+@dataclass(frozen=True)
+class RawRun:
+    """A run directory, read back."""
+
+    scenario: Scenario
+    context: RunContext
+    tables: dict[str, pd.DataFrame]
+    events: tuple[dict[str, Any], ...] = ()
+    """The lines of events.jsonl, in order."""
+    end_state: EndState | None = None
+    """What services and database held after the last leave; None if they were not inspected."""
+
+    @classmethod
+    def read(cls, directory: Path) -> RawRun:
+        """Read the raw data of a run.
+
+        Raises:
+            RunDirectoryError: It is no complete run directory, or was written by another version.
+        """
+        try:
+            context = _read_context(directory / "run.json")
+            scenario = Scenario.from_values(
+                tomllib.loads((directory / "scenario.toml").read_text(encoding="utf-8")),
+                source=str(directory / "scenario.toml"),
+            )
+            lines = (directory / "events.jsonl").read_text(encoding="utf-8").splitlines()
+            events = tuple(json.loads(line) for line in lines)
+            end_state = EndState.read(directory)
+            tables = {name: _read_table(directory / f"{name}.parquet") for name in TABLES}
+        except FileNotFoundError as error:
+            name = Path(error.filename).name if error.filename else "a file"
+            raise RunDirectoryError(f"{directory} is no run directory: {name} is missing") from error
+        except (
+            ValidationError,
+            json.JSONDecodeError,
+            tomllib.TOMLDecodeError,
+            UnicodeDecodeError,
+            OSError,
+        ) as error:
+            raise RunDirectoryError(f"{directory} cannot be read: {error}") from error
+        return cls(scenario, context, tables, events, end_state)
+
+    @property
+    def duration_s(self) -> float | None:
+        """Length of the measured time; None when there was none."""
+        start, end = self.context.window_start_ns, self.context.window_end_ns
+        return None if start is None or end is None or end <= start else (end - start) / 1e9
+
+    @property
+    def announces_streams(self) -> bool:
+        """Whether the bots knew from the media server which streams they would receive, and counted their packets.
+
+        In calls of the gateway they count frames, and which streams should flow follows from who was in a call with whom.
+        """
+        return not self.tables["expected"].empty
+
+    def samples(self) -> pd.DataFrame:
+        """Return the latency samples of the measured time, without those of misrouted frames."""
+        frame = self.tables["latency"]
+        start, end = self.context.window_start_ns, self.context.window_end_ns
+        if start is None or end is None:
+            return frame.iloc[0:0]
+        inside = (frame["recv_unix_ns"] >= start) & (frame["recv_unix_ns"] <= end)
+        return frame[inside & (frame["flags"] & SAMPLE_FOREIGN == 0)]
+
+    @functools.cached_property
+    def stream_deltas(self) -> pd.DataFrame:
+        """What each announced stream did in the measured time; one row a stream, indexed by :data:`STREAM`.
+
+        Columns are the differences of the counters, and `flowing`. A stream that never appeared has zeros.
+        """
+        expected = self.tables["expected"]
+        index = pd.MultiIndex.from_frame(expected[STREAM].astype("int64"))
+        rows = self.tables["streams"]
+        rows = rows[rows["tick"] >= 0].astype(dict.fromkeys(STREAM, "int64")).sort_values("tick")
+        grouped = rows.groupby(STREAM)
+        first, last = grouped[_COUNTERS].first(), grouped[_COUNTERS].last()
+        deltas = (last - first).reindex(index)
+        ticks = int(rows["tick"].nunique())
+        age = rows["unix_ns"] - rows["last_packet_ns"]
+        lively = (rows["first_packet_ns"] > 0) & (age <= SILENCE_NS)
+        alive = rows.assign(lively=lively).groupby(STREAM)["lively"].agg(["sum", "size"]).reindex(index)
+        deltas["flowing"] = (alive["sum"] == ticks) & (alive["size"] == ticks) & (deltas["packets"] > 0)
+        decoded = ["frames_decoded", "freezes", "audio_energy"]
+        plain = [name for name in _COUNTERS if name not in decoded]
+        deltas[plain] = deltas[plain].fillna(0).astype("int64")
+        return deltas
+
+
+def _read_context(path: Path) -> RunContext:
+    try:
+        return RunContext.model_validate_json(path.read_text(encoding="utf-8"))
+    except ValidationError as error:
+        found = error.errors(include_url=False)[0]
+        field = ".".join(map(str, found["loc"]))
+        text = f"{found['msg'][:1].lower()}{found['msg'][1:]}"
+        raise RunDirectoryError(f"{path} cannot be read: {field}{': ' if field else ''}{text}") from None
+
+
+def _read_table(path: Path) -> pd.DataFrame:
+    with path.open("rb") as file:
+        try:
+            table = pd.read_parquet(file)
+        except (ValueError, OSError) as error:  # what Arrow says of other bytes; it knows no file name
+            raise RunDirectoryError(f"{path} cannot be read: it is no intact Parquet file") from error
+    missing = [name for name in TABLES[path.stem].names if name not in table.columns]
+    if missing:
+        raise RunDirectoryError(
+            f"{path} cannot be read: it has no column {', '.join(missing)}; was it written by another version?"
+        )
+    return table

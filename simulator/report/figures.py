@@ -1,0 +1,46 @@
+"""Figures in words: a value with its unit, and tables of what the summary declares for a section of the report.
+
+Knows no figure by name, so a figure that is added to the summary appears by itself.
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from simulator.report.render import Table
+from simulator.summary import Percentiles, Summary, Topic, Unit, figures_of
+
+PERCENTILES = ["p50", "p95", "p99", "max"]
+
+
+def number(value: float | None, unit: Unit = "") -> str:
+    """Write a number of a unit as reports show it; a dash where there is none."""
+    if value is None or pd.isna(value):
+        return "–"
+    match unit:
+        case "ratio":
+            return f"{value * 100:.3f} %"
+        case "bytes":
+            return f"{value / 1e6:,.0f} MB"
+        case _:
+            text = f"{value:,}" if isinstance(value, int) else f"{value:,.2f}".rstrip("0").rstrip(".")
+            return f"{text} {unit}".strip()
+
+
+def tables(summary: Summary, topic: Topic) -> list[Table]:
+    """Lay out the figures of one section that were measured: distributions, then single numbers."""
+    spreads = Table(["distribution", "unit", *PERCENTILES, "samples"])
+    numbers = Table(["figure", "value"])
+    for figure in figures_of(topic):
+        value = figure.value_in(summary)
+        if figure.is_group or value is None:
+            continue
+        if isinstance(value, Percentiles):
+            if value.samples:
+                cells = [number(getattr(value, name)) for name in PERCENTILES]
+                spreads.rows.append([figure.label, figure.unit, *cells, f"{value.samples:,}"])
+                spreads.hints.append(figure.meaning)
+        else:
+            numbers.rows.append([figure.label, number(value, figure.unit)])
+            numbers.hints.append(figure.meaning)
+    return [spreads, numbers]
