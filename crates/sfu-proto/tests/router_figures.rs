@@ -246,3 +246,17 @@ fn a_packet_that_is_nothing_but_padding_gets_no_more_of_it() {
     assert_eq!(lens, [60, 0, 60]);
     assert_eq!(call.router.stats().padding_out, 0);
 }
+
+#[test]
+fn a_payload_type_is_127_at_most() {
+    let mut call = Call::new();
+    let alice = call.peer();
+    for (payload_type, refused) in [(127, false), (128, true), (200, true)] {
+        let mut config = audio(1000 + u32::from(payload_type));
+        config.mid = Some(format!("m{payload_type}"));
+        config.codecs[0].payload_type = payload_type;
+        let answer = call.router.produce(alice.transport, config, call.now);
+        let told = matches!(answer, Err(ProduceError::PayloadType(told)) if told == payload_type);
+        assert_eq!((told, answer.is_err()), (refused, refused), "{answer:?}");
+    }
+}

@@ -18,7 +18,7 @@ use meeshy_sfu_proto::router::{
 };
 use meeshy_sfu_proto::rtp::{ExtensionForm, HeaderFields, HeaderWriter, RtpHeader};
 use meeshy_sfu_proto::srtp::{SrtpRx, SrtpTx};
-use router_call::{EPOCH, Sent, audio, audio_consumer};
+use router_call::{EPOCH, Sent, audio, audio_consumer, video, video_consumer, vp8};
 
 const SERVER: &str = "192.0.2.1:10000";
 
@@ -294,12 +294,13 @@ fn media_goes_where_the_client_sends_from_though_it_goes_on_nominating_another_t
         remote: "198.51.100.2:6000".parse().unwrap(),
     };
     let selected = |stage: &Stage| stage.router.link(transport).unwrap().selected();
-    let mut lost = 0;
+    let (mut lost, mut nominated) = (0, 0);
     for round in 0..100u16 {
         if round % 3 == 0 {
             let mut check = nominated_check();
             let (router, sent) = (&mut stage.router, &mut stage.sent);
             router.handle_datagram(transport, Class::Stun, &mut check, blocked, stage.now, sent);
+            nominated += u32::from(selected(&stage) == Some(blocked));
         }
         stage.run(Duration::from_millis(5));
         stage.send_audio(bob, 77, round);
@@ -309,21 +310,15 @@ fn media_goes_where_the_client_sends_from_though_it_goes_on_nominating_another_t
         lost += u32::from(selected(&stage) != Some(talks_by));
     }
     assert!(lost <= 1, "{lost} rounds by the blocked tuple");
+    assert_eq!(nominated, 1, "until media contradicts it");
     assert!(stage.clients[bob].media.len() >= 99);
 }
 
-/// A check with USE-CANDIDATE for the server's credentials.
+/// A check with USE-CANDIDATE for the server's credentials: a client sends it once another check was answered.
 fn nominated_check() -> Vec<u8> {
-    let now = Instant::now();
-    let theirs = Arc::new(Certificate::generate().unwrap());
+    let mut now = Instant::now();
+    let certificate = || Arc::new(Certificate::generate().unwrap());
     let address: SocketAddr = "198.51.100.9:1".parse().unwrap();
-    let mut link = Link::client(
-        theirs,
-        credentials("client"),
-        address,
-        DtlsRole::Client,
-        now,
-    );
     let candidate = IceCandidate {
         foundation: "udpcandidate".into(),
         priority: 1,
@@ -332,10 +327,33 @@ fn nominated_check() -> Vec<u8> {
         protocol: IceProtocol::Udp,
         tcp_type: None,
     };
-    link.set_remote_ice(&credentials("server"), &[candidate], now);
+    let role = DtlsRole::Client;
+    let mut client = Link::client(certificate(), credentials("client"), address, role, now);
+    client.set_remote_ice(&credentials("server"), &[candidate], now);
+    let mut server = Link::server(certificate(), credentials("server"), Vec::new(), now);
+    let at = |remote| Destination {
+        socket: SocketId::UDP_V4,
+        remote,
+    };
     let mut buffer = [0; 2048];
-    let (len, _) = link.poll_transmit(&mut buffer).unwrap();
-    buffer[..len].to_vec()
+    for _ in 0..100 {
+        client.handle_timeout(now);
+        while let Some((len, _)) = client.poll_transmit(&mut buffer) {
+            if buffer[..len]
+                .windows(4)
+                .any(|attribute| attribute == [0, 0x25, 0, 0])
+            {
+                return buffer[..len].to_vec();
+            }
+            server.handle(Class::Stun, &buffer[..len], at(address), now);
+        }
+        while let Some((len, _)) = server.poll_transmit(&mut buffer) {
+            let from = at(SERVER.parse().unwrap());
+            client.handle(Class::Stun, &buffer[..len], from, now);
+        }
+        now += Duration::from_millis(50);
+    }
+    panic!("no nomination in five seconds");
 }
 
 #[test]
@@ -501,4 +519,111 @@ fn what_waits_for_a_receiver_whose_path_is_lost_waits_no_longer() {
     stage.router.flush(stage.now, &mut stage.sent);
     assert_eq!(stage.router.pending(), 0);
     assert!(stage.sent.datagrams.is_empty());
+}
+
+/// A packet of one key frame from a connected client.
+fn send_key_frame(stage: &mut Stage, client: usize, ssrc: u32) {
+    let keys = stage.clients[client].keys.as_ref().expect("connected");
+    let tx = SrtpTx::new(keys.profile, &keys.local);
+    let mut out = [0; 512];
+    let fields = HeaderFields {
+        payload_type: 96,
+        ssrc,
+        ..HeaderFields::default()
+    };
+    let header = HeaderWriter::new(&mut out, &fields, ExtensionForm::OneByte)
+        .unwrap()
+        .finish();
+    let len = tx.protect_rtp(&mut out, header, &vp8(true, 200), ssrc, 0);
+    let (from, transport) = (stage.source(client), stage.clients[client].transport);
+    let (router, sent) = (&mut stage.router, &mut stage.sent);
+    router.handle_datagram(
+        transport,
+        Class::Rtp,
+        &mut out[..len],
+        from,
+        stage.now,
+        sent,
+    );
+}
+
+#[test]
+fn a_key_frame_is_requested_when_the_receiver_becomes_ready_and_not_before() {
+    let mut stage = Stage::new();
+    let alice = stage.join(DtlsRole::Client);
+    let sender = stage.clients[alice].transport;
+    let producer = stage
+        .router
+        .produce(sender, video(1000), stage.now)
+        .unwrap();
+    stage.run(Duration::from_secs(1));
+    let bob = stage.join(DtlsRole::Client);
+    let receiver = stage.clients[bob].transport;
+    stage
+        .router
+        .consume(receiver, producer, video_consumer(5000, "0"), stage.now)
+        .unwrap();
+    let late = stage.clients.pop().unwrap();
+    stage.run(Duration::from_millis(10));
+    send_key_frame(&mut stage, alice, 1000);
+    stage.run(Duration::from_secs(1));
+    let requests =
+        |stage: &Stage| stage.router.producer_stats(producer).unwrap()[0].key_frame_requests;
+    let before = requests(&stage);
+    stage.clients.push(late);
+    let state = |stage: &Stage| stage.router.link(receiver).unwrap().dtls_state();
+    while state(&stage) != DtlsState::Connected {
+        assert_eq!(requests(&stage), before, "not ready yet");
+        stage.run(Duration::from_millis(1));
+    }
+    stage.run(Duration::from_millis(20));
+    assert_eq!(requests(&stage), before + 1);
+}
+
+#[test]
+fn a_path_that_changes_is_reported_with_its_new_destination() {
+    let mut stage = Stage::new();
+    let alice = stage.join(DtlsRole::Client);
+    stage.run(Duration::from_secs(2));
+    stage.events.clear();
+    let transport = stage.clients[alice].transport;
+    let other = Destination {
+        socket: SocketId(7),
+        remote: "198.51.100.2:6000".parse().unwrap(),
+    };
+    let mut check = nominated_check();
+    let (router, sent) = (&mut stage.router, &mut stage.sent);
+    router.handle_datagram(transport, Class::Stun, &mut check, other, stage.now, sent);
+    stage.run(Duration::from_millis(5));
+    let told = |destination| RouterEvent::TransportIce {
+        transport,
+        state: IceState::Completed,
+        selected: Some(destination),
+    };
+    assert_eq!(stage.events, [told(other)]);
+    // Media by the first path takes it back.
+    stage.produce(alice, 1000);
+    stage.send_audio(alice, 1000, 0);
+    stage.run(Duration::from_millis(5));
+    let first = stage.source(alice);
+    let ice = |event: &RouterEvent| matches!(event, RouterEvent::TransportIce { .. });
+    stage.events.retain(ice);
+    assert_eq!(stage.events, [told(other), told(first)]);
+}
+
+#[test]
+fn nothing_is_queued_for_a_receiver_without_path_and_keys() {
+    let mut stage = Stage::new();
+    let alice = stage.join(DtlsRole::Client);
+    let producer = stage.produce(alice, 1000);
+    stage.run(Duration::from_secs(1));
+    let bob = stage.join(DtlsRole::Client);
+    let receiver = stage.clients[bob].transport;
+    stage
+        .router
+        .consume(receiver, producer, audio_consumer(5000, "0"), stage.now)
+        .unwrap();
+    stage.send_audio(alice, 1000, 0);
+    assert_eq!(stage.router.pending(), 0);
+    assert_eq!(stage.router.stats().drops.unready, 1);
 }

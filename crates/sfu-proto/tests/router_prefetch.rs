@@ -76,3 +76,55 @@ fn only_the_lists_of_receivers_are_looked_at_for_a_whole_batch() {
         .collect();
     assert_eq!(shared, [PrefetchStep::Lists, PrefetchStep::Ends]);
 }
+
+/// Counts the bytes prefetched while it takes datagrams.
+struct Flushed {
+    buffer: Vec<u8>,
+    prefetched: Cell<usize>,
+}
+
+impl Sink for Flushed {
+    fn space(&mut self, max: usize) -> &mut [u8] {
+        &mut self.buffer[..max]
+    }
+
+    fn commit(&mut self, _to: &Destination, _len: usize) {}
+
+    fn end_train(&mut self) {}
+
+    fn prefetch<T: ?Sized>(&self, soon: &T, len: usize) {
+        let bytes = len.min(size_of_val(soon));
+        self.prefetched.set(self.prefetched.get() + bytes);
+    }
+}
+
+#[test]
+fn a_flush_prefetches_the_destinations_behind_the_one_it_sends_to() {
+    let mut prefetched = Vec::new();
+    for receivers in 1..4u32 {
+        let mut call = Call::new();
+        let mut alice = call.peer();
+        let producer = call.produce(&alice, audio(1000));
+        for number in 0..receivers {
+            let receiver = call.peer();
+            call.consume(&receiver, producer, audio_consumer(5000 + number, "0"));
+        }
+        let datagram = alice.protect(&audio_packet(1000, 0, 0, 40));
+        call.deliver(&alice, &datagram);
+        let mut sink = Flushed {
+            buffer: vec![0; 2048],
+            prefetched: Cell::new(0),
+        };
+        call.router.flush(call.now, &mut sink);
+        prefetched.push(sink.prefetched.get());
+    }
+    let [one, two, three] = prefetched[..] else {
+        panic!("three flushes");
+    };
+    assert_eq!(one, 0, "nobody behind it");
+    assert_eq!(two % 64, 0, "whole cache lines of a consumer");
+    assert!(
+        two > 0 && three > 2 * two,
+        "{two} {three}: its transport too"
+    );
+}

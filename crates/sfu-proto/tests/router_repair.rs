@@ -486,3 +486,24 @@ fn without_rtx_the_longest_padding_goes_again_with_its_packet() {
     call.send_rtcp(&mut bob, &nack_of(5000, &[sequence]));
     assert_eq!(call.sent.ledger.repeated, 1, "the same to the byte");
 }
+
+#[test]
+fn a_transport_gets_4096_retransmissions_between_two_reports() {
+    let mut call = Call::new();
+    let (mut alice, mut bob, _, consumer) = call.pair(video(1000), video_consumer(5000, "0"));
+    for round in 0..9u16 {
+        for step in 0..512 {
+            call.send(&mut alice, &video_packet(1000, 512 * round + step, 0, true));
+        }
+        let got = call.inbox(&mut bob).rtp;
+        let sequences: Vec<u16> = got.iter().map(|packet| packet.sequence).collect();
+        assert_eq!(sequences.len(), 512);
+        for part in sequences.chunks(128) {
+            call.send_rtcp(&mut bob, &nack_of(5000, part));
+        }
+        call.inbox(&mut bob);
+    }
+    let retransmitted = call.router.consumer_stats(consumer).unwrap().retransmitted;
+    assert_eq!(retransmitted, 4096);
+    assert_eq!(call.router.stats().drops.excessive, 512);
+}

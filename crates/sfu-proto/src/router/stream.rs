@@ -900,3 +900,15 @@ mod tests {
         assert_eq!(report.cumulative_lost, 1);
     }
 }
+
+    #[test]
+    fn a_bye_is_heard_again_after_a_second() {
+        let mut stream = video();
+        push(&mut stream, 0, 100, 0);
+        stream.mark_active(0);
+        assert!(stream.on_bye(0), "from 10 to 0");
+        stream.mark_active(500_000);
+        assert!(!stream.on_bye(999_999));
+        assert_eq!(stream.score.value(), 10);
+        assert!(stream.on_bye(1_000_000));
+    }

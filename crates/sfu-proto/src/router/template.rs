@@ -441,4 +441,34 @@ mod tests {
         let len = template.write(&mut out, &fields(&packet, Some(&passthrough)));
         assert_eq!((len, out[0]), (FIXED_LEN, 0x80));
     }
+
+    #[test]
+    fn the_longest_header_fits() {
+        let uris = [
+            ExtensionUri::Mid,
+            ExtensionUri::AbsSendTime,
+            ExtensionUri::TransportWideCc,
+            ExtensionUri::AudioLevel,
+            ExtensionUri::VideoOrientation,
+            ExtensionUri::TransmissionOffset,
+            ExtensionUri::PlayoutDelay,
+            ExtensionUri::AbsCaptureTime,
+        ];
+        let list: Vec<_> = uris.iter().zip(200..).map(|(uri, id)| (id, *uri)).collect();
+        let template = Template::new(&"m".repeat(MAX_MID), &ids(&list), true, true);
+        let passthrough = PassthroughExtensions {
+            orientation: Some(1),
+            offset: Some([1; 3]),
+            playout_delay: Some([2; 3]),
+            capture_time: [3; 16],
+            capture_time_len: 16,
+        };
+        let mut out = [0; MAX_HEADER];
+        let packet = slot(PASSTHROUGH | LEVEL);
+        let len = template.write(&mut out, &fields(&packet, Some(&passthrough)));
+        // 16 before the elements, 46 of the constant ones, 31 of the others, and padding.
+        assert_eq!(len, 96);
+        let header = RtpHeader::parse(&out[..len]).expect("well-formed");
+        assert_eq!(elements(&header).len(), 8);
+    }
 }

@@ -317,7 +317,7 @@ impl Drop for Call {
     fn drop(&mut self) {
         let (stats, ledger) = (self.router.stats(), &self.sent.ledger);
         // Meshes send into a sink of their own.
-        if std::thread::panicking() || ledger.rtp.0 == 0 {
+        if std::thread::panicking() || ledger.rtp.0 + ledger.rtcp == 0 {
             return;
         }
         let counted = (stats.packets_out, stats.bytes_out, stats.rtcp_out);

@@ -171,4 +171,18 @@ mod tests {
         arrivals.record(30_000, 9, 2000);
         assert!(reported(&mut arrivals).len() <= MAX_LATE as usize + 1);
     }
+
+    #[test]
+    fn what_is_too_far_behind_is_not_reported_again() {
+        let mut arrivals = Arrivals::new();
+        let late = MAX_LATE as u16;
+        arrivals.record(late, 7, 0);
+        let mut out = [0; 1200];
+        assert!(arrivals.write(1, &mut out).is_some());
+        assert_eq!(arrivals.waiting_since(), None);
+        arrivals.record(0, 7, 5);
+        assert_eq!(arrivals.waiting_since(), None, "as far as is remembered");
+        arrivals.record(1, 7, 6);
+        assert_eq!(arrivals.waiting_since(), Some(6));
+    }
 }

@@ -114,4 +114,15 @@ mod tests {
         assert_eq!(delta.template_id, 5);
         assert_eq!(DependencyDescriptor::parse(&[0x80, 0x01]), None);
     }
+
+    #[test]
+    fn the_mandatory_fields_of_a_descriptor_are_read() {
+        let descriptor = DependencyDescriptor::parse(&[0x45, 0x12, 0x34]).expect("three bytes");
+        assert!(!descriptor.start_of_frame && descriptor.end_of_frame);
+        assert_eq!(
+            (descriptor.template_id, descriptor.frame_number),
+            (5, 0x1234)
+        );
+        assert!(!descriptor.has_structure);
+    }
 }
