@@ -1,11 +1,11 @@
-//! Who is let in: the checks before a producer or consumer is opened.
+//! Checks before a producer or consumer is created.
 //!
 //! # Job
-//! Refuses announcements that would mix up packets on a transport. What codecs a call speaks, and who may
-//! produce, is the control plane's business.
+//! Refuses parameters that would make packets on a transport ambiguous. Which codecs a call uses, and who may
+//! produce, is decided by the control plane.
 //!
 //! # Invariants
-//! - Nothing is changed here; a refused announcement leaves no trace.
+//! - Changes nothing: a refused producer or consumer leaves no state behind.
 
 use super::Router;
 use super::config::{
@@ -59,7 +59,7 @@ impl Router {
         Ok(())
     }
 
-    /// Names by which a packet of an unknown SSRC is recognised are unique on a transport.
+    /// The mid and the RIDs, by which packets of an unknown SSRC are assigned, are unique on a transport.
     fn check_names(&self, config: &ProducerConfig, other: &Producer) -> Result<(), ProduceError> {
         if let Some(mid) = &config.mid {
             if other.mid.as_ref() == Some(mid) {
@@ -122,7 +122,7 @@ fn check_ssrcs(encodings: &[EncodingConfig], transport: &Transport) -> Result<()
     Ok(())
 }
 
-/// The rules for encodings that look at the announcement alone.
+/// Checks of the encodings that need nothing but the parameters themselves.
 fn check_encodings(config: &ProducerConfig) -> Result<(), ProduceError> {
     let count = config.encodings.len();
     if count == 0 || count > MAX_ENCODINGS {

@@ -1,13 +1,13 @@
-//! Time inside a router: microseconds since it was made, and the wall clock that goes with them.
+//! Time inside a router: microseconds since its creation, and the wall clock that belongs to them.
 //!
 //! # Invariants
-//! - The only clock readings are the ones callers hand in.
+//! - Time comes from the callers only; nothing here reads a clock.
 
 use std::time::{Duration, Instant};
 
 use crate::rtcp::ntp;
 
-/// Microseconds since the router was made.
+/// Microseconds since the router was created.
 pub(crate) type Micros = u64;
 
 /// No deadline.
@@ -16,9 +16,9 @@ pub(crate) const NEVER: Micros = u64::MAX;
 /// The two times of a datagram.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Times {
-    /// When it came, which is what reports tell.
+    /// When it arrived. Feedback and reports use this.
     pub(crate) arrived: Micros,
-    /// When it is handled, which is what deadlines count from.
+    /// When it is processed. Deadlines count from this.
     pub(crate) now: Micros,
 }
 
@@ -55,17 +55,17 @@ impl Clock {
     }
 }
 
-/// Microseconds of a difference of two NTP times.
+/// Returns the difference of two NTP times in microseconds.
 pub(crate) fn ntp_difference(later: u64, earlier: u64) -> i64 {
     ((i128::from(later.wrapping_sub(earlier) as i64) * 1_000_000) >> 32) as i64
 }
 
-/// A duration in the 16.16 seconds of reports.
+/// Converts a duration to the 16.16 seconds of reports.
 pub(crate) fn to_short_ntp(micros: Micros) -> u32 {
     ntp::compact_duration(Duration::from_micros(micros))
 }
 
-/// A small generator of numbers nobody must guess nothing from: timer spread, first sequence numbers, SSRCs.
+/// A seeded generator for values that need no secrecy: timer jitter, first sequence numbers, SSRCs.
 #[derive(Clone, Debug)]
 pub(crate) struct Random(u64);
 

@@ -1,8 +1,8 @@
-//! What a router, its transports, producers and consumers are made from, and why making one is refused.
+//! Parameters of a router, its transports, producers and consumers, and the errors of creating them.
 //!
 //! # Job
-//! Plain values and errors. The rules of negotiation are the control plane's; here is checked only what
-//! would mix up packets on a transport.
+//! Plain values and errors. The control plane negotiates; only what would make packets on a transport ambiguous is
+//! checked here.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -21,30 +21,30 @@ macro_rules! key {
 }
 
 key!(
-    /// A transport of one router. Valid until closed, then given out again.
+    /// Key of a transport of one router. Reused after the transport has closed.
     TransportKey
 );
 key!(
-    /// A producer of one router. Valid until closed, then given out again.
+    /// Key of a producer of one router. Reused after the producer has closed.
     ProducerKey
 );
 key!(
-    /// A consumer of one router. Valid until closed, then given out again.
+    /// Key of a consumer of one router. Reused after the consumer has closed.
     ConsumerKey
 );
 
-/// How a router is set up.
+/// Parameters of a router.
 #[derive(Clone, Debug)]
 pub struct RouterConfig {
-    /// One moment on both clocks: monotonic, and the time since 1970. Times of Sender Reports follow from it.
+    /// The same moment on both clocks, monotonic and since 1970. The NTP times of Sender Reports are derived from it.
     pub wall: (Instant, Duration),
-    /// Seeds SSRCs of reports, first sequence numbers and timer spread.
+    /// Seed of report SSRCs, first sequence numbers and timer jitter.
     pub seed: u64,
-    /// How often volumes are told; default 1 s, at least 250 ms.
+    /// Interval of volume events; default 1 s, at least 250 ms.
     pub volume_interval: Duration,
-    /// Quieter than this (dBov) is silence; default −80.
+    /// Volumes below this (dBov) count as silence; default −80.
     pub volume_threshold: i8,
-    /// How often the dominant speaker is looked for; default 300 ms.
+    /// Interval of dominant speaker detection; default 300 ms, at least 100 ms.
     pub speaker_interval: Duration,
 }
 
@@ -61,71 +61,71 @@ impl RouterConfig {
     }
 }
 
-/// The path and keys of a transport.
+/// Path and keys of a transport.
 #[derive(Debug)]
 pub enum Endpoint {
-    /// ICE and DTLS find them.
+    /// Established by ICE and DTLS.
     Link(Box<Link>),
-    /// They are known beforehand, as in benches and tests of forwarding alone.
+    /// Known beforehand, as in benchmarks and in tests of forwarding alone.
     Preset {
-        /// SRTP keys, `local` is what the router sends with.
+        /// SRTP keys; the router sends with `local`.
         keys: SrtpKeys,
-        /// The only source accepted and the place media is sent to.
+        /// The only accepted source, and the destination of media.
         destination: Destination,
     },
 }
 
-/// How a transport is set up.
+/// Parameters of a transport.
 #[derive(Debug)]
 pub struct TransportConfig {
     /// Path and keys.
     pub endpoint: Endpoint,
-    /// Told to the sender as REMB; `None` leaves the rate to transport feedback.
+    /// Limit sent to the sender as REMB; `None` leaves the rate to transport-wide feedback.
     pub max_incoming_bps: Option<u32>,
-    /// Lengthen packets by up to 64 bytes of RTP padding so that trains are longer (about 3 % more bytes).
+    /// Pad packets with up to 64 bytes of RTP padding to make trains longer (about 3 % more bytes).
     pub padding: bool,
 }
 
 /// Audio or video.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum MediaKind {
-    /// Sound.
+    /// Audio.
     Audio,
-    /// Pictures.
+    /// Video.
     Video,
 }
 
 /// One media codec of a producer.
 #[derive(Clone, Debug)]
 pub struct ProducerCodec {
-    /// What it is; `None` is forwarded without knowing key frames.
+    /// The codec; `None` is forwarded without key frame detection.
     pub codec: Option<Codec>,
-    /// Payload type the sender uses.
+    /// Payload type used by the sender.
     pub payload_type: u8,
-    /// Payload type of the router's codec; consumers name it.
+    /// Payload type of the router's codec, which consumers refer to.
     pub mapped_payload_type: u8,
-    /// RTP clock in hertz.
+    /// RTP clock rate in hertz.
     pub clock_rate: u32,
-    /// Payload type of its RTX.
+    /// Payload type of its RTX stream.
     pub rtx_payload_type: Option<u8>,
-    /// Ask for lost packets.
+    /// Request lost packets by NACK.
     pub nack: bool,
-    /// Key frames can be asked for by PLI.
+    /// Request key frames by PLI.
     pub pli: bool,
-    /// Key frames can be asked for by FIR; PLI is preferred.
+    /// Request key frames by FIR where PLI is not supported.
     pub fir: bool,
-    /// Give transport-wide feedback.
+    /// Send transport-wide feedback.
     pub transport_cc: bool,
-    /// Give REMB.
+    /// Send REMB.
     pub remb: bool,
-    /// The sender protects opus by in-band FEC: tell it the loss of its worst receiver.
+    /// The sender uses opus in-band FEC: report to it the loss of its worst receiver.
     pub in_band_fec: bool,
 }
 
 /// One encoding of a producer.
 #[derive(Clone, Debug, Default)]
 pub struct EncodingConfig {
-    /// SSRC, unless it is to be learned by mid or rid.
+    /// SSRC; without one it is learned from the mid or RID.
     pub ssrc: Option<u32>,
     /// RID.
     pub rid: Option<String>,
@@ -133,48 +133,48 @@ pub struct EncodingConfig {
     pub rtx_ssrc: Option<u32>,
 }
 
-/// How a producer is set up.
+/// Parameters of a producer.
 #[derive(Clone, Debug)]
 pub struct ProducerConfig {
     /// Audio or video.
     pub kind: MediaKind,
-    /// Media section the sender names in its packets.
+    /// Mid the sender puts into its packets.
     pub mid: Option<String>,
-    /// Media codecs it may send, at most eight.
+    /// Media codecs the sender may use, at most eight.
     pub codecs: Vec<ProducerCodec>,
     /// The sender's extension ids.
     pub header_extensions: Vec<(ExtensionUri, u8)>,
     /// At least one; the first is forwarded.
     pub encodings: Vec<EncodingConfig>,
-    /// Canonical name of the sender.
+    /// CNAME of the sender.
     pub cname: String,
     /// Start paused.
     pub paused: bool,
 }
 
-/// One media codec of a consumer.
+/// One codec of a consumer.
 #[derive(Clone, Debug)]
 pub struct ConsumerCodec {
-    /// The router's payload type, and the one sent.
+    /// Payload type of the router's codec; packets are sent with it.
     pub payload_type: u8,
-    /// Payload type of its RTX.
+    /// Payload type of its RTX stream.
     pub rtx_payload_type: Option<u8>,
     /// Answer NACKs.
     pub nack: bool,
-    /// Heed PLI.
+    /// Act on PLI.
     pub pli: bool,
-    /// Heed FIR.
+    /// Act on FIR.
     pub fir: bool,
-    /// The receiver gives transport-wide feedback.
+    /// The receiver sends transport-wide feedback.
     pub transport_cc: bool,
-    /// The receiver gives REMB.
+    /// The receiver sends REMB.
     pub remb: bool,
 }
 
-/// How a consumer is set up.
+/// Parameters of a consumer.
 #[derive(Clone, Debug)]
 pub struct ConsumerConfig {
-    /// SSRC to send with.
+    /// SSRC of the outgoing stream.
     pub ssrc: u32,
     /// SSRC of its RTX stream.
     pub rtx_ssrc: Option<u32>,
@@ -182,15 +182,15 @@ pub struct ConsumerConfig {
     pub codecs: Vec<ConsumerCodec>,
     /// The receiver's extension ids.
     pub header_extensions: Vec<(ExtensionUri, u8)>,
-    /// Media section of the receiver.
+    /// Mid in the receiver's session description.
     pub mid: String,
-    /// Canonical name of the sender, for SDES.
+    /// CNAME of the sender, for SDES.
     pub cname: String,
     /// Start paused.
     pub paused: bool,
 }
 
-/// Why a producer is refused; nothing has changed then.
+/// Why a producer was refused; nothing has changed then.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ProduceError {
@@ -274,7 +274,7 @@ impl fmt::Display for ProduceError {
 
 impl std::error::Error for ProduceError {}
 
-/// Why a consumer is refused; nothing has changed then.
+/// Why a consumer was refused; nothing has changed then.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ConsumeError {
@@ -284,7 +284,7 @@ pub enum ConsumeError {
     UnknownProducer,
     /// None of the producer's codecs is among `codecs`.
     NoCommonCodec,
-    /// The SSRC or RTX SSRC is or was sent on this transport.
+    /// The SSRC or RTX SSRC is in use on this transport, or was before.
     SsrcInUse(u32),
     /// The mid is empty, longer than 32 bytes, or already used on this transport.
     Mid(String),
@@ -312,7 +312,7 @@ impl fmt::Display for ConsumeError {
 
 impl std::error::Error for ConsumeError {}
 
-/// The key names nothing that is still open, or the call does not fit what it names.
+/// The key refers to nothing that is open, or the operation does not apply to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RouterError {
@@ -320,7 +320,7 @@ pub enum RouterError {
     Unknown,
     /// A preset endpoint has no ICE and no DTLS.
     NoLink,
-    /// The link refused.
+    /// The link refused the operation.
     Link(crate::link::LinkError),
 }
 

@@ -1,13 +1,13 @@
-//! The way out: pending lists become trains of encrypted datagrams, one destination after the other.
+//! Outgoing packets: pending lists become trains of encrypted datagrams, one destination after the other.
 //!
 //! # Job
-//! Steps 11 to 13 of docs/packet-path.md: order by size, header, encryption from the shared plaintext into the
-//! sink; also the answer to a NACK. Deciding what goes out is `consumer`'s and `rtx`'s.
+//! Steps 11 to 13 of docs/packet-path.md: sort by size, write the header, encrypt from the shared plaintext into the
+//! sink; also answers NACKs. `consumer` and `rtx` decide what is sent.
 //!
 //! # Invariants
-//! - Datagrams of one destination leave largest first, but those of one stream in the order they came.
-//! - Transport-wide numbers are given in the order of sending, to the packets that carry them.
-//! - One SRTP index is used for one packet only; a repetition under the same index is the same bytes.
+//! - Datagrams to one destination leave largest first; packets of one stream leave in the order of arrival.
+//! - Transport-wide sequence numbers are assigned in sending order, to packets that carry the extension.
+//! - One SRTP index protects one packet only; a retransmission under the same index has the same bytes.
 //!
 //! # Cost
 //! Per packet one header copy and one encryption. No allocation.
@@ -28,13 +28,13 @@ use super::transport::{Item, MAX_PENDING, Transport};
 use crate::net::Sink;
 use crate::pacer::Pacer;
 
-/// Longest RTP padding that is added to make sizes equal.
+/// Longest RTP padding added to make sizes equal.
 const MAX_PAD: u16 = 64;
-/// Retransmissions of one transport between two of its reports (1 to 1.5 s), beyond what it was sent.
+/// Retransmissions allowed per transport between two of its reports (1 to 1.5 s), beyond what was sent.
 const MAX_RESENT: u32 = 4096;
 
 impl Router {
-    /// Sends everything that waits, in trains per destination.
+    /// Sends all pending packets, in trains per destination.
     pub fn flush<S: Sink>(&mut self, now: Instant, sink: &mut S) {
         if self.pending == 0 {
             self.batch.clear();
@@ -58,12 +58,12 @@ impl Router {
         self.dirty.truncate(kept);
     }
 
-    /// Packets that wait for `flush`.
+    /// Returns the number of packets pending for the next `flush`.
     pub fn pending(&self) -> usize {
         self.pending
     }
 
-    /// Sends what waits for one transport. True if something has to wait for the next flush.
+    /// Sends the pending packets of one transport. Returns whether some are left for the next flush.
     fn flush_transport<S: Sink>(
         &mut self,
         t: u32,
@@ -116,7 +116,7 @@ impl Router {
         self.stats.count_out(sent, bytes);
         self.stats.padding_out += padding;
         self.pending -= done;
-        // What the pacer holds back stays in front.
+        // What the pacer holds back stays at the front.
         transport.pending.drain(..done);
         let (waits, reporting) = (!transport.pending.is_empty(), transport.reporting);
         if sent > 0 && !reporting {
@@ -125,8 +125,8 @@ impl Router {
         waits
     }
 
-    /// Lets the consumers choose, and orders what is left of a pending list by falling size without turning
-    /// round the packets of any one stream.
+    /// Lets the consumers accept or drop each pending packet, then sorts the rest by falling size; packets of one
+    /// stream keep their order.
     #[inline]
     fn prepare(&mut self, t: u32, now: Micros) {
         let Some(transport) = self.transports.get_mut(t) else {
@@ -179,8 +179,8 @@ impl Router {
         }
     }
 
-    /// Queues what had come before the late beginning of a key frame and was not let through without it: the rest of
-    /// the key frame, and what followed.
+    /// Queues packets that arrived before the late start of a key frame and were dropped without it: the rest of the
+    /// key frame, and the frames after it.
     #[cold]
     fn queue_after_late_start(&mut self, t: u32, now: Micros) {
         let transport = &mut self.transports[t];
@@ -216,7 +216,7 @@ impl Router {
                 });
                 self.pending += 1;
             }
-            // One size for all of them: they are sorted by it, and keep the order of their numbers.
+            // All of them get one size, so that sorting keeps the order of their numbers.
             for item in transport
                 .pending
                 .iter_mut()
@@ -227,8 +227,8 @@ impl Router {
         }
     }
 
-    /// Pads packets that came since the last flush up to the next larger size within reach, so that they
-    /// can share a train. Once per packet, not per destination.
+    /// Pads packets received since the last flush up to the next larger size within `MAX_PAD`, so that they share a
+    /// train. Once per packet, for all destinations.
     fn pad_batch(&mut self) {
         self.batch.sort_unstable_by(|left, right| right.cmp(left));
         let mut target = 0;
@@ -245,7 +245,7 @@ impl Router {
         self.batch.clear();
     }
 
-    /// Sends the packet with this sequence number of a consumer again, if it may be.
+    /// Retransmits the packet a consumer sent under this sequence number, within the limits of `rtx`.
     pub(super) fn resend<S: Sink>(
         &mut self,
         consumer_key: u32,
@@ -289,7 +289,7 @@ impl Router {
     }
 }
 
-/// Writes a retransmission: RTX where there is one, else the very packet. Gives its length, 0 for none.
+/// Writes a retransmission: by RTX if negotiated, else the same packet again. Returns its length, 0 for none.
 fn write_retransmission<S: Sink>(
     transport: &Transport,
     consumer: &mut Consumer,
@@ -309,8 +309,8 @@ fn write_retransmission<S: Sink>(
     let room = MAX_HEADER + usize::from(slot.len) + usize::from(slot.pad) + HEADROOM;
     let out = sink.space(room + tx.profile().rtp_overhead());
     let Some(rtx) = &mut consumer.details.rtx else {
-        // One SRTP index, one text: the padding of the first time belongs to it. That may be yet to come, if the
-        // packet was late and still waits.
+        // The same SRTP index must protect the same bytes, padding included. Fix the padding now: a late packet may
+        // still wait for its flush.
         stream.ring.fix_padding(slot.index);
         let pad = if transport.padding { slot.pad } else { 0 };
         fields.padded |= pad > 0;
@@ -320,7 +320,7 @@ fn write_retransmission<S: Sink>(
         sink.commit(to, len);
         return len;
     };
-    // With RTX the header changes with each sending, so it must not go out twice under one index.
+    // Under RTX the header differs with each sending, so each sending takes a new index.
     let Some(payload_type) = rtx.payload_type(slot.codec) else {
         return 0;
     };

@@ -1,4 +1,4 @@
-//! What a router tells its owner, and the figures it keeps.
+//! Events a router reports to its owner, and its statistics.
 
 use std::time::Duration;
 
@@ -8,51 +8,51 @@ use crate::link::{DtlsState, IceState};
 use crate::net::Destination;
 use crate::srtp::SrtpProfile;
 
-/// A change of state. Values that would need memory are read from the router: `volumes`, `producer_scores`.
+/// A change of state. Values that would need an allocation are read from the router: `volumes`, `producer_scores`.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum RouterEvent {
     /// The path of a transport changed.
     TransportIce {
-        /// Whose.
+        /// Which transport.
         transport: TransportKey,
         /// The new state.
         state: IceState,
-        /// Where media is sent.
+        /// Destination of media.
         selected: Option<Destination>,
     },
     /// DTLS of a transport changed.
     TransportDtls {
-        /// Whose.
+        /// Which transport.
         transport: TransportKey,
         /// The new state.
         state: DtlsState,
-        /// The SRTP profile, once connected.
+        /// The SRTP profile once connected.
         profile: Option<SrtpProfile>,
     },
-    /// The first check with restarted credentials was seen; ask `link` for the fragments still valid.
+    /// The first check with restarted credentials arrived; `link` lists the fragments that are still valid.
     IceRestarted {
-        /// Whose.
+        /// Which transport.
         transport: TransportKey,
     },
-    /// The router closed a transport by itself, with its producers and consumers.
+    /// The router closed a transport on its own, with its producers and consumers.
     TransportClosed {
         /// Which.
         transport: TransportKey,
-        /// Why, for people.
+        /// The reason, as text.
         reason: String,
     },
-    /// A producer closed because its transport did.
+    /// A producer closed because its transport closed.
     ProducerClosed {
         /// Which.
         producer: ProducerKey,
     },
-    /// A consumer closed because its producer or its transport did.
+    /// A consumer closed because its producer or transport closed.
     ConsumerClosed {
         /// Which.
         consumer: ConsumerKey,
     },
-    /// Scores of a producer changed: see `Router::producer_scores`.
+    /// Scores of a producer changed; read them by `Router::producer_scores`.
     ProducerScore {
         /// Which.
         producer: ProducerKey,
@@ -61,24 +61,24 @@ pub enum RouterEvent {
     ConsumerScore {
         /// Which.
         consumer: ConsumerKey,
-        /// How well it arrives at the receiver, 0–10.
+        /// Reception at the receiver, 0–10.
         score: u8,
-        /// How well the producer arrives here, 0–10.
+        /// Reception of the producer here, 0–10.
         producer_score: u8,
     },
-    /// A volume interval ended with somebody loud, or with the first silence: see `Router::volumes`.
+    /// A volume interval ended with audible producers, or with the first silence; read them by `Router::volumes`.
     Volumes,
     /// The dominant speaker changed.
     ActiveSpeaker {
-        /// Nobody if the last one left.
+        /// `None` if the dominant speaker left.
         producer: Option<ProducerKey>,
     },
 }
 
-/// The score of one incoming stream.
+/// Score of one incoming stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StreamScore {
-    /// Position in the producer's encodings.
+    /// Index in the producer's encodings.
     pub encoding: usize,
     /// SSRC, once known.
     pub ssrc: Option<u32>,
@@ -88,37 +88,37 @@ pub struct StreamScore {
     pub score: u8,
 }
 
-/// Datagrams that were dropped, by reason; nothing of a peer's making is counted elsewhere.
+/// Dropped datagrams by reason. What peers cause is counted here only.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Drops {
-    /// No such transport or not a class we take.
+    /// No such transport, or a class that is not handled.
     pub unknown_class: u64,
-    /// From an address no ICE check has validated.
+    /// From an address without a validated ICE check.
     pub unknown_source: u64,
-    /// Before DTLS gave keys.
+    /// Before the DTLS handshake produced keys.
     pub no_keys: u64,
-    /// Header or RTCP not well-formed.
+    /// Malformed header or RTCP.
     pub malformed: u64,
     /// No producer for this SSRC, mid or payload type.
     pub unknown_stream: u64,
-    /// Not authentic.
+    /// Authentication failed.
     pub not_authentic: u64,
-    /// Seen before, or too old to tell.
+    /// Replayed, or older than the replay window.
     pub replayed: u64,
-    /// Longer than a slot.
+    /// Larger than a ring slot.
     pub oversize: u64,
-    /// So late that something newer has its place, or already repaired.
+    /// Too late: a newer packet has its slot, or it was repaired already.
     pub late: u64,
     /// The producer is paused.
     pub paused: u64,
-    /// Consumer has no destination or keys yet.
+    /// The consumer's transport has no destination or keys yet, or its list is full.
     pub unready: u64,
-    /// Requests beyond the allowance of a receiver (NACK, PLI, FIR).
+    /// Requests of a receiver beyond its allowance (NACK, PLI, FIR).
     pub excessive: u64,
 }
 
 impl Drops {
-    /// Counts a datagram that SRTP or SRTCP refused.
+    /// Counts a datagram refused by SRTP or SRTCP.
     pub(super) fn count(&mut self, error: SrtpError) {
         match error {
             SrtpError::Authentication => self.not_authentic += 1,
@@ -131,13 +131,13 @@ impl Drops {
 /// Totals of a router.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RouterStats {
-    /// RTP packets taken from senders.
+    /// RTP packets received.
     pub packets_in: u64,
-    /// Their bytes, as datagrams.
+    /// Their bytes, counted as datagrams.
     pub bytes_in: u64,
     /// RTP packets forwarded, retransmissions included.
     pub packets_out: u64,
-    /// Their bytes, as datagrams.
+    /// Their bytes, counted as datagrams.
     pub bytes_out: u64,
     /// Retransmissions among them.
     pub retransmitted: u64,
@@ -147,9 +147,9 @@ pub struct RouterStats {
     pub rtcp_in: u64,
     /// RTCP datagrams sent.
     pub rtcp_out: u64,
-    /// What was dropped.
+    /// Dropped datagrams.
     pub drops: Drops,
-    /// Memory of all rings.
+    /// Memory of all rings in bytes.
     pub ring_bytes: usize,
     /// Open transports.
     pub transports: usize,
@@ -166,7 +166,7 @@ impl RouterStats {
     }
 }
 
-/// Figures of one transport.
+/// Statistics of one transport.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TransportStats {
     /// RTP and RTCP datagrams received.
@@ -177,40 +177,40 @@ pub struct TransportStats {
     pub packets_out: u64,
     /// Their bytes.
     pub bytes_out: u64,
-    /// The receiver's estimate, if it sends REMB.
+    /// The receiver's bandwidth estimate, if it sends REMB.
     pub remb_bps: Option<u64>,
-    /// What may be sent to the receiver; `None` is everything.
+    /// Send budget towards the receiver; `None` is unlimited.
     pub budget_bps: Option<u64>,
-    /// Share of packets the receiver reported lost by transport-wide feedback, of 1.
+    /// Share of packets reported lost by transport-wide feedback, 0 to 1.
     pub reported_loss: f64,
-    /// Round trip from reports.
+    /// Round-trip time from reports.
     pub rtt: Option<Duration>,
 }
 
-/// Figures of one incoming stream.
+/// Statistics of one incoming stream.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StreamStats {
-    /// SSRC, once known.
+    /// SSRC once known.
     pub ssrc: Option<u32>,
     /// SSRC of its RTX.
     pub rtx_ssrc: Option<u32>,
     /// RID.
     pub rid: Option<String>,
-    /// Packets received, repairs included.
+    /// Packets received, repaired ones included.
     pub packets: u64,
-    /// Bytes of payload.
+    /// Payload bytes.
     pub bytes: u64,
-    /// Packets missing now: expected less received.
+    /// Packets missing: expected less received.
     pub lost: u64,
-    /// Share of 256 lost in the last report interval.
+    /// Fraction lost in the last report interval, in 1/256.
     pub fraction_lost: u8,
-    /// Padding-only packets, not forwarded.
+    /// Padding-only packets, which are not forwarded.
     pub padding_only: u64,
     /// NACK messages sent.
     pub nacks: u64,
-    /// Packets asked for in them.
+    /// Packets requested by them.
     pub nacked_packets: u64,
-    /// Packets that came by retransmission.
+    /// Packets received by retransmission only.
     pub repaired: u64,
     /// RTX packets received.
     pub rtx_packets: u64,
@@ -220,38 +220,38 @@ pub struct StreamStats {
     pub key_frames: u64,
     /// Interarrival jitter.
     pub jitter: Duration,
-    /// Round trip to the sender, from XR.
+    /// Round-trip time to the sender, from XR.
     pub rtt: Option<Duration>,
     /// 0–10.
     pub score: u8,
-    /// Memory of its ring.
+    /// Memory of its ring in bytes.
     pub ring_bytes: usize,
 }
 
-/// Figures of one consumer.
+/// Statistics of one consumer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ConsumerStats {
-    /// SSRC it sends with.
+    /// SSRC of the outgoing stream.
     pub ssrc: u32,
     /// Packets sent, without retransmissions.
     pub packets: u64,
-    /// Bytes of payload.
+    /// Payload bytes.
     pub bytes: u64,
-    /// Packets lost, as the receiver says.
+    /// Packets lost, as reported by the receiver.
     pub lost: i64,
-    /// Share of 256 lost, as the receiver says.
+    /// Fraction lost as reported by the receiver, in 1/256.
     pub fraction_lost: u8,
     /// NACK messages received.
     pub nacks: u64,
-    /// Packets asked for in them.
+    /// Packets requested by them.
     pub nacked_packets: u64,
-    /// Packets sent again.
+    /// Packets retransmitted.
     pub retransmitted: u64,
     /// PLI and FIR received.
     pub key_frame_requests: u64,
-    /// Jitter, as the receiver says.
+    /// Jitter as reported by the receiver.
     pub jitter: Duration,
-    /// Round trip to the receiver.
+    /// Round-trip time to the receiver.
     pub rtt: Option<Duration>,
     /// 0–10.
     pub score: u8,

@@ -1,12 +1,12 @@
-//! RTCP that comes in: reports of senders and receivers, and their requests.
+//! Incoming RTCP: reports of senders and receivers, and their requests.
 //!
 //! # Job
-//! Reads a compound and acts on each packet: clocks and losses are kept, NACKs answered, key frame requests
-//! passed on. Writing RTCP belongs to `report`.
+//! Parses a compound packet and acts on each part: keeps clocks and losses, answers NACKs, forwards key frame
+//! requests. Writing RTCP belongs to `report`.
 //!
 //! # Invariants
 //! - A packet acts on streams and consumers of its own transport only.
-//! - NACK, PLI and FIR are bounded per consumer and per interval; no packet costs more than its length.
+//! - NACK, PLI and FIR are limited per consumer and interval; the cost of a packet is bounded by its length.
 //!
 //! # Left out
 //! SDES (names come by signalling), application packets, slice and reference picture feedback.
@@ -25,9 +25,9 @@ use crate::net::{Destination, Sink};
 use crate::rtcp::xr::XrBlock;
 use crate::rtcp::{Nack, Packet, ReportBlock, SenderInfo, TransportCc, Xr, ntp, packets};
 
-/// Sequence numbers of one NACK that are looked at.
+/// Sequence numbers processed per NACK.
 const MAX_NACKED: usize = 1024;
-/// A round trip above this is nonsense.
+/// Longer round-trip times are ignored as implausible.
 const MAX_RTT: Micros = 10_000_000;
 
 impl Router {
@@ -69,7 +69,7 @@ impl Router {
         }
     }
 
-    /// Clocks and round trips are measured by when a packet came, answers are bounded by when they are given.
+    /// Clocks and round-trip times use the arrival time; limits on answers use the processing time.
     fn on_rtcp_packet<S: Sink>(&mut self, t: u32, packet: &Packet<'_>, times: Times, sink: &mut S) {
         let Times { arrived, now } = times;
         match packet {
@@ -97,7 +97,7 @@ impl Router {
         }
     }
 
-    /// Keeps what a sender says of its clock, for the stream, and for all of its streams that are on the same.
+    /// Stores the clock of a Sender Report for its stream, and for the sender's other streams on the same clock.
     fn on_sender_report(&mut self, t: u32, info: &SenderInfo, now: Micros) {
         let transport = &mut self.transports[t];
         let Some(route) = transport.route(info.ssrc).filter(|route| !route.rtx) else {
@@ -117,7 +117,7 @@ impl Router {
         }
     }
 
-    /// Keeps how a receiver receives one of its consumers.
+    /// Stores a report block about one of our consumers.
     fn on_report(&mut self, t: u32, block: &ReportBlock, now: Micros) {
         let transport = &mut self.transports[t];
         let Some(key) = transport.consumer_route(block.ssrc) else {

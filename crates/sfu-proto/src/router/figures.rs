@@ -1,4 +1,4 @@
-//! Figures for people and for the control plane: read-only views, taken when somebody asks.
+//! Statistics: read-only views for operators and the control plane, computed on request.
 
 use std::time::Duration;
 
@@ -12,13 +12,13 @@ use super::rtx::Resends;
 use super::stream::StreamRx;
 use crate::bwe::BandwidthEstimator;
 
-/// A span of RTP time.
+/// Converts a span of RTP time.
 fn duration_of(ticks: u32, clock_rate: u32) -> Duration {
     Duration::from_micros(u64::from(ticks) * 1_000_000 / u64::from(clock_rate.max(1)))
 }
 
 impl Router {
-    /// Totals.
+    /// Returns the totals of the router.
     pub fn stats(&self) -> RouterStats {
         RouterStats {
             ring_bytes: self
@@ -33,7 +33,7 @@ impl Router {
         }
     }
 
-    /// Figures of a transport, if it is open.
+    /// Returns the statistics of a transport, if it is open.
     pub fn transport_stats(&self, transport: TransportKey) -> Option<TransportStats> {
         let entry = self.transports.get(transport.0)?;
         Some(TransportStats {
@@ -44,7 +44,7 @@ impl Router {
         })
     }
 
-    /// Figures of a producer's streams in the order of its encodings, if it is open.
+    /// Returns the statistics of a producer's streams in the order of its encodings, if it is open.
     pub fn producer_stats(&self, producer: ProducerKey) -> Option<Vec<StreamStats>> {
         let entry = self.producers.get(producer.0)?;
         Some(
@@ -56,7 +56,7 @@ impl Router {
         )
     }
 
-    /// Scores of a producer's streams that have been heard, if it is open.
+    /// Returns the scores of those streams of a producer that have received media, if it is open.
     pub fn producer_scores(&self, producer: ProducerKey) -> Option<Vec<StreamScore>> {
         let entry = self.producers.get(producer.0)?;
         let streams = entry.streams.iter().map(|s| &self.streams[*s]);
@@ -73,7 +73,7 @@ impl Router {
         )
     }
 
-    /// Figures of a consumer, if it is open.
+    /// Returns the statistics of a consumer, if it is open.
     pub fn consumer_stats(&self, consumer: ConsumerKey) -> Option<ConsumerStats> {
         let entry = self.consumers.get(consumer.0)?;
         let stream = self.source_of(entry)?;
@@ -96,12 +96,12 @@ impl Router {
         })
     }
 
-    /// Volumes of the last interval in dBov, loudest first; empty is silence.
+    /// Returns the volumes of the last interval in dBov, loudest first; empty means silence.
     pub fn volumes(&self) -> &[(ProducerKey, i8)] {
         self.observers.volumes()
     }
 
-    /// Who speaks.
+    /// Returns the dominant speaker.
     pub fn active_speaker(&self) -> Option<ProducerKey> {
         self.observers.dominant()
     }

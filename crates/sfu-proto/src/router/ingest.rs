@@ -1,17 +1,16 @@
-//! The way in: an RTP datagram becomes a plain packet in a ring, and an entry in the pending lists of all
-//! who receive it.
+//! Incoming RTP: a datagram becomes a decrypted packet in a ring and an entry in the pending list of each receiver.
 //!
 //! # Job
-//! Steps 5 to 10 of docs/packet-path.md: source, header, stream, decryption, extensions, bookkeeping, fan-out.
+//! Steps 5 to 10 of docs/packet-path.md: source address, header, stream, decryption, extensions, statistics, fan-out.
 //! Writing headers and encrypting belongs to `egress`.
 //!
 //! # Invariants
-//! - Nothing changes before the packet is authentic; an SSRC is learned from authentic packets only.
+//! - No state changes before the packet is authenticated; an SSRC is learned from authenticated packets only.
 //!
 //! # Cost
-//! One decryption; per receiver one entry of 20 bytes. What a consumer does with it is decided at the flush, so
-//! that its state is fetched from far memory once and not twice. No allocation once lists
-//! have grown to their working size.
+//! One decryption, and one entry of 20 bytes per receiver. Consumers accept or drop the packet at the flush, so that
+//! their state is fetched into the caches once, not twice. No allocation once the lists have grown to their working
+//! size.
 //!
 //! RFC 3550, RFC 4588 §4 (RTX payload), RFC 8285, RFC 8843 §9.2.
 
@@ -29,7 +28,7 @@ use crate::rtp::extension::{AbsSendTime, transport_sequence};
 use crate::rtp::{ExtensionUri, RtpHeader};
 use crate::srtp::SrtpRx;
 
-/// What the extensions of a packet say.
+/// Values of the header extensions of a packet.
 #[derive(Default)]
 struct Extensions {
     level: Option<u8>,
@@ -40,7 +39,7 @@ struct Extensions {
 }
 
 impl Extensions {
-    /// Reads what the transport's ids mean, and those of the producer it is from, if there is one.
+    /// Reads the extensions by the ids of the transport, and by those of the producer if there is one.
     #[inline]
     fn read(header: &RtpHeader<'_>, transport: &Transport, producer: Option<&Producer>) -> Self {
         let mut found = Self::default();
@@ -65,7 +64,7 @@ impl Extensions {
         found
     }
 
-    /// Books the arrival of an authentic packet for what the sender is told about its path.
+    /// Records the arrival of an authenticated packet for transport-wide feedback and REMB.
     #[inline]
     fn record_arrival(
         &self,
@@ -193,7 +192,7 @@ impl Router {
                 return;
             }
             let Some(inner) = len.checked_sub(HEADROOM) else {
-                // Padding: probes of the sender for bandwidth.
+                // Padding only: a bandwidth probe of the sender.
                 return;
             };
             let original = &stream.ring.spare()[..HEADROOM];
@@ -203,8 +202,8 @@ impl Router {
         self.accept_packet(route.stream, &packet, &mut extensions.passthrough, times);
     }
 
-    /// Books the arrival of a packet that goes nowhere. If it is authentic, the path carried it: a sender that is not
-    /// told so takes it for lost and slows down.
+    /// Records the arrival of a packet that has no stream. If it is authenticated it still goes into the feedback: a
+    /// sender takes unreported packets for lost and lowers its rate.
     #[cold]
     fn count_unroutable(
         &mut self,
@@ -234,7 +233,7 @@ impl Router {
         extensions.record_arrival(transport, header, datagram.len(), times.arrived);
     }
 
-    /// Books a plain packet and queues it for everybody who receives it.
+    /// Stores a decrypted packet and queues it for all receivers.
     #[inline]
     fn accept_packet(
         &mut self,
@@ -314,7 +313,7 @@ impl Router {
         }
     }
 
-    /// Finds the stream of an SSRC nobody announced: by mid, else by RID. Authenticity is still open.
+    /// Finds the stream of an unannounced SSRC by the mid, else by the RID. The packet is not authenticated yet.
     #[cold]
     fn find_route_by_extensions(
         &self,
@@ -377,8 +376,8 @@ impl Router {
         })
     }
 
-    /// Something of a producer came to life or fell silent: its consumers go over to the first encoding that is
-    /// alive, if that is another.
+    /// Called when a stream of a producer became active or inactive: switches the consumers to the first live
+    /// encoding, if it is another.
     pub(super) fn choose_encoding(&mut self, p: u32, now: Micros) {
         let Some(producer) = self
             .producers
@@ -399,13 +398,13 @@ impl Router {
             awaited |= consumer.want_encoding(chosen) && consumer.is_active();
         }
         let s = producer.streams[usize::from(chosen)];
-        // What wakes an encoding may be the key frame itself.
+        // The packet that made the encoding active may itself be the key frame.
         if awaited && !self.streams[s].newest_is_key_frame() {
             self.request_stream_key_frame(s, now);
         }
     }
 
-    /// Asks the sender of a stream for a key frame, soon.
+    /// Schedules a key frame request to the sender of a stream.
     pub(super) fn request_stream_key_frame(&mut self, s: u32, now: Micros) {
         let Some(stream) = self.streams.get_mut(s) else {
             return;
@@ -418,24 +417,24 @@ impl Router {
         self.schedule_streams_if_due(t, urgent);
     }
 
-    /// The stream a consumer waits for, if its producer has it.
+    /// Returns the stream of a producer's encoding.
     pub(super) fn wanted_stream(&self, producer: ProducerKey, encoding: u8) -> Option<u32> {
         let producer = self.producers.get(producer.0)?;
         producer.streams.get(usize::from(encoding)).copied()
     }
 }
 
-/// Why a packet goes nowhere.
+/// Why a packet has no stream.
 #[derive(Clone, Copy, Debug)]
 enum Unroutable {
-    /// No producer for its SSRC, mid or payload type, or nothing yet that it could repair.
+    /// No producer for its SSRC, mid or payload type, or an RTX packet before the first media packet.
     Stream,
-    /// Longer than a slot.
+    /// Larger than a ring slot.
     Oversize,
 }
 
-/// The position of a packet's codec, if it has a place in its stream: before the first media packet there is nothing
-/// that a retransmission could repair.
+/// Returns the index of the packet's codec. An RTX packet before the first media packet has none: there is nothing to
+/// repair yet.
 #[inline]
 fn place(
     producer: &Producer,
@@ -451,7 +450,7 @@ fn place(
         .filter(|_| stream.has_media())
 }
 
-/// A slot of the ring can hold the packet.
+/// Whether the packet fits into a ring slot.
 #[inline]
 fn fits(transport: &Transport, header: &RtpHeader<'_>, route: Route, datagram: &[u8]) -> bool {
     let overhead = |rx: &SrtpRx| rx.profile().rtp_overhead();
@@ -460,8 +459,8 @@ fn fits(transport: &Transport, header: &RtpHeader<'_>, route: Route, datagram: &
     datagram.len() <= header.header_len() + original + MAX_PAYLOAD + overhead
 }
 
-/// Decrypts a packet into the spare buffer of its stream's ring; else counts why not. Gives the length of what was in
-/// it without padding, if the padding is well-formed.
+/// Decrypts a packet into the spare buffer of its stream's ring, or counts why it could not. Returns the payload's
+/// length without padding, `None` inside if the padding is malformed.
 #[inline]
 fn open(
     transport: &mut Transport,
@@ -473,7 +472,7 @@ fn open(
 ) -> Option<Option<usize>> {
     let rx = transport.rx.as_mut()?;
     let spare = stream.ring.spare();
-    // The OSN of a retransmission falls into the headroom, so that the payload is in its place.
+    // The original sequence number of an RTX packet lands in the headroom, so the payload is already in place.
     let room = if route.rtx {
         &mut spare[..HEADROOM + MAX_PAYLOAD]
     } else {
@@ -488,7 +487,7 @@ fn open(
     }
 }
 
-/// The 24 bits of a send time for the extension.
+/// Returns the abs-send-time extension's 24 bits.
 #[inline]
 pub(super) fn send_time(wall: std::time::Duration) -> [u8; 3] {
     AbsSendTime::from_duration(wall).to_bytes()

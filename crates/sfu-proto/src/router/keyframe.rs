@@ -1,36 +1,36 @@
-//! When a sender is asked for a key frame.
+//! Decides when a sender is asked for a key frame.
 //!
 //! # Job
-//! Merges the wishes of all consumers of one stream into few requests. Writing the PLI or FIR belongs
-//! to `report`, knowing a key frame to `rtp::payload`.
+//! Merges the requests of all consumers of one stream into few. Writing PLI or FIR belongs to `report`, recognising
+//! key frames to `rtp::payload`.
 //!
 //! # Invariants
-//! - One request is on its way at a time; a wish within `REQUEST_PENDING` of it makes no second one.
-//! - A request that no key frame follows is repeated, `REPEATS` times and ever more rarely: it may have been lost,
-//!   and a receiver that has no picture yet does not ask by itself.
-//! - Whatever receivers do, a sender gets at most `BURST` requests at once and one each `REFILL` after
-//!   that: a key frame costs the sender's bit rate, which is everybody's picture. The allowance is that of a crowd
-//!   that comes within two seconds: with less, the last of it would wait a second for their pictures.
+//! - One request is outstanding at a time; another wish within `REQUEST_PENDING` of it sends no second one.
+//! - A request that no key frame answers is repeated `REPEATS` times with growing intervals: it may have been lost,
+//!   and a receiver without a picture does not ask again by itself.
+//! - Whatever receivers do, a sender gets at most `BURST` requests at once and one each `REFILL` after that: a key
+//!   frame lowers the picture quality of all receivers. The allowance covers many receivers that join within two
+//!   seconds; with less, the last ones would wait a second for their picture.
 //!
 //! # Cost
 //! O(1), no allocation.
 
-/// Wait for the key frame before the first repetition; doubled for each one after.
+/// Wait for the key frame before the first repetition; doubled for each further one.
 const REQUEST_PENDING: u64 = 1_000_000;
 const REPEATS: u32 = 3;
 const BURST: u64 = 10;
 const REFILL: u64 = 1_000_000;
 const SPACING: u64 = 200_000;
 
-/// The state of one stream; times in microseconds.
+/// State of one stream; times in microseconds.
 #[derive(Debug, Default)]
 pub(crate) struct KeyFrames {
-    /// When the request on its way was sent.
+    /// When the outstanding request was sent.
     sent: Option<u64>,
-    /// When a request may or must be sent next.
+    /// When the next request is allowed or due.
     due: Option<u64>,
     last: Option<u64>,
-    /// Repetitions of the request on its way.
+    /// Repetitions of the outstanding request.
     repeats: u32,
     bucket: Bucket<BURST, REFILL>,
 }
@@ -47,14 +47,14 @@ impl KeyFrames {
         self.repeats = 0;
     }
 
-    /// The sender is heard again after a silence: what it was asked for, it may never have heard.
+    /// The sender is active again after a silence: it may not have received earlier requests.
     pub(crate) fn renew(&mut self, now: u64) {
         if self.sent.take().is_some() {
             self.request(now);
         }
     }
 
-    /// A key frame came.
+    /// A key frame arrived.
     pub(crate) fn arrived(&mut self) {
         self.sent = None;
         self.due = None;
@@ -64,7 +64,7 @@ impl KeyFrames {
         self.due
     }
 
-    /// True if a request has to be sent now.
+    /// Returns whether a request is to be sent now.
     pub(crate) fn take(&mut self, now: u64) -> bool {
         if self.due.is_none_or(|due| due > now) {
             return false;
@@ -81,10 +81,10 @@ impl KeyFrames {
     }
 }
 
-/// A small allowance: at most `BURST` at once, one more each `REFILL` microseconds.
+/// A token bucket: at most `BURST` at once, then one each `REFILL` microseconds.
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct Bucket<const BURST: u64, const REFILL: u64> {
-    /// The time at which the bucket is full again.
+    /// When the bucket is full again.
     full_at: u64,
 }
 
@@ -98,7 +98,7 @@ impl<const BURST: u64, const REFILL: u64> Bucket<BURST, REFILL> {
         true
     }
 
-    /// When the next `take` succeeds.
+    /// Returns when the next `take` succeeds.
     pub(crate) fn next(&self) -> u64 {
         self.full_at.saturating_sub((BURST - 1) * REFILL)
     }

@@ -1,38 +1,38 @@
-//! What of a producer a consumer forwards.
+//! Chooses which encoding of a producer a consumer forwards.
 //!
 //! # Job
-//! Says which encoding of a producer is to be forwarded, and, packet by packet, whether a consumer forwards it.
-//! Sequence numbers and timestamps after a decision belong to `munger`.
+//! Chooses the encoding of a producer that is to be forwarded, and decides packet by packet whether a consumer
+//! forwards it. Sequence numbers and timestamps belong to `munger`.
 //!
 //! # Invariants
-//! - The first encoding that is alive is forwarded. One that dies is left only for one that was clearly heard after
-//!   it: encodings that fall silent together stay as they are.
-//! - A change happens at a key frame; until it comes the encoding before is forwarded.
+//! - The first live encoding is forwarded. An inactive one is left only for one that was received clearly later than
+//!   it: encodings that stop together stay as they are.
+//! - A switch happens at a key frame; until then the former encoding is forwarded.
 //!
 //! # Left out
-//! Choosing among simulcast and SVC layers by what a receiver wants or can take.
+//! Choice of simulcast and SVC layers by the receiver's preference or bandwidth.
 
 use super::clock::Micros;
 
-/// Encodings of one source fall silent within this of each other; who is heard later is alive.
+/// Encodings of one source stop within this time of each other; one received later than that is live.
 pub(crate) const SILENCE_SKEW: Micros = 500_000;
 /// No encoding.
 const NONE: u8 = u8::MAX;
 
-/// What is known of the life of one encoding.
+/// Whether an encoding is received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Liveness {
     pub(crate) active: bool,
-    /// When it was last heard; nothing if it never was, or said goodbye.
+    /// When its last packet arrived; `None` before the first packet and after a BYE.
     pub(crate) last_packet_at: Option<Micros>,
 }
 
-/// The encoding to forward, after `current`.
+/// Returns the encoding to forward after `current`.
 pub(crate) fn first_live(lives: impl Iterator<Item = Liveness> + Clone, current: u8) -> u8 {
     let now = lives.clone().nth(usize::from(current));
     let left_at = match now {
         Some(life) if !life.active => life.last_packet_at,
-        // It is alive: one before it is enough to leave it.
+        // The current encoding is active: any live encoding before it is preferred.
         _ => None,
     };
     let alive = |life: &Liveness| {
@@ -48,42 +48,42 @@ pub(crate) fn first_live(lives: impl Iterator<Item = Liveness> + Clone, current:
         .map_or(current, |(position, _)| position as u8)
 }
 
-/// What the selector may look at.
+/// What a selector decides by.
 #[derive(Clone, Copy, Debug)]
 pub struct Offer {
-    /// Which encoding of the producer the packet belongs to.
+    /// Encoding of the packet.
     pub encoding: u8,
-    /// A receiver can begin with the packet.
+    /// Whether a receiver can start decoding with the packet.
     pub entry: bool,
 }
 
-/// What to do with one packet.
+/// Decision on one packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Choice {
-    /// Send it.
+    /// Forward it.
     Forward,
-    /// Leave it out; later numbers close up.
+    /// Drop it; later sequence numbers close the gap.
     Drop,
 }
 
 /// Decides what a consumer forwards.
 pub trait LayerSelector {
-    /// Looks at one packet.
+    /// Decides on one packet.
     fn choose(&mut self, offer: Offer) -> Choice;
-    /// The encoding whose key frame is needed next.
+    /// Returns the encoding whose key frame is needed next.
     fn wanted(&self) -> u8;
 }
 
-/// Forwards one encoding, and goes over to another at a key frame.
+/// Forwards one encoding and switches to another at a key frame.
 #[derive(Clone, Copy, Debug)]
 pub struct OneEncoding {
-    /// What was forwarded last.
+    /// The encoding forwarded last.
     current: u8,
     wanted: u8,
 }
 
 impl OneEncoding {
-    /// Begins with this encoding.
+    /// Starts with this encoding.
     pub fn new(wanted: u8) -> Self {
         Self {
             current: NONE,
@@ -91,12 +91,12 @@ impl OneEncoding {
         }
     }
 
-    /// From its next key frame on this encoding is to be forwarded. True if it was another.
+    /// Switches to this encoding at its next key frame. Returns whether it is another than before.
     pub fn want(&mut self, encoding: u8) -> bool {
         std::mem::replace(&mut self.wanted, encoding) != encoding
     }
 
-    /// The encoding that is forwarded, or will be.
+    /// Returns the encoding that is forwarded, or will be.
     pub fn current(&self) -> u8 {
         if self.current == NONE {
             self.wanted

@@ -1,36 +1,36 @@
-//! Which of our moments a sender's timestamps and its clock stand for, for each of its streams.
+//! Maps a sender's RTP timestamps and NTP clock to our clock, per stream.
 //!
 //! # Job
-//! Learns from Sender Reports how far the sender's clock is from ours, and from arrivals how far its timestamps are.
-//! Says the timestamp of a moment, for reports, and our time of a capture. Writing either belongs to `report` and
-//! `ingest`.
+//! Learns the offset of the sender's clock from Sender Reports, and the offset of its timestamps from arrivals.
+//! Computes the RTP timestamp of a moment, for reports, and our time of a capture. Writing them belongs to `report`
+//! and `ingest`.
 //!
 //! # Invariants
-//! - Of what is delayed the least delayed is believed, and as clocks drift, it is believed less and less: a minimum
-//!   rises by `DRIFT` until something comes in below it.
-//! - Clocks of a sender's streams that are near each other are one clock, so its sound and picture line up. A clock
-//!   that is far from the others is its stream's own.
-//! - A report that contradicts arrivals by more than `CONTRADICTION` is not believed: arrivals are.
+//! - Delays only add, so the minimum of the samples is used. Clocks drift, so the minimum rises by `DRIFT` until a
+//!   smaller sample comes.
+//! - Streams of one sender whose clocks are near each other share one clock, which keeps audio and video in sync. A
+//!   clock far from the others is used for its own stream only.
+//! - A report that contradicts arrivals by more than `CONTRADICTION` is ignored in favour of arrivals.
 //!
 //! # Cost
-//! One comparison a packet; the rest once a second and for each report.
+//! One comparison per packet; the rest once a second and per report.
 //!
 //! RFC 3550 §6.4.1 (NTP and RTP timestamps; an NTP time of zero is none).
 
 use super::clock::{Micros, ntp_difference};
 
-/// Clocks drift apart by no more: millionths.
+/// Upper bound of clock drift, in parts per million.
 const DRIFT: i64 = 250;
-/// What reports and arrivals may differ in, microseconds: encoding and sending takes time.
+/// How far reports and arrivals may differ, microseconds: encoding and sending takes time.
 pub(crate) const CONTRADICTION: i64 = 200_000;
-/// So many reports in a row that are far above the least tell of a clock that was set, not of a slow path.
+/// After this many contradicting reports in a row the sender's clock was set; fewer are a slow path.
 const MAX_CONTRADICTIONS: u8 = 3;
-/// Arrivals are looked at together for this long.
+/// Window over which arrivals are evaluated together.
 const WINDOW: Micros = 1_000_000;
-/// A report this much older than the one before was overtaken; one still older tells of a clock that was set.
+/// A report older than its predecessor by up to this was reordered; by more, the sender's clock was set back.
 const MAX_REORDERING: i64 = 10_000_000;
 
-/// The least of a series of delayed samples, whose true value drifts.
+/// Minimum of a series of delayed samples whose true value drifts.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct MinFilter {
     value: Option<(i64, Micros)>,
@@ -38,7 +38,7 @@ pub(crate) struct MinFilter {
 }
 
 impl MinFilter {
-    /// Takes a sample, microseconds. After `patience` samples in a row that contradict it, the least is given up.
+    /// Takes a sample in microseconds. After `patience` contradicting samples in a row the minimum is replaced.
     fn take(&mut self, sample: i64, patience: u8, now: Micros) {
         let known = self.at(now);
         if let Some(known) = known.filter(|known| sample - known > CONTRADICTION) {
@@ -48,7 +48,7 @@ impl MinFilter {
                 return;
             }
         }
-        // A sample far above is taken only when the least is given up.
+        // A contradicting sample gets here only when the minimum is replaced.
         let kept = known.filter(|known| sample - known <= CONTRADICTION);
         self.contradicted = 0;
         self.value = Some((kept.map_or(sample, |kept| kept.min(sample)), now));
@@ -64,25 +64,25 @@ impl MinFilter {
     }
 }
 
-/// A Sender Report, as far as it is believed.
+/// The last Sender Report that was used.
 #[derive(Clone, Copy, Debug)]
 struct Report {
     ntp: u64,
     timestamp: u32,
 }
 
-/// The clocks of one stream.
+/// Clock mapping of one stream.
 #[derive(Clone, Debug)]
 pub(crate) struct Mapping {
     clock_rate: u32,
     report: Option<Report>,
     /// Our NTP time less the sender's.
     offset: MinFilter,
-    /// Arrival less timestamp, in microseconds more than `reference`.
+    /// Arrival less timestamp, in microseconds above `reference`.
     transit: MinFilter,
-    /// Arrival less timestamp of the first packet, in ticks.
+    /// Arrival less timestamp of the first packet, in ticks: the reference.
     reference: Option<u32>,
-    /// The least in this window, in ticks.
+    /// Minimum of the current window, in ticks.
     least: Option<u32>,
     window_end: Micros,
 }
@@ -100,7 +100,7 @@ impl Mapping {
         }
     }
 
-    /// Takes the arrival of a packet that was not sent again: `transit` is arrival less timestamp, in ticks.
+    /// Takes the arrival of a packet that was not retransmitted; `transit` is arrival less timestamp in ticks.
     #[inline]
     pub(crate) fn arrived(&mut self, transit: u32, clock_rate: u32, now: Micros) {
         let below = |known: u32| transit.wrapping_sub(known).cast_signed() < 0;
@@ -115,7 +115,7 @@ impl Mapping {
     #[cold]
     fn end_window(&mut self, clock_rate: u32, now: Micros) {
         if self.clock_rate != clock_rate {
-            // Another codec, another clock.
+            // The codec changed, and with it the clock.
             *self = Self {
                 clock_rate,
                 least: self.least,
@@ -139,7 +139,8 @@ impl Mapping {
         (i128::from(micros) * i128::from(self.clock_rate) / 1_000_000) as u32
     }
 
-    /// Takes a report; `offset` is our NTP time less the sender's. False if it says nothing of the sender's clock.
+    /// Takes a report; `offset` is our NTP time less the sender's. Returns false if the report says nothing of the
+    /// sender's clock.
     pub(crate) fn reported(&mut self, ntp: u64, timestamp: u32, offset: i64, now: Micros) -> bool {
         if ntp == 0 {
             return false;
@@ -155,21 +156,21 @@ impl Mapping {
         true
     }
 
-    /// Our NTP time less the sender's; that of the sender's other streams if theirs is near.
+    /// Returns our NTP time less the sender's; that of the sender's other streams if they are near.
     fn offset(&self, shared: &MinFilter, now: Micros) -> Option<i64> {
         let own = self.offset.at(now)?;
         let near = |shared: &i64| (own - shared).abs() <= CONTRADICTION;
         Some(shared.at(now).filter(near).unwrap_or(own))
     }
 
-    /// The sender's timestamp at `now` (`ntp` in our NTP time), by its reports.
+    /// Returns the sender's timestamp at `now` (`ntp` in our NTP time) by its reports.
     fn timestamp_by_reports(&self, shared: &MinFilter, now: Micros, ntp: u64) -> Option<u32> {
         let (report, offset) = (self.report?, self.offset(shared, now)?);
         let elapsed = ntp_difference(ntp, report.ntp).checked_sub(offset)?;
         Some(report.timestamp.wrapping_add(self.ticks(elapsed)))
     }
 
-    /// The sender's timestamp at `now`, by what arrived.
+    /// Returns the sender's timestamp at `now` by arrivals.
     fn timestamp_by_arrivals(&self, now: Micros) -> Option<u32> {
         let known = self
             .transit
@@ -183,7 +184,7 @@ impl Mapping {
         Some(arrival_ticks(now, self.clock_rate).wrapping_sub(transit))
     }
 
-    /// The timestamp by reports, if arrivals do not contradict it.
+    /// Returns the timestamp by reports unless arrivals contradict it.
     fn plausible_timestamp(&self, shared: &MinFilter, now: Micros, ntp: u64) -> Option<u32> {
         let told = self.timestamp_by_reports(shared, now, ntp)?;
         let Some(seen) = self.timestamp_by_arrivals(now) else {
@@ -194,13 +195,14 @@ impl Mapping {
             .then_some(told)
     }
 
-    /// The sender's timestamp at `now`, which is `ntp` on our clock; nothing before it was heard.
+    /// Returns the sender's timestamp at `now`, which is `ntp` on our clock; `None` before the first packet or
+    /// report.
     pub(crate) fn timestamp_at(&self, shared: &MinFilter, now: Micros, ntp: u64) -> Option<u32> {
         self.plausible_timestamp(shared, now, ntp)
             .or_else(|| self.timestamp_by_arrivals(now))
     }
 
-    /// A time on the sender's clock, on ours; nothing while the sender's clock is not known.
+    /// Converts a time on the sender's clock to ours; `None` while the offset is unknown.
     pub(crate) fn to_our_clock(
         &self,
         theirs: u64,
@@ -214,7 +216,7 @@ impl Mapping {
     }
 }
 
-/// A moment in ticks of an RTP clock.
+/// Converts a moment to ticks of an RTP clock.
 #[inline]
 pub(crate) fn arrival_ticks(now: Micros, clock_rate: u32) -> u32 {
     (now * u64::from(clock_rate) / 1_000_000) as u32
@@ -288,7 +290,7 @@ mod tests {
                 let transit = arrival_ticks(now, 48_000).wrapping_sub(960 * step);
                 mapping.arrived(transit, 48_000, now);
                 if step % 50 == 0 {
-                    // At our NTP time the sender says it is as late, and tells the timestamp of another moment.
+                    // The report claims our NTP time and the timestamp of another moment.
                     let lie = (lie_ms * 48) as i32;
                     let told = (960 * step).wrapping_add_signed(lie);
                     mapping.reported(ntp_of(now), told, 0, now);

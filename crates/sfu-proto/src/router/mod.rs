@@ -1,8 +1,8 @@
-//! The forwarding engine of one call: producers' packets in, everybody's copies out.
+//! The forwarding engine of one call: packets of producers in, copies for all consumers out.
 //!
-//! One noun, one file: `router` owns the objects, `ingest` and `egress` are the two halves of a packet's
-//! way, `feedback` and `report` the two directions of RTCP, `timer` what time brings. Everything is driven
-//! by its owner: datagrams in, datagrams out, `now` as an argument.
+//! One noun, one file: `router` owns the objects, `ingest` and `egress` are the two halves of the packet path,
+//! `feedback` and `report` the two directions of RTCP, `timer` handles timeouts. The owner drives everything:
+//! datagrams in, datagrams out, `now` as an argument.
 
 mod admission;
 pub(crate) mod clock;

@@ -1,33 +1,33 @@
 //! Sequence numbers and timestamps of one outgoing stream.
 //!
 //! # Job
-//! Maps stream indices of a producer to the consumer's own sequence numbers (`out_seq`), without gaps over pauses, switches and
-//! restarts, and back again for retransmissions. SSRC and payload type belong to `template`.
+//! Maps stream indices of a producer to the consumer's own extended sequence numbers (`out_seq`), without gaps over
+//! pauses, switches and restarts, and back again for retransmissions. SSRC and payload type belong to `template`.
 //!
 //! # Invariants
-//! - `out_seq` = stream index − offset within a segment; a segment is of one `Source` and starts with the packet
-//!   that follows the last one sent.
+//! - `out_seq` = stream index − offset within a segment; a segment has one `Source` and starts with the number after
+//!   the last one sent.
 //! - An `out_seq` is given to one packet only; a packet older than the start of its segment is refused.
 //! - An `out_seq` leads back to the stream it was given for and to no other (`Place`).
-//! - Timestamps never step back at the start of a segment.
+//! - Timestamps never go back at the start of a segment.
 //!
 //! # Cost
-//! O(1), no allocation after creation; 56 bytes, and 160 that only starts of segments and retransmissions need.
+//! O(1), no allocation after creation; 56 bytes, and 160 used by segment starts and retransmissions only.
 //!
 //! # Left out
-//! More than `EARLIER` earlier segments: a retransmission from before so many pauses and switches is not answered.
-//! Payload descriptors (VP8 picture ids) are left alone, as nothing inside a stream is dropped.
+//! More than `EARLIER` earlier segments: a retransmission from before that many pauses and switches is not answered.
+//! VP8 picture ids are not rewritten, since nothing inside a stream is dropped.
 
 use super::ring::Slot;
 use super::source::{Place, Source};
 
-/// Earlier segments that are remembered.
+/// Earlier segments kept.
 const EARLIER: usize = 5;
-/// What a timestamp may say of the time that passed and what passed until a packet came: further apart, it is not
-/// the clock that timestamps were on before.
+/// How far a timestamp may deviate from the time that passed until its packet came; beyond that, the source has
+/// another RTP clock than before.
 const TOLERANCE_MS: u32 = 200;
 
-/// A run of packets with one constant difference.
+/// A run of packets with one constant offset.
 #[derive(Clone, Copy, Debug)]
 struct Segment {
     /// `out_seq` of its first packet.
@@ -48,29 +48,29 @@ impl Segment {
     };
 }
 
-/// Rewrites one stream. In the order of use: all but the last field, 48 bytes, is for every packet.
+/// Numbers of one outgoing stream. Every packet uses all fields but the last, 48 bytes.
 #[derive(Clone, Debug)]
 #[repr(C)]
 pub(crate) struct Munger {
-    // The segment of now, its fields as those of `Segment`.
+    // The current segment, with the fields of `Segment`.
     first: u64,
     offset: u64,
-    /// Set apart if the next packet starts a new segment.
+    /// Detached if the next packet starts a new segment.
     source: Source,
     timestamp_offset: u32,
     highest_timestamp: u32,
     highest: u64,
     /// Arrival of the packet with the highest timestamp, in microseconds.
     highest_at: u64,
-    /// The newest first.
+    /// Newest first.
     earlier: Box<[Segment; EARLIER]>,
 }
 
-/// Bytes of a munger that every packet needs, from its start.
+/// Leading bytes of a munger that every packet uses.
 pub(crate) const HOT: usize = std::mem::offset_of!(Munger, earlier);
 
 impl Munger {
-    /// The first packet gets the sequence number `first`; keep it below 2^15 (RFC 3711 §3.3.1), and above 0.
+    /// Starts with the sequence number `first`, which must be above 0 and below 2^15 (RFC 3711 §3.3.1).
     pub(crate) fn new(first: u16) -> Self {
         Self {
             first: u64::MAX,
@@ -84,12 +84,12 @@ impl Munger {
         }
     }
 
-    /// The next packet starts a new segment.
+    /// Makes the next packet start a new segment.
     pub(crate) fn desync(&mut self) {
         self.source = self.source.detached();
     }
 
-    /// The next packet of this source continues the segment.
+    /// Whether the next packet of this source continues the segment.
     #[inline]
     pub(crate) fn is_synced(&self, source: Source) -> bool {
         self.source == source
@@ -126,7 +126,8 @@ impl Munger {
             self.start_segment(slot, source, clock_rate, now);
         }
         let out_seq = slot.index.wrapping_sub(self.offset);
-        // Both are far below 2^63, so a number from before the segment wraps to a huge one or is smaller.
+        // Both are far below 2^63, so a packet from before the segment wraps to a huge number or is smaller than
+        // `first`.
         if out_seq < self.first || out_seq > self.first + (1 << 62) {
             return None;
         }
@@ -138,8 +139,8 @@ impl Munger {
         Some(out_seq)
     }
 
-    /// As `admit`, but the packet starts a new segment, even if younger ones of its source were sent: those behind
-    /// it will be sent again, under numbers that follow.
+    /// As `admit`, but starts a new segment with the packet even if newer ones of its source were sent: those are
+    /// sent again behind it, under new numbers.
     #[cold]
     pub(crate) fn restart_segment(
         &mut self,
@@ -152,7 +153,7 @@ impl Munger {
         self.admit(slot, source, clock_rate, now)
     }
 
-    /// It is older than one of its run that was sent, so nothing may start with it.
+    /// Whether the packet is older than one of its run that was sent; then no segment may start with it.
     #[cold]
     fn is_late(&self, slot: &Slot, source: Source) -> bool {
         self.source.is_same_run(source) && slot.index <= self.highest.wrapping_add(self.offset)
@@ -163,7 +164,7 @@ impl Munger {
         let next = self.highest + 1;
         let same_run = self.source.is_same_run(source);
         let timestamp_offset = if !self.has_started() || same_run {
-            // The same source: its clock went on while we were silent.
+            // The same source: its timestamps kept counting during the pause.
             self.timestamp_offset
         } else {
             self.continued(slot, source, clock_rate, now)
@@ -183,12 +184,12 @@ impl Munger {
         self.source = source;
     }
 
-    /// What to add to the timestamps of another source, so that they go on as time did.
+    /// Returns the timestamp offset that continues another source's timestamps by the time that passed.
     fn continued(&self, slot: &Slot, source: Source, clock_rate: u32, now: u64) -> u32 {
         let passed = now.saturating_sub(self.highest_at).max(1);
         let ticks = (u128::from(passed) * u128::from(clock_rate) / 1_000_000).max(1) as u32;
         let expected = self.highest_timestamp.wrapping_add(ticks);
-        // A stream that went on elsewhere mostly has the clock it had.
+        // After a jump of its sequence numbers a stream mostly keeps its RTP clock.
         let kept = slot.timestamp.wrapping_add(self.timestamp_offset);
         let off = kept.wrapping_sub(expected).cast_signed().unsigned_abs();
         let ahead = kept.wrapping_sub(self.highest_timestamp).cast_signed() > 0;
@@ -221,12 +222,12 @@ impl Munger {
         self.earlier.iter().find(|segment| out_seq >= segment.first)
     }
 
-    /// When the newest packet was let through.
+    /// Returns when the newest packet was admitted.
     pub(crate) fn newest_at(&self) -> u64 {
         self.highest_at
     }
 
-    /// The timestamp offset of what is sent now.
+    /// Returns the timestamp offset of the current segment.
     pub(crate) fn current_timestamp_offset(&self) -> u32 {
         self.timestamp_offset
     }
@@ -352,7 +353,7 @@ mod tests {
 
     #[test]
     fn an_own_number_leads_back_to_the_encoding_it_was_given_for() {
-        // Two encodings of one producer, both in their first run, with the same stream indices.
+        // Two encodings of one producer, both in their first run, with equal stream indices.
         let (mut munger, small, large) = (Munger::new(1), Source::first(3), Source::first(4));
         for (step, (source, index)) in [
             (small, 10),

@@ -1,79 +1,80 @@
-//! Which packets of an incoming stream to ask for again, and when.
+//! Decides which packets of an incoming stream to request again, and when.
 //!
 //! # Job
-//! Watches stream numbers for holes and says what to put into the next NACK. Writing it belongs to
-//! `report`, filling the hole to `producer`.
+//! Tracks gaps in the extended sequence numbers and yields what to put into the next NACK. Writing it belongs to
+//! `report`, storing the repaired packet to `stream`.
 //!
 //! # Invariants
-//! - A missing packet is asked for after `DELAY` (reordering heals itself), then at most `TRIES` times,
+//! - A missing packet is requested after `DELAY`, since reordering needs no repair, then at most `TRIES` times and
 //!   never twice within one round trip.
-//! - Nothing is asked for that has no place in the history any more, or will have none when the answer comes.
-//! - A gap with a part that has no place needs a key frame; what is missing before that one is then given up. Of a gap
-//!   over twice the places nothing is asked for at all.
+//! - No packet is requested that has no slot in the ring any more, or would have none when the answer arrives.
+//! - A gap that exceeds the ring needs a key frame; with that key frame, packets missing before it are given up. Of a
+//!   gap over twice the ring nothing is requested at all.
 //!
 //! # Cost
-//! A count per packet while none is missing. 40 bytes per place, taken at creation; no allocation afterwards.
+//! One count per packet while none is missing. 40 bytes per ring slot, allocated at creation; no allocation
+//! afterwards.
 //!
 //! # Left out
-//! Early NACKs by reordering statistics.
+//! NACKs sent earlier by reordering statistics.
 //!
 //! RFC 4585 §6.2.1 (generic NACK).
 
 /// Wait for reordered packets before the first request.
 const DELAY: u64 = 10_000;
-/// Time between two looks at the list.
+/// Interval between two checks of the list.
 const INTERVAL: u64 = 40_000;
-/// Round trip assumed while none is known.
+/// Round-trip time assumed until one is known.
 const DEFAULT_RTT: u64 = 100_000;
 const TRIES: u8 = 10;
-/// How long packets are counted to know their pace.
+/// Window over which the packet rate is counted.
 const PACE_WINDOW: u64 = 200_000;
-/// Packets by which a stream may run ahead of its pace.
+/// Packets by which a stream may exceed its rate.
 const BURST: u64 = 8;
 
 #[derive(Clone, Copy, Debug)]
 struct Missing {
     index: u64,
-    /// When it may be asked for next.
+    /// When it may be requested next.
     due: u64,
-    /// When it was asked for first and last.
+    /// When it was requested first and last.
     first: u64,
     last: u64,
     tries: u8,
 }
 
-/// What a new packet meant to the list.
+/// What an arriving packet means for the list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Arrival {
-    /// Newer than all before, or late but never asked for.
+    /// Newer than all before, or late but never requested.
     Expected,
-    /// It had been asked for, at this time first.
+    /// It had been requested, first at this time.
     Asked(u64),
-    /// More is missing than there is place for: a key frame is needed.
+    /// More packets are missing than the ring has slots: a key frame is needed.
     Overflow,
 }
 
-/// The holes of one stream, by extended sequence number.
+/// Missing packets of one stream, by extended sequence number.
 #[derive(Debug)]
 pub(crate) struct NackGenerator {
     missing: Vec<Missing>,
-    /// Packets up to the newest that the history has a place for.
+    /// Slots of the ring.
     places: u64,
     highest: Option<u64>,
-    /// A gap had no place: what follows it is of no use before the next key frame.
+    /// A gap exceeded the ring: nothing decodes before the next key frame.
     broken: bool,
     deadline: Option<u64>,
-    /// From a request to its answer, as seen here.
+    /// Measured time from a request to its answer.
     answered_in: Option<u64>,
     pace: Pace,
 }
 
-/// New packets in a window of time.
+/// Count of new packets per window.
 #[derive(Debug, Default)]
 struct Pace {
     since: Option<u64>,
     count: u64,
-    /// In the window before, once there is one.
+    /// Count of the previous window, once there is one.
     before: Option<u64>,
 }
 
@@ -89,14 +90,14 @@ impl Pace {
         self.count += 1;
     }
 
-    /// New packets to be expected within `time`; unknown at first.
+    /// Returns how many new packets to expect within `time`; `None` during the first window.
     fn within(&self, time: u64) -> Option<u64> {
         Some(self.count.max(self.before?) * time / PACE_WINDOW)
     }
 }
 
 impl NackGenerator {
-    /// For a stream whose history has this many places.
+    /// Creates a list for a stream whose ring has this many slots.
     pub(crate) fn new(places: usize) -> Self {
         Self {
             missing: Vec::with_capacity(places),
@@ -109,7 +110,7 @@ impl NackGenerator {
         }
     }
 
-    /// Takes note of a packet; `answer` if it can only be a retransmission.
+    /// Records a packet; `answer` means that it can only be a retransmission.
     #[inline]
     pub(crate) fn received(
         &mut self,
@@ -160,8 +161,8 @@ impl NackGenerator {
         Arrival::Asked(hole.first)
     }
 
-    /// Learns the round trip from an answer. Of several requests it is not told which was answered: the last, unless
-    /// that would be too soon to be true (Karn's rule).
+    /// Measures the round trip from an answer. After several requests it is unknown which one was answered: the last,
+    /// unless that would be implausibly soon (Karn's rule).
     fn learn(&mut self, hole: &Missing, now: u64) {
         let known = self.answered_in.unwrap_or(0);
         let since_last = now.saturating_sub(hole.last);
@@ -205,7 +206,7 @@ impl NackGenerator {
         }
     }
 
-    /// Forgets everything but the path; the stream starts anew.
+    /// Clears the list for a new source; the measured round trip stays.
     pub(crate) fn reset(&mut self) {
         self.missing.clear();
         self.highest = None;
@@ -213,7 +214,7 @@ impl NackGenerator {
         self.deadline = None;
     }
 
-    /// The stream went on at `index` on purpose: what is missing before it is not asked for.
+    /// The sender jumped to `index`: what is missing before it is not requested.
     pub(crate) fn skip_to(&mut self, index: u64) {
         self.missing.clear();
         self.deadline = None;
@@ -224,14 +225,14 @@ impl NackGenerator {
         self.deadline
     }
 
-    /// Calls `ask` in ascending order with each sequence number to ask for now; false stops early.
+    /// Calls `ask` in ascending order with each sequence number to request now, until it returns false.
     pub(crate) fn take(&mut self, now: u64, rtt: Option<u64>, mut ask: impl FnMut(u16) -> bool) {
         if self.deadline.is_none_or(|deadline| deadline > now) {
             return;
         }
         let round_trip = rtt.max(self.answered_in).unwrap_or(DEFAULT_RTT);
         let interval = round_trip.max(INTERVAL / 2);
-        // Where the newest packet will be when the answer comes; half of the places are always asked for.
+        // Slots that new packets will take until the answer arrives; at least half of the ring stays requestable.
         let half = self.places / 2;
         let ahead = self.pace.within(round_trip);
         let in_reach = self.places - ahead.map_or(half, |ahead| half.min(ahead * 5 / 4 + BURST));
@@ -321,7 +322,7 @@ mod tests {
         assert_eq!(generator.len(), 0);
     }
 
-    /// Asks as often as the generator wants until `end`, every millisecond.
+    /// Requests as often as the generator allows until `end`, every millisecond.
     fn asked_until(generator: &mut NackGenerator, from: u64, end: u64) -> Vec<u16> {
         (from..=end)
             .step_by(MS as usize)
@@ -368,7 +369,7 @@ mod tests {
 
     #[test]
     fn a_hole_whose_place_is_taken_before_an_answer_can_come_is_not_asked_for() {
-        // 1000 packets a second, answers after 100 ms: 100 packets later. The gap comes when the stream is this old.
+        // 1000 packets a second, answers after 100 ms: 100 packets later. The gap starts at this age of the stream.
         for (age, fewest) in [(1, 200), (1000, 300)] {
             let mut generator = NackGenerator::new(512);
             for index in 0..age {
@@ -409,7 +410,7 @@ mod tests {
         generator.received(4, false, true, 1000 * MS);
         assert_eq!(asked_until(&mut generator, 1000 * MS, 1309 * MS), [3]);
         generator.received(3, false, true, 1310 * MS);
-        // The path became longer: an answer that soon after the second request is one to the first.
+        // The round trip grew: an answer this soon after the second request answers the first.
         generator.received(6, false, true, 2000 * MS);
         assert_eq!(asked_until(&mut generator, 2000 * MS, 2399 * MS).len(), 2);
         generator.received(5, false, true, 2400 * MS);

@@ -1,21 +1,22 @@
-//! Who is loud, and who is speaking.
+//! Audio levels and the dominant speaker.
 //!
 //! # Job
-//! Two observers of the RFC 6464 levels of all audio producers of a call: mean volumes per interval,
-//! and the dominant speaker after Volfin and Cohen in the form Jitsi and mediasoup use. Finding the
-//! level in a packet belongs to `producer`.
+//! Two observers of the RFC 6464 levels of all audio producers of a call: mean volumes per interval, and the dominant
+//! speaker by Volfin and Cohen in the variant of Jitsi and mediasoup. Reading the level from a packet belongs to
+//! `ingest`.
 //!
 //! # Invariants
 //! - A level is 0 (loudest) to 127 (silence) dB below overload; a volume is its negative.
-//! - The dominant speaker changes only for somebody clearly more active at all three time scales.
-//! - Both rest while nothing can change: `due` is [`NEVER`] from a second after the last sound to the next one.
+//! - The dominant speaker changes only to one that is clearly more active on all three time scales.
+//! - Both observers stop while nothing can change: `due` is [`NEVER`] from a second after the last audible packet to
+//!   the next one.
 //!
 //! # Cost
-//! A few stores per audio packet; while there is sound, each interval one pass over the speakers. No allocation
-//! after a speaker is added.
+//! A few stores per audio packet; while packets are audible, one pass over the speakers per interval. No allocation
+//! after a speaker was added.
 //!
 //! # Left out
-//! Levels computed from decoded audio: without the header extension a producer is never heard.
+//! Levels of decoded audio: a producer without the header extension counts as silent.
 //!
 //! RFC 6464 (audio level); I. Volfin, I. Cohen, "Dominant speaker identification for multipoint
 //! videoconferencing", 2012.
@@ -37,19 +38,19 @@ const LONG_LAMBDA: f64 = 47.0;
 const MEDIUM_THRESHOLD: u8 = 7;
 const LONG_THRESHOLD: u8 = 4;
 const MAX_LEVEL: u8 = 127;
-/// Width of the bands a level is sorted into.
+/// Width of the bands that levels are quantised to.
 const BAND: u8 = 10;
 const LEVELS: usize = 50;
 const MEDIUMS: usize = 10;
 const MIN_SCORE: f64 = 1e-10;
-/// The algorithm wants one level each 20 ms.
+/// The algorithm expects one level per 20 ms.
 const LEVEL_INTERVAL: u64 = 20_000;
 const IDLE: u64 = 40_000;
-/// Anything quieter never counts as active.
+/// Quieter packets never count as active.
 const AUDIBLE: u8 = BAND * (MEDIUM_THRESHOLD + 1);
-/// After this long without sound no speaker has any left in its levels.
+/// This long after the last audible packet, no speaker has an active level left.
 const SPEECH_EXPIRES: Micros = (LEVELS as u64 + 1) * LEVEL_INTERVAL + IDLE;
-/// Fewer packets than this in an interval say nothing about a volume.
+/// An interval with fewer packets than this yields no volume.
 const MIN_PACKETS: u32 = 10;
 
 /// Activity of one producer.
@@ -139,7 +140,7 @@ impl Speaker {
     }
 }
 
-/// Logarithm of the odds that `active` of `total` sub-intervals are speech.
+/// Returns the log-odds that `active` of `total` sub-intervals are speech.
 fn activity(active: u32, total: u32, probability: f64, lambda: f64) -> f64 {
     let active = active.min(total);
     let mut binomial = 1.0;
@@ -154,7 +155,7 @@ fn activity(active: u32, total: u32, probability: f64, lambda: f64) -> f64 {
     score.max(MIN_SCORE)
 }
 
-/// Both observers of one call.
+/// Both observers of a call.
 #[derive(Debug)]
 pub(crate) struct Observers {
     speakers: Vec<Speaker>,
@@ -170,7 +171,7 @@ pub(crate) struct Observers {
 }
 
 impl Observers {
-    /// `threshold`: volumes below it are silence (dBov).
+    /// Creates the observers; volumes below `threshold` (dBov) count as silence.
     pub(crate) fn new(threshold: i8, volume_interval: Micros, speaker_interval: Micros) -> Self {
         Self {
             speakers: Vec::new(),
@@ -186,32 +187,32 @@ impl Observers {
         }
     }
 
-    /// Adds a producer; gives its position for `level`.
+    /// Adds a producer.
     pub(crate) fn add(&mut self, producer: ProducerKey, now: u64) {
         self.speakers.push(Speaker::new(producer, now));
         self.volumes.reserve(self.speakers.len());
     }
 
-    /// Forgets a producer, whose key may be another's soon. True if it was the dominant speaker.
+    /// Removes a producer, whose key may be reused. Returns whether it was the dominant speaker.
     pub(crate) fn remove(&mut self, producer: ProducerKey) -> bool {
         self.speakers.retain(|speaker| speaker.producer != producer);
         self.volumes.retain(|(key, _)| *key != producer);
         self.dominant.take_if(|key| *key == producer).is_some()
     }
 
-    /// When the next interval of either ends; `NEVER` while there is no sound.
+    /// Returns when the next interval of either observer ends; [`NEVER`] during silence.
     pub(crate) fn due(&self) -> Micros {
         self.volumes_due.min(self.speaker_due)
     }
 
-    /// Where `level` finds this producer now; positions change when speakers are removed.
+    /// Returns the position of a producer for `level`; positions change when speakers are removed.
     pub(crate) fn position(&self, producer: ProducerKey) -> Option<usize> {
         self.speakers
             .iter()
             .position(|speaker| speaker.producer == producer)
     }
 
-    /// Has the speaker at `position` brought near.
+    /// Prefetches the speaker at `position`.
     #[inline]
     pub(crate) fn prefetch<S: Sink>(&self, position: usize, sink: &S) {
         if let Some(speaker) = self.speakers.get(position) {
@@ -219,7 +220,7 @@ impl Observers {
         }
     }
 
-    /// A packet with this level (0 loudest, 127 silent) came from the speaker at `position`.
+    /// Takes the level (0 loudest, 127 silent) of a packet of the speaker at `position`.
     #[inline]
     pub(crate) fn level(&mut self, position: usize, level: u8, now: u64) {
         let level = level & MAX_LEVEL;
@@ -245,7 +246,7 @@ impl Observers {
         }
     }
 
-    /// Sound after silence: the time without counts as silence of everybody.
+    /// Resumes after silence, which counts as silence of all speakers.
     #[cold]
     fn resume_speaker_detection(&mut self, now: Micros) {
         self.speaker_due = now + self.speaker_interval;
@@ -254,7 +255,7 @@ impl Observers {
         }
     }
 
-    /// Ends the volume interval if it is over. True if there is something to tell.
+    /// Ends the volume interval if it is over. Returns whether there is something to report.
     pub(crate) fn volumes_are_due(&mut self, now: Micros) -> bool {
         if now < self.volumes_due {
             return false;
@@ -268,7 +269,7 @@ impl Observers {
         told
     }
 
-    /// Looks who dominates if it is time to. True if that changed.
+    /// Updates the dominant speaker if its interval is over. Returns whether it changed.
     pub(crate) fn speaker_is_due(&mut self, now: Micros) -> bool {
         if now < self.speaker_due {
             return false;
@@ -282,7 +283,7 @@ impl Observers {
         changed
     }
 
-    /// Ends a volume interval. True if there is something to tell: volumes, or the first silence.
+    /// Ends a volume interval. Returns whether there is something to report: volumes, or the first silence.
     fn end_volume_interval(&mut self) -> bool {
         self.volumes.clear();
         for speaker in &mut self.speakers {
@@ -304,7 +305,7 @@ impl Observers {
         !(std::mem::replace(&mut self.was_silent, silent) && silent)
     }
 
-    /// The volumes of the last interval, loudest first.
+    /// Returns the volumes of the last interval, loudest first.
     pub(crate) fn volumes(&self) -> &[(ProducerKey, i8)] {
         &self.volumes
     }
@@ -313,7 +314,7 @@ impl Observers {
         self.dominant
     }
 
-    /// Looks who dominates. True if that changed.
+    /// Updates the dominant speaker. Returns whether it changed.
     fn update_dominant(&mut self, now: u64) -> bool {
         for speaker in &mut self.speakers {
             speaker.evaluate(now);
@@ -322,7 +323,7 @@ impl Observers {
             .dominant
             .and_then(|key| self.speakers.iter().find(|speaker| speaker.producer == key));
         let next = match current {
-            // Nobody rules: the most active one who really speaks.
+            // Without a dominant speaker: the most active one that speaks.
             None => self
                 .speakers
                 .iter()
@@ -358,7 +359,7 @@ mod tests {
     const ALICE: ProducerKey = ProducerKey(1);
     const BOB: ProducerKey = ProducerKey(2);
 
-    /// Feeds both for `seconds`, each with its own level; gives the changes of the dominant speaker.
+    /// Feeds both for `seconds` with a level each; returns the changes of the dominant speaker.
     fn talk(
         observers: &mut Observers,
         from: u64,
@@ -443,7 +444,7 @@ mod tests {
             observers.speaker_is_due(3_000_000 + step * 300_000);
         }
         assert_eq!(observers.speaker_due, NEVER);
-        // One packet, a minute later.
+        // One packet a minute later.
         observers.level(1, 0, 66_000_000);
         for step in 1..10 {
             observers.speaker_is_due(66_000_000 + step * 300_000);

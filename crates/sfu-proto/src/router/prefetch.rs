@@ -1,37 +1,37 @@
-//! Fetching from far memory ahead of use: what the next packets need, while others are worked on.
+//! Prefetches the state that the next packets need, while others are processed.
 //!
 //! # Job
-//! Names the state that a packet leads to, for the sink to bring near. It reads, decides nothing and changes
-//! nothing; a packet that is not looked ahead for costs time and no more.
+//! Names the state a packet leads to; the sink prefetches it. Reads only, and changes nothing: a packet without a
+//! prefetch costs more time and is otherwise the same.
 //!
 //! # Cost
-//! On the way in, state hangs together by keys: a step reads what the step before had fetched, so all packets
-//! of a batch take one step before any takes the next. About 10 ns per packet and step.
+//! On the way in, objects are reached through keys, so each step reads what the step before has prefetched: all
+//! packets of a batch take one step before any takes the next. About 10 ns per packet and step.
 
 use super::Router;
 use super::config::TransportKey;
 use super::transport::{FLUSH_HEAD, INPUT_HEAD, Item};
 use crate::net::{Class, Sink, classify};
 
-/// Bytes of a pending list that one window is likely to fill.
+/// Bytes of a pending list that one flush window usually fills.
 const NEW_ITEMS: usize = 12 * size_of::<Item>();
 
-/// How far a look ahead goes, in order.
+/// The steps of a prefetch, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PrefetchStep {
-    /// The transport a datagram belongs to.
+    /// The transport the datagram belongs to.
     Transport,
-    /// The SSRCs known there, their replay windows, the list of arrivals.
+    /// Its routes, its replay windows and its arrival log.
     Routes,
-    /// The stream its SSRC names.
+    /// The stream of the packet's SSRC.
     Stream,
-    /// The producer, and the place in the history.
+    /// The producer, and the packet's slot in the ring.
     Producer,
-    /// What the producer announced, and who receives it.
+    /// The producer's codecs and list of receivers.
     Receivers,
-    /// The transports of the receivers.
+    /// The receivers' transports.
     Lists,
-    /// The ends of their pending lists.
+    /// The ends of the receivers' pending lists.
     Ends,
 }
 
@@ -47,7 +47,8 @@ impl PrefetchStep {
         PrefetchStep::Ends,
     ];
 
-    /// The first packet of a batch takes this step for all: they go to much the same places.
+    /// Whether the first packet of a batch takes this step for all of them: most packets of a batch lead to the same
+    /// receivers.
     #[must_use]
     pub fn is_shared(self) -> bool {
         matches!(self, PrefetchStep::Lists | PrefetchStep::Ends)
@@ -55,7 +56,7 @@ impl PrefetchStep {
 }
 
 impl Router {
-    /// Takes one step ahead for a datagram that will be handled soon; nothing unless it is RTP.
+    /// Takes one prefetch step for a datagram that will be handled soon. Does nothing unless it is RTP.
     #[inline]
     pub fn prefetch<S: Sink>(
         &mut self,
@@ -117,7 +118,7 @@ impl Router {
             }
             return;
         }
-        // The first packet of a window finds the lists as the last flush left them.
+        // Only the first packet of a window needs this; later ones find the lists in the caches.
         if self.pending > 0 {
             return;
         }
@@ -132,8 +133,8 @@ impl Router {
         }
     }
 
-    /// What the flush of the destination at `position` is followed by: of the next one the consumers, of the one
-    /// behind it the transport, which leads to its consumers.
+    /// Called while the destination at `position` is flushed: prefetches the consumers of the next destination and
+    /// the transport of the one after it.
     #[inline]
     pub(super) fn prefetch_for_flush<S: Sink>(&self, position: usize, sink: &S) {
         let transport = |t: &u32| self.transports.place(*t);

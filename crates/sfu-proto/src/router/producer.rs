@@ -1,21 +1,21 @@
-//! One incoming track: what was announced, who consumes it, and which packet belongs to it.
+//! One incoming track: its parameters and its consumers.
 //!
 //! # Job
-//! Holds the announcement and the list of consumers; its encoded streams are `stream::StreamRx`, one for
-//! each encoding, found by the router's keys. Finding the producer of a packet belongs to `transport`.
+//! Holds the parameters and the list of consumers; its encoded streams are `stream::StreamRx`, one for each encoding,
+//! found by the router's keys. Finding the producer of a packet belongs to `transport`.
 //!
 //! # Invariants
-//! - `receivers` are the consumers that are not paused, dense: the packet path walks them and nothing else.
+//! - `receivers` are the consumers that are not paused, densely stored: the packet path iterates them only.
 
 use super::config::{MediaKind, ProducerCodec, ProducerConfig};
 use crate::rtp::ExtensionUri;
 
-/// Payload type that means none.
+/// Payload type that stands for none.
 pub(crate) const NO_PAYLOAD_TYPE: u8 = 0xff;
-/// Codecs a producer may announce.
+/// Codecs a producer may have.
 pub(crate) const MAX_CODECS: usize = 8;
 
-/// Extension ids of a peer: looked up once per element of each packet.
+/// Extension ids of a peer, looked up once per element of each packet.
 #[derive(Clone, Debug)]
 pub(crate) struct IdTable([u8; 256]);
 
@@ -37,7 +37,7 @@ impl IdTable {
     }
 }
 
-/// Tells whether an extension's id counts for the whole transport; the others count per producer.
+/// Whether an extension id applies to the whole transport; other ids apply to one producer.
 pub(crate) fn is_transport_wide(uri: ExtensionUri) -> bool {
     matches!(
         uri,
@@ -49,7 +49,7 @@ pub(crate) fn is_transport_wide(uri: ExtensionUri) -> bool {
     )
 }
 
-/// Tells whether the values of an extension are kept in the side table of the ring.
+/// Whether the values of an extension are kept in the ring's side table.
 fn is_passthrough(uri: ExtensionUri) -> bool {
     matches!(
         uri,
@@ -60,7 +60,7 @@ fn is_passthrough(uri: ExtensionUri) -> bool {
     )
 }
 
-/// A consumer that is not paused, and where it belongs.
+/// A consumer that is not paused, and its transport.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Receiver {
     pub(crate) consumer: u32,
@@ -71,7 +71,7 @@ pub(crate) struct Receiver {
 #[derive(Debug)]
 pub(crate) struct Producer {
     pub(crate) receivers: Vec<Receiver>,
-    /// All of them.
+    /// All consumers, paused ones included.
     pub(crate) consumers: Vec<u32>,
     pub(crate) paused: bool,
     pub(crate) kind: MediaKind,
@@ -80,7 +80,7 @@ pub(crate) struct Producer {
     pub(crate) ids: IdTable,
     pub(crate) codecs: Vec<ProducerCodec>,
     pub(crate) streams: Vec<u32>,
-    /// The encoding that consumers are to get.
+    /// The encoding forwarded to consumers.
     pub(crate) forwarded: u8,
     pub(crate) transport: u32,
     pub(crate) mid: Option<String>,
@@ -113,7 +113,7 @@ impl Producer {
         }
     }
 
-    /// Enters or removes a consumer that begins or ceases to be active.
+    /// Adds a consumer that became active, or removes one that became inactive.
     pub(crate) fn set_receiver(&mut self, receiver: Receiver, active: bool) {
         self.receivers.retain(|known| *known != receiver);
         if active {
@@ -121,7 +121,7 @@ impl Producer {
         }
     }
 
-    /// Position of the media codec with this payload type.
+    /// Returns the index of the media codec with this payload type.
     #[inline]
     pub(crate) fn codec_of(&self, payload_type: u8) -> Option<u8> {
         self.codecs
@@ -130,7 +130,7 @@ impl Producer {
             .map(|position| position as u8)
     }
 
-    /// Position of the media codec whose RTX has this payload type.
+    /// Returns the index of the media codec whose RTX has this payload type.
     pub(crate) fn codec_of_rtx(&self, payload_type: u8) -> Option<u8> {
         self.codecs
             .iter()

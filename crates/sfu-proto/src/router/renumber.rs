@@ -1,23 +1,23 @@
-//! The numbers of a source that are not forwarded: padding that is swallowed.
+//! Sequence numbers of a source that are not forwarded: those of padding-only packets.
 //!
 //! # Job
-//! Remembers from which index on how many numbers were left out. What is left out, and when, `stream` decides.
+//! Remembers how many numbers were dropped before which index. `stream` decides which.
 //!
 //! # Cost
-//! A scan over at most eight entries, the newest first; no allocation. A packet older than the oldest entry has
-//! no known place.
+//! A scan over at most eight entries, newest first; no allocation. Packets older than the oldest entry cannot be
+//! placed.
 
-/// Numbers left out: from an index on, how many.
+/// Dropped numbers: from an index on, how many.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Renumber {
     shifts: [(u64, u64); 8],
     len: usize,
-    /// Some are forgotten: what is older than the oldest remembered has no known place.
+    /// Entries were discarded: packets older than the oldest entry cannot be placed.
     truncated: bool,
 }
 
 impl Renumber {
-    /// How many were left out before this index; nothing if that is forgotten.
+    /// Returns how many numbers were dropped before this index; `None` if that is no longer known.
     #[inline]
     pub(crate) fn total_before(&self, index: u64) -> Option<u64> {
         let shifts = self.shifts[..self.len].iter().rev();
@@ -27,16 +27,16 @@ impl Renumber {
         }
     }
 
-    /// Leaves out one number.
+    /// Drops one number.
     pub(crate) fn drop_number(&mut self, index: u64) {
         match self.shifts[..self.len].last_mut() {
-            // A burst of padding is one run: nothing between two of it will ever come.
+            // A burst of padding is one entry: no media can come between two of its packets.
             Some((from, total)) if *from == index => (*from, *total) = (index + 1, *total + 1),
             _ => self.skip(index + 1, 1),
         }
     }
 
-    /// Leaves out `count` numbers ahead of those from `from` on.
+    /// Drops `count` numbers before those from `from` on.
     fn skip(&mut self, from: u64, count: u64) {
         let before = self.shifts[..self.len].last().map_or(0, |last| last.1);
         if self.len == self.shifts.len() {

@@ -1,11 +1,12 @@
-//! RTCP that goes out: reports to receivers and senders, requests, feedback, BYE.
+//! Outgoing RTCP: reports to receivers and senders, requests, feedback, BYE.
 //!
 //! # Job
-//! Packs what a transport has to say into as few datagrams as it fits. When, is said by `timer`.
+//! Packs the reports and requests of a transport into as few datagrams as possible. `timer` decides when.
 //!
 //! # Invariants
-//! - A datagram of reports begins with SR or RR; NACK, PLI, FIR, REMB and feedback go alone (reduced size).
-//! - The Sender Reports of one sender's audio and video line up, as far as its own do (`mapping`).
+//! - Reports are compound packets that start with SR or RR; NACK, PLI, FIR, REMB and feedback are sent alone (reduced
+//!   size).
+//! - Sender Reports of one sender's audio and video use one clock, as far as the sender's own reports do (`mapping`).
 //!
 //! # Cost
 //! Written straight into the sink; no allocation.
@@ -25,16 +26,16 @@ use crate::rtcp::{
     FirEntry, Pli, ReportBlock, SenderInfo, bye, fir, nack, ntp, remb, rr, sdes, xr,
 };
 
-/// A consumer that sent nothing for this long reports nothing.
+/// A consumer that sent nothing for this long is not reported.
 const SILENT: Micros = 2_000_000;
-/// Consumers looked at for one datagram; fewer fit.
+/// Consumers considered per datagram; fewer fit.
 const BATCH: usize = 32;
-/// Feedback datagrams at a time.
+/// Feedback datagrams sent at once.
 const MAX_FEEDBACKS: usize = 4;
 
 impl Router {
-    /// Sends sender reports for consumers, receiver reports for producers, round-trip blocks and BYEs. False if
-    /// there will be nothing more to report until media moves again.
+    /// Sends Sender Reports for consumers, Receiver Reports for producers, round-trip blocks and BYEs. Returns false
+    /// if there will be nothing to report until media flows again.
     pub(super) fn send_reports<S: Sink>(&mut self, t: u32, now: Micros, sink: &mut S) -> bool {
         let resent = std::mem::take(&mut self.transports[t].resent_in_interval);
         sink.end_train();
@@ -49,7 +50,7 @@ impl Router {
         resent > 0 || sends || streams.any(|s| self.streams[*s].active)
     }
 
-    /// False if no consumer has sent of late.
+    /// Returns false if no consumer sent lately.
     fn send_sender_reports<S: Sink>(&mut self, t: u32, now: Micros, sink: &mut S) -> bool {
         let mut sends = false;
         let wall = self.clock.ntp(now);
@@ -57,7 +58,7 @@ impl Router {
         while position < self.transports[t].consumers.len() {
             let (transports, consumers) = (&mut self.transports, &self.consumers);
             let (producers, streams) = (&self.producers, &self.streams);
-            // The sender's clock belongs to another transport: looked up before this one is borrowed.
+            // The sender's clock is on another transport: read it before this one is borrowed.
             let first = position;
             let count = BATCH.min(transports[t].consumers.len() - first);
             let mut batch = [(0, MinFilter::default()); BATCH];
@@ -159,7 +160,7 @@ impl Router {
         })
     }
 
-    /// A sender of opus with in-band FEC protects for its worst receiver (mediasoup does the same).
+    /// A sender that uses opus in-band FEC protects for its worst receiver, as with mediasoup.
     fn worst_reported_loss(&self, s: u32) -> u8 {
         let producer = &self.producers[self.streams[s].producer];
         if !producer.codecs.iter().any(|codec| codec.in_band_fec) {
@@ -190,8 +191,8 @@ impl Router {
         }
     }
 
-    /// Sends the NACKs and the key frame request that are due for one stream. False if nobody can be asked
-    /// yet: its SSRC or the path is unknown, and the next packet or the path will bring it up again.
+    /// Sends the NACKs and the key frame request that are due for one stream. Returns false if nothing can be sent
+    /// yet because its SSRC or the path is unknown; the next packet, or the path, schedules it again.
     pub(super) fn request_repair<S: Sink>(
         &mut self,
         t: u32,
@@ -224,7 +225,7 @@ impl Router {
         true
     }
 
-    /// Sends transport-wide feedback for what came since the last one.
+    /// Sends transport-wide feedback on the packets received since the last one.
     pub(super) fn send_feedback<S: Sink>(&mut self, t: u32, sink: &mut S) {
         let transport = &mut self.transports[t];
         let Some(mut arrivals) = transport.arrivals.take() else {
@@ -240,7 +241,7 @@ impl Router {
         transport.arrivals = Some(arrivals);
     }
 
-    /// Tells a sender its limit, or what its path seems to carry.
+    /// Sends REMB: the sender's limit, or the estimate of its path.
     pub(super) fn send_remb<S: Sink>(&mut self, t: u32, sink: &mut S) {
         let transport = &mut self.transports[t];
         let estimate = transport
@@ -279,7 +280,7 @@ impl Router {
     }
 }
 
-/// Asks for what is missing of a stream. Gives the datagrams sent.
+/// Requests the missing packets of a stream. Returns the number of datagrams sent.
 fn send_nacks<S: Sink>(
     transport: &mut Transport,
     stream: &mut StreamRx,
@@ -316,7 +317,7 @@ fn send_nacks<S: Sink>(
     sent
 }
 
-/// Asks for a key frame by PLI, else by FIR, whichever the sender takes. Gives the datagrams sent.
+/// Requests a key frame by PLI, else by FIR, as the sender supports. Returns the number of datagrams sent.
 fn request_key_frame<S: Sink>(
     transport: &mut Transport,
     stream: &mut StreamRx,
@@ -350,8 +351,8 @@ fn request_key_frame<S: Sink>(
     u64::from(sent)
 }
 
-/// What a Sender Report says of a consumer; nothing if it is silent, or waits to go on with another source, whose
-/// clock is not the one of what was sent.
+/// Returns the sender information about a consumer; `None` if it is silent, or waits to switch to a source whose
+/// clock differs from the one sent so far.
 fn sender_info(
     consumer: &Consumer,
     stream: &StreamRx,
@@ -373,7 +374,7 @@ fn sender_info(
     })
 }
 
-/// Writes a report and its name; 0 if they do not fit. A name over 255 bytes is left out.
+/// Writes a report and an SDES with the CNAME; 0 if they do not fit. A CNAME over 255 bytes is omitted.
 fn write_sender_report(info: &SenderInfo, cname: &str, out: &mut [u8]) -> usize {
     let Some(report) = info.write(&[], out) else {
         return 0;

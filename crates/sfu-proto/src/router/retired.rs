@@ -1,19 +1,18 @@
-//! SSRCs that a stream had before: what is still on its way from them is late, not a new beginning.
+//! SSRCs that a stream had before: packets still arriving from them are late, not a new source.
 //!
 //! # Invariants
-//! - An SSRC that was replaced does not come back while packets from its time can still arrive, nor while the one
-//!   that replaced it is heard.
+//! - A replaced SSRC is not accepted again while its packets can still arrive, nor while its successor is active.
 //!
 //! # Cost
 //! A scan over at most eight entries, for packets of unknown SSRCs only.
 
 use super::clock::Micros;
 
-/// No network holds a packet back for longer.
+/// No network delays a packet longer.
 const LONGEST_DELAY: Micros = 10_000_000;
 const REMEMBERED: usize = 8;
 
-/// The last SSRCs that were replaced, and when.
+/// The SSRCs replaced last, and when.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Retired {
     entries: [Option<(u32, Micros)>; REMEMBERED],
@@ -31,7 +30,7 @@ impl Retired {
         self.next = (self.next + 1) % REMEMBERED;
     }
 
-    /// True if a packet of this SSRC is late; `heard`: who replaced it still sends.
+    /// Whether a packet of this SSRC is late; `heard`: its successor is active.
     pub(crate) fn is_retired(&self, ssrc: u32, heard: bool, now: Micros) -> bool {
         let mut known = self.entries.iter().flatten();
         known.any(|(known, at)| *known == ssrc && (heard || now < at + LONGEST_DELAY))

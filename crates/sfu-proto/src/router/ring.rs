@@ -1,22 +1,21 @@
-//! The recent packets of one incoming stream in plain: at once the shared plaintext every consumer's
-//! packet is encrypted from, and the history retransmissions are answered from.
+//! The recent packets of one incoming stream, decrypted: the shared plaintext that all consumers' packets are
+//! encrypted from, and the history for retransmissions.
 //!
 //! # Job
-//! Stores payloads by stream index and gives them back while they are still there. What is in a
-//! header belongs to `template`, who may ask again to `rtx`.
+//! Stores payloads by stream index. Headers belong to `template`, limits on retransmissions to `rtx`.
 //!
 //! # Invariants
-//! - A slot is valid only if its stored index is equal to the one asked for.
+//! - A slot is valid only if its stored index equals the requested one.
 //! - A payload has `HEADROOM` bytes before it (the OSN of RFC 4588) and `TAIL` bytes behind it (RTP padding).
-//! - A packet is decrypted into the spare buffer and becomes visible only by `commit`: a forged or
-//!   replayed one never overwrites history.
-//! - The padding of a slot is chosen once and never changes.
+//! - A packet is decrypted into the spare buffer and becomes visible only by `commit`: forged or replayed packets
+//!   never overwrite the history.
+//! - The padding of a slot is set once and never changes.
 //!
 //! # Cost
-//! Look-up and commit O(1). Storage is taken at the first packet: 64 slots (audio) 98 KB, 512 (video) 788 KB.
+//! Look-up and commit are O(1). Storage is allocated at the first packet: 64 slots (audio) 98 KB, 512 (video) 788 KB.
 //!
 //! # Left out
-//! Payloads over `MAX_PAYLOAD` bytes, which no path MTU of 1500 lets through.
+//! Payloads over `MAX_PAYLOAD` bytes, which exceed a path MTU of 1500.
 
 use crate::net::Sink;
 
@@ -31,39 +30,39 @@ const EMPTY: u64 = u64::MAX;
 
 /// The RTP marker bit was set.
 pub(crate) const MARKER: u8 = 1;
-/// The first packet of a key frame.
+/// First packet of a key frame.
 pub(crate) const KEY_FRAME: u8 = 2;
-/// `level` is known.
+/// `level` is set.
 pub(crate) const LEVEL: u8 = 4;
 /// The slot has an entry in the side table of passthrough extensions.
 pub(crate) const PASSTHROUGH: u8 = 8;
-/// The payload is nothing but one byte of padding: sent so that a swallowed number leaves no gap.
+/// The payload is one byte of padding, forwarded so that a number without media leaves no gap.
 pub(crate) const FILLER: u8 = 16;
-/// It has left in a way that has to be repeated to the byte: its padding stays as it is.
+/// It was sent in a way that must be repeated to the byte: its padding must not change.
 pub(crate) const PADDING_FIXED: u8 = 32;
-/// It came by a retransmission only, so far.
+/// So far received by retransmission only.
 pub(crate) const REPAIRED: u8 = 64;
 
-/// What is known of one stored packet besides its payload.
+/// Metadata of a stored packet.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Slot {
-    /// Stream index: the sender's extended sequence number less the swallowed ones.
+    /// Stream index: the sender's extended sequence number less the dropped padding-only packets.
     pub(crate) index: u64,
     pub(crate) timestamp: u32,
     /// Length of the payload without padding.
     pub(crate) len: u16,
     pub(crate) buffer: u16,
     pub(crate) flags: u8,
-    /// Padding behind the payload, for transports that want it.
+    /// Padding behind the payload, for transports with padding enabled.
     pub(crate) pad: u8,
-    /// Which of the producer's codecs it is.
+    /// Index of the producer's codec.
     pub(crate) codec: u8,
     /// RFC 6464 byte: voice activity flag and level.
     pub(crate) level: u8,
 }
 
-/// Values of header extensions that not every packet carries, passed on as they came; times of capture are put on
-/// our clock once, so that each sending has the same.
+/// Values of header extensions that are forwarded as received. Capture times are converted to our clock once, so that
+/// every sending carries the same.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct PassthroughExtensions {
     pub(crate) orientation: Option<u8>,
@@ -75,8 +74,8 @@ pub(crate) struct PassthroughExtensions {
 }
 
 impl PassthroughExtensions {
-    /// When it was captured, on the clock of the sender's reports: the capture time less what the capturing clock
-    /// is ahead of that, if it says so.
+    /// Returns the capture time on the clock of the sender's reports: the capture time less the capture clock offset,
+    /// if present.
     pub(crate) fn captured(&self) -> Option<u64> {
         let (time, ahead) = self.capture_time.split_first_chunk::<8>()?;
         let ahead = ahead.first_chunk::<8>()?;
@@ -88,7 +87,7 @@ impl PassthroughExtensions {
         Some(u64::from_be_bytes(*time).wrapping_sub(ahead as u64))
     }
 
-    /// When it was captured on our clock, which is the one our reports tell; none is left out.
+    /// Sets the capture time on our clock, the one of our Sender Reports; `None` removes the extension.
     pub(crate) fn set_captured(&mut self, time: Option<u64>) {
         self.capture_time = [0; 16];
         self.capture_time_len = 0;
@@ -110,7 +109,8 @@ pub(crate) struct Ring {
 }
 
 impl Ring {
-    /// A ring of `slots` packets, a power of two; `passthrough` keeps the side table. Takes no storage yet.
+    /// Creates a ring of `slots` packets, a power of two; `passthrough` adds the side table. Allocates no payload
+    /// storage yet.
     pub(crate) fn new(slots: usize, passthrough: bool) -> Self {
         assert!(
             slots.is_power_of_two(),
@@ -142,7 +142,7 @@ impl Ring {
         }
     }
 
-    /// Has the place of the packet with this index and the buffer it is decrypted into brought near.
+    /// Prefetches the slot of the packet with this index and the buffer it is decrypted into.
     #[inline]
     pub(crate) fn prefetch<S: Sink>(&self, index: u64, len: usize, sink: &S) {
         sink.prefetch(&self.slots[(index & self.mask) as usize], usize::MAX);
@@ -152,7 +152,7 @@ impl Ring {
         }
     }
 
-    /// The buffer the next packet is decrypted into, headroom and tail included.
+    /// Returns the buffer the next packet is decrypted into, headroom and tail included.
     #[inline]
     pub(crate) fn spare(&mut self) -> &mut [u8] {
         if self.storage.is_empty() {
@@ -162,7 +162,7 @@ impl Ring {
         &mut self.storage[start..start + BUFFER]
     }
 
-    /// Makes what is in the spare buffer the packet `slot.index`. False if something newer has its place.
+    /// Makes the spare buffer the packet `slot.index`. Returns false if a newer packet has the slot.
     #[inline]
     pub(crate) fn commit(&mut self, mut slot: Slot, passthrough: &PassthroughExtensions) -> bool {
         let place = &mut self.slots[(slot.index & self.mask) as usize];
@@ -178,14 +178,14 @@ impl Ring {
         true
     }
 
-    /// The packet with this stream index, if it is still there.
+    /// Returns the packet with this stream index, if it is still stored.
     #[inline]
     pub(crate) fn get(&self, index: u64) -> Option<&Slot> {
         let slot = &self.slots[(index & self.mask) as usize];
         (slot.index == index).then_some(slot)
     }
 
-    /// The packet with this index came itself, after its retransmission. True the first time.
+    /// Called when the original of this packet arrives behind its retransmission. Returns true the first time.
     pub(crate) fn arrived_after_repair(&mut self, index: u64) -> bool {
         let slot = &mut self.slots[(index & self.mask) as usize];
         let repaired = slot.index == index && slot.flags & REPAIRED != 0;
@@ -195,27 +195,27 @@ impl Ring {
         repaired
     }
 
-    /// Packets it holds.
+    /// Returns the number of slots.
     #[inline]
     pub(crate) fn places(&self) -> usize {
         self.slots.len()
     }
 
-    /// The newest packet whose index ends in these 32 bits, if it is still there.
+    /// Returns the newest packet whose index ends in these 32 bits, if it is still stored.
     #[inline]
     pub(crate) fn get_low(&self, low: u32) -> Option<&Slot> {
         let slot = &self.slots[(u64::from(low) & self.mask) as usize];
         (slot.index as u32 == low && slot.index != EMPTY).then_some(slot)
     }
 
-    /// The payload with the first `pad` bytes of its padding.
+    /// Returns the payload with the first `pad` bytes of its padding.
     #[inline]
     pub(crate) fn payload(&self, slot: &Slot, pad: u8) -> &[u8] {
         let start = slot.buffer as usize * BUFFER + HEADROOM;
         &self.storage[start..start + slot.len as usize + pad as usize]
     }
 
-    /// The payload behind an original sequence number written into the headroom (RFC 4588 §4).
+    /// Returns the payload behind the original sequence number, written into the headroom (RFC 4588 §4).
     pub(crate) fn retransmission(&mut self, slot: &Slot, original: u16) -> &[u8] {
         let start = slot.buffer as usize * BUFFER;
         let whole = &mut self.storage[start..start + HEADROOM + slot.len as usize];
@@ -223,7 +223,7 @@ impl Ring {
         whole
     }
 
-    /// The passthrough extensions of a packet, if it has any.
+    /// Returns the passthrough extensions of a packet, if it has any.
     #[inline]
     pub(crate) fn passthrough(&self, slot: &Slot) -> Option<&PassthroughExtensions> {
         if slot.flags & PASSTHROUGH == 0 {
@@ -232,7 +232,7 @@ impl Ring {
         self.passthrough.get(slot.buffer as usize)
     }
 
-    /// Lengthens a packet by `pad` (1..=64) bytes of RTP padding (RFC 3550 §5.1), once.
+    /// Adds `pad` (1..=64) bytes of RTP padding to a packet (RFC 3550 §5.1), once.
     #[inline]
     pub(crate) fn pad(&mut self, low: u32, pad: u8) {
         let slot = &mut self.slots[(u64::from(low) & self.mask) as usize];
@@ -247,7 +247,7 @@ impl Ring {
         tail[pad as usize - 1] = pad;
     }
 
-    /// From now on the packet with this index gets no padding it does not have.
+    /// Forbids adding padding to the packet with this index from now on.
     pub(crate) fn fix_padding(&mut self, index: u64) {
         let slot = &mut self.slots[(index & self.mask) as usize];
         if slot.index == index {
@@ -255,7 +255,7 @@ impl Ring {
         }
     }
 
-    /// Forgets every packet, keeps the storage.
+    /// Removes all packets and keeps the storage.
     pub(crate) fn clear(&mut self) {
         for slot in &mut self.slots {
             slot.index = EMPTY;

@@ -1,16 +1,16 @@
-//! The objects of one call and what may be done with them.
+//! The objects of one call and the operations on them.
 //!
 //! # Job
-//! Owns transports, producers and consumers and creates, pauses and closes them. The packet path is in
-//! `ingest` and `egress`, RTCP in `feedback` and `report`, time in `timer`, figures in `figures`.
+//! Owns transports, producers and consumers; creates, pauses and closes them. The packet path is in `ingest` and
+//! `egress`, RTCP in `feedback` and `report`, timeouts in `timer`, statistics in `figures`.
 //!
 //! # Invariants
-//! - A producer's consumers and a transport's producers and consumers are all open.
-//! - Closing cascades: transport → its producers and consumers; producer → its consumers, wherever they are.
-//! - What a peer sends never panics and never touches another peer's objects but by forwarding.
+//! - All consumers listed by a producer, and all producers and consumers listed by a transport, are open.
+//! - Closing cascades: transport → its producers and consumers; producer → its consumers on all transports.
+//! - Input of a peer never panics, and affects other peers' objects by forwarding only.
 //!
 //! # Cost
-//! Objects live in slabs with dense keys. A producer takes its ring at its first packet.
+//! Objects live in slabs with dense keys. A producer's ring is allocated at its first packet.
 //!
 //! # Left out
 //! Pipes to routers of other workers; data channels.
@@ -45,30 +45,30 @@ pub struct Router {
     pub(super) producers: Slab<Producer>,
     pub(super) streams: Slab<StreamRx>,
     pub(super) consumers: Slab<Consumer>,
-    /// Transports with something pending.
+    /// Transports with pending packets.
     pub(super) dirty: Vec<u32>,
     pub(super) pending: usize,
-    /// Consumer, stream and index of late beginnings of the transport that is being flushed.
+    /// Consumer, stream and index of late key frame starts on the transport that is being flushed.
     pub(super) late_starts: Vec<(u32, u32, u64)>,
-    /// Length, stream and index of what came since the last flush, for padding.
+    /// Length, stream and index of the packets received since the last flush, for padding.
     pub(super) batch: Vec<(u16, u32, u32)>,
     pub(super) padded_transports: usize,
     pub(super) flush_id: u32,
     pub(super) observers: Observers,
     pub(super) events: VecDeque<RouterEvent>,
     pub(super) stats: RouterStats,
-    /// When each transport has something to do.
+    /// The deadline of each transport.
     pub(super) timers: Timers<Micros>,
-    /// Sequence numbers of a NACK being written.
+    /// Scratch buffer: sequence numbers of a NACK.
     pub(super) sequences: Vec<u16>,
-    /// SSRCs of a REMB being written.
+    /// Scratch buffer: SSRCs of a REMB.
     pub(super) ssrcs: Vec<u32>,
-    /// Where packets that go nowhere are decrypted, to know whether they are authentic.
+    /// Scratch buffer: packets without a stream are decrypted here to learn whether they are authentic.
     pub(super) scratch: Vec<u8>,
 }
 
 impl Router {
-    /// An empty router.
+    /// Creates an empty router.
     pub fn new(config: RouterConfig) -> Self {
         let micros = |interval: std::time::Duration| interval.as_micros() as Micros;
         Self {
@@ -98,7 +98,7 @@ impl Router {
         }
     }
 
-    /// Opens an endpoint. The events of a preset one begin with its first packet.
+    /// Creates a transport. A preset one reports no events before its first packet.
     pub fn create_transport(&mut self, config: TransportConfig, now: Instant) -> TransportKey {
         let at = self.clock.micros(now);
         let ssrc = (self.random.next() as u32).max(1);
@@ -114,12 +114,12 @@ impl Router {
         TransportKey(t)
     }
 
-    /// The ICE and DTLS of a transport; none for a preset or unknown one.
+    /// Returns the ICE and DTLS of a transport; `None` for a preset or unknown one.
     pub fn link(&self, transport: TransportKey) -> Option<&Link> {
         self.transports.get(transport.0)?.link()
     }
 
-    /// Gives the peer's DTLS role and fingerprints, once. Returns our role.
+    /// Sets the peer's DTLS role and fingerprints, once. Returns our role.
     pub fn connect<S: Sink>(
         &mut self,
         transport: TransportKey,
@@ -159,7 +159,7 @@ impl Router {
         Ok(())
     }
 
-    /// Forgets an address whose TCP connection is gone; another one takes over if there is any.
+    /// Forgets an address whose TCP connection has closed; another tuple is selected if there is one.
     pub fn remove_destination<S: Sink>(
         &mut self,
         transport: TransportKey,
@@ -174,7 +174,7 @@ impl Router {
         }
     }
 
-    /// Limits what the sender sends, by REMB; 0 lifts the limit.
+    /// Limits the sender's bit rate by REMB; 0 removes the limit.
     pub fn set_max_incoming_bitrate(
         &mut self,
         transport: TransportKey,
@@ -200,7 +200,7 @@ impl Router {
 
     /// Closes a transport with its producers (and their consumers elsewhere) and its consumers.
     ///
-    /// What it drags along is told by events; unknown keys are no error.
+    /// Events report what closes along with it; unknown keys are no error.
     pub fn close_transport<S: Sink>(
         &mut self,
         transport: TransportKey,
@@ -247,7 +247,7 @@ impl Router {
         }
     }
 
-    /// Opens an incoming track on a transport.
+    /// Creates a producer on a transport.
     pub fn produce(
         &mut self,
         transport: TransportKey,
@@ -293,7 +293,7 @@ impl Router {
         Ok(ProducerKey(p))
     }
 
-    /// Takes the transport-wide extension ids and settles how the sender learns what it may send.
+    /// Stores the transport-wide extension ids and chooses between transport-wide feedback and REMB for the sender.
     fn negotiate_feedback(&mut self, t: u32, config: &ProducerConfig) {
         let transport = &mut self.transports[t];
         for (uri, id) in &config.header_extensions {
@@ -317,7 +317,7 @@ impl Router {
         }
     }
 
-    /// Opens an outgoing track: `producer`'s packets to `transport`'s receiver.
+    /// Creates a consumer: forwards `producer`'s packets to `transport`'s receiver.
     pub fn consume(
         &mut self,
         transport: TransportKey,
@@ -335,7 +335,7 @@ impl Router {
             .get(producer.0)
             .ok_or(ConsumeError::UnknownProducer)?;
         self.check_consumer(entry, &config)?;
-        // Below 2^15, so that a receiver cannot mistake the first roll-over (RFC 3711 §3.3.1).
+        // Below 2^15, so that a receiver cannot miss the first roll-over (RFC 3711 §3.3.1).
         let mut first = || 1 + self.random.below((1 << 15) - 1) as u16;
         let first = (first(), first());
         let consumer = Consumer::new(transport.0, producer.0, source, &config, first)?;
@@ -365,7 +365,7 @@ impl Router {
         Ok(ConsumerKey(c))
     }
 
-    /// Stops or starts everybody's copies of a producer. Starting asks for key frames.
+    /// Pauses or resumes all consumers of a producer. Resuming requests key frames.
     pub fn set_producer_paused(
         &mut self,
         producer: ProducerKey,
@@ -400,7 +400,7 @@ impl Router {
         Ok(())
     }
 
-    /// Stops or starts one copy. Starting asks for a key frame.
+    /// Pauses or resumes a consumer. Resuming requests a key frame.
     pub fn set_consumer_paused(
         &mut self,
         consumer: ConsumerKey,
@@ -427,7 +427,7 @@ impl Router {
         Ok(())
     }
 
-    /// Asks the consumer's sender for a key frame, unless one is on its way.
+    /// Requests a key frame from the consumer's sender, unless a request is outstanding.
     pub fn request_key_frame(
         &mut self,
         consumer: ConsumerKey,
@@ -456,7 +456,7 @@ impl Router {
         }
     }
 
-    /// Closes a producer and its consumers; the consumers are told by events. Unknown keys are no error.
+    /// Closes a producer and its consumers; events report the consumers. Unknown keys are no error.
     pub fn close_producer(&mut self, producer: ProducerKey) {
         let Some(entry) = self.producers.get(producer.0) else {
             return;
@@ -493,7 +493,7 @@ impl Router {
         }
     }
 
-    /// Closes one copy; its receiver is told by BYE. Unknown keys are no error.
+    /// Closes a consumer; its receiver gets a BYE. Unknown keys are no error.
     pub fn close_consumer(&mut self, consumer: ConsumerKey) {
         let Some(entry) = self.consumers.remove(consumer.0) else {
             return;
@@ -524,7 +524,7 @@ impl Router {
         }
     }
 
-    /// Takes one datagram from a transport's peer; `class` is what `net::classify` says of it.
+    /// Handles one datagram of a transport's peer; `class` is the result of `net::classify`.
     pub fn handle_datagram<S: Sink>(
         &mut self,
         transport: TransportKey,
@@ -537,8 +537,8 @@ impl Router {
         self.handle_datagram_received_at(transport, class, datagram, from, (now, now), sink);
     }
 
-    /// As `handle_datagram`, for one that has waited: the times are when it arrived, which is what feedback and reports
-    /// tell, and now.
+    /// As `handle_datagram`, for a datagram that waited: the times are its arrival, used by feedback and reports, and
+    /// now.
     pub fn handle_datagram_received_at<S: Sink>(
         &mut self,
         transport: TransportKey,
@@ -577,7 +577,7 @@ impl Router {
         }
     }
 
-    /// Authentic media came from elsewhere than where ours goes.
+    /// Handles authenticated media from a tuple other than the selected one.
     #[cold]
     fn on_media_from_other_tuple<S: Sink>(
         &mut self,
@@ -592,7 +592,7 @@ impl Router {
         }
     }
 
-    /// The next event. Scores are those of the moment of asking.
+    /// Returns the next event. Scores are read when the event is taken.
     pub fn poll_event(&mut self) -> Option<RouterEvent> {
         loop {
             match self.events.pop_front()? {
@@ -608,7 +608,7 @@ impl Router {
         }
     }
 
-    /// Tells the producer's score to its owner and to those of its consumers.
+    /// Queues score events of a producer and of all its consumers.
     pub(super) fn producer_score_changed(&mut self, p: u32) {
         let producer = ProducerKey(p);
         self.events

@@ -1,15 +1,15 @@
-//! Retransmission for one consumer: answers NACKs from the producer's ring, without a packet store of its own.
+//! Retransmissions to one consumer: answers NACKs from the producer's ring, without a packet store of its own.
 //!
 //! # Job
-//! Decides whether an *outgoing* sequence number is sent again, and under which number of the RTX stream.
-//! Mapping it to the producer's packet belongs to `munger`, writing it to `egress`.
+//! Decides whether an *outgoing* sequence number is sent again, and under which RTX sequence number. Mapping it to
+//! the producer's packet belongs to `munger`, writing it to `egress`.
 //!
 //! # Invariants
-//! - A packet is never given back twice within one round trip.
-//! - However many NACKs come, no more is sent again than was sent at first, plus a small allowance.
+//! - A packet is never sent again twice within one round trip.
+//! - However many NACKs arrive, no more packets are retransmitted than were sent, plus a small allowance.
 //!
 //! # Cost
-//! O(1), no allocation; 1 KB per consumer that answers NACKs, taken at creation.
+//! O(1), no allocation; 1 KB per consumer that answers NACKs, allocated at creation.
 //!
 //! # Left out
 //! RTX-based padding for probing; see `pacer`.
@@ -21,16 +21,16 @@ use super::producer::{MAX_CODECS, NO_PAYLOAD_TYPE};
 
 /// Packets whose last retransmission is remembered.
 const REMEMBERED: usize = 128;
-/// Round trip assumed while none is known.
+/// Round-trip time assumed until one is known.
 const DEFAULT_RTT: Micros = 100_000;
-/// Packets that may be sent again beyond those sent at first.
+/// Retransmissions allowed beyond the number of packets sent.
 const ALLOWANCE: u64 = 512;
 
 /// The RTX stream of a consumer.
 #[derive(Clone, Debug)]
 pub(crate) struct RtxStream {
     pub(crate) ssrc: u32,
-    /// Payload type by position of the producer's codec.
+    /// Payload type by index of the producer's codec.
     pub(crate) payload_types: [u8; MAX_CODECS],
     /// Extended sequence number of the next packet.
     next: u64,
@@ -45,13 +45,13 @@ impl RtxStream {
         }
     }
 
-    /// The payload type for this codec, if it has RTX.
+    /// Returns the payload type for this codec, if it has RTX.
     pub(crate) fn payload_type(&self, codec: u8) -> Option<u8> {
         let payload_type = *self.payload_types.get(usize::from(codec))?;
         (payload_type != NO_PAYLOAD_TYPE).then_some(payload_type)
     }
 
-    /// Takes the next extended sequence number.
+    /// Returns the next extended sequence number and advances.
     pub(crate) fn advance(&mut self) -> u64 {
         let index = self.next;
         self.next += 1;
@@ -59,7 +59,7 @@ impl RtxStream {
     }
 }
 
-/// What a consumer remembers of its retransmissions.
+/// Retransmission history of a consumer.
 #[derive(Debug)]
 pub(crate) struct Resends {
     recent: Box<[(u64, Micros); REMEMBERED]>,
@@ -94,7 +94,7 @@ impl Resends {
         true
     }
 
-    /// Packets sent again so far.
+    /// Returns the number of packets retransmitted.
     pub(crate) fn count(&self) -> u64 {
         self.sent
     }

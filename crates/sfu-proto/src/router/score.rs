@@ -1,8 +1,8 @@
-//! How well a stream arrives: 0 (nothing) to 10 (all of it).
+//! Reception quality of a stream: 0 (nothing arrives) to 10 (all of it).
 //!
 //! # Job
-//! Turns loss and repair of each reporting interval into one number, smoothed over the last 24
-//! intervals with more weight on the newer ones, as mediasoup does.
+//! Turns loss and repair of each report interval into one number, averaged over the last 24 intervals with more
+//! weight on newer ones, as mediasoup does.
 //!
 //! # Cost
 //! Once a second per stream; no allocation.
@@ -12,11 +12,11 @@ const HISTORY: usize = 24;
 /// Running totals of one stream, at the end of an interval.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Totals {
-    /// Packets that should have come through.
+    /// Packets expected.
     pub(crate) expected: u64,
-    /// Packets that came through as they were sent at first.
+    /// Packets received as originals.
     pub(crate) received: u64,
-    /// Missing packets that came by retransmission.
+    /// Missing packets received by retransmission.
     pub(crate) repaired: u64,
 }
 
@@ -43,18 +43,18 @@ impl Score {
         self.current
     }
 
-    /// Forgets the history: the stream stopped (0) or came back (10). True if the score changed.
+    /// Clears the history when the stream stops (0) or resumes (10). Returns whether the score changed.
     pub(crate) fn reset(&mut self, value: u8) -> bool {
         self.len = 0;
         std::mem::replace(&mut self.current, value) != value
     }
 
-    /// Starts the next interval at these totals without judging the last one.
+    /// Starts the next interval at these totals without scoring the last one.
     pub(crate) fn rebase(&mut self, totals: Totals) {
         self.prior = totals;
     }
 
-    /// Judges the interval that ends with these totals. True if the score changed.
+    /// Scores the interval that ends with these totals. Returns whether the score changed.
     pub(crate) fn update(&mut self, totals: Totals) -> bool {
         let grade = grade(&self.prior, &totals);
         self.prior = totals;
@@ -75,7 +75,7 @@ impl Score {
     }
 }
 
-/// The score of one interval. What was sent again without need is no loss and costs nothing.
+/// Returns the score of one interval. Retransmissions of packets that were not missing cost nothing.
 fn grade(prior: &Totals, now: &Totals) -> u8 {
     let expected = now.expected.saturating_sub(prior.expected);
     let received = now.received.saturating_sub(prior.received);

@@ -1,14 +1,14 @@
-//! Dense storage with small integer keys: what the packet path indexes instead of hashing.
+//! Dense storage with small integer keys, so that the packet path indexes instead of hashing.
 //!
 //! # Invariants
-//! - A key stays valid until its value is removed; it is given out again afterwards.
+//! - A key stays valid until its value is removed; it is reused afterwards.
 //!
 //! # Cost
 //! One bounds check and one discriminant check per look-up. Allocates only when it grows.
 
 use std::ops::{Index, IndexMut};
 
-/// A vector with holes.
+/// A vector with free slots.
 #[derive(Debug)]
 pub(crate) struct Slab<T> {
     entries: Vec<Option<T>>,
@@ -29,7 +29,7 @@ impl<T> Slab<T> {
             return key;
         }
         self.entries.push(Some(value));
-        // Room for every key, so that `remove` never allocates.
+        // Capacity for every key, so that `remove` never allocates.
         self.free.reserve(self.entries.len());
         (self.entries.len() - 1) as u32
     }
@@ -45,7 +45,7 @@ impl<T> Slab<T> {
         self.entries.get(key as usize)?.as_ref()
     }
 
-    /// Where the value of a key lies, without looking at it.
+    /// Returns the slot of a key without reading it, for prefetching.
     #[inline]
     pub(crate) fn place(&self, key: u32) -> Option<&Option<T>> {
         self.entries.get(key as usize)

@@ -1,12 +1,12 @@
-//! Names for where a packet came from: the run of a stream it belongs to, and its place in the history.
+//! Identifies the run of a stream that a packet belongs to, and the packet's place in the history.
 //!
 //! # Invariants
-//! - A `Source` is made by the stream it names; no two runs of any streams of a router that live at one time are
-//!   equal. What continues a run, and what a new one, is told by comparing sources and by nothing else.
-//! - A `Place` is made by `munger` alone, from the source an own number was given for: whoever looks a packet up by
-//!   an outgoing number cannot take the history of another stream.
+//! - A stream makes its own `Source`s; no two runs of the live streams of a router are equal. Comparing sources is
+//!   the only test of whether a packet continues a run.
+//! - Only `munger` makes a `Place`, from the source an `out_seq` was assigned for: looking up an outgoing sequence
+//!   number never returns a packet of another stream.
 
-/// A stream and the run of it that is on: a stream that starts anew, or goes on elsewhere, has another.
+/// A stream and its current run. A run ends when the SSRC changes or the sequence numbers jump.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub(crate) struct Source {
@@ -14,22 +14,22 @@ pub(crate) struct Source {
     run: u32,
 }
 
-/// The bit of a run that is not part of its number.
+/// Marks a source as detached; not part of the run's number.
 const DETACHED: u32 = 1 << 31;
 
 impl Source {
-    /// No stream's.
+    /// The source of no stream.
     pub(crate) const NONE: Self = Self {
         stream: u32::MAX,
         run: u32::MAX,
     };
 
-    /// The first run of the stream with this key.
+    /// Returns the first run of the stream with this key.
     pub(crate) fn first(stream: u32) -> Self {
         Self { stream, run: 0 }
     }
 
-    /// The run that follows.
+    /// Returns the following run.
     pub(crate) fn next(self) -> Self {
         Self {
             run: self.run.wrapping_add(1) & !DETACHED,
@@ -37,7 +37,7 @@ impl Source {
         }
     }
 
-    /// The run before.
+    /// Returns the preceding run.
     pub(crate) fn previous(self) -> Self {
         Self {
             run: self.run.wrapping_sub(1) & !DETACHED,
@@ -45,7 +45,7 @@ impl Source {
         }
     }
 
-    /// The same, but equal to none that a stream has.
+    /// Returns the same run, marked so that it equals no source of a stream.
     pub(crate) fn detached(self) -> Self {
         Self {
             run: self.run | DETACHED,
@@ -53,7 +53,7 @@ impl Source {
         }
     }
 
-    /// True if it is the same run, apart or not.
+    /// Whether both are the same run, detached or not.
     pub(crate) fn is_same_run(self, other: Self) -> bool {
         self.detached() == other.detached()
     }
@@ -62,7 +62,7 @@ impl Source {
         self.stream == other.stream
     }
 
-    /// The packet with this stream index.
+    /// Returns the place of the packet with this stream index.
     pub(super) fn place(self, index: u64) -> Place {
         Place {
             stream: self.stream,
@@ -71,7 +71,7 @@ impl Source {
     }
 }
 
-/// One packet of one stream. Indices of a stream are never given twice, whatever its runs.
+/// One packet of one stream. Stream indices are never reused, not even by later runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
     stream: u32,
@@ -79,12 +79,12 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// Key of the stream.
+    /// Returns the key of the stream.
     pub(crate) fn stream(self) -> u32 {
         self.stream
     }
 
-    /// Index in that stream, and no other.
+    /// Returns the index in that stream.
     pub(crate) fn index(self) -> u64 {
         self.index
     }

@@ -1,17 +1,17 @@
-//! One encoded stream of a producer: order, loss, repair, key frames, history.
+//! One encoded stream of a producer: sequence, loss, repair, key frames, history.
 //!
 //! # Job
-//! Takes decrypted packets, by the media SSRC or recovered from RTX, puts them into the ring and keeps
-//! what reports and requests are made from. Writing those belongs to `report`, forwarding to `router`.
+//! Takes decrypted packets, received by the media SSRC or recovered from RTX, stores them in the ring and keeps the
+//! state of reports and requests. Writing those belongs to `report`, forwarding to `router`.
 //!
 //! # Invariants
-//! - The stream index is the sender's extended sequence number less the swallowed ones, those of padding-only
-//!   packets. It has no gaps but those of real loss and of jumps.
-//! - A stream index is forwarded once: what came before, by either way, is refused.
-//! - `source` changes when the SSRC does, and when numbers jump: consumers then start a new segment, pictures with a
-//!   key frame. Indices go on above all former ones: what still waits for a flush must not be taken for a packet of
-//!   the new source.
-//! - An SSRC that was replaced is late, and so is its RTX: neither takes the stream back.
+//! - The stream index is the sender's extended sequence number less the dropped padding-only packets. Its only gaps
+//!   are losses and jumps.
+//! - A stream index is forwarded once: a duplicate is refused, whether original or retransmission.
+//! - `source` changes with the SSRC and when sequence numbers jump: consumers then start a new segment, video
+//!   consumers with a key frame. Stream indices keep growing, so that packets pending for a flush are not taken for
+//!   packets of the new source.
+//! - Packets of a replaced SSRC, and of its RTX, are late: neither becomes the stream's SSRC again.
 //!
 //! # Cost
 //! O(1) per packet in order; no allocation after the first packet.
@@ -39,17 +39,17 @@ use crate::rtp::seq;
 
 const AUDIO_SLOTS: usize = 64;
 pub(crate) const VIDEO_SLOTS: usize = 512;
-/// Sequence numbers until they wrap. One such cycle is left free below the first packet of a source, so that those
-/// before it have a place too.
+/// Sequence numbers until they wrap. One cycle is left free below the first packet of a source, so that reordered
+/// packets from before it have an index too.
 const CYCLE: u64 = 1 << 16;
-/// A jump further ahead is a sender that went on elsewhere, not loss.
+/// A larger jump ahead means that the sender continued with other numbers, and is no loss.
 const MAX_JUMP: u64 = 3000;
-/// No packet for this long: the stream is inactive.
+/// A stream without packets for this long is inactive.
 pub(crate) const INACTIVE_AFTER: Micros = 1_500_000;
-/// So many pictures that need no other came one after the other without parameter sets, with nothing missing before
-/// them: the sender sends parameter sets at other times.
+/// After this many intra pictures in a row without parameter sets, each with its predecessor present, the sender is
+/// known to send parameter sets at other times.
 const BARE_PICTURES: u8 = 3;
-/// An RTX SSRC that changes alone runs ahead of the media SSRC it belongs to, by no more than this.
+/// When only the RTX SSRC has changed, the media SSRC follows within this time.
 const RTX_AHEAD: Micros = 2_000_000;
 const BYE_INTERVAL: Micros = 1_000_000;
 
@@ -60,7 +60,7 @@ pub(crate) struct Incoming {
     pub(crate) timestamp: u32,
     pub(crate) marker: bool,
     pub(crate) codec: u8,
-    /// Payload without padding.
+    /// Length of the payload without padding.
     pub(crate) len: usize,
     pub(crate) level: Option<u8>,
     pub(crate) has_passthrough: bool,
@@ -69,14 +69,14 @@ pub(crate) struct Incoming {
     pub(crate) arrived: Micros,
 }
 
-/// What became of a packet.
+/// What was done with a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Accepted {
-    /// It is in the ring under this stream index.
+    /// Stored in the ring under this stream index.
     Forward(u64),
-    /// Nothing but padding: its number was swallowed.
+    /// Padding only: its number is dropped.
     PaddingOnly,
-    /// Came before, or so late that its place is taken.
+    /// A duplicate, or so late that a newer packet has its slot.
     Late,
 }
 
@@ -87,7 +87,7 @@ pub(crate) struct SenderReport {
     pub(crate) at: Micros,
 }
 
-/// What a report block says (RFC 3550 §6.4.1).
+/// Contents of a report block (RFC 3550 §6.4.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Reception {
     pub(crate) fraction_lost: u8,
@@ -110,20 +110,21 @@ pub(crate) struct Counters {
     pub(crate) key_frames: u64,
 }
 
-/// Where receivers can begin, from what the stream has shown so far.
+/// Where receivers can start decoding, by what the stream has shown so far.
 #[derive(Debug, Default)]
 struct Entries {
-    /// Timestamp of the last picture one could begin with, and whether it was whole; other packets of it that could
-    /// be a beginning are none.
+    /// Timestamp of the last picture marked as a start, and whether it had its parameter sets; further packets of
+    /// that picture are no start.
     begun: Option<(u32, Entry)>,
-    /// A key frame came with its parameter sets: they are in front of each, so a picture without has lost them.
+    /// A key frame came with parameter sets: they precede each key frame, so a picture without them has lost them.
     whole: bool,
-    /// Pictures in a row that came without, and the timestamp of the last.
+    /// Intra pictures in a row without parameter sets, and the timestamp of the last.
     bare: (u8, u32),
 }
 
 impl Entries {
-    /// Whether a receiver can begin with a packet; `follows`: the packet before it is there, or it is the first.
+    /// Returns whether a receiver can start with a packet; `follows` means that its predecessor is present, or that
+    /// it is the first.
     fn take(&mut self, entry: Entry, timestamp: u32, follows: bool) -> bool {
         let begun = self.begun.filter(|(known, _)| *known == timestamp);
         let begins = match entry {
@@ -133,7 +134,7 @@ impl Entries {
                 self.bare.0 = 0;
                 begun.is_none_or(|(_, entry)| entry == Entry::Picture)
             }
-            // If what is missing before it are its parameter sets, they will come and be the beginning.
+            // If the missing predecessor holds the parameter sets, it will arrive and be the start.
             Entry::Picture => begun.is_none() && follows && self.may_be_bare(timestamp),
         };
         if begins {
@@ -163,7 +164,7 @@ pub(crate) struct StreamRx {
     pub(crate) clock_rate: u32,
     pub(crate) ssrc: Option<u32>,
     pub(crate) rtx_ssrc: Option<u32>,
-    /// The SSRC was announced, so no other is learned.
+    /// The SSRC was announced: no other is learned.
     pub(crate) ssrc_announced: bool,
     pub(crate) rtx_announced: bool,
     pub(crate) rid: Option<String>,
@@ -180,25 +181,25 @@ pub(crate) struct StreamRx {
     pub(crate) active: bool,
     pub(crate) fraction_lost: u8,
     bye_at: Option<Micros>,
-    /// It said goodbye and was not heard since.
+    /// A BYE came, and no packet since.
     said_bye: bool,
     pub(crate) retired: Retired,
-    /// When another RTX SSRC took the place of the one that belongs to the media SSRC.
+    /// When the RTX SSRC changed ahead of the media SSRC.
     rtx_ahead: Option<Micros>,
-    /// The first index of the run that is on.
+    /// First stream index of the current run.
     run_from: u64,
     entries: Entries,
-    /// What the numbers of this source are counted from; a multiple of 2^16.
+    /// Origin of this source's extended sequence numbers; a multiple of 2^16.
     base: u64,
     highest: Option<u64>,
     first: u64,
-    /// Packets that came as they were sent at first; reports tell of these (RFC 4588 §4.1 leaves repair out).
+    /// Packets received as originals; reports count these, without repair (RFC 4588 §4.1).
     received: u64,
-    /// Packets that came by retransmission only.
+    /// Packets received by retransmission only.
     recovered: u64,
     renumber: Renumber,
     transit: Option<u32>,
-    /// Jitter in timestamp units, times 16.
+    /// Interarrival jitter in timestamp units, times 16.
     jitter: u32,
     expected_prior: u64,
     received_prior: u64,
@@ -260,23 +261,23 @@ impl StreamRx {
         }
     }
 
-    /// The stream's RTX goes on under another SSRC, or is heard for the first time.
+    /// Sets the stream's RTX SSRC, the first or another.
     pub(crate) fn replace_rtx(&mut self, ssrc: u32, now: Micros) {
         let Some(old) = self.rtx_ssrc.replace(ssrc).filter(|old| *old != ssrc) else {
             return;
         };
         self.retired.add(old, now);
-        // What it repeats has the numbers of a media SSRC that is yet to come.
+        // It repeats packets of a media SSRC that has not arrived yet.
         self.rtx_ahead = self.highest.map(|_| now);
     }
 
-    /// The RTX that comes belongs to a media SSRC that did not come yet.
+    /// Whether the RTX SSRC belongs to a media SSRC that has not arrived yet.
     pub(crate) fn is_rtx_ahead(&self, now: Micros) -> bool {
         self.rtx_ahead.is_some_and(|at| now < at + RTX_AHEAD)
     }
 
-    /// The stream goes on under another SSRC, or is heard for the first time. True if its RTX SSRC was that of the
-    /// old one, and is to be forgotten.
+    /// Sets the stream's media SSRC, the first or another. Returns true if the RTX SSRC belonged to the old one and
+    /// was forgotten.
     pub(crate) fn replace(&mut self, ssrc: u32, now: Micros) -> bool {
         if let Some(old) = self.ssrc {
             self.retired.add(old, now);
@@ -317,7 +318,7 @@ impl StreamRx {
         self.score.rebase(self.totals());
     }
 
-    /// What the score is made from.
+    /// Returns the totals that the score is computed from.
     fn totals(&self) -> Totals {
         Totals {
             expected: self.expected(),
@@ -330,7 +331,7 @@ impl StreamRx {
         self.highest.is_some()
     }
 
-    /// The run a packet with this index is of.
+    /// Returns the run a packet with this index belongs to.
     #[inline]
     pub(crate) fn source_of(&self, index: u64) -> Source {
         if index >= self.run_from {
@@ -340,13 +341,13 @@ impl StreamRx {
         }
     }
 
-    /// Index of the newest packet, if there is one.
+    /// Returns the index of the newest packet, if there is one.
     pub(crate) fn newest_index(&self) -> Option<u64> {
         let highest = self.highest?;
         Some(highest - self.renumber.total_before(highest)?)
     }
 
-    /// Has the place of the next packet, of up to `len` bytes, brought near.
+    /// Prefetches the slot of the next packet, of up to `len` bytes.
     #[inline]
     pub(crate) fn prefetch<S: Sink>(&self, len: usize, sink: &S) {
         let Some(highest) = self.highest else { return };
@@ -355,7 +356,7 @@ impl StreamRx {
         }
     }
 
-    /// Takes the packet in the ring's spare buffer.
+    /// Accepts the packet in the ring's spare buffer.
     #[inline]
     pub(crate) fn accept(
         &mut self,
@@ -406,7 +407,7 @@ impl StreamRx {
         Accepted::Forward(stream_index)
     }
 
-    /// What is to be known of a packet when it goes out.
+    /// Computes the slot's flags.
     #[inline]
     fn flags(&mut self, packet: &Incoming, codec: Option<Codec>, index: u64) -> u8 {
         let mut flags = if packet.marker { MARKER } else { 0 };
@@ -418,7 +419,7 @@ impl StreamRx {
         }
         let payload = &mut self.ring.spare()[HEADROOM..];
         if packet.len == 0 {
-            // One byte of padding, counted in its own length.
+            // One byte of padding; it counts itself.
             payload[0] = 1;
             return flags | FILLER;
         }
@@ -445,7 +446,7 @@ impl StreamRx {
         };
         let index = seq::extend_near(packet.sequence, highest)?;
         if index > highest + MAX_JUMP {
-            // What is sent again was sent before: it is of other numbers.
+            // A retransmission repeats an earlier packet, so it belongs to other numbers.
             if packet.repair {
                 return None;
             }
@@ -454,8 +455,8 @@ impl StreamRx {
         Some(index)
     }
 
-    /// The sender goes on elsewhere. What lies between is neither counted as lost nor asked for, but a receiver
-    /// cannot decode over it: a new run begins.
+    /// Continues at the number the sender jumped to. Numbers in between are neither lost nor requested, but receivers
+    /// cannot decode across the jump: a new run starts.
     #[cold]
     fn jump(&mut self, index: u64, highest: u64) {
         self.first += index - highest - 1;
@@ -494,7 +495,7 @@ impl StreamRx {
         }
         let mut recovered = packet.repair;
         if let Some(nack) = &mut self.nack {
-            // Under the stream's own SSRC what was asked for may also be late.
+            // Without RTX a requested packet may also be the late original.
             let answer = packet.repair || self.rtx_ssrc.is_none();
             match nack.received(index, key_frame, answer, now) {
                 Arrival::Expected => {}
@@ -513,7 +514,7 @@ impl StreamRx {
         }
     }
 
-    /// What had been taken for lost and was sent again came by itself.
+    /// The original arrived behind its retransmission: it was late, not lost.
     #[cold]
     fn original_arrived(&mut self) {
         self.received += 1;
@@ -527,7 +528,7 @@ impl StreamRx {
         self.mapping.arrived(transit, self.clock_rate, now);
         if let Some(previous) = self.transit.replace(transit) {
             let difference = (transit.wrapping_sub(previous) as i32).unsigned_abs();
-            // A sender that paused or changed its clock is not jitter.
+            // A pause of the sender or a change of its clock is not jitter.
             if difference < self.clock_rate * 5 {
                 self.jitter = self
                     .jitter
@@ -545,13 +546,13 @@ impl StreamRx {
         self.highest.map_or(0, |highest| highest - self.first + 1)
     }
 
-    /// Packets missing now.
+    /// Returns the number of packets missing now.
     pub(crate) fn lost(&self) -> u64 {
         self.expected()
             .saturating_sub(self.received + self.recovered)
     }
 
-    /// Ends a report interval; nothing before the first packet.
+    /// Ends a report interval. Returns `None` before the first packet.
     pub(crate) fn report(&mut self) -> Option<Reception> {
         let highest = self.highest?;
         let expected = self.expected();
@@ -570,13 +571,13 @@ impl StreamRx {
         })
     }
 
-    /// Judges the interval. True if the score changed.
+    /// Scores the interval. Returns whether the score changed.
     pub(crate) fn update_score(&mut self) -> bool {
         let totals = self.totals();
         self.active && self.score.update(totals)
     }
 
-    /// A packet came. True if the stream was inactive until now.
+    /// Called for each packet. Returns whether the stream was inactive and its score changed.
     #[inline]
     pub(crate) fn mark_active(&mut self, now: Micros) -> bool {
         if self.active {
@@ -589,13 +590,13 @@ impl StreamRx {
         self.score.reset(10)
     }
 
-    /// The newest packet is one to begin with.
+    /// Whether the newest packet is the start of a key frame.
     pub(crate) fn newest_is_key_frame(&self) -> bool {
         let newest = self.newest_index().and_then(|index| self.ring.get(index));
         newest.is_some_and(|slot| slot.flags & KEY_FRAME != 0)
     }
 
-    /// Whether the encoding is forwarded depends on this.
+    /// Returns what the choice of the forwarded encoding depends on.
     pub(crate) fn liveness(&self) -> Liveness {
         Liveness {
             active: self.active,
@@ -603,14 +604,14 @@ impl StreamRx {
         }
     }
 
-    /// The stream went silent. True if the score changed.
+    /// Marks the stream inactive. Returns whether the score changed.
     pub(crate) fn mark_inactive(&mut self) -> bool {
         self.active = false;
         self.score.reset(0)
     }
 
-    /// The stream said goodbye. True if the score changed; heard once a second at most, as everybody who
-    /// consumes it is told.
+    /// Handles a BYE. Returns whether the score changed; acts once a second at most, since all consumers are
+    /// notified.
     pub(crate) fn on_bye(&mut self, now: Micros) -> bool {
         if self.bye_at.is_some_and(|at| now < at + BYE_INTERVAL) {
             return false;
@@ -620,7 +621,7 @@ impl StreamRx {
         self.mark_inactive()
     }
 
-    /// When the sender is to be asked for something.
+    /// Returns when the sender is to be asked for packets or a key frame.
     #[inline]
     pub(crate) fn urgent_deadline(&self) -> Micros {
         let nack = self.nack.as_ref().and_then(NackGenerator::deadline);
@@ -628,7 +629,7 @@ impl StreamRx {
             .min(self.key_frames.deadline().unwrap_or(NEVER))
     }
 
-    /// When the stream counts as silent unless something comes.
+    /// Returns when the stream becomes inactive unless a packet comes.
     pub(crate) fn inactivity_deadline(&self) -> Micros {
         if self.active {
             self.newest.1 + INACTIVE_AFTER
@@ -637,7 +638,7 @@ impl StreamRx {
         }
     }
 
-    /// Takes a DLRR sub-block: delay of our reference time at the sender (RFC 3611 §4.5).
+    /// Takes a DLRR sub-block: the sender's delay of our reference time (RFC 3611 §4.5).
     pub(crate) fn take_dlrr(&mut self, now_middle: u32, last_rr: u32, delay: u32) {
         if let Some(round_trip) = ntp::round_trip(now_middle, last_rr, delay) {
             self.rtt = Some((round_trip.as_micros() as Micros).max(1));
@@ -824,7 +825,7 @@ mod tests {
 
     #[test]
     fn a_new_source_forgets_the_rtx_of_the_old_one_unless_it_was_announced_or_runs_ahead() {
-        // Media was heard, the RTX SSRC was announced, it has changed already: is it forgotten?
+        // Media was received, the RTX SSRC was announced, the RTX SSRC has changed already: is it forgotten?
         for (heard, announced, ahead, forgotten) in [
             (true, false, false, true),
             (true, true, false, false),
@@ -899,7 +900,6 @@ mod tests {
         let report = stream.report().expect("media came");
         assert_eq!(report.cumulative_lost, 1);
     }
-}
 
     #[test]
     fn a_bye_is_heard_again_after_a_second() {
@@ -912,3 +912,4 @@ mod tests {
         assert_eq!(stream.score.value(), 10);
         assert!(stream.on_bye(1_000_000));
     }
+}

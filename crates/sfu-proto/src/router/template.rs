@@ -1,15 +1,15 @@
-//! The header of one consumer's packets, prepared once.
+//! The RTP header of one consumer's packets, prepared once.
 //!
 //! # Job
-//! Holds everything that is the same in each packet of a consumer and knows where the rest goes: marker,
-//! sequence number, timestamp, send time, transport-wide number, level, passthrough extensions.
+//! Holds the constant part of a consumer's headers and the offsets of the rest: marker, sequence number, timestamp,
+//! send time, transport-wide sequence number, audio level, passthrough extensions.
 //!
 //! # Invariants
 //! - The one-byte form is used unless an id or a length needs the two-byte form (RFC 8285 §4).
-//! - Consumers of one kind on one transport have headers of one length, so that equal payloads make
-//!   equal datagrams: a mid gets the room of three characters.
-//! - Without `per_send` the header depends on the packet alone, so that sending it again under the same
-//!   SRTP index repeats the very same bytes (a GCM nonce must never see two texts).
+//! - Consumers of one kind on one transport have headers of equal length, so that equal payloads make equal
+//!   datagrams: a mid takes the space of three characters.
+//! - Without `per_send` the header depends on the packet alone, so that a retransmission under the same SRTP index
+//!   has the same bytes (a GCM nonce must never protect two texts).
 //!
 //! # Cost
 //! One copy of at most 64 bytes and a few patches; no allocation.
@@ -18,18 +18,18 @@ use super::ring::{FILLER, LEVEL, MARKER, PASSTHROUGH, PassthroughExtensions, Slo
 use crate::rtp::header::FIXED_LEN;
 use crate::rtp::{ExtensionForm, ExtensionMap, ExtensionUri, HeaderFields, HeaderWriter};
 
-/// Longest mid we send.
+/// Longest mid that is sent.
 pub(crate) const MAX_MID: usize = 32;
-/// Room for the constant part: fixed header, block header, mid, send time, number, level, padding.
+/// Size of the constant part: fixed header, block header, mid, send time, transport-wide number, level, padding.
 const CAPACITY: usize =
     (FIXED_LEN + 4 + (2 + MAX_MID) + (2 + 3) + (2 + 2) + (2 + 1)).next_multiple_of(4);
-/// What of it is kept: all behind the fixed header.
+/// The stored part: everything behind the fixed header.
 const BLOCK: usize = CAPACITY - FIXED_LEN;
-/// Room for everything.
+/// Size of the longest header.
 pub(crate) const MAX_HEADER: usize = CAPACITY + (2 + 1) + (2 + 3) + (2 + 3) + (2 + 16) + 4;
 const MID_ROOM: usize = 3;
 
-/// The values that differ from packet to packet, and the fixed header's.
+/// Values that differ from packet to packet, and those of the fixed header.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Fields<'a> {
     pub(crate) ssrc: u32,
@@ -44,15 +44,15 @@ pub(crate) struct Fields<'a> {
     pub(crate) transport_sequence: u16,
 }
 
-/// A header with holes, in one cache line.
+/// A header template in one cache line.
 #[derive(Clone, Debug)]
 #[repr(C, align(64))]
 pub(crate) struct Template {
     /// Length of the constant part, padded.
     len: u8,
-    /// Where its elements end before padding.
+    /// End of its elements, before padding.
     elements_end: u8,
-    /// Offsets of values from the start of the packet; 0 is none.
+    /// Offsets of values from the start of the packet; 0 means absent.
     send_time_at: u8,
     sequence_at: u8,
     level_at: u8,
@@ -68,7 +68,7 @@ pub(crate) struct Template {
 const _: () = assert!(size_of::<Template>() == 64);
 
 impl Template {
-    /// `per_send`: the packet's header may tell when and in which order it was sent.
+    /// `per_send`: the header may carry the send time and the transport-wide sequence number.
     pub(crate) fn new(mid: &str, ids: &ExtensionMap, audio: bool, per_send: bool) -> Self {
         let id = |uri| ids.id(uri).unwrap_or(0);
         let mut template = Self::empty(ids, mid);
@@ -98,7 +98,7 @@ impl Template {
         if audio {
             template.level_at = element(id(ExtensionUri::AudioLevel), &[0; 1]);
         }
-        // Last, as its length differs: what is behind it is padding.
+        // The mid comes last: its length differs, and padding follows it.
         let has_mid = element(id(ExtensionUri::Mid), mid.as_bytes()) != 0;
         let room = usize::from(has_mid) * MID_ROOM.saturating_sub(mid.len());
         let len = writer.finish();
@@ -114,7 +114,7 @@ impl Template {
         template
     }
 
-    /// Ids and form, without any element.
+    /// Sets ids and form, without elements.
     fn empty(ids: &ExtensionMap, mid: &str) -> Self {
         let id = |uri| ids.id(uri).unwrap_or(0);
         let passthrough_ids = [
@@ -152,7 +152,7 @@ impl Template {
         }
     }
 
-    /// Packets carry a transport-wide number.
+    /// Whether packets carry a transport-wide sequence number.
     #[inline]
     pub(crate) fn carries_number(&self) -> bool {
         self.sequence_at != 0
@@ -164,13 +164,13 @@ impl Template {
         self.has_passthrough
     }
 
-    /// Length of the header without passthrough extensions.
+    /// Returns the length of the header without passthrough extensions.
     #[inline]
     pub(crate) fn len(&self) -> usize {
         usize::from(self.len)
     }
 
-    /// Writes the header of one packet and gives its length; `out` has at least `MAX_HEADER` bytes.
+    /// Writes the header of one packet and returns its length; `out` has at least `MAX_HEADER` bytes.
     #[inline]
     pub(crate) fn write(&self, out: &mut [u8], fields: &Fields<'_>) -> usize {
         let len = usize::from(self.len);
@@ -196,7 +196,7 @@ impl Template {
             if slot.flags & LEVEL != 0 {
                 out[at] = slot.level;
             } else {
-                // Padding in the element's place: its level is unknown, not silence.
+                // The level is unknown, which is not silence: padding replaces the element.
                 out[at - 1 - usize::from(self.two_byte)..=at].fill(0);
             }
         }
@@ -404,7 +404,7 @@ mod tests {
 
     #[test]
     fn a_short_mid_has_the_room_of_three_characters_wherever_it_begins() {
-        // 16 bytes to the first element; a level of 2, and a mid of 2 to 4.
+        // 16 bytes before the first element; a level of 2 bytes, then a mid of 2 to 4.
         let map = ids(&[(1, ExtensionUri::Mid), (6, ExtensionUri::AudioLevel)]);
         let lens = ["7", "17", "107"].map(|mid| Template::new(mid, &map, true, true).len());
         assert_eq!(lens, [24; 3]);

@@ -1,11 +1,12 @@
-//! What time brings: handshakes, reports, requests, silence, volumes.
+//! Timeouts: handshakes, reports, requests, inactivity, volumes.
 //!
 //! # Invariants
-//! - `timers` holds the `due` of every transport that has one; a transport is looked at when that is over.
-//! - What has nothing to report, and hears nothing, has no deadline: silence costs nothing.
+//! - `timers` holds the `due` of every transport that has one; a transport is processed when it has passed.
+//! - A transport that receives nothing and has nothing to report has no deadline, so silence costs nothing.
 //!
 //! # Cost
-//! `poll_timeout` reads two numbers. `handle_timeout` looks at what is due, and at the logarithm of what waits.
+//! `poll_timeout` reads two numbers. `handle_timeout` processes what is due, at a cost logarithmic in the number of
+//! transports.
 
 use std::time::Instant;
 
@@ -18,28 +19,28 @@ use super::stream::INACTIVE_AFTER;
 use crate::link::{DtlsState, LinkEvent};
 use crate::net::{Destination, Sink};
 
-/// Transport-wide feedback to a sender.
+/// Interval of transport-wide feedback.
 const FEEDBACK_INTERVAL: Micros = 100_000;
-/// REMB to a sender that is limited or has nothing better.
+/// Interval of REMB to a sender with a limit, beside transport-wide feedback.
 const REMB_INTERVAL: Micros = 1_500_000;
-/// REMB that is all the sender has.
+/// Interval of REMB to a sender without transport-wide feedback.
 const REMB_ALONE_INTERVAL: Micros = 500_000;
-/// What could not be done at once is tried again no sooner.
+/// What could not be done is retried no sooner than this.
 const MIN_RETRY_DELAY: Micros = 1_000;
-/// Sender and receiver reports: this, times 1.0 to 1.5.
+/// Interval of sender and receiver reports, times 1.0 to 1.5.
 const REPORT_INTERVAL: Micros = 1_000_000;
 
 impl Router {
-    /// When `handle_timeout` must be called next. It may find nothing to do.
+    /// Returns when `handle_timeout` must be called next; it may find nothing to do.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let due = self.due();
         (due != NEVER).then(|| self.clock.instant(due))
     }
 
-    /// Does what is due.
+    /// Processes what is due.
     pub fn handle_timeout<S: Sink>(&mut self, now: Instant, sink: &mut S) {
         let at = self.clock.micros(now);
-        // Each once at most: what running one leaves for another may have to wait for the next call.
+        // Each transport once at most: what one transport schedules for another may wait for the next call.
         for _ in 0..self.timers.len() {
             let Some(t) = self.timers.pop_due(at) else {
                 break;
@@ -61,7 +62,7 @@ impl Router {
         transports.min(self.observers.due())
     }
 
-    /// Enters when transport `t` has something to do next.
+    /// Updates the deadline of transport `t`.
     pub(super) fn schedule(&mut self, t: u32) {
         let transport = &mut self.transports[t];
         transport.update_due();
@@ -128,7 +129,7 @@ impl Router {
         self.schedule(t);
     }
 
-    /// Nacks, key frame requests and silence of the streams of one sender.
+    /// Handles NACKs, key frame requests and inactivity of the streams of one sender.
     fn run_streams<S: Sink>(&mut self, t: u32, now: Micros, sink: &mut S) {
         let mut next = NEVER;
         for position in 0..self.transports[t].producers.len() {
@@ -155,7 +156,7 @@ impl Router {
         self.transports[t].deadlines.streams = next.max(now + MIN_RETRY_DELAY);
     }
 
-    /// When another encoding of a producer may prove to be alive, while the one that is forwarded is not.
+    /// Returns when to check whether another encoding of a producer is live, while the forwarded one is not.
     fn next_encoding_check(&self, p: u32, now: Micros) -> Micros {
         let producer = &self.producers[p];
         let forwarded = producer.streams.get(usize::from(producer.forwarded));
@@ -168,7 +169,7 @@ impl Router {
         }
     }
 
-    /// Something is to be done for transport `t` at `at`.
+    /// Schedules work on the streams of transport `t` for `at`.
     pub(super) fn schedule_streams(&mut self, t: u32, at: Micros) {
         if let Some(transport) = self.transports.get_mut(t) {
             transport.deadlines.streams = transport.deadlines.streams.min(at);
@@ -179,7 +180,7 @@ impl Router {
         }
     }
 
-    /// There is something to report again: not before `from` and an interval.
+    /// Restarts the report timer: the next report is due an interval after `from` at the earliest.
     pub(super) fn resume_reports(&mut self, t: u32, from: Micros) {
         let Some(transport) = self.transports.get_mut(t) else {
             return;
@@ -193,7 +194,7 @@ impl Router {
         self.schedule(t);
     }
 
-    /// Media came after a time without.
+    /// Resumes feedback when media arrives after silence.
     #[cold]
     pub(super) fn resume_feedback(&mut self, t: u32, now: Micros) {
         self.transports[t].feedback_stopped = false;
@@ -208,7 +209,7 @@ impl Router {
         }
     }
 
-    /// Takes what the link has to say and to send. False if the transport is gone.
+    /// Sends what the link has to send and handles its events. Returns false if the transport is gone.
     pub(super) fn after_link<S: Sink>(&mut self, t: u32, now: Instant, sink: &mut S) -> bool {
         let at = self.clock.micros(now);
         let transport = TransportKey(t);
@@ -235,7 +236,7 @@ impl Router {
         true
     }
 
-    /// Tells the owner; `before` is where media went until now.
+    /// Reports a link event to the owner; `before` is the destination of media so far.
     fn on_link_event<S: Sink>(
         &mut self,
         transport: TransportKey,
@@ -261,7 +262,7 @@ impl Router {
                     profile,
                 });
                 if state == DtlsState::Closed {
-                    // The peer said close_notify: whatever it wants next, it opens anew.
+                    // The peer sent close_notify: its DTLS association has ended, so the transport closes.
                     self.close_transport_because(transport, "closed by the peer".to_owned());
                 }
             }
@@ -274,7 +275,7 @@ impl Router {
                 self.close_transport_because(transport, failure.to_string());
             }
             LinkEvent::Selected(to) if before.is_some_and(|old| old != to) => {
-                // The first choice is told with the state it brings.
+                // The first selection is reported with the ICE state it causes.
                 let state = entry.link().map(|link| link.ice_state());
                 self.events
                     .extend(state.map(|state| RouterEvent::TransportIce {
@@ -287,10 +288,10 @@ impl Router {
         }
     }
 
-    /// Keys and path are there: reports start, and who waits for pictures asks for them.
+    /// Keys and path are established: starts reports, and requests key frames for waiting consumers.
     pub(super) fn transport_became_ready(&mut self, t: u32, now: Micros) {
         self.resume_reports(t, now);
-        // What its own streams lack can be asked for from now on.
+        // From now on the sender of this transport can be asked for packets and key frames.
         self.schedule_streams(t, now);
         for position in 0..self.transports[t].consumers.len() {
             let consumer = &self.consumers[self.transports[t].consumers[position]];
@@ -305,14 +306,14 @@ impl Router {
         self.start_feedback(t, now);
     }
 
-    /// Begins what senders need to know how much they may send, if this transport has any.
+    /// Starts feedback to the sender, if this transport has one.
     pub(super) fn start_feedback(&mut self, t: u32, now: Micros) {
         let transport = &mut self.transports[t];
         if !transport.is_ready() {
             return;
         }
         if let (Some(arrivals), NEVER) = (&transport.arrivals, transport.deadlines.feedback) {
-            // What came before it was known how to read it has waited already.
+            // Packets recorded before the extension id was known have waited already.
             let since = arrivals.waiting_since().unwrap_or(now);
             transport.deadlines.feedback = (since + FEEDBACK_INTERVAL).max(now);
         }

@@ -1,18 +1,18 @@
-//! One endpoint of a call: its path, its keys, what belongs to it and what waits to be sent to it.
+//! One endpoint of a call: its path, its keys, its producers and consumers, and its pending packets.
 //!
 //! # Job
-//! Joins `Link` (ICE and DTLS) with the SRTP contexts, tells which stream a packet belongs to, and keeps the
-//! pending list and the deadlines. Everything over several transports belongs to `router`.
+//! Combines `Link` (ICE and DTLS) with the SRTP contexts, finds the stream of a packet, and keeps the pending list
+//! and the deadlines. What concerns several transports belongs to `router`.
 //!
 //! # Invariants
-//! - Media is taken from validated sources only, and sent only once there are keys and a destination.
-//! - `due` is never later than the earliest of the transport's own deadlines and those of its streams.
+//! - Media is accepted from validated sources only, and sent only once there are keys and a destination.
+//! - `due` is never later than the earliest deadline of the transport and of its streams.
 //!
 //! # Cost
-//! Finding a stream is a scan of the transport's few SSRCs.
+//! Finding a stream is a scan over the transport's few SSRCs.
 //!
 //! # Left out
-//! Several destinations at once: media goes to the selected one.
+//! Several destinations at once: media goes to the selected tuple.
 //!
 //! RFC 8843 §9.2 (association of packets), RFC 5761.
 
@@ -38,30 +38,30 @@ use crate::srtp::{SrtpRx, SrtpTx};
 use arrivals::Arrivals;
 use early::Early;
 
-/// Packets that may wait for one flush; more only come from a stalled worker.
+/// Packets that may be pending for one flush; more are pending only if the worker has stalled.
 pub(crate) const MAX_PENDING: usize = 4096;
-/// Largest plain compound we send.
+/// Size of the largest plain compound packet sent.
 pub(crate) const MAX_RTCP: usize = 1200;
-/// REMBs that tell a limit, or that it is lifted, to a sender of which nothing comes.
+/// REMBs that announce a limit, or its removal, to a sender that sends nothing.
 pub(crate) const LIMIT_REPEATS: u8 = 4;
-/// Room a link needs for one datagram.
+/// Buffer size for one datagram of the link.
 const LINK_DATAGRAM: usize = 2048;
 
-/// A packet that waits to be sent.
+/// A packet pending to be sent.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Item {
     pub(crate) stream: u32,
     pub(crate) consumer: u32,
     /// Low half of the stream index.
     pub(crate) index: u32,
-    /// Low half of the consumer's own index, once it has one.
+    /// Low half of `out_seq`, once it is assigned.
     pub(crate) out_seq: u32,
-    /// Sorting key: length of header and payload, not above that of an earlier packet of the same consumer.
-    /// 0 until the consumer has let the packet through.
+    /// Sort key: length of header and payload, no larger than that of an earlier packet of the same consumer. 0 until
+    /// the consumer has accepted the packet.
     pub(crate) size: u16,
 }
 
-/// Which stream an SSRC is.
+/// The stream of an incoming SSRC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Route {
     pub(crate) ssrc: u32,
@@ -69,26 +69,26 @@ pub(crate) struct Route {
     pub(crate) rtx: bool,
 }
 
-/// Which consumer an SSRC we send is, media or RTX.
+/// The consumer of an outgoing SSRC, media or RTX.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ConsumerRoute {
     pub(crate) ssrc: u32,
-    /// `None` once it is closed.
+    /// `None` after the consumer has closed.
     pub(crate) consumer: Option<u32>,
 }
 
-/// When periodic things are to be done.
+/// Deadlines of periodic work.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Deadlines {
     pub(crate) link: Micros,
     pub(crate) reports: Micros,
     pub(crate) feedback: Micros,
     pub(crate) remb: Micros,
-    /// The earliest of the streams; may be early.
+    /// The earliest deadline of the streams; may be too early.
     pub(crate) streams: Micros,
 }
 
-/// Media packets that had come when the sender was last told of them.
+/// Media packets received when feedback was last sent.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct MediaAtLast {
     pub(crate) feedback: u32,
@@ -103,65 +103,65 @@ pub(crate) struct PeerReference {
     pub(crate) at: Micros,
 }
 
-/// One endpoint. What packets need comes first: of the 50 endpoints of a call each has lines of its own to be
-/// fetched in every window.
+/// One endpoint. Fields of the packet path come first: a call has many endpoints, and the lines of each are fetched
+/// in every flush window.
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub(crate) struct Transport {
-    // First line: for each packet that is to be sent there, and the look at the timers before it.
+    // First line: read for each packet to be sent, and by the timers before that.
     pub(crate) pending: Vec<Item>,
     pub(crate) due: Micros,
     ready: bool,
-    /// The timer of reports runs.
+    /// The report timer is running.
     pub(crate) reporting: bool,
     pub(crate) padding: bool,
-    /// Next transport-wide number we send.
+    /// Next outgoing transport-wide sequence number.
     pub(crate) next_sequence: u16,
     pub(crate) pacer: Immediate,
-    // For each flush.
+    // Read by each flush.
     pub(crate) destination: Option<Destination>,
     pub(crate) tx: Option<SrtpTx>,
     pub(crate) stats: TransportStats,
-    // For each packet that came from there.
-    /// A timer of feedback has stopped for want of packets.
+    // Read for each incoming packet.
+    /// A feedback timer has stopped because no packets came.
     pub(crate) feedback_stopped: bool,
-    /// Media packets that came, and how many there were at the last feedback and REMB.
+    /// Media packets received.
     pub(crate) media_packets: u32,
     pub(crate) routes: Vec<Route>,
     pub(crate) rx: Option<SrtpRx>,
     pub(crate) arrivals: Option<Arrivals>,
     pub(crate) arrival_estimator: Option<Box<ArrivalEstimator>>,
     pub(crate) ids: IdTable,
-    // For everything else.
-    /// What came while there were no `arrivals`.
+    // Everything else.
+    /// Arrivals recorded before `arrivals` existed.
     early: Option<Early>,
     pub(crate) producers: Vec<u32>,
     pub(crate) consumers: Vec<u32>,
-    /// By SSRC.
+    /// Sorted by SSRC.
     consumer_routes: Vec<ConsumerRoute>,
     pub(crate) endpoint: Endpoint,
-    /// Who we are in reports.
+    /// Our SSRC in reports.
     pub(crate) ssrc: u32,
     pub(crate) estimator: Unlimited,
     pub(crate) max_incoming_bps: Option<u32>,
-    /// REMBs of a new or lifted limit that are still to be sent, whether anything comes or not.
+    /// REMBs of a new or removed limit still to be sent, whether media arrives or not.
     pub(crate) limit_repeats: u8,
     pub(crate) deadlines: Deadlines,
     pub(crate) peer_reference: Option<PeerReference>,
     /// Our NTP time less the sender's, microseconds, over all of its streams.
     pub(crate) sender_clock: MinFilter,
-    /// SSRCs of closed consumers the receiver has not been told of.
+    /// SSRCs of closed consumers for which a BYE is still to be sent.
     pub(crate) pending_byes: Vec<u32>,
     pub(crate) media_at_last: MediaAtLast,
-    /// When reports were sent last.
+    /// When reports were last sent.
     pub(crate) reported_at: Micros,
-    /// Requests of the receiver accepted in the current interval.
+    /// Retransmissions in the current report interval.
     pub(crate) resent_in_interval: u32,
 }
 
-/// Bytes of a transport that a flush needs, from its start.
+/// Leading bytes of a transport that a flush reads.
 pub(crate) const FLUSH_HEAD: usize = offset_of!(Transport, routes);
-/// Bytes that a packet from there needs: up to the one-byte extension ids.
+/// Leading bytes that an incoming packet reads: up to the one-byte extension ids.
 pub(crate) const INPUT_HEAD: usize = offset_of!(Transport, ids) + 16;
 
 impl Transport {
@@ -245,19 +245,19 @@ impl Transport {
         self.ready = self.tx.is_some();
     }
 
-    /// Nobody consents to be sent to any more (RFC 7675).
+    /// Stops sending: consent has expired (RFC 7675).
     fn lose_destination(&mut self) {
         self.destination = None;
         self.ready = false;
     }
 
-    /// Keys and destination are known: media can go out.
+    /// Whether keys and destination are known, so that media can be sent.
     #[inline]
     pub(crate) fn is_ready(&self) -> bool {
         self.ready
     }
 
-    /// A check has validated this source, or it is the preset one.
+    /// Whether a check has validated this source, or it is the preset one.
     #[inline]
     pub(crate) fn is_known_source(&self, from: &Destination) -> bool {
         self.destination.as_ref() == Some(from)
@@ -269,20 +269,20 @@ impl Transport {
         self.routes.iter().find(|route| route.ssrc == ssrc).copied()
     }
 
-    /// Gives a stream's media or RTX another SSRC.
+    /// Sets the SSRC of a stream's media or RTX.
     pub(crate) fn learn(&mut self, route: Route) {
         self.routes
             .retain(|known| (known.stream, known.rtx) != (route.stream, route.rtx));
         self.routes.push(route);
     }
 
-    /// The RTX of a stream is that of an SSRC it no longer has.
+    /// Removes the RTX route of a stream whose media SSRC was replaced.
     pub(crate) fn forget_rtx(&mut self, stream: u32) {
         self.routes
             .retain(|known| !(known.stream == stream && known.rtx));
     }
 
-    /// The consumer that sends with this SSRC.
+    /// Returns the consumer that sends with this SSRC.
     pub(crate) fn consumer_route(&self, ssrc: u32) -> Option<u32> {
         let position = self
             .consumer_routes
@@ -291,8 +291,8 @@ impl Transport {
         self.consumer_routes[position].consumer
     }
 
-    /// Something is or was sent with this SSRC. Under one key it must never start again: SRTP would use its
-    /// nonces twice (RFC 7714 §12.1).
+    /// Whether this SSRC was ever used for sending. Under one key it must not start again: SRTP would repeat nonces
+    /// (RFC 7714 §12.1).
     pub(crate) fn has_used(&self, ssrc: u32) -> bool {
         self.consumer_routes
             .binary_search_by_key(&ssrc, |route| route.ssrc)
@@ -314,8 +314,7 @@ impl Transport {
         }
     }
 
-    /// Notes a packet for which there is no list of arrivals yet: which of its values is the transport-wide number,
-    /// the next `produce` may tell.
+    /// Records a packet while the id of the transport-wide number is unknown; the next `produce` may set it.
     #[cold]
     pub(crate) fn record_early(&mut self, header: &RtpHeader<'_>, at: Micros) {
         let ids = &self.ids;
@@ -330,7 +329,7 @@ impl Transport {
         }
     }
 
-    /// Begins the list of arrivals under extension `id`, with what came before it was known.
+    /// Starts recording arrivals by extension `id`, with the packets recorded before.
     pub(crate) fn start_arrivals(&mut self, id: u8) {
         let arrivals = self.arrivals.get_or_insert_with(Arrivals::new);
         if let Some(early) = self.early.take() {
@@ -338,7 +337,7 @@ impl Transport {
         }
     }
 
-    /// Hands a STUN or DTLS datagram to the link.
+    /// Passes a STUN or DTLS datagram to the link.
     pub(crate) fn handle_link(
         &mut self,
         class: Class,
@@ -351,20 +350,20 @@ impl Transport {
         }
     }
 
-    /// Sends what the link has to send.
+    /// Sends the link's pending datagrams.
     pub(crate) fn drain_link<S: Sink>(&mut self, sink: &mut S) {
         let Some(link) = self.link_mut() else {
             return;
         };
         while let Some((len, to)) = link.poll_transmit(sink.space(LINK_DATAGRAM)) {
-            // Handshakes and checks are datagrams of their own: no train.
+            // Handshakes and checks are single datagrams, no train.
             sink.end_train();
             sink.commit(&to, len);
             sink.end_train();
         }
     }
 
-    /// The next event of the link, with keys and destination already taken.
+    /// Returns the next event of the link, and applies keys and destination.
     pub(crate) fn poll_link_event(&mut self) -> Option<LinkEvent> {
         let event = self.link_mut()?.poll_event()?;
         match &event {
@@ -376,14 +375,14 @@ impl Transport {
         Some(event)
     }
 
-    /// Counts datagrams that went out.
+    /// Counts datagrams that were sent.
     #[inline]
     pub(crate) fn count_out(&mut self, packets: u64, bytes: u64) {
         self.stats.packets_out += packets;
         self.stats.bytes_out += bytes;
     }
 
-    /// Sets `due` from all deadlines.
+    /// Sets `due` to the earliest deadline.
     pub(crate) fn update_due(&mut self) {
         let d = &self.deadlines;
         self.due = d
@@ -394,7 +393,7 @@ impl Transport {
             .min(d.streams);
     }
 
-    /// Sends one RTCP datagram; `write` fills in the plain compound and gives its length, 0 for none.
+    /// Sends one RTCP datagram; `write` fills in the plain compound packet and returns its length, 0 for none.
     pub(crate) fn send_rtcp<S: Sink>(
         &mut self,
         sink: &mut S,

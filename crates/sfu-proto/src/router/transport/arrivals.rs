@@ -1,10 +1,10 @@
-//! Arrival times of the packets of one sender's transport, until they are reported.
+//! Arrival times of one sender's packets until they are reported.
 //!
 //! # Invariants
-//! - A packet that comes after it was reported missing is reported again, with what followed it.
+//! - A packet that arrives after it was reported missing is reported again, with the packets that follow it.
 //!
 //! # Cost
-//! O(1) per packet, 8 KB per transport that sends; no allocation after creation.
+//! O(1) per packet, 8 KB per sending transport; no allocation after creation.
 //!
 //! draft-holmer-rmcat-transport-wide-cc-extensions-01.
 
@@ -15,21 +15,21 @@ use crate::router::clock::Micros;
 use crate::rtcp::twcc::Feedback;
 use crate::rtp::seq::extend_near;
 
-/// Packets remembered.
+/// Packets recorded.
 const CAPACITY: u64 = 1024;
 /// Packets this far behind the newest are not reported any more.
 const MAX_LATE: u64 = 512;
 
-/// What came, by transport-wide number.
+/// Arrival times by transport-wide sequence number.
 #[derive(Debug)]
 pub(crate) struct Arrivals {
-    /// Arrival plus one, zero if missing.
+    /// Arrival time plus one, zero if missing.
     at: Box<[Micros]>,
     newest: Option<u64>,
     /// The next number to report.
     next: u64,
     feedback_count: u8,
-    /// SSRC of the last packet, named in the feedback.
+    /// SSRC of the last packet; the feedback names it.
     media_ssrc: u32,
 }
 
@@ -44,19 +44,19 @@ impl Arrivals {
         }
     }
 
-    /// Has the place of the next packet brought near.
+    /// Prefetches the place of the next packet.
     #[inline]
     pub(crate) fn prefetch<S: Sink>(&self, sink: &S) {
         let next = self.newest.unwrap_or_default() + 1;
         sink.prefetch(&self.at[(next % CAPACITY) as usize], usize::MAX);
     }
 
-    /// Takes note of a packet.
+    /// Records a packet.
     #[inline]
     pub(crate) fn record(&mut self, sequence: u16, ssrc: u32, now: Micros) {
         self.media_ssrc = ssrc;
         let Some(newest) = self.newest else {
-            // A cycle of room before the first one.
+            // Leaves a cycle of room below the first packet.
             let index = 0x1_0000 + u64::from(sequence);
             self.newest = Some(index);
             self.next = index;
@@ -80,13 +80,13 @@ impl Arrivals {
         self.at[(index % CAPACITY) as usize] = now + 1;
     }
 
-    /// When the first packet came that is still to be reported, if it came.
+    /// Returns when the first unreported packet arrived, if there is one.
     pub(crate) fn waiting_since(&self) -> Option<Micros> {
         self.newest.filter(|newest| self.next <= *newest)?;
         self.at[(self.next % CAPACITY) as usize].checked_sub(1)
     }
 
-    /// Writes the next feedback; `None` when there is nothing to report.
+    /// Writes the next feedback; `None` if there is nothing to report.
     pub(crate) fn write(&mut self, sender_ssrc: u32, out: &mut [u8]) -> Option<usize> {
         let newest = self.newest?;
         if self.next > newest {

@@ -1,15 +1,15 @@
-//! Arrivals from before it is known which header extension carries the transport-wide number.
+//! Arrivals recorded before it is known which header extension carries the transport-wide sequence number.
 //!
 //! # Job
-//! A browser sends before its first `produce` is answered, and the answer is what makes the ids known. Until then
-//! each authentic packet is noted with every value that could be its number; once the id is known, the arrivals
-//! are handed on as if they had been recorded at once.
+//! A browser sends before its first `produce` is answered, and only then are the extension ids known. Until then each
+//! authenticated packet is recorded with every value that could be its number; once the id is known, the arrivals are
+//! replayed into the list.
 //!
 //! # Invariants
 //! - The newest `CAPACITY` packets are kept, whatever a peer sends.
 //!
 //! # Cost
-//! 14 KB for a transport that sends before it says how, given back with the first id; O(1) per packet.
+//! 14 KB for a transport that sends before its ids are known, freed with the first id; O(1) per packet.
 //!
 //! draft-holmer-rmcat-transport-wide-cc-extensions-01, RFC 8285.
 
@@ -18,12 +18,12 @@ use std::collections::VecDeque;
 use super::arrivals::Arrivals;
 use crate::router::clock::Micros;
 
-/// Packets kept: what of them an arrival list would still report.
+/// Packets kept: as many as an arrival list would still report.
 const CAPACITY: usize = 512;
-/// Values of one packet that may be its number: two bytes long, under an id nobody has explained.
+/// Candidate values per packet: two bytes long, under an id without a known meaning.
 const CANDIDATES: usize = 4;
 
-/// One packet; id 0 is none.
+/// One packet; id 0 means none.
 #[derive(Clone, Copy, Debug)]
 struct Note {
     at: Micros,
@@ -32,7 +32,7 @@ struct Note {
     values: [u16; CANDIDATES],
 }
 
-/// The packets of a transport that may count later.
+/// Recorded packets whose number is not known yet.
 #[derive(Debug)]
 pub(crate) struct Early(VecDeque<Note>);
 
@@ -41,7 +41,7 @@ impl Early {
         Self(VecDeque::with_capacity(CAPACITY))
     }
 
-    /// Notes a packet with the ids and values that may be its number.
+    /// Records a packet with its candidate ids and values.
     pub(crate) fn note(
         &mut self,
         ssrc: u32,
@@ -64,7 +64,7 @@ impl Early {
         self.0.push_back(note);
     }
 
-    /// Records what came under `id`.
+    /// Replays the packets that carry `id`.
     pub(crate) fn replay(&self, id: u8, arrivals: &mut Arrivals) {
         for note in &self.0 {
             if let Some(place) = note.ids.iter().position(|known| *known == id) {
