@@ -235,8 +235,7 @@ class Router:
                     transport.note_dtls(event)
             case TransportClosed():
                 if transport := self._transports.get(event.transport):
-                    transport.failure = event.reason
-                    transport.end(event.reason)
+                    transport.note_closed(event.reason)
             case ProducerScore():
                 if producer := self._producers.get(event.producer):
                     producer.note_score(event)

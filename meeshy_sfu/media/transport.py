@@ -356,6 +356,14 @@ class WebRtcTransport:
         if event.state != "failed" or self.failure is not None:
             self.dtls_state_changed.emit(event.state)
 
+    def note_closed(self, reason: str) -> None:
+        """Take note that the core has closed it; for its router. Without a path, the reason names what was offered."""
+        if self.selected is None and self.dtls_state == "new":
+            offered = ", ".join(f"{one.protocol} {one.address}:{one.port}" for one in self.ice_candidates)
+            reason = f"{reason}; the client was offered {offered}; announced_ip sets another address"
+        self.failure = reason
+        self.end(reason)
+
     async def _request(
         self, name: str, *, undo: Mapping[str, object] | None = None, **values: Any
     ) -> Mapping[str, Any]:

@@ -208,6 +208,24 @@ async def test_a_failed_handshake_is_told_with_its_reason(core: ScriptedCore, ro
     assert transport.is_closed
 
 
+async def test_a_transport_that_was_never_reached_names_what_was_offered(
+    core: ScriptedCore, router: Router
+) -> None:
+    transport = await router.create_webrtc_transport()
+    (offered,) = transport.ice_candidates
+    core.emit(
+        "transport_closed",
+        router=router.handle,
+        transport=transport.handle,
+        reason="no ICE check was answered",
+    )
+    await settle()
+    assert transport.failure is not None
+    assert transport.failure.startswith("no ICE check was answered; ")
+    assert f"{offered.protocol} {offered.address}:{offered.port}" in transport.failure
+    assert "announced_ip" in transport.failure
+
+
 async def test_restarting_ice_gives_new_credentials(router: Router) -> None:
     transport = await router.create_webrtc_transport()
     assert (await transport.restart_ice()).username_fragment == "fresh"
@@ -216,9 +234,9 @@ async def test_restarting_ice_gives_new_credentials(router: Router) -> None:
 
 async def test_a_transport_that_the_core_gave_up_closes_all_on_it(core: ScriptedCore, router: Router) -> None:
     producer, consumer = await pair(router)
-    core.emit(
-        "transport_closed", router=router.handle, transport=producer.transport.handle, reason="consent lost"
-    )
+    about = {"router": router.handle, "transport": producer.transport.handle}
+    core.emit("transport_dtls", **about, state="connected", reason=None, srtp_profile=None, dtls_version=None)
+    core.emit("transport_closed", **about, reason="consent lost")
     await settle()
     assert producer.transport.is_closed
     assert producer.transport.failure == "consent lost"

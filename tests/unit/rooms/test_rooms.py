@@ -339,6 +339,8 @@ async def test_somebody_whose_connections_are_lost_leaves(
     ann = await come_in(room, ANN)
     await come_in(room, BEN)
     first, second = ann.transports.values()
+    for transport in (first, second):
+        transport.dtls_state = "connected"
     about = {"router": room.router.handle, "reason": "consent lost"}
     core.emit("transport_closed", **about, transport=first.handle)
     await settle()
