@@ -20,6 +20,7 @@ from aiohttp.typedefs import Handler, Middleware
 
 from meeshy_sfu.config import Settings
 from meeshy_sfu.edge.limits import ForwardedFor, RateLimitedError, check_json_depth, read_address
+from meeshy_sfu.edge.wire import ErrorBody, Message
 from meeshy_sfu.errors import (
     ForbiddenError,
     InvalidRequestError,
@@ -47,7 +48,7 @@ OURS = web.ResponseKey("ours", bool)
 
 
 def success(
-    data: Mapping[str, object] | None = None,
+    data: Message | Mapping[str, object] | None = None,
     message: str | None = None,
     *,
     status: int = 200,
@@ -56,7 +57,7 @@ def success(
     """Make the envelope of a success: data, or a message when there is none."""
     body: dict[str, object] = {"success": True}
     if data is not None:
-        body["data"] = data
+        body["data"] = data.wire() if isinstance(data, Message) else data
     if message is not None:
         body["message"] = message
     return _json(body, status=status, headers=headers)
@@ -64,31 +65,36 @@ def success(
 
 def failure(error: MeeshyError, *, headers: Mapping[str, str] | None = None) -> web.Response:
     """Make the envelope of an error, with the headers that belong to it."""
-    body = error_body(error)
-    envelope: dict[str, object] = {"success": False, "error": body}
+    envelope: dict[str, object] = {"success": False}
     added = dict(headers or {})
+    retry_after_s: int | None = None
     if isinstance(error, RateLimitError):
         retry_after_s = max(1, math.ceil(error.retry_after_s))
-        envelope["retryAfter"] = body["retryAfter"] = retry_after_s
+        envelope["retryAfter"] = retry_after_s
         added["Retry-After"] = str(retry_after_s)
         if isinstance(error, RateLimitedError):
             added |= error.standing.headers()
     if isinstance(error, UnauthorizedError):
         added["WWW-Authenticate"] = "Bearer"
+    envelope["error"] = error_body(error, retry_after_s=retry_after_s).wire()
     made = _json(envelope, status=error.http_status, headers=added)
     made[OURS] = True
     return made
 
 
-def error_body(error: MeeshyError) -> dict[str, Any]:
-    """Make what envelope and acknowledgement say of an error. Messages may quote a path or an id: never a token."""
-    body: dict[str, Any] = {"code": error.code, "message": hide_tokens(error.message)}
-    if error.details:
-        body["details"] = {
-            name: hide_tokens(value) if isinstance(value, str) else value
-            for name, value in error.details.items()
-        }
-    return body
+def error_body(
+    error: MeeshyError, *, code: str | None = None, retry_after_s: float | None = None
+) -> ErrorBody:
+    """Make the `error` of an envelope or acknowledgement. Messages may quote a path or an id: never a token."""
+    details = {
+        name: hide_tokens(value) if isinstance(value, str) else value for name, value in error.details.items()
+    }
+    return ErrorBody(
+        code=code or error.code,
+        message=hide_tokens(error.message),
+        details=details or None,
+        retry_after=retry_after_s,
+    )
 
 
 def hidden(error: Exception) -> MeeshyError:

@@ -1,6 +1,6 @@
-"""The OpenAPI 3.1 document, out of the declared routes and the schemas that check bodies; and its page.
+"""The OpenAPI 3.1 document of a service, from its declared routes and the models that check bodies; and its page.
 
-Only describes; what there is to describe a service hands in as a Description.
+What the document says beside them a service states in a Description. Events are described by asyncapi.py.
 """
 
 import functools
@@ -11,11 +11,11 @@ from importlib import resources
 from typing import Any
 
 from pydantic import BaseModel
-from pydantic.json_schema import models_json_schema
 
 from meeshy_sfu import __version__
+from meeshy_sfu.edge.event_table import EventTable
+from meeshy_sfu.edge.json_schemas import definitions
 from meeshy_sfu.edge.routes import Route
-from meeshy_sfu.edge.wire import MODEL_MARKER
 from meeshy_sfu.errors import (
     ForbiddenError,
     InvalidRequestError,
@@ -32,40 +32,32 @@ DOCS_POLICY = (
     "frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 )
 """What the page may load: nothing from elsewhere. And no page may show it in a frame."""
-Events = Mapping[str, tuple[type[BaseModel], str]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Description:
     """What a service says of itself; there is one per service, so it is compared by identity."""
 
+    name: str
+    """Of the service, in file names."""
     title: str
     text: str
     path_parameters: Mapping[str, str]
-    client_events: Events
-    server_events: Events
-    more_models: Iterable[type[BaseModel]] = ()
-    """Models that others refer to by a marker."""
+    events: EventTable
 
 
 def openapi_document(
     routes: Iterable[Route], description: Description, *, server_url: str = "/"
 ) -> dict[str, Any]:
-    """Give the document; made once per set of routes, as that takes a fifth of a second. Not to be changed."""
+    """Return the document; made once per set of routes, as that takes a fifth of a second. Not to be changed."""
     return _made(tuple(routes), description, server_url)
 
 
 @functools.lru_cache(maxsize=8)
 def _made(listed: tuple[Route, ...], description: Description, server_url: str) -> dict[str, Any]:
     models = {model for route in listed for model in (route.body, route.data) if model is not None}
-    models |= {
-        model for model, _ in (*description.client_events.values(), *description.server_events.values())
-    }
-    models |= set(description.more_models)
-    ordered = sorted(models, key=lambda model: model.__name__)
-    _, definitions = models_json_schema(
-        [(model, "validation") for model in ordered], ref_template="#/components/schemas/{model}"
-    )
+    models |= {event.request for event in description.events.client.values()}
+    models |= {event.payload for event in description.events.server.values()}
     paths: dict[str, dict[str, Any]] = {}
     for route in listed:
         paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, description)
@@ -81,18 +73,24 @@ def _made(listed: tuple[Route, ...], description: Description, server_url: str) 
         "security": [{"token": []}],
         "paths": paths,
         "components": {
-            "schemas": {**_linked(definitions["$defs"]), "Error": _ERROR_SCHEMA},
+            "schemas": {**definitions(models, "#/components/schemas/{model}"), "Error": _ERROR_SCHEMA},
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
         },
         "x-socketio": {
-            "clientEvents": _events(description.client_events),
-            "serverEvents": _events(description.server_events),
+            "clientEvents": {
+                event.name: {"summary": event.summary, "payload": _ref(event.request)}
+                for event in description.events.client.values()
+            },
+            "serverEvents": {
+                event.name: {"summary": event.summary, "payload": _ref(event.payload)}
+                for event in description.events.server.values()
+            },
         },
     }
 
 
 def docs_page() -> str:
-    """Give the page that shows the document; it needs nothing from elsewhere."""
+    """Return the page that shows the document; it needs nothing from elsewhere."""
     return resources.files("meeshy_sfu.edge").joinpath("docs.html").read_text(encoding="utf-8")
 
 
@@ -178,19 +176,6 @@ def _failures(route: Route) -> dict[str, Any]:
         }
         for status, codes in sorted(by_status.items())
     }
-
-
-def _events(events: Events) -> dict[str, Any]:
-    return {name: {"summary": summary, "payload": _ref(model)} for name, (model, summary) in events.items()}
-
-
-def _linked(value: Any) -> Any:
-    """Turn the markers of wire.py into references."""
-    if isinstance(value, dict):
-        if MODEL_MARKER in value:
-            return {"$ref": f"#/components/schemas/{value[MODEL_MARKER]}"}
-        return {name: _linked(member) for name, member in value.items()}
-    return [_linked(item) for item in value] if isinstance(value, list) else value
 
 
 def _ref(model: type[BaseModel]) -> dict[str, str]:

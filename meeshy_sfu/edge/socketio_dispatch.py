@@ -15,7 +15,7 @@ from meeshy_sfu.edge.limits import Quota, RateLimitedError, RateLimiter, address
 from meeshy_sfu.edge.metrics import EdgeMetrics
 from meeshy_sfu.edge.middleware import error_body, hidden
 from meeshy_sfu.edge.socketio_server import SocketServer
-from meeshy_sfu.edge.wire import WireModel, read
+from meeshy_sfu.edge.wire import ErrorBody, Message, WireModel, read
 from meeshy_sfu.errors import (
     CapacityError,
     InvalidRequestError,
@@ -31,8 +31,9 @@ CLEAN_DISCONNECT = "client disconnect"
 PACKET = "packet"
 """Stands for the event where a refusal is of a packet that was none."""
 
-Answer = dict[str, Any]
-OnEvent = Callable[..., Awaitable[Answer]]
+Acknowledgement = dict[str, Any]
+"""The envelope: `success` and `data`, or `success` and `error`."""
+OnEvent = Callable[..., Awaitable[Acknowledgement]]
 
 
 class Session(Protocol):
@@ -46,7 +47,7 @@ class Session(Protocol):
 
 
 SessionT = TypeVar("SessionT", bound=Session)
-Tell = Callable[[SessionT, str, object, Answer], None]
+Tell = Callable[[SessionT, str, object, ErrorBody], None]
 
 
 class EventDispatcher(Generic[SessionT]):
@@ -97,7 +98,7 @@ class EventDispatcher(Generic[SessionT]):
         self,
         event: str,
         model: type[WireModel] | None,
-        handler: Callable[[SessionT, Any], Awaitable[Answer]],
+        handler: Callable[[SessionT, Any], Awaitable[Message]],
         *,
         limit: tuple[Quota, Callable[[SessionT], str]] | None = None,
         label: str | None = None,
@@ -112,19 +113,20 @@ class EventDispatcher(Generic[SessionT]):
             label: What it is counted as, if not by its name.
         """
 
-        async def handle(sid: str, payload: object = None, *_: object) -> Answer:
+        async def handle(sid: str, payload: object = None, *_: object) -> Acknowledgement:
             session = self._session_of(sid)
             if session is None:
                 return self.failed(self._no_token)
             self.metrics.events.labels(label or event).inc()
             if (over := self._io.over_rate(session.eio_sid)) is not None:
                 # told once; an answer to each event of a flood would be a flood as well
-                answer = self._report if over.refused == 1 else self._silently
-                return answer(session, event, payload, over.error)
+                refuse = self._report if over.refused == 1 else self._silently
+                return refuse(session, event, payload, over.error)
             try:
                 self._count(session, limit)
                 request = read(model, payload) if model is not None else payload
-                return {"success": True, "data": await handler(session, request)}
+                answer = await handler(session, request)
+                return {"success": True, "data": answer.wire()}
             except RateLimitedError as error:
                 return self._on_flood(session, event, payload, error)
             except MeeshyError as error:
@@ -142,10 +144,10 @@ class EventDispatcher(Generic[SessionT]):
         """Make the handler of events that have none."""
         names = ", ".join(known)
 
-        async def refuse(session: SessionT, payload: object) -> Answer:
+        async def refuse(session: SessionT, payload: object) -> Message:
             raise InvalidRequestError(f"there is no event of this name; there are {names}")
 
-        async def handle(event: object, sid: str, *_: object) -> Answer:
+        async def handle(event: object, sid: str, *_: object) -> Acknowledgement:
             return await self.wrap(hide_tokens(str(event))[:64], None, refuse, label="unknown")(sid)
 
         return handle
@@ -174,26 +176,28 @@ class EventDispatcher(Generic[SessionT]):
         self._io.revoke(session.eio_sid)
         return reason == CLEAN_DISCONNECT
 
-    def failed(self, error: MeeshyError) -> Answer:
+    def failed(self, error: MeeshyError) -> Acknowledgement:
         """Make the acknowledgement of a failure."""
-        body: Answer = error_body(error)
-        body["code"] = self._codes.get(error.code, error.code)
-        if isinstance(error, RateLimitedError):
-            body["retryAfter"] = error.retry_after_s
-        return {"success": False, "error": body}
+        return {"success": False, "error": self._body(error).wire()}
+
+    def _body(self, error: MeeshyError) -> ErrorBody:
+        retry_after_s = error.retry_after_s if isinstance(error, RateLimitedError) else None
+        return error_body(error, code=self._codes.get(error.code), retry_after_s=retry_after_s)
 
     def _count(self, session: SessionT, limit: tuple[Quota, Callable[[SessionT], str]] | None) -> None:
         if limit is not None:
             self._limiter.take(limit[0], limit[1](session), now_s=self._clock.monotonic_s())
         session.refused = 0
 
-    def _report(self, session: SessionT, event: str, payload: object, error: MeeshyError) -> Answer:
+    def _report(self, session: SessionT, event: str, payload: object, error: MeeshyError) -> Acknowledgement:
         """Report to the sender what was wrong: in the acknowledgement, and by an event for those who asked for none."""
-        answer = self.failed(error)
-        self._tell(session, event, payload, answer["error"])
-        return answer
+        body = self._body(error)
+        self._tell(session, event, payload, body)
+        return {"success": False, "error": body.wire()}
 
-    def _on_flood(self, session: SessionT, event: str, payload: object, error: RateLimitedError) -> Answer:
+    def _on_flood(
+        self, session: SessionT, event: str, payload: object, error: RateLimitedError
+    ) -> Acknowledgement:
         self.metrics.rate_limited.labels(error.standing.quota.name).inc()
         session.refused += 1
         if session.refused > max(error.standing.quota.limit, self._quota.limit):
@@ -204,7 +208,9 @@ class EventDispatcher(Generic[SessionT]):
         answer = self._report if session.refused == 1 else self._silently
         return answer(session, event, payload, error)
 
-    def _silently(self, session: SessionT, event: str, payload: object, error: MeeshyError) -> Answer:
+    def _silently(
+        self, session: SessionT, event: str, payload: object, error: MeeshyError
+    ) -> Acknowledgement:
         return self.failed(error)
 
     def _on_closing(self, eio_sid: str, error: MeeshyError) -> None:
@@ -213,7 +219,7 @@ class EventDispatcher(Generic[SessionT]):
         if session is not None:
             self._report(session, PACKET, None, error)
 
-    def _unconnected(self, namespace: str) -> Answer:
+    def _unconnected(self, namespace: str) -> Acknowledgement:
         if namespace == "/":
             return self.failed(self._no_token)
         return self.failed(InvalidRequestError(f"there is no namespace {namespace[:64]}; connect to /"))

@@ -26,6 +26,7 @@ from meeshy_sfu.config import Settings
 from meeshy_sfu.edge.connection_limits import ConnectionLimits, Credential
 from meeshy_sfu.edge.connections import CROWDED, authenticate, revoke
 from meeshy_sfu.edge.descriptors import MOST_CONNECTIONS
+from meeshy_sfu.edge.event_table import PayloadT, ServerEvent
 from meeshy_sfu.edge.limits import Quota, RateLimitedError, RateLimiter, address_key
 from meeshy_sfu.edge.metrics import EdgeMetrics
 from meeshy_sfu.edge.middleware import ADDRESS, Origins
@@ -141,7 +142,7 @@ class SocketServer(_AsyncServer):  # type: ignore[misc]
             authenticate(request, Credential.SOCKET, connection.owner, is_service=connection.is_service)
         return environ
 
-    def deliver(self, sids: Iterable[str], event: str, payload: dict[str, object]) -> None:
+    def deliver(self, sids: Iterable[str], event: ServerEvent[PayloadT], payload: PayloadT) -> None:
         """Queue an event for some sockets; encoded once, never waits."""
         packet: object = None
         for sid in sids:
@@ -150,7 +151,7 @@ class SocketServer(_AsyncServer):  # type: ignore[misc]
             if queue is None:
                 continue
             if packet is None:
-                encoded = self.packet_class(EVENT, namespace="/", data=[event, payload]).encode()
+                encoded = self.packet_class(EVENT, namespace="/", data=[event.name, payload.wire()]).encode()
                 packet = message(encoded)
             queue.put_nowait(packet)
 

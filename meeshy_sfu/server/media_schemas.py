@@ -1,4 +1,4 @@
-"""Shapes of the negotiation objects, for the OpenAPI document and the checks of our own answers.
+"""Shapes of the negotiation objects, for the documents and for the checks of what is sent.
 
 Describes them only: what clients send is read, and refused, by media/rtp_parameters.py.
 """
@@ -14,9 +14,11 @@ Kind = Literal["audio", "video"]
 
 
 class Described(BaseModel):
-    """Base: camelCase, further members allowed."""
+    """Base: camelCase, other members are ignored."""
 
-    model_config = ConfigDict(alias_generator=to_camel, validate_by_name=True, extra="allow")
+    model_config = ConfigDict(
+        alias_generator=to_camel, validate_by_name=True, extra="ignore", use_attribute_docstrings=True
+    )
 
 
 class RtcpFeedback(Described):
@@ -27,7 +29,7 @@ class RtcpFeedback(Described):
 
 
 class RtpCodecCapability(Described):
-    """A codec somebody can handle."""
+    """A codec that can be received."""
 
     kind: Kind | None = None
     mime_type: str
@@ -39,7 +41,7 @@ class RtpCodecCapability(Described):
 
 
 class RtpHeaderExtension(Described):
-    """A header extension somebody can handle."""
+    """A header extension that can be received."""
 
     kind: Kind
     uri: str

@@ -47,10 +47,11 @@ from meeshy_sfu.server.metrics import Metrics
 from meeshy_sfu.server.representation import (
     acting_for,
     camel_case,
+    join_data,
     moment_wire,
-    producer_wire,
-    room_wire,
-    transport_wire,
+    room_data,
+    room_details,
+    transport_data,
 )
 from meeshy_sfu.server.rest_dispatch import Call
 
@@ -107,19 +108,14 @@ class RestApi:
         async with self._creation(call):
             room = await self._create(call, body.media_codecs, in_advance=body.prewarm)
         room.owner = body.owner
-        return success(room_wire(room))
+        return success(room_data(room))
 
     @handles(
         Route("GET", ROOM, "Look at a room", _ROOMS, data=schemas.RoomDetails, errors=(RoomNotFoundError,))
     )
     async def get_room(self, call: Call) -> web.Response:
         """Show a room with its size."""
-        room = self._room(call)
-        data = room_wire(room) | {
-            "participantCount": len(room.participants),
-            "createdAt": moment_wire(room.created_at_s),
-        }
-        return success(data)
+        return success(room_details(self._room(call)))
 
     @handles(
         Route(
@@ -173,16 +169,7 @@ class RestApi:
             self._watch(participant, transport)
         if self._settings.max_incoming_bps:
             await send.set_max_incoming_bitrate(self._settings.max_incoming_bps)
-        return success(
-            room_wire(room)
-            | {
-                "sendTransport": transport_wire(send),
-                "recvTransport": transport_wire(recv),
-                "producers": [
-                    producer_wire(owner, producer) for owner, producer in room.producers(but=participant.id)
-                ],
-            }
-        )
+        return success(join_data(room, participant, send, recv))
 
     @handles(
         Route(
@@ -208,11 +195,11 @@ class RestApi:
             # nobody of this id has been there
             self._room(call).participant(participant_id)
             raise ParticipantNotFoundError(f"participant {participant_id} is not in call {call.call_id}")
-        data = {
-            "participantId": participant_id,
-            "leftAt": moment_wire(departure.left_at_s),
-            "reason": departure.reason,
-        }
+        data = schemas.LeftData(
+            participant_id=participant_id,
+            left_at=moment_wire(departure.left_at_s),
+            reason=departure.reason,
+        )
         return success(data, message="Participant left")
 
     # ---- transports ----------------------------------------------------------------------------------------------
@@ -250,7 +237,7 @@ class RestApi:
             max_incoming_bps=self._settings.max_incoming_bps or None,
         )
         self._watch(room.participant(participant_id), transport)
-        return success(transport_wire(transport))
+        return success(transport_data(transport))
 
     @handles(
         Route(
@@ -283,7 +270,8 @@ class RestApi:
     async def restart_ice(self, call: Call) -> web.Response:
         """Renew the credentials; the old ones hold until the first check with the new."""
         _, transport = self._own_transport(call)
-        return success({"iceParameters": (await transport.restart_ice()).to_wire()})
+        fresh = await transport.restart_ice()
+        return success(schemas.IceRestartData(ice_parameters=fresh.to_wire()))
 
     @handles(
         Route(
@@ -314,7 +302,7 @@ class RestApi:
         )
     )
     async def transport_stats(self, call: Call) -> web.Response:
-        """Give the counters."""
+        """Return the counters."""
         _, transport = self._own_transport(call)
         state: dict[str, object] = {
             "iceState": transport.ice_state,
@@ -329,7 +317,7 @@ class RestApi:
             "srtpProfile": transport.srtp_profile,
             "dtlsVersion": transport.dtls_version,
         }
-        return success({"stats": state | camel_case(await transport.stats())})
+        return success(schemas.StatsData(stats=state | camel_case(await transport.stats())))
 
     @handles(
         Route(
@@ -383,7 +371,8 @@ class RestApi:
             transport.id, body.kind, body.rtp_parameters, app_data=body.app_data, paused=body.paused
         )
         self._metrics.producer_creation.observe(self._clock.monotonic_s() - began_s)
-        return success({"producerId": producer.id, "id": producer.id, "kind": producer.kind})
+        data = schemas.ProduceData(producer_id=producer.id, id=producer.id, kind=producer.kind)
+        return success(data)
 
     @handles(
         Route(
@@ -424,8 +413,8 @@ class RestApi:
         )
     )
     async def producer_stats(self, call: Call) -> web.Response:
-        """Give the counters."""
-        return success({"stats": camel_case(await self._own_producer(call).stats())})
+        """Return the counters."""
+        return success(schemas.StatsData(stats=camel_case(await self._own_producer(call).stats())))
 
     @handles(
         Route(

@@ -25,13 +25,18 @@ from meeshy_sfu.errors import (
 )
 from meeshy_sfu.media.consumer import Consumer
 from meeshy_sfu.media.ids import ConsumerId, ProducerId
-from meeshy_sfu.media.rtp_parameters import Wire
 from meeshy_sfu.rooms.participant import Participant, ParticipantId
 from meeshy_sfu.rooms.registry import RoomRegistry
 from meeshy_sfu.rooms.room import CallId, Room
 from meeshy_sfu.server import schemas
 from meeshy_sfu.server.metrics import Metrics
-from meeshy_sfu.server.representation import acting_for, camel_case, consumer_wire, failed_item
+from meeshy_sfu.server.representation import (
+    acting_for,
+    camel_case,
+    consume_failure,
+    consumer_data,
+    consumer_failure,
+)
 from meeshy_sfu.server.rest_dispatch import Call
 
 ROOM = "/api/rooms/{callId}"
@@ -85,14 +90,14 @@ class ConsumerApi:
             (result,) = results
             if isinstance(result, MeeshyError):
                 raise result
-            return success(consumer_wire(result, owners))
+            return success(consumer_data(result, owners))
         items = [
-            failed_item(result, "producerId", producer_id)
+            consume_failure(result, producer_id)
             if isinstance(result, MeeshyError)
-            else consumer_wire(result, owners)
+            else consumer_data(result, owners)
             for producer_id, result in zip(wanted, results, strict=True)
         ]
-        return success({"consumers": items})
+        return success(schemas.ConsumeBatchData(consumers=items))
 
     @handles(
         Route(
@@ -108,7 +113,7 @@ class ConsumerApi:
     async def resume_consumers(self, call: Call, body: schemas.ConsumersRequest) -> web.Response:
         """Resume a batch; each succeeds or fails alone."""
         done, errors = await self._set_paused(call, body.consumer_ids, paused=False)
-        return success({"resumed": done, "errors": errors})
+        return success(schemas.ResumedData(resumed=done, errors=errors))
 
     @handles(
         Route(
@@ -124,7 +129,7 @@ class ConsumerApi:
     async def pause_consumers(self, call: Call, body: schemas.ConsumersRequest) -> web.Response:
         """Pause a batch; each succeeds or fails alone."""
         done, errors = await self._set_paused(call, body.consumer_ids, paused=True)
-        return success({"paused": done, "errors": errors})
+        return success(schemas.PausedData(paused=done, errors=errors))
 
     @handles(
         Route(
@@ -170,8 +175,10 @@ class ConsumerApi:
         layers = self._own_consumer(call).set_preferred_layers(body.spatial_layer, body.temporal_layer)
         chosen = None
         if layers is not None:
-            chosen = {"spatialLayer": layers.spatial_layer, "temporalLayer": layers.temporal_layer}
-        return success({"preferredLayers": chosen})
+            chosen = schemas.PreferredLayers(
+                spatial_layer=layers.spatial_layer, temporal_layer=layers.temporal_layer
+            )
+        return success(schemas.PreferredLayersData(preferred_layers=chosen))
 
     @handles(
         Route(
@@ -184,8 +191,8 @@ class ConsumerApi:
         )
     )
     async def consumer_stats(self, call: Call) -> web.Response:
-        """Give the counters."""
-        return success({"stats": camel_case(await self._own_consumer(call).stats())})
+        """Return the counters."""
+        return success(schemas.StatsData(stats=camel_case(await self._own_consumer(call).stats())))
 
     @handles(
         Route(
@@ -223,15 +230,15 @@ class ConsumerApi:
 
     async def _set_paused(
         self, call: Call, consumer_ids: Sequence[str], *, paused: bool
-    ) -> tuple[list[str], list[Wire]]:
+    ) -> tuple[list[str], list[schemas.ConsumerFailure]]:
         room, who = self._room(call), acting_for(call.claims)
         by_owner: dict[Participant, list[ConsumerId]] = {}
-        errors: list[Wire] = []
+        errors: list[schemas.ConsumerFailure] = []
         for consumer_id in dict.fromkeys(consumer_ids):
             try:
                 owner, consumer = room.consumer(ConsumerId(consumer_id), by=who)
             except MeeshyError as error:
-                errors.append(failed_item(error, "consumerId", consumer_id))
+                errors.append(consumer_failure(error, consumer_id))
             else:
                 by_owner.setdefault(owner, []).append(consumer.id)
         done: list[str] = []
@@ -240,7 +247,6 @@ class ConsumerApi:
             gone = set(await change(ids))
             done += [consumer_id for consumer_id in ids if consumer_id not in gone]
             errors += [
-                failed_item(ConsumerNotFoundError(f"there is no consumer {item}"), "consumerId", item)
-                for item in gone
+                consumer_failure(ConsumerNotFoundError(f"there is no consumer {item}"), item) for item in gone
             ]
         return done, errors

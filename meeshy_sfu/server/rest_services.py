@@ -25,16 +25,16 @@ class ServiceApi:
         """Show all rooms, so that a gateway can compare them with its calls."""
         self._require_service(call)
         rooms = [
-            {
-                "callId": room.call_id,
-                "roomId": room.id,
-                "participantCount": len(room.participants),
-                "prewarm": room.in_advance,
-                "owner": room.owner,
-            }
+            schemas.ListedRoom(
+                call_id=room.call_id,
+                room_id=room.id,
+                participant_count=len(room.participants),
+                prewarm=room.in_advance,
+                owner=room.owner,
+            )
             for room in self._rooms.rooms
         ]
-        return success({"rooms": rooms})
+        return success(schemas.RoomList(rooms=rooms))
 
     @handles(
         Route(

@@ -1,7 +1,7 @@
-"""What comes over the wire and goes back: bodies, answers and events, in camelCase.
+"""Bodies and answers of the REST API, and the values that events share with them, in camelCase.
 
-Checks shape and types; what rtpParameters and the like mean is checked by media/rtp_parameters.py, whose readers
-are called from here. The same models make the OpenAPI document. Unknown fields are ignored, null counts as absent.
+Checks shape and types; the meaning of rtpParameters and the like is checked by media/rtp_parameters.py, whose readers
+are called from here. The same models make the OpenAPI document. Events are in messages.py.
 """
 
 import json
@@ -9,15 +9,25 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, Field, RootModel, model_validator
+from pydantic import AfterValidator, BaseModel, Field, GetJsonSchemaHandler, RootModel, model_validator
 from pydantic_core import core_schema
 
-from meeshy_sfu.edge.wire import MODEL_MARKER, Token, Whole, WireModel, an_id
+from meeshy_sfu.edge.wire import (
+    DescribedBy,
+    ErrorBody,
+    Message,
+    OneOf,
+    Whole,
+    WireModel,
+    an_id,
+    described,
+)
 from meeshy_sfu.media.rtp_parameters import (
     DtlsParameters,
     RtpCapabilities,
     RtpCodecCapability,
     RtpParameters,
+    Wire,
     read_media_codecs,
 )
 from meeshy_sfu.server import media_schemas
@@ -50,10 +60,12 @@ class ReadBy:
         """Have the reader called for the field."""
         return core_schema.no_info_plain_validator_function(self.reader)
 
-    def __get_pydantic_json_schema__(self, schema: object, handler: object) -> dict[str, Any]:
-        """Describe the field; pydantic refuses references it did not make, so openapi.py makes them."""
-        marker = {MODEL_MARKER: self.model.__name__}
-        return {"type": "array", "items": marker} if self.many else marker
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        """Describe the field by the model."""
+        one = described(self.model, handler)
+        return {"type": "array", "items": one} if self.many else one
 
 
 ObjectId = Annotated[str, Field(min_length=1, max_length=128)]
@@ -61,6 +73,8 @@ ParticipantId = Annotated[str, an_id("participantId"), Field(max_length=128)]
 CallId = Annotated[str, an_id("callId"), Field(max_length=128)]
 AppData = Annotated[dict[str, Any], AfterValidator(_app_data)]
 Kind = Literal["audio", "video"]
+KindName = Annotated[str, OneOf("audio", "video")]
+"""Of an answer or event: text inside."""
 Ids = Annotated[list[ObjectId], Field(min_length=1, max_length=MAX_BATCH)]
 
 DtlsParametersField = Annotated[
@@ -176,12 +190,12 @@ class MaxIncomingBitrateRequest(WireModel):
 # ---- answers -------------------------------------------------------------------------------------------------
 
 
-class RoomData(WireModel):
+class RoomData(Message):
     """A room as its members see it."""
 
     room_id: str
     router_id: str
-    rtp_capabilities: media_schemas.RtpCapabilities
+    rtp_capabilities: Annotated[Wire, DescribedBy(media_schemas.RtpCapabilities)]
 
 
 class RoomDetails(RoomData):
@@ -192,7 +206,7 @@ class RoomDetails(RoomData):
     """ISO 8601, UTC."""
 
 
-class ListedRoom(WireModel):
+class ListedRoom(Message):
     """One room of the list."""
 
     call_id: str
@@ -203,13 +217,13 @@ class ListedRoom(WireModel):
     """Who sees to it, as said by whoever created it."""
 
 
-class RoomList(WireModel):
+class RoomList(Message):
     """All rooms of this server, oldest first."""
 
     rooms: list[ListedRoom]
 
 
-class LeftData(WireModel):
+class LeftData(Message):
     """How somebody left, now or before."""
 
     participant_id: str
@@ -218,24 +232,24 @@ class LeftData(WireModel):
     reason: str
 
 
-class TransportData(WireModel):
+class TransportData(Message):
     """All that a client needs to build its side of a transport."""
 
     transport_id: str
     id: str
     """The same as transportId, under the name mediasoup-client wants."""
-    ice_parameters: media_schemas.IceParameters
-    ice_candidates: list[media_schemas.IceCandidate]
-    dtls_parameters: media_schemas.DtlsParameters
+    ice_parameters: Annotated[Wire, DescribedBy(media_schemas.IceParameters)]
+    ice_candidates: list[Annotated[Wire, DescribedBy(media_schemas.IceCandidate)]]
+    dtls_parameters: Annotated[Wire, DescribedBy(media_schemas.DtlsParameters)]
     sctp_parameters: None = None
 
 
-class ProducerSummary(WireModel):
+class ProducerSummary(Message):
     """A track that can be consumed."""
 
     participant_id: str
     producer_id: str
-    kind: Kind
+    kind: KindName
     app_data: dict[str, Any]
     paused: bool
 
@@ -248,23 +262,23 @@ class JoinData(RoomData):
     producers: list[ProducerSummary]
 
 
-class ProduceData(WireModel):
+class ProduceData(Message):
     """A new producer."""
 
     producer_id: str
     id: str
-    kind: Kind
+    kind: KindName
 
 
-class ConsumerData(WireModel):
+class ConsumerData(Message):
     """A new consumer; paused until resumed."""
 
     consumer_id: str
     id: str
     producer_id: str
-    kind: Kind
-    rtp_parameters: media_schemas.RtpParameters
-    type: Literal["simple", "simulcast", "svc"]
+    kind: KindName
+    rtp_parameters: Annotated[Wire, DescribedBy(media_schemas.RtpParameters)]
+    type: Annotated[str, OneOf("simple", "simulcast", "svc")]
     producer_paused: bool
     paused: bool
     participant_id: str
@@ -272,203 +286,97 @@ class ConsumerData(WireModel):
     app_data: dict[str, Any]
 
 
-class ItemError(WireModel):
-    """Why one item of a batch failed; details as in the error of a single request."""
-
-    code: str
-    message: str
-    details: dict[str, Any] | None = None
-
-
-class ConsumeFailure(WireModel):
+class ConsumeFailure(Message):
     """A producer of a batch that could not be consumed."""
 
     producer_id: str
-    error: ItemError
+    error: ErrorBody
 
 
-class ConsumeBatchData(WireModel):
+class ConsumeBatchData(Message):
     """One entry per producer asked for, in the same order."""
 
     consumers: list[ConsumerData | ConsumeFailure]
 
 
-class PreferredLayersData(WireModel):
+class PreferredLayers(Message):
+    """Layers of a simulcast or SVC track."""
+
+    spatial_layer: int
+    temporal_layer: int
+
+
+class PreferredLayersData(Message):
     """The layers that are received at best; null for a simple track."""
 
-    preferred_layers: dict[str, int] | None
+    preferred_layers: PreferredLayers | None
 
 
 class ConsumeAnswer(RootModel[ConsumerData | ConsumeBatchData]):
     """A consumer for producerId, a list for producerIds."""
 
 
-class ConsumerFailure(WireModel):
+class ConsumerFailure(Message):
     """A consumer of a batch that could not be changed."""
 
     consumer_id: str
-    error: ItemError
+    error: ErrorBody
 
 
-class ResumedData(WireModel):
+class ResumedData(Message):
     """Which consumers flow now."""
 
     resumed: list[str]
     errors: list[ConsumerFailure]
 
 
-class PausedData(WireModel):
+class PausedData(Message):
     """Which consumers stand still now."""
 
     paused: list[str]
     errors: list[ConsumerFailure]
 
 
-class IceRestartData(WireModel):
+class IceRestartData(Message):
     """Fresh credentials; the old ones hold until the first check with the new."""
 
-    ice_parameters: media_schemas.IceParameters
+    ice_parameters: Annotated[Wire, DescribedBy(media_schemas.IceParameters)]
 
 
-class StatsData(WireModel):
+class StatsData(Message):
     """Counters of one object."""
 
     stats: dict[str, Any]
 
 
-# ---- Socket.IO events ----------------------------------------------------------------------------------------
+class OwnedTransport(Message):
+    """A transport of a session."""
+
+    transport_id: str
+    direction: Annotated[str, OneOf("send", "recv")]
 
 
-class RoomEventRequest(WireModel):
-    """leave-room."""
+class OwnedProducer(Message):
+    """A producer of a session."""
 
-    call_id: CallId
-    participant_id: ParticipantId
-
-
-class JoinRoomRequest(RoomEventRequest):
-    """join-room."""
-
-    resume: bool = False
-    """Go on with what the former session owns, as after a broken connection; else it is closed."""
-
-
-class ConsumerEventRequest(WireModel):
-    """pause-consumer and resume-consumer."""
-
-    consumer_id: ObjectId
-
-
-class RefreshTokenRequest(WireModel):
-    """A new token for the same call and participant."""
-
-    token: Token
-
-
-class NewProducerEvent(WireModel):
-    """Somebody else sends a track; also told of each existing one after join-room."""
-
-    call_id: str
-    participant_id: str
     producer_id: str
-    kind: Kind
+    kind: KindName
     app_data: dict[str, Any]
     paused: bool
 
 
-class ProducerClosedEvent(WireModel):
-    """A track has ended."""
+class OwnedConsumer(Message):
+    """A consumer of a session."""
 
-    call_id: str
-    participant_id: str
-    producer_id: str
-    kind: Kind
-
-
-class ConsumerFlowEvent(WireModel):
-    """consumer-paused and consumer-resumed: its producer was paused or resumed."""
-
-    call_id: str
     consumer_id: str
     producer_id: str
+    kind: KindName
+    paused: bool
 
 
-class SpeakerVolume(WireModel):
-    """How loud somebody is."""
+class Owned(Message):
+    """What a session owns."""
 
-    participant_id: str
-    producer_id: str
-    volume: Annotated[int, Field(ge=-127, le=0)]
-    """dBov: 0 is the loudest."""
-
-
-class ActiveSpeakerEvent(WireModel):
-    """Who speaks; sent when that changes, and with volumes once a second while there is sound."""
-
-    call_id: str
-    participant_id: str | None
-    """The dominant speaker, or null when nobody spoke yet."""
-    producer_id: str | None
-    volumes: list[SpeakerVolume]
-    """Loudest first; empty in silence."""
-
-
-class ScoreEvent(WireModel):
-    """Quality of a track, 0 to 10: of a producer to its owner, of a consumer to its receiver."""
-
-    call_id: str
-    producer_id: str
-    consumer_id: str | None = None
-    score: Any
-    """Of a producer a list, one entry per stream; of a consumer an object."""
-
-
-class TransportStateEvent(WireModel):
-    """A transport of yours changed its state."""
-
-    call_id: str
-    transport_id: str
-    ice_state: Literal["new", "connected", "completed", "disconnected", "closed"]
-    dtls_state: Literal["new", "connecting", "connected", "failed", "closed"]
-    reason: str | None
-    """Why it failed, if it did."""
-
-
-class RoomClosedEvent(WireModel):
-    """The call is over on this server."""
-
-    call_id: str
-    room_id: str
-    reason: str
-    """closed, empty, worker-died or server-shutdown."""
-
-
-class ParticipantJoinedEvent(WireModel):
-    """Somebody came into the call."""
-
-    call_id: str
-    participant_id: str
-
-
-class ParticipantLeftEvent(WireModel):
-    """Somebody is out of the call; told to them as well."""
-
-    call_id: str
-    participant_id: str
-    reason: str
-    """left, removed, disconnected, token-expired, or a sentence such as why the connection was lost."""
-
-
-class EventError(ItemError):
-    """Why an event was refused."""
-
-    details: dict[str, Any] | None = None
-    retry_after: float | None = None
-    """Seconds; of a rate limit only."""
-
-
-class RequestErrorEvent(WireModel):
-    """An event of yours was refused; the acknowledgement says the same to those who ask for one."""
-
-    event: str
-    error: EventError
+    transports: list[OwnedTransport]
+    producers: list[OwnedProducer]
+    consumers: list[OwnedConsumer]

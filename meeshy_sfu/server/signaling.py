@@ -1,10 +1,11 @@
-"""Socket.IO: who hears what of which call.
+"""Socket.IO of the media server: handlers of clients' events, and events of rooms to the sockets that follow them.
 
-Checks events as rest.py checks requests and passes on what rooms tell. Sockets and their caps are in edge/socketio_server.py.
+The events are declared in messages.py, their payloads are made in representation.py, connections and their limits are in
+edge/socketio_server.py.
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,11 +14,12 @@ from aiohttp import web
 from meeshy_sfu.clock import Clock
 from meeshy_sfu.config import Settings
 from meeshy_sfu.edge.auth import TokenRules
+from meeshy_sfu.edge.event_table import PayloadT, ServerEvent, handles_event
 from meeshy_sfu.edge.limits import RateLimiter
 from meeshy_sfu.edge.middleware import ADDRESS, Origins
-from meeshy_sfu.edge.socketio_dispatch import Answer, EventDispatcher
+from meeshy_sfu.edge.socketio_dispatch import EventDispatcher
 from meeshy_sfu.edge.socketio_server import SocketServer
-from meeshy_sfu.edge.wire import WireModel
+from meeshy_sfu.edge.wire import ErrorBody, Nothing
 from meeshy_sfu.errors import (
     ConsumerNotFoundError,
     ForbiddenError,
@@ -33,13 +35,14 @@ from meeshy_sfu.rooms.listener import RoomListener
 from meeshy_sfu.rooms.participant import REPLACED, Participant, ParticipantId
 from meeshy_sfu.rooms.registry import RoomRegistry
 from meeshy_sfu.rooms.room import CallId, Room
-from meeshy_sfu.server import schemas
+from meeshy_sfu.server import messages, representation
 from meeshy_sfu.server.auth import Claims, read_token
 from meeshy_sfu.server.expiry import REASON as TOKEN_EXPIRED
 from meeshy_sfu.server.expiry import Expiry
 from meeshy_sfu.server.metrics import Metrics
 from meeshy_sfu.server.quotas import Quotas
-from meeshy_sfu.server.representation import owned_wire
+from meeshy_sfu.server.representation import owned_data
+from meeshy_sfu.server.schemas import Owned
 
 logger = logging.getLogger(__name__)
 
@@ -49,9 +52,7 @@ ROOM_REASONS = {
     "worker closed": "server-shutdown",
     "nobody came": "empty",
 }
-"""What rooms call it, and what clients compare."""
-
-Payload = dict[str, object]
+"""Reasons of rooms, and the words that clients compare."""
 
 
 @dataclass(slots=True)
@@ -127,9 +128,9 @@ class Signaling(RoomListener):
             tell=self._tell_error,
             no_token=UnauthorizedError("this socket has no token"),
         )
-        for event, (model, handler) in self._handlers().items():
-            self._io.on(event, self._dispatcher.wrap(event, model, handler))
-        self._io.on("*", self._dispatcher.unknown(self._handlers()))
+        for event, handler in messages.EVENTS.handlers_of(self):
+            self._io.on(event.name, self._dispatcher.wrap(event.name, event.request, handler))
+        self._io.on("*", self._dispatcher.unknown(messages.EVENTS.client))
 
     def use(self, *, rooms: RoomRegistry, metrics: Metrics, expiry: Expiry) -> None:
         """Hand over what can only be built once rooms have their listener, which this is."""
@@ -147,15 +148,12 @@ class Signaling(RoomListener):
         for session in tuple(self._sessions.values()):
             if not session.expired and self._expiry.is_over(session.claims):
                 session.expired = True
-                self._io.deliver(
-                    [session.sid],
-                    "participant-left",
-                    {
-                        "callId": session.call_id or session.claims.call_id or "",
-                        "participantId": session.claims.participant_id or session.claims.subject,
-                        "reason": TOKEN_EXPIRED,
-                    },
+                left = messages.ParticipantLeft(
+                    call_id=session.call_id or session.claims.call_id or "",
+                    participant_id=session.claims.participant_id or session.claims.subject,
+                    reason=TOKEN_EXPIRED,
                 )
+                self._io.deliver([session.sid], messages.PARTICIPANT_LEFT, left)
                 self._io.cut(session.eio_sid)
         now_s = self._clock.monotonic_s()
         for key in [key for key, due_s in self._leaving.items() if now_s >= due_s]:
@@ -176,17 +174,6 @@ class Signaling(RoomListener):
         await self._io.close_all()
 
     # ---- events from clients -------------------------------------------------------------------------------------
-
-    def _handlers(
-        self,
-    ) -> dict[str, tuple[type[WireModel], Callable[[Session, Any], Awaitable[Payload]]]]:
-        return {
-            "join-room": (schemas.JoinRoomRequest, self._join_room),
-            "leave-room": (schemas.RoomEventRequest, self._leave_room),
-            "pause-consumer": (schemas.ConsumerEventRequest, self._pause_consumer),
-            "resume-consumer": (schemas.ConsumerEventRequest, self._resume_consumer),
-            "refresh-token": (schemas.RefreshTokenRequest, self._refresh_token),
-        }
 
     async def _on_connect(self, sid: str, environ: dict[str, Any], auth: object = None) -> None:
         address = str(environ["aiohttp.request"][ADDRESS])
@@ -221,39 +208,51 @@ class Signaling(RoomListener):
                 self._clock.monotonic_s() + self._settings.disconnect_grace_s
             )
 
-    def _tell_error(self, session: Session, event: str, payload: object, error: Answer) -> None:
-        self._io.deliver([session.sid], "request-error", {"event": event, "error": error})
+    def _tell_error(self, session: Session, event: str, payload: object, error: ErrorBody) -> None:
+        refused = messages.RequestError(event=event, error=error)
+        self._io.deliver([session.sid], messages.REQUEST_ERROR, refused)
 
-    async def _join_room(self, session: Session, request: schemas.JoinRoomRequest) -> Payload:
+    @handles_event(messages.JOIN_ROOM)
+    async def _join_room(
+        self, session: Session, request: messages.JoinRoomRequest
+    ) -> messages.JoinRoomAnswer:
         session.claims.require_call(request.call_id)
         session.claims.require_participant(request.participant_id)
         room = self._rooms.get(CallId(request.call_id))
         self._expiry.note(session.claims, request.call_id)
-        answer: Payload = {}
+        resumed, owned = None, None
         if session.claims.is_service:
-            # it hears of everybody and is nobody; consumers it names are looked for in the call it joined last
+            # it follows all events and is no participant; consumers it names are looked for in the call it joined last
             session.watched.add(request.call_id)
             session.call_id = request.call_id
             audience = self._audiences.setdefault(request.call_id, Audience())
         else:
-            answer = self._take_place(session, room, request)
+            resumed, owned = self._take_place(session, room, request)
             audience = self._audiences[request.call_id]
         audience.sids.add(session.sid)
         own = None if session.participant_id is None else ParticipantId(session.participant_id)
         existing = room.producers(but=own)
         for participant, producer in existing:
-            self._io.deliver([session.sid], "new-producer", _new_producer(room, participant, producer))
+            payload = representation.new_producer(room, participant, producer)
+            self._io.deliver([session.sid], messages.NEW_PRODUCER, payload)
         if audience.speaker is not None:
-            self._io.deliver([session.sid], "active-speaker", _active_speaker(room, audience, []))
-        return {
-            "roomId": room.id,
-            "participants": len(room.participants),
-            "producers": len(existing),
-            **answer,
-        }
+            speaker = representation.active_speaker(room, audience.speaker, [])
+            self._io.deliver([session.sid], messages.ACTIVE_SPEAKER, speaker)
+        return messages.JoinRoomAnswer(
+            room_id=room.id,
+            participants=len(room.participants),
+            producers=len(existing),
+            resumed=resumed,
+            owned=owned,
+        )
 
-    def _take_place(self, session: Session, room: Room, request: schemas.JoinRoomRequest) -> Payload:
-        """Let a session speak for its participant from now on; whoever did before hears so and does no more."""
+    def _take_place(
+        self, session: Session, room: Room, request: messages.JoinRoomRequest
+    ) -> tuple[bool, Owned]:
+        """Let a session speak for its participant from now on; a former session is notified and replaced.
+
+        Return whether a session was resumed, and what it owns.
+        """
         former = self._speaker(request.call_id, request.participant_id)
         again = former is session
         if former is not None and not again:
@@ -267,20 +266,21 @@ class Signaling(RoomListener):
         self._awaited.pop((request.call_id, request.participant_id), None)
         participant = room.participants.get(ParticipantId(request.participant_id))
         if participant is None:
-            return {"resumed": False, "owned": owned_wire(None)}
+            return False, owned_data(None)
         resumed = (request.resume and participant.ownership.has_begun) or again
         if not resumed:
             participant.take_over()
         elif not again:
             participant.ownership.resume()
-        return {"resumed": resumed, "owned": owned_wire(participant)}
+        return resumed, owned_data(participant)
 
-    async def _leave_room(self, session: Session, request: schemas.RoomEventRequest) -> Payload:
+    @handles_event(messages.LEAVE_ROOM)
+    async def _leave_room(self, session: Session, request: messages.RoomEventRequest) -> Nothing:
         session.claims.require_call(request.call_id)
         session.claims.require_participant(request.participant_id)
         if session.claims.is_service:
             self._unwatch(session, request.call_id)
-            return {}
+            return Nothing()
         speaker = self._speaker(request.call_id, request.participant_id)
         if session.replaced_in == request.call_id or (speaker is not None and speaker is not session):
             raise _kicked()
@@ -292,17 +292,26 @@ class Signaling(RoomListener):
             # nobody speaks for who has made requests alone
             participant.leave("left")
         session.left = request.call_id
-        return {}
+        return Nothing()
 
-    async def _pause_consumer(self, session: Session, request: schemas.ConsumerEventRequest) -> Payload:
+    @handles_event(messages.PAUSE_CONSUMER)
+    async def _pause_consumer(
+        self, session: Session, request: messages.ConsumerEventRequest
+    ) -> messages.ConsumerAnswer:
         await self._consumer(session, request).pause()
-        return {"consumerId": request.consumer_id}
+        return messages.ConsumerAnswer(consumer_id=request.consumer_id)
 
-    async def _resume_consumer(self, session: Session, request: schemas.ConsumerEventRequest) -> Payload:
+    @handles_event(messages.RESUME_CONSUMER)
+    async def _resume_consumer(
+        self, session: Session, request: messages.ConsumerEventRequest
+    ) -> messages.ConsumerAnswer:
         await self._consumer(session, request).resume()
-        return {"consumerId": request.consumer_id}
+        return messages.ConsumerAnswer(consumer_id=request.consumer_id)
 
-    async def _refresh_token(self, session: Session, request: schemas.RefreshTokenRequest) -> Payload:
+    @handles_event(messages.REFRESH_TOKEN)
+    async def _refresh_token(
+        self, session: Session, request: messages.RefreshTokenRequest
+    ) -> messages.RefreshTokenAnswer:
         fresh, former = self._read_token(request.token), session.claims
         if (fresh.call_id, fresh.participant_id, fresh.role) != (
             former.call_id,
@@ -313,9 +322,9 @@ class Signaling(RoomListener):
         session.claims = fresh
         if session.call_id is not None:
             self._expiry.note(fresh, session.call_id)
-        return {"expiresAt": fresh.expires_at_s}
+        return messages.RefreshTokenAnswer(expires_at=fresh.expires_at_s)
 
-    def _consumer(self, session: Session, request: schemas.ConsumerEventRequest) -> Consumer:
+    def _consumer(self, session: Session, request: messages.ConsumerEventRequest) -> Consumer:
         if session.replaced_in is not None:
             raise _kicked()
         if session.call_id is None:
@@ -327,14 +336,13 @@ class Signaling(RoomListener):
     # ---- what rooms tell -----------------------------------------------------------------------------------------
 
     def room_closed(self, room: Room, reason: str) -> None:
-        """Tell everybody that the call is over here."""
+        """Notify all sockets of the call that it is over on this server."""
         audience = self._audiences.pop(room.call_id, None)
         if audience is None:
             return
         code = ROOM_REASONS.get(reason.partition(":")[0], reason if " " not in reason else "closed")
-        self._io.deliver(
-            audience.sids, "room-closed", {"callId": room.call_id, "roomId": room.id, "reason": code}
-        )
+        closed = messages.RoomClosed(call_id=room.call_id, room_id=room.id, reason=code)
+        self._io.deliver(audience.sids, messages.ROOM_CLOSED, closed)
         for sid in audience.sids:
             if session := self._sessions.get(sid):
                 session.watched.discard(room.call_id)
@@ -342,21 +350,21 @@ class Signaling(RoomListener):
                     session.call_id = session.participant_id = None
 
     def participant_joined(self, room: Room, participant: Participant) -> None:
-        """Tell the others who came; who was waited for is back, even if the socket is not yet."""
+        """Notify the others; a participant that was waited for is back, even if the socket is not yet."""
         self._leaving.pop((room.call_id, participant.id), None)
         self._awaited.pop((room.call_id, participant.id), None)
         if self._speaker(room.call_id, participant.id) is not None:
             participant.take_over()
-        payload: Payload = {"callId": room.call_id, "participantId": participant.id}
-        self._tell_others(room, participant, "participant-joined", payload)
+        payload = messages.ParticipantJoined(call_id=room.call_id, participant_id=participant.id)
+        self._to_others(room, participant, messages.PARTICIPANT_JOINED, payload)
 
     def participant_left(self, room: Room, participant: Participant, reason: str) -> None:
-        """Tell everybody, the one who left included."""
+        """Notify all sockets of the call, that of the participant who left included."""
         audience = self._audiences.get(room.call_id)
         if audience is None or room.is_closed:
             return
-        payload: Payload = {"callId": room.call_id, "participantId": participant.id, "reason": reason}
-        self._io.deliver(audience.sids, "participant-left", payload)
+        payload = messages.ParticipantLeft(call_id=room.call_id, participant_id=participant.id, reason=reason)
+        self._io.deliver(audience.sids, messages.PARTICIPANT_LEFT, payload)
         speaker = self._speaker(room.call_id, participant.id)
         if speaker is not None and reason == TOKEN_EXPIRED:
             speaker.expired = True
@@ -366,104 +374,88 @@ class Signaling(RoomListener):
             self._silence(speaker, room)
 
     def new_producer(self, room: Room, participant: Participant, producer: Producer) -> None:
-        """Tell the others what they can receive."""
-        self._tell_others(room, participant, "new-producer", _new_producer(room, participant, producer))
+        """Notify the others of a track that they can receive."""
+        payload = representation.new_producer(room, participant, producer)
+        self._to_others(room, participant, messages.NEW_PRODUCER, payload)
 
     def producer_closed(self, room: Room, participant: Participant, producer: Producer, reason: str) -> None:
-        """Tell the others what has ended."""
+        """Notify the others of a track that has ended."""
         if room.is_closed:
             return
-        payload: Payload = {
-            "callId": room.call_id,
-            "participantId": participant.id,
-            "producerId": producer.id,
-            "kind": producer.kind,
-        }
-        self._tell_others(room, participant, "producer-closed", payload)
+        payload = messages.ProducerClosed(
+            call_id=room.call_id,
+            participant_id=participant.id,
+            producer_id=producer.id,
+            kind=producer.kind,
+        )
+        self._to_others(room, participant, messages.PRODUCER_CLOSED, payload)
 
     def producer_score(self, room: Room, participant: Participant, producer: Producer) -> None:
-        """Tell the sender how well it arrives."""
-        scores = [
-            {
-                "encodingIdx": s.encoding_index,
-                "ssrc": s.ssrc,
-                "score": s.score,
-                **({"rid": s.rid} if s.rid else {}),
-            }
-            for s in producer.scores
-        ]
-        payload: Payload = {"callId": room.call_id, "producerId": producer.id, "score": scores}
-        self._tell(room, participant, "score", payload)
+        """Report to the sender how well a track arrives."""
+        self._to(room, participant, messages.SCORE, representation.producer_score(room, producer))
 
     def consumer_score(self, room: Room, participant: Participant, consumer: Consumer) -> None:
-        """Tell the receiver how well it is delivered."""
-        payload: Payload = {
-            "callId": room.call_id,
-            "consumerId": consumer.id,
-            "producerId": consumer.producer.id,
-            "score": {
-                "score": consumer.score,
-                "producerScore": consumer.producer_score,
-                "producerScores": list(consumer.producer_scores),
-            },
-        }
-        self._tell(room, participant, "score", payload)
+        """Report to the receiver how well a track is delivered."""
+        self._to(room, participant, messages.SCORE, representation.consumer_score(room, consumer))
 
     def consumer_paused(self, room: Room, participant: Participant, consumer: Consumer) -> None:
-        """Tell the receiver."""
-        self._tell(room, participant, "consumer-paused", _consumer_flow(room, consumer))
+        """Notify the receiver."""
+        payload = representation.consumer_flow(room, consumer)
+        self._to(room, participant, messages.CONSUMER_PAUSED, payload)
 
     def consumer_resumed(self, room: Room, participant: Participant, consumer: Consumer) -> None:
-        """Tell the receiver."""
-        self._tell(room, participant, "consumer-resumed", _consumer_flow(room, consumer))
+        """Notify the receiver."""
+        payload = representation.consumer_flow(room, consumer)
+        self._to(room, participant, messages.CONSUMER_RESUMED, payload)
 
     def active_speaker(self, room: Room, participant: Participant | None, producer: Producer | None) -> None:
-        """Tell everybody who speaks now."""
+        """Notify all sockets of the call of the dominant speaker."""
         audience = self._audiences.setdefault(room.call_id, Audience())
         audience.speaker = None if participant is None or producer is None else (participant.id, producer.id)
-        self._io.deliver(audience.sids, "active-speaker", _active_speaker(room, audience, []))
+        payload = representation.active_speaker(room, audience.speaker, [])
+        self._io.deliver(audience.sids, messages.ACTIVE_SPEAKER, payload)
 
     def volumes(self, room: Room, volumes: Sequence[tuple[Participant, Producer, int]]) -> None:
-        """Tell everybody who is how loud."""
+        """Report to all sockets of the call how loud each participant is."""
         audience = self._audiences.get(room.call_id)
         if audience is not None:
-            self._io.deliver(audience.sids, "active-speaker", _active_speaker(room, audience, volumes))
+            payload = representation.active_speaker(room, audience.speaker, volumes)
+            self._io.deliver(audience.sids, messages.ACTIVE_SPEAKER, payload)
 
     def watch_transport(self, participant: Participant, transport: WebRtcTransport) -> None:
-        """Tell the owner of a transport how it gets on, and why it failed if it did."""
+        """Report the states of a transport to its owner from now on."""
 
-        def tell(_: str) -> None:
-            payload: Payload = {
-                "callId": participant.room.call_id,
-                "transportId": transport.id,
-                "iceState": transport.ice_state,
-                "dtlsState": transport.dtls_state,
-                "reason": transport.failure,
-            }
-            self._tell(participant.room, participant, "transport-state", payload)
+        def report(_: str) -> None:
+            payload = representation.transport_state(participant, transport)
+            self._to(participant.room, participant, messages.TRANSPORT_STATE, payload)
             if participant.is_cut_off:
                 due_s = self._clock.monotonic_s() + self._settings.disconnect_grace_s
                 self._cut_off[participant.room.call_id, participant.id] = due_s
 
-        transport.ice_state_changed.subscribe(tell)
-        transport.dtls_state_changed.subscribe(tell)
-        transport.closed.subscribe(tell)
+        transport.ice_state_changed.subscribe(report)
+        transport.dtls_state_changed.subscribe(report)
+        transport.closed.subscribe(report)
 
     # ---- parts ---------------------------------------------------------------------------------------------------
 
-    def _tell(self, room: Room, participant: Participant, event: str, payload: Payload) -> None:
+    def _to(
+        self, room: Room, participant: Participant, event: ServerEvent[PayloadT], payload: PayloadT
+    ) -> None:
         audience = self._audiences.get(room.call_id)
         if audience is not None:
             sid = audience.speaking.get(participant.id)
             self._io.deliver([] if sid is None else [sid], event, payload)
 
-    def _tell_others(self, room: Room, participant: Participant, event: str, payload: Payload) -> None:
+    def _to_others(
+        self, room: Room, participant: Participant, event: ServerEvent[PayloadT], payload: PayloadT
+    ) -> None:
         audience = self._audiences.get(room.call_id)
         if audience is not None:
-            self._io.deliver(audience.sids - {audience.speaking.get(participant.id)}, event, payload)
+            own = audience.speaking.get(participant.id)
+            self._io.deliver([sid for sid in audience.sids if sid != own], event, payload)
 
     def _unwatch(self, session: Session, call_id: str) -> None:
-        """Let a service hear no more of a call."""
+        """End a service's following of a call."""
         session.watched.discard(call_id)
         audience = self._audiences.get(call_id)
         if audience is not None:
@@ -485,7 +477,7 @@ class Signaling(RoomListener):
         session.call_id = session.participant_id = None
 
     def _speaker(self, call_id: str, participant_id: str) -> Session | None:
-        """Give the session that speaks for a participant."""
+        """Return the session that speaks for a participant."""
         audience = self._audiences.get(call_id)
         return None if audience is None else self._sessions.get(audience.speaking.get(participant_id, ""))
 
@@ -500,13 +492,11 @@ class Signaling(RoomListener):
             participant.leave("connection lost: no ICE check came for half a minute")
 
     def _replace(self, session: Session, room: Room) -> None:
-        """Tell a session that another one took its place."""
-        payload: Payload = {
-            "callId": room.call_id,
-            "participantId": session.participant_id or "",
-            "reason": REPLACED,
-        }
-        self._io.deliver([session.sid], "participant-left", payload)
+        """Notify a session that another one took its place."""
+        payload = messages.ParticipantLeft(
+            call_id=room.call_id, participant_id=session.participant_id or "", reason=REPLACED
+        )
+        self._io.deliver([session.sid], messages.PARTICIPANT_LEFT, payload)
         self._silence(session, room)
 
     def _silence(self, session: Session, room: Room) -> None:
@@ -530,33 +520,3 @@ class Signaling(RoomListener):
 
 def _kicked() -> KickedError:
     return KickedError("another session of yours took your place; join-room takes it back")
-
-
-def _new_producer(room: Room, participant: Participant, producer: Producer) -> Payload:
-    return {
-        "callId": room.call_id,
-        "participantId": participant.id,
-        "producerId": producer.id,
-        "kind": producer.kind,
-        "appData": dict(producer.app_data),
-        "paused": producer.paused,
-    }
-
-
-def _consumer_flow(room: Room, consumer: Consumer) -> Payload:
-    return {"callId": room.call_id, "consumerId": consumer.id, "producerId": consumer.producer.id}
-
-
-def _active_speaker(
-    room: Room, audience: Audience, volumes: Sequence[tuple[Participant, Producer, int]]
-) -> Payload:
-    participant_id, producer_id = audience.speaker or (None, None)
-    return {
-        "callId": room.call_id,
-        "participantId": participant_id,
-        "producerId": producer_id,
-        "volumes": [
-            {"participantId": participant.id, "producerId": producer.id, "volume": volume}
-            for participant, producer, volume in volumes
-        ],
-    }

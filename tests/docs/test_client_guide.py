@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from meeshy_sfu.gateway.wire import description
+from meeshy_sfu.gateway.wire.messages import EVENTS
 
 from .conftest import Stack
 
@@ -32,7 +32,7 @@ def test_what_the_guide_quotes_is_code_of_the_example(excerpt: str) -> None:
 
 
 def test_the_events_of_the_guide_exist() -> None:
-    events = {*description.CLIENT_EVENTS, *description.SERVER_EVENTS}
+    events = {*EVENTS.client, *EVENTS.server}
     named = set(re.findall(r"`(call:[\w-]+)`", GUIDE))
     assert named <= events, named - events
 

@@ -11,7 +11,7 @@ from meeshy_sfu.edge.routes import Route
 from meeshy_sfu.edge.service_routes import ServiceRoutes
 from meeshy_sfu.edge.wire import WireModel
 from meeshy_sfu.gateway.health import HealthApi
-from meeshy_sfu.gateway.wire import description
+from meeshy_sfu.gateway.wire import messages
 from meeshy_sfu.gateway.wire.rest import RestApi
 from meeshy_sfu.gateway.wire.rest_overview import OverviewApi
 
@@ -31,18 +31,18 @@ def test_every_route_is_on_the_page(route: Route) -> None:
     assert f"`{route.method} " + re.sub(r"{(\w+)}", r":\1", route.path) + "`" in PAGE
 
 
-@pytest.mark.parametrize("event", [*description.CLIENT_EVENTS, *description.SERVER_EVENTS])
+@pytest.mark.parametrize("event", [*messages.EVENTS.client, *messages.EVENTS.server])
 def test_every_event_is_on_the_page(event: str) -> None:
     assert f"`{event}`" in PAGE or f"`{event} {{" in PAGE
 
 
-@pytest.mark.parametrize("model", [model for model, _ in description.CLIENT_EVENTS.values()])
+@pytest.mark.parametrize("model", [event.request for event in messages.EVENTS.client.values()])
 def test_every_field_of_the_events_of_clients_is_on_the_page(model: type[WireModel]) -> None:
     for field in model.model_fields.values():
         assert str(field.alias) in PAGE
 
 
-@pytest.mark.parametrize("model", [description.JoinAnswer, description.ModeSwitch, description.ModeSwitched])
+@pytest.mark.parametrize("model", [messages.JoinAnswer, messages.ModeSwitch, messages.ModeSwitched])
 def test_every_field_of_the_switch_is_on_the_page(model: type[WireModel]) -> None:
     for field in model.model_fields.values():
         assert str(field.alias) in PAGE

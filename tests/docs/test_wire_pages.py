@@ -15,8 +15,8 @@ import pytest
 
 from meeshy_sfu.edge.routes import Route
 from meeshy_sfu.edge.service_routes import ServiceRoutes
-from meeshy_sfu.server.description import CLIENT_EVENTS, SERVER_EVENTS
 from meeshy_sfu.server.health import HealthApi
+from meeshy_sfu.server.messages import EVENTS
 from meeshy_sfu.server.rest import RestApi
 from meeshy_sfu.server.rest_consumers import ConsumerApi
 from meeshy_sfu.server.rest_services import ServiceApi
@@ -94,7 +94,9 @@ def test_each_field_of_a_body_or_answer_is_in_the_rest_page() -> None:
 
 def test_each_event_with_its_fields_is_in_the_signalling_page() -> None:
     rows = [line for line in SIGNALLING.splitlines() if line.startswith("| `")]
-    for event, (model, _) in (CLIENT_EVENTS | SERVER_EVENTS).items():
+    models = {event.name: event.request for event in EVENTS.client.values()}
+    models |= {event.name: event.payload for event in EVENTS.server.values()}
+    for event, model in models.items():
         (row,) = (row for row in rows if f"`{event}`" in row.split("|")[1])
         missing = [field.alias for field in model.model_fields.values() if f"`{field.alias}" not in row]
         assert not missing, f"docs/signalling.md: {event} lacks {missing}"

@@ -28,13 +28,14 @@ from meeshy_sfu.errors import (
 from meeshy_sfu.gateway.turn.ice_servers import IceServerError, parse_server, server_address
 from meeshy_sfu.gateway.wire import signals
 from meeshy_sfu.gateway.wire.auth import Conversation, read_user_token
-from meeshy_sfu.gateway.wire.description import CLIENT_EVENTS as GATEWAY_EVENTS
+from meeshy_sfu.gateway.wire.messages import EVENTS as GATEWAY_EVENTS
 from meeshy_sfu.media import ortc
 from meeshy_sfu.media.codecs import DEFAULT_MEDIA_CODECS
 from meeshy_sfu.media.rtp_parameters import DtlsParameters, RtpCapabilities, RtpParameters, read_media_codecs
 from meeshy_sfu.names import name_problem
 from meeshy_sfu.server import schemas as media_schemas
 from meeshy_sfu.server.auth import read_token
+from meeshy_sfu.server.messages import EVENTS as MEDIA_EVENTS
 from simulator.client import sdp as simulated
 from simulator.errors import SdpError
 from tests.fuzz.inputs import Make, Source, any_of, changed, changed_text
@@ -222,7 +223,7 @@ def ice_server(text: str) -> None:
 
 
 MODELS: list[type[WireModel]] = sorted(
-    {model for model, _ in GATEWAY_EVENTS.values()}
+    {event.request for event in (*GATEWAY_EVENTS.client.values(), *MEDIA_EVENTS.client.values())}
     | {
         model
         for name, model in vars(media_schemas).items()

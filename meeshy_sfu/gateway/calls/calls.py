@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
 from meeshy_sfu.db.repository import new_id
@@ -35,7 +35,7 @@ from meeshy_sfu.gateway.calls.mode import (
     determine_mode,
 )
 from meeshy_sfu.gateway.wire.notices import iso
-from meeshy_sfu.gateway.wire.schemas import MediaSettings
+from meeshy_sfu.gateway.wire.schemas import EndedData, JoinAnswer, LeftData, MediaSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,7 +57,6 @@ logger = logging.getLogger(__name__)
 ROOM_WAIT_S = 5.0
 """How long somebody who joins waits for the room that their coming needs; then they are told what there is."""
 ANOTHER_SOCKET = "another socket of yours took your place in the call"
-Answer = dict[str, Any]
 
 
 class Calls:
@@ -130,7 +129,9 @@ class Calls:
 
     def _require_conversation(self, user: User, conversation_id: str, call_id: str) -> None:
         if conversation_id not in user.conversations:
-            raise PermissionDeniedError(f"call {call_id} belongs to a conversation that is none of yours")
+            raise PermissionDeniedError(
+                f"you are not a member of the conversation of call {call_id}; your token does not name it"
+            )
 
     # ---- coming
 
@@ -143,7 +144,7 @@ class Calls:
         *,
         sid: str | None,
         expected: int = 0,
-    ) -> Answer:
+    ) -> JoinAnswer:
         """Begin a call and put its initiator in it.
 
         Raises:
@@ -207,7 +208,7 @@ class Calls:
             ring_deadline_s=self._clock.monotonic_s() + self._settings.ring_timeout_s,
         )
 
-    async def join(self, user: User, call_id: str, media: MediaSettings, *, sid: str | None) -> Answer:
+    async def join(self, user: User, call_id: str, media: MediaSettings, *, sid: str | None) -> JoinAnswer:
         """Put somebody into a call; who is in it already begins anew.
 
         Raises:
@@ -238,7 +239,7 @@ class Calls:
         await self._wait_for_room(call)
         return self._answer(call, member, sid)
 
-    async def rejoin(self, user: User, call_id: str, participant_id: str, *, sid: str) -> Answer:
+    async def rejoin(self, user: User, call_id: str, participant_id: str, *, sid: str) -> JoinAnswer:
         """Take one's place again after a broken socket; nothing else changes.
 
         Raises:
@@ -311,7 +312,7 @@ class Calls:
         call.mode.introduce()
         self._journal.note(call.id, log.INTRODUCED, participants=sorted(call.mode.pair))
 
-    def _answer(self, call: LiveCall, member: Member, sid: str | None) -> Answer:
+    def _answer(self, call: LiveCall, member: Member, sid: str | None) -> JoinAnswer:
         """Give what somebody has to know, as of now; from here on their socket hears everything.
 
         Nothing may wait between this and the acknowledgement, so that no event comes before it.
@@ -329,8 +330,8 @@ class Calls:
             call.reinstate(sid)
             was_away = member.connected(sid)
         answer = self._notices.join_answer(call, member)
-        peer = call.members.get(str(answer["peer"]))
-        if peer is not None and answer["initiator"] and not peer.announced:
+        peer = call.members.get(answer.peer or "")
+        if peer is not None and answer.initiator and not peer.announced:
             # the answer itself asks for the offer
             peer.was_announced()
             self._introduce(call)
@@ -357,8 +358,7 @@ class Calls:
     def _kick(self, call: LiveCall, member: Member, sid: str | None, why: str = ANOTHER_SOCKET) -> None:
         if member.sid is not None and member.sid != sid:
             call.replace(member.sid, why)
-            error = KickedError(why)
-            self._notices.error(member.sid, {"code": error.code, "message": error.message})
+            self._notices.error(member.sid, KickedError(why))
             self.on_detached(member.sid)
         member.detached()
 
@@ -370,7 +370,7 @@ class Calls:
 
     # ---- going
 
-    async def leave(self, user: User, call_id: str, *, sid: str | None = None) -> Answer:
+    async def leave(self, user: User, call_id: str, *, sid: str | None = None) -> LeftData:
         """Take oneself out of a call, by the socket that speaks for one, or over REST; again, it says what happened.
 
         Raises:
@@ -394,7 +394,7 @@ class Calls:
         await self._rows.settle(call)
         return answer
 
-    async def remove(self, user: User, call_id: str, participant_id: str) -> Answer:
+    async def remove(self, user: User, call_id: str, participant_id: str) -> LeftData:
         """Take out oneself, which said again says what happened; or as initiator or admin somebody else.
 
         Raises:
@@ -421,7 +421,7 @@ class Calls:
         await self._rows.settle(call)
         return answer
 
-    async def _left_before(self, user: User, call_id: str, participant_id: str | None = None) -> Answer:
+    async def _left_before(self, user: User, call_id: str, participant_id: str | None = None) -> LeftData:
         """Say how somebody left a call that is over.
 
         Raises:
@@ -446,7 +446,7 @@ class Calls:
 
     async def force_leave(
         self, user: User, conversation_id: str, participant_id: str | None, *, sid: str | None = None
-    ) -> Answer:
+    ) -> LeftData:
         """Give up one's place in a conversation's call, from wherever it was taken; or somebody else's.
 
         Raises:
@@ -469,7 +469,7 @@ class Calls:
         await self._rows.settle(call)
         return answer
 
-    async def _remove(self, call: LiveCall, member: Member, reason: str) -> Answer:
+    async def _remove(self, call: LiveCall, member: Member, reason: str) -> LeftData:
         """Take a member out; the last one out ends the call. The caller holds the lock."""
         now = self.now()
         call.left(member, reason)
@@ -485,15 +485,11 @@ class Calls:
             self._switcher.keeper.leave(call, member.id)
         else:
             await self._end(call, "normal", member.user_id)
-        return {
-            "message": "left",
-            "callId": call.id,
-            "participantId": member.id,
-            "leftAt": iso(now),
-            "reason": reason,
-        }
+        return LeftData(
+            message="left", call_id=call.id, participant_id=member.id, left_at=iso(now), reason=reason
+        )
 
-    async def end(self, user: User, call_id: str, *, sid: str | None = None) -> Answer:
+    async def end(self, user: User, call_id: str, *, sid: str | None = None) -> EndedData:
         """End a call for everybody.
 
         Raises:
@@ -511,7 +507,7 @@ class Calls:
         await self._rows.settle(call)
         return answer
 
-    async def reject(self, user: User, call_id: str, reason: str, *, sid: str | None = None) -> Answer:
+    async def reject(self, user: User, call_id: str, reason: str, *, sid: str | None = None) -> None:
         """Say no. An unanswered call of two ends by it.
 
         Raises:
@@ -526,7 +522,6 @@ class Calls:
                 self._notices.rejected(call, user.id, reason)
                 if call.conversation_type is ConversationType.DIRECT and call.status != "active":
                     await self._end(call, "normal", user.id)
-        return {"callId": call.id}
 
     async def abandon(self, call: LiveCall) -> None:
         """End a call that nobody is in."""
@@ -539,7 +534,7 @@ class Calls:
         if not (is_initiator or user.conversation(call.conversation_id).is_admin):
             raise PermissionDeniedError("only the call's initiator and the conversation's admins may do this")
 
-    async def _end(self, call: LiveCall, reason: str, ended_by: str | None) -> Answer:
+    async def _end(self, call: LiveCall, reason: str, ended_by: str | None) -> EndedData:
         """End a call. The caller holds the lock."""
         now = self.now()
         duration_s = self._rows.ended(call, reason, ended_by, now)
@@ -555,7 +550,7 @@ class Calls:
         if self._by_conversation.get(call.conversation_id) == call.id:
             del self._by_conversation[call.conversation_id]
         await self._switcher.carry_out(call, [])
-        return {"message": "ended", "callId": call.id, "endedAt": iso(now), "duration": duration_s}
+        return EndedData(message="ended", call_id=call.id, ended_at=iso(now), duration=duration_s)
 
     async def retry_mode(self, user: User, call_id: str, mode: str) -> LiveCall:
         """Look at the mode again now, for example after a failed switch.
@@ -645,15 +640,18 @@ class Calls:
         return moment(self._clock.unix_s())
 
 
-def departure(person: Participant, reason: str | None, *, ended_at: datetime | None = None) -> Answer:
+def departure(person: Participant, reason: str | None, *, ended_at: datetime | None = None) -> LeftData:
     """Say how somebody left before; the reason is None if nobody remembers it."""
-    return {
-        "message": "had left already",
-        "callId": person.call_session_id,
-        "participantId": person.id,
-        "leftAt": iso(person.left_at or ended_at),
-        "reason": reason,
-    }
+    left_at = person.left_at or ended_at
+    if left_at is None:
+        raise ValueError(f"participant {person.id} has not left")
+    return LeftData(
+        message="had left already",
+        call_id=person.call_session_id,
+        participant_id=person.id,
+        left_at=iso(left_at),
+        reason=reason,
+    )
 
 
 def mode_policy(settings: Settings) -> ModePolicy:

@@ -21,12 +21,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum, auto
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from meeshy_sfu.gateway.media.media_client import MediaRoom
+    from meeshy_sfu.gateway.wire.schemas import RemoteProducer
 
 
 class RoomPhase(StrEnum):
@@ -97,7 +98,7 @@ class RoomState:
     _failure: str | None = None
     _prewarm_at_s: float = 0.0
     """When creating a room in advance may be tried again."""
-    _producers: dict[str, dict[str, Any]] = field(default_factory=dict)
+    _producers: dict[str, RemoteProducer] = field(default_factory=dict)
 
     # ---- what is
 
@@ -127,7 +128,7 @@ class RoomState:
         return self._failure
 
     @property
-    def producers(self) -> Mapping[str, dict[str, Any]]:
+    def producers(self) -> Mapping[str, RemoteProducer]:
         """What is sent in the room, by producer id, as reported by the media server."""
         return self._producers
 
@@ -236,11 +237,11 @@ class RoomState:
 
     # ---- what is sent in it
 
-    def producer_opened(self, producer_id: str, payload: dict[str, Any]) -> bool:
+    def producer_opened(self, producer_id: str, producer: RemoteProducer) -> bool:
         """A producer was reported; return whether it was unknown."""
         if producer_id in self._producers:
             return False
-        self._producers[producer_id] = payload
+        self._producers[producer_id] = producer
         return True
 
     def producer_closed(self, producer_id: str) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from meeshy_sfu.errors import (
     InvalidModeError,
@@ -17,7 +17,8 @@ from meeshy_sfu.errors import (
     TargetNotFoundError,
 )
 from meeshy_sfu.gateway.calls.mode import Phase
-from meeshy_sfu.gateway.wire.signals import checked
+from meeshy_sfu.gateway.wire.messages import CallAnswer, MediaTokenData, ModeSwitchedAnswer
+from meeshy_sfu.gateway.wire.signals import relayed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,12 +32,11 @@ if TYPE_CHECKING:
     from meeshy_sfu.gateway.calls.member import MediaType, Member
     from meeshy_sfu.gateway.calls.switching import Switcher
     from meeshy_sfu.gateway.wire.auth import User
+    from meeshy_sfu.gateway.wire.messages import ModeSwitchedRequest, Signal
     from meeshy_sfu.gateway.wire.notices import Notices
-    from meeshy_sfu.gateway.wire.schemas import ModeSwitchedRequest, Signal
 
 logger = logging.getLogger(__name__)
 
-Answer = dict[str, Any]
 ICE = re.compile(r"(?<![A-Za-z])(?:ICE|[Ii]ce)(?![a-z])")
 """The word in what somebody says of a failure, alone or at the head of a name as WebRTC has them."""
 
@@ -63,7 +63,7 @@ class Statements:
         self._notices = notices
         self._journal = journal
 
-    def signal(self, user: User, call: LiveCall, signal: Signal, *, sid: str | None = None) -> Answer:
+    def signal(self, user: User, call: LiveCall, signal: Signal, *, sid: str | None = None) -> None:
         """Pass a signal on to its target.
 
         Raises:
@@ -77,39 +77,34 @@ class Statements:
         sender = call.require_speaker(user, sid)
         if signal.sender is not None and signal.sender != sender.id:
             raise SignalSenderMismatchError("the signal's from is not your participantId")
-        payload = checked(signal, self._settings)
+        passed_on = relayed(signal, self._settings, sender=sender.id)
         target = call.members.get(signal.to)
         if target is None or target.id == sender.id:
             raise TargetNotFoundError(f"participant {signal.to} is not in call {call.id}")
         if target.sid is None:
             raise TargetNotFoundError(f"participant {signal.to} is away; try again")
-        self._notices.signal(
-            call, target, {"type": signal.type, "from": sender.id, "to": target.id, **payload}
-        )
-        return {}
+        self._notices.signal(call, target, passed_on)
 
     async def toggle(
         self, user: User, call_id: str, changes: Mapping[MediaType, bool | None], *, sid: str | None = None
-    ) -> Answer:
-        """Note and tell what somebody sends; keys are `audio`, `video` and `screen`."""
+    ) -> Member:
+        """Note and announce what a member sends; keys are `audio`, `video` and `screen`. Return the member."""
         call = await self._calls.find(user, call_id)
-        answer: Answer = {"callId": call_id}
         async with call.lock:
             call.require_live()
             member = call.require_speaker(user, sid)
-            answer["participantId"] = member.id
             for media, enabled in changes.items():
                 if enabled is None:
                     continue
                 member.toggled(media, enabled=enabled)
                 self._rows.member(call, member)
-                answer |= self._notices.media_toggled(call, member, media, enabled=enabled)
+                self._notices.media_toggled(call, member, media, enabled=enabled)
         await self._rows.settle(call)
-        return answer
+        return member
 
     async def confirm(
         self, user: User, call_id: str, request: ModeSwitchedRequest, *, sid: str | None = None
-    ) -> Answer:
+    ) -> ModeSwitchedAnswer:
         """Take a member's word on a transition, and the ids of what they have on the media server.
 
         Raises:
@@ -155,12 +150,12 @@ class Statements:
                     success=request.success,
                 )
                 await self._switcher.carry_out(call, decisions)
-            return {
-                "callId": call.id,
-                "mode": call.mode.mode.value,
-                "epoch": call.mode.epoch,
-                "phase": call.phase.value,
-            }
+            return ModeSwitchedAnswer(
+                call_id=call.id,
+                mode=call.mode.mode.value,
+                epoch=call.mode.epoch,
+                phase=call.phase.value,
+            )
 
     def _count_ice_failure(self, call: LiveCall, error: str | None) -> None:
         if error is not None and ICE.search(error):
@@ -184,7 +179,7 @@ class Statements:
 
     async def sfu_ready(
         self, user: User, call_id: str, *, success: bool, reason: str | None, sid: str | None = None
-    ) -> Answer:
+    ) -> CallAnswer:
         """Take note of whether the leg made in advance works; warn everybody if not."""
         call = await self._calls.find(user, call_id)
         member = call.require_speaker(user, sid)
@@ -195,10 +190,10 @@ class Statements:
             self._rows.count(call, "transport_errors")
             self._count_ice_failure(call, reason)
         self._journal.note(call.id, "sfu_ready", participantId=member.id, success=success, reason=reason)
-        return {"callId": call_id}
+        return CallAnswer(call_id=call_id)
 
-    async def media_token(self, user: User, call_id: str, *, sid: str | None = None) -> Answer:
-        """Give a fresh token for the media server."""
+    async def media_token(self, user: User, call_id: str, *, sid: str | None = None) -> MediaTokenData:
+        """Return a fresh token for the media server."""
         call = await self._calls.find(user, call_id)
         payload = self._notices.media_token(call, call.require_speaker(user, sid))
         if payload is None:

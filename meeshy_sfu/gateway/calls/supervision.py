@@ -9,6 +9,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
 from meeshy_sfu.db.models import Figures
@@ -20,6 +21,8 @@ from meeshy_sfu.gateway.calls.live_call import LiveCall
 from meeshy_sfu.gateway.calls.member import Member, identity_key
 from meeshy_sfu.gateway.calls.mode import CallMode, ConversationType, ModeController, Phase
 from meeshy_sfu.gateway.media.media_events import ROOM_LOST
+from meeshy_sfu.gateway.wire import messages
+from meeshy_sfu.gateway.wire.schemas import RemoteProducer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,7 +46,6 @@ ROOMS_WAIT_S = 1.5
 """How long a restart waits for what a media server says of its rooms; people wait for the gateway meanwhile."""
 COMPARE_INTERVAL_S = 30.0
 """How often rooms are compared with calls; besides, each time a media server is connected."""
-RELAYED = ("new-producer", "producer-closed", "active-speaker")
 COMING = ("participant-joined", "new-producer")
 
 
@@ -81,7 +83,7 @@ class Supervision:
     # ---- what rooms tell
 
     def media_event(self, call_id: str, event: str, payload: dict[str, Any]) -> None:
-        """Pass on who sends what, and who speaks."""
+        """Relay which tracks there are, and who speaks."""
         call = self._calls.live.get(call_id)
         if call is None:
             return
@@ -90,18 +92,25 @@ class Supervision:
             logger.warning("call=%s participant=%s is back on the media server alone", call_id, owner)
             self._switcher.keeper.leave(call, str(owner))
             return
-        if event not in RELAYED:
-            return
-        producer_id = str(payload.get("producerId"))
-        if event == "new-producer":
-            if not call.room_state.producer_opened(producer_id, payload):
-                return
-        elif event == "producer-closed":
-            if not call.room_state.producer_closed(producer_id):
-                return
-        else:
-            owner = None
-        self._notices.relay(call, event, payload, owner=owner if isinstance(owner, str) else None)
+        try:
+            match event:
+                case messages.NEW_PRODUCER.name:
+                    self._new_producer(call, RemoteProducer.read(payload))
+                case messages.PRODUCER_CLOSED.name:
+                    self._producer_closed(call, messages.ProducerClosed.read(payload))
+                case messages.ACTIVE_SPEAKER.name:
+                    speaker = messages.ActiveSpeaker.read(payload)
+                    self._notices.relay(call, messages.ACTIVE_SPEAKER, speaker, owner=None)
+        except ValidationError as error:
+            logger.warning("call=%s event=%s of the media server is malformed: %s", call_id, event, error)
+
+    def _new_producer(self, call: LiveCall, producer: RemoteProducer) -> None:
+        if call.room_state.producer_opened(producer.producer_id, producer):
+            self._notices.relay(call, messages.NEW_PRODUCER, producer, owner=producer.participant_id)
+
+    def _producer_closed(self, call: LiveCall, ended: messages.ProducerClosed) -> None:
+        if call.room_state.producer_closed(ended.producer_id):
+            self._notices.relay(call, messages.PRODUCER_CLOSED, ended, owner=ended.participant_id)
 
     def producers_are(self, call_id: str, producers: dict[str, dict[str, Any]]) -> None:
         """Tell what began and ended while the connection was away."""
@@ -112,8 +121,13 @@ class Supervision:
             return
         for producer_id, known in list(call.room_state.producers.items()):
             if producer_id not in producers:
-                ended = {name: known[name] for name in ("callId", "participantId", "producerId", "kind")}
-                self.media_event(call_id, "producer-closed", ended)
+                ended = messages.ProducerClosed(
+                    call_id=known.call_id,
+                    participant_id=known.participant_id,
+                    producer_id=producer_id,
+                    kind=known.kind,
+                )
+                self._producer_closed(call, ended)
 
     async def room_gone(self, call_id: str, room_id: str | None, reason: str) -> None:
         """Make another where one is needed."""

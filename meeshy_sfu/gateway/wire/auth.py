@@ -29,6 +29,7 @@ from meeshy_sfu.errors import (
     UnauthorizedError,
 )
 from meeshy_sfu.gateway.calls.mode import ConversationType
+from meeshy_sfu.gateway.wire.schemas import UserView
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -70,21 +71,23 @@ class User:
         return f"{'guest' if self.anonymous else 'user'}:{self.id}"
 
     def conversation(self, conversation_id: str) -> Conversation:
-        """Give a conversation of theirs.
+        """Return a conversation of theirs.
 
         Raises:
-            PermissionDeniedError: It is none of theirs.
+            PermissionDeniedError: They are not a member of it.
         """
         found = self.conversations.get(conversation_id)
         if found is None:
-            raise PermissionDeniedError(f"conversation {conversation_id} is none of yours")
+            raise PermissionDeniedError(
+                f"you are not a member of conversation {conversation_id}; your token does not name it"
+            )
         return found
 
     def call_type(self, conversation_id: str) -> ConversationType:
-        """Give the type of a conversation of theirs that can call.
+        """Return the type of a conversation of theirs that can call.
 
         Raises:
-            PermissionDeniedError: It is none of theirs.
+            PermissionDeniedError: They are not a member of it.
             CallsNotSupportedError: It cannot call.
         """
         kind = self.conversation(conversation_id).type
@@ -95,9 +98,9 @@ class User:
                 f"conversation {conversation_id} is of type {kind}; calls are for DIRECT and GROUP"
             ) from None
 
-    def view(self) -> dict[str, object]:
-        """As others see them."""
-        return {"id": self.id, "username": self.username, "kind": "anonymous" if self.anonymous else "user"}
+    def view(self) -> UserView:
+        """Return what others see of them."""
+        return UserView(id=self.id, username=self.username, kind="anonymous" if self.anonymous else "user")
 
 
 def read_service_token(token: object, rules: TokenRules, *, now_s: float) -> User | None:

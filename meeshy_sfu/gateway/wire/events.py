@@ -1,30 +1,33 @@
-"""Socket.IO of the gateway: who is connected, what they ask, and who hears what.
+"""Socket.IO of the gateway: the connected sockets, the handlers of their events, and the way events go to them.
 
-Checks events as `rest` checks requests and hands them to `calls`. Sockets and their caps are in edge/socketio_server.py.
+Handlers pass checked events on to `calls`. The events are declared in messages.py, payloads to clients are made in
+notices.py, connections and their limits are in edge/socketio_server.py.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from meeshy_sfu.edge.event_table import PayloadT, ServerEvent, handles_event
 from meeshy_sfu.edge.middleware import ADDRESS
 from meeshy_sfu.edge.socketio_dispatch import EventDispatcher
 from meeshy_sfu.edge.socketio_server import SocketServer
-from meeshy_sfu.edge.wire import WireModel
+from meeshy_sfu.edge.wire import ErrorBody, Nothing
 from meeshy_sfu.errors import (
     AlreadyInCallError,
     InvalidRequestError,
     NotAuthenticatedError,
     UnauthorizedError,
 )
-from meeshy_sfu.gateway.calls.calls import Answer, Calls
-from meeshy_sfu.gateway.wire import schemas
+from meeshy_sfu.gateway.calls.calls import Calls
+from meeshy_sfu.gateway.wire import messages
 from meeshy_sfu.gateway.wire.auth import User, read_user_token
 from meeshy_sfu.gateway.wire.outages import database_failure
+from meeshy_sfu.gateway.wire.schemas import EndedData, InitiateRequest, JoinAnswer, LeftData
 from meeshy_sfu.log import hide_tokens
 
 if TYPE_CHECKING:
@@ -33,7 +36,7 @@ if TYPE_CHECKING:
     from meeshy_sfu.clock import Clock
     from meeshy_sfu.config import Settings
     from meeshy_sfu.edge.auth import TokenRules
-    from meeshy_sfu.edge.limits import Quota, RateLimiter
+    from meeshy_sfu.edge.limits import RateLimiter
     from meeshy_sfu.edge.middleware import Origins
     from meeshy_sfu.gateway.calls.member import MediaType
     from meeshy_sfu.gateway.calls.quotas import Quotas
@@ -43,9 +46,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 CODES = {"INVALID_REQUEST": "VALIDATION_ERROR"}
-"""What events call otherwise than REST."""
-
-Handler = Callable[["Session", Any], Awaitable[Answer]]
+"""Codes that events name otherwise than REST."""
 
 
 @dataclass(slots=True)
@@ -57,10 +58,10 @@ class Session:
     address: str
     user: User
     call_id: str | None = None
-    """The call it speaks in."""
+    """The call in which it speaks for its participant."""
     participant_id: str | None = None
     former_call_id: str | None = None
-    """The call it spoke in before."""
+    """The call in which it spoke before."""
     refused: int = 0
     """Events refused by a rate limit since the last that passed."""
 
@@ -107,9 +108,9 @@ class Events:
             codes=CODES,
             translate=database_failure,
         )
-        for event, (model, quota, handler) in self._handlers().items():
-            limit = None if quota is None else (quota, _user_key)
-            self._io.on(event, self._dispatcher.wrap(event, model, handler, limit=limit))
+        for event, handler in messages.EVENTS.handlers_of(self):
+            limit = None if event.quota is None else (getattr(quotas, event.quota), _user_key)
+            self._io.on(event.name, self._dispatcher.wrap(event.name, event.request, handler, limit=limit))
         self._io.on("*", self._dispatcher.unknown(self.names))
 
     def use(self, *, calls: Calls, statements: Statements, metrics: Metrics) -> None:
@@ -121,8 +122,8 @@ class Events:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The events clients may send."""
-        return tuple(self._handlers())
+        """The events that clients may send."""
+        return tuple(messages.EVENTS.client)
 
     def attach(self, app: web.Application) -> None:
         """Serve Socket.IO under /socket.io/."""
@@ -135,7 +136,8 @@ class Events:
         for session in tuple(self._sessions.values()):
             if now_s >= session.user.expires_at_s + self._settings.token_grace_s:
                 error = NotAuthenticatedError("the token has expired; authenticate in time")
-                self.deliver([session.sid], "call:error", {"code": error.code, "message": error.message})
+                told = messages.CallError(code=error.code, message=error.message)
+                self.deliver([session.sid], messages.ERROR, told)
                 self._io.cut(session.eio_sid)
 
     async def close(self) -> None:
@@ -147,16 +149,21 @@ class Events:
 
     # ---- the outbox
 
-    def deliver(self, sids: Iterable[str], event: str, payload: dict[str, object]) -> None:
+    def deliver(self, sids: Iterable[str], event: ServerEvent[PayloadT], payload: PayloadT) -> None:
         """Queue an event for some sockets; never waits."""
         self._io.deliver(sids, event, payload)
 
     def deliver_to_conversation(
-        self, conversation_id: str, event: str, payload: dict[str, object], *, but: str | None = None
+        self,
+        conversation_id: str,
+        event: ServerEvent[PayloadT],
+        payload: PayloadT,
+        *,
+        but: str | None = None,
     ) -> int:
-        """Queue an event for all sockets of a conversation's people but one, by User.key; gives their number."""
-        everybody = self._by_conversation.get(conversation_id, ())
-        sids = [sid for sid in everybody if self._sessions[sid].user.key != but]
+        """Queue an event for all sockets of a conversation but those of one user, by User.key; return their number."""
+        everyone = self._by_conversation.get(conversation_id, ())
+        sids = [sid for sid in everyone if self._sessions[sid].user.key != but]
         self._io.deliver(sids, event, payload)
         return len(sids)
 
@@ -173,7 +180,7 @@ class Events:
         session = self._sessions[sid] = Session(sid, eio_sid, address, user)
         self._subscribe(session)
         self._metrics.connections = len(self._sessions)
-        self.deliver([sid], "authenticated", {"success": True, "user": user.view()})
+        self.deliver([sid], messages.AUTHENTICATED, messages.Authenticated(user=user.view()))
 
     async def _on_disconnect(self, sid: str, reason: str = "") -> None:
         session = self._sessions.pop(sid, None)
@@ -207,49 +214,33 @@ class Events:
 
     # ---- events from clients
 
-    def _handlers(self) -> dict[str, tuple[type[WireModel], Quota | None, Handler]]:
-        quotas = self._quotas
-        return {
-            "authenticate": (schemas.AuthenticateRequest, None, self._authenticate),
-            "call:initiate": (schemas.InitiateRequest, quotas.initiate, self._initiate),
-            "call:join": (schemas.JoinRequest, quotas.join, self._join),
-            "call:accept": (schemas.JoinRequest, quotas.join, self._join),
-            "call:rejoin": (schemas.RejoinRequest, quotas.join, self._rejoin),
-            "call:leave": (schemas.CallRequest, quotas.leave, self._leave),
-            "call:reject": (schemas.RejectRequest, quotas.leave, self._reject),
-            "call:signal": (schemas.SignalRequest, quotas.signals, self._signal),
-            "call:toggle-audio": (schemas.ToggleRequest, quotas.toggle, self._toggle_audio),
-            "call:toggle-video": (schemas.ToggleRequest, quotas.toggle, self._toggle_video),
-            "call:media-state-change": (schemas.MediaStateRequest, quotas.toggle, self._media_state),
-            "call:end": (schemas.CallRequest, quotas.leave, self._end),
-            "call:force-leave": (schemas.ForceLeaveRequest, quotas.leave, self._force_leave),
-            "call:mode-switched": (schemas.ModeSwitchedRequest, None, self._mode_switched),
-            "call:mode-switch-ack": (schemas.ModeSwitchedRequest, None, self._mode_switched),
-            "call:sfu-ready": (schemas.SfuReadyRequest, quotas.toggle, self._sfu_ready),
-            "call:media-token": (schemas.CallRequest, quotas.toggle, self._media_token),
-        }
-
-    def _tell_error(self, session: Session, event: str, payload: object, error: Answer) -> None:
-        told: dict[str, object] = {"event": event, **error}
+    def _tell_error(self, session: Session, event: str, payload: object, error: ErrorBody) -> None:
         call_id = payload.get("callId") if isinstance(payload, dict) else None
-        if isinstance(call_id, str):
-            told["callId"] = hide_tokens(call_id[:128])
-        self.deliver([session.sid], "call:error", told)
+        told = messages.CallError(
+            event=event,
+            call_id=hide_tokens(call_id[:128]) if isinstance(call_id, str) else None,
+            **dict(error),
+        )
+        self.deliver([session.sid], messages.ERROR, told)
 
-    async def _authenticate(self, session: Session, request: schemas.AuthenticateRequest) -> Answer:
+    @handles_event(messages.AUTHENTICATE)
+    async def _authenticate(
+        self, session: Session, request: messages.AuthenticateRequest
+    ) -> messages.AuthenticateAnswer:
         fresh = self._read_token(request.token)
         if fresh.key != session.user.key:
-            raise UnauthorizedError("the new token is somebody else's")
+            raise UnauthorizedError("the new token is of another user; authenticate keeps the socket's user")
         self._unsubscribe(session)
         session.user = fresh
         self._subscribe(session)
-        answer: Answer = {"user": fresh.view()}
-        self.deliver([session.sid], "authenticated", {"success": True, **answer})
+        user = fresh.view()
+        self.deliver([session.sid], messages.AUTHENTICATED, messages.Authenticated(user=user))
         if session.call_id is not None:
             await self._calls.look_at_token(fresh, session.call_id)
-        return answer
+        return messages.AuthenticateAnswer(user=user)
 
-    async def _initiate(self, session: Session, request: schemas.InitiateRequest) -> Answer:
+    @handles_event(messages.INITIATE)
+    async def _initiate(self, session: Session, request: InitiateRequest) -> JoinAnswer:
         self._require_free(session, None)
         answer = await self._calls.initiate(
             session.user,
@@ -259,28 +250,32 @@ class Events:
             sid=session.sid,
             expected=request.expected_participants,
         )
-        return self._came_in(session, "call:join", answer)
+        return self._came_in(session, messages.JOINED, answer)
 
-    async def _join(self, session: Session, request: schemas.JoinRequest) -> Answer:
+    @handles_event(messages.JOIN, messages.ACCEPT)
+    async def _join(self, session: Session, request: messages.JoinRequest) -> JoinAnswer:
         self._require_free(session, request.call_id)
         answer = await self._calls.join(session.user, request.call_id, request.media(), sid=session.sid)
-        return self._came_in(session, "call:join", answer)
+        return self._came_in(session, messages.JOINED, answer)
 
-    async def _rejoin(self, session: Session, request: schemas.RejoinRequest) -> Answer:
+    @handles_event(messages.REJOIN)
+    async def _rejoin(self, session: Session, request: messages.RejoinRequest) -> JoinAnswer:
         self._require_free(session, request.call_id)
         answer = await self._calls.rejoin(
             session.user, request.call_id, request.participant_id, sid=session.sid
         )
-        return self._came_in(session, "call:rejoined", answer)
+        return self._came_in(session, messages.REJOINED, answer)
 
-    def _came_in(self, session: Session, event: str, answer: Answer) -> Answer:
-        call_id, participant_id = str(answer["callId"]), str(answer["participantId"])
+    def _came_in(
+        self, session: Session, event: ServerEvent[messages.Joined], answer: JoinAnswer
+    ) -> JoinAnswer:
+        call_id, participant_id = answer.call_id, answer.participant_id
         if self._sessions.get(session.sid) is not session:
-            # it broke off while its coming was dealt with
+            # its connection broke while the join was carried out
             self._calls.socket_gone(call_id, participant_id, session.sid, clean=False)
             return answer
         session.call_id, session.participant_id = call_id, participant_id
-        self.deliver([session.sid], event, {"success": True, **answer})
+        self.deliver([session.sid], event, messages.Joined(**dict(answer)))
         asyncio.get_running_loop().call_soon(self._calls.after_answer, call_id, participant_id)
         return answer
 
@@ -290,53 +285,76 @@ class Events:
                 f"this socket is in call {session.call_id}; leave that first", {"callId": session.call_id}
             )
 
-    async def _leave(self, session: Session, request: schemas.CallRequest) -> Answer:
+    @handles_event(messages.LEAVE)
+    async def _leave(self, session: Session, request: messages.CallRequest) -> LeftData:
         return await self._calls.leave(session.user, request.call_id, sid=session.sid)
 
-    async def _reject(self, session: Session, request: schemas.RejectRequest) -> Answer:
-        return await self._calls.reject(session.user, request.call_id, request.reason, sid=session.sid)
+    @handles_event(messages.REJECT)
+    async def _reject(self, session: Session, request: messages.RejectRequest) -> messages.CallAnswer:
+        await self._calls.reject(session.user, request.call_id, request.reason, sid=session.sid)
+        return messages.CallAnswer(call_id=request.call_id)
 
-    async def _signal(self, session: Session, request: schemas.SignalRequest) -> Answer:
+    @handles_event(messages.SIGNAL)
+    async def _signal(self, session: Session, request: messages.SignalRequest) -> Nothing:
         call = await self._calls.find(session.user, request.call_id)
-        return self._statements.signal(session.user, call, request.signal, sid=session.sid)
+        self._statements.signal(session.user, call, request.signal, sid=session.sid)
+        return Nothing()
 
-    async def _toggle_audio(self, session: Session, request: schemas.ToggleRequest) -> Answer:
-        return await self._statements.toggle(
-            session.user, request.call_id, {"audio": request.enabled}, sid=session.sid
+    @handles_event(messages.TOGGLE_AUDIO)
+    async def _toggle_audio(self, session: Session, request: messages.ToggleRequest) -> messages.MediaToggled:
+        return await self._toggle(session, request, "audio")
+
+    @handles_event(messages.TOGGLE_VIDEO)
+    async def _toggle_video(self, session: Session, request: messages.ToggleRequest) -> messages.MediaToggled:
+        return await self._toggle(session, request, "video")
+
+    async def _toggle(
+        self, session: Session, request: messages.ToggleRequest, media: MediaType
+    ) -> messages.MediaToggled:
+        member = await self._statements.toggle(
+            session.user, request.call_id, {media: request.enabled}, sid=session.sid
+        )
+        return messages.MediaToggled(
+            call_id=request.call_id, participant_id=member.id, media_type=media, enabled=request.enabled
         )
 
-    async def _toggle_video(self, session: Session, request: schemas.ToggleRequest) -> Answer:
-        return await self._statements.toggle(
-            session.user, request.call_id, {"video": request.enabled}, sid=session.sid
-        )
-
-    async def _media_state(self, session: Session, request: schemas.MediaStateRequest) -> Answer:
+    @handles_event(messages.MEDIA_STATE)
+    async def _media_state(
+        self, session: Session, request: messages.MediaStateRequest
+    ) -> messages.ParticipantAnswer:
         changes: dict[MediaType, bool | None] = {
             "audio": request.audio_enabled,
             "video": request.video_enabled,
             "screen": request.screen_share_enabled,
         }
-        answer = await self._statements.toggle(session.user, request.call_id, changes, sid=session.sid)
-        return {"callId": answer["callId"], "participantId": answer["participantId"]}
+        member = await self._statements.toggle(session.user, request.call_id, changes, sid=session.sid)
+        return messages.ParticipantAnswer(call_id=request.call_id, participant_id=member.id)
 
-    async def _end(self, session: Session, request: schemas.CallRequest) -> Answer:
+    @handles_event(messages.END)
+    async def _end(self, session: Session, request: messages.CallRequest) -> EndedData:
         return await self._calls.end(session.user, request.call_id, sid=session.sid)
 
-    async def _force_leave(self, session: Session, request: schemas.ForceLeaveRequest) -> Answer:
+    @handles_event(messages.FORCE_LEAVE)
+    async def _force_leave(self, session: Session, request: messages.ForceLeaveRequest) -> LeftData:
         return await self._calls.force_leave(
             session.user, request.conversation_id, request.participant_id, sid=session.sid
         )
 
-    async def _mode_switched(self, session: Session, request: schemas.ModeSwitchedRequest) -> Answer:
+    @handles_event(messages.CONFIRM, messages.CONFIRM_ALIAS)
+    async def _mode_switched(
+        self, session: Session, request: messages.ModeSwitchedRequest
+    ) -> messages.ModeSwitchedAnswer:
         call_id = request.call_id or session.call_id or session.former_call_id
         if call_id is None:
             raise InvalidRequestError("is missing, and this socket is in no call", path="callId")
         return await self._statements.confirm(session.user, call_id, request, sid=session.sid)
 
-    async def _sfu_ready(self, session: Session, request: schemas.SfuReadyRequest) -> Answer:
+    @handles_event(messages.SFU_READY)
+    async def _sfu_ready(self, session: Session, request: messages.SfuReadyRequest) -> messages.CallAnswer:
         return await self._statements.sfu_ready(
             session.user, request.call_id, success=request.success, reason=request.error, sid=session.sid
         )
 
-    async def _media_token(self, session: Session, request: schemas.CallRequest) -> Answer:
+    @handles_event(messages.MEDIA_TOKEN)
+    async def _media_token(self, session: Session, request: messages.CallRequest) -> messages.MediaTokenData:
         return await self._statements.media_token(session.user, request.call_id, sid=session.sid)

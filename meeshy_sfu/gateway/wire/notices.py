@@ -1,18 +1,28 @@
-"""What people in a call are told: payloads of events and answers, and to whom they go.
+"""Events to the participants of a call: makes their payloads, and says to which sockets they go.
 
-Writes the wire's words and hands them to sockets; decides nothing.
+Decides nothing. The events are declared in messages.py.
 """
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, overload
 
 from meeshy_sfu.edge.token_signing import sign_media_token
-from meeshy_sfu.errors import ModeSwitchFailedError
+from meeshy_sfu.errors import MeeshyError, ModeSwitchFailedError
 from meeshy_sfu.gateway.calls.mode import CallMode, CompleteSwitch, Phase, RollBack, StartSwitch
 from meeshy_sfu.gateway.calls.waiting_calls import FULL, UNAVAILABLE
 from meeshy_sfu.gateway.turn.ice_servers import ice_servers
+from meeshy_sfu.gateway.wire import messages
+from meeshy_sfu.gateway.wire.schemas import (
+    CallData,
+    IceServer,
+    InitiatorData,
+    JoinAnswer,
+    MediaAccess,
+    MediaServerConfig,
+    ParticipantData,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -20,34 +30,39 @@ if TYPE_CHECKING:
     from meeshy_sfu.clock import Clock
     from meeshy_sfu.config import Settings
     from meeshy_sfu.db.models import Call, Participant
+    from meeshy_sfu.edge.event_table import PayloadT, ServerEvent
     from meeshy_sfu.gateway.calls.live_call import LiveCall
     from meeshy_sfu.gateway.calls.member import Member
     from meeshy_sfu.gateway.media.media_client import MediaRoom
 
-Payload = dict[str, Any]
 FAILURES = {
     FULL: "all media servers are full",
     UNAVAILABLE: "no media server answers",
-    "participant_failed": "a participant could not change to it",
-    "deadline": "not all participants changed to it in time",
+    "participant_failed": "a participant's new path does not work",
+    "deadline": "not all participants confirmed in time",
 }
-"""Reasons of failed transitions, for people; others name how a media server was lost."""
+"""Reasons of failed transitions in words; other reasons name how a media server was lost."""
 
 
 class Outbox(Protocol):
     """Where events go."""
 
-    def deliver(self, sids: Iterable[str], event: str, payload: dict[str, object]) -> None:
+    def deliver(self, sids: Iterable[str], event: ServerEvent[PayloadT], payload: PayloadT) -> None:
         """Queue an event for some sockets; never waits."""
 
     def deliver_to_conversation(
-        self, conversation_id: str, event: str, payload: dict[str, object], *, but: str | None = None
+        self,
+        conversation_id: str,
+        event: ServerEvent[PayloadT],
+        payload: PayloadT,
+        *,
+        but: str | None = None,
     ) -> int:
-        """Queue an event for all sockets of a conversation's people but one, by User.key; gives their number."""
+        """Queue an event for all sockets of a conversation but those of one user, by User.key; return their number."""
 
 
 class Notices:
-    """Tell members of a call, and those who could be."""
+    """Notify the participants of a call, and those who could join it."""
 
     def __init__(self, settings: Settings, secret: str, clock: Clock, outbox: Outbox) -> None:
         self._settings = settings
@@ -59,320 +74,307 @@ class Notices:
     # ---- the call as such
 
     def initiated(self, call: LiveCall, *, but: str) -> int:
-        """Ring: tell everyone of the conversation but the person of this key; gives how many sockets heard it."""
-        initiator = {"userId": call.initiator_id, "username": call.initiator_name}
-        payload: Payload = {
-            "callId": call.id,
-            "conversationId": call.conversation_id,
-            "type": call.kind,
-            "mode": call.mode.mode.value,
-            "initiator": initiator,
-            "caller": initiator,
-            "participants": people(call),
-            "expiresAt": self.expires_at(call),
-        }
-        for event in ("call:initiated", "call:incoming"):
+        """Ring everyone of the conversation but the user of this key; return the number of sockets."""
+        initiator = InitiatorData(user_id=call.initiator_id, username=call.initiator_name)
+        payload = messages.CallInitiated(
+            call_id=call.id,
+            conversation_id=call.conversation_id,
+            type=call.kind,
+            mode=call.mode.mode.value,
+            initiator=initiator,
+            caller=initiator,
+            participants=people(call),
+            expires_at=self.expires_at(call),
+        )
+        heard = 0
+        for event in (messages.INITIATED, messages.INCOMING):
             heard = self.outbox.deliver_to_conversation(call.conversation_id, event, payload, but=but)
         return heard
 
     def ended(
         self, call: LiveCall, *, reason: str, ended_by: str | None, ended_at: datetime, duration_s: int
     ) -> None:
-        """Tell everyone of the conversation, so that clients also stop ringing."""
-        payload: Payload = {
-            "callId": call.id,
-            "conversationId": call.conversation_id,
-            "duration": duration_s,
-            "endedBy": ended_by,
-            "reason": reason,
-            "endedAt": iso(ended_at),
-        }
-        self.outbox.deliver_to_conversation(call.conversation_id, "call:ended", payload)
+        """Notify everyone of the conversation, so that clients also stop ringing."""
+        payload = messages.CallEnded(
+            call_id=call.id,
+            conversation_id=call.conversation_id,
+            duration=duration_s,
+            ended_by=ended_by,
+            reason=reason,
+            ended_at=iso(ended_at),
+        )
+        self.outbox.deliver_to_conversation(call.conversation_id, messages.ENDED, payload)
 
     def rejected(self, call: LiveCall, user_id: str, reason: str) -> None:
-        """Tell the members that somebody will not come."""
-        payload: Payload = {"callId": call.id, "userId": user_id, "reason": reason}
-        self.outbox.deliver(call.sids(), "call:rejected", payload)
+        """Notify the members that a user refused the call."""
+        payload = messages.Rejected(call_id=call.id, user_id=user_id, reason=reason)
+        self.outbox.deliver(call.sids(), messages.REJECTED, payload)
 
-    # ---- people
+    # ---- participants
 
     def participant_joined(self, call: LiveCall, member: Member) -> None:
-        """Tell the others; in P2P the one who was there makes the offer, and does it on hearing this."""
+        """Notify the others; in P2P the member who was there makes the offer when this arrives."""
         for other in list(call.members.values()):
             if other.id == member.id or other.sid is None:
                 continue
             direct = call.phase is Phase.P2P and call.peer_of(other.id) == member.id
-            payload: Payload = {
-                "callId": call.id,
-                "participant": person(member),
-                "mode": call.mode.mode.value,
-                "phase": call.phase.value,
-                "epoch": call.mode.epoch,
-                "totalParticipants": len(call.members),
-                "initiator": direct and call.offers(other.id),
-                "iceServers": self.ice_servers(other),
-            }
-            self.outbox.deliver([other.sid], "call:participant-joined", payload)
+            payload = messages.ParticipantJoined(
+                call_id=call.id,
+                participant=person(member),
+                mode=call.mode.mode.value,
+                phase=call.phase.value,
+                epoch=call.mode.epoch,
+                total_participants=len(call.members),
+                initiator=direct and call.offers(other.id),
+                ice_servers=self.ice_servers(other),
+            )
+            self.outbox.deliver([other.sid], messages.PARTICIPANT_JOINED, payload)
 
     def participant_left(self, call: LiveCall, member: Member, reason: str) -> None:
-        """Tell the others."""
-        identity = "anonymousId" if member.anonymous else "userId"
-        payload: Payload = {
-            "callId": call.id,
-            "participantId": member.id,
-            identity: member.user_id,
-            "username": member.username,
-            "reason": reason,
-            "leftAt": iso_s(self._clock.unix_s()),
-            "mode": call.mode.mode.value,
-            "totalParticipants": len(call.members) - (member.id in call.members),
-        }
-        self.outbox.deliver(call.sids(but=[member.id]), "call:participant-left", payload)
+        """Notify the others."""
+        payload = messages.ParticipantLeft(
+            call_id=call.id,
+            participant_id=member.id,
+            user_id=None if member.anonymous else member.user_id,
+            anonymous_id=member.user_id if member.anonymous else None,
+            username=member.username,
+            reason=reason,
+            left_at=iso_s(self._clock.unix_s()),
+            mode=call.mode.mode.value,
+            total_participants=len(call.members) - (member.id in call.members),
+        )
+        self.outbox.deliver(call.sids(but=[member.id]), messages.PARTICIPANT_LEFT, payload)
 
     def connection(self, call: LiveCall, member: Member) -> None:
-        """Tell the others that somebody's socket is away, or back."""
-        payload: Payload = {
-            "callId": call.id,
-            "participantId": member.id,
-            "state": "reconnecting" if member.sid is None else "connected",
-        }
-        self.outbox.deliver(call.sids(but=[member.id]), "call:participant-connection", payload)
+        """Notify the others that a member's socket is away, or back."""
+        payload = messages.ParticipantConnection(
+            call_id=call.id,
+            participant_id=member.id,
+            state="reconnecting" if member.sid is None else "connected",
+        )
+        self.outbox.deliver(call.sids(but=[member.id]), messages.PARTICIPANT_CONNECTION, payload)
 
-    def media_toggled(self, call: LiveCall, member: Member, media: str, *, enabled: bool) -> Payload:
-        """Tell all members, the sender included."""
-        payload: Payload = {
-            "callId": call.id,
-            "participantId": member.id,
-            "mediaType": media,
-            "enabled": enabled,
-        }
-        self.outbox.deliver(call.sids(), "call:media-toggled", payload)
-        return payload
+    def media_toggled(self, call: LiveCall, member: Member, media: str, *, enabled: bool) -> None:
+        """Notify all members, the sender included."""
+        payload = messages.MediaToggled(
+            call_id=call.id, participant_id=member.id, media_type=media, enabled=enabled
+        )
+        self.outbox.deliver(call.sids(), messages.MEDIA_TOGGLED, payload)
 
-    def signal(self, call: LiveCall, target: Member, signal: Payload) -> None:
-        """Pass a signal on to its target alone."""
+    def signal(self, call: LiveCall, target: Member, signal: messages.RelayedSignal) -> None:
+        """Relay a signal to its target alone."""
         if target.sid is not None:
-            self.outbox.deliver([target.sid], "call:signal", {"callId": call.id, "signal": signal})
+            payload = messages.SignalEvent(call_id=call.id, signal=signal)
+            self.outbox.deliver([target.sid], messages.RELAYED_SIGNAL, payload)
 
-    def error(self, sid: str, payload: Payload) -> None:
-        """Tell one socket what was wrong."""
-        self.outbox.deliver([sid], "call:error", payload)
+    def error(self, sid: str, error: MeeshyError) -> None:
+        """Send an error that belongs to no event to one socket."""
+        payload = messages.CallError(code=error.code, message=error.message)
+        self.outbox.deliver([sid], messages.ERROR, payload)
 
     # ---- the switch
 
     def mode_switch(self, call: LiveCall, start: StartSwitch) -> None:
-        """Tell every member to build the new path."""
+        """Ask every member to build the new path."""
+        direct = start.target is CallMode.P2P
+        everyone = people(call)
         for member in list(call.members.values()):
             if member.sid is None:
                 continue
-            direct = start.target is CallMode.P2P
-            payload: Payload = {
-                "callId": call.id,
-                "mode": start.target.value,
-                "oldMode": start.source.value,
-                "newMode": start.target.value,
-                "epoch": start.epoch,
-                "reason": start.reason,
-                "initiator": direct and call.offers(member.id),
-                "role": "initiator" if direct and call.offers(member.id) else "receiver",
-                "peer": call.peer_of(member.id) if direct else None,
-                "switchDeadline": call.deadline_unix_ms,
-                "participants": people(call),
-                "iceServers": self.ice_servers(member),
-                **self.media_access(call, member, active=not direct),
-            }
-            self.outbox.deliver([member.sid], "call:mode-switch", payload)
+            offers = direct and call.offers(member.id)
+            payload = messages.ModeSwitch(
+                call_id=call.id,
+                mode=start.target.value,
+                old_mode=start.source.value,
+                new_mode=start.target.value,
+                epoch=start.epoch,
+                reason=start.reason,
+                initiator=offers,
+                role="initiator" if offers else "receiver",
+                peer=call.peer_of(member.id) if direct else None,
+                switch_deadline=call.deadline_unix_ms,
+                participants=everyone,
+                ice_servers=self.ice_servers(member),
+                **self._media_access(call, member, active=not direct),
+            )
+            self.outbox.deliver([member.sid], messages.MODE_SWITCH, payload)
 
     def completed(self, call: LiveCall, done: CompleteSwitch) -> None:
-        """Tell every member that the old path may be closed."""
-        self._mode_switched(call, done.target, done, success=True, missing=sorted(done.missing))
+        """Notify every member that the old path may be closed."""
+        payload = _mode_switched(call, done, mode=done.target, success=True, missing=sorted(done.missing))
+        self.outbox.deliver(call.sids(), messages.MODE_SWITCHED, payload)
 
     def rolled_back(self, call: LiveCall, back: RollBack) -> None:
-        """Tell every member that the old path stays."""
-        errors = {who: call.errors[who] for who in sorted(back.failed) if who in call.errors}
-        self._mode_switched(call, back.source, back, success=False, failed=sorted(back.failed), errors=errors)
-
-    def _mode_switched(
-        self, call: LiveCall, mode: CallMode, end: CompleteSwitch | RollBack, *, success: bool, **more: Any
-    ) -> None:
-        payload: Payload = {
-            "callId": call.id,
-            "mode": mode.value,
-            "oldMode": end.source.value,
-            "epoch": end.epoch,
-            "success": success,
-            "reason": end.reason,
-            "durationMs": round(end.duration_s * 1000),
-            **more,
-        }
-        self.outbox.deliver(call.sids(), "call:mode-switched", payload)
+        """Notify every member that the old path stays."""
+        failed = sorted(back.failed)
+        errors = {who: call.errors[who] for who in failed if who in call.errors}
+        payload = _mode_switched(call, back, mode=back.source, success=False, failed=failed, errors=errors)
+        self.outbox.deliver(call.sids(), messages.MODE_SWITCHED, payload)
 
     def switch_failed(self, call: LiveCall, waiting: Iterable[str]) -> None:
-        """Tell those whom no path serves what is wrong, and when it is tried again."""
+        """Send the members without a path what is wrong, and when the next try is."""
         failure, retry_at_s = call.mode.failure, call.mode.retry_at
         if failure is None or retry_at_s is None:
             return
         retry_at = iso_s(self._clock.unix_s() + retry_at_s - self._clock.monotonic_s())
-        why = FAILURES.get(failure, "the media server that carried it is gone")
-        payload: Payload = {
-            "callId": call.id,
-            "code": ModeSwitchFailedError.code,
-            "message": f"no path leads to everybody in the call: {why}; the next try is at {retry_at}",
-            "details": {"reason": failure, "retryAt": retry_at},
-        }
+        why = FAILURES.get(failure, "the media server of the call was lost")
+        payload = messages.CallError(
+            call_id=call.id,
+            code=ModeSwitchFailedError.code,
+            message=f"no path leads to every participant of the call: {why}; the next try is at {retry_at}",
+            details={"reason": failure, "retryAt": retry_at},
+        )
         sids = [member.sid for who in waiting if (member := call.members.get(who)) and member.sid]
-        self.outbox.deliver(sids, "call:error", payload)
+        self.outbox.deliver(sids, messages.ERROR, payload)
 
     def prewarm(self, call: LiveCall) -> None:
-        """Tell the two who talk directly where to prepare their SFU leg."""
+        """Ask the two who talk directly to prepare their SFU leg."""
         for member in list(call.members.values()):
             self.prewarm_one(call, member)
 
     def prewarm_one(self, call: LiveCall, member: Member) -> None:
-        """Tell one of them, for example after a rejoin."""
+        """Ask one of them, for example after a rejoin."""
         if member.sid is not None:
-            payload: Payload = {
-                "callId": call.id,
-                "iceServers": self.ice_servers(member),
-                **self.media_access(call, member, active=True),
-            }
-            self.outbox.deliver([member.sid], "call:prewarm", payload)
+            payload = messages.Prewarm(
+                call_id=call.id,
+                ice_servers=self.ice_servers(member),
+                **self._media_access(call, member, active=True),
+            )
+            self.outbox.deliver([member.sid], messages.PREWARM, payload)
 
     def sfu_unreachable(self, call: LiveCall, participant_id: str, reason: str) -> None:
-        """Warn everybody that a switch would fail for somebody."""
-        payload: Payload = {"callId": call.id, "participantId": participant_id, "reason": reason}
-        self.outbox.deliver(call.sids(), "call:sfu-unreachable", payload)
+        """Warn all members that a switch would fail for one of them."""
+        payload = messages.SfuUnreachable(call_id=call.id, participant_id=participant_id, reason=reason)
+        self.outbox.deliver(call.sids(), messages.SFU_UNREACHABLE, payload)
 
-    def relay(self, call: LiveCall, event: str, payload: Payload, *, owner: str | None) -> None:
-        """Pass on what the media server tells, to everyone but the owner."""
+    def relay(
+        self, call: LiveCall, event: ServerEvent[PayloadT], payload: PayloadT, *, owner: str | None
+    ) -> None:
+        """Relay an event of the media server to every member but the owner."""
         self.outbox.deliver(call.sids(but=[] if owner is None else [owner]), event, payload)
 
-    def media_token(self, call: LiveCall, member: Member) -> Payload | None:
-        """Make a member's token anew, and send it; None if the call has no room."""
+    def media_token(self, call: LiveCall, member: Member) -> messages.MediaTokenData | None:
+        """Make a new media token for a member, and send it; None if the call has no room."""
         room = call.room
         if room is None:
             return None
-        payload: Payload = {"callId": call.id, **self._token(call, member, room)}
+        payload = self._token(call, member, room)
         if member.sid is not None:
-            self.outbox.deliver([member.sid], "call:media-token", payload)
+            self.outbox.deliver([member.sid], messages.FRESH_MEDIA_TOKEN, payload)
         return payload
 
     # ---- views
 
-    def join_answer(self, call: LiveCall, member: Member) -> Payload:
-        """Give somebody who came in all they need to build their path."""
+    def join_answer(self, call: LiveCall, member: Member) -> JoinAnswer:
+        """Return all that a member who came in needs to build their path."""
         mode = call.build_mode
-        # two people whose room is being made again have no direct connection
+        # two participants whose room is being made again have no direct connection
         direct = mode is CallMode.P2P and call.mode.mode is CallMode.P2P
-        # who missed the call:mode-switch has to know the same
+        # a socket that missed the call:mode-switch needs the same values
         meeting = call.phase is Phase.SWITCHING_TO_P2P
         offers = call.offers(member.id) and (meeting or (direct and call.may_offer(member.id)))
         switching = call.phase in (Phase.SWITCHING_TO_SFU, Phase.SWITCHING_TO_P2P)
-        return {
-            "callId": call.id,
-            "participantId": member.id,
-            "role": member.role,
-            "mode": mode.value,
-            "phase": call.phase.value,
-            "epoch": call.mode.epoch,
-            "initiator": offers,
-            "peer": call.peer_of(member.id) if direct or meeting else None,
-            "switchDeadline": call.deadline_unix_ms if switching else None,
-            "reason": _why_not_sfu(call),
-            "prewarm": self._settings.prewarm and direct and len(call.members) == 2,
-            "status": call.status,
-            "joinedAt": iso(member.joined_at),
-            "callSession": self.live_view(call),
-            "participants": people(call),
-            "iceServers": self.ice_servers(member),
-            **self.media_access(call, member, active=mode is CallMode.SFU),
-        }
+        return JoinAnswer(
+            call_id=call.id,
+            participant_id=member.id,
+            role=member.role,
+            mode=mode.value,
+            phase=call.phase.value,
+            epoch=call.mode.epoch,
+            initiator=offers,
+            peer=call.peer_of(member.id) if direct or meeting else None,
+            switch_deadline=call.deadline_unix_ms if switching else None,
+            reason=_why_not_sfu(call),
+            prewarm=self._settings.prewarm and direct and len(call.members) == 2,
+            status=call.status,
+            joined_at=iso(member.joined_at),
+            call_session=self.live_view(call),
+            participants=people(call),
+            ice_servers=self.ice_servers(member),
+            **self._media_access(call, member, active=mode is CallMode.SFU),
+        )
 
-    def media_access(self, call: LiveCall, member: Member, *, active: bool) -> Payload:
-        """Give where and with which token a member reaches the call's room; all null without one."""
+    def _media_access(self, call: LiveCall, member: Member, *, active: bool) -> dict[str, Any]:
+        """Return the fields of a MediaAccess, by name."""
         room = call.room if active else None
         if room is None:
-            return {
-                "rtpCapabilities": None,
-                "mediaServerConfig": None,
-                "mediaToken": None,
-                "mediaServerUrl": None,
-                "producers": [],
-            }
+            return _NO_MEDIA_ACCESS
         token = self._token(call, member, room)
-        return {
-            "rtpCapabilities": room.rtp_capabilities,
-            "mediaServerConfig": media_config(room),
-            "mediaToken": token["mediaToken"],
-            "mediaServerUrl": token["mediaServerUrl"],
-            "producers": [p for p in call.room_state.producers.values() if p["participantId"] != member.id],
-        }
+        access = MediaAccess(
+            rtp_capabilities=room.rtp_capabilities,
+            media_server_config=media_config(room),
+            media_token=token.media_token,
+            media_server_url=token.media_server_url,
+            producers=[p for p in call.room_state.producers.values() if p.participant_id != member.id],
+        )
+        return dict(access)
 
-    def ice_servers(self, member: Member) -> list[dict[str, Any]]:
-        """Give the STUN and TURN servers with a fresh credential."""
+    def ice_servers(self, member: Member) -> list[IceServer]:
+        """Return the STUN and TURN servers with a fresh credential."""
         secret = self._settings.turn_secret
-        return ice_servers(
+        servers = ice_servers(
             self._settings.turn_servers,
             secret.get_secret_value() if secret else None,
             member.user_id,
             now_s=self._clock.unix_s(),
             ttl_s=self._settings.turn_credential_ttl_s,
         )
+        return [IceServer(**server) for server in servers]
 
-    def live_view(self, call: LiveCall) -> Payload:
-        """Give a call that is not over."""
+    def live_view(self, call: LiveCall) -> CallData:
+        """Return a call that is not over."""
         room = call.room if call.mode.mode is CallMode.SFU else None
-        return {
-            "callId": call.id,
-            "id": call.id,
-            "conversationId": call.conversation_id,
-            "mode": call.mode.mode.value,
-            "status": call.status,
-            "type": call.kind,
-            "initiatorId": call.initiator_id,
-            "initiator": {"userId": call.initiator_id, "username": call.initiator_name},
-            "settings": public_settings(call.settings),
-            "participants": people(call),
-            "createdAt": iso(call.created_at),
-            "startedAt": iso(call.started_at),
-            "endedAt": None,
-            "expiresAt": self.expires_at(call),
-            "duration": None,
-            "endReason": None,
-            "mediaServerConfig": None if room is None else media_config(room),
-        }
+        return CallData(
+            call_id=call.id,
+            id=call.id,
+            conversation_id=call.conversation_id,
+            mode=call.mode.mode.value,
+            status=call.status,
+            type=call.kind,
+            initiator_id=call.initiator_id,
+            initiator=InitiatorData(user_id=call.initiator_id, username=call.initiator_name),
+            settings=public_settings(call.settings),
+            participants=people(call),
+            created_at=iso(call.created_at),
+            started_at=iso(call.started_at),
+            ended_at=None,
+            expires_at=self.expires_at(call),
+            duration=None,
+            end_reason=None,
+            media_server_config=None if room is None else media_config(room),
+        )
 
-    def stored_view(self, row: Call) -> Payload:
-        """Give a call out of the database."""
+    def stored_view(self, row: Call) -> CallData:
+        """Return a call out of the database."""
         initiator = row.settings.get("initiator") or {}
         name = initiator.get("username") or row.initiator_id
-        return {
-            "callId": row.id,
-            "id": row.id,
-            "conversationId": row.conversation_id,
-            "mode": row.mode,
-            "status": row.status,
-            "type": row.type,
-            "initiatorId": row.initiator_id,
-            "initiator": {"userId": row.initiator_id, "username": name},
-            "settings": public_settings(row.settings),
-            "participants": [stored_person(p) for p in row.participants],
-            "createdAt": iso(row.created_at),
-            "startedAt": iso(row.started_at),
-            "endedAt": iso(row.ended_at),
-            "expiresAt": None,
-            "duration": row.duration,
-            "endReason": row.end_reason,
-            "mediaServerConfig": None,
-        }
+        return CallData(
+            call_id=row.id,
+            id=row.id,
+            conversation_id=row.conversation_id,
+            mode=row.mode,
+            status=row.status,
+            type=row.type,
+            initiator_id=row.initiator_id,
+            initiator=InitiatorData(user_id=row.initiator_id, username=name),
+            settings=public_settings(row.settings),
+            participants=[stored_person(p) for p in row.participants],
+            created_at=iso(row.created_at),
+            started_at=iso(row.started_at),
+            ended_at=iso(row.ended_at),
+            expires_at=None,
+            duration=row.duration,
+            end_reason=row.end_reason,
+            media_server_config=None,
+        )
 
     def expires_at(self, call: LiveCall) -> str | None:
-        """Give when an unanswered call ends."""
+        """Return when an unanswered call ends."""
         if call.status == "active":
             return None
         return iso_s(call.created_at.timestamp() + self._settings.ring_timeout_s)
 
-    def _token(self, call: LiveCall, member: Member, room: MediaRoom) -> Payload:
+    def _token(self, call: LiveCall, member: Member, room: MediaRoom) -> messages.MediaTokenData:
         now_s = self._clock.unix_s()
         lifetime_s = self._settings.media_token_lifetime_s
         member.token_sent(renewal_s=self._clock.monotonic_s() + lifetime_s / 2)
@@ -384,11 +386,34 @@ class Notices:
             participant_id=member.id,
             subject=member.user_id,
         )
-        return {
-            "mediaToken": token,
-            "mediaServerUrl": self._settings.public_media_urls.get(room.server_url, room.server_url),
-            "expiresAt": iso_s(now_s + lifetime_s),
-        }
+        return messages.MediaTokenData(
+            call_id=call.id,
+            media_token=token,
+            media_server_url=self._settings.public_media_urls.get(room.server_url, room.server_url),
+            expires_at=iso_s(now_s + lifetime_s),
+        )
+
+
+_NO_MEDIA_ACCESS = dict(
+    MediaAccess(
+        rtp_capabilities=None, media_server_config=None, media_token=None, media_server_url=None, producers=[]
+    )
+)
+
+
+def _mode_switched(
+    call: LiveCall, end: CompleteSwitch | RollBack, *, mode: CallMode, success: bool, **more: Any
+) -> messages.ModeSwitched:
+    return messages.ModeSwitched(
+        call_id=call.id,
+        mode=mode.value,
+        old_mode=end.source.value,
+        epoch=end.epoch,
+        success=success,
+        reason=end.reason,
+        duration_ms=round(end.duration_s * 1000),
+        **more,
+    )
 
 
 def _why_not_sfu(call: LiveCall) -> str | None:
@@ -397,58 +422,68 @@ def _why_not_sfu(call: LiveCall) -> str | None:
     return call.room_state.failure or "sfu-unavailable"
 
 
-def person(member: Member) -> Payload:
-    """Give a member as the wire has them."""
-    return {
-        "participantId": member.id,
-        ("anonymousUserId" if member.anonymous else "userId"): member.user_id,
-        "username": member.username,
-        "role": member.role,
-        "status": "connecting" if member.away_since_s is not None else "connected",
-        "joinedAt": iso(member.joined_at),
-        "leftAt": None,
-        "audioEnabled": member.audio_enabled,
-        "videoEnabled": member.video_enabled,
-        "screenShareEnabled": member.screen_enabled,
-    }
+def person(member: Member) -> ParticipantData:
+    """Return a member as a participant on the wire."""
+    return ParticipantData(
+        participant_id=member.id,
+        user_id=None if member.anonymous else member.user_id,
+        anonymous_user_id=member.user_id if member.anonymous else None,
+        username=member.username,
+        role=member.role,
+        status="connecting" if member.away_since_s is not None else "connected",
+        joined_at=iso(member.joined_at),
+        left_at=None,
+        audio_enabled=member.audio_enabled,
+        video_enabled=member.video_enabled,
+        screen_share_enabled=member.screen_enabled,
+    )
 
 
-def stored_person(row: Participant) -> Payload:
-    """Give a participant out of the database."""
-    return {
-        "participantId": row.id,
-        ("anonymousUserId" if row.user_id is None else "userId"): row.identity,
-        "username": row.username,
-        "role": row.role,
-        "status": row.status,
-        "joinedAt": iso(row.joined_at),
-        "leftAt": iso(row.left_at),
-        "audioEnabled": row.audio_enabled,
-        "videoEnabled": row.video_enabled,
-        "screenShareEnabled": row.screen_share_enabled,
-    }
+def stored_person(row: Participant) -> ParticipantData:
+    """Return a participant out of the database."""
+    return ParticipantData(
+        participant_id=row.id,
+        user_id=None if row.user_id is None else row.identity,
+        anonymous_user_id=row.identity if row.user_id is None else None,
+        username=row.username,
+        role=row.role,
+        status=row.status,
+        joined_at=iso(row.joined_at),
+        left_at=iso(row.left_at),
+        audio_enabled=row.audio_enabled,
+        video_enabled=row.video_enabled,
+        screen_share_enabled=row.screen_share_enabled,
+    )
 
 
-def people(call: LiveCall) -> list[Payload]:
-    """Give the members of a call, oldest first."""
+def people(call: LiveCall) -> list[ParticipantData]:
+    """List the members of a call, oldest first."""
     return [person(member) for member in call.members.values()]
 
 
-def media_config(room: MediaRoom) -> Payload:
-    """Give a room as the wire has it."""
-    return {"roomId": room.room_id, "routerId": room.router_id, "rtpCapabilities": room.rtp_capabilities}
+def media_config(room: MediaRoom) -> MediaServerConfig:
+    """Return a room as it is on the wire."""
+    return MediaServerConfig(
+        room_id=room.room_id, router_id=room.router_id, rtp_capabilities=room.rtp_capabilities
+    )
 
 
-def public_settings(settings: Mapping[str, Any]) -> Payload:
-    """Give a call's settings without what only the gateway needs."""
+def public_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a call's settings without what only the gateway needs."""
     return {name: value for name, value in settings.items() if name.endswith("Enabled")}
 
 
+@overload
+def iso(at: datetime) -> str: ...
+@overload
+def iso(at: None) -> None: ...
+@overload
+def iso(at: datetime | None) -> str | None: ...
 def iso(at: datetime | None) -> str | None:
-    """Write a time as the wire has it."""
+    """Write a time as it is on the wire: ISO 8601, UTC, milliseconds."""
     return None if at is None else at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def iso_s(unix_s: float) -> str:
     """Write a time given in seconds since 1970."""
-    return str(iso(datetime.fromtimestamp(unix_s, UTC)))
+    return iso(datetime.fromtimestamp(unix_s, UTC))

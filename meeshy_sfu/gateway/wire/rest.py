@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from meeshy_sfu.edge.auth import check_id
 from meeshy_sfu.edge.middleware import success
@@ -67,7 +67,7 @@ class RestApi:
             "Begin a call; its initiator has a place in it, and takes it by call:join on a socket",
             _CALLS,
             body=schemas.InitiateRequest,
-            data=schemas.CallData,
+            data=schemas.InitiatedData,
             quota="initiate",
             status=201,
             errors=(PermissionDeniedError, CallsNotSupportedError, CallAlreadyActiveError),
@@ -83,10 +83,12 @@ class RestApi:
             sid=None,
             expected=body.expected_participants,
         )
-        view: dict[str, Any] = answer["callSession"]
-        return success(
-            view | {"participantId": answer["participantId"], "iceServers": answer["iceServers"]}, status=201
+        data = schemas.InitiatedData(
+            participant_id=answer.participant_id,
+            ice_servers=answer.ice_servers,
+            **dict(answer.call_session),
         )
+        return success(data, status=201)
 
     @handles(
         Route("GET", CALL, "Look at a call, live or over", _CALLS, data=schemas.CallData, errors=_FINDING)
@@ -158,7 +160,7 @@ class RestApi:
             "Take a place in a call; a socket has to take it up by call:join",
             _PEOPLE,
             body=schemas.JoinBody,
-            data=schemas.JoinData,
+            data=schemas.JoinAnswer,
             quota="join",
             errors=(*_LIVE, CallFullError),
         )
@@ -230,8 +232,14 @@ class RestApi:
             conversation_id, limit=limit, offset=offset, status=status, before=before
         )
         views = [self._notices.stored_view(self._rows.newest(row)) for row in rows]
-        page = {"calls": views, "total": total, "limit": limit, "offset": offset}
-        return success(page | {"nextCursor": cursor_behind(rows[-1]) if len(rows) == limit else None})
+        page = schemas.CallPage(
+            calls=views,
+            total=total,
+            limit=limit,
+            offset=offset,
+            next_cursor=cursor_behind(rows[-1]) if len(rows) == limit else None,
+        )
+        return success(page)
 
     @handles(
         Route(
@@ -246,7 +254,8 @@ class RestApi:
     async def active_call(self, request: Request) -> web.Response:
         """Show it, or null."""
         call = self._calls.active_in(self._conversation(request))
-        return success({"call": None if call is None else self._notices.live_view(call)})
+        view = None if call is None else self._notices.live_view(call)
+        return success(schemas.ActiveCallData(call=view))
 
     def _conversation(self, request: Request) -> str:
         conversation_id = check_id(request.id("conversationId"), "conversationId")
@@ -254,14 +263,14 @@ class RestApi:
         return conversation_id
 
 
-def _mode(call: LiveCall) -> dict[str, object]:
+def _mode(call: LiveCall) -> schemas.ModeData:
     room = call.room if call.mode.mode.value == "sfu" else None
-    return {
-        "callId": call.id,
-        "mode": call.mode.mode.value,
-        "switchedAt": iso(call.last_mode_change),
-        "mediaServerConfig": None if room is None else media_config(room),
-    }
+    return schemas.ModeData(
+        call_id=call.id,
+        mode=call.mode.mode.value,
+        switched_at=iso(call.last_mode_change),
+        media_server_config=None if room is None else media_config(room),
+    )
 
 
 def _sample(body: schemas.QualityBody) -> dict[str, float]:

@@ -44,7 +44,7 @@ class OverviewApi:
         """List them."""
         limit = request.number("limit", LIMIT_DEFAULT, least=1, most=LIMIT_MAX)
         calls = sorted(self._visible(request), key=lambda call: (call.created_at, call.id))
-        return success({"calls": [_line(call) for call in calls[:limit]], "total": len(calls)})
+        return success(schemas.LiveCalls(calls=[_line(call) for call in calls[:limit]], total=len(calls)))
 
     def _visible(self, request: Request) -> Iterable[LiveCall]:
         live = tuple(self._calls.live.values())
@@ -58,23 +58,23 @@ class OverviewApi:
         return (call for call in live if call.conversation_id in own)
 
 
-def _line(call: LiveCall) -> dict[str, object]:
+def _line(call: LiveCall) -> schemas.LiveCallLine:
     room = call.room
-    return {
-        "callId": call.id,
-        "conversationId": call.conversation_id,
-        "conversationType": call.conversation_type.value,
-        "type": call.kind,
-        "status": call.status,
-        "mode": call.mode.mode.value,
-        "phase": call.phase.value,
-        "epoch": call.mode.epoch,
-        "participantCount": len(call.members),
-        "connectedCount": len(call.present),
-        "createdAt": iso(call.created_at),
-        "startedAt": iso(call.started_at),
-        "mediaServerUrl": None if room is None else room.server_url,
-        "roomId": None if room is None else room.room_id,
-        "prewarmed": call.room_state.is_prewarmed,
-        "failure": call.mode.failure,
-    }
+    return schemas.LiveCallLine(
+        call_id=call.id,
+        conversation_id=call.conversation_id,
+        conversation_type=call.conversation_type.value,
+        type=call.kind,
+        status=call.status,
+        mode=call.mode.mode.value,
+        phase=call.phase.value,
+        epoch=call.mode.epoch,
+        participant_count=len(call.members),
+        connected_count=len(call.present),
+        created_at=iso(call.created_at),
+        started_at=iso(call.started_at),
+        media_server_url=None if room is None else room.server_url,
+        room_id=None if room is None else room.room_id,
+        prewarmed=call.room_state.is_prewarmed,
+        failure=call.mode.failure,
+    )

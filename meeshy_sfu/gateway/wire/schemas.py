@@ -1,6 +1,6 @@
-"""What comes over the gateway's wire and goes back: bodies, answers and events, in camelCase.
+"""Bodies and answers of the gateway's REST API, and the values that events share with them, in camelCase.
 
-Checks shape and size; permission and state are checked by `calls`.
+Checks shape and size; permission and state are checked by `calls`. Events are in messages.py.
 """
 
 from __future__ import annotations
@@ -9,24 +9,27 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from meeshy_sfu.edge.wire import Token, WireModel, an_id
+from meeshy_sfu.edge.wire import Message, Omittable, OneOf, WireModel, an_id
 
 CallId = Annotated[str, an_id("callId"), Field(max_length=128)]
 ConversationId = Annotated[str, an_id("conversationId"), Field(max_length=128)]
-ParticipantId = Annotated[str, an_id("participantId"), Field(max_length=128)]
-SignalTarget = Annotated[str, an_id("signal.to"), Field(max_length=128)]
-SignalSender = Annotated[str, an_id("signal.from"), Field(max_length=128)]
-SdpMid = Annotated[str, Field(max_length=64, pattern=r"^[!-~]*$")]
-UsernameFragment = Annotated[str, Field(max_length=256, pattern=r"^[A-Za-z0-9+/]*$")]
 Kind = Literal["audio", "video"]
 Mode = Literal["p2p", "sfu"]
-Reason = Annotated[str, Field(max_length=500)]
-ObjectId = Annotated[str, Field(min_length=1, max_length=64, pattern="^[!-~]+$")]
-Epoch = Annotated[int, Field(ge=0, le=2**53 - 1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Figure = Annotated[float, Field(ge=0, le=1e12)]
 Count = Annotated[int, Field(ge=0, le=10**15)]
-RTP_CAPABILITIES_NOTE = "As the media server gives them."
+RtpCapabilities = Annotated[
+    dict[str, Any], Field(description="Of the room, as the media server returns them.")
+]
+
+# values of answers and events: text inside, one of a few words on the wire
+ModeName = Annotated[str, OneOf("p2p", "sfu")]
+PhaseName = Annotated[str, OneOf("p2p", "switching_to_sfu", "sfu", "switching_to_p2p")]
+KindName = Annotated[str, OneOf("audio", "video")]
+RoleName = Annotated[str, OneOf("initiator", "participant")]
+CallStatus = Annotated[str, OneOf("initiated", "ringing", "active", "ended", "failed")]
+ParticipantStatus = Annotated[str, OneOf("connecting", "connected", "disconnected", "failed")]
+EndReason = Annotated[str, OneOf("normal", "timeout", "error", "forced")]
 
 
 def _number(value: object) -> object:
@@ -69,122 +72,6 @@ class JoinBody(WireModel):
         )
 
 
-class JoinRequest(JoinBody):
-    """Come into a call."""
-
-    call_id: CallId
-
-
-class RejoinRequest(WireModel):
-    """Take one's place again after a broken socket."""
-
-    call_id: CallId
-    participant_id: ParticipantId
-
-
-class CallRequest(WireModel):
-    """Something about a call."""
-
-    call_id: CallId
-
-
-class RejectRequest(WireModel):
-    """Say no to a call."""
-
-    call_id: CallId
-    reason: Literal["busy", "declined", "unavailable"] = "declined"
-
-
-class ToggleRequest(WireModel):
-    """Switch a track on or off."""
-
-    call_id: CallId
-    enabled: bool
-
-
-class MediaStateRequest(WireModel):
-    """Say what one sends now."""
-
-    call_id: CallId
-    audio_enabled: bool | None = None
-    video_enabled: bool | None = None
-    screen_share_enabled: bool | None = None
-
-
-class ForceLeaveRequest(WireModel):
-    """Give up a place in the call of a conversation."""
-
-    conversation_id: ConversationId
-    participant_id: ParticipantId | None = None
-
-
-class CandidateBody(WireModel):
-    """An ICE candidate as browsers write it."""
-
-    candidate: str
-    sdp_mid: SdpMid | None = None
-    sdp_m_line_index: Annotated[int, Field(ge=0, le=1024)] | None = None
-    username_fragment: UsernameFragment | None = None
-
-
-class Signal(WireModel):
-    """One message of the negotiation between two people."""
-
-    type: Literal["offer", "answer", "ice-candidate"]
-    to: SignalTarget
-    sender: Annotated[SignalSender | None, Field(alias="from")] = None
-    sdp: str | None = None
-    candidate: str | CandidateBody | None = None
-    sdp_mid: SdpMid | None = None
-    sdp_m_line_index: Annotated[int, Field(ge=0, le=1024)] | None = None
-    username_fragment: UsernameFragment | None = None
-    epoch: Epoch | None = None
-
-
-class SignalRequest(WireModel):
-    """A signal for somebody in the call."""
-
-    call_id: CallId
-    signal: Signal
-
-
-class ProducerIds(WireModel):
-    """What somebody sends through the media server."""
-
-    audio: ObjectId | None = None
-    video: ObjectId | None = None
-    screen: ObjectId | None = None
-
-
-class ModeSwitchedRequest(WireModel):
-    """Say that the new path works, or that it does not."""
-
-    call_id: CallId | None = None
-    """Left out: the call this socket is in."""
-    mode: Mode | None = None
-    epoch: Epoch | None = None
-    """Left out: the newest transition people were told of."""
-    success: bool
-    error: Reason | None = None
-    sfu_send_transport_id: ObjectId | None = None
-    sfu_recv_transport_id: ObjectId | None = None
-    producer_ids: ProducerIds | None = None
-
-
-class SfuReadyRequest(WireModel):
-    """Say whether the pre-warmed leg works."""
-
-    call_id: CallId
-    success: bool
-    error: Reason | None = None
-
-
-class AuthenticateRequest(WireModel):
-    """Present a new token before the old one expires."""
-
-    token: Token
-
-
 class SetModeBody(WireModel):
     """Ask for a mode; only the one the rules give is possible."""
 
@@ -221,23 +108,43 @@ class QualityBody(WireModel):
 # ---- answers -------------------------------------------------------------------------------------------------
 
 
-class MediaServerConfig(WireModel):
+class UserView(Message):
+    """A user or guest as others see them."""
+
+    id: str
+    username: str
+    kind: Annotated[str, OneOf("user", "anonymous")]
+
+
+class IceServer(Message):
+    """A STUN or TURN server, as RTCPeerConnection takes it."""
+
+    urls: list[str]
+    username: Omittable[str] = None
+    """Of TURN: expires with the credential."""
+    credential: Omittable[str] = None
+
+
+class MediaServerConfig(Message):
     """The room of a call."""
 
     room_id: str
     router_id: str
-    rtp_capabilities: Annotated[dict[str, Any], Field(description=RTP_CAPABILITIES_NOTE)]
+    rtp_capabilities: RtpCapabilities
 
 
-class ParticipantData(WireModel):
-    """Somebody in a call."""
+class ParticipantData(Message):
+    """A participant of a call."""
 
     participant_id: str
-    user_id: str | None = None
-    anonymous_user_id: str | None = None
+    user_id: Omittable[str] = None
+    """Of a user; a guest has `anonymousUserId` instead."""
+    anonymous_user_id: Omittable[str] = None
     username: str
-    role: Literal["initiator", "participant"]
-    status: Literal["connecting", "connected", "disconnected", "failed"]
+    """As in the token they joined with."""
+    role: RoleName
+    status: ParticipantStatus
+    """`connecting` while its socket is away."""
     joined_at: str
     left_at: str | None
     audio_enabled: bool
@@ -245,34 +152,47 @@ class ParticipantData(WireModel):
     screen_share_enabled: bool
 
 
-class InitiatorData(WireModel):
+class InitiatorData(Message):
     """Who began a call."""
 
     user_id: str
     username: str
 
 
-class CallData(WireModel):
+class CallData(Message):
     """A call."""
 
     call_id: str
+    id: str
+    """The same as `callId`."""
     conversation_id: str
-    mode: Mode
-    status: Literal["initiated", "ringing", "active", "ended", "failed"]
-    type: Kind
+    mode: ModeName
+    status: CallStatus
+    type: KindName
+    initiator_id: str
     initiator: InitiatorData
     settings: dict[str, Any]
+    """`audioEnabled`, `videoEnabled` and `screenShareEnabled` as the call was begun with."""
     participants: list[ParticipantData]
     created_at: str
     started_at: str | None
     ended_at: str | None
     expires_at: str | None
+    """When it ends if nobody answers."""
     duration: int | None
-    end_reason: Literal["normal", "timeout", "error", "forced"] | None
+    """Seconds; null while it lasts."""
+    end_reason: EndReason | None
     media_server_config: MediaServerConfig | None
 
 
-class CallPage(WireModel):
+class InitiatedData(CallData):
+    """A call that was begun over REST, and the place of its initiator."""
+
+    participant_id: str
+    ice_servers: list[IceServer]
+
+
+class CallPage(Message):
     """Some calls of a conversation, newest first."""
 
     calls: list[CallData]
@@ -280,9 +200,10 @@ class CallPage(WireModel):
     limit: int
     offset: int
     next_cursor: str | None
+    """`cursor` of the next page; null on the last."""
 
 
-class LiveCallLine(WireModel):
+class LiveCallLine(Message):
     """A live call at a glance."""
 
     call_id: str
@@ -306,7 +227,7 @@ class LiveCallLine(WireModel):
     """Why the last switch failed, while the next try is awaited."""
 
 
-class LiveCalls(WireModel):
+class LiveCalls(Message):
     """Live calls, oldest first."""
 
     calls: list[LiveCallLine]
@@ -314,54 +235,87 @@ class LiveCalls(WireModel):
     """How many there are, also beyond the limit."""
 
 
-class ActiveCallData(WireModel):
+class ActiveCallData(Message):
     """The call of a conversation that is not over, or null."""
 
     call: CallData | None
 
 
-class JoinData(WireModel):
-    """The place in a call; over REST without a socket until `call:join` or `call:rejoin` takes it."""
+class RemoteProducer(Message):
+    """A track that a participant sends through the media server."""
 
-    participant_id: str
     call_id: str
-    mode: Mode
-    phase: Literal["p2p", "switching_to_sfu", "sfu", "switching_to_p2p"]
-    epoch: int
-    status: str
-    joined_at: str
-    participants: list[ParticipantData]
-    call_session: CallData
-    ice_servers: list[dict[str, Any]]
+    participant_id: str
+    producer_id: str
+    kind: KindName
+    app_data: dict[str, Any]
+    paused: bool
+
+
+class MediaAccess(Message):
+    """Where and with which token a participant reaches the call's room; without a room all is null, and no producers."""
+
+    rtp_capabilities: RtpCapabilities | None
     media_server_config: MediaServerConfig | None
     media_token: str | None
     media_server_url: str | None
+    producers: list[RemoteProducer]
+    """The tracks of the others in the room."""
 
 
-class LeftData(WireModel):
-    """Who left."""
+class JoinAnswer(MediaAccess):
+    """All that a participant needs who came in; over REST without a socket until `call:join` or `call:rejoin` takes the place."""
+
+    call_id: str
+    participant_id: str
+    role: RoleName
+    mode: ModeName
+    """The path to build now."""
+    phase: PhaseName
+    epoch: int
+    """Of the running transition, or the last one."""
+    initiator: bool
+    """Make the offer to `peer`."""
+    peer: str | None
+    """The participantId of the other one, in P2P with two."""
+    switch_deadline: int | None
+    """Milliseconds since 1970, while a transition runs."""
+    reason: str | None
+    """Why the call is not on the SFU though it should be."""
+    prewarm: bool
+    """A `call:prewarm` will follow."""
+    status: CallStatus
+    joined_at: str
+    call_session: CallData
+    participants: list[ParticipantData]
+    ice_servers: list[IceServer]
+
+
+class LeftData(Message):
+    """Who left, now or before."""
 
     message: str
     call_id: str
     participant_id: str
     left_at: str
     reason: str | None
-    """left, timeout, forced or ended; null if it is not known any more."""
+    """`left`, `timeout`, `forced` or `ended`; null if it is not known any more."""
 
 
-class EndedData(WireModel):
+class EndedData(Message):
     """How a call ended."""
 
     message: str
     call_id: str
     ended_at: str
     duration: int
+    """Seconds since it was answered."""
 
 
-class ModeData(WireModel):
+class ModeData(Message):
     """The mode of a call."""
 
     call_id: str
-    mode: Mode
+    mode: ModeName
     switched_at: str | None
     media_server_config: MediaServerConfig | None

@@ -1,23 +1,21 @@
-"""What two people say to each other to connect directly: session descriptions and candidates, checked before they pass.
+"""Signals of two peers who connect directly: session descriptions and candidates, checked before they are relayed.
 
-Pure. A description must be SDP (RFC 8866) as WebRTC writes it (RFC 8829), with ICE and DTLS; what is none never reaches
-the other one's parser. Who may say it to whom is decided by `calls`; what it means, by the two.
+Pure. A description must be SDP (RFC 8866) as WebRTC writes it (RFC 8829), with ICE and DTLS; anything else never reaches
+the peer's parser. Who may send a signal to whom is decided by `calls`; its meaning is up to the peers.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from meeshy_sfu.errors import InvalidSignalError
-from meeshy_sfu.gateway.wire.schemas import CandidateBody
+from meeshy_sfu.gateway.wire.messages import CandidateBody, RelayedCandidate, RelayedSignal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from meeshy_sfu.config import Settings
-    from meeshy_sfu.gateway.wire.schemas import Signal
+    from meeshy_sfu.gateway.wire.messages import Signal
 
 LINES_MAX = 2000
 LINE_CHARS_MAX = 2000
@@ -50,35 +48,40 @@ PLAIN_PROFILES = frozenset(("RTP/AVP", "RTP/AVPF", "RTP/SAVP", "RTP/SAVPF"))
 """What some write and mean DTLS: RFC 8829 §5.1.2 has them accepted, as the fingerprint alone decides."""
 
 
-def checked(signal: Signal, settings: Settings) -> dict[str, Any]:
-    """Give what of a signal is passed on, besides its type and the two.
+def relayed(signal: Signal, settings: Settings, *, sender: str) -> RelayedSignal:
+    """Return what is passed on of a signal: only what belongs to its type.
 
     Raises:
-        InvalidSignalError: It lacks what its type needs, is too large, or is none of its kind; the path names the field.
+        InvalidSignalError: It lacks what its type needs, is too large, or malformed; the path names the field.
     """
-    payload: dict[str, Any] = {}
+    sdp: str | None = None
+    candidate: str | RelayedCandidate | None = None
     if signal.type == "ice-candidate":
-        candidate = signal.candidate
-        if candidate is None:
-            raise InvalidSignalError("is missing", path="signal.candidate")
-        if isinstance(candidate, CandidateBody):
-            check_candidate(candidate.candidate, max_bytes=settings.max_candidate_bytes)
-            payload["candidate"] = candidate.model_dump(by_alias=True, exclude_none=True)
-        else:
-            check_candidate(candidate, max_bytes=settings.max_candidate_bytes)
-            payload["candidate"] = candidate
+        candidate = _candidate(signal.candidate, max_bytes=settings.max_candidate_bytes)
     else:
         if not signal.sdp:
             raise InvalidSignalError("is missing", path="signal.sdp")
         check_description(signal.sdp, max_bytes=settings.max_sdp_bytes)
-        payload["sdp"] = signal.sdp
-    more: Mapping[str, object] = {
-        "sdpMid": signal.sdp_mid,
-        "sdpMLineIndex": signal.sdp_m_line_index,
-        "usernameFragment": signal.username_fragment,
-        "epoch": signal.epoch,
-    }
-    return payload | {name: value for name, value in more.items() if value is not None}
+        sdp = signal.sdp
+    return RelayedSignal(
+        type=signal.type,
+        sender=sender,
+        to=signal.to,
+        sdp=sdp,
+        candidate=candidate,
+        sdp_mid=signal.sdp_mid,
+        sdp_m_line_index=signal.sdp_m_line_index,
+        username_fragment=signal.username_fragment,
+        epoch=signal.epoch,
+    )
+
+
+def _candidate(candidate: str | CandidateBody | None, *, max_bytes: int) -> str | RelayedCandidate:
+    if candidate is None:
+        raise InvalidSignalError("is missing", path="signal.candidate")
+    text = candidate if isinstance(candidate, str) else candidate.candidate
+    check_candidate(text, max_bytes=max_bytes)
+    return text if isinstance(candidate, str) else RelayedCandidate(**dict(candidate))
 
 
 def check_candidate(text: str, *, max_bytes: int) -> None:

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from meeshy_sfu.gateway.app import Gateway
-from meeshy_sfu.gateway.wire import schemas
-from meeshy_sfu.gateway.wire.description import CLIENT_EVENTS
+from meeshy_sfu.gateway.wire import messages
 from tests.integration.gateway.conftest import MakeCaller, StartGateway
 from tests.integration.gateway.people import CANDIDATE, SDP
 from tests.integration.gateway.test_switch import pair, trio
@@ -165,11 +164,11 @@ async def test_every_field_of_every_event_is_checked(
 
 
 def test_the_table_covers_every_event_and_field() -> None:
-    assert set(EVENTS) == set(CLIENT_EVENTS)
-    for event, (model, _) in CLIENT_EVENTS.items():
-        names = {field.alias for field in model.model_fields.values()}
-        assert names == {path.partition(".")[0] for path in EVENTS[event]}, event
-    signal = {field.alias for field in schemas.Signal.model_fields.values()}
+    assert set(EVENTS) == set(messages.EVENTS.client)
+    for name, event in messages.EVENTS.client.items():
+        names = {field.alias for field in event.request.model_fields.values()}
+        assert names == {path.partition(".")[0] for path in EVENTS[name]}, name
+    signal = {field.alias for field in messages.Signal.model_fields.values()}
     assert signal == {path.split(".")[1] for path in EVENTS["call:signal"] if path.startswith("signal.")}
 
 

@@ -12,7 +12,7 @@ import pytest
 from pydantic import BaseModel
 
 from meeshy_sfu.gateway.app import Gateway
-from meeshy_sfu.gateway.wire.description import CLIENT_EVENTS
+from meeshy_sfu.gateway.wire.messages import EVENTS
 from tests.integration.gateway.conftest import MakeCaller
 from tests.integration.gateway.people import Caller
 from tests.integration.gateway.test_bad_input import BODIES, GOOD_BODY, good
@@ -51,10 +51,10 @@ def body_of(method: str, path: str) -> dict[str, Any]:
     return {name: value for name, value in GOOD_BODY.items() if name in tops}
 
 
-@pytest.mark.parametrize("event", CLIENT_EVENTS)
+@pytest.mark.parametrize("event", EVENTS.client)
 def test_the_good_payload_holds_every_field(event: str) -> None:
     payload = good(event, "call", "own", "other")
-    assert paths_of(CLIENT_EVENTS[event][0]) <= set(places(payload)) | {
+    assert paths_of(EVENTS.client[event].request) <= set(places(payload)) | {
         ("signal", "candidate", "usernameFragment")
     }
 
@@ -72,7 +72,7 @@ async def check_unharmed(gateway: Gateway, ada: Caller, bob: Caller, call_id: st
     assert (await bob.signal(ada))["success"]
 
 
-@pytest.mark.parametrize("event", CLIENT_EVENTS)
+@pytest.mark.parametrize("event", EVENTS.client)
 async def test_no_event_however_wrong_is_a_failure_of_ours(
     gateway: Gateway, caller: MakeCaller, event: str, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -18,12 +18,15 @@ import pytest
 
 from meeshy_sfu.clock import ManualClock
 from meeshy_sfu.db.repository import SFU_FIELDS
+from meeshy_sfu.edge.event_table import ServerEvent
+from meeshy_sfu.edge.wire import Message
 from meeshy_sfu.errors import MeeshyError
 from meeshy_sfu.gateway.app import Gateway
 from meeshy_sfu.gateway.calls import journal
 from meeshy_sfu.gateway.calls.live_call import LiveCall
 from meeshy_sfu.gateway.wire.auth import Conversation, User
-from meeshy_sfu.gateway.wire.schemas import MediaSettings, ModeSwitchedRequest
+from meeshy_sfu.gateway.wire.messages import ModeSwitchedRequest
+from meeshy_sfu.gateway.wire.schemas import MediaSettings
 from meeshy_sfu.server.app import MediaServer
 from tests.integration.gateway.conftest import settings_for
 from tests.integration.gateway.stored import stored_call, stored_metrics
@@ -42,12 +45,12 @@ class Ears:
     def __init__(self) -> None:
         self.told: dict[str, list[tuple[str, dict[str, Any]]]] = defaultdict(list)
 
-    def deliver(self, sids: Iterable[str], event: str, payload: dict[str, Any]) -> None:
+    def deliver(self, sids: Iterable[str], event: ServerEvent[Any], payload: Message) -> None:
         for sid in sids:
-            self.told[sid].append((event, payload))
+            self.told[sid].append((event.name, payload.wire()))
 
     def deliver_to_conversation(
-        self, conversation_id: str, event: str, payload: dict[str, Any], *, but: Iterable[str] = ()
+        self, conversation_id: str, event: ServerEvent[Any], payload: Message, *, but: str | None = None
     ) -> int:
         return 0
 

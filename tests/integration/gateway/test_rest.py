@@ -14,7 +14,7 @@ import socketio
 from meeshy_sfu.edge.token_signing import sign_media_token
 from meeshy_sfu.gateway.app import Gateway
 from meeshy_sfu.gateway.wire.auth import Conversation
-from meeshy_sfu.gateway.wire.description import CLIENT_EVENTS, SERVER_EVENTS
+from meeshy_sfu.gateway.wire.messages import EVENTS
 from meeshy_sfu.server.app import MediaServer
 from tests.integration.gateway.conftest import MakeCaller, StartGateway
 from tests.integration.gateway.people import SDP, SECRET
@@ -44,14 +44,14 @@ async def test_a_call_over_rest_from_its_beginning_to_its_end(
     begun = await ada.request("POST", "/api/calls", BEGIN | {"settings": {"videoEnabled": False}})
     assert begun.status == 201
     data = begun.body["data"]
-    fits(document, "CallData", data)
+    fits(document, "InitiatedData", data)
     call = f"/api/calls/{data['callId']}"
     assert (data["status"], data["participants"][0]["status"]) == ("ringing", "connecting")
     assert (await ada.request("POST", "/api/calls", BEGIN)).code == "CALL_ALREADY_ACTIVE"
 
     joined = await bob.request("POST", f"{call}/participants", {"audioEnabled": True, "videoEnabled": False})
     assert joined.status == 200
-    fits(document, "JoinData", joined.data)
+    fits(document, "JoinAnswer", joined.data)
     active = await ada.request("GET", "/api/conversations/c1/active-call")
     fits(document, "ActiveCallData", active.data)
     assert active.data["call"]["status"] == "active"
@@ -178,8 +178,8 @@ async def test_the_document_names_every_route_and_event(gateway: Gateway, docume
     assert document["openapi"].startswith("3.1")
     known = {(method.upper(), path) for path, item in document["paths"].items() for method in item}
     assert known == {(bound.route.method, bound.route.path) for bound in gateway.routes}
-    assert set(document["x-socketio"]["clientEvents"]) == set(CLIENT_EVENTS) == set(gateway.events.names)
-    assert set(document["x-socketio"]["serverEvents"]) == set(SERVER_EVENTS)
+    assert set(document["x-socketio"]["clientEvents"]) == set(EVENTS.client) == set(gateway.events.names)
+    assert set(document["x-socketio"]["serverEvents"]) == set(EVENTS.server)
 
 
 async def test_health_readiness_metrics_and_docs(

@@ -16,7 +16,7 @@ import pytest
 from meeshy_sfu.edge.routes import Route
 from meeshy_sfu.server import schemas
 from meeshy_sfu.server.app import MediaServer
-from meeshy_sfu.server.description import CLIENT_EVENTS
+from meeshy_sfu.server.messages import EVENTS
 from meeshy_sfu.server.rest import RestApi
 from meeshy_sfu.server.rest_consumers import ConsumerApi
 from meeshy_sfu.server.rest_services import ServiceApi
@@ -362,7 +362,7 @@ async def test_events_with_reserved_names_end_the_connection(call: Call, event: 
     await check_unharmed(call)
 
 
-@pytest.mark.parametrize("event", [*CLIENT_EVENTS, "no-such-event"])
+@pytest.mark.parametrize("event", [*EVENTS.client, "no-such-event"])
 async def test_events_of_any_shape_are_answered(call: Call, event: str) -> None:
     await call.alice.connect()
     payloads = [None, "text", 7, True, [], {}, {"callId": None}, *({"callId": v} for v in WRONG.values())]
@@ -446,4 +446,4 @@ def test_every_body_is_covered_here() -> None:
         and model.__name__.endswith("Request")
         and model.__module__ == schemas.__name__
     }
-    assert covered == requests - {model for model, _ in CLIENT_EVENTS.values()}
+    assert covered == requests

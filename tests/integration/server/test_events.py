@@ -11,7 +11,7 @@ import socketio
 
 from meeshy_sfu.edge import socketio_server
 from meeshy_sfu.server.app import MediaServer
-from meeshy_sfu.server.description import SERVER_EVENTS
+from meeshy_sfu.server.messages import EVENTS
 from tests.integration.hearing import eventually
 from tests.integration.server.conftest import MakePerson, StartServer
 from tests.integration.server.peers import Person
@@ -363,9 +363,9 @@ async def test_events_are_as_documented(person: MakePerson, server: MediaServer)
     await person("gw", role="service").request("DELETE", "")
     await bob.wait("room-closed")
     heard = alice.events + bob.events
-    assert {event for event, _ in heard} == set(SERVER_EVENTS)
+    assert {event for event, _ in heard} == set(EVENTS.server)
     components = {"components": server.service_routes.document["components"]}
     for event, payload in heard:
         jsonschema.validate(
-            payload, {"$ref": f"#/components/schemas/{SERVER_EVENTS[event][0].__name__}"} | components
+            payload, {"$ref": f"#/components/schemas/{EVENTS.server[event].payload.__name__}"} | components
         )

@@ -13,7 +13,7 @@ import socketio
 
 from meeshy_sfu.edge import middleware, socketio_server
 from meeshy_sfu.server.app import MediaServer
-from meeshy_sfu.server.description import CLIENT_EVENTS, SERVER_EVENTS
+from meeshy_sfu.server.messages import EVENTS
 from tests.integration.hearing import eventually
 from tests.integration.raw_http import raw_connection
 from tests.integration.server.conftest import MakePerson, StartServer
@@ -402,8 +402,8 @@ async def test_the_document_lists_exactly_the_routes_there_are(server: MediaServ
     }
     real = {entry for entry in real if not entry[1].startswith("/socket.io") and entry[1] != "/"}
     assert documented == real
-    assert set(document["x-socketio"]["clientEvents"]) == set(CLIENT_EVENTS)
-    assert set(document["x-socketio"]["serverEvents"]) == set(SERVER_EVENTS)
+    assert set(document["x-socketio"]["clientEvents"]) == set(EVENTS.client)
+    assert set(document["x-socketio"]["serverEvents"]) == set(EVENTS.server)
 
 
 async def test_every_reference_in_the_document_leads_somewhere(server: MediaServer) -> None:

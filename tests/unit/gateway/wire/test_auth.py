@@ -41,7 +41,7 @@ def test_a_good_token_says_who_and_where() -> None:
     assert user.conversation("c1").is_admin
     assert not user.conversation("d1").is_admin
     assert user.call_type("c1") is ConversationType.GROUP
-    assert user.view() == {"id": "ada", "username": "Ada", "kind": "user"}
+    assert user.view().wire() == {"id": "ada", "username": "Ada", "kind": "user"}
     guest = read_user_token(token(kind="anonymous", username="absent"), TokenRules(secret=SECRET), now_s=1.0)
     assert (guest.key, guest.username) == ("guest:ada", "ada")
 

@@ -9,7 +9,7 @@ import pytest
 from meeshy_sfu.config import load_settings
 from meeshy_sfu.errors import InvalidSignalError
 from meeshy_sfu.gateway.wire import signals
-from meeshy_sfu.gateway.wire.schemas import Signal
+from meeshy_sfu.gateway.wire.messages import Signal
 
 DATA = Path(__file__).parents[3] / "data" / "sdp"
 UFRAG = "a=ice-ufrag:EsAw"
@@ -225,7 +225,10 @@ def test_only_what_belongs_to_the_type_is_passed_on() -> None:
         "sdpMLineIndex": 0,
         "epoch": 4,
     }
-    offer = signals.checked(Signal.model_validate({"type": "offer", **everything}), settings)
-    assert offer == {"sdp": CHROMIUM, "sdpMid": "0", "sdpMLineIndex": 0, "epoch": 4}
-    late = signals.checked(Signal.model_validate({"type": "ice-candidate", **everything}), settings)
-    assert late == {"candidate": CANDIDATES[0], "sdpMid": "0", "sdpMLineIndex": 0, "epoch": 4}
+    more = {"from": "a", "to": "b", "sdpMid": "0", "sdpMLineIndex": 0, "epoch": 4}
+    offer = Signal.model_validate({"type": "offer", **everything})
+    passed_on = signals.relayed(offer, settings, sender="a").wire()
+    assert passed_on == {"type": "offer", "sdp": CHROMIUM, **more}
+    late = Signal.model_validate({"type": "ice-candidate", **everything})
+    passed_on = signals.relayed(late, settings, sender="a").wire()
+    assert passed_on == {"type": "ice-candidate", "candidate": CANDIDATES[0], **more}
