@@ -76,3 +76,11 @@ class BotError(SimulatorError):
 
 class ClipError(SimulatorError):
     """The media clip cannot be made or read."""
+
+
+def first_error(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return the first single error of a group."""
+    error: BaseException = errors
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -1,20 +1,30 @@
 """Scenarios: what a load test runs, loaded from TOML and from the command line.
 
-Checks the values and nothing else; who carries it out is runs/group.py. Each table is a model that refuses
-unknown keys, so a later version can add tables (timed actions, several generators, another signalling)
-without an old program silently ignoring them.
+Checks the values and nothing else; the patterns of simulator/runs/ carry them out. Each table is a model that refuses
+unknown keys, so that no program ignores a table or a key that it does not know.
 """
 
 from __future__ import annotations
 
 import difflib
+import functools
+import importlib
+import pkgutil
 import tomllib
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Protocol, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    create_model,
+    field_validator,
+    model_validator,
+)
 
 from simulator.errors import ScenarioError, SloError
 from simulator.slo import Slo
@@ -22,57 +32,76 @@ from simulator.slo import Slo
 SCENARIO_SCHEMA = 1
 """The version of the format that this program reads."""
 
+PATTERN_PACKAGE = "simulator.runs"
+"""Each module of it that holds a `PATTERN` is a pattern."""
+
 BotMix = Literal["native", "aiortc", "mixed"]
-Pattern = Literal["group", "switch", "churn", "storm"]
 Ratio = Annotated[float, Field(ge=0, le=1)]
 
 
-class _Table(BaseModel):
+class Table(BaseModel):
+    """A table of a scenario file."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Participants(_Table):
+T = TypeVar("T", bound=Table)
+
+
+class Pattern(Protocol):
+    """What a scenario asks its pattern; the patterns themselves derive from `RunPattern` (runs/base.py)."""
+
+    name: str
+    """As in the key `pattern`."""
+    options: type[Table] | None
+    """The pattern's own table of the scenario file, which has its name; None if it needs none."""
+
+    def check(self, scenario: Scenario) -> None:
+        """Refuse a scenario that this pattern can never run, with a ValueError."""
+
+
+class Participants(Table):
     """Who is in the call."""
 
     count: int = Field(default=8, ge=2, le=1000)
-    """People in the call."""
+    """Participants in the call."""
     bots: BotMix = "mixed"
-    """`native` carries load, `aiortc` decodes what it gets, `mixed` is `observers` aiortc bots and others."""
+    """`native` carries load, `aiortc` decodes what it receives, `mixed` is `observers` aiortc bots and native ones."""
     observers: int = Field(default=2, ge=0, le=50)
     """aiortc bots among `mixed` ones. Each costs 4 % of a core and 3 % more for each pair it decodes."""
     watched: int = Field(default=4, ge=1)
-    """How many others an aiortc bot of a `mixed` call receives; native bots receive everyone."""
+    """How many peers an aiortc bot of a `mixed` call receives; native bots receive all."""
     bots_per_process: int = Field(default=3, ge=1, le=16)
     """aiortc bots in one child process; more save memory, fewer use more cores."""
     relay_only: bool = False
-    """aiortc bots use nothing but the gateway's TURN servers; not for `group`, which has no gateway."""
+    """aiortc bots use only relayed candidates, of the gateway's TURN servers; not for `group`, which has no gateway."""
 
     @model_validator(mode="after")
     def _able_to_relay(self) -> Participants:
         if self.relay_only and self.aiortc_count() == 0:
             raise ValueError(
-                "native bots have no TURN client, so relay_only needs others; set bots to aiortc, or to mixed "
+                "native bots have no TURN client, so relay_only needs aiortc bots; set bots to aiortc, or to mixed "
                 "with observers"
             )
         return self
 
     def aiortc_count(self) -> int:
-        """Give the number of aiortc bots."""
+        """Return the number of aiortc bots."""
         if self.bots == "native":
             return 0
         return self.count if self.bots == "aiortc" else min(self.observers, self.count)
 
 
-class Ramp(_Table):
-    """How people arrive."""
+class Ramp(Table):
+    """How participants join."""
 
     over_s: float = Field(default=1.0, ge=0, le=3600)
-    """Time over which the joins are spread evenly; 0 lets everyone join at once."""
+    """Time over which the joins are spread evenly; 0 lets all join at once."""
     timeout_s: float = Field(default=30.0, gt=0, le=600)
     """How long after the last join all streams may need to flow before the run goes on without them."""
 
 
-class Media(_Table):
+class Media(Table):
     """What each bot sends."""
 
     audio: bool = True
@@ -83,18 +112,18 @@ class Media(_Table):
     """What aiortc bots send: the pre-encoded clip, or picture and tone encoded live (five times the CPU)."""
 
     @model_validator(mode="after")
-    def _something(self) -> Media:
+    def _some_kind(self) -> Media:
         if not (self.audio or self.video):
             raise ValueError("a call without audio and video measures nothing; set one of them to true")
         return self
 
     @property
     def kinds(self) -> tuple[Literal["audio", "video"], ...]:
-        """Name the kinds that are sent, audio first."""
+        """The kinds that are sent, audio first."""
         return tuple(k for k in ("audio", "video") if getattr(self, k))
 
 
-class Link(_Table):
+class Link(Table):
     """One direction of the emulated network between a bot and the server."""
 
     delay_ms: float = Field(default=0.0, ge=0, le=10_000)
@@ -108,11 +137,11 @@ class Link(_Table):
 
     @property
     def is_clean(self) -> bool:
-        """Tell whether this direction changes nothing."""
+        """Whether this direction changes nothing."""
         return not (self.delay_ms or self.jitter_ms or self.loss or self.rate_bps)
 
 
-class Network(_Table):
+class Network(Table):
     """What the network between each bot and the server does, each way."""
 
     up: Link = Link()
@@ -121,40 +150,27 @@ class Network(_Table):
     """From the server to the bot."""
 
 
-class Hold(_Table):
+class Hold(Table):
     """The measured part of the run."""
 
     duration_s: float = Field(default=30.0, ge=1, le=86_400)
-    """How long is measured once everyone is in."""
+    """How long is measured once all have joined."""
     settle_s: float = Field(default=1.0, ge=0, le=600)
-    """Time between the last join and the measuring, so that the storm of joins is not part of it."""
+    """Time between the last join and the measured part, which keeps the joins out of it."""
 
 
-class Switching(_Table):
-    """How a call that switches goes on; for `switch`."""
+class Switching(Table):
+    """How calls of the gateway change between peer to peer and the media server."""
 
     transitions: int = Field(default=200, ge=1, le=100_000)
-    """How often the third person comes and goes: that many changes each way."""
+    """`switch`: how often the third participant joins and leaves: that many changes each way."""
     stay_s: float = Field(default=0.5, ge=0, le=600)
-    """How long the call stays in a mode once everybody is seen and heard."""
+    """`switch`: how long the call stays in a mode once all media flows."""
     prewarm: bool = True
-    """Whether the gateway prepares the way through the media server while two talk directly."""
+    """Whether the gateway prepares the media server's room while two participants talk directly."""
 
 
-class Churn(_Table):
-    """How people come and go; for `churn`."""
-
-    calls: int = Field(default=4, ge=1, le=500)
-    """Calls at once."""
-    people: int = Field(default=5, ge=3, le=50)
-    """The most people in one call."""
-    pause_s: float = Field(default=1.0, gt=0, le=600)
-    """Mean time between two events of one call."""
-    chaos: Ratio = 0.0
-    """Share of events that are a vanished client or a killed worker, media server or gateway."""
-
-
-class Limits(_Table):
+class Limits(Table):
     """When the load generator itself is judged too weak for the run to count (the verdict is then `void`)."""
 
     lag_p95_ms: float = Field(default=50.0, gt=0)
@@ -167,7 +183,7 @@ class Limits(_Table):
     """Share of packets that bots sent more than 5 ms after they were due."""
 
 
-class Scenario(_Table):
+class Scenario(Table):
     """A load test, ready to run.
 
     Example:
@@ -184,19 +200,17 @@ class Scenario(_Table):
     scenario_schema: Literal[1] = Field(default=1, alias="schema")
     """Version of the format."""
     description: str = ""
-    """One sentence for people."""
+    """One sentence on what it is for."""
     seed: int = Field(default=1, ge=0, lt=2**32)
     """Start of every random choice: emulated network, order of arrival of packets from the clip."""
-    pattern: Pattern = "group"
-    """What happens: `group` fills a call on the media server; the others go through the gateway: `switch` moves a
-    call of two and three back and forth, `churn` lets people come and go, `storm` lets all join at once."""
+    pattern: str = "group"
+    """What happens: the name of a pattern (simulator/runs/)."""
     participants: Participants = Participants()
     ramp: Ramp = Ramp()
     media: Media = Media()
     network: Network = Network()
     hold: Hold = Hold()
     switching: Switching = Switching()
-    churn: Churn = Churn()
     limits: Limits = Limits()
     slo: tuple[str, ...] = ()
     """Comparisons that replace or extend the default ones; see slo.py."""
@@ -211,14 +225,21 @@ class Scenario(_Table):
                 raise ValueError(str(error)) from error
         return value
 
+    @field_validator("pattern")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        if value not in patterns():
+            raise ValueError(f"there is no pattern {value!r}; known: {', '.join(patterns())}")
+        return value
+
     @model_validator(mode="after")
-    def _with_somebody_who_names_relays(self) -> Scenario:
-        if self.participants.relay_only and self.pattern == "group":
-            raise ValueError(
-                "participants.relay_only: a group goes straight to the media server, and only the gateway names TURN "
-                "servers; run switch, churn or storm"
-            )
+    def _possible(self) -> Scenario:
+        patterns()[self.pattern].check(self)
         return self
+
+    def options(self, kind: type[T]) -> T:
+        """Return the table of a pattern's own options; with defaults where the scenario does not set them."""
+        return next((value for _, value in self if isinstance(value, kind)), kind())
 
     @classmethod
     def load(cls, name_or_path: str) -> Scenario:
@@ -229,9 +250,7 @@ class Scenario(_Table):
         """
         values, source = read_values(name_or_path)
         if "parts" in values:
-            raise ScenarioError(
-                f"{source} is several scenarios in one; run it with `meeshy simulate {source}`"
-            )
+            raise ScenarioError(f"{source} is a suite of scenarios; run it with `meeshy simulate {source}`")
         return cls.from_values(values, source=source)
 
     @classmethod
@@ -244,36 +263,66 @@ class Scenario(_Table):
         return cls.from_values(_parse(text, source), source=source)
 
     @classmethod
-    def from_values(cls, values: Mapping[str, Any], *, source: str = "scenario") -> Scenario:
-        """Check plain values as they stand in a TOML file.
+    def from_values(
+        cls, values: Mapping[str, Any], *, source: str = "scenario", flags: Mapping[str, str] | None = None
+    ) -> Scenario:
+        """Check plain values as they stand in a TOML file; `flags` says which option set a key, by its path.
 
         Raises:
             ScenarioError: The content is wrong.
         """
         try:
-            return cls.model_validate(values)
+            return scenario_model().model_validate(values)
         except ValidationError as error:
-            lines = "\n".join(f"  {_explain(item)}" for item in error.errors())
+            lines = "\n".join(f"  {_explain(item, flags or {})}" for item in error.errors())
             raise ScenarioError(f"{source} cannot be run:\n{lines}") from error
 
-    def with_values(self, changes: Mapping[str, Any], *, source: str = "options") -> Scenario:
-        """Give a copy with some values replaced, tables merged key by key; `None` leaves a value as it is.
+    def with_values(
+        self, changes: Mapping[str, Any], *, source: str = "options", flags: Mapping[str, str] | None = None
+    ) -> Scenario:
+        """Return a copy with some values replaced, tables merged key by key; `None` leaves a value as it is.
 
         Raises:
             ScenarioError: A changed value is wrong.
         """
-        return Scenario.from_values(_merge(self.to_values(), changes), source=source)
+        return Scenario.from_values(_merge(self.to_values(), changes), source=source, flags=flags)
 
     def to_values(self) -> dict[str, Any]:
-        """Give the complete scenario, defaults included, as plain values."""
+        """Return the complete scenario, defaults included, as plain values."""
         return self.model_dump(mode="json", by_alias=True)
 
 
+@functools.cache
+def patterns() -> dict[str, Pattern]:
+    """Find all patterns, by name: the object `PATTERN` of each module of simulator/runs that has one."""
+    package = importlib.import_module(PATTERN_PACKAGE)
+    modules = (
+        importlib.import_module(f"{PATTERN_PACKAGE}.{m.name}") for m in pkgutil.iter_modules(package.__path__)
+    )
+    found = (getattr(module, "PATTERN", None) for module in modules)
+    return {pattern.name: pattern for pattern in found if pattern is not None}
+
+
+@functools.cache
+def scenario_model() -> type[Scenario]:
+    """Return the model of a whole scenario file: `Scenario` with the table of each pattern that has options."""
+    own: dict[str, Any] = {
+        name: (pattern.options, pattern.options())
+        for name, pattern in patterns().items()
+        if pattern.options is not None
+    }
+    if clash := sorted(own.keys() & Scenario.model_fields.keys()):
+        raise TypeError(
+            f"a pattern may not be called {clash[0]!r}: every scenario has a table or key of that name"
+        )
+    return create_model("Scenario", __base__=Scenario, **own)
+
+
 def read_values(name_or_path: str) -> tuple[dict[str, Any], str]:
-    """Read the plain values of a ready scenario or of a TOML file, and the name to use for it in errors.
+    """Read the plain values of a ready scenario or of a TOML file; returns them and the name to use in errors.
 
     Raises:
-        ScenarioError: There is no such thing, or it is not TOML.
+        ScenarioError: There is no such scenario, or it is not TOML in UTF-8.
     """
     path = Path(name_or_path)
     if path.suffix == ".toml" or path.exists():
@@ -281,6 +330,12 @@ def read_values(name_or_path: str) -> tuple[dict[str, Any], str]:
             text, source = path.read_text(encoding="utf-8"), str(path)
         except OSError as error:
             raise ScenarioError(f"cannot read scenario {path}: {error.strerror}") from error
+        except UnicodeDecodeError as error:
+            line = error.object.count(b"\n", 0, error.start) + 1
+            raise ScenarioError(
+                f"scenario {path} is not UTF-8: line {line} holds the byte 0x{error.object[error.start]:02x}; "
+                "save the file as UTF-8, which TOML requires"
+            ) from error
     else:
         ready = ready_scenarios()
         if name_or_path not in ready:
@@ -295,7 +350,7 @@ def read_values(name_or_path: str) -> tuple[dict[str, Any], str]:
 
 
 def ready_scenarios() -> list[str]:
-    """Name the scenarios that come with the program."""
+    """List the scenarios that come with the program."""
     folder = resources.files("simulator") / "scenarios"
     return sorted(f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith(".toml"))
 
@@ -350,8 +405,8 @@ def _merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any
     return merged
 
 
-def _explain(item: Mapping[str, Any]) -> str:
-    """Say one validation error with the path of the key, and the key that was probably meant."""
+def _explain(item: Mapping[str, Any], flags: Mapping[str, str]) -> str:
+    """Describe one validation error with the path of the key, and the key that was probably meant."""
     path = ".".join(str(part) for part in item["loc"]) or "scenario"
     if item["type"] == "extra_forbidden":
         known = _keys_at(item["loc"][:-1])
@@ -364,11 +419,12 @@ def _explain(item: Mapping[str, Any]) -> str:
     message = str(item["msg"])
     if item["type"] == "value_error":
         return f"{path}: {message.removeprefix('Value error, ')}"
-    return f"{path}: {message[:1].lower()}{message[1:]}, got {item['input']!r}"
+    origin = f" (set by {flags[path]})" if path in flags else ""
+    return f"{path}: {message[:1].lower()}{message[1:]}, got {item['input']!r}{origin}"
 
 
 def _keys_at(path: tuple[Any, ...]) -> list[str]:
-    model: type[BaseModel] = Scenario
+    model: type[BaseModel] = scenario_model()
     for part in path:
         field = model.model_fields.get(str(part))
         annotation = field.annotation if field else None

@@ -8,8 +8,7 @@ from typing import Annotated
 
 import typer
 
-from meeshy_sfu.cli import console
-from meeshy_sfu.cli.simulate import _MISSING, show, show_suite
+from meeshy_sfu.cli.simulate import errors_shown, show, show_suite
 from meeshy_sfu.private_files import DIRECTORY_MODE
 
 
@@ -22,18 +21,10 @@ def report(
 ) -> None:
     """Compute every figure again from raw samples, write the report anew, and end with the verdict's code."""
     os.umask(0o777 & ~DIRECTORY_MODE)
-    try:
-        from simulator.errors import SimulatorError
+    with errors_shown(as_json=as_json):
         from simulator.report.write import write_report
         from simulator.runs.suite import is_suite, write_suite_report
-    except ModuleNotFoundError as error:
-        console.notice(f"error: {_MISSING.format(error.name)}")
-        raise typer.Exit(console.EXIT_USAGE) from None
-    try:
+
         if is_suite(run_dir):
             show_suite(write_suite_report(run_dir), run_dir, as_json=as_json)
-        summary = write_report(run_dir)
-    except SimulatorError as error:
-        console.notice(f"error: {error}")
-        raise typer.Exit(error.exit_code) from None
-    show(summary, run_dir, as_json=as_json)
+        show(write_report(run_dir), run_dir, as_json=as_json)

@@ -1,6 +1,7 @@
 """``meeshy simulate``: runs a load test and ends with its verdict as exit code.
 
-Reads options and shows; running and judging are done in simulator/, which is imported only when it is needed.
+Starts, shows and ends; running and judging are done in simulator/, which is imported only when it is needed. The options
+are in simulate_options.py.
 """
 
 from __future__ import annotations
@@ -11,180 +12,53 @@ import difflib
 import ipaddress
 import os
 import signal
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from urllib.parse import urlsplit
 
 import typer
 import uvloop
 
 from meeshy_sfu.cli import console
+from meeshy_sfu.cli.simulate_options import (
+    SECRET_VARIABLES,
+    TOKEN_VARIABLE,
+    SimulateOptions,
+    given_variables,
+    known_variables,
+    takes_options,
+)
 from meeshy_sfu.private_files import DIRECTORY_MODE
 
 if TYPE_CHECKING:
     from simulator.report.live import LiveTable, PhaseLines
-    from simulator.runs.base import Run
-    from simulator.runs.group import Target
-    from simulator.runs.suite import SuiteSummary
+    from simulator.runs.base import Run, Target
+    from simulator.runs.suite import Suite, SuiteSummary
     from simulator.scenario import Scenario
     from simulator.summary import Summary
 
 R = TypeVar("R")
 
-PREFIX = "MEESHY_SIMULATE_"
-"""Every option is also a variable with this prefix."""
-_SECRET_VARIABLES = (f"{PREFIX}SECRET", "MEESHY_JWT_SECRET", "JWT_SECRET")
+ERROR_SCHEMA = "meeshy.error/1"
+"""Version of the format in which `--json` prints an error of a run that has no summary."""
 _MISSING = "this command needs the extra 'sim': pip install 'meeshy-sfu[sim]' ({} is missing)"
 
 
-_known_variables = {f"{PREFIX}SECRET", f"{PREFIX}TOKEN"}
-
-
-def _option(name: str, text: str, **more: Any) -> Any:
-    variable = PREFIX + name.partition("/")[0].upper().replace("-", "_")
-    _known_variables.add(variable)
-    return typer.Option(f"--{name}", envvar=variable, help=text, **more)
-
-
-def simulate(
-    *,
-    scenario: Annotated[
-        str,
-        typer.Argument(
-            help="A ready scenario (demo, group, switch, churn, storm), or the path of a .toml file."
-        ),
-    ],
-    participants: Annotated[int | None, _option("participants", "People in the call.")] = None,
-    bots: Annotated[
-        str | None,
-        _option(
-            "bots",
-            "native (cheap load), aiortc (decode what they get), or mixed: two aiortc observers, the rest native.",
-        ),
-    ] = None,
-    duration: Annotated[float | None, _option("duration", "Seconds that are measured.")] = None,
-    server: Annotated[
-        str | None,
-        _option(
-            "server",
-            "URL of a running server; without it the run starts its own. Secret or service token by "
-            "MEESHY_SIMULATE_SECRET or MEESHY_SIMULATE_TOKEN.",
-        ),
-    ] = None,
-    out: Annotated[
-        Path | None, _option("out", "Run directory to make; default: a new one in the state directory.")
-    ] = None,
-    slo: Annotated[
-        list[str] | None,
-        _option(
-            "slo", "Objective such as 'latency_ms.video.p95<100'; may be given again. Replaces its default."
-        ),
-    ] = None,
-    delay_ms: Annotated[float | None, _option("delay-ms", "Added to what each bot receives.")] = None,
-    jitter_ms: Annotated[float | None, _option("jitter-ms", "Up to this much more delay, at random.")] = None,
-    loss: Annotated[
-        float | None, _option("loss", "Percent of what each bot would receive that is lost.", min=0, max=100)
-    ] = None,
-    transitions: Annotated[
-        int | None, _option("transitions", "switch: how often the call moves to the SFU and back.")
-    ] = None,
-    prewarm: Annotated[
-        bool | None,
-        _option(
-            "prewarm/--no-prewarm",
-            "switch, churn, storm: prepare the way through the media server while two talk directly.",
-        ),
-    ] = None,
-    calls: Annotated[int | None, _option("calls", "churn: calls at once.")] = None,
-    chaos: Annotated[
-        float | None,
-        _option("chaos", "churn: percent of events that kill a client, worker, media server or gateway."),
-    ] = None,
-    relay_only: Annotated[
-        bool | None,
-        _option(
-            "relay-only/--no-relay-only",
-            "switch, churn, storm: aiortc bots use nothing but TURN, of the servers that MEESHY_TURN_SERVERS names "
-            "with the secret in MEESHY_TURN_SECRET.",
-        ),
-    ] = None,
-    seed: Annotated[int | None, _option("seed", "Start of every random choice.")] = None,
-    as_json: Annotated[bool, _option("json", "Print summary.json instead of tables.")] = False,
-    state_dir: Annotated[
-        Path, typer.Option("--state-dir", envvar="MEESHY_STATE_DIR", help="Where runs and the clip are kept.")
-    ] = Path(".meeshy"),
-) -> None:
+@takes_options
+def simulate(options: SimulateOptions) -> None:
     """Fill a call with bots, measure it, and judge: exit code 0 pass, 3 below an objective, 4 void."""
     # runs hold secrets and logs of servers; this goes for every process that is started for one
     os.umask(0o777 & ~DIRECTORY_MODE)
-    try:
-        from simulator.errors import SimulatorError, UsageError
-        from simulator.report.live import LiveTable, PhaseLines
+    with errors_shown(as_json=options.as_json):
         from simulator.runs import suite
-        from simulator.runs.base import machine
-        from simulator.runs.environment import CallRun
-        from simulator.runs.group import GroupRun
-    except ModuleNotFoundError as error:
-        console.notice(f"error: {_MISSING.format(error.name)}")
-        raise typer.Exit(console.EXIT_USAGE) from None
-    try:
+
         _refuse_unknown_variables()
-        profile = machine().build_profile
-        if profile != "release":
-            console.notice(
-                f"error: the native module is a {profile} build, whose measurements say nothing; "
-                "build it with `uv sync --reinstall-package meeshy-sfu`"
-            )
-            raise typer.Exit(console.EXIT_ERROR)
-        options = {
-            "participants": participants,
-            "bots": bots,
-            "duration": duration,
-            "slo": slo,
-            "delay_ms": delay_ms,
-            "jitter_ms": jitter_ms,
-            "loss": loss,
-            "seed": seed,
-            "transitions": transitions,
-            "prewarm": prewarm,
-            "relay_only": relay_only,
-            "calls": calls,
-            "chaos": chaos,
-        }
-        chosen = suite.load(scenario)
-        place = console.err if as_json or not console.out.is_terminal else console.out
-        live_kind = LiveTable if place.is_terminal else PhaseLines
-
-        def make_run(one: Scenario, directory: Path | None) -> Run:
-            if one.pattern == "group":
-                return GroupRun(
-                    one, state=state_dir, out=directory, target=_target(server, state_dir), watcher=live
-                )
-            if server is not None:
-                raise UsageError(f"{one.name} starts its own gateway and media server; leave --server out")
-            return CallRun(one, state=state_dir, out=directory, watcher=live)
-
+        _refuse_debug_build()
+        chosen = suite.load(options.scenario)
         if isinstance(chosen, suite.Suite):
-            whole = chosen.with_values(lambda one: _with_options(one, **options))
-            live = live_kind(place, f"{whole.name}: {whole.description}")
-            found, results = _execute(
-                lambda: suite.execute(whole, make_run, state=state_dir, out=out, watcher=live), live
-            )
-            show_suite(results, found, as_json=as_json)
-        single = _with_options(chosen, **options)
-        live = live_kind(
-            place, f"{single.name}: {single.participants.count} participants, {single.participants.bots} bots"
-        )
-        run = make_run(single, out)
-        directory, summary = _execute(run.execute, live)
-    except SimulatorError as error:
-        console.notice(f"error: {error}")
-        raise typer.Exit(error.exit_code) from None
-    except (KeyboardInterrupt, asyncio.CancelledError):
-        console.notice("interrupted; nothing was kept")
-        raise typer.Exit(console.EXIT_INTERRUPTED) from None
-    show(summary, directory, as_json=as_json)
+            _run_suite(chosen, options)
+        _run_one(chosen, options)
 
 
 def show(summary: Summary, directory: Path, *, as_json: bool) -> NoReturn:
@@ -202,7 +76,7 @@ def show(summary: Summary, directory: Path, *, as_json: bool) -> NoReturn:
 
 
 def show_suite(whole: SuiteSummary, directory: Path, *, as_json: bool) -> NoReturn:
-    """Print what became of several runs and end with the exit code of the worst."""
+    """Print the summaries of several runs and end with the exit code of the worst."""
     from simulator.report.live import verdict_panel
     from simulator.report.write import EXIT_CODES, title, verdict_words
 
@@ -215,6 +89,92 @@ def show_suite(whole: SuiteSummary, directory: Path, *, as_json: bool) -> NoRetu
         console.line(f"{whole.name}: {verdict_words(whole.verdict)}")
         console.line(f"report: {directory / 'report.html'} (as text: report.md)")
     raise typer.Exit(EXIT_CODES[whole.verdict])
+
+
+@contextlib.contextmanager
+def errors_shown(*, as_json: bool) -> Iterator[None]:
+    """Print an error of the block, as JSON too if that was asked for, and end with its exit code."""
+    try:
+        from simulator.errors import SimulatorError
+
+        yield
+    except typer.Exit:
+        raise
+    except ModuleNotFoundError as error:
+        if not error.name or error.name.partition(".")[0] in ("meeshy_sfu", "simulator"):
+            raise
+        _fail(_MISSING.format(error.name), console.EXIT_USAGE, as_json=as_json)
+    except SimulatorError as error:
+        _fail(str(error), error.exit_code, as_json=as_json)
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        console.notice("interrupted; nothing was kept")
+        _print_error("interrupted", console.EXIT_INTERRUPTED, as_json=as_json)
+        raise typer.Exit(console.EXIT_INTERRUPTED) from None
+    except Exception as error:
+        # cli.main prints the trace of what was not foreseen
+        if not isinstance(error, BrokenPipeError):
+            reason = f"unexpected {type(error).__name__}: {error}; the trace is on standard error"
+            _print_error(reason, console.EXIT_ERROR, as_json=as_json)
+        raise
+
+
+def _fail(text: str, code: int, *, as_json: bool) -> NoReturn:
+    console.notice(f"error: {text}")
+    _print_error(text, code, as_json=as_json)
+    raise typer.Exit(code) from None
+
+
+def _print_error(reason: str, code: int, *, as_json: bool) -> None:
+    if as_json:
+        console.data({"schema": ERROR_SCHEMA, "verdict": "error", "reasons": [reason], "exit_code": code})
+
+
+def _run_one(chosen: Scenario, options: SimulateOptions) -> NoReturn:
+    scenario = _with_options(chosen, options)
+    live = _live(
+        options,
+        f"{scenario.name}: {scenario.participants.count} participants, {scenario.participants.bots} bots",
+    )
+    run = _make_run(scenario, options.out, options, live)
+    directory, summary = _execute(run.execute, live)
+    show(summary, directory, as_json=options.as_json)
+
+
+def _run_suite(chosen: Suite, options: SimulateOptions) -> NoReturn:
+    from simulator.runs import suite
+
+    whole = chosen.with_values(lambda scenario: _with_options(scenario, options))
+    live = _live(options, f"{whole.name}: {whole.description}")
+    directory, summary = _execute(
+        lambda: suite.execute(
+            whole,
+            lambda scenario, out: _make_run(scenario, out, options, live),
+            state=options.state_dir,
+            out=options.out,
+            watcher=live,
+        ),
+        live,
+    )
+    show_suite(summary, directory, as_json=options.as_json)
+
+
+def _make_run(
+    scenario: Scenario, out: Path | None, options: SimulateOptions, live: LiveTable | PhaseLines
+) -> Run:
+    from simulator.runs.base import pattern_of
+
+    target = _target(options.server, options.state_dir)
+    return pattern_of(scenario).make_run(
+        scenario, state=options.state_dir, out=out, target=target, watcher=live
+    )
+
+
+def _live(options: SimulateOptions, title: str) -> LiveTable | PhaseLines:
+    """Choose how progress is shown: as a table on a terminal, as lines elsewhere, never within JSON."""
+    from simulator.report.live import LiveTable, PhaseLines
+
+    place = console.err if options.as_json or not console.out.is_terminal else console.out
+    return LiveTable(place, title) if place.is_terminal else PhaseLines(place, title)
 
 
 def _execute(work: Callable[[], Coroutine[Any, Any, R]], live: LiveTable | PhaseLines) -> R:
@@ -230,48 +190,28 @@ def _execute(work: Callable[[], Coroutine[Any, Any, R]], live: LiveTable | Phase
         return uvloop.run(execute())
 
 
-def _with_options(scenario: Scenario, **given: Any) -> Scenario:
-    """Put the options over the scenario; those not given change nothing."""
-    loss, chaos, calls = given["loss"], given["chaos"], given["calls"]
-    people = given["participants"]
-    if calls is not None and people is None:
-        people = calls * scenario.churn.people
-    return scenario.with_values(
-        {
-            "seed": given["seed"],
-            "slo": [*scenario.slo, *given["slo"]] if given["slo"] else None,
-            "participants": {
-                "count": people,
-                "bots": given["bots"],
-                "relay_only": given["relay_only"],
-            },
-            "switching": {"transitions": given["transitions"], "prewarm": given["prewarm"]},
-            "churn": {"calls": calls, "chaos": None if chaos is None else chaos / 100},
-            "hold": {"duration_s": given["duration"]},
-            "network": {
-                "down": {
-                    "delay_ms": given["delay_ms"],
-                    "jitter_ms": given["jitter_ms"],
-                    "loss": None if loss is None else loss / 100,
-                }
-            },
-        }
-    )
+def _with_options(scenario: Scenario, options: SimulateOptions) -> Scenario:
+    """Return the scenario with the options in place of its own values."""
+    from simulator.runs.churn import ChurnOptions
+
+    per_call = scenario.options(ChurnOptions).people
+    changes = options.changes(slo=scenario.slo, participants_per_call=per_call)
+    return scenario.with_values(changes, source="these options", flags=options.flags())
 
 
 def _target(server: str | None, state_dir: Path) -> Target | None:
-    """Find out how to get into somebody's server; None when we start our own."""
+    """Return the running server that was named, and how to be admitted to it; None to start one for the run."""
     from simulator.client.media_server import Credentials
     from simulator.errors import UsageError
-    from simulator.runs.group import Target
+    from simulator.runs.base import Target
 
     if server is None:
         return None
     url = urlsplit(server)
     if url.scheme not in ("http", "https") or not url.hostname:
         raise UsageError(f"--server {server!r} is no URL; write it like http://127.0.0.1:3001")
-    token = os.environ.get(f"{PREFIX}TOKEN")
-    secret = next((os.environ[name] for name in _SECRET_VARIABLES if os.environ.get(name)), None)
+    token = os.environ.get(TOKEN_VARIABLE)
+    secret = next((os.environ[name] for name in SECRET_VARIABLES if os.environ.get(name)), None)
     development = state_dir / "development-secret"
     if token is None and secret is None and _is_loopback(url.hostname) and development.is_file():
         secret = development.read_text(encoding="ascii").strip()
@@ -284,14 +224,27 @@ def _target(server: str | None, state_dir: Path) -> Target | None:
 
 
 def _refuse_unknown_variables() -> None:
-    """Refuse variables with our prefix that mean nothing, as a misspelt one would silently do nothing."""
+    """Refuse variables with our prefix that mean nothing: a misspelt one would be ignored without a word."""
     from simulator.errors import UsageError
 
-    for name in sorted(os.environ):
-        if name.startswith(PREFIX) and name not in _known_variables:
-            near = difflib.get_close_matches(name, _known_variables, n=1)
+    for name in given_variables():
+        if name not in known_variables():
+            near = difflib.get_close_matches(name, known_variables(), n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
             raise UsageError(f"unknown variable {name} in the environment{hint}")
+
+
+def _refuse_debug_build() -> None:
+    """Refuse a debug build, whose measurements say nothing."""
+    from simulator.bots.native import build_profile
+    from simulator.errors import SimulatorError
+
+    profile = build_profile()
+    if profile != "release":
+        raise SimulatorError(
+            f"the native module is a {profile} build, whose measurements say nothing; "
+            "build it with `uv sync --reinstall-package meeshy-sfu`"
+        )
 
 
 def _is_loopback(host: str) -> bool:

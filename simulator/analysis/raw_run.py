@@ -46,6 +46,8 @@ class RunContext(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     schema_version: Literal["meeshy.run/1"] = "meeshy.run/1"
+    description: str = ""
+    """What the run does, as its pattern describes it."""
     started_ns: int
     """When the run began."""
     window_start_ns: int | None = None

@@ -233,7 +233,7 @@ class Caller:
                     await self._changed.wait()
         except TimeoutError as error:
             raise BotError(
-                f"participant {self.bot.number} waited {timeout_s:g} s in vain for: {what} "
+                f"participant {self.bot.number}: {what} did not come within {timeout_s:g} s "
                 f"(mode {self.mode}, epoch {self.epoch})"
             ) from error
 
@@ -253,30 +253,40 @@ class Caller:
         """
         await self.until("a pre-warmed path", lambda: self._is_prewarmed, timeout_s)
 
-    async def sees(self, numbers: Iterable[int], timeout_s: float) -> None:
-        """Wait until these people are seen and heard on the leg that is in use.
+    async def until_receiving(self, numbers: Iterable[int], timeout_s: float) -> None:
+        """Wait until all media of these participants is received on the path in use.
 
         Raises:
-            BotError: They are not in time.
+            BotError: Some is missing after this time; the message names it, and the state of the call.
         """
         tracks = self._tracks(numbers)
         try:
             async with asyncio.timeout(timeout_s):
-                await self._seen(tracks)
+                await self._received(tracks)
         except (TimeoutError, ConnectionError) as error:
+            arrivals = self._arrivals_in_use()
+            since_ns = {} if arrivals is None else arrivals.since_ns
+            missing = ", ".join(
+                f"{kind} of {number}" for number, kind in tracks if (number, kind) not in since_ns
+            )
+            why = str(error) or ("no path is up" if arrivals is None else "the path is up")
             raise BotError(
-                f"participant {self.bot.number} does not see {sorted(numbers)} within {timeout_s:g} s: {error}"
+                f"participant {self.bot.number} did not receive {missing or 'the tracks of all'} within {timeout_s:g} s "
+                f"(mode {self.mode}, epoch {self.epoch}, {why})"
             ) from error
 
-    async def _seen(self, tracks: Sequence[Track]) -> int:
-        while True:
-            path, leg = self._path, self._peer_leg
-            if self.mode == "sfu" and path is not None:
-                return await path.leg.arrivals.wait_for(self._still(tracks))
-            if self.mode == "p2p" and leg is not None:
-                return await leg.arrivals.wait_for(self._still(tracks))
+    async def _received(self, tracks: Sequence[Track]) -> int:
+        while (arrivals := self._arrivals_in_use()) is None:
             self._changed.clear()
             await self._changed.wait()
+        return await arrivals.wait_for(self._still(tracks))
+
+    def _arrivals_in_use(self) -> Arrivals | None:
+        if self.mode == "sfu" and self._path is not None:
+            return self._path.leg.arrivals
+        if self.mode == "p2p" and self._peer_leg is not None:
+            return self._peer_leg.arrivals
+        return None
 
     def _enter(self, data: Json, started_ns: int) -> None:
         self.call_id, self.participant_id = str(data["callId"]), str(data["participantId"])

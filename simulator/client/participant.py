@@ -20,6 +20,7 @@ from simulator.client.media_server import (
     transport_id,
 )
 from simulator.client.subscriber import Subscriber
+from simulator.errors import first_error
 from simulator.samples.schema import Kind
 
 GATHER_S = 0.2
@@ -112,11 +113,3 @@ class Participant:
 
     def _note(self, event: str, **values: object) -> None:
         self._on_event(event, time.time_ns(), bot=self.bot.number, **values)
-
-
-def first_error(errors: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Give the first single error of a group."""
-    error: BaseException = errors
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error

@@ -78,41 +78,11 @@ def sections(summary: Summary, raw: RawRun, pairs: pd.DataFrame) -> list[Section
     return [_run(summary, raw), *topics, _errors(raw), _slowest(pairs), _machine(summary)]
 
 
-def what_happens(raw: RawRun) -> str:
-    """Say in a sentence what a run is about."""
-    scenario = raw.scenario
-    match scenario.pattern:
-        case "switch":
-            times = scenario.switching.transitions
-            how = "prepared in advance" if scenario.switching.prewarm else "built when it is needed"
-            return (
-                f"Two participants talk directly, peer to peer. A third joins, so the call moves to the media server, "
-                f"and leaves, so it moves back: {times} times each way. The path through the server is {how}."
-            )
-        case "churn":
-            churn = scenario.churn
-            faults = f"; {churn.chaos:.0%} of the events are injected faults" if churn.chaos else ""
-            return (
-                f"Participants join and leave at random in {churn.calls} calls of 2 to {churn.people}, "
-                f"each call every {churn.pause_s:g} s on average{faults}."
-            )
-        case "storm":
-            return (
-                f"{scenario.participants.count} participants join one call within {scenario.ramp.over_s:g} s, "
-                "while it moves from peer to peer to the media server."
-            )
-        case _:
-            return (
-                f"{scenario.participants.count} participants in one call on the media server, "
-                "each of whom sends to the others."
-            )
-
-
 def _run(summary: Summary, raw: RawRun) -> Section:
     bots = ", ".join(f"{count} {kind}" for kind, count in sorted(summary.bots.items()))
     network = raw.scenario.network
     lines = [
-        what_happens(raw),
+        raw.context.description or raw.scenario.description,
         f"Scenario {summary.scenario}, seed {summary.seed}, started {summary.started_at}: "
         f"{summary.participants} participants ({bots}), measured for {number(summary.duration_s)} s.",
     ]

@@ -1,6 +1,7 @@
-"""The frame of every run: its directory, what is collected, the watchdog, and the judgement at the end.
+"""What all runs and all patterns have in common: the run directory, the recorder, the watchdog and the verdict.
 
-What happens inside is up to runs/group.py (one call on the media server) and runs/environment.py (calls of the gateway).
+A pattern says what happens in a run. The pattern `group`, one call on the media server, is runs/group.py; patterns of the
+call gateway share runs/calls.py.
 """
 
 from __future__ import annotations
@@ -13,17 +14,20 @@ import platform
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import ClassVar
 
 from simulator.analysis.raw_run import RunContext
 from simulator.bots.clip import ensure_clip
 from simulator.bots.native import build_profile
-from simulator.client.participant import first_error
+from simulator.client.media_server import Credentials
+from simulator.errors import first_error
 from simulator.report.live import Watcher
 from simulator.report.write import write_report
 from simulator.samples.recorder import Recorder, RunDirectory, utc_now
-from simulator.scenario import Scenario, to_toml
+from simulator.scenario import Scenario, Table, patterns, to_toml
 from simulator.stack.media_server import ServerFigures
 from simulator.stack.watchdog import Watchdog
 from simulator.summary import Machine, Summary
@@ -32,26 +36,45 @@ TICK_S = 1.0
 """How often counters are collected while measuring."""
 
 
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A media server that runs already, and how to be admitted to it."""
+
+    url: str
+    credentials: Credentials
+
+
 class Run(ABC):
-    """One run of a scenario. :meth:`execute` does it all, once."""
+    """One run of a scenario. :meth:`execute` starts, measures, ends and judges it, once."""
 
     def __init__(
-        self, scenario: Scenario, *, state: Path, out: Path | None = None, watcher: Watcher | None = None
+        self,
+        pattern: RunPattern,
+        scenario: Scenario,
+        *,
+        state: Path,
+        out: Path | None = None,
+        watcher: Watcher | None = None,
     ) -> None:
         self._scenario = scenario
         self._state = state
         self._out = out
         self._watcher = watcher or Watcher()
-        self._context = RunContext(started_ns=time.time_ns(), dropped_calls=0, machine=machine())
+        self._context = RunContext(
+            description=pattern.describe(scenario),
+            started_ns=time.time_ns(),
+            dropped_calls=0,
+            machine=machine(),
+        )
 
     async def execute(self) -> tuple[Path, Summary]:
-        """Run and judge; gives the run directory and the summary.
+        """Run and judge; returns the run directory and the summary.
 
-        A run that breaks off is judged too, as an error; only one that is interrupted leaves nothing.
+        A run that breaks off is judged too, as an error. One that is interrupted leaves nothing.
 
         Raises:
             UsageError: The run directory cannot be written.
-            SimulatorError: There was nothing to judge: no server, no clip.
+            SimulatorError: There is nothing to judge: no server, no clip.
         """
         clip = await asyncio.to_thread(ensure_clip, self._state / "cache")
         name = f"{self._scenario.name}-{self._scenario.participants.count}"
@@ -78,14 +101,68 @@ class Run(ABC):
 
     @abstractmethod
     async def _run(self, recorder: Recorder, directory: Path, clip: str, watchdog: Watchdog) -> None:
-        """Do what the scenario says, and collect what is seen."""
+        """Do what the scenario says, and record what is measured."""
+
+
+class RunPattern(ABC):
+    """What happens in a run. Each pattern is one module of simulator/runs with its object as `PATTERN`.
+
+    Everything else finds a pattern by its name: scenario files, the command line, the report.
+    """
+
+    name: ClassVar[str]
+    """As in the key `pattern` of a scenario file."""
+    description: ClassVar[str]
+    """One sentence, for the documentation."""
+    figures: ClassVar[frozenset[str]]
+    """Which figures of summary.json its runs measure."""
+    options: type[Table] | None = None
+    """Its own table of the scenario file, which has its name; None if the shared tables are enough."""
+
+    def check(self, scenario: Scenario) -> None:  # noqa: B027
+        """Refuse a scenario that this pattern can never run, with a ValueError that names the key."""
+
+    @abstractmethod
+    def describe(self, scenario: Scenario) -> str:
+        """Describe in a sentence, with the numbers of this scenario, what a run does; for the report."""
+
+    @abstractmethod
+    def make_run(
+        self,
+        scenario: Scenario,
+        *,
+        state: Path,
+        out: Path | None = None,
+        target: Target | None = None,
+        watcher: Watcher | None = None,
+    ) -> Run:
+        """Prepare a run.
+
+        Args:
+            scenario: What to run.
+            state: Directory of the media clip, and of runs without `out`.
+            out: The run directory to make.
+            target: The media server to use; None starts one for the run.
+            watcher: Who is shown the progress.
+
+        Raises:
+            UsageError: The scenario does not fit this machine, its environment or the target.
+        """
+
+
+def pattern_of(scenario: Scenario) -> RunPattern:
+    """Return the pattern of a scenario."""
+    pattern = patterns()[scenario.pattern]
+    if not isinstance(pattern, RunPattern):
+        raise TypeError(f"the pattern {scenario.pattern!r} is no RunPattern")
+    return pattern
 
 
 @contextlib.contextmanager
 def spared_collector() -> Iterator[None]:
-    """Keep the garbage collector off what was there before a run, and rarer on the rest, while it goes on.
+    """Exempt what was loaded before a run from garbage collection, and collect the rest less often, until the run ends.
 
-    One look at all that is loaded holds up everybody's signalling for 100 ms, and a storm of joins asks for several.
+    One full collection stops the event loop, and with it all signalling, for 100 ms; a storm of joins triggers several.
     """
     thresholds = gc.get_threshold()
     gc.collect()
@@ -99,7 +176,7 @@ def spared_collector() -> Iterator[None]:
 
 
 def note_server(recorder: Recorder, tick: int, figures: ServerFigures | None) -> None:
-    """Write down what the server says of itself, if it does."""
+    """Record what the server reports of itself; None when it reports nothing."""
     if figures is None:
         return
     totals = (figures.cpu_ns, figures.rss_bytes, figures.packets_in, figures.packets_out)
@@ -108,7 +185,7 @@ def note_server(recorder: Recorder, tick: int, figures: ServerFigures | None) ->
 
 
 def machine() -> Machine:
-    """Say where this runs."""
+    """Describe the machine, and the versions that run on it."""
     return Machine(
         cores=len(os.sched_getaffinity(0)),
         cpu=_cpu_name(),

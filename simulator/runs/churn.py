@@ -1,7 +1,7 @@
-"""What happens in the scenario `churn`: several calls whose people come and go at random, while things may die.
+"""The pattern `churn`: participants join and leave several calls at random, while faults may be injected.
 
-Seeded: the same seed makes the same people do the same in the same order, as far as the network lets them. At the end
-everybody must see everybody in their call; whether something is left of the calls is looked at as after every play.
+Seeded: the same seed makes the same participants do the same in the same order, as far as the network allows. At the end all
+participants of each call must receive all others.
 """
 
 from __future__ import annotations
@@ -9,29 +9,46 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from pathlib import Path
+from typing import ClassVar
 
+from pydantic import Field
+
+from simulator.client.caller import Caller
+from simulator.client.legs import CallBot
 from simulator.client.media_server import Rest
-from simulator.client.participant import first_error
-from simulator.errors import BotError, ScenarioError, SignalingError, SimulatorError
-
-if TYPE_CHECKING:
-    from simulator.client.caller import Caller
-    from simulator.client.legs import CallBot
-    from simulator.runs.environment import CallEnvironment
+from simulator.errors import BotError, ScenarioError, SignalingError, SimulatorError, first_error
+from simulator.report.live import Watcher
+from simulator.runs.base import Target
+from simulator.runs.calls import CALL_FIGURES, CallPattern, CallRun
+from simulator.runs.environment import CallEnvironment
+from simulator.runs.expect import all_media_flows
+from simulator.scenario import Ratio, Scenario, Table
 
 FEWEST = 2
-"""With fewer people a call would end by itself."""
+"""With fewer participants a call ends by itself."""
 PATIENCE_S = 20.0
 GRACE_S = 5.0
-"""How long the gateway keeps people who are gone without a word, in this scenario."""
-DEATHS = ("client", "worker", "media", "gateway")
-SETTINGS = {"MEESHY_RECONNECT_GRACE_S": f"{GRACE_S:g}"}
-"""For the stack."""
+"""How long the gateway keeps the place of a participant whose connection broke, in this pattern."""
+FAULTS = ("client", "worker", "media", "gateway")
+
+
+class ChurnOptions(Table):
+    """How participants join and leave."""
+
+    calls: int = Field(default=4, ge=1, le=500)
+    """Calls at once."""
+    people: int = Field(default=5, ge=3, le=50)
+    """The most participants in one call."""
+    pause_s: float = Field(default=1.0, gt=0, le=600)
+    """Mean time between two events of one call."""
+    chaos: Ratio = 0.0
+    """Share of events that are injected faults: a vanished client or a killed worker, media server or gateway."""
 
 
 class FaultInjector:
-    """Kills things, one at a time, and keeps people from asking a gateway that is not there."""
+    """Kills clients, workers and services, one at a time; :attr:`gateway_is_up` keeps callers from asking a dead gateway."""
 
     def __init__(self, environment: CallEnvironment, seed: int) -> None:
         self._environment = environment
@@ -39,19 +56,19 @@ class FaultInjector:
         self._one_at_a_time = asyncio.Lock()
         self.gateway_is_up = asyncio.Event()
         self.gateway_is_up.set()
-        self._due = list(DEATHS)
+        self._due = list(FAULTS)
 
     def next(self) -> str:
-        """Choose what dies next: everything once before anything twice."""
+        """Choose the next fault at random: each once before any twice."""
         if not self._due:
-            self._due = list(DEATHS)
+            self._due = list(FAULTS)
         return self._due.pop(self._random.randrange(len(self._due)))
 
     async def inject(self, what: str) -> None:
-        """Let a worker, the media server or the gateway die; the two services come back."""
+        """Kill a worker, the media server or the gateway, and wait until the service runs again."""
         stack = self._environment.stack
         async with self._one_at_a_time:
-            self._environment.death(what)
+            self._environment.fault(what)
             match what:
                 case "worker":
                     async with Rest(stack.media.url) as rest:
@@ -64,15 +81,17 @@ class FaultInjector:
                     await stack.media.start()
                 case "gateway":
                     self.gateway_is_up.clear()
-                    await stack.gateway.kill()
-                    await stack.gateway.start()
-                    self.gateway_is_up.set()
-            # What dies while others still recover could not be told apart from it.
+                    try:
+                        await stack.gateway.kill()
+                        await stack.gateway.start()
+                    finally:
+                        self.gateway_is_up.set()
+            # The recovery from one fault is over before the next, so that each is measured by itself.
             await asyncio.sleep(PATIENCE_S / 2)
 
 
 class ChurningCall:
-    """The people of one call: some in it, some not."""
+    """One call, with the participants that are in it and those that are not."""
 
     def __init__(
         self,
@@ -87,22 +106,21 @@ class ChurningCall:
         self._environment = environment
         self._conversation = conversation
         self._faults = faults
-        self._settings = environment.scenario.churn
-
+        self._options = environment.scenario.options(ChurnOptions)
         self._random = random.Random(seed)
         self._call_id = ""
 
     async def begin(self) -> None:
-        """Let two people start the call."""
+        """Start the call with two participants."""
         first = self._environment.caller(self._outside.pop(0), self._conversation)
         self.inside.append(first)
         self._call_id = await first.initiate(self._conversation)
-        await self._come()
+        await self._join_one()
 
     async def churn(self, until_s: float) -> None:
-        """Let people come and go until then (monotonic seconds)."""
+        """Let participants join and leave until this time (monotonic seconds)."""
         while True:
-            pause_s = self._random.expovariate(1 / self._settings.pause_s)
+            pause_s = self._random.expovariate(1 / self._options.pause_s)
             if time.monotonic() + pause_s >= until_s:
                 return
             await asyncio.sleep(pause_s)
@@ -110,36 +128,34 @@ class ChurningCall:
             try:
                 await self._one_event()
             except SimulatorError as error:
-                # Who asks while things are down is refused; whether the call lives is seen at the end.
+                # Requests fail while a service is down. Whether the call survived is checked at the end.
                 self._environment.note("event-failed", call=self._call_id, error=str(error))
 
     async def check(self) -> None:
-        """Wait until everybody sees everybody.
+        """Wait until all participants receive all others.
 
         Raises:
-            BotError: Somebody does not.
+            BotError: A stream is missing.
         """
-        numbers = {caller.bot.number for caller in self.inside}
-        for caller in self.inside:
-            await caller.sees(numbers - {caller.bot.number}, PATIENCE_S)
+        await all_media_flows(self.inside, patience_s=PATIENCE_S)
 
     async def _one_event(self) -> None:
-        if self._random.random() < self._settings.chaos:
+        if self._random.random() < self._options.chaos:
             what = self._faults.next()
             if what != "client":
                 await self._faults.inject(what)
             elif len(self.inside) > FEWEST:
-                self._environment.death(what)
-                await self._go(vanish=True)
+                self._environment.fault(what)
+                await self._leave_one(vanish=True)
             return
-        can_come = bool(self._outside)
-        can_go = len(self.inside) > FEWEST
-        if can_come and (not can_go or self._random.random() < 0.5):
-            await self._come()
-        elif can_go:
-            await self._go()
+        can_join = bool(self._outside)
+        can_leave = len(self.inside) > FEWEST
+        if can_join and (not can_leave or self._random.random() < 0.5):
+            await self._join_one()
+        elif can_leave:
+            await self._leave_one()
 
-    async def _come(self) -> None:
+    async def _join_one(self) -> None:
         bot = self._outside.pop(self._random.randrange(len(self._outside)))
         caller = self._environment.caller(bot, self._conversation)
         try:
@@ -150,55 +166,99 @@ class ChurningCall:
             raise
         self.inside.append(caller)
 
-    async def _go(self, *, vanish: bool = False) -> None:
+    async def _leave_one(self, *, vanish: bool = False) -> None:
         caller = self.inside.pop(self._random.randrange(len(self.inside)))
         await self._environment.dismiss(caller, vanish=vanish)
         self._outside.append(caller.bot)
 
 
-async def churn(environment: CallEnvironment) -> None:
-    """Let people come and go in all calls for as long as the scenario asks.
+class Churn(CallPattern):
+    """Several calls whose participants join and leave at random."""
 
-    Raises:
-        BotError: A call did not live.
-    """
-    scenario = environment.scenario
-    calls, people = scenario.churn.calls, scenario.churn.people
-    if len(environment.bots) < calls * people:
-        raise ScenarioError(
-            f"{calls} calls of up to {people} people need participants.count of at least {calls * people}"
+    name = "churn"
+    description = "Participants join and leave several calls at random; with `chaos` clients, workers and services are killed."
+    figures = CALL_FIGURES | {"recovery_ms"}
+    options = ChurnOptions
+    settings: ClassVar[Mapping[str, str]] = {"MEESHY_RECONNECT_GRACE_S": f"{GRACE_S:g}"}
+
+    def describe(self, scenario: Scenario) -> str:
+        """Describe in a sentence what a run does."""
+        options = scenario.options(ChurnOptions)
+        faults = f"; {options.chaos:.0%} of the events are injected faults" if options.chaos else ""
+        return (
+            f"Participants join and leave at random in {options.calls} calls of 2 to {options.people}, "
+            f"each call every {options.pause_s:g} s on average{faults}."
         )
-    faults = FaultInjector(environment, scenario.seed)
-    run = f"sim-{scenario.seed}-{time.time_ns():x}"
-    churning_calls = [
-        ChurningCall(
-            environment,
-            environment.bots[i * people : (i + 1) * people],
-            f"{run}-{i}",
-            faults,
-            f"{scenario.seed}-{i}",
-        )
-        for i in range(calls)
-    ]
-    environment.phase("the calls begin")
-    for churning_call in churning_calls:
-        await churning_call.begin()
-    environment.phase("people come and go", scenario.hold.duration_s)
-    until_s = time.monotonic() + scenario.hold.duration_s
-    try:
-        async with asyncio.TaskGroup() as churning:
-            for churning_call in churning_calls:
-                churning.create_task(churning_call.churn(until_s))
-    except BaseExceptionGroup as errors:
-        raise first_error(errors) from errors
-    environment.phase("looking whether all calls live")
-    await asyncio.sleep(GRACE_S if scenario.churn.chaos else 0)
-    lost: list[str] = []
-    for churning_call in churning_calls:
+
+    def standby(self, scenario: Scenario) -> bool:
+        """Whether the stack keeps a process in reserve: only if services are killed."""
+        return scenario.options(ChurnOptions).chaos > 0
+
+    def make_run(
+        self,
+        scenario: Scenario,
+        *,
+        state: Path,
+        out: Path | None = None,
+        target: Target | None = None,
+        watcher: Watcher | None = None,
+    ) -> CallRun:
+        """Prepare a run.
+
+        Raises:
+            ScenarioError: There are fewer participants than the calls may need.
+            UsageError: As for every pattern of the gateway.
+        """
+        options = scenario.options(ChurnOptions)
+        needed = options.calls * options.people
+        if scenario.participants.count < needed:
+            raise ScenarioError(
+                f"{options.calls} calls of up to {options.people} participants (churn.calls, churn.people) need "
+                f"participants.count of at least {needed}, got {scenario.participants.count}"
+            )
+        return super().make_run(scenario, state=state, out=out, target=target, watcher=watcher)
+
+    async def run(self, environment: CallEnvironment) -> None:
+        """Let participants join and leave all calls for as long as the scenario asks.
+
+        Raises:
+            BotError: A call did not survive.
+        """
+        scenario, options = environment.scenario, environment.scenario.options(ChurnOptions)
+        faults = FaultInjector(environment, scenario.seed)
+        run = f"sim-{scenario.seed}-{time.time_ns():x}"
+        calls = [
+            ChurningCall(
+                environment,
+                environment.bots[i * options.people : (i + 1) * options.people],
+                f"{run}-{i}",
+                faults,
+                f"{scenario.seed}-{i}",
+            )
+            for i in range(options.calls)
+        ]
+        environment.phase("the calls begin")
+        for call in calls:
+            await call.begin()
+        environment.phase("participants join and leave", scenario.hold.duration_s)
+        until_s = time.monotonic() + scenario.hold.duration_s
         try:
-            await churning_call.check()
-        except BotError as error:
-            lost.append(str(error))
-            environment.dropped_calls += 1
-    if lost:
-        raise BotError("; ".join(lost))
+            async with asyncio.TaskGroup() as churning:
+                for call in calls:
+                    churning.create_task(call.churn(until_s))
+        except BaseExceptionGroup as errors:
+            raise first_error(errors) from errors
+        environment.phase("checking that all calls survived")
+        await asyncio.sleep(GRACE_S if options.chaos else 0)
+        lost: list[str] = []
+        for call in calls:
+            try:
+                await call.check()
+            except BotError as error:
+                lost.append(str(error))
+                environment.dropped_calls += 1
+        if lost:
+            raise BotError("; ".join(lost))
+
+
+PATTERN = Churn()

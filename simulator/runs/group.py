@@ -23,10 +23,10 @@ from simulator.bots.aiortc import AiortcGenerator
 from simulator.bots.native import NativeGenerator
 from simulator.client.bot import Bot, BotGenerator, BotSettings
 from simulator.client.media_server import Credentials, ParticipantSession, Rest
-from simulator.client.participant import Participant, first_error
-from simulator.errors import SimulatorError, StackError
+from simulator.client.participant import Participant
+from simulator.errors import SimulatorError, StackError, first_error
 from simulator.report.live import Progress, Watcher
-from simulator.runs.base import TICK_S, Run, note_server
+from simulator.runs.base import TICK_S, Run, RunPattern, Target, note_server
 from simulator.samples.recorder import Recorder
 from simulator.samples.schema import KINDS
 from simulator.scenario import Scenario
@@ -37,14 +37,6 @@ STREAMS_PER_THREAD = 6000
 """Received streams that one thread of native bots carries."""
 _RAMP_LOOK_S = 0.25
 _LEAVE_TIMEOUT_S = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """A server somebody else runs."""
-
-    url: str
-    credentials: Credentials
 
 
 @dataclass(slots=True)
@@ -86,6 +78,7 @@ class GroupRun(Run):
 
     def __init__(
         self,
+        pattern: RunPattern,
         scenario: Scenario,
         *,
         state: Path,
@@ -93,7 +86,7 @@ class GroupRun(Run):
         target: Target | None = None,
         watcher: Watcher | None = None,
     ) -> None:
-        super().__init__(scenario, state=state, out=out, watcher=watcher)
+        super().__init__(pattern, scenario, state=state, out=out, watcher=watcher)
         self._target = target
         self._plan = Plan(scenario)
         self._cut_off: set[str] = set()
@@ -319,3 +312,54 @@ def _bind_address(url: str) -> str:
     with socket.socket(family, socket.SOCK_DGRAM) as probe:
         probe.connect(address)  # sends nothing; asks for the route
         return str(probe.getsockname()[0])
+
+
+class Group(RunPattern):
+    """One call on the media server."""
+
+    name = "group"
+    description = "One call on the media server, without the gateway: every participant sends to all others."
+    figures = frozenset(
+        {
+            "decoded",
+            "dropped_calls",
+            "duplicates",
+            "foreign_frames",
+            "join_ms",
+            "latency_ms",
+            "loss",
+            "out_of_order",
+            "server",
+            "streams",
+        }
+    )
+
+    def check(self, scenario: Scenario) -> None:
+        """Refuse `relay_only`: only the gateway names TURN servers."""
+        if scenario.participants.relay_only:
+            raise ValueError(
+                "participants.relay_only: a group goes straight to the media server, and only the gateway names TURN "
+                "servers; run switch, churn or storm"
+            )
+
+    def describe(self, scenario: Scenario) -> str:
+        """Describe in a sentence what a run does."""
+        return (
+            f"{scenario.participants.count} participants in one call on the media server, "
+            "each of whom sends to the others."
+        )
+
+    def make_run(
+        self,
+        scenario: Scenario,
+        *,
+        state: Path,
+        out: Path | None = None,
+        target: Target | None = None,
+        watcher: Watcher | None = None,
+    ) -> GroupRun:
+        """Prepare a run, on the target or on a media server that is started for it."""
+        return GroupRun(self, scenario, state=state, out=out, target=target, watcher=watcher)
+
+
+PATTERN = Group()

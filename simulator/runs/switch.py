@@ -1,100 +1,67 @@
-"""What happens in the scenarios `switch` and `storm`: who joins and leaves when, and what must then be so.
+"""The pattern `switch`: a third participant joins a call of two and leaves, again and again.
 
-Plays only; the people are in client/caller.py, running and collecting in runs/environment.py. Whatever is waited for in vain ends
-the play with an error that names it.
+Each time the call changes to the media server and back to peer to peer.
 """
 
 from __future__ import annotations
 
 import asyncio
 import secrets
-from typing import TYPE_CHECKING
 
-from simulator.client.participant import first_error
-from simulator.errors import BotError
+from simulator.runs.calls import CallPattern
+from simulator.runs.environment import CallEnvironment
+from simulator.runs.expect import PATIENCE_S, all_in_mode, all_media_flows
+from simulator.scenario import Scenario
 
-if TYPE_CHECKING:
-    from simulator.client.caller import Caller
-    from simulator.runs.environment import CallEnvironment
-
-PATIENCE_S = 15.0
-"""Longer than a switch may take before the gateway decides without those who are missing."""
+_LAST_S = 1.0
+"""At least so much is measured after the last change."""
 
 
-async def switch(environment: CallEnvironment) -> None:
-    """Let a third person join a call of two and leave again, as often as the scenario asks.
+class Switch(CallPattern):
+    """A call of two that a third participant joins and leaves."""
 
-    Raises:
-        BotError: Somebody did not get where they should be.
-    """
-    conversation, settings = f"sim-{secrets.token_hex(4)}", environment.scenario.switching
-    bots = environment.bots
-    first, second = environment.caller(bots[0], conversation), environment.caller(bots[1], conversation)
-    pair = (first, second)
-    environment.phase("two people call")
-    call_id = await first.initiate(conversation)
-    await second.join(call_id)
-    await _see_each_other(pair)
-    for number in range(settings.transitions):
-        environment.phase(f"change {number + 1} of {settings.transitions} each way", None)
-        if settings.prewarm:
-            for caller in pair:
-                await caller.until_prewarmed(PATIENCE_S)
-        await asyncio.sleep(settings.stay_s)
-        third = environment.caller(bots[2], conversation)
-        await third.join(call_id)
-        await _all_in("sfu", (*pair, third))
-        await _see_each_other((*pair, third))
-        await asyncio.sleep(settings.stay_s)
-        await environment.dismiss(third)
-        await _all_in("p2p", pair)
-        await _see_each_other(pair)
-    # A change is over when what came after it could be seen.
-    await asyncio.sleep(max(1.0, settings.stay_s))
+    name = "switch"
+    description = (
+        "A call of two that a third participant joins and leaves: `transitions` changes of mode each way."
+    )
 
+    def describe(self, scenario: Scenario) -> str:
+        """Describe in a sentence what a run does."""
+        how = "prepared in advance" if scenario.switching.prewarm else "set up when it is needed"
+        return (
+            "Two participants talk peer to peer. A third joins, so the call changes to the media server, and leaves, so "
+            f"it changes back: {scenario.switching.transitions} times each way. The path through the server is {how}."
+        )
 
-async def storm(environment: CallEnvironment) -> None:
-    """Let everybody join one call within the ramp, and stay.
+    async def run(self, environment: CallEnvironment) -> None:
+        """Let a third participant join and leave as often as the scenario asks.
 
-    Raises:
-        BotError: Somebody does not see everybody else in time.
-    """
-    conversation, ramp = f"sim-{secrets.token_hex(4)}", environment.scenario.ramp
-    callers = [environment.caller(bot, conversation) for bot in environment.bots]
-    first, *others = callers
-    call_id = await first.initiate(conversation)
-    environment.phase("everybody joins", ramp.over_s)
-    gap_s = ramp.over_s / max(1, len(others) - 1)
-
-    async def join(place: int, caller: Caller) -> None:
-        await asyncio.sleep(place * gap_s)
-        await caller.join(call_id)
-
-    try:
-        async with asyncio.TaskGroup() as joining:
-            for place, caller in enumerate(others):
-                joining.create_task(join(place, caller))
-    except BaseExceptionGroup as errors:
-        raise first_error(errors) from errors
-    await _all_in("sfu" if len(callers) > 2 else "p2p", callers, patience_s=ramp.timeout_s)
-    await _see_each_other(callers, patience_s=ramp.timeout_s)
-    environment.phase("hold", environment.scenario.hold.duration_s)
-    await asyncio.sleep(environment.scenario.hold.duration_s)
-    for caller in callers:
-        if caller.record.ended is not None:
-            raise BotError(f"participant {caller.bot.number}: the call ended: {caller.record.ended}")
+        Raises:
+            BotError: A caller did not reach the mode, or did not receive the media, in time.
+        """
+        conversation, settings = f"sim-{secrets.token_hex(4)}", environment.scenario.switching
+        bots = environment.bots
+        pair = (environment.caller(bots[0], conversation), environment.caller(bots[1], conversation))
+        environment.phase("two participants call")
+        call_id = await pair[0].initiate(conversation)
+        await pair[1].join(call_id)
+        await all_media_flows(pair)
+        for number in range(settings.transitions):
+            environment.phase(f"change {number + 1} of {settings.transitions} each way")
+            if settings.prewarm:
+                for caller in pair:
+                    await caller.until_prewarmed(PATIENCE_S)
+            await asyncio.sleep(settings.stay_s)
+            third = environment.caller(bots[2], conversation)
+            await third.join(call_id)
+            await all_in_mode("sfu", (*pair, third))
+            await all_media_flows((*pair, third))
+            await asyncio.sleep(settings.stay_s)
+            await environment.dismiss(third)
+            await all_in_mode("p2p", pair)
+            await all_media_flows(pair)
+        # Gaps are measured until after the change.
+        await asyncio.sleep(max(_LAST_S, settings.stay_s))
 
 
-async def _all_in(
-    mode: str, callers: tuple[Caller, ...] | list[Caller], *, patience_s: float = PATIENCE_S
-) -> None:
-    for caller in callers:
-        await caller.until_in(mode, patience_s)
-
-
-async def _see_each_other(
-    callers: tuple[Caller, ...] | list[Caller], *, patience_s: float = PATIENCE_S
-) -> None:
-    numbers = {caller.bot.number for caller in callers}
-    for caller in callers:
-        await caller.sees(numbers - {caller.bot.number}, patience_s)
+PATTERN = Switch()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,11 @@ import pytest
 from simulator.analysis.raw_run import RawRun
 from simulator.analysis.transitions import shown
 from simulator.errors import BotError
-from simulator.runs.environment import CallEnvironment, CallRun, Play
+from simulator.runs.environment import CallEnvironment
 from simulator.scenario import Scenario
 from simulator.stack.full import SWITCH_DEADLINE_S
 from simulator.summary import Summary
+from tests.integration.simulate.steps import Steps
 
 pytestmark = [
     pytest.mark.slow(reason="waits until a participant who is cut off is given up"),
@@ -33,27 +35,27 @@ async def cut_off_while_switching(environment: CallEnvironment) -> None:
     first, second = environment.caller(bots[0], "c"), environment.caller(bots[1], "c")
     call_id = await first.initiate("c")
     await second.join(call_id)
-    await first.sees([2], PATIENCE_S)
-    await second.sees([1], PATIENCE_S)
+    await first.until_receiving([2], PATIENCE_S)
+    await second.until_receiving([1], PATIENCE_S)
     third = environment.caller(bots[2], "c")
     joining = asyncio.create_task(third.join(call_id))
     await first.until("a change of mode", lambda: bool(first.record.transitions), PATIENCE_S)
     await bots[1].impair(lost=True)
     await joining
     # The two who are not cut off see each other meanwhile.
-    await third.sees([1], CUT_S)
+    await third.until_receiving([1], CUT_S)
     await asyncio.sleep(CUT_S)
     await bots[1].impair(lost=False)
     # The change ends or is rolled back by its deadline, and is tried again: all get there.
     for caller in (first, second, third):
         await caller.until_in("sfu", PATIENCE_S)
     for caller in (first, second, third):
-        await caller.sees({1, 2, 3} - {caller.bot.number}, PATIENCE_S)
+        await caller.until_receiving({1, 2, 3} - {caller.bot.number}, PATIENCE_S)
 
 
-def perform(tmp_path: Path, play: Play) -> Summary:
+def perform(tmp_path: Path, steps: Callable[[CallEnvironment], Awaitable[None]]) -> Summary:
     scenario = Scenario.load("switch").with_values({"switching": {"prewarm": False}})
-    run = CallRun(scenario, state=tmp_path, out=tmp_path / "run", play=play)
+    run = Steps(steps).make_run(scenario, state=tmp_path, out=tmp_path / "run")
     return asyncio.run(run.execute())[1]
 
 
@@ -95,8 +97,11 @@ def test_waiting_in_vain_says_for_whom(tmp_path: Path) -> None:
     async def lonely(environment: CallEnvironment) -> None:
         caller = environment.caller(environment.bots[0], "c")
         await caller.initiate("c")
-        with pytest.raises(BotError, match=r"participant 1 does not see \[2\]"):
-            await caller.sees([2], 0.5)
+        with pytest.raises(
+            BotError,
+            match=r"participant 1 did not receive audio of 2, video of 2 within 0\.5 s \(mode p2p, epoch 0, no path is up\)",
+        ):
+            await caller.until_receiving([2], 0.5)
 
     summary = perform(tmp_path, lonely)
     assert summary.verdict != "error", summary.reasons

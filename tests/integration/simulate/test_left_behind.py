@@ -11,8 +11,7 @@ import aiohttp
 import pytest
 
 from simulator.client.media_server import Rest
-from simulator.runs.environment import CallEnvironment, CallRun
-from simulator.runs.switch import switch
+from simulator.runs.base import pattern_of
 from simulator.samples.end_state import EndState
 from simulator.scenario import Scenario
 from simulator.stack import inspector
@@ -62,12 +61,11 @@ def test_everything_left_on_purpose_is_found_and_named(
     monkeypatch.setattr(inspector.StackInspector, "after", spoilt)
     scenario = Scenario.load("switch").with_values({"switching": {"transitions": 1, "stay_s": 0.2}})
 
-    async def play(environment: CallEnvironment) -> None:
-        await switch(environment)
-
     async def run() -> None:
         async with held:
-            _, summary = await CallRun(scenario, state=tmp_path, out=tmp_path / "run", play=play).execute()
+            _, summary = (
+                await pattern_of(scenario).make_run(scenario, state=tmp_path, out=tmp_path / "run").execute()
+            )
         left = summary.leftovers
         assert left is not None
         assert (left.rooms, left.calls, left.people) == (1, 1, 1), left
@@ -97,7 +95,9 @@ def test_rows_are_read_from_postgresql_where_the_gateway_keeps_them_there(
     with postgres() as server:
         monkeypatch.setenv("MEESHY_DATABASE_URL", server.new_database())
         scenario = Scenario.load("switch").with_values({"switching": {"transitions": 1, "stay_s": 0.2}})
-        _, summary = asyncio.run(CallRun(scenario, state=tmp_path, out=tmp_path / "run").execute())
+        _, summary = asyncio.run(
+            pattern_of(scenario).make_run(scenario, state=tmp_path, out=tmp_path / "run").execute()
+        )
     found = EndState.read(tmp_path / "run")
     assert found is not None
     assert [(change.old, change.new) for change in found.changes] == [("p2p", "sfu"), ("sfu", "p2p")]

@@ -14,11 +14,13 @@ from simulator.bots.aiortc_leg_worker import LegContext, PeerLeg
 from simulator.bots.aiortc_peer import Reach
 from simulator.bots.clip import Clip, ensure_clip
 from simulator.errors import UsageError
-from simulator.runs.environment import CallEnvironment, CallRun
+from simulator.runs.base import pattern_of
+from simulator.runs.environment import CallEnvironment
 from simulator.scenario import Scenario
 from simulator.summary import Summary
 from tests.coturn import Coturn, Usage, coturn, need_coturn
 from tests.integration.simulate.conftest import Simulate
+from tests.integration.simulate.steps import Steps
 
 pytestmark = [
     pytest.mark.slow(reason="starts coturn, and aiortc takes seconds to reach a relay"),
@@ -49,7 +51,7 @@ async def there_and_back(environment: CallEnvironment) -> None:
         numbers = {caller.bot.number for caller in callers}
         for caller in callers:
             await caller.until_in(mode, PATIENCE_S)
-            await caller.sees(numbers - {caller.bot.number}, PATIENCE_S)
+            await caller.until_receiving(numbers - {caller.bot.number}, PATIENCE_S)
         await asyncio.sleep(STAY_S)
 
     await all_see("p2p", first, second)
@@ -62,11 +64,11 @@ async def there_and_back(environment: CallEnvironment) -> None:
 async def perform(
     state: Path, tmp_path: Path, bots: str, **participants: Any
 ) -> tuple[Summary, list[dict[str, Any]]]:
-    """Run the play; gives what was judged and all events."""
+    """Run the steps; returns the summary and all events."""
     scenario = Scenario.load("switch").with_values(
         {"participants": {"bots": bots, "relay_only": True, **participants}}
     )
-    _, summary = await CallRun(scenario, state=state, out=tmp_path / "run", play=there_and_back).execute()
+    _, summary = await Steps(there_and_back).make_run(scenario, state=state, out=tmp_path / "run").execute()
     lines = (tmp_path / "run" / "events.jsonl").read_text().splitlines()
     return summary, [json.loads(line) for line in lines]
 
@@ -130,7 +132,7 @@ async def test_a_relay_that_is_refused_is_named(
 
     values = {"participants": {"bots": "aiortc", "relay_only": True}, "switching": {"prewarm": False}}
     scenario = Scenario.load("switch").with_values(values)
-    await CallRun(scenario, state=state, out=tmp_path / "run", play=call).execute()
+    await Steps(call).make_run(scenario, state=state, out=tmp_path / "run").execute()
     events = [json.loads(line) for line in (tmp_path / "run" / "events.jsonl").read_text().splitlines()]
     troubles = [event["error"] for event in events if event["event"] == "trouble"]
     place = f"turn:127.0.0.1:{turn.port}?transport=udp"
@@ -143,7 +145,7 @@ def test_relays_without_a_turn_server_are_refused(tmp_path: Path, monkeypatch: p
         monkeypatch.delenv(f"MEESHY_{name}", raising=False)
     scenario = Scenario.load("switch").with_values({"participants": {"bots": "aiortc", "relay_only": True}})
     with pytest.raises(UsageError, match="set MEESHY_TURN_SERVERS and MEESHY_TURN_SECRET"):
-        CallRun(scenario, state=tmp_path)
+        pattern_of(scenario).make_run(scenario, state=tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ from simulator.bots.clip import ensure_clip
 from simulator.bots.native_legs import NativeCallBotGenerator
 from simulator.client.bot import BotSettings
 from simulator.client.legs import CallBot, Track
-from simulator.runs.churn import DEATHS, FaultInjector
-from simulator.runs.environment import CallRun
+from simulator.runs.base import pattern_of
+from simulator.runs.churn import FAULTS, FaultInjector
 from simulator.samples.schema import KINDS
 from simulator.scenario import Network, Scenario
 from simulator.summary import Summary
@@ -40,7 +40,9 @@ def settings(clip: str) -> BotSettings:
 def play(tmp_path: Path, name: str, **changes: object) -> Summary:
     """Run a ready scenario; what is judged is up to the test, as others may use the machine."""
     scenario = Scenario.load(name).with_values(changes)
-    _, summary = asyncio.run(CallRun(scenario, state=tmp_path, out=tmp_path / "run").execute())
+    _, summary = asyncio.run(
+        pattern_of(scenario).make_run(scenario, state=tmp_path, out=tmp_path / "run").execute()
+    )
     assert summary.verdict != "error", summary.reasons
     assert summary.dropped_calls == 0
     assert summary.foreign_frames == 0
@@ -131,7 +133,7 @@ def test_calls_live_while_people_come_and_go_and_everything_dies_once(tmp_path: 
     assert summary.join_ms is not None
     assert summary.join_ms.samples > 4
     deaths = pd.read_parquet(tmp_path / "run" / "deaths.parquet")
-    assert set(deaths["what"]) == set(DEATHS)
+    assert set(deaths["what"]) == set(FAULTS)
 
 
 def test_the_same_seed_makes_the_same_people_come_and_go() -> None:
@@ -140,5 +142,5 @@ def test_the_same_seed_makes_the_same_people_come_and_go() -> None:
         return [faults.next() for _ in range(12)]
 
     assert drawn(3) == drawn(3)
-    assert sorted(drawn(3)[:4]) == sorted(DEATHS)
+    assert sorted(drawn(3)[:4]) == sorted(FAULTS)
     assert any(drawn(3) != drawn(seed) for seed in (4, 5, 6))

@@ -65,8 +65,8 @@ def test_a_wrong_programme_is_refused_with_the_reason(text: str, message: str, t
     assert message in str(caught.value)
 
 
-def test_a_programme_is_no_scenario() -> None:
-    with pytest.raises(ScenarioError, match="demo is several scenarios in one"):
+def test_a_suite_is_no_scenario() -> None:
+    with pytest.raises(ScenarioError, match="demo is a suite of scenarios"):
         Scenario.load("demo")
 
 

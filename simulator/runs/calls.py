@@ -1,0 +1,265 @@
+"""Patterns of the call gateway, and their runs: starting stack and bots, recording, and ending.
+
+A pattern says who joins and leaves when; it is handed a :class:`~simulator.runs.environment.CallEnvironment`. The recorded
+samples are judged afterwards by report/write.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import os
+import sys
+import time
+from abc import abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+import pyarrow as pa
+
+from simulator.bots.aiortc_legs import AiortcCallBotGenerator
+from simulator.bots.native_legs import NativeCallBotGenerator
+from simulator.client.bot import BotSettings
+from simulator.client.caller import user_name
+from simulator.client.legs import CallBotGenerator
+from simulator.client.media_server import Rest
+from simulator.errors import SimulatorError, StackError, UsageError
+from simulator.report.live import Watcher
+from simulator.runs.base import TICK_S, Run, RunPattern, Target, note_server
+from simulator.runs.environment import CallEnvironment
+from simulator.samples.end_state import FILE as END_STATE
+from simulator.samples.recorder import Recorder
+from simulator.scenario import Scenario
+from simulator.stack.full import EVENT_LOG, GatewayStack
+from simulator.stack.inspector import StackInspector
+from simulator.stack.media_server import server_figures
+from simulator.stack.watchdog import Watchdog
+
+_TURN_SETTINGS = ("TURN_SERVERS", "TURN_SECRET")
+
+
+CALL_FIGURES = frozenset(
+    {
+        "decoded",
+        "dropped_calls",
+        "foreign_frames",
+        "gap_ms",
+        "join_ms",
+        "latency_ms",
+        "leftovers",
+        "server",
+        "streams",
+        "transition_ms",
+    }
+)
+"""Figures of calls of the gateway. Packets are not counted there, so there is no loss."""
+
+
+class CallPattern(RunPattern):
+    """A pattern of calls of the gateway; each run has a gateway and a media server of its own.
+
+    A pattern of yours is a subclass with a name, a description, :meth:`describe` and :meth:`run` (docs/extending.md).
+    """
+
+    figures = CALL_FIGURES
+    settings: ClassVar[Mapping[str, str]] = {}
+    """Settings of the stack that the pattern needs, as variables of the environment."""
+
+    def standby(self, scenario: Scenario) -> bool:
+        """Whether the stack keeps a process in reserve; loading it costs a second of CPU time early in a run."""
+        return False
+
+    @abstractmethod
+    async def run(self, environment: CallEnvironment) -> None:
+        """Let participants join and leave calls.
+
+        Raises:
+            SimulatorError: Something expected did not come; the run is an error then.
+        """
+
+    def make_run(
+        self,
+        scenario: Scenario,
+        *,
+        state: Path,
+        out: Path | None = None,
+        target: Target | None = None,
+        watcher: Watcher | None = None,
+    ) -> CallRun:
+        """Prepare a run.
+
+        Raises:
+            UsageError: A target is given, or only relays may be used and the environment names none.
+        """
+        if target is not None:
+            raise UsageError(f"{scenario.name} starts its own gateway and media server; leave --server out")
+        return CallRun(self, scenario, state=state, out=out, watcher=watcher)
+
+
+class CallRun(Run):
+    """A run of calls of the gateway: starts the stack and the bots, and records while the pattern runs."""
+
+    def __init__(
+        self,
+        pattern: CallPattern,
+        scenario: Scenario,
+        *,
+        state: Path,
+        out: Path | None = None,
+        watcher: Watcher | None = None,
+    ) -> None:
+        super().__init__(pattern, scenario, state=state, out=out, watcher=watcher)
+        self._pattern = pattern
+        if scenario.participants.relay_only and not all(_is_set(name) for name in _TURN_SETTINGS):
+            raise UsageError(
+                "only relays may be used, and there is no TURN server: set MEESHY_TURN_SERVERS and MEESHY_TURN_SECRET, "
+                "which the gateway of the run reads"
+            )
+
+    async def _run(self, recorder: Recorder, directory: Path, clip: str, watchdog: Watchdog) -> None:
+        self._watcher.phase("starting media server and gateway")
+        stack = GatewayStack(
+            directory,
+            prewarm=self._scenario.switching.prewarm,
+            standby=self._pattern.standby(self._scenario),
+            more=self._pattern.settings,
+        )
+        async with contextlib.AsyncExitStack() as things:
+            await things.enter_async_context(stack)
+            await stack.start()
+            inspector = StackInspector(stack)
+            await inspector.before()
+            for pid in stack.pids:
+                watchdog.watch_process(pid)
+            rest = await things.enter_async_context(Rest(stack.media.url))
+            environment = CallEnvironment(self._scenario, stack, recorder, self._watcher)
+            generators = await self._spawn(environment, things, self._bot_settings(recorder, clip), directory)
+            recorder.add(
+                "participants",
+                [
+                    (b.number, user_name(b.number), "", b.kind_of_bot, b.generator, b.decodes)
+                    for b in environment.bots
+                ],
+            )
+            await self._run_pattern(environment, recorder, generators, rest)
+            if not self._context.aborted:
+                self._watcher.phase("looking for leaks")
+                found = await inspector.after(environment.conversations)
+                recorder.write_text(END_STATE, found.model_dump_json(indent=2) + "\n")
+        event_log = directory / EVENT_LOG
+        if await asyncio.to_thread(event_log.exists) and (complaint := await _interleaving(event_log)):
+            self._context.aborted.append(complaint)
+
+    def _bot_settings(self, recorder: Recorder, clip: str) -> BotSettings:
+        return BotSettings(
+            seed=self._scenario.seed,
+            network=self._scenario.network,
+            clip=clip,
+            bind="127.0.0.1",
+            on_event=recorder.event,
+            synthetic=self._scenario.media.aiortc == "synthetic",
+            bots_per_process=1,
+            relay_only=self._scenario.participants.relay_only,
+        )
+
+    async def _spawn(
+        self,
+        environment: CallEnvironment,
+        things: contextlib.AsyncExitStack,
+        settings: BotSettings,
+        directory: Path,
+    ) -> list[CallBotGenerator]:
+        """Make the bots of the run, numbered from 1: native ones first, then aiortc ones."""
+        participants = self._scenario.participants
+        numbers = range(1, participants.count + 1)
+        split = participants.count - participants.aiortc_count()
+        generators: list[CallBotGenerator] = []
+        if numbers[split:]:  # before there are native threads, which a fork would not copy
+            aiortc = await things.enter_async_context(AiortcCallBotGenerator(settings, directory))
+            generators.append(aiortc)
+            environment.bots += await aiortc.spawn_call_bots(numbers[split:])
+        if numbers[:split]:
+            native = await things.enter_async_context(NativeCallBotGenerator(settings))
+            generators.append(native)
+            environment.bots += await native.spawn_call_bots(numbers[:split])
+        environment.bots.sort(key=lambda bot: bot.number)
+        return generators
+
+    async def _run_pattern(
+        self,
+        environment: CallEnvironment,
+        recorder: Recorder,
+        generators: Sequence[CallBotGenerator],
+        rest: Rest,
+    ) -> None:
+        watching = asyncio.create_task(self._watch(environment, recorder, generators, rest))
+        self._context.window_start_ns = time.time_ns()
+        try:
+            async with environment.opened():
+                running = asyncio.create_task(self._pattern.run(environment))
+                done, _ = await asyncio.wait({running, watching}, return_when=asyncio.FIRST_COMPLETED)
+                self._context.window_end_ns = time.time_ns()
+                try:
+                    if running not in done:
+                        running.cancel()
+                        await asyncio.gather(running, return_exceptions=True)
+                    await next(iter(done))
+                except SimulatorError as error:
+                    self._context.aborted.append(str(error))
+                    recorder.event("aborted", reason=str(error))
+        finally:
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
+            self._context.dropped_calls = environment.dropped_calls
+        # What was measured since the last tick.
+        await self._collect(recorder, generators, -1)
+
+    async def _watch(
+        self,
+        environment: CallEnvironment,
+        recorder: Recorder,
+        generators: Sequence[CallBotGenerator],
+        rest: Rest,
+    ) -> None:
+        """Collect once a second until cancelled; ends with an error when something broke on its own."""
+        for tick in itertools.count():
+            collected = await self._collect(recorder, generators, tick)
+            figures = await server_figures(rest, environment.stack.credentials.for_service())
+            note_server(recorder, tick, figures)
+            environment.progress.update_calls(figures, collected, environment.expected_streams())
+            self._watcher.show(environment.progress)
+            if complaint := environment.stack.complaint():
+                raise StackError(complaint)
+            if problems := [text for generator in generators for text in generator.failures()]:
+                raise SimulatorError("; ".join(problems))
+            await asyncio.sleep(TICK_S)
+
+    async def _collect(
+        self, recorder: Recorder, generators: Iterable[CallBotGenerator], tick: int
+    ) -> list[Mapping[str, Sequence[pa.RecordBatch]]]:
+        collected = [await generator.collect(tick) for generator in generators]
+        for part in collected:
+            for table, batches in part.items():
+                for batch in batches:
+                    # Compression would hold up the event loop, and with it the signalling.
+                    await asyncio.to_thread(recorder.add_batch, table, batch)
+        return collected
+
+
+def _is_set(setting: str) -> bool:
+    return any(os.environ.get(name) for name in (setting, f"MEESHY_{setting}"))
+
+
+async def _interleaving(event_log: Path) -> str | None:
+    """Check the gateway's log of events with its own checker; returns what is wrong: changes of one call that overlap."""
+    checker = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "meeshy_sfu", "gateway", "check-events", str(event_log)),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    output, _ = await checker.communicate()
+    return (
+        None if checker.returncode == 0 else f"the gateway's log of events: {output.decode().strip()[:2000]}"
+    )
