@@ -169,7 +169,7 @@ class Settings(BaseSettings):
         "info", FILES, "Least severe message that is logged.", "debug writes a line per request.",
         "To debug while looking for a fault.", bare="LOG_LEVEL")
     log_format: Literal["text", "json"] = setting(
-        "text", FILES, "Lines for people or one JSON object a line.", "None.", "To json for log collectors.")
+        "text", FILES, "Readable lines, or one JSON object a line.", "None.", "To json for log collectors.")
     log_to_file: bool = setting(
         True, FILES, "Also log to state_dir/logs/.", "Disk, capped by the next two.", "Off in containers.")
     log_max_bytes: int = setting(
@@ -232,7 +232,7 @@ class Settings(BaseSettings):
         "not set means meeshy.db in state_dir.", "A file, or connections to a server.",
         "To PostgreSQL in production.", bare="DATABASE_URL")
     prewarm: bool = setting(
-        True, CALLS, "Prepare the SFU leg while two people still talk peer to peer.",
+        True, CALLS, "Prepare the SFU leg while two participants still talk peer to peer.",
         "A room and four idle transports per call of two; in return the switch is faster, and a blocked path is "
         "known before it is needed.", "Off to spare the media server.")
     switch_deadline_s: float = setting(
@@ -240,15 +240,15 @@ class Settings(BaseSettings):
         "who are missing.", "The old and the new path flow side by side meanwhile.", "Rarely.", unit="seconds",
         gt=0, le=120)
     p2p_hysteresis_s: float = setting(
-        0.0, CALLS, "How long two people must have been alone before their call goes back to peer to peer.",
-        "The media server carries them that much longer.", "Up where people come and go.", unit="seconds", ge=0,
+        0.0, CALLS, "How long two participants must have been alone before their call goes back to peer to peer.",
+        "The media server carries them that much longer.", "Up where participants come and go.", unit="seconds", ge=0,
         le=3600)
     ring_timeout_s: float = setting(
         60.0, CALLS, "When a call that nobody answered ends.", "None.", "To what your clients show.",
         unit="seconds", gt=0, le=3600)
     reconnect_grace_s: float = setting(
         60.0, CALLS, "How long a person whose socket broke off stays in the call.",
-        "The others wait for somebody who may be gone.", "With disconnect_grace_s.", unit="seconds", ge=0,
+        "The others wait for a participant who may be gone.", "With disconnect_grace_s.", unit="seconds", ge=0,
         le=3600)
     media_down_s: float = setting(
         1.0, CALLS, "How long a media server may be unreachable before its calls are made again on another.",
@@ -270,28 +270,28 @@ class Settings(BaseSettings):
 
     max_rooms: int = setting(
         10, CAPS, "Calls at once on one media server; the gateway asks the next one beyond it.",
-        "CPU and memory by people: with the default caps, 500 of them.", "Up where calls are small, by `meeshy simulate`.",
+        "CPU and memory by participants: with the default caps, 500 of them.", "Up where calls are small, by `meeshy simulate`.",
         unit="rooms", ge=1, le=100_000)
     empty_room_s: float = setting(
         300.0, CAPS, "How long a room that nobody has entered is kept.", "Counts against max_rooms.",
-        "Up when people are slow to join.", unit="seconds", ge=1, le=86400)
+        "Up when participants are slow to join.", unit="seconds", ge=1, le=86400)
     max_participants_per_room: int = setting(
-        50, CAPS, "People in one call.", "Streams grow with the square of it.", "By `meeshy simulate`.",
+        50, CAPS, "Participants in one call.", "Streams grow with the square of it.", "By `meeshy simulate`.",
         unit="participants", ge=1, le=10_000)
     max_transports_per_room: int = setting(
         200, CAPS, "Transports in one call; two per person are usual.", "About 20 kB each.",
         "With max_participants_per_room.", unit="transports", ge=1, le=100_000)
     max_transports_per_participant: int = setting(
-        8, CAPS, "Transports of one person; the rest is room to reconnect.", "As above.", "Rarely.",
+        8, CAPS, "Transports of one participant; the rest is room to reconnect.", "As above.", "Rarely.",
         unit="transports", ge=1, le=1000)
     max_producers_per_room: int = setting(
         200, CAPS, "Producers in one call.", "Up to 0.8 MB each for video.", "With max_participants_per_room.",
         unit="producers", ge=1, le=100_000)
     max_producers_per_participant: int = setting(
-        8, CAPS, "Producers of one person.", "As above.", "For clients with many cameras.", unit="producers",
+        8, CAPS, "Producers of one participant.", "As above.", "For clients with many cameras.", unit="producers",
         ge=1, le=1000)
     max_consumers_per_participant: int = setting(
-        500, CAPS, "Consumers of one person.", "About 1 kB each.", "With max_participants_per_room.",
+        500, CAPS, "Consumers of one participant.", "About 1 kB each.", "With max_participants_per_room.",
         unit="consumers", ge=1, le=100_000)
     max_body_bytes: int = setting(
         262_144, CAPS, "Largest request body.", "Memory per request.",
@@ -308,7 +308,7 @@ class Settings(BaseSettings):
     max_connections_per_address: int = setting(
         512, CAPS, "Connections from one address, HTTP and Socket.IO; IPv6 counts by /64. Beyond it the oldest that has "
         "shown no token is closed, then the oldest of whoever has the most. Not of trusted_proxies and services.",
-        "An address can hold that many descriptors.", "Up behind a NAT with many people or for load tests.",
+        "An address can hold that many descriptors.", "Up behind a NAT with many clients or for load tests.",
         unit="connections", ge=1, le=1_000_000)
     max_queued_events: int = setting(
         1000, CAPS, "Events that wait for a slow client, or of one for their handling, before it is cut off.",
@@ -336,17 +336,17 @@ class Settings(BaseSettings):
         "With rate_transports.", unit="requests per window", ge=0, le=10_000_000)
     rate_consume: int = setting(
         100, RATES, "Consuming, per participant; a batch counts once.", "None.",
-        "For full calls of clients that consume one by one: 98 each at 50 people.",
+        "For full calls of clients that consume one by one: 98 each at 50 participants.",
         unit="requests per window", ge=0, le=10_000_000)
     rate_other: int = setting(
         200, RATES, "All other requests, and refused ones, per address; IPv6 counts by /64.", "None.",
-        "Up when many people share an address, and for load tests.", unit="requests per window", ge=0, le=10_000_000)
+        "Up when many clients share an address, and for load tests.", unit="requests per window", ge=0, le=10_000_000)
     rate_events: int = setting(
         600, RATES, "Socket.IO packets per connection; all count but answers to pings.", "None.",
         "For chatty clients.", unit="packets per window", ge=0, le=10_000_000)
     rate_calls: int = setting(
         100, RATES, "Gateway: requests per address in 15 minutes.", "None.",
-        "Up when many people share an address, and for load tests.", unit="requests per 15 minutes", ge=0, le=10_000_000)
+        "Up when many clients share an address, and for load tests.", unit="requests per 15 minutes", ge=0, le=10_000_000)
     rate_initiate: int = setting(
         5, RATES, "Gateway: calls begun, per user.", "Each rings others.", "For load tests.",
         unit="events per window", ge=0, le=10_000_000)
@@ -430,7 +430,7 @@ class Settings(BaseSettings):
         if self.is_development and not self.is_loopback:
             reason = "in development mode" if self.development else "without jwt_secret"
             raise ValueError(
-                f"refusing to listen on {', '.join(self.addresses)} {reason}: anybody who reaches it could "
+                f"refusing to listen on {', '.join(self.addresses)} {reason}: whoever reaches it could "
                 f"enter every call; set JWT_SECRET to at least {SECRET_BYTES_MIN} bytes"
                 f"{' and development to false' if self.development else ''}, or listen on 127.0.0.1"
             )
@@ -642,7 +642,7 @@ def _from_variables(variables: Mapping[str, str], place: str) -> dict[str, tuple
     found: dict[str, tuple[object, str]] = {}
     for row in rows:
         for name in reversed(row.variables):
-            # an empty variable is how people unset one; it never means the empty string here
+            # an empty variable is how one is unset; it never means the empty string here
             if variables.get(name):
                 found[row.key] = (variables[name], f"{name} {place}")
     return found

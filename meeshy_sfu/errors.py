@@ -24,7 +24,7 @@ Draws the tree once, for Python and for the native module; what a client sees of
     │   ├── NotFoundError                404 NOT_FOUND
     │   │   ├── RoomNotFoundError        404 ROOM_NOT_FOUND
     │   │   ├── CallNotFoundError        404 CALL_NOT_FOUND
-    │   │   ├── TargetNotFoundError      404 TARGET_NOT_FOUND           a signal for somebody who is not there
+    │   │   ├── TargetNotFoundError      404 TARGET_NOT_FOUND           a signal for a participant who is not there
     │   │   ├── ParticipantNotFoundError 404 PARTICIPANT_NOT_FOUND
     │   │   ├── TransportNotFoundError   404 TRANSPORT_NOT_FOUND
     │   │   ├── ProducerNotFoundError    404 PRODUCER_NOT_FOUND
@@ -89,7 +89,7 @@ class MeeshyError(Exception):
 
     @property
     def message(self) -> str:
-        """The sentence for people."""
+        """The sentence for whoever reads it."""
         return str(self.args[0])
 
 
@@ -126,7 +126,7 @@ class InvalidSignalError(InvalidRequestError):
 
 
 class CallFullError(RequestError):
-    """The call holds as many people as are allowed."""
+    """The call holds as many participants as are allowed."""
 
     code = "MAX_PARTICIPANTS_REACHED"
 
@@ -194,7 +194,7 @@ class NotInCallError(ForbiddenError):
 
 
 class SignalSenderMismatchError(ForbiddenError):
-    """A signal says that it comes from somebody else."""
+    """A signal says that it comes from another participant."""
 
     code = "SIGNAL_SENDER_MISMATCH"
 

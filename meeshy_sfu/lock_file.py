@@ -113,7 +113,7 @@ def _write_holder(descriptor: int) -> None:
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, json.dumps({"host": me.host, "pid": me.pid}).encode() + b"\n", 0)
     except OSError:
-        # a full disk: it is held all the same, by somebody unknown
+        # a full disk: it is held all the same, by an unknown process
         return
 
 

@@ -1,4 +1,4 @@
-"""Files that hold people's data, for their owner alone: 0600 in directories of 0700, whatever the umask is.
+"""Files that hold users' data, for their owner alone: 0600 in directories of 0700, whatever the umask is.
 
 Leaf module; what is written is up to the caller.
 """

@@ -37,7 +37,7 @@ def data(value: object) -> None:
 
 
 def notice(text: str) -> None:
-    """Print a line for people; standard output stays clean."""
+    """Print a line on standard error, so that standard output holds data alone."""
     err.print(text, markup=False)
 
 

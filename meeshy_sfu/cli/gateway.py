@@ -71,13 +71,13 @@ def calls(
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
 ) -> None:
-    """List live calls: who has how many people, on which path, on which media server."""
+    """List live calls: how many participants each has, on which path and media server."""
     base = _base(url, settings)
     answer = asyncio.run(_live_calls(base, token or _service_token(settings)))
     if json:
         console.data(answer)
         return
-    columns = ("call", "conversation", "type", "status", "mode", "people", "since", "media server")
+    columns = ("call", "conversation", "type", "status", "mode", "participants", "since", "media server")
     console.table(
         f"Live calls of {base}", columns, [_row(call) for call in answer["calls"]], whole=("call", "since")
     )
@@ -143,14 +143,14 @@ async def _live_calls(base: str, token: str) -> dict[str, Any]:
 
 def _row(call: dict[str, Any]) -> tuple[str, ...]:
     mode = call["mode"] if call["phase"] == call["mode"] else call["phase"]
-    people = f"{call['connectedCount']}/{call['participantCount']}"
+    participants = f"{call['connectedCount']}/{call['participantCount']}"
     return (
         call["callId"],
         call["conversationId"],
         f"{call['conversationType'].lower()} {call['type']}",
         call["status"],
         f"{mode} ({call['failure']})" if call["failure"] else mode,
-        people,
+        participants,
         (call["startedAt"] or call["createdAt"]).replace("T", " ").removesuffix("Z")[:19],
         "–" if call["mediaServerUrl"] is None else call["mediaServerUrl"] + " *" * call["prewarmed"],
     )

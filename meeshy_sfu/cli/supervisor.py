@@ -31,7 +31,7 @@ RESTART_DELAYS_S = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 STABLE_S = 10.0
 """A service that was ready for so long begins anew at the first delay."""
 STOP_HEAD_START_S = 1.0
-"""How long a service waits with its end for those named after it, which use it and would cry for it."""
+"""How long a service waits with its end for those named after it, which use it and would report its loss."""
 CALM_S = 2.0
 """Pause between the last service's becoming ready and the start of a standby, which would take its CPU time."""
 
@@ -42,7 +42,7 @@ class Service:
 
     name: str
     arguments: Sequence[str]
-    """Of ``python -m meeshy_sfu``; no secrets, as everybody can read them."""
+    """Of ``python -m meeshy_sfu``; no secrets, as every user of the machine can read them."""
     environment: Mapping[str, str] = field(repr=False)
     """Laid over the supervisor's own; the way for secrets."""
     shutdown_timeout_s: float = 5.0

@@ -1,4 +1,4 @@
-"""``meeshy token``: makes tokens: for people, as the application around the gateway would; for calls, as the gateway would.
+"""``meeshy token``: makes tokens: for users, as the application around the gateway would; for calls, as the gateway would.
 
 What tokens say is in gateway/wire/auth.py and server/auth.py.
 """

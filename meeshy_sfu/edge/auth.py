@@ -22,7 +22,7 @@ from meeshy_sfu.names import MAX_NAME_CHARS, name_problem
 ALGORITHM = "HS256"
 """The only one accepted; the token's own header is not asked."""
 GATEWAY_AUDIENCE = "meeshy-gateway"
-"""Claim aud of people's tokens."""
+"""Claim aud of users' tokens."""
 MEDIA_AUDIENCE = "meeshy-media"
 """Claim aud of tokens for the media server, those of services included."""
 USER_CLAIMS = frozenset(("kind", "conversations"))
@@ -46,7 +46,7 @@ _CHECKED_HERE: Options = {
 _SHORT_CHARS = 4096
 """Of tokens so long the signature is checked by the library, which can also say what else is wrong."""
 _REMEMBERED_CHARS = 2_000_000
-"""How much of tokens is remembered as well signed; a person sends the same one with every request."""
+"""How much of tokens is remembered as well signed; a client sends the same one with every request."""
 _MOMENT_MAX = 1e15
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}")
 
@@ -121,7 +121,7 @@ class SignedTokens:
             self._known.move_to_end(key)
             return found
         if len(token) > _SHORT_CHARS and not _is_signed(token, secret):
-            # parsing costs forty times as much, and anybody can send such
+            # parsing costs forty times as much, and unauthenticated clients can send such
             raise jwt.InvalidSignatureError
         made: dict[str, Any] = jwt.decode(token, secret, algorithms=[ALGORITHM], options=_CHECKED_HERE)
         self._known[key] = made

@@ -1,8 +1,8 @@
-"""Who is connected, by address and by what they have credential, and who has to go when there is no room.
+"""Which connections are open, by address and credential, and which are closed when a limit is reached.
 
-Pure: members are whatever the caller calls its connections. Whoever has credential nothing goes before whoever has credential
-a good token, and that one before a live socket; among equals it is the oldest of whoever has the most. So a newcomer
-always gets in, and nobody keeps others out by holding many.
+Pure: members are whatever the caller calls its connections. Those without a valid token are closed before those with one,
+and these before live sockets; among equals it is the oldest of the address or owner that has the most. So a new connection
+is always admitted, and holding many keeps none out.
 """
 
 from collections.abc import Hashable
@@ -14,17 +14,17 @@ Member = TypeVar("Member", bound=Hashable)
 
 
 class Credential(IntEnum):
-    """What a connection has credential so far."""
+    """What a connection has presented so far."""
 
     NONE = 0
     TOKEN = 1
-    """A request with a good token."""
+    """A request with a valid token."""
     SOCKET = 2
-    """It carries a socket with a good token: somebody's call hangs on it."""
+    """It carries a socket with a valid token, and so a call."""
 
 
 class Groups(Generic[Member]):
-    """Members by the group they are of; knows the largest group, and in each who came first, at no cost by size."""
+    """Members by their group; finds the largest group and its oldest member at a cost that does not grow with their number."""
 
     __slots__ = ("_by_size", "_groups", "size")
 
@@ -32,17 +32,17 @@ class Groups(Generic[Member]):
         self.size = 0
         self._groups: dict[str, dict[Member, None]] = {}
         self._by_size: list[dict[str, None]] = [{}]
-        """Groups with so many members, those that came to it first in front; the last list is never empty."""
+        """Groups by their number of members, the first to reach it in front; the last entry is never empty."""
 
     def add(self, group: str, member: Member) -> None:
-        """Take a member up; it must not be here."""
+        """Add a member; it must not be here."""
         members = self._groups.setdefault(group, {})
         members[member] = None
         self.size += 1
         self._resized(group, len(members) - 1, len(members))
 
     def remove(self, group: str, member: Member) -> None:
-        """Forget a member; it must be here."""
+        """Remove a member; it must be here."""
         members = self._groups[group]
         del members[member]
         self.size -= 1
@@ -55,7 +55,7 @@ class Groups(Generic[Member]):
         return len(self._groups.get(group, ()))
 
     def oldest_of_largest(self) -> tuple[str, Member] | None:
-        """The largest group and its member that came first; None when there is nobody."""
+        """The largest group and its oldest member; None when there is none."""
         if not self.size:
             return None
         group = next(iter(self._by_size[-1]))
@@ -93,25 +93,25 @@ class Scope(Generic[Member]):
 
     @property
     def authenticated(self) -> int:
-        """Those who have credential something."""
+        """How many have a valid token."""
         return self.with_token.size + self.live.size
 
     def of(self, credential: Credential) -> Groups[Member]:
-        """Those who have credential this much."""
+        """The members with this credential."""
         return (self.unauthenticated, self.with_token, self.live)[credential]
 
     @property
     def has_too_many_unauthenticated(self) -> bool:
-        """Whether one must go; some are let in however many others there are, as all begin as unauthenticated."""
+        """Whether one must be closed; some are admitted however many others there are, as all begin unauthenticated."""
         return self.unauthenticated.size > max(self._limit - self.authenticated, self._reserve)
 
     @property
     def has_too_many_authenticated(self) -> bool:
-        """Whether one of those who have credential something must go."""
+        """Whether one of those with a valid token must be closed."""
         return self.authenticated > self._limit
 
     def victim(self, owner: str) -> Member | None:
-        """Find who makes room for a live socket of an owner, counted already; None when all have as few as it."""
+        """Find the member that makes room for a live socket of an owner, counted already; None when all have as few as it."""
         found = self.with_token.oldest_of_largest()
         if found is not None:
             return found[1]
@@ -128,13 +128,13 @@ class Entry:
 
     address: str
     counted: bool
-    """False for whom no limit per address holds: trusted proxies and services."""
+    """False where the limit per address does not apply: for trusted proxies and services."""
     credential: Credential = Credential.NONE
     owner: str = ""
 
     @property
     def group(self) -> str:
-        """What it is counted by among its like."""
+        """What it is counted by among members of the same credential."""
         return self.owner if self.credential else self.address
 
 
@@ -145,7 +145,7 @@ class ConnectionLimits(Generic[Member]):
         limit: How many there may be in all.
         limit_per_address: How many of one address.
 
-    A sixteenth more of each, at least one, is for unauthenticated alone, so that whoever wants to show a token can.
+    A sixteenth more of each, at least one, is for unauthenticated connections alone, so that a token can be presented.
     """
 
     def __init__(self, limit: int, limit_per_address: int) -> None:
@@ -163,11 +163,11 @@ class ConnectionLimits(Generic[Member]):
         return member in self._entries
 
     def count(self, credential: Credential) -> int:
-        """How many have credential this much."""
+        """How many have this credential."""
         return self._all.of(credential).size
 
     def admit(self, member: Member, address: str, *, is_proxy: bool = False) -> list[Member]:
-        """Let a newcomer in; those it takes the entry of are out and have to be closed."""
+        """Admit a new member; return those that have to be closed for it, which are removed already."""
         entry = self._entries[member] = Entry(address, counted=not is_proxy)
         self._add(member, entry)
         # the clients of a proxy are many, and have their limits elsewhere
@@ -177,7 +177,7 @@ class ConnectionLimits(Generic[Member]):
     def authenticate(
         self, member: Member, credential: Credential, owner: str, *, is_service: bool = False
     ) -> list[Member] | None:
-        """Note what a member has credential, and whose it is; those who have to be closed for that are out.
+        """Note the credential and owner of a member; return those that have to be closed for it, which are removed already.
 
         None when there is no room for one more live socket: the member stays what it was.
         """
@@ -204,7 +204,7 @@ class ConnectionLimits(Generic[Member]):
         return self._evict_beyond_limit(entry)
 
     def revoke(self, member: Member) -> None:
-        """Take back what a member has credential: its token holds no longer, or its socket has none any more."""
+        """Revoke the credential of a member: its token is no longer valid, or its socket has none any more."""
         entry = self._entries.get(member)
         if entry is not None and entry.credential and entry.counted:
             self._remove(member, entry)
@@ -212,13 +212,13 @@ class ConnectionLimits(Generic[Member]):
             self._add(member, entry)
 
     def remove(self, member: Member) -> None:
-        """Forget a member. Idempotent."""
+        """Remove a member. Idempotent."""
         entry = self._entries.pop(member, None)
         if entry is not None:
             self._remove(member, entry)
 
     def evict_unauthenticated(self) -> Member | None:
-        """Take out the stranger that goes first, if there is one: descriptors are short."""
+        """Remove the unauthenticated connection that goes first, if there is one: descriptors are short."""
         found = self._all.unauthenticated.oldest_of_largest()
         if found is None:
             return None
@@ -257,5 +257,5 @@ class ConnectionLimits(Generic[Member]):
 
 
 def reserve_of(limit: int) -> int:
-    """How many unauthenticated are let in beyond a limit that others have used up."""
+    """How many unauthenticated connections are admitted beyond a limit that others have used up."""
     return max(1, limit // 16)

@@ -1,6 +1,7 @@
-"""Takes connections, and closes those that are late, and those for which there is no room.
+"""Accepts connections, and closes those that are late and those for which there is no room.
 
-Who has to go is decided in connection_limits.py, what is late in deadlines.py; what is on a connection in http_protocol.py.
+Which one is closed for lack of room is decided in connection_limits.py, what is late in deadlines.py; HTTP on a connection is
+in http_protocol.py.
 """
 
 from __future__ import annotations
@@ -95,11 +96,11 @@ class Connection(Protocol):
         return self._waiter is not None and not self._waiter.done()
 
     def authenticate(self, credential: Credential, owner: str, *, is_service: bool = False) -> bool:
-        """Note what it has shown, and whose it is; false when there is no room for one more live socket."""
+        """Note its credential and owner; false when there is no room for one more live socket."""
         return self._acceptor.authenticate(self, credential, owner, is_service=is_service)
 
     def revoke(self) -> None:
-        """Take that back."""
+        """Revoke its credential."""
         self._acceptor.limits.revoke(self)
 
     def cut(self) -> None:
@@ -132,7 +133,7 @@ class Acceptor:
         self._quiet_until_s = 0.0
 
     def start(self, server: web.Server, sockets: Sequence[socket.socket], tls: ssl.SSLContext | None) -> None:
-        """Take whoever connects to these sockets."""
+        """Accept connections on these sockets."""
         self._server, self._tls = server, tls
         for one in sockets:
             one.setblocking(False)
@@ -140,7 +141,7 @@ class Acceptor:
         self._tasks.append(asyncio.create_task(self._sweep(), name="late-connections"))
 
     async def close(self) -> None:
-        """Take nobody any more. Idempotent."""
+        """Accept no more connections. Idempotent."""
         openings = [one.opening for one in self._here if one.opening is not None]
         tasks, self._tasks = [*self._tasks, *openings], []
         for task in tasks:
@@ -150,7 +151,7 @@ class Acceptor:
     def authenticate(
         self, connection: Connection, credential: Credential, owner: str, *, is_service: bool
     ) -> bool:
-        """Note what a connection has shown; false when there is no room for one more live socket."""
+        """Note the credential of a connection; false when there is no room for one more live socket."""
         closed = self.limits.authenticate(connection, credential, owner, is_service=is_service)
         self._close(closed or (), CROWDED)
         return closed is not None
@@ -170,7 +171,7 @@ class Acceptor:
                     await self._on_refusal(error)
                 else:
                     try:
-                        self._welcome(raw, str(peer[0]) if peer else "unknown")
+                        self._admit(raw, str(peer[0]) if peer else "unknown")
                     except Exception:
                         # whatever is wrong with one, the next is taken
                         logger.exception("a connection could not be taken")
@@ -179,16 +180,16 @@ class Acceptor:
 
     async def _on_refusal(self, error: OSError) -> None:
         """Go on when the system refuses a connection, as it does when descriptors or memory are short."""
-        stranger = self.limits.evict_unauthenticated()
+        evicted = self.limits.evict_unauthenticated()
         now_s = asyncio.get_running_loop().time()
         if now_s >= self._quiet_until_s:
             self._quiet_until_s = now_s + QUIET_S
             logger.warning("connections cannot be taken: %s", error.strerror or error)
-        if stranger is not None:
-            self._close([stranger], CROWDED)
-        await asyncio.sleep(0.01 if stranger is not None else SWEEP_INTERVAL_S)
+        if evicted is not None:
+            self._close([evicted], CROWDED)
+        await asyncio.sleep(0.01 if evicted is not None else SWEEP_INTERVAL_S)
 
-    def _welcome(self, raw: socket.socket, address: str) -> None:
+    def _admit(self, raw: socket.socket, address: str) -> None:
         options: dict[str, Any] = self._server._kwargs
         connection = Connection(self, raw, self._server, loop=asyncio.get_running_loop(), **options)
         self._here.add(connection)
@@ -239,7 +240,7 @@ class Acceptor:
 def authenticate(
     request: web.BaseRequest, credential: Credential, owner: str, *, is_service: bool = False
 ) -> bool:
-    """Note on the connection of a request what it has shown; false when there is no room for a live socket."""
+    """Note a credential on the connection of a request; false when there is no room for a live socket."""
     connection = request.protocol
     return not isinstance(connection, Connection) or connection.authenticate(
         credential, owner, is_service=is_service
@@ -247,6 +248,6 @@ def authenticate(
 
 
 def revoke(request: web.BaseRequest) -> None:
-    """Take back what the connection of a request has shown."""
+    """Revoke the credential of the connection of a request."""
     if isinstance(request.protocol, Connection):
         request.protocol.revoke()

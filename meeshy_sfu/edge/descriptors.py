@@ -10,7 +10,7 @@ MOST_DESCRIPTORS = 65_536
 MOST_CONNECTIONS = 8192
 """Of HTTP, unless max_connections says otherwise: some 30 kB of memory each."""
 OTHERS = 64
-"""Descriptors for what is there before anybody connects: listening sockets, logs, the database."""
+"""Descriptors for what is open before any client connects: listening sockets, logs, the database."""
 
 
 def raise_limit() -> None:

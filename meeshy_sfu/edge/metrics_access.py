@@ -16,7 +16,7 @@ REFUSAL = (
 
 
 class MetricsAccess:
-    """Check who asks for metrics."""
+    """Check who may read metrics."""
 
     def __init__(self, settings: Settings, rules: TokenRules, clock: Clock) -> None:
         self._settings = settings
@@ -24,10 +24,10 @@ class MetricsAccess:
         self._clock = clock
 
     def require(self, request: web.Request) -> None:
-        """Let in this machine, whoever has the metrics token, and services.
+        """Let in this machine, holders of the metrics token, and services.
 
         Raises:
-            UnauthorizedError: It is somebody else.
+            UnauthorizedError: It is none of these.
         """
         if is_local(request):
             return

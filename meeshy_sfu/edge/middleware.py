@@ -275,7 +275,7 @@ def _is_loopback_host(host: str) -> bool:
     if name == "localhost" or name.endswith(".localhost"):
         return True
     address = read_address(name)
-    # 0.0.0.0 and :: lead to this machine as well, and a number is no name that somebody could point here
+    # 0.0.0.0 and :: lead to this machine as well, and a number is no name that could be pointed here
     return address is not None and (address.is_loopback or address.is_unspecified)
 
 

@@ -14,7 +14,7 @@ from meeshy_sfu.edge.wire import WireModel
 from meeshy_sfu.errors import MeeshyError
 
 Access = Literal["token", "overseer", "open", "local"]
-"""token: a JWT of the service's kind; overseer: that, or a service's; open: anybody; local: loopback, metrics token or
+"""token: a JWT of the service's kind; overseer: that, or a service's; open: no token needed; local: loopback, metrics token or
 service."""
 
 Function = TypeVar("Function", bound=Callable[..., Any])

@@ -1,4 +1,4 @@
-"""Consumers: one track of somebody else, on its way to one participant.
+"""Consumers: one track of another participant, on its way to one receiver.
 
 Owned by the transport that sends it and closed by its producer as well; who may have it is decided in rooms/.
 """

@@ -16,7 +16,7 @@ class Signal(Generic[P]):
     """Something that others want to be told about.
 
     Callbacks run at once, in the order of subscription, on the event loop. One that raises is logged and
-    does not keep the others from being told. Costs two words until somebody subscribes.
+    does not keep the others from being notified. Costs two words without subscribers.
 
     Example:
         ```python

@@ -388,7 +388,7 @@ def _check_encodings(parameters: RtpParameters, media: dict[int, RtpCodecParamet
 def _check_playable(
     mode: str | None, spatial: int, temporal: int, codec: RtpCodecParameters, where: str
 ) -> None:
-    """Refuse layers that no receiver could show, as all layers of a stream go to everybody.
+    """Refuse layers that no receiver could show, as all layers of a stream go to every receiver.
 
     Of S modes each layer is a picture of its own under one SSRC. Spatial layers of AV1 cannot be told apart without the
     dependency descriptor, which is not forwarded. VP8 and H.264 have no spatial layers (W3C webrtc-svc §6).

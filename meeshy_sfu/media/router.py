@@ -1,6 +1,6 @@
 """Routers: the forwarding table of one call.
 
-Owns transports and decides who can consume what. Knows nothing of rooms, people or HTTP (see rooms/).
+Owns transports and decides who can consume what. Knows nothing of rooms, participants or HTTP (see rooms/).
 """
 
 import random

@@ -240,7 +240,7 @@ class WebRtcTransport:
     async def consume(
         self, producer: Producer, rtp_capabilities: RtpCapabilities, *, paused: bool = True
     ) -> Consumer:
-        """Send one track of somebody else on this transport; born paused.
+        """Send one track of another participant on this transport; it begins paused.
 
         Raises:
             UnsupportedCodecError: The receiver cannot decode it.

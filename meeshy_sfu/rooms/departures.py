@@ -11,7 +11,7 @@ MAX_DEPARTURES = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Departure:
-    """When and why somebody left."""
+    """When and why a participant left."""
 
     left_at_s: float
     """Seconds since 1970."""
@@ -26,7 +26,7 @@ class Departures:
         self._known: OrderedDict[tuple[str, str], Departure] = OrderedDict()
 
     def note(self, call_id: str, participant_id: str, departure: Departure) -> None:
-        """Take note of somebody who left; the newest departure counts."""
+        """Note that a participant left; the newest departure counts."""
         self.forget(call_id, participant_id)
         self._known[call_id, participant_id] = departure
         if len(self._known) > self._limit:

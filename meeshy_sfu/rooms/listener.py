@@ -1,4 +1,4 @@
-"""What a room tells the outside, as it happens.
+"""What a room reports to the outside, as it happens.
 
 The server's signalling implements it; rooms know nothing of sockets.
 """
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 class RoomListener:
-    """Told of everything that others in or around a room may want to know.
+    """Notified of everything that participants and services may want to know of a room.
 
     All methods do nothing; override those that matter. They are called on the event loop, at once, and must
-    not wait. What is told last is ``room_closed``.
+    not wait. ``room_closed`` comes last.
     """
 
     def room_created(self, room: "Room") -> None:
@@ -28,18 +28,18 @@ class RoomListener:
         """A room and all in it was closed, for example because its worker died."""
 
     def participant_joined(self, room: "Room", participant: "Participant") -> None:
-        """Somebody came in."""
+        """A participant joined."""
 
     def participant_left(self, room: "Room", participant: "Participant", reason: str) -> None:
-        """Somebody is gone, with all their tracks."""
+        """A participant left, with all producers and consumers."""
 
     def new_producer(self, room: "Room", participant: "Participant", producer: Producer) -> None:
-        """Somebody sends a track; for all the others."""
+        """A participant sends a track; for all other participants."""
 
     def producer_closed(
         self, room: "Room", participant: "Participant", producer: Producer, reason: str
     ) -> None:
-        """A track has ended; for all the others."""
+        """A track has ended; for all other participants."""
 
     def producer_score(self, room: "Room", participant: "Participant", producer: Producer) -> None:
         """A track arrives better or worse than before; for its sender."""
@@ -47,21 +47,21 @@ class RoomListener:
     def consumer_closed(
         self, room: "Room", participant: "Participant", consumer: Consumer, reason: str
     ) -> None:
-        """Somebody does not receive a track any more; for them. Not called when they closed it themselves."""
+        """A participant no longer receives a track; for that participant, unless they closed it themselves."""
 
     def consumer_paused(self, room: "Room", participant: "Participant", consumer: Consumer) -> None:
-        """The sender of a track that somebody receives has paused it; for the receiver."""
+        """The sender of a track has paused it; for a receiver of it."""
 
     def consumer_resumed(self, room: "Room", participant: "Participant", consumer: Consumer) -> None:
-        """The sender of a track that somebody receives has resumed it; for the receiver."""
+        """The sender of a track has resumed it; for a receiver of it."""
 
     def consumer_score(self, room: "Room", participant: "Participant", consumer: Consumer) -> None:
-        """A track reaches somebody better or worse than before; for the receiver."""
+        """A track reaches a receiver better or worse than before; for that receiver."""
 
     def active_speaker(
         self, room: "Room", participant: "Participant | None", producer: Producer | None
     ) -> None:
-        """Somebody else speaks, or nobody."""
+        """The active speaker changed, or there is none any more."""
 
     def volumes(self, room: "Room", volumes: Sequence[tuple["Participant", Producer, int]]) -> None:
-        """Who is heard how loud in dBov, loudest first; empty when all have fallen silent."""
+        """The volume of each producer in dBov, loudest first; empty when all have fallen silent."""

@@ -35,7 +35,7 @@ Source = str
 
 MAX_SOURCE = 64
 REPLACED = "replaced by a new connection"
-"""Why somebody's former session, or what it owned, has ended."""
+"""Why a participant's former session, or what it owned, has ended."""
 
 
 class Participant:

@@ -91,7 +91,7 @@ class RoomRegistry:
 
         Raises:
             RoomAlreadyExistsError: The call has a room, or is just getting one.
-            CapacityError: There are as many rooms as allowed, and people in them or expected soon.
+            CapacityError: There are as many rooms as allowed, and participants in them or expected soon.
             UnsupportedCodecError: A codec is none the media core forwards.
             UnavailableError: No worker lives just now.
         """

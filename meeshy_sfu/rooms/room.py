@@ -108,7 +108,7 @@ class Room:
         router.active_speaker_changed.subscribe(self._on_active_speaker)
         router.volumes_changed.subscribe(self._on_volumes)
 
-    # ---- people ------------------------------------------------------------------------------------------
+    # ---- participants ------------------------------------------------------------------------------------------
 
     def join(
         self,
@@ -117,7 +117,7 @@ class Room:
         rtp_capabilities: RtpCapabilities | None = None,
         app_data: Mapping[str, object] | None = None,
     ) -> Participant:
-        """Let somebody in. Someone of the same id, such as the same page before a reload, is put out first.
+        """Add a participant. One of the same id, such as the same page before a reload, is removed first.
 
         Raises:
             RoomNotFoundError: The room is closed.
@@ -130,7 +130,7 @@ class Room:
         return self._let_in(participant_id, rtp_capabilities, app_data)
 
     def enter(self, participant_id: ParticipantId) -> Participant:
-        """Return the participant of this id, letting them in on their first request.
+        """Return the participant of this id, adding them on their first request.
 
         Raises:
             RoomNotFoundError: The room is closed.
@@ -147,7 +147,7 @@ class Room:
         app_data: Mapping[str, object] | None = None,
         force_tcp: bool = False,
     ) -> tuple[Participant, WebRtcTransport, WebRtcTransport]:
-        """Let somebody in, as :meth:`join`, and open their transports for sending and receiving.
+        """Add a participant, as :meth:`join`, and open their transports for sending and receiving.
 
         Raises:
             RoomNotFoundError: The room is closed.
@@ -171,7 +171,7 @@ class Room:
         force_tcp: bool = False,
         max_incoming_bps: int | None = None,
     ) -> WebRtcTransport:
-        """Open a transport for somebody, letting them in if it is their first.
+        """Open a transport for a participant, adding them if it is their first.
 
         Raises:
             RoomNotFoundError: The room is closed.
@@ -201,7 +201,7 @@ class Room:
         return participant
 
     def leave(self, participant_id: ParticipantId, reason: str = "left") -> bool:
-        """Put somebody out; tells whether they were in. The last one out closes the room."""
+        """Remove a participant and return whether they were in. The last one to leave closes the room."""
         participant = self.participants.get(participant_id)
         if participant is None:
             return False
@@ -221,7 +221,7 @@ class Room:
 
         Raises:
             TransportNotFoundError: There is none of this id in the room.
-            ForbiddenError: It is somebody else's.
+            ForbiddenError: It is another participant's.
         """
         return _owned(self._transports, transport_id, by, TransportNotFoundError, "transport")
 
@@ -230,7 +230,7 @@ class Room:
 
         Raises:
             ProducerNotFoundError: There is none of this id in the room.
-            ForbiddenError: It is somebody else's.
+            ForbiddenError: It is another participant's.
         """
         return _owned(self._producers, producer_id, by, ProducerNotFoundError, "producer")
 
@@ -239,7 +239,7 @@ class Room:
 
         Raises:
             ConsumerNotFoundError: There is none of this id in the room.
-            ForbiddenError: It is somebody else's.
+            ForbiddenError: It is another participant's.
         """
         return _owned(self._consumers, consumer_id, by, ConsumerNotFoundError, "consumer")
 
@@ -290,7 +290,7 @@ class Room:
         return self._clock.monotonic_s()
 
     def remove_participant(self, participant: Participant, reason: str) -> None:
-        """Put somebody out, and close the room if they were the last."""
+        """Remove a participant, and close the room if they were the last."""
         if self.participants.get(participant.id) is participant:
             self._put_out(participant, reason)
             if not self.participants:
@@ -361,7 +361,7 @@ class Room:
 
     @property
     def _ending(self) -> bool:
-        """Everybody is told of the room's end, so nobody needs to be told of each track's."""
+        """Whether it is reported: a room's end is, so its tracks' need not be."""
         return self.is_closed or self.router.is_closed
 
     def _let_in(

@@ -20,7 +20,7 @@ from meeshy_sfu.edge.auth import (
 from meeshy_sfu.errors import ForbiddenError
 
 ROOM_OWNER_ROLES = frozenset({SERVICE_ROLE, "initiator"})
-"""Roles that may end a call for everybody."""
+"""Roles that may end a call for all participants."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +61,11 @@ class Claims:
         """Check that the bearer is this participant, or a service.
 
         Raises:
-            ForbiddenError: It is somebody else; ``what`` says what they reached for.
+            ForbiddenError: It is another participant; ``what`` names what was asked for.
         """
         if not self.is_service and self.participant_id != participant_id:
             raise ForbiddenError(
-                f"the token is for participant {self.participant_id}; the {what} is another's"
+                f"the token is for participant {self.participant_id}; the {what} is another participant's"
             )
 
 

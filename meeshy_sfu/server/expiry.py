@@ -1,6 +1,6 @@
 """What runs out: tokens in mid-call, and rooms that nobody enters.
 
-Remembers until when each participant's newest token holds, and takes people out when that and a grace are over.
+Remembers until when each participant's newest token holds, and removes participants when that and a grace are over.
 Sockets are closed by signaling.py, which hears of it as of every leave.
 """
 
@@ -41,7 +41,7 @@ class Expiry:
         return self._clock.unix_s() >= max(claims.expires_at_s, newest_s) + self._grace_s
 
     def sweep(self) -> None:
-        """Take out everybody whose time is over, and close rooms nobody came to."""
+        """Remove all participants whose token has expired, and close rooms that stayed empty."""
         self._rooms.close_idle(older_than_s=self._empty_room_s)
         now_s = self._clock.unix_s()
         over = [key for key, until_s in self._until_s.items() if now_s >= until_s + self._grace_s]

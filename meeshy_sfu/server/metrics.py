@@ -136,8 +136,8 @@ class Metrics(EdgeMetrics):
         rooms = len(self._rooms.rooms)
         yield GaugeMetricFamily("calls_active_total", "Calls on this server now.", value=rooms)
         yield GaugeMetricFamily("calls_mode_sfu_total", "Calls in SFU mode: all that are here.", value=rooms)
-        people = sum(len(room.participants) for room in self._rooms.rooms)
-        yield GaugeMetricFamily("meeshy_participants", "People in calls now.", value=people)
+        participants = sum(len(room.participants) for room in self._rooms.rooms)
+        yield GaugeMetricFamily("meeshy_participants", "Participants in calls now.", value=participants)
         yield GaugeMetricFamily(
             "meeshy_socketio_connections", "Sockets connected now.", value=self.connections
         )

@@ -278,7 +278,7 @@ def test_a_token_is_for_its_call_and_participant_alone() -> None:
     claims.require_participant("p1")
     with pytest.raises(ForbiddenError):
         claims.require_call("call-2")
-    with pytest.raises(ForbiddenError, match="the producer is another's"):
+    with pytest.raises(ForbiddenError, match="the producer is another participant's"):
         claims.require_participant("p2", "producer")
 
 
