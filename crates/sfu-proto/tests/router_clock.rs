@@ -5,34 +5,14 @@ mod router_call;
 
 use std::time::Duration;
 
-use meeshy_sfu_proto::rtcp::{Packet as Rtcp, SenderInfo, ntp, packets};
+use meeshy_sfu_proto::rtcp::{SenderInfo, ntp};
 use meeshy_sfu_proto::rtp::ExtensionUri;
 use router_call::*;
 
 const MS: Duration = Duration::from_millis(1);
 
-fn sender_report(ssrc: u32, ntp: u64, rtp_timestamp: u32) -> Vec<u8> {
-    let info = SenderInfo {
-        ssrc,
-        ntp,
-        rtp_timestamp,
-        packet_count: 1,
-        octet_count: 1,
-    };
-    let mut out = vec![0; 64];
-    let len = info.write(&[], &mut out).unwrap();
-    out.truncate(len);
-    out
-}
-
 fn infos(call: &mut Call, peer: &mut Peer) -> Vec<SenderInfo> {
-    let inbox = call.inbox(peer);
-    let all = inbox.rtcp.iter().flat_map(|compound| packets(compound));
-    let infos = all.filter_map(|packet| match packet {
-        Ok(Rtcp::SenderReport(report)) => Some(report.info),
-        _ => None,
-    });
-    infos.collect()
+    sender_infos(&call.inbox(peer).rtcp)
 }
 
 /// Seconds of an NTP time since the start of the test.

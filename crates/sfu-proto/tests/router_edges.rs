@@ -6,28 +6,15 @@ mod router_call;
 use std::time::Duration;
 
 use meeshy_sfu_proto::router::{Codec, EncodingConfig, ProducerKey, RouterEvent};
-use meeshy_sfu_proto::rtcp::{Nack, Packet as Rtcp, SenderInfo, nack, packets};
+use meeshy_sfu_proto::rtcp::{Nack, Packet as Rtcp, nack, packets};
 use router_call::*;
 
 const MS: Duration = Duration::from_millis(1);
 
-fn all<'a>(inbox: &'a Inbox) -> impl Iterator<Item = Rtcp<'a>> {
-    let compounds = inbox.rtcp.iter();
-    compounds.flat_map(|compound| packets(compound).map(Result::unwrap))
-}
-
 fn key_frame_requests(inbox: &Inbox) -> usize {
-    all(inbox)
+    rtcp_packets(&inbox.rtcp)
         .filter(|packet| matches!(packet, Rtcp::Pli(_)))
         .count()
-}
-
-fn sender_infos(inbox: &Inbox) -> Vec<SenderInfo> {
-    let infos = all(inbox).filter_map(|packet| match packet {
-        Rtcp::SenderReport(report) => Some(report.info),
-        _ => None,
-    });
-    infos.collect()
 }
 
 #[test]
@@ -151,13 +138,13 @@ fn no_report_speaks_of_a_source_that_is_not_forwarded_yet() {
     call.wait(Duration::from_millis(1600));
     let inbox = call.inbox(&mut bob);
     assert!(inbox.rtp.is_empty());
-    assert_eq!(sender_infos(&inbox), []);
+    assert_eq!(sender_infos(&inbox.rtcp), []);
     packet = video_packet(999, 1, 0x7000_0000 + 144_000, true);
     call.send(&mut alice, &packet);
     call.wait(Duration::from_millis(1600));
     let inbox = call.inbox(&mut bob);
     let sent = inbox.rtp[0].timestamp;
-    let reported = sender_infos(&inbox)[0].rtp_timestamp;
+    let reported = sender_infos(&inbox.rtcp)[0].rtp_timestamp;
     assert!(
         reported.wrapping_sub(sent) < 90_000 * 2,
         "{reported} {sent}"
@@ -260,7 +247,7 @@ fn a_changed_source_is_reported_under_its_own_numbers() {
     }
     call.wait(Duration::from_millis(1600));
     let inbox = call.inbox(&mut alice);
-    let blocks: Vec<(u32, u32)> = all(&inbox)
+    let blocks: Vec<(u32, u32)> = rtcp_packets(&inbox.rtcp)
         .filter_map(|packet| match packet {
             Rtcp::ReceiverReport(report) => report.reports().next(),
             _ => None,

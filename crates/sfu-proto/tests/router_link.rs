@@ -13,8 +13,8 @@ use meeshy_sfu_proto::link::{
 };
 use meeshy_sfu_proto::net::{Class, Destination, SocketId, classify};
 use meeshy_sfu_proto::router::{
-    Endpoint, ProducerKey, Router, RouterConfig, RouterError, RouterEvent, TransportConfig,
-    TransportKey,
+    ConsumerKey, Endpoint, ProducerKey, Router, RouterConfig, RouterError, RouterEvent,
+    TransportConfig, TransportKey,
 };
 use meeshy_sfu_proto::rtp::{ExtensionForm, HeaderFields, HeaderWriter, RtpHeader};
 use meeshy_sfu_proto::srtp::{SrtpRx, SrtpTx};
@@ -47,7 +47,42 @@ struct Stage {
     events: Vec<RouterEvent>,
 }
 
+/// A call of two with keys and paths: alice's sound is sent to bob.
+struct Connected {
+    stage: Stage,
+    alice: usize,
+    bob: usize,
+    producer: ProducerKey,
+    consumer: ConsumerKey,
+}
+
+fn connected(role: DtlsRole) -> Connected {
+    let mut stage = Stage::new();
+    let (alice, bob) = (stage.join(role), stage.join(role));
+    let producer = stage.produce(alice, 1000);
+    let receiver = stage.clients[bob].transport;
+    let consumer = stage
+        .router
+        .consume(receiver, producer, audio_consumer(5000, "0"), stage.now)
+        .unwrap();
+    stage.run(Duration::from_secs(2));
+    Connected {
+        stage,
+        alice,
+        bob,
+        producer,
+        consumer,
+    }
+}
+
 impl Stage {
+    /// Lets so much time go by in which no client is within reach.
+    fn run_out_of_reach(&mut self, time: Duration) {
+        let clients = std::mem::take(&mut self.clients);
+        self.run(time);
+        self.clients = clients;
+    }
+
     fn new() -> Self {
         let now = Instant::now();
         Self {
@@ -227,15 +262,12 @@ impl Stage {
 #[test]
 fn media_flows_once_both_sides_are_connected_in_either_dtls_role() {
     for role in [DtlsRole::Client, DtlsRole::Server] {
-        let mut stage = Stage::new();
-        let (alice, bob) = (stage.join(role), stage.join(role));
-        let producer = stage.produce(alice, 1000);
-        let receiver = stage.clients[bob].transport;
-        stage
-            .router
-            .consume(receiver, producer, audio_consumer(5000, "0"), stage.now)
-            .unwrap();
-        stage.run(Duration::from_secs(2));
+        let Connected {
+            mut stage,
+            alice,
+            bob,
+            ..
+        } = connected(role);
         for sequence in 0..5 {
             stage.send_audio(alice, 1000, sequence);
             stage.run(Duration::from_millis(20));
@@ -277,15 +309,12 @@ fn media_flows_once_both_sides_are_connected_in_either_dtls_role() {
 
 #[test]
 fn media_goes_where_the_client_sends_from_though_it_goes_on_nominating_another_tuple() {
-    let mut stage = Stage::new();
-    let (alice, bob) = (stage.join(DtlsRole::Client), stage.join(DtlsRole::Client));
-    let producer = stage.produce(alice, 1000);
-    let receiver = stage.clients[bob].transport;
-    stage
-        .router
-        .consume(receiver, producer, audio_consumer(5000, "0"), stage.now)
-        .unwrap();
-    stage.run(Duration::from_secs(2));
+    let Connected {
+        mut stage,
+        alice,
+        bob,
+        ..
+    } = connected(DtlsRole::Client);
     let transport = stage.clients[bob].transport;
     let talks_by = stage.source(bob);
     // Bob's checks come by TCP as well, nominated too; what is sent there never reaches him.
@@ -390,15 +419,13 @@ fn a_second_connect_is_refused_and_presets_have_no_link() {
 
 #[test]
 fn a_client_that_says_goodbye_takes_its_tracks_with_it() {
-    let mut stage = Stage::new();
-    let (alice, bob) = (stage.join(DtlsRole::Client), stage.join(DtlsRole::Client));
-    let producer = stage.produce(alice, 1000);
-    let receiver = stage.clients[bob].transport;
-    let consumer = stage
-        .router
-        .consume(receiver, producer, audio_consumer(5000, "0"), stage.now)
-        .unwrap();
-    stage.run(Duration::from_secs(2));
+    let Connected {
+        mut stage,
+        alice,
+        producer,
+        consumer,
+        ..
+    } = connected(DtlsRole::Client);
     stage.events.clear();
     let now = stage.now;
     stage.clients[alice].link.close(now);
@@ -421,19 +448,15 @@ fn a_client_that_says_goodbye_takes_its_tracks_with_it() {
 
 #[test]
 fn thirty_seconds_without_consent_fail_ice_but_the_transport_stays_for_restart_ice() {
-    let mut stage = Stage::new();
-    let (alice, bob) = (stage.join(DtlsRole::Client), stage.join(DtlsRole::Client));
-    let producer = stage.produce(alice, 1000);
-    let receiver = stage.clients[bob].transport;
-    stage
-        .router
-        .consume(receiver, producer, audio_consumer(5000, "0"), stage.now)
-        .unwrap();
-    stage.run(Duration::from_secs(2));
+    let Connected {
+        mut stage,
+        alice,
+        bob,
+        ..
+    } = connected(DtlsRole::Client);
     stage.events.clear();
     // Both are out of reach for a minute.
-    let clients = std::mem::take(&mut stage.clients);
-    stage.run(Duration::from_secs(60));
+    stage.run_out_of_reach(Duration::from_secs(60));
     let lost = |event: &&RouterEvent| {
         matches!(
             event,
@@ -448,7 +471,6 @@ fn thirty_seconds_without_consent_fail_ice_but_the_transport_stays_for_restart_i
     assert_eq!(stage.events.len(), 2, "nothing closes: {:?}", stage.events);
     assert_eq!(stage.router.stats().transports, 2);
     assert_eq!(stage.router.poll_timeout(), None, "nobody is waited for");
-    stage.clients = clients;
     // Without consent nothing is taken, and nothing sent.
     stage.send_audio(alice, 1000, 0);
     stage.router.flush(stage.now, &mut stage.sent);
@@ -497,18 +519,10 @@ fn media_before_the_keys_is_counted_and_dropped() {
 
 #[test]
 fn what_waits_for_a_receiver_whose_path_is_lost_waits_no_longer() {
-    let mut stage = Stage::new();
-    let (alice, bob) = (stage.join(DtlsRole::Client), stage.join(DtlsRole::Client));
-    let producer = stage.produce(alice, 1000);
-    let receiver = stage.clients[bob].transport;
-    stage
-        .router
-        .consume(receiver, producer, audio_consumer(5000, "0"), stage.now)
-        .unwrap();
-    stage.run(Duration::from_secs(2));
-    let clients = std::mem::take(&mut stage.clients);
-    stage.run(Duration::from_secs(25));
-    stage.clients = clients;
+    let Connected {
+        mut stage, alice, ..
+    } = connected(DtlsRole::Client);
+    stage.run_out_of_reach(Duration::from_secs(25));
     stage.send_audio(alice, 1000, 0);
     assert_eq!(stage.router.pending(), 1);
     while let Some(due) = stage.router.poll_timeout() {

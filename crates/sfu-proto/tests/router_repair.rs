@@ -34,8 +34,8 @@ impl Dice {
 
 fn requests(compounds: &[Vec<u8>]) -> (Vec<u16>, usize, usize) {
     let (mut nacked, mut plis, mut firs) = (Vec::new(), 0, 0);
-    for packet in compounds.iter().flat_map(|compound| packets(compound)) {
-        match packet.expect("well-formed") {
+    for packet in rtcp_packets(compounds) {
+        match packet {
             Rtcp::Nack(nack) => nacked.extend(nack.sequences()),
             Rtcp::Pli(_) => plis += 1,
             Rtcp::Fir(_) => firs += 1,
@@ -46,21 +46,15 @@ fn requests(compounds: &[Vec<u8>]) -> (Vec<u16>, usize, usize) {
 }
 
 fn nack_of(ssrc: u32, sequences: &[u16]) -> Vec<u8> {
-    let mut out = vec![0; 1400];
-    let written = nack::write(1, ssrc, sequences, &mut out).unwrap();
-    out.truncate(written.len);
-    out
+    written(|out| nack::write(1, ssrc, sequences, out).map(|list| list.len))
 }
 
 fn pli_of(ssrc: u32) -> Vec<u8> {
-    let mut out = vec![0; 64];
     let request = Pli {
         sender_ssrc: 1,
         media_ssrc: ssrc,
     };
-    let len = request.write(&mut out).unwrap();
-    out.truncate(len);
-    out
+    written(|out| request.write(out))
 }
 
 #[test]

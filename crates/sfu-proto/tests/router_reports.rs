@@ -7,55 +7,19 @@ use std::time::Duration;
 
 use meeshy_sfu_proto::router::{ProducerConfig, RouterEvent};
 use meeshy_sfu_proto::rtcp::xr::{self, DlrrItem, XrBlock};
-use meeshy_sfu_proto::rtcp::{
-    Packet as Rtcp, ReportBlock, SenderInfo, bye, ntp, packets, remb, rr,
-};
+use meeshy_sfu_proto::rtcp::{Packet as Rtcp, ReportBlock, SenderInfo, bye, ntp, remb, rr};
 use router_call::*;
 
 const MS: Duration = Duration::from_millis(1);
 
-fn all<'a>(compounds: &'a [Vec<u8>]) -> impl Iterator<Item = Rtcp<'a>> {
-    compounds
-        .iter()
-        .flat_map(|compound| packets(compound))
-        .map(|packet| packet.expect("well-formed"))
-}
-
-fn sender_infos(compounds: &[Vec<u8>]) -> Vec<SenderInfo> {
-    all(compounds)
-        .filter_map(|packet| match packet {
-            Rtcp::SenderReport(report) => Some(report.info),
-            _ => None,
-        })
-        .collect()
-}
-
 fn report_blocks(compounds: &[Vec<u8>]) -> Vec<ReportBlock> {
     let mut blocks = Vec::new();
-    for packet in all(compounds) {
+    for packet in rtcp_packets(compounds) {
         if let Rtcp::ReceiverReport(report) = packet {
             blocks.extend(report.reports());
         }
     }
     blocks
-}
-
-fn written(write: impl FnOnce(&mut [u8]) -> Option<usize>) -> Vec<u8> {
-    let mut out = vec![0; 1400];
-    let len = write(&mut out).unwrap();
-    out.truncate(len);
-    out
-}
-
-fn sender_report(ssrc: u32, ntp: u64, rtp_timestamp: u32) -> Vec<u8> {
-    let info = SenderInfo {
-        ssrc,
-        ntp,
-        rtp_timestamp,
-        packet_count: 1,
-        octet_count: 1,
-    };
-    written(|out| info.write(&[], out))
 }
 
 /// Seconds of an NTP time since the start of the test.
@@ -130,7 +94,7 @@ fn sender_reports_come_every_second_or_so_and_stop_with_the_media() {
     let inbox = call.inbox(&mut bob).rtcp;
     let count = sender_infos(&inbox).len();
     assert!((13..=20).contains(&count), "{count} in 20 s");
-    let names: Vec<(u32, Vec<u8>)> = all(&inbox)
+    let names: Vec<(u32, Vec<u8>)> = rtcp_packets(&inbox)
         .filter_map(|packet| match packet {
             Rtcp::Sdes(sdes) => Some(
                 sdes.cnames()
@@ -224,7 +188,7 @@ fn round_trips_are_measured_both_ways() {
             answered_bob = true;
         }
         let to_alice = call.inbox(&mut alice).rtcp;
-        for packet in all(&to_alice) {
+        for packet in rtcp_packets(&to_alice) {
             let Rtcp::Xr(report) = packet else { continue };
             for block in report.blocks() {
                 let XrBlock::ReceiverReferenceTime(time) = block else {
@@ -264,7 +228,7 @@ fn a_peers_reference_time_is_answered() {
     call.send_rtcp(&mut bob, &written(|out| xr::write_rrtr(77, time, out)));
     call.wait(Duration::from_millis(1600));
     let inbox = call.inbox(&mut bob).rtcp;
-    let answers: Vec<DlrrItem> = all(&inbox)
+    let answers: Vec<DlrrItem> = rtcp_packets(&inbox)
         .filter_map(|packet| match packet {
             Rtcp::Xr(report) => Some(report.blocks().find_map(|block| match block {
                 XrBlock::Dlrr(items) => items.iter().next(),
@@ -296,7 +260,7 @@ fn transport_feedback_tells_every_packet_ten_times_a_second() {
             call.send(&mut alice, &packet);
         }
         call.wait(10 * MS);
-        for packet in all(&call.inbox(&mut alice).rtcp) {
+        for packet in rtcp_packets(&call.inbox(&mut alice).rtcp) {
             if let Rtcp::TransportCc(feedback) = packet {
                 feedbacks += 1;
                 reported.extend(feedback.arrivals().map(|one| (one.sequence, one.at_us)));
@@ -317,7 +281,7 @@ fn transport_feedback_tells_every_packet_ten_times_a_second() {
 }
 
 fn rembs(compounds: &[Vec<u8>]) -> Vec<u64> {
-    all(compounds)
+    rtcp_packets(compounds)
         .filter_map(|packet| match packet {
             Rtcp::Remb(remb) => Some(remb.bitrate_bps),
             _ => None,
@@ -412,7 +376,7 @@ fn a_silent_call_wants_no_timer_and_wakes_with_the_first_packet() {
         call.wait(10 * MS);
     }
     let told = call.inbox(&mut alice).rtcp;
-    let feedbacks = all(&told).filter(|packet| matches!(packet, Rtcp::TransportCc(_)));
+    let feedbacks = rtcp_packets(&told).filter(|packet| matches!(packet, Rtcp::TransportCc(_)));
     assert!((28..=31).contains(&feedbacks.count()));
     assert!((2..=3).contains(&report_blocks(&told).len()));
     assert!((2..=3).contains(&sender_infos(&call.inbox(&mut bob).rtcp).len()));
@@ -498,7 +462,7 @@ fn receivers_are_told_when_a_consumer_closes() {
     call.router.close_producer(producer);
     call.wait(Duration::from_secs(2));
     let inbox = call.inbox(&mut bob).rtcp;
-    let ended: Vec<u32> = all(&inbox)
+    let ended: Vec<u32> = rtcp_packets(&inbox)
         .filter_map(|packet| match packet {
             Rtcp::Bye(bye) => Some(bye.ssrcs().collect::<Vec<_>>()),
             _ => None,
