@@ -187,7 +187,7 @@ impl Calls {
     }
 
     /// How many there are.
-    #[cfg(feature = "bench")]
+    #[cfg(any(test, feature = "bench"))]
     pub(crate) fn len(&self) -> usize {
         self.positions.len()
     }

@@ -1,4 +1,4 @@
-//! The loop of a worker on the caller's thread, for measurements.
+//! The loop of a worker on the caller's thread, for the bench and the unit tests, and the media they use.
 //!
 //! # Job
 //! Runs exactly what a worker's thread runs (sockets, routers, timers, reports) in slices, with calls whose
@@ -10,21 +10,34 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use meeshy_sfu_io::{SendCounters, TrainShape};
-use meeshy_sfu_proto::link::Certificate;
+use meeshy_sfu_proto::link::{Certificate, CertificateError, SrtpKeys};
 use meeshy_sfu_proto::net::Destination;
-use meeshy_sfu_proto::router::{Router, RouterConfig, TransportKey};
+use meeshy_sfu_proto::router::{
+    ConsumerConfig, Endpoint, ProducerConfig, Router, RouterConfig, TransportConfig, TransportKey,
+};
 
 use crate::call::{Call, TransportRecord};
-use crate::command::{Request, RouterId, TransportId};
+use crate::command::{MediaKind, Request, RouterId, TransportId};
 use crate::config::{StartError, WorkerConfig, system};
+use crate::convert;
 use crate::demux::Target;
 use crate::queue::{Queues, RequestError};
 use crate::run::Loop;
 use crate::sockets::Sockets;
+use crate::test_media;
+
+/// A configuration with a certificate of its own.
+pub fn config() -> Result<WorkerConfig, CertificateError> {
+    let identity = Certificate::generate()?;
+    Ok(WorkerConfig::new(
+        identity.der().to_vec(),
+        identity.private_key().to_vec(),
+    ))
+}
 
 /// A worker without a thread of its own.
 pub struct Harness {
-    inner: Loop,
+    pub(crate) inner: Loop,
     queues: Arc<Queues>,
     local: SocketAddr,
 }
@@ -156,5 +169,45 @@ impl Harness {
     /// What was dropped, by reason.
     pub fn drops(&mut self) -> std::collections::BTreeMap<String, u64> {
         self.inner.core.snapshot(Instant::now()).drops
+    }
+}
+
+/// A transport whose keys and destination are known from the start.
+pub fn preset_transport(
+    keys: SrtpKeys,
+    destination: Destination,
+    padding: bool,
+) -> TransportConfig {
+    TransportConfig {
+        endpoint: Endpoint::Preset { keys, destination },
+        max_incoming_bps: None,
+        padding,
+    }
+}
+
+/// A producer of opus or VP8 with one stream.
+pub fn producer(video: bool, ssrc: u32) -> ProducerConfig {
+    let mut wanted = test_media::produce(0, 0, 0, kind(video), ssrc);
+    // The generator of media sends no retransmissions.
+    for encoding in &mut wanted.encodings {
+        encoding.rtx_ssrc = None;
+    }
+    convert::producer(wanted).expect("invariant: the test media is well-formed")
+}
+
+/// A paused consumer of such a producer.
+pub fn consumer(video: bool, (ssrc, rtx_ssrc): (u32, u32), mid: String) -> ConsumerConfig {
+    let mut wanted = test_media::consume_one(0, 0, kind(video), ssrc);
+    wanted.rtx_ssrc = video.then_some(rtx_ssrc);
+    wanted.mid = mid;
+    wanted.paused = true;
+    convert::consumer(wanted)
+}
+
+fn kind(video: bool) -> MediaKind {
+    if video {
+        MediaKind::Video
+    } else {
+        MediaKind::Audio
     }
 }

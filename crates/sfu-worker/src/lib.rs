@@ -23,7 +23,7 @@ mod fuzz;
 #[cfg(test)]
 #[path = "../../fuzz/src/run.rs"]
 mod fuzzing;
-#[cfg(feature = "bench")]
+#[cfg(any(test, feature = "bench"))]
 pub mod harness;
 mod outbox;
 mod panics;
@@ -34,6 +34,8 @@ mod share;
 mod sockets;
 mod stats;
 mod strangers;
+#[cfg(any(test, feature = "bench"))]
+mod test_media;
 mod totals;
 mod window;
 mod worker;

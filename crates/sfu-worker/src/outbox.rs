@@ -90,7 +90,7 @@ impl Outbox {
     }
 
     /// For measurements: the arena and its counters.
-    #[cfg(feature = "bench")]
+    #[cfg(any(test, feature = "bench"))]
     pub(crate) fn batch_mut(&mut self) -> &mut SendBatch {
         &mut self.batch
     }

@@ -81,7 +81,7 @@ impl Window {
     }
 
     /// For measurements: opens the window fully and keeps it so, whatever the load.
-    #[cfg(feature = "bench")]
+    #[cfg(any(test, feature = "bench"))]
     pub(crate) fn hold_open(&mut self) {
         self.step = UP.len();
         self.held = true;

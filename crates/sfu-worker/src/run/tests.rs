@@ -1,30 +1,17 @@
 //! What a round costs when most calls have nothing to do, and how much of it a storm gets: counted, not timed.
 
 use meeshy_sfu_proto::link::SrtpKeys;
-use meeshy_sfu_proto::router::{
-    Codec, EncodingConfig, Endpoint, MediaKind, ProducerCodec, ProducerConfig, Router,
-    RouterConfig, TransportConfig,
-};
+use meeshy_sfu_proto::router::{ProducerConfig, Router, RouterConfig};
 use meeshy_sfu_proto::srtp::{MasterKey, SrtpProfile};
 
 use super::*;
 use crate::call::Call;
 use crate::command::{Command, Request, RouterId};
+use crate::harness::{self, Harness};
 use crate::share::SHARE;
 
 pub(crate) fn worker() -> Loop {
-    let identity = Certificate::generate().unwrap();
-    let config = WorkerConfig::new(identity.der().to_vec(), identity.private_key().to_vec());
-    let certificate =
-        Certificate::from_der(config.certificate.clone(), config.private_key.clone()).unwrap();
-    let sockets = Sockets::bind(&config).unwrap();
-    Loop::new(
-        config,
-        sockets,
-        certificate,
-        Arc::new(Queues::new().unwrap()),
-    )
-    .unwrap()
+    Harness::new(harness::config().unwrap()).unwrap().inner
 }
 
 /// A call of one person with path, keys and a microphone.
@@ -44,32 +31,11 @@ fn call(id: u64, now: Instant) -> Call {
         socket: SocketId::UDP_V4,
         remote: ([127, 0, 0, 1], 9).into(),
     };
-    let config = TransportConfig {
-        endpoint: Endpoint::Preset { keys, destination },
-        max_incoming_bps: None,
-        padding: false,
-    };
+    let config = harness::preset_transport(keys, destination, false);
     let transport = router.create_transport(config, now);
     let microphone = ProducerConfig {
-        kind: MediaKind::Audio,
-        mid: Some("a".into()),
-        codecs: vec![ProducerCodec {
-            codec: Some(Codec::Opus),
-            payload_type: 111,
-            mapped_payload_type: 100,
-            clock_rate: 48_000,
-            rtx_payload_type: None,
-            nack: false,
-            pli: false,
-            fir: false,
-            transport_cc: true,
-            remb: false,
-            in_band_fec: false,
-        }],
         header_extensions: Vec::new(),
-        encodings: vec![EncodingConfig::default()],
-        cname: "x".into(),
-        paused: false,
+        ..harness::producer(false, 1000)
     };
     router.produce(transport, microphone, now).unwrap();
     Call::new(RouterId(id), router)

@@ -1,19 +1,22 @@
 //! What the tests share: a worker that is asked and answers, and a client nobody here wrote.
-#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
+#![allow(dead_code, unreachable_pub, unused_imports, clippy::unwrap_used)]
 
 pub mod peer;
+#[path = "../../src/test_media.rs"]
+mod test_media;
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use meeshy_sfu_proto::link::{Certificate, HashAlgorithm};
-use meeshy_sfu_worker::command::*;
+use meeshy_sfu_worker::command::{self, *};
 use meeshy_sfu_worker::event::{DtlsState, IceState};
 use meeshy_sfu_worker::{Event, Worker, WorkerConfig};
 use peer::Peer;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+pub(crate) use test_media::{AUDIO_PT, RTX_PT, VIDEO_PT, consume_one, produce};
 
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -222,92 +225,6 @@ impl Way {
             .find(fits)
             .expect("a candidate of this kind");
         SocketAddr::new(found.address.parse().unwrap(), found.port)
-    }
-}
-
-pub const AUDIO_PT: u8 = 111;
-pub const VIDEO_PT: u8 = 96;
-pub const RTX_PT: u8 = 97;
-
-const EXTENSIONS: [(&str, u8); 4] = [
-    ("urn:ietf:params:rtp-hdrext:ssrc-audio-level", 1),
-    (
-        "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time",
-        2,
-    ),
-    (
-        "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01",
-        3,
-    ),
-    ("urn:ietf:params:rtp-hdrext:sdes:mid", 4),
-];
-
-fn extensions() -> Vec<HeaderExtension> {
-    EXTENSIONS
-        .map(|(uri, id)| HeaderExtension {
-            uri: uri.into(),
-            id,
-        })
-        .into()
-}
-
-pub fn produce(router: u64, transport: u64, producer: u64, kind: MediaKind, ssrc: u32) -> Produce {
-    let video = kind == MediaKind::Video;
-    Produce {
-        router: RouterId(router),
-        transport: TransportId(transport),
-        producer: ProducerId(producer),
-        kind,
-        mid: Some(if video { "v" } else { "a" }.into()),
-        codecs: vec![ProducerCodec {
-            mime_type: if video { "video/VP8" } else { "audio/opus" }.into(),
-            payload_type: if video { VIDEO_PT } else { AUDIO_PT },
-            mapped_payload_type: if video { 101 } else { 100 },
-            clock_rate: if video { 90_000 } else { 48_000 },
-            rtx_payload_type: video.then_some(RTX_PT),
-            mapped_rtx_payload_type: video.then_some(102),
-            nack: video,
-            pli: video,
-            fir: video,
-            transport_cc: true,
-            remb: false,
-            in_band_fec: false,
-        }],
-        header_extensions: extensions(),
-        encodings: vec![Encoding {
-            ssrc: Some(ssrc),
-            rid: None,
-            rtx_ssrc: video.then_some(ssrc + 1),
-            mapped_ssrc: ssrc + 1000,
-        }],
-        cname: "test".into(),
-        paused: false,
-    }
-}
-
-/// Consumers name the router's payload types; the receiver is told to expect the same ones.
-pub fn consume_one(consumer: u64, producer: u64, kind: MediaKind, ssrc: u32) -> ConsumeOne {
-    let video = kind == MediaKind::Video;
-    ConsumeOne {
-        consumer: ConsumerId(consumer),
-        producer: ProducerId(producer),
-        ssrc,
-        rtx_ssrc: video.then_some(ssrc + 1),
-        codecs: vec![ConsumerCodec {
-            payload_type: if video { 101 } else { 100 },
-            rtx_payload_type: video.then_some(102),
-            mime_type: if video { "video/VP8" } else { "audio/opus" }.into(),
-            clock_rate: if video { 90_000 } else { 48_000 },
-            nack: video,
-            pli: video,
-            fir: video,
-            transport_cc: true,
-            remb: false,
-        }],
-        header_extensions: extensions(),
-        mid: if video { "v" } else { "a" }.into(),
-        cname: "test".into(),
-        paused: false,
     }
 }
 
