@@ -98,7 +98,7 @@ impl Descriptor {
         Some(descriptor)
     }
 
-    /// Tells whether a payload with this descriptor begins a key frame: the lowest layer, on its own.
+    /// Returns whether a payload with this descriptor begins a key frame: the lowest layer, on its own.
     #[inline]
     #[must_use]
     pub fn starts_keyframe(&self) -> bool {
@@ -126,7 +126,7 @@ fn skip_scalability_structure(rest: &mut impl Iterator<Item = u8>) -> Option<()>
     Some(())
 }
 
-/// Tells whether `payload` is the first of a key frame.
+/// Returns whether `payload` is the first of a key frame.
 #[inline]
 #[must_use]
 pub fn is_keyframe(payload: &[u8]) -> bool {
@@ -192,10 +192,10 @@ mod tests {
 
     #[test]
     fn picture_groups_are_stepped_over() {
-        // V; SS: one layer, sizes absent, groups: 2 pictures with 1 and 2 references
-        let payload = [0x0a, 0x08, 0x02, 0x04, 0x01, 0x08, 0x01, 0x02, 0x99];
-        assert_eq!(Descriptor::parse(&payload).unwrap().len, 8);
-        for len in 0..8 {
+        // V; SS: one layer, sizes absent, groups: 2 pictures with 1 and 3 references
+        let payload = [0x0a, 0x08, 0x02, 0x04, 0x01, 0x0c, 0x01, 0x02, 0x03, 0x99];
+        assert_eq!(Descriptor::parse(&payload).unwrap().len, 9);
+        for len in 0..9 {
             assert_eq!(Descriptor::parse(&payload[..len]), None, "{len}");
         }
     }
