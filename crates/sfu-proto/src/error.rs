@@ -1,7 +1,7 @@
-//! Why a packet of a peer was refused: one narrow enum per protocol.
+//! Why a peer's packet was refused: one enum per protocol.
 //!
-//! Each says what was wrong with the bytes, nothing of what to do about it: the caller counts and drops.
-//! None carries data, so refusing a hostile packet costs no allocation.
+//! Each variant says what is wrong with the bytes; the caller counts and drops. No variant carries data, so refusing
+//! a hostile packet costs no allocation.
 
 use std::error::Error;
 use std::fmt;
@@ -61,11 +61,11 @@ impl Error for RtcpError {}
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SrtpError {
-    /// Shorter than header, tag and (SRTCP) index together, or `out` cannot take the payload.
+    /// Shorter than header, tag and (SRTCP) index together, or `out` is too small for the payload.
     TooShort,
     /// The tag does not match: forged, damaged, or protected with other keys.
     Authentication,
-    /// Authentic before, or too old for the replay window to tell.
+    /// Replayed, or older than the replay window.
     Replayed,
     /// SRTCP without the E flag; WebRTC never sends it in the clear.
     NotEncrypted,

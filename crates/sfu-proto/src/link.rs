@@ -1,21 +1,20 @@
-//! One transport's path and keys: ICE and DTLS, for the server's side and for the client's.
+//! Path and keys of one transport: ICE and DTLS, for the server and for the client side.
 //!
 //! # Job
-//! Takes STUN and DTLS datagrams, gives datagrams to send and events: where to send, which SRTP keys,
-//! what failed. Media never passes through here; its owner asks `selected` and `is_known_source`.
+//! Takes STUN and DTLS datagrams and yields datagrams to send and events: the destination, the SRTP keys, failures.
+//! Media does not pass through here; the owner asks `selected` and `is_known_source`.
 //!
 //! # Invariants
-//! - Nothing a peer sends panics, and nothing unauthenticated changes a state.
-//! - DTLS is taken only from where a check came from (server) or was answered (client).
-//! - DTLS starts as soon as there is a path and `connect` was called, whichever comes last; a ClientHello
-//!   that comes before `connect` is kept.
-//! - After `LinkEvent::Failed` a link takes nothing, and sends nothing but the alert of a refused handshake.
-//! - A server whose client is silent for the consent time sends nothing more, but waits for it: `Ice(Disconnected)`
-//!   is no failure, and keys and DTLS outlive it (RFC 8842 §5).
+//! - No input of a peer panics, and no unauthenticated input changes a state.
+//! - DTLS is accepted only from a source whose check was valid (server) or answered (client).
+//! - DTLS starts once there is a path and `connect` was called; a ClientHello that arrives before `connect` is kept.
+//! - After `LinkEvent::Failed` a link accepts nothing and sends nothing but the alert of a refused handshake.
+//! - A server whose client is silent for the consent time stops sending and waits for it: `Ice(Disconnected)` is no
+//!   failure, and keys and DTLS stay valid (RFC 8842 §5).
 //!
 //! # Cost
-//! Handshakes and one check every few seconds; nothing per media packet but `is_known_source`,
-//! a scan of at most eight tuples.
+//! Handshakes, and one check every few seconds; per media packet only `is_known_source`, a scan of at most eight
+//! tuples.
 //!
 //! # Left out
 //! Data channels; gathering and TURN. See `ice` and `dtls`.
@@ -49,25 +48,25 @@ pub struct Link {
     dtls: Dtls,
     failed: bool,
     events: VecDeque<LinkEvent>,
-    /// What `close` leaves to be sent.
+    /// Datagrams that `close` left to be sent.
     farewell: VecDeque<(Destination, Vec<u8>)>,
 }
 
-/// Something the owner of a link must know.
+/// An event for the owner of a link.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LinkEvent {
     /// The ICE state changed.
     Ice(IceState),
     /// The DTLS state changed.
     Dtls(DtlsState),
-    /// Send media here from now on.
+    /// The destination of media from now on.
     Selected(Destination),
-    /// The keys of SRTP; comes before `Dtls(Connected)`.
+    /// The SRTP keys; precedes `Dtls(Connected)`.
     Keys(SrtpKeys),
-    /// The link is of no use any more; its owner closes the transport.
+    /// The link has failed; its owner closes the transport.
     Failed(LinkFailure),
-    /// The first check with the credentials of a restart was seen (server) or answered (client); the old
-    /// ones are forgotten.
+    /// The first check with the credentials of a restart arrived (server) or was answered (client); the former
+    /// credentials are invalid now.
     IceRestarted,
 }
 
@@ -75,15 +74,15 @@ pub enum LinkEvent {
 enum Path {
     Lite(Box<LiteAgent>),
     Full(Box<FullAgent>),
-    /// A client that was given an address or credentials ICE cannot use.
+    /// A client whose address or credentials ICE cannot use.
     None(IceParameters),
 }
 
 #[derive(Debug)]
 enum Dtls {
-    /// `connect` was not called; keeps a ClientHello that comes too early.
+    /// `connect` was not called yet; keeps a ClientHello that arrived too early.
     Waiting(HelloAssembly),
-    /// `connect` was called, but there is no path.
+    /// `connect` was called, but there is no path yet.
     Ready {
         role: DtlsRole,
         fingerprints: Vec<Fingerprint>,
@@ -94,7 +93,7 @@ enum Dtls {
 }
 
 impl Link {
-    /// The server's side: ICE-lite. `candidates` are only kept to be announced.
+    /// Creates the server side: ICE-lite. `candidates` are only kept to be announced.
     pub fn server(
         certificate: Arc<Certificate>,
         ice: IceParameters,
@@ -109,9 +108,9 @@ impl Link {
         )
     }
 
-    /// The client's side over UDP: full ICE, controlling. It sends by `SocketId::udp_for(&local)`.
+    /// Creates the client side over UDP: full ICE, controlling. It sends by `SocketId::udp_for(&local)`.
     ///
-    /// `dtls_role` is what it announces; with `Auto` it takes what the server leaves it.
+    /// `dtls_role` is the role it announces; with `Auto` it takes the role that the server leaves.
     pub fn client(
         certificate: Arc<Certificate>,
         ice: IceParameters,
@@ -129,7 +128,7 @@ impl Link {
         )
     }
 
-    /// One side of a peer-to-peer path over UDP: full ICE; the offerer is controlling, the answerer is not.
+    /// Creates one side of a peer-to-peer path over UDP: full ICE; the offerer is controlling, the answerer is not.
     pub fn peer(
         certificate: Arc<Certificate>,
         ice: IceParameters,
@@ -145,7 +144,7 @@ impl Link {
         link
     }
 
-    /// The client's side over any socket; a TCP connection (`socket.is_tcp()`) uses the TCP candidates.
+    /// Creates the client side over any socket; a TCP connection (`socket.is_tcp()`) uses the TCP candidates.
     pub fn client_by(
         certificate: Arc<Certificate>,
         ice: IceParameters,
@@ -187,7 +186,7 @@ impl Link {
         }
     }
 
-    /// Our ICE credentials; after `restart_ice` the fresh ones.
+    /// Returns our ICE credentials; after `restart_ice` the fresh ones.
     pub fn ice_parameters(&self) -> &IceParameters {
         match &self.path {
             Path::Lite(agent) => agent.parameters(),
@@ -196,17 +195,17 @@ impl Link {
         }
     }
 
-    /// The candidates to announce.
+    /// Returns the candidates to announce.
     pub fn candidates(&self) -> &[IceCandidate] {
         &self.candidates
     }
 
-    /// The certificate given at the start.
+    /// Returns our certificate.
     pub fn certificate(&self) -> &Certificate {
         &self.certificate
     }
 
-    /// The one or two username fragments that belong to this link, for the first contact of a client.
+    /// Returns the one or two username fragments of this link, by which a client's first check is recognised.
     pub fn username_fragments(&self) -> impl Iterator<Item = &str> {
         let (lite, other) = match &self.path {
             Path::Lite(agent) => (Some(agent.username_fragments()), None),
@@ -215,7 +214,7 @@ impl Link {
         lite.into_iter().flatten().chain(other)
     }
 
-    /// Where media goes.
+    /// Returns the destination of media.
     pub fn selected(&self) -> Option<Destination> {
         match &self.path {
             _ if self.failed => None,
@@ -225,7 +224,7 @@ impl Link {
         }
     }
 
-    /// Tells whether a check has validated this source; media from elsewhere is to be dropped.
+    /// Returns whether a check has validated this source; media from other sources must be dropped.
     pub fn is_known_source(&self, from: &Destination) -> bool {
         match &self.path {
             _ if self.failed => false,
@@ -235,7 +234,7 @@ impl Link {
         }
     }
 
-    /// State of the path.
+    /// Returns the state of the path.
     pub fn ice_state(&self) -> IceState {
         match &self.path {
             Path::Lite(agent) => agent.state(),
@@ -244,7 +243,7 @@ impl Link {
         }
     }
 
-    /// State of the DTLS association.
+    /// Returns the state of the DTLS association.
     pub fn dtls_state(&self) -> DtlsState {
         match &self.dtls {
             Dtls::Waiting(_) | Dtls::Ready { .. } => DtlsState::New,
@@ -253,7 +252,7 @@ impl Link {
         }
     }
 
-    /// The DTLS version agreed on, once it is.
+    /// Returns the negotiated DTLS version, if there is one.
     pub fn dtls_version(&self) -> Option<DtlsVersion> {
         match &self.dtls {
             Dtls::Running(session) => session.version(),
@@ -261,8 +260,8 @@ impl Link {
         }
     }
 
-    /// Client side: who to check. A call with other credentials restarts ICE; the old path is used until
-    /// the new checks succeed. Ignored on the server's side, which never checks.
+    /// Client side: sets the peer to check. Calling it with other credentials restarts ICE; the old path is used
+    /// until the new checks succeed. Ignored on the server side, which never checks.
     pub fn set_remote_ice(
         &mut self,
         remote: &IceParameters,
@@ -277,9 +276,9 @@ impl Link {
         self.advance(now);
     }
 
-    /// Gives the peer's role and fingerprints, once, and tells our role.
+    /// Sets the peer's role and fingerprints, once, and returns our role.
     ///
-    /// Against a peer that leaves the choice to us we are the client. DTLS starts as soon as there is a path.
+    /// If the peer leaves the choice to us we are the client. DTLS starts as soon as there is a path.
     pub fn connect(
         &mut self,
         remote_role: DtlsRole,
@@ -315,15 +314,15 @@ impl Link {
         Ok(role)
     }
 
-    /// Server side: `fresh` and the old credentials are both valid until the first check with `fresh`;
-    /// DTLS and SRTP go on. Ignored on the client's side, whose restart is `set_remote_ice`.
+    /// Server side: `fresh` and the old credentials are both valid until the first check with `fresh`; DTLS and SRTP
+    /// continue. Ignored on the client side, which restarts by `set_remote_ice`.
     pub fn restart_ice(&mut self, fresh: IceParameters, _now: Instant) {
         if let Path::Lite(agent) = &mut self.path {
             agent.restart(fresh);
         }
     }
 
-    /// Takes a STUN or DTLS datagram; anything else is ignored. Never panics on what a peer sends.
+    /// Handles a STUN or DTLS datagram; anything else is ignored. No input panics.
     pub fn handle(&mut self, class: Class, datagram: &[u8], from: Destination, now: Instant) {
         if self.failed {
             return;
@@ -337,7 +336,7 @@ impl Link {
             Class::Dtls if self.is_known_source(&from) => match &mut self.dtls {
                 Dtls::Waiting(hello) | Dtls::Ready { hello, .. } => hello.push(datagram),
                 Dtls::Running(session) => {
-                    // No key proves anything yet, but what the client sends by is where it hears.
+                    // Not authenticated yet, but answers reach the client at the tuple it sends by.
                     if session.state() == DtlsState::Connecting
                         && let Path::Lite(agent) = &mut self.path
                     {
@@ -352,7 +351,7 @@ impl Link {
         self.advance(now);
     }
 
-    /// Server side: the peer, proven by its keys, sent by this source; media goes there from now on.
+    /// Server side: authenticated media arrived from this source; media is sent there from now on.
     pub fn on_authenticated_media(&mut self, from: &Destination, now: Instant) {
         if let Path::Lite(agent) = &mut self.path {
             agent.on_authenticated_media(from, now);
@@ -360,7 +359,7 @@ impl Link {
         self.advance(now);
     }
 
-    /// Server side: forgets a destination whose TCP connection is gone; another tuple takes over if there is one.
+    /// Server side: forgets a destination whose TCP connection has closed; another tuple is selected if there is one.
     pub fn remove_destination(&mut self, destination: &Destination, now: Instant) {
         if let Path::Lite(agent) = &mut self.path {
             agent.remove(destination);
@@ -368,7 +367,7 @@ impl Link {
         self.advance(now);
     }
 
-    /// Does what is due at `now`.
+    /// Processes what is due at `now`.
     pub fn handle_timeout(&mut self, now: Instant) {
         if self.failed {
             return;
@@ -386,7 +385,7 @@ impl Link {
         self.advance(now);
     }
 
-    /// When `handle_timeout` must be called next. Ask after every other call.
+    /// Returns when `handle_timeout` must be called next. Ask after every other call.
     pub fn poll_timeout(&self) -> Option<Instant> {
         if self.failed {
             return None;
@@ -403,9 +402,9 @@ impl Link {
         path.into_iter().chain(dtls).min()
     }
 
-    /// Writes the next datagram to send into `buf` (at least 2048 bytes) and tells its length and destination.
+    /// Writes the next datagram to send into `buf` (at least 2048 bytes) and returns its length and destination.
     ///
-    /// A datagram that does not fit is dropped; it will be sent again like one lost on the way.
+    /// A datagram that does not fit is dropped; it is retransmitted like one lost on the way.
     pub fn poll_transmit(&mut self, buf: &mut [u8]) -> Option<(usize, Destination)> {
         loop {
             let (to, datagram) = self.next_datagram()?;
@@ -416,12 +415,12 @@ impl Link {
         }
     }
 
-    /// The next event. Ask after every other call.
+    /// Returns the next event. Ask after every other call.
     pub fn poll_event(&mut self) -> Option<LinkEvent> {
         self.events.pop_front()
     }
 
-    /// Says goodbye (close_notify) and stops; what is left to send is fetched by `poll_transmit`. Idempotent.
+    /// Sends close_notify and stops; `poll_transmit` yields what is left to send. Idempotent.
     pub fn close(&mut self, _now: Instant) {
         let to = self.selected();
         match std::mem::replace(&mut self.dtls, Dtls::Closed) {
@@ -468,7 +467,7 @@ impl Link {
         self.farewell.pop_front()
     }
 
-    /// Starts DTLS when both of its conditions are there, and carries the news out.
+    /// Starts DTLS when both of its conditions hold, and queues the events.
     fn advance(&mut self, now: Instant) {
         self.take_ice_events();
         if !self.failed && self.selected().is_some() && matches!(self.dtls, Dtls::Ready { .. }) {
@@ -544,8 +543,8 @@ impl Link {
     }
 }
 
-/// Our username fragment in a STUN binding request (the part of USERNAME before the colon), for the first
-/// contact of a client. Nothing is verified yet.
+/// Returns our username fragment in a STUN binding request (the part of USERNAME before the colon), for a client's
+/// first check. Not authenticated.
 pub fn username_of(stun: &[u8]) -> Option<&str> {
     crate::ice::username_of(stun)
 }

@@ -1,12 +1,11 @@
-//! Datagrams and where they come from and go to: the vocabulary shared by I/O and protocol.
+//! Datagrams, their sources and destinations: the types shared by I/O and protocol.
 //!
 //! # Job
-//! Names a 5-tuple without a socket, sorts an incoming datagram by its first bytes, and describes
-//! the place finished datagrams are written to. Parsing what is inside belongs to `ice`, `dtls`,
-//! `rtp` and `rtcp`.
+//! Names a 5-tuple without a socket, classifies an incoming datagram by its first bytes, and describes the sink that
+//! finished datagrams are written to. Parsing belongs to `ice`, `dtls`, `rtp` and `rtcp`.
 //!
 //! # Cost
-//! `classify` looks at two bytes; nothing here allocates.
+//! `classify` reads two bytes; nothing here allocates.
 //!
 //! # Left out
 //! ZRTP, TURN channels and QUIC of RFC 7983 are `Class::Unknown`.
@@ -25,7 +24,7 @@ impl SocketId {
     /// The worker's UDP socket for IPv6.
     pub const UDP_V6: SocketId = SocketId(1);
 
-    /// The UDP socket that reaches `address`.
+    /// Returns the UDP socket that reaches `address`.
     pub fn udp_for(address: &SocketAddr) -> SocketId {
         if address.is_ipv4() {
             SocketId::UDP_V4
@@ -34,22 +33,22 @@ impl SocketId {
         }
     }
 
-    /// Tells whether this is a TCP connection.
+    /// Returns whether this is a TCP connection.
     pub fn is_tcp(self) -> bool {
         self.0 >= 2
     }
 }
 
-/// A 5-tuple as seen from here: our socket and the other end's address.
+/// A 5-tuple: our socket and the remote address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Destination {
-    /// The socket the datagram came in by, or leaves by.
+    /// The socket the datagram was received or is sent by.
     pub socket: SocketId,
-    /// The address of the other end.
+    /// The remote address.
     pub remote: SocketAddr,
 }
 
-/// What a datagram is, by its first bytes.
+/// Class of a datagram by its first bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Class {
     /// A STUN message.
@@ -60,11 +59,11 @@ pub enum Class {
     Rtp,
     /// RTCP or SRTCP.
     Rtcp,
-    /// Nothing we speak; drop it.
+    /// Anything else; to be dropped.
     Unknown,
 }
 
-/// Sorts a datagram by its first bytes (RFC 7983 §7); RTCP by its packet type (RFC 5761 §4).
+/// Classifies a datagram by its first bytes (RFC 7983 §7); RTCP by its packet type (RFC 5761 §4).
 pub fn classify(datagram: &[u8]) -> Class {
     match datagram {
         [0..=3, ..] if datagram.len() >= STUN_HEADER => Class::Stun,
@@ -76,22 +75,21 @@ pub fn classify(datagram: &[u8]) -> Class {
     }
 }
 
-/// Where finished datagrams go: the send arena of the worker, a list in tests.
+/// Destination of finished datagrams: the worker's send arena, a list in tests.
 pub trait Sink {
-    /// Room for one datagram of at most `max` (up to 2048) bytes.
+    /// Returns space for one datagram of at most `max` (up to 2048) bytes.
     fn space(&mut self, max: usize) -> &mut [u8];
 
-    /// The first `len` bytes of the last `space` are a datagram for `to`.
+    /// Sends the first `len` bytes of the last `space` as a datagram to `to`.
     ///
     /// The same `to` and a `len` no greater than the train's segment size extend the current train.
     fn commit(&mut self, to: &Destination, len: usize);
 
-    /// Closes the current train, so that the next datagram starts another one.
+    /// Ends the current train, so that the next datagram starts another one.
     fn end_train(&mut self);
 
-    /// The first `len` bytes of `soon`, or all if it has less, will be looked at shortly: a sink that knows the
-    /// machine has their cache lines brought near, which this crate cannot ask for without unsafe code. It may
-    /// do nothing.
+    /// The first `len` bytes of `soon`, or all if it has fewer, will be read shortly. An implementation may prefetch
+    /// their cache lines, which this crate cannot do without unsafe code, or do nothing.
     #[inline]
     fn prefetch<T: ?Sized>(&self, soon: &T, len: usize) {
         let _ = (soon, len);
@@ -99,7 +97,7 @@ pub trait Sink {
 }
 
 const STUN_HEADER: usize = 20;
-/// The unified header of DTLS 1.3 may leave out everything but two bytes of flags and sequence number.
+/// The unified header of DTLS 1.3 may omit everything but two bytes of flags and sequence number.
 const DTLS_HEADER_MIN: usize = 2;
 const RTCP_HEADER: usize = 8;
 const RTP_HEADER: usize = 12;

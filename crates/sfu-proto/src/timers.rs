@@ -1,18 +1,18 @@
-//! Deadlines of many things, the earliest first.
+//! Deadlines by key, the earliest first.
 //!
 //! # Job
-//! A binary heap that also knows where each key lies in it, so that a deadline can be moved or taken away.
-//! Keys are small dense numbers, those of a slab.
+//! A binary heap that also stores the position of each key, so that a deadline can be moved or removed. Keys are
+//! small dense numbers, those of a slab.
 //!
 //! # Invariants
 //! - A key has one deadline at most.
-//! - No entry is earlier than the one it hangs under.
+//! - No entry is earlier than its parent.
 //!
 //! # Cost
-//! The earliest is read at once. Everything else looks at two entries on each of log2(n) levels, however many
-//! others wait. Allocates only for a key larger than all before.
+//! The earliest is read at once. Other operations compare two entries on each of log2(n) levels. Allocates only for a
+//! key larger than all before.
 
-/// Stands for a key that waits for nothing.
+/// Position of a key without a deadline.
 const NOWHERE: u32 = u32::MAX;
 
 /// Deadlines by key.
@@ -21,7 +21,7 @@ pub struct Timers<T> {
     heap: Vec<(T, u32)>,
     /// Position in the heap of each key.
     places: Vec<u32>,
-    /// Entries compared so far.
+    /// Entries compared so far, for tests of the cost.
     looked_at: u64,
 }
 
@@ -36,7 +36,7 @@ impl<T> Default for Timers<T> {
 }
 
 impl<T: Copy + Ord> Timers<T> {
-    /// Gives `key` this deadline instead of the one it had, or none.
+    /// Sets the deadline of `key` in place of the one it had, or removes it.
     pub fn set(&mut self, key: u32, due: Option<T>) {
         let Some(due) = due else {
             self.clear(key);
@@ -45,7 +45,7 @@ impl<T: Copy + Ord> Timers<T> {
         let place = key as usize;
         if self.places.len() <= place {
             self.places.resize(place + 1, NOWHERE);
-            // Room for every key, so that `set` does not allocate for one it knows.
+            // Capacity for every key, so that `set` does not allocate for a known one.
             self.heap.reserve(self.places.len() - self.heap.len());
         }
         let mut at = self.places[place] as usize;
@@ -61,13 +61,13 @@ impl<T: Copy + Ord> Timers<T> {
         self.settle(at);
     }
 
-    /// The earliest deadline.
+    /// Returns the earliest deadline.
     #[inline]
     pub fn first(&self) -> Option<T> {
         self.heap.first().map(|(due, _)| *due)
     }
 
-    /// Takes away the earliest deadline if it is not after `now`, and tells whose it was.
+    /// Removes the earliest deadline if it is not after `now`, and returns its key.
     pub fn pop_due(&mut self, now: T) -> Option<u32> {
         let &(due, key) = self.heap.first()?;
         if due > now {
@@ -77,17 +77,17 @@ impl<T: Copy + Ord> Timers<T> {
         Some(key)
     }
 
-    /// How many keys have a deadline.
+    /// Returns how many keys have a deadline.
     pub fn len(&self) -> usize {
         self.heap.len()
     }
 
-    /// Whether nothing has a deadline.
+    /// Returns whether no key has a deadline.
     pub fn is_empty(&self) -> bool {
         self.heap.is_empty()
     }
 
-    /// Entries compared since the beginning: what the order has cost.
+    /// Returns the number of entries compared so far.
     pub fn looked_at(&self) -> u64 {
         self.looked_at
     }
@@ -107,7 +107,7 @@ impl<T: Copy + Ord> Timers<T> {
         }
     }
 
-    /// Moves the entry at `at` up or down to where it belongs.
+    /// Moves the entry at `at` up or down to its place.
     fn settle(&mut self, mut at: usize) {
         while at > 0 {
             let parent = (at - 1) / 2;
@@ -204,7 +204,7 @@ mod tests {
             (timers.looked_at() - before) / 1000
         };
         let (few, many) = (cost(3), cost(3000));
-        // Up twelve levels, and down again with two looks a level.
+        // Up twelve levels, and down again with two comparisons a level.
         assert!(
             many <= 48 && many < few + 48,
             "{few} with 3, {many} with 3,000"

@@ -1,19 +1,18 @@
-//! Estimates a sender's path from when its packets arrive, to be told to it as REMB.
+//! Estimates a sender's path from the arrival times of its packets, for REMB.
 //!
 //! # Job
-//! Compares departure (abs-send-time) and arrival of groups of packets: if the path's queue grows, the
-//! estimate falls below what arrives; else it rises. Writing the REMB belongs to `transport`.
+//! Compares departure (abs-send-time) and arrival of groups of packets: if the path's queue grows, the estimate falls
+//! below the received rate; else it rises. Writing REMB belongs to `router::report`.
 //!
 //! # Invariants
-//! - The estimate is never above one and a half times what arrives (or the start value), so it means
-//!   something when the sender is the limit.
+//! - The estimate is never above one and a half times the received rate (or the start value), so it stays meaningful
+//!   when the sender is the limit.
 //!
 //! # Cost
 //! O(1) per packet; 150 bytes per transport.
 //!
 //! # Left out
-//! Kalman filter and adaptive threshold of the original; transports with transport-wide feedback never
-//! come here.
+//! Kalman filter and adaptive threshold of the draft; transports with transport-wide feedback do not use this.
 //!
 //! draft-alvestrand-rmcat-remb-03, draft-ietf-rmcat-gcc-02 §4 (arrival groups, rate control).
 
@@ -22,14 +21,14 @@ type Micros = u64;
 
 const MIN_BPS: u64 = 100_000;
 const START_BPS: u64 = 1_000_000;
-/// Packets that left within this time are one group.
+/// Packets sent within this time form one group.
 const GROUP: i64 = 5_000;
-/// The queue grew by this much: overuse.
+/// Queue growth that counts as overuse.
 const OVERUSE: f64 = 12_500.0;
 const RATE_WINDOW: Micros = 500_000;
 const HOLD: Micros = 1_000_000;
-/// After a longer silence, or a departure further back, what came before says nothing of the path: the rate was
-/// the sender's choice, and send times wrap every 64 s.
+/// After a longer silence, or a departure further back, earlier packets say nothing of the path: the sender chose the
+/// rate, and send times wrap every 64 s.
 const BREAK: Micros = 1_000_000;
 
 /// State of one sender's path.
@@ -48,7 +47,7 @@ pub(crate) struct ArrivalEstimator {
     queue: f64,
 }
 
-/// Packets that left together; departures in 6.18 seconds.
+/// Packets sent together; departures in 6.18 seconds.
 #[derive(Clone, Copy, Debug)]
 struct Group {
     first_departure: u32,
@@ -56,7 +55,7 @@ struct Group {
     arrival: Micros,
 }
 
-/// Difference of two 6.18 times in microseconds.
+/// Returns the difference of two 6.18 times in microseconds.
 fn between(later: u32, earlier: u32) -> i64 {
     let difference = (later.wrapping_sub(earlier) << 8) as i32 >> 8;
     i64::from(difference) * 1_000_000 / (1 << 18)
@@ -107,13 +106,13 @@ impl ArrivalEstimator {
         if let Some(previous) = self.previous.replace(finished) {
             let sent = between(finished.departure, previous.departure);
             let arrived = finished.arrival.saturating_sub(previous.arrival) as i64;
-            // The queue leaks away by itself: one late group is not a trend.
+            // The queue drains by itself: one late group is no trend.
             self.queue = ((self.queue + (arrived - sent) as f64) * 0.95).max(0.0);
         }
         self.adapt(now);
     }
 
-    /// Begins anew, but for the estimate.
+    /// Starts again, keeping the estimate.
     fn forget_path(&mut self, now: Micros) {
         self.group = None;
         self.previous = None;
@@ -131,14 +130,14 @@ impl ArrivalEstimator {
             self.decreased_at = now;
             self.queue = 0.0;
         } else if now >= self.decreased_at + HOLD {
-            // Eight per cent a second.
+            // Eight per cent per second.
             let growth = self.estimate as f64 * 0.08 * passed.min(1_000_000) as f64 / 1e6;
             let ceiling = (rate * 3 / 2).max(START_BPS);
             self.estimate = (self.estimate + growth.ceil() as u64).min(ceiling);
         }
     }
 
-    /// The estimate, once media came.
+    /// Returns the estimate, once media has arrived.
     pub(crate) fn estimate_bps(&self) -> Option<u64> {
         (self.estimate > 0).then_some(self.estimate)
     }

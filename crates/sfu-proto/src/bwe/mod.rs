@@ -1,25 +1,25 @@
-//! What a path carries: towards a receiver (from its feedback), and from a sender (told to it as REMB).
+//! Bandwidth estimation: towards a receiver from its feedback, and of a sender's path for REMB.
 //!
 //! # Job
-//! `BandwidthEstimator` digests what receivers report; layer selection will ask it for a budget.
-//! `arrival` estimates a sender's path from arrivals here, for senders without transport-wide feedback.
+//! `BandwidthEstimator` takes the receiver's feedback; layer selection will read its budget. `arrival` estimates a
+//! sender's path from arrival times, for senders without transport-wide feedback.
 //!
 //! # Left out
-//! Estimation towards receivers. `Unlimited` only remembers what was reported.
+//! Estimation towards receivers. `Unlimited` only stores what was reported.
 
 pub(crate) mod arrival;
 
-/// Digests a receiver's feedback.
+/// Takes a receiver's feedback.
 pub trait BandwidthEstimator {
-    /// One transport-wide feedback: packets it reports as received and as missing.
+    /// Takes one transport-wide feedback: packets reported received and missing.
     fn on_feedback(&mut self, received: u32, missing: u32);
-    /// The receiver's own estimate.
+    /// Takes the receiver's own estimate.
     fn on_remb(&mut self, bitrate_bps: u64);
-    /// What may be sent; `None` is everything.
+    /// Returns the send budget; `None` is unlimited.
     fn budget_bps(&self) -> Option<u64>;
 }
 
-/// No limit; keeps the last reports for statistics.
+/// No limit; stores the last reports for statistics.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Unlimited {
     remb_bps: Option<u64>,
@@ -27,12 +27,12 @@ pub struct Unlimited {
 }
 
 impl Unlimited {
-    /// The receiver's last REMB.
+    /// Returns the receiver's last REMB.
     pub fn remb_bps(&self) -> Option<u64> {
         self.remb_bps
     }
 
-    /// Share of packets reported missing, smoothed over some ten feedbacks.
+    /// Returns the share of packets reported missing, smoothed over about ten feedbacks.
     pub fn loss(&self) -> f64 {
         self.loss
     }

@@ -1,8 +1,8 @@
-//! Our certificate, and fingerprints of anyone's.
+//! Our certificate, and fingerprints of certificates.
 //!
 //! # Job
-//! Holds an ECDSA P-256 certificate with its key, makes fresh ones for bots and tests, and computes
-//! and compares fingerprints. Reading certificate files belongs to the caller.
+//! Holds an ECDSA P-256 certificate with its key, generates certificates for bots and tests, and computes and
+//! compares fingerprints. Reading certificate files belongs to the caller.
 //!
 //! RFC 8122 §5 (fingerprint attribute).
 
@@ -21,7 +21,7 @@ pub enum HashAlgorithm {
 }
 
 impl HashAlgorithm {
-    /// The name in signalling: `sha-256`, `sha-384`, `sha-512`.
+    /// Returns the name used in signalling: `sha-256`, `sha-384`, `sha-512`.
     pub fn as_str(self) -> &'static str {
         match self {
             HashAlgorithm::Sha256 => "sha-256",
@@ -30,7 +30,7 @@ impl HashAlgorithm {
         }
     }
 
-    /// The hash with this name, in any case of letters.
+    /// Returns the hash with this name, in upper or lower case.
     pub fn from_name(name: &str) -> Option<HashAlgorithm> {
         [
             HashAlgorithm::Sha256,
@@ -50,17 +50,17 @@ impl HashAlgorithm {
     }
 }
 
-/// Hash of a certificate as announced over the signalling.
+/// Fingerprint of a certificate, as announced by signalling.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fingerprint {
     /// The hash used.
     pub algorithm: HashAlgorithm,
-    /// Upper-case hexadecimal pairs with colons between them.
+    /// Upper-case hexadecimal pairs separated by colons.
     pub value: String,
 }
 
 impl Fingerprint {
-    /// The fingerprint of a certificate in DER.
+    /// Computes the fingerprint of a certificate in DER.
     pub fn of(certificate: &[u8], algorithm: HashAlgorithm) -> Fingerprint {
         let digest = digest::digest(algorithm.digest(), certificate);
         let pairs: Vec<String> = digest
@@ -74,7 +74,7 @@ impl Fingerprint {
         }
     }
 
-    /// Tells whether the value is made of as many hexadecimal pairs as the hash has bytes.
+    /// Returns whether the value has as many hexadecimal pairs as the hash has bytes.
     pub fn is_well_formed(&self) -> bool {
         let mut pairs = 0;
         for pair in self.value.split(':') {
@@ -86,7 +86,7 @@ impl Fingerprint {
         pairs == self.algorithm.digest().output_len()
     }
 
-    /// Tells whether `certificate` (DER) has this fingerprint; letters of either case are accepted.
+    /// Returns whether `certificate` (DER) has this fingerprint, in upper or lower case.
     pub fn matches(&self, certificate: &[u8]) -> bool {
         Fingerprint::of(certificate, self.algorithm)
             .value
@@ -102,7 +102,7 @@ pub struct Certificate {
 }
 
 impl Certificate {
-    /// Takes a certificate in DER and its key in PKCS#8 DER.
+    /// Uses a certificate in DER and its key in PKCS#8 DER.
     pub fn from_der(
         certificate: Vec<u8>,
         private_key: Vec<u8>,
@@ -113,7 +113,7 @@ impl Certificate {
         let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &private_key)
             .map_err(|_| CertificateError::KeyNotP256)?;
         let public = aws_lc_rs::signature::KeyPair::public_key(&pair).as_ref();
-        // The public point stands as it is in SubjectPublicKeyInfo, so no X.509 parser is needed.
+        // SubjectPublicKeyInfo contains the public point unchanged, so no X.509 parser is needed.
         if !certificate
             .windows(public.len())
             .any(|window| window == public)
@@ -126,24 +126,24 @@ impl Certificate {
         })
     }
 
-    /// Makes a self-signed certificate with a fresh key, for bots and tests.
+    /// Generates a self-signed certificate with a new key, for bots and tests.
     pub fn generate() -> Result<Certificate, CertificateError> {
         let made = dimpl::certificate::generate_self_signed_certificate()
             .map_err(|_| CertificateError::NotGenerated)?;
         Certificate::from_der(made.certificate, made.private_key)
     }
 
-    /// The certificate in DER.
+    /// Returns the certificate in DER.
     pub fn der(&self) -> &[u8] {
         &self.certificate
     }
 
-    /// The private key in PKCS#8 DER.
+    /// Returns the private key in PKCS#8 DER.
     pub fn private_key(&self) -> &[u8] {
         &self.private_key
     }
 
-    /// The fingerprint to announce.
+    /// Returns the fingerprint to announce.
     pub fn fingerprint(&self, algorithm: HashAlgorithm) -> Fingerprint {
         Fingerprint::of(&self.certificate, algorithm)
     }
@@ -164,13 +164,13 @@ impl std::fmt::Debug for Certificate {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CertificateError {
-    /// The certificate holds no bytes.
+    /// The certificate is empty.
     Empty,
     /// The key is not an ECDSA P-256 key in PKCS#8 DER.
     KeyNotP256,
-    /// Certificate and key do not belong together.
+    /// Certificate and key do not match.
     KeyOfAnother,
-    /// No fresh certificate could be made.
+    /// Generating a certificate failed.
     NotGenerated,
 }
 

@@ -1,22 +1,22 @@
-//! Why an association came to nothing, in words that name cause and remedy.
+//! Why a DTLS association failed: cause and remedy.
 
 use std::fmt;
 use std::time::Duration;
 
 use super::Fingerprint;
 
-/// From the start of the handshake to giving up.
+/// Handshake timeout.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Why an association came to nothing.
+/// Why a DTLS association failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DtlsFailure {
-    /// The peer's certificate has none of the announced fingerprints; with the one it has.
+    /// The peer's certificate matches none of the announced fingerprints; holds the fingerprint it has.
     FingerprintMismatch(Fingerprint),
-    /// Nothing or not enough came in time.
+    /// The peer's messages did not arrive in time.
     Timeout,
-    /// The handshake is through, but without an SRTP profile.
+    /// The handshake completed without an SRTP profile.
     NoSrtpProfile,
     /// The peer sent this alert.
     Alert(u8),
@@ -24,12 +24,12 @@ pub enum DtlsFailure {
     NoVersion,
     /// The peer's ClientHello offers no cipher suite for an ECDSA certificate.
     NoCipherSuite,
-    /// Another error of the handshake.
+    /// Any other error of the handshake.
     Handshake(String),
 }
 
 impl DtlsFailure {
-    /// The alert that tells the peer, if it does not know (RFC 8122 §5, RFC 5246 §7.2.2).
+    /// Returns the alert to send to the peer, unless it knows already (RFC 8122 §5, RFC 5246 §7.2.2).
     pub(crate) fn alert(&self) -> Option<u8> {
         match self {
             DtlsFailure::FingerprintMismatch(_) => Some(BAD_CERTIFICATE),
@@ -51,8 +51,8 @@ impl fmt::Display for DtlsFailure {
         match self {
             DtlsFailure::FingerprintMismatch(seen) => write!(
                 f,
-                "the peer's certificate is not the announced one (its {} is {}); somebody is in between, or the \
-                 fingerprints were sent of another certificate",
+                "the peer's certificate is not the announced one (its {} is {}); the connection may be \
+                 intercepted, or the announced fingerprints belong to another certificate",
                 seen.algorithm.as_str(),
                 seen.value
             ),
@@ -63,12 +63,12 @@ impl fmt::Display for DtlsFailure {
                 HANDSHAKE_TIMEOUT.as_secs()
             ),
             DtlsFailure::NoSrtpProfile => f.write_str(
-                "the peer offers no SRTP profile spoken here; it must offer AEAD_AES_256_GCM, AEAD_AES_128_GCM \
+                "the peer offers no supported SRTP profile; it must offer AEAD_AES_256_GCM, AEAD_AES_128_GCM \
                  or AES128_CM_HMAC_SHA1_80",
             ),
             DtlsFailure::Alert(description) => write!(
                 f,
-                "the peer broke the DTLS handshake off with alert {description} ({}); see its log for the reason",
+                "the peer aborted the DTLS handshake with alert {description} ({}); see its log for the reason",
                 alert_name(*description)
             ),
             DtlsFailure::NoVersion => {
@@ -88,7 +88,7 @@ impl fmt::Display for DtlsFailure {
 
 impl std::error::Error for DtlsFailure {}
 
-/// Names of the alerts a handshake ends with (RFC 8446 §6.2, RFC 5246 §7.2.2).
+/// Names of the alerts that end handshakes (RFC 8446 §6.2, RFC 5246 §7.2.2).
 fn alert_name(description: u8) -> &'static str {
     match description {
         10 => "unexpected_message",

@@ -1,17 +1,16 @@
-//! The client's first message, put together from its fragments and read just far enough to choose a version.
+//! The first ClientHello, reassembled from its fragments and parsed as far as choosing a version needs.
 //!
 //! # Job
-//! Collects the fragments of the first ClientHello from datagrams in any order, tells which DTLS versions
-//! and SRTP profiles it offers, and gives it back as one unfragmented datagram. The handshake itself
-//! belongs to `session`.
+//! Collects the fragments of the first ClientHello from datagrams in any order, reads the DTLS versions and SRTP
+//! profiles it offers, and returns it as one unfragmented datagram. The handshake itself belongs to `session`.
 //!
 //! # Why
-//! The server takes its own order of SRTP profiles in DTLS 1.2 and the client's in 1.3, so the version is
-//! chosen here; and browsers send a first message of 1413 bytes in two datagrams.
+//! In DTLS 1.2 the server's order of SRTP profiles decides, in 1.3 the client's, so the version is chosen here; and
+//! browsers send a first message of 1413 bytes in two datagrams.
 //!
 //! # Invariants
-//! - One ClientHello of at most [`MAX_HELLO`] bytes is kept; fragments that contradict it start anew.
-//! - Nothing here panics, whatever the bytes.
+//! - One ClientHello of at most [`MAX_HELLO`] bytes is kept; contradicting fragments replace it.
+//! - No input panics.
 //!
 //! # Cost
 //! One allocation of the announced length with the first fragment.
@@ -42,10 +41,11 @@ pub(super) struct PlainRecord<'a> {
     pub(super) body: &'a [u8],
 }
 
-/// The records with the long header (DTLS 1.2, and the plaintext ones of 1.3); stops at what does not fit.
+/// Iterates over the records with the long header (DTLS 1.2, and the plaintext ones of 1.3) and ends at the first
+/// that does not fit.
 ///
-/// Plaintext records are counted from 0 and a handshake has a few dozen, so one with a number beyond 65535
-/// is none: that keeps random bytes out of the handshake, where nothing else could tell them.
+/// Plaintext records are numbered from 0 and a handshake has a few dozen, so a number beyond 65535 is none: that
+/// keeps random bytes out of the handshake, where nothing else would detect them.
 pub(super) fn records(mut datagram: &[u8]) -> impl Iterator<Item = PlainRecord<'_>> {
     std::iter::from_fn(move || {
         let header = datagram.get(..RECORD_HEADER)?;
@@ -98,16 +98,16 @@ pub(super) fn fragments(mut record: &[u8]) -> impl Iterator<Item = Fragment<'_>>
     })
 }
 
-/// The first ClientHello while its fragments arrive.
+/// Reassembles the first ClientHello.
 #[derive(Debug, Default)]
 pub struct HelloAssembly {
     body: Vec<u8>,
-    /// Sorted, disjoint and not touching.
+    /// Sorted, disjoint and not adjacent.
     covered: Vec<(usize, usize)>,
 }
 
 impl HelloAssembly {
-    /// Takes a datagram; anything in it but fragments of a first ClientHello is ignored.
+    /// Takes a datagram; everything but fragments of a first ClientHello is ignored.
     pub fn push(&mut self, datagram: &[u8]) {
         for record in records(datagram) {
             if record.content_type != HANDSHAKE || record.epoch != 0 {
@@ -121,7 +121,7 @@ impl HelloAssembly {
         }
     }
 
-    /// The message as one record in one datagram, once all of it is there.
+    /// Returns the message as one record in one datagram, once it is complete.
     pub fn complete(&self) -> Option<Vec<u8>> {
         let body = self.body()?;
         let length = u32::try_from(body.len()).ok()?.to_be_bytes();
@@ -139,12 +139,12 @@ impl HelloAssembly {
         Some(datagram)
     }
 
-    /// What the message offers, once all of it is there and makes sense.
+    /// Returns what the message offers, once it is complete and well-formed.
     pub fn offer(&self) -> Option<HelloOffer> {
         self.body().and_then(HelloOffer::parse)
     }
 
-    /// Forgets everything.
+    /// Discards everything.
     pub fn clear(&mut self) {
         self.body = Vec::new();
         self.covered.clear();
@@ -184,7 +184,7 @@ impl HelloAssembly {
             !touches
         });
         if self.covered.len() >= MAX_GAPS {
-            // No client cuts so finely; whoever does may send it again.
+            // No client fragments this finely; it will retransmit.
             self.covered.clear();
         }
         let at = self.covered.partition_point(|&(from, _)| from < start);
@@ -192,12 +192,12 @@ impl HelloAssembly {
     }
 }
 
-/// What a ClientHello offers, as far as the choice of version needs it.
+/// The offers of a ClientHello that the choice of version depends on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HelloOffer {
-    /// DTLS 1.2 may be spoken.
+    /// DTLS 1.2 is offered.
     pub dtls_1_2: bool,
-    /// DTLS 1.3 may be spoken.
+    /// DTLS 1.3 is offered.
     pub dtls_1_3: bool,
     /// Cipher suites, in the client's order.
     pub cipher_suites: Vec<u16>,
@@ -206,7 +206,7 @@ pub struct HelloOffer {
 }
 
 impl HelloOffer {
-    /// Reads the body of a ClientHello message; `None` if it is malformed.
+    /// Parses the body of a ClientHello message; `None` if it is malformed.
     pub fn parse(body: &[u8]) -> Option<HelloOffer> {
         let mut reader = Reader(body);
         let legacy_version = reader.u16()?;
@@ -243,7 +243,7 @@ impl HelloOffer {
     }
 }
 
-/// Whether this is the body of a ServerHello a client of ours could get (RFC 5246 §7.4.1.3).
+/// Returns whether this is the body of a ServerHello for one of our clients (RFC 5246 §7.4.1.3).
 pub(super) fn is_server_hello(body: &[u8]) -> bool {
     let read = || {
         let mut reader = Reader(body);
@@ -264,7 +264,7 @@ pub(super) fn is_server_hello(body: &[u8]) -> bool {
     read().unwrap_or(false)
 }
 
-/// Whether this is the body of a HelloVerifyRequest (RFC 6347 §4.2.1).
+/// Returns whether this is the body of a HelloVerifyRequest (RFC 6347 §4.2.1).
 pub(super) fn is_hello_verify_request(body: &[u8]) -> bool {
     let mut reader = Reader(body);
     matches!(reader.u16(), Some(DTLS_1_0 | DTLS_1_2))
@@ -312,7 +312,7 @@ fn be24(bytes: &[u8], at: usize) -> Option<usize> {
     Some(u32::from_be_bytes([0, a, b, c]) as usize)
 }
 
-/// Separate pieces of one message that are remembered.
+/// Separate pieces of one message that are kept.
 const MAX_GAPS: usize = 32;
 
 #[cfg(test)]

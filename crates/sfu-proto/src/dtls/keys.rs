@@ -1,15 +1,15 @@
-//! SRTP keys as DTLS hands them over.
+//! SRTP keys as exported by DTLS.
 
 use crate::srtp::{MasterKey, SrtpProfile};
 
 /// The keys of both directions.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SrtpKeys {
-    /// Profile both directions use.
+    /// The profile of both directions.
     pub profile: SrtpProfile,
-    /// What we encrypt with.
+    /// Key of outgoing packets.
     pub local: MasterKey,
-    /// What the other end encrypts with.
+    /// Key of incoming packets.
     pub remote: MasterKey,
 }
 

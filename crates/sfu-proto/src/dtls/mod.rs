@@ -1,8 +1,8 @@
-//! DTLS: proves who the other end is and gives the keys of SRTP.
+//! DTLS: authenticates the peer and yields the SRTP keys.
 //!
 //! # Job
-//! Adapts the crate `dimpl` to what browsers and aiortc do: versions, roles, fingerprints with any
-//! hash, first flights in several datagrams. Encrypting media belongs to `srtp`.
+//! Adapts the crate `dimpl` to browsers and aiortc: versions, roles, fingerprints with any hash, first flights in
+//! several datagrams. Encrypting media belongs to `srtp`.
 //!
 //! RFC 6347 (DTLS 1.2), RFC 9147 (DTLS 1.3), RFC 5764 (DTLS-SRTP), RFC 8122 (fingerprints).
 
@@ -17,10 +17,10 @@ pub use failure::{DtlsFailure, HANDSHAKE_TIMEOUT};
 pub use keys::SrtpKeys;
 pub use session::{DtlsEvent, GRACE, Session};
 
-/// Who starts the DTLS handshake.
+/// Which side starts the DTLS handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DtlsRole {
-    /// Leave it to the other side.
+    /// The other side chooses.
     Auto,
     /// Sends the first ClientHello.
     Client,
@@ -35,15 +35,15 @@ pub enum DtlsState {
     New,
     /// Handshake under way.
     Connecting,
-    /// Keys are agreed and the certificate is the announced one.
+    /// Keys are agreed and the certificate matches its fingerprint.
     Connected,
-    /// Gave up; the reason came with `LinkEvent::Failed`.
+    /// Failed; `LinkEvent::Failed` has the reason.
     Failed,
     /// Closed by us or by the peer's close_notify.
     Closed,
 }
 
-/// Version of DTLS agreed on.
+/// The negotiated DTLS version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DtlsVersion {
     /// RFC 6347.

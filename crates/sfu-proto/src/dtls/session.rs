@@ -1,25 +1,25 @@
-//! One DTLS association: from the first message over the path to SRTP keys and goodbye.
+//! One DTLS association, from the first handshake message to SRTP keys and close_notify.
 //!
 //! # Job
-//! Drives `dimpl` in either role, checks the peer's certificate against the announced fingerprints, and
-//! cuts the exported keying material into both directions. When there is a path to talk over is `link`'s
-//! business.
+//! Drives `dimpl` in either role, checks the peer's certificate against the announced fingerprints, and splits the
+//! exported keying material into both directions. `link` decides when there is a path.
 //!
 //! # Invariants
-//! - Keys are given out only after the certificate has matched, and before `Connected`.
-//! - What nobody has authenticated (garbage, plaintext alerts, a message `dimpl` chokes on before the
-//!   handshake is through) never ends the association by itself: the handshake starts afresh, and only if
-//!   it does not complete within [`GRACE`] the suspicion becomes the reason of the failure.
+//! - Keys are released only after the certificate has matched, and before `Connected`.
+//! - Unauthenticated input (garbage, plaintext alerts, a message that `dimpl` fails on during the handshake) never
+//!   ends the association by itself: the handshake restarts, and only if it does not complete within [`GRACE`] that
+//!   input becomes the reason of the failure.
 //! - A certificate other than the announced one ends the association at once.
-//! - Waiting output and held input are bounded.
-//! - The last word of a refused handshake is its alert: nothing that would complete it goes out beside that.
+//! - Queues of output and of held input are bounded.
+//! - After the alert of a refused handshake nothing is sent that would complete it.
 //!
 //! # Cost
-//! Only handshakes come through here; a finished one costs its `dimpl` state until the transport closes.
+//! Handshakes only; a finished one keeps its `dimpl` state until the transport closes.
 //!
 //! # Left out
-//! Whoever can send from the peer's own address can still spoil a handshake that has begun (not one that
-//! is through): plaintext messages of DTLS carry no proof. Application data (SCTP) is ignored; resumption and renegotiation do not exist in `dimpl`.
+//! An attacker who can send from the peer's own address can still prevent a handshake that has begun (not one that
+//! has completed): plaintext messages of DTLS are not authenticated. Application data (SCTP) is ignored; `dimpl` has
+//! no resumption and no renegotiation.
 //!
 //! RFC 5764 §4.2 (key derivation), RFC 6347 §4.2.4 (timers), RFC 8122 §5 (fingerprints).
 
@@ -39,21 +39,21 @@ use super::{
 };
 use crate::srtp::{MasterKey, SrtpProfile};
 
-/// How long a handshake may still complete after something unauthenticated spoke against it.
+/// How long a handshake may still complete after unauthenticated input broke it.
 pub const GRACE: Duration = Duration::from_secs(3);
-/// Before jitter of a quarter: the first retransmission comes 60 to 100 ms after the flight.
+/// Before a jitter of a quarter: the first retransmission follows the flight after 60 to 100 ms.
 const FIRST_RETRANSMISSION: Duration = Duration::from_millis(80);
-/// So many that the handshake timeout comes first.
+/// High enough for the handshake timeout to come first.
 const RETRIES: usize = 40;
-/// Fresh handshakes after something unauthenticated broke one.
+/// Restarts of a handshake that unauthenticated input broke.
 const MAX_RESTARTS: u32 = 8;
 /// Datagrams of the server's first flight kept while its first message is missing.
 const MAX_EARLY: usize = 8;
 /// Datagrams waiting for `poll_transmit`.
 const MAX_WAITING: usize = 32;
-/// A timer further away than this is none.
+/// A later timer counts as none.
 const IDLE: Duration = Duration::from_secs(24 * 60 * 60);
-/// Room for one datagram or the peer's certificate.
+/// Buffer size for one datagram or the peer's certificate.
 const BUFFER: usize = 4096;
 
 /// What a session reports to the link it belongs to.
@@ -61,9 +61,9 @@ const BUFFER: usize = 4096;
 pub enum DtlsEvent {
     /// The state changed.
     State(DtlsState),
-    /// The keys; come before `State(Connected)`.
+    /// The keys; precede `State(Connected)`.
     Keys(SrtpKeys),
-    /// Comes after `State(Failed)`.
+    /// Follows `State(Failed)`.
     Failed(DtlsFailure),
 }
 
@@ -76,7 +76,7 @@ pub struct Session {
     /// `None` while a server waits for a complete ClientHello.
     engine: Option<Box<Dtls>>,
     hello: HelloAssembly,
-    /// As client before the version is known: what came ahead of the server's first message.
+    /// As client before the version is known: datagrams received ahead of the server's first message.
     early: VecDeque<Vec<u8>>,
     version: Option<DtlsVersion>,
     certificate_matched: bool,
@@ -91,7 +91,7 @@ pub struct Session {
 }
 
 impl Session {
-    /// Starts the handshake as `role`, client or server; `hello` is what arrived before.
+    /// Starts the handshake as `role`, client or server; `hello` holds what arrived before.
     pub fn start(
         role: DtlsRole,
         certificate: Arc<Certificate>,
@@ -127,7 +127,7 @@ impl Session {
         session
     }
 
-    /// Takes a DTLS datagram.
+    /// Handles a DTLS datagram.
     pub fn handle(&mut self, datagram: &[u8], now: Instant) {
         if !matches!(self.state, DtlsState::Connecting | DtlsState::Connected) {
             return;
@@ -150,7 +150,7 @@ impl Session {
         }
     }
 
-    /// Retransmits what is due, and gives up when it is time.
+    /// Retransmits what is due, and fails when the handshake has timed out.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.now = self.now.max(now);
         if self.state == DtlsState::Connecting && self.now >= self.deadline {
@@ -167,7 +167,7 @@ impl Session {
         }
     }
 
-    /// When `handle_timeout` must be called next.
+    /// Returns when `handle_timeout` must be called next.
     pub fn poll_timeout(&self) -> Option<Instant> {
         match self.state {
             DtlsState::Connecting => Some(
@@ -179,32 +179,32 @@ impl Session {
         }
     }
 
-    /// The next datagram to send.
+    /// Returns the next datagram to send.
     pub fn poll_transmit(&mut self) -> Option<Vec<u8>> {
         self.waiting.pop_front()
     }
 
-    /// The next event.
+    /// Returns the next event.
     pub fn poll_event(&mut self) -> Option<DtlsEvent> {
         self.events.pop_front()
     }
 
-    /// State of the association.
+    /// Returns the state of the association.
     pub fn state(&self) -> DtlsState {
         self.state
     }
 
-    /// The version agreed on.
+    /// Returns the negotiated version.
     pub fn version(&self) -> Option<DtlsVersion> {
         self.version
     }
 
-    /// Says goodbye, if there is somebody to say it to, and stops.
+    /// Sends close_notify if there are keys, and stops.
     pub fn close(&mut self) {
         if self.state == DtlsState::Connected
             && let Some(engine) = &mut self.engine
         {
-            // Without keys to say it with there is nothing to send, and nothing else to do.
+            // Without keys there is no close_notify to send.
             let _ = engine.close();
             self.drain();
         } else {
@@ -223,7 +223,7 @@ impl Session {
         self.begin(engine);
     }
 
-    /// Starts the server's engine as soon as the ClientHello is complete, in the version it is to speak.
+    /// Starts the server's engine once the ClientHello is complete, in the version chosen from it.
     fn try_server(&mut self) {
         let (Some(offer), Some(datagram)) = (self.hello.offer(), self.hello.complete()) else {
             return;
@@ -254,7 +254,7 @@ impl Session {
         self.settle(result);
     }
 
-    /// As client, `dimpl` must see the server's first message first and takes anything else for its end.
+    /// As client, `dimpl` needs the server's first message first and fails on any other.
     fn handle_before_version(&mut self, datagram: &[u8]) {
         if decides_version(datagram) {
             self.feed(datagram);
@@ -282,7 +282,7 @@ impl Session {
         self.settle(result);
     }
 
-    /// Fetches what the engine has to say, and decides what an error means.
+    /// Fetches the engine's output and decides what an error means.
     fn settle(&mut self, result: Result<(), dimpl::Error>) {
         self.drain();
         let Err(error) = result else { return };
@@ -298,7 +298,7 @@ impl Session {
                 self.suspect(reason);
                 self.restart();
             }
-            // From here on only what is authenticated becomes an error.
+            // From here on only authenticated input becomes an error.
             DtlsState::Connected => {
                 self.engine = None;
                 self.engine_timeout = None;
@@ -336,7 +336,7 @@ impl Session {
                 }
                 Output::BufferTooSmall { needed } => buffer.resize(needed, 0),
                 Output::Timeout(due) => {
-                    // An engine with nothing to do asks to be woken in ten years.
+                    // An idle engine asks for a timer in ten years.
                     self.engine_timeout = (due < self.now + IDLE).then_some(due);
                     break;
                 }
@@ -366,7 +366,7 @@ impl Session {
             self.connected();
         }
         if closed && self.state == DtlsState::Connected {
-            // Answers the goodbye, as TLS demands, and is gone.
+            // Answers the close_notify, as TLS demands, and ends.
             self.close();
         }
     }
@@ -388,7 +388,7 @@ impl Session {
         }
     }
 
-    /// Notes an alert that came in the clear, and tells that this datagram is done with.
+    /// Records a plaintext alert. Returns whether the datagram needs no further handling.
     fn is_unauthenticated_alert(&mut self, datagram: &[u8]) -> bool {
         let Some(record) = records(datagram).next() else {
             return false;
@@ -423,8 +423,8 @@ impl Session {
 
     /// Queues the alert that ends a handshake.
     ///
-    /// Until our Finished has gone out, and it never does then, the peer of 1.2 reads in the clear. One of 1.3 reads
-    /// what is sealed only; all that the engine seals without a message of its own is a goodbye.
+    /// Until our Finished is sent, which no longer happens, a peer of 1.2 reads plaintext. A peer of 1.3 reads
+    /// encrypted records only; the only one the engine makes without a message of its own is close_notify.
     fn refuse(&mut self, description: u8) {
         let sealed = self
             .engine
@@ -472,7 +472,7 @@ impl fmt::Debug for Session {
     }
 }
 
-/// Compares the peer's certificate with what was announced of it; any of the fingerprints will do.
+/// Compares the peer's certificate with the announced fingerprints; one match is enough.
 fn mismatch(announced: &[Fingerprint], certificate: &[u8]) -> Option<DtlsFailure> {
     if announced
         .iter()
@@ -489,7 +489,7 @@ fn mismatch(announced: &[Fingerprint], certificate: &[u8]) -> Option<DtlsFailure
     )))
 }
 
-/// Cuts keying material into client key, server key, client salt, server salt (RFC 5764 §4.2).
+/// Splits keying material into client key, server key, client salt, server salt (RFC 5764 §4.2).
 fn split(
     material: &KeyingMaterial,
     profile: dimpl::SrtpProfile,
@@ -524,12 +524,12 @@ fn split(
     })
 }
 
-/// Whether the engine should see it at all: a record with the long header that fits, or the short one of 1.3.
+/// Returns whether to pass a record to the engine: it has the long header and fits, or the short one of 1.3.
 fn is_plausible(datagram: &[u8]) -> bool {
     matches!(datagram.first(), Some(32..=63)) || records(datagram).next().is_some()
 }
 
-/// Whether this is a HelloVerifyRequest or a whole ServerHello, by which the client learns the version.
+/// Returns whether this is a HelloVerifyRequest or a whole ServerHello, which decides the client's version.
 fn decides_version(datagram: &[u8]) -> bool {
     records(datagram).next().is_some_and(|record| {
         record.content_type == HANDSHAKE
@@ -553,7 +553,7 @@ fn config() -> Arc<Config> {
             .flight_start_rto(FIRST_RETRANSMISSION)
             .flight_retries(RETRIES)
             .handshake_timeout(HANDSHAKE_TIMEOUT)
-            // ICE has proven already that the client is where it says; the cookie would cost a round trip.
+            // ICE has validated the client's address already; the cookie would cost a round trip.
             .use_server_cookie(false)
             .require_client_certificate(true)
             .build();
@@ -567,7 +567,7 @@ const SUITES_1_2: [u16; 3] = [0xc02b, 0xc02c, 0xcca9];
 /// AES-128-GCM, AES-256-GCM, ChaCha20-Poly1305.
 const SUITES_1_3: [u16; 3] = [0x1301, 0x1302, 0x1303];
 const FATAL: u8 = 2;
-/// Number of the alert's record: beyond those of the handshake, so that no replay window refuses it.
+/// Sequence number of the alert's record: beyond those of the handshake, so that no replay window refuses it.
 const LAST_RECORD: u64 = 0xffff;
 const SERVER_HELLO: u8 = 2;
 const HELLO_VERIFY_REQUEST: u8 = 3;

@@ -1,8 +1,8 @@
-//! The full side of ICE: makes checks, and nominates when controlling, for bots.
+//! The full ICE agent: sends checks, and nominates when controlling. Used by bots.
 //!
 //! # Job
-//! Adapts the agent of `is` to one local address and to `Destination`. When to restart belongs to the
-//! signalling, what travels over the path to `link`.
+//! Adapts the agent of `is` to one local address and to `Destination`. Signalling decides when to restart; `link`
+//! handles what is sent over the path.
 //!
 //! # Invariants
 //! - The selected destination stays until a check on another pair was answered, also across a restart.
@@ -39,7 +39,7 @@ pub struct FullAgent {
     socket: SocketId,
     state: IceState,
     selected: Option<Destination>,
-    /// A restart is under way: the next selection is the first with the new credentials.
+    /// A restart is in progress: the next selection is the first with the new credentials.
     restarting: bool,
     closed: bool,
     events: VecDeque<IceEvent>,
@@ -47,7 +47,7 @@ pub struct FullAgent {
 }
 
 impl FullAgent {
-    /// Starts at `local`, over TCP if `socket` is a TCP connection, over UDP otherwise.
+    /// Creates an agent at `local`, over TCP if `socket` is a TCP connection, over UDP otherwise.
     pub fn new(
         parameters: IceParameters,
         local: SocketAddr,
@@ -79,19 +79,19 @@ impl FullAgent {
         })
     }
 
-    /// Leaves the nomination to the peer. Between two full agents the one that answers does (RFC 8445 §6.1.1); call it
-    /// before there is a remote.
+    /// Makes this agent controlled: the peer nominates. Between two full agents that is the answerer (RFC 8445
+    /// §6.1.1). Call it before there is a remote.
     pub fn set_controlled(&mut self) {
         self.agent.set_controlling(false);
     }
 
-    /// Our credentials.
+    /// Returns our credentials.
     pub fn parameters(&self) -> &IceParameters {
         &self.parameters
     }
 
-    /// Starts checking `candidates`. Other credentials than before restart the session; the old path is
-    /// used until the new checks succeed.
+    /// Starts checking `candidates`. Other credentials than before restart ICE; the old path is used until the new
+    /// checks succeed.
     pub fn set_remote(
         &mut self,
         remote: &IceParameters,
@@ -124,7 +124,7 @@ impl FullAgent {
             .filter(|candidate| candidate.protocol == ours)
         {
             let address = SocketAddr::new(candidate.address, candidate.port);
-            // An address nobody can send to is left out, as a browser does.
+            // Skip addresses that cannot be sent to, as browsers do.
             if let Ok(candidate) = Candidate::host(address, protocol_of(self.socket)) {
                 self.agent.add_remote_candidate(candidate);
             }
@@ -133,7 +133,7 @@ impl FullAgent {
         Ok(())
     }
 
-    /// Takes a STUN datagram: answers to our checks, and checks of a full peer.
+    /// Handles a STUN datagram: answers to our checks, and checks of a full peer.
     pub fn handle(&mut self, datagram: &[u8], from: Destination, now: Instant) {
         if self.closed || from.socket != self.socket {
             return;
@@ -152,13 +152,13 @@ impl FullAgent {
         }
     }
 
-    /// Tells whether a check to there was answered, or media goes there.
+    /// Returns whether a check of this destination was answered, or media goes there.
     pub fn is_known(&self, from: &Destination) -> bool {
         self.selected == Some(*from)
             || (from.socket == self.socket && self.agent.has_viable_remote_candidate(from.remote))
     }
 
-    /// Makes the checks that are due.
+    /// Sends the checks that are due.
     pub fn handle_timeout(&mut self, now: Instant) {
         if self.closed {
             return;
@@ -167,12 +167,12 @@ impl FullAgent {
         self.after(now);
     }
 
-    /// When the next check is due.
+    /// Returns when the next check is due.
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.next_timeout
     }
 
-    /// The next check or answer to send.
+    /// Returns the next check or answer to send.
     pub fn poll_transmit(&mut self) -> Option<(Destination, Vec<u8>)> {
         let transmit = self.agent.poll_transmit()?;
         let to = Destination {
@@ -182,17 +182,17 @@ impl FullAgent {
         Some((to, transmit.contents.into()))
     }
 
-    /// The next event.
+    /// Returns the next event.
     pub fn poll_event(&mut self) -> Option<IceEvent> {
         self.events.pop_front()
     }
 
-    /// Where to send.
+    /// Returns the destination of media.
     pub fn selected(&self) -> Option<Destination> {
         self.selected
     }
 
-    /// State of the path.
+    /// Returns the state of the path.
     pub fn state(&self) -> IceState {
         self.state
     }
@@ -214,7 +214,7 @@ impl FullAgent {
                 _ => {}
             }
         }
-        // Before there is somebody to check, `is` would only ask to be woken for nothing.
+        // Without a remote, `is` would only ask for timers that do nothing.
         self.next_timeout = self
             .remote
             .is_some()
@@ -241,7 +241,7 @@ impl FullAgent {
 
     fn changed(&mut self, state: IceConnectionState) {
         match state {
-            // A restart takes `is` back to checking, but the old path is still in use.
+            // A restart sets `is` back to checking, but the old path is still in use.
             IceConnectionState::New | IceConnectionState::Checking => {}
             IceConnectionState::Connected => self.set_state(IceState::Connected),
             IceConnectionState::Completed => self.set_state(IceState::Completed),
@@ -273,7 +273,7 @@ fn protocol_of(socket: SocketId) -> Protocol {
     }
 }
 
-/// Checks in a row without an answer until a pair is given up: 30 s at the pace of `is`, the consent time.
+/// Unanswered checks in a row until a pair fails: 30 s at the pace of `is`, the consent time.
 const UNANSWERED: usize = 12;
 
 #[derive(Debug)]

@@ -1,28 +1,28 @@
-//! The server's side of ICE: answers checks, remembers who sent them, and never checks on its own.
+//! The server side of ICE: answers checks, keeps their sources, and never sends checks.
 //!
 //! # Job
-//! Verifies binding requests, answers them, and chooses the tuple media is sent to. Who may be on the
-//! other end is proven by `dtls`, not here.
+//! Verifies binding requests, answers them, and selects the tuple media is sent to. Authenticating the peer belongs
+//! to `dtls`.
 //!
 //! # Why not the agent of `is`
-//! Its STUN codec is used; its lite agent is not, because it answers nothing until the peer's password
-//! is known (our signalling never carries it), holds a nominated pair against a new one of the same
-//! priority for 15 seconds (a client that changes its address would fall silent), gives up after a fixed
-//! 15 seconds, and keeps every remote address it ever saw.
+//! Its STUN codec is used; its lite agent is not, because it answers nothing until the peer's password is known (our
+//! signalling never carries it), keeps a nominated pair over a new one of the same priority for 15 seconds (a client
+//! that changes its address would get no media), fails after a fixed 15 seconds, and keeps every remote address it
+//! ever saw.
 //!
 //! # Invariants
 //! - Only a request with a valid MESSAGE-INTEGRITY changes anything or is answered.
-//! - At most [`MAX_TUPLES`] tuples and [`MAX_REPLIES`] waiting answers.
+//! - At most [`MAX_TUPLES`] tuples and [`MAX_REPLIES`] queued answers.
 //! - The selected tuple is one of the tuples.
-//! - What the peer sends by says more than what it nominates: a tuple that media contradicted is not selected by
-//!   nomination until media comes by it.
+//! - Media outweighs nomination: a tuple that media contradicted is not selected by nomination until media arrives
+//!   from it.
 //!
 //! # Cost
 //! A check is one parse, one or two HMACs and one small allocation for the answer.
 //!
 //! # Left out
-//! FINGERPRINT is not demanded; the renomination attribute is not read (clients send USE-CANDIDATE too);
-//! wrong credentials are dropped, not answered with 401, so that nobody can be flooded with our answers.
+//! FINGERPRINT is not required; the renomination attribute is ignored (clients send USE-CANDIDATE too); wrong
+//! credentials are dropped, not answered with 401, so that our answers cannot be used to flood others.
 //!
 //! RFC 8445 §7.3 (responding to checks), §2.5 (lite); RFC 7675 (consent).
 
@@ -35,19 +35,19 @@ use super::stun::sha1_hmac;
 use super::{IceEvent, IceParameters, IceState};
 use crate::net::Destination;
 
-/// Media chooses the tuple once in this time at most, however its packets overtake each other.
+/// Media moves the selection at most once in this time, however its packets are reordered.
 const MOVE_INTERVAL: Duration = Duration::from_millis(100);
-/// Tuples kept per transport; the one longest without a check makes room.
+/// Tuples kept per transport; the one without a check for longest is replaced.
 pub const MAX_TUPLES: usize = 8;
-/// Answers that may wait for `poll_transmit`.
+/// Answers queued for `poll_transmit`.
 pub const MAX_REPLIES: usize = 32;
-/// Without a check for this long the path is lost (RFC 7675 §5.1) until the next one.
+/// Without a check for this long the path is lost (RFC 7675 §5.1), until the next check.
 pub const CONSENT_TIMEOUT: Duration = Duration::from_secs(30);
-/// A selected tuple without a check for this long gives way to one that has checks, nominated or not:
-/// behind a NAT that changed its mapping, some clients nominate only once.
+/// A selected tuple without a check for this long is replaced by one with checks, nominated or not: behind a NAT that
+/// changed its mapping, some clients nominate only once.
 pub const STALE_AFTER: Duration = Duration::from_secs(10);
 
-/// A controlled agent that only answers.
+/// A controlled agent that only answers checks.
 #[derive(Debug)]
 pub struct LiteAgent {
     current: IceParameters,
@@ -56,9 +56,9 @@ pub struct LiteAgent {
     state: IceState,
     tuples: Vec<Tuple>,
     selected: Option<Destination>,
-    /// The latest check on any tuple; consent counts from here.
+    /// The latest check on any tuple; consent is counted from it.
     last_check: Option<Instant>,
-    /// When media last chose the tuple.
+    /// When media last moved the selection.
     moved_at: Option<Instant>,
     replies: VecDeque<(Destination, Vec<u8>)>,
     events: VecDeque<IceEvent>,
@@ -68,12 +68,12 @@ pub struct LiteAgent {
 struct Tuple {
     destination: Destination,
     last_check: Instant,
-    /// It was selected, and the peer sent by another one.
+    /// It was selected, but the peer sent by another tuple.
     doubted: bool,
 }
 
 impl LiteAgent {
-    /// Starts with `parameters` as its own credentials.
+    /// Creates an agent with `parameters` as its credentials.
     pub fn new(parameters: IceParameters) -> LiteAgent {
         LiteAgent {
             current: parameters,
@@ -88,12 +88,12 @@ impl LiteAgent {
         }
     }
 
-    /// The newest credentials.
+    /// Returns the newest credentials.
     pub fn parameters(&self) -> &IceParameters {
         &self.current
     }
 
-    /// The fragments a check may carry.
+    /// Returns the username fragments that checks may carry.
     pub fn username_fragments(&self) -> impl Iterator<Item = &str> {
         std::iter::once(&self.current)
             .chain(self.previous.as_ref())
@@ -108,7 +108,7 @@ impl LiteAgent {
         self.previous.get_or_insert(replaced);
     }
 
-    /// Takes a STUN datagram; everything but a valid binding request is ignored.
+    /// Handles a STUN datagram; everything but a valid binding request is ignored.
     pub fn handle(&mut self, datagram: &[u8], from: Destination, now: Instant) {
         if self.state == IceState::Closed {
             return;
@@ -151,13 +151,13 @@ impl LiteAgent {
         self.choose(from, message.use_candidate(), now);
     }
 
-    /// Tells whether a check came from there within the consent time.
+    /// Returns whether a check came from this source within the consent time.
     pub fn is_known(&self, from: &Destination) -> bool {
         self.tuples.iter().any(|tuple| tuple.destination == *from)
     }
 
-    /// Takes note that the peer itself, proven by its keys, sent by this tuple: its answers arrive there. A client
-    /// to which nothing gets back by one tuple goes on nominating it, and talks by another.
+    /// Authenticated media arrived from this tuple, so answers reach the peer there: selects it. A client that gets
+    /// no answers on one tuple keeps nominating it and sends by another.
     pub fn on_authenticated_media(&mut self, from: &Destination, now: Instant) {
         let settling = self.moved_at.is_some_and(|at| now < at + MOVE_INTERVAL);
         if self.selected == Some(*from) || settling || !self.is_known(from) {
@@ -174,7 +174,7 @@ impl LiteAgent {
         self.select(*from);
     }
 
-    /// Forgets a tuple whose connection is gone.
+    /// Forgets a tuple whose connection has closed.
     pub fn remove(&mut self, destination: &Destination) {
         self.tuples
             .retain(|tuple| tuple.destination != *destination);
@@ -186,8 +186,8 @@ impl LiteAgent {
         }
     }
 
-    /// Stops sending when the consent time has passed without a check, and forgets all tuples. The next valid
-    /// check, with the credentials in use or those of a restart, opens a path again.
+    /// Stops sending when the consent time has passed without a check, and forgets all tuples. The next valid check,
+    /// with the credentials in use or those of a restart, opens a path again.
     pub fn handle_timeout(&mut self, now: Instant) {
         if self.poll_timeout().is_some_and(|due| now >= due) {
             self.tuples.clear();
@@ -196,7 +196,7 @@ impl LiteAgent {
         }
     }
 
-    /// When the consent time ends.
+    /// Returns when the consent time ends.
     pub fn poll_timeout(&self) -> Option<Instant> {
         if !matches!(self.state, IceState::Connected | IceState::Completed) {
             return None;
@@ -204,22 +204,22 @@ impl LiteAgent {
         self.last_check.map(|at| at + CONSENT_TIMEOUT)
     }
 
-    /// The next answer to send.
+    /// Returns the next answer to send.
     pub fn poll_transmit(&mut self) -> Option<(Destination, Vec<u8>)> {
         self.replies.pop_front()
     }
 
-    /// The next event.
+    /// Returns the next event.
     pub fn poll_event(&mut self) -> Option<IceEvent> {
         self.events.pop_front()
     }
 
-    /// Where to send.
+    /// Returns the destination of media.
     pub fn selected(&self) -> Option<Destination> {
         self.selected
     }
 
-    /// State of the path.
+    /// Returns the state of the path.
     pub fn state(&self) -> IceState {
         self.state
     }
@@ -306,7 +306,7 @@ impl LiteAgent {
     }
 }
 
-/// The bytes of an answer: at most 20 + 24 (address or error) + 24 (integrity) + 8 (fingerprint).
+/// Size of an answer: at most 20 + 24 (address or error) + 24 (integrity) + 8 (fingerprint).
 fn encode(message: StunMessage<'_>, password: &[u8]) -> Vec<u8> {
     let mut buffer = [0; 128];
     let length = message
@@ -489,7 +489,7 @@ mod tests {
             agent.handle(&check(OURS, PASSWORD, true), from, now);
             agent.selected()
         };
-        // No answer gets back by the first, so the client nominates it again and again, and sends by the second.
+        // No answer reaches the client by the first tuple, so it keeps nominating it and sends by the second.
         assert_eq!(nominate(&mut agent, tcp, now), Some(tcp));
         assert_eq!(
             nominate(&mut agent, udp, now),
@@ -503,16 +503,16 @@ mod tests {
             assert_eq!(nominate(&mut agent, udp, now), Some(tcp));
             assert_eq!(nominate(&mut agent, tcp, now), Some(tcp));
         }
-        // The way is free: the client sends by it.
+        // The first tuple works again: the client sends by it.
         agent.on_authenticated_media(&udp, now);
         assert_eq!(agent.selected(), Some(udp));
         assert_eq!(nominate(&mut agent, tcp, now), Some(udp));
-        // A new path needs no media to be nominated, and media from nowhere changes nothing.
+        // A new path can be nominated without media, and media from an unknown source changes nothing.
         assert_eq!(nominate(&mut agent, from(3), now), Some(from(3)));
         now += MOVE_INTERVAL;
         agent.on_authenticated_media(&from(9), now);
         assert_eq!(agent.selected(), Some(from(3)));
-        // Packets by both at once choose once.
+        // Packets by both tuples at once move the selection once.
         now += MOVE_INTERVAL;
         events(&mut agent);
         for step in 0..50 {

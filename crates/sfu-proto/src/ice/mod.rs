@@ -1,8 +1,8 @@
-//! ICE: which address reaches the other end, and may we still send there.
+//! ICE: which address reaches the peer, and whether it still consents to media.
 //!
 //! # Job
-//! `lite` answers the checks of a full agent (the server's side); `full` makes the checks (the side of
-//! bots). Both speak STUN through the crate `is`. What is sent over the path found belongs to `link`.
+//! `lite` answers the checks of a full agent (server side); `full` sends checks (bots). Both use the STUN codec of
+//! the crate `is`. What is sent over the path belongs to `link`.
 //!
 //! RFC 8445 (ICE), RFC 8489 (STUN), RFC 7675 (consent), RFC 6544 (ICE over TCP).
 
@@ -18,7 +18,7 @@ pub use full::FullAgent;
 pub use lite::{CONSENT_TIMEOUT, LiteAgent, MAX_REPLIES, MAX_TUPLES, STALE_AFTER};
 pub(crate) use stun::username_of;
 
-/// Credentials of one side of an ICE session, as they go over the signalling.
+/// Credentials of one side of an ICE session, as exchanged by signalling.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IceParameters {
     /// 4 to 256 characters of letters, digits, `+` and `/`.
@@ -41,16 +41,16 @@ pub enum IceProtocol {
 /// Which side opens the connection of a TCP candidate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TcpType {
-    /// Waits for the other side to connect: the only kind a server needs.
+    /// Waits for the other side to connect; a server needs no other kind.
     Passive,
 }
 
-/// A host candidate: an address at which this side can be reached.
+/// A host candidate: an address of this side.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IceCandidate {
     /// Equal for candidates of one base address and protocol.
     pub foundation: String,
-    /// Higher is tried first.
+    /// Candidates of higher priority are tried first.
     pub priority: u32,
     /// Address as announced to the other side.
     pub address: IpAddr,
@@ -62,37 +62,37 @@ pub struct IceCandidate {
     pub tcp_type: Option<TcpType>,
 }
 
-/// State of the path, in mediasoup's words.
+/// State of the path, in mediasoup's terms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum IceState {
-    /// No valid check was seen yet.
+    /// No valid check yet.
     New,
-    /// A check was valid: there is a path that may be used.
+    /// A check was valid: there is a path.
     Connected,
     /// The controlling side has nominated a path.
     Completed,
     /// No check or answer for the consent time.
     Disconnected,
-    /// Closed on our side.
+    /// Closed by this side.
     Closed,
 }
 
-/// What an agent reports to the link it belongs to.
+/// An event for the link.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum IceEvent {
     /// The state changed.
     State(IceState),
-    /// Send here from now on.
+    /// The destination of media from now on.
     Selected(Destination),
     /// The credentials of a restart are in use.
     Restarted,
-    /// There was a path, and its consent ran out.
+    /// The consent of an established path expired.
     ConsentLost,
     /// No check was ever answered.
     Unreachable,
 }
 
-/// Why ICE cannot be done with what was given.
+/// Why ICE parameters cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum IceError {

@@ -1,11 +1,11 @@
-//! The few things around `is`'s STUN codec that both agents need.
+//! Additions to `is`'s STUN codec that both agents share.
 
 use aws_lc_rs::hmac;
 use is::stun::StunMessage;
 
 use super::IceError;
 
-/// HMAC-SHA1 over consecutive pieces, as MESSAGE-INTEGRITY wants it (RFC 8489 §14.5).
+/// Computes HMAC-SHA1 over consecutive pieces, for MESSAGE-INTEGRITY (RFC 8489 §14.5).
 pub(super) fn sha1_hmac(key: &[u8], pieces: &[&[u8]]) -> [u8; 20] {
     let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, key);
     let mut context = hmac::Context::with_key(&key);
@@ -17,7 +17,7 @@ pub(super) fn sha1_hmac(key: &[u8], pieces: &[&[u8]]) -> [u8; 20] {
     out
 }
 
-/// Our username fragment in a binding request: the part of USERNAME before the colon.
+/// Returns our username fragment in a binding request: the part of USERNAME before the colon.
 pub(crate) fn username_of(datagram: &[u8]) -> Option<&str> {
     let message = StunMessage::parse(datagram).ok()?;
     if !message.is_binding_request() {

@@ -1,35 +1,35 @@
-//! Why a link is of no use any more, and why a call on one was refused: cause and remedy in words.
+//! Failures of a link and refused operations: cause and remedy.
 
 use std::fmt;
 
 use crate::dtls::DtlsFailure;
 use crate::ice::{CONSENT_TIMEOUT, IceError};
 
-/// Why a link is of no use any more. `Display` names the cause and the remedy.
+/// Why a link failed. `Display` names the cause and the remedy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LinkFailure {
-    /// Client side: there was a path, but no check was answered for the consent time. A server's link waits.
+    /// Client side: no check was answered for the consent time. A server's link waits instead.
     ConsentLost,
     /// Client side: no check was ever answered.
     Unreachable,
-    /// Client side: what was given for ICE cannot be used.
+    /// Client side: the ICE parameters cannot be used.
     Ice(IceError),
-    /// The handshake came to nothing.
+    /// The DTLS handshake failed.
     Dtls(DtlsFailure),
 }
 
-/// Why a call on a link was refused; the link is as it was before.
+/// Why an operation on a link was refused; the link is unchanged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LinkError {
-    /// `connect` was called before.
+    /// `connect` was called already.
     AlreadyConnected,
     /// The list of fingerprints is empty.
     NoFingerprint,
     /// A fingerprint is not as many hexadecimal pairs as its hash has bytes.
     MalformedFingerprint,
-    /// Both sides would take the same DTLS role.
+    /// Both sides would take the same DTLS role; one of them must be active and the other passive.
     RoleConflict,
     /// The link is closed or has failed.
     Closed,

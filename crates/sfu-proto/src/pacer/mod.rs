@@ -1,16 +1,16 @@
-//! When a transport may send what waits for it.
+//! Decides when a transport may send its pending packets.
 //!
 //! # Job
-//! A transport asks before each packet of a flush. Choosing what is sent belongs to consumers, the budget
-//! to `bwe`.
+//! A transport asks before each packet of a flush. Choosing what is sent belongs to consumers, the budget to `bwe`.
 //!
 //! # Left out
-//! Pacing. `Immediate` lets everything go at once, which is right while nothing probes for bandwidth and
-//! the window of a flush spreads a key frame by itself.
+//! Pacing. `Immediate` sends everything at once, which is right as long as nothing probes for bandwidth and the flush
+//! window spreads a key frame.
 
-/// Decides when packets go.
+/// Decides when packets are sent.
 pub trait Pacer {
-    /// May a datagram of this length go now? If not, it and what is behind it wait for the next flush.
+    /// Returns whether a datagram of this length may be sent now. If not, it and those behind it wait for the next
+    /// flush.
     fn may_send(&mut self, len: usize) -> bool;
 }
 

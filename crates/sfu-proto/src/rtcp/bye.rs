@@ -1,14 +1,14 @@
-//! Goodbyes: sources that will send no more.
+//! BYE: sources that end.
 //!
 //! # Left out
-//! The reason text is stepped over, and never sent.
+//! The reason text is skipped on reading and never written.
 //!
 //! RFC 3550 §6.6.
 
 use super::header::{BYE, HEADER_LEN, RawPacket, begin};
 use crate::error::RtcpError;
 
-/// A received goodbye.
+/// A received BYE.
 #[derive(Debug, Clone, Copy)]
 pub struct Bye<'a> {
     ssrcs: &'a [[u8; 4]],
@@ -30,7 +30,7 @@ impl<'a> Bye<'a> {
     }
 }
 
-/// Writes a goodbye for up to 31 sources; `None` if there are more or `out` is too small.
+/// Writes a BYE for up to 31 sources; `None` if there are more or `out` is too small.
 pub fn write(ssrcs: &[u32], out: &mut [u8]) -> Option<usize> {
     if ssrcs.len() > 31 {
         return None;

@@ -1,7 +1,7 @@
-//! A compound packet: the RTCP packets of one datagram, one behind the other.
+//! A compound packet: the RTCP packets of one datagram.
 //!
 //! # Invariants
-//! - The first malformed packet ends the walk with its error; packets before it were given and count.
+//! - The first malformed packet ends the iteration with its error; packets before it are valid.
 //!
 //! RFC 3550 §6.1, RFC 5506.
 
@@ -27,7 +27,7 @@ pub enum Packet<'a> {
     Pli(Pli),
     /// Send a key frame (RFC 5104 §4.3.1).
     Fir(Fir<'a>),
-    /// What a receiver thinks it can take.
+    /// A receiver's bandwidth estimate.
     Remb(Remb<'a>),
     /// Arrival times of all packets of a transport.
     TransportCc(TransportCc<'a>),
@@ -64,7 +64,7 @@ impl<'a> Packet<'a> {
     }
 }
 
-/// Walks the packets of a decrypted datagram.
+/// Iterates over the packets of a decrypted datagram.
 ///
 /// ```
 /// use meeshy_sfu_proto::rtcp::{Packet, Pli, packets};

@@ -1,4 +1,4 @@
-//! Full intra request: a numbered request for a key frame, from one who has no picture to lose.
+//! Full intra request: a numbered request for a key frame by a receiver without a picture.
 //!
 //! RFC 5104 §4.3.1.
 
@@ -7,19 +7,19 @@ use crate::error::RtcpError;
 
 pub(super) const FORMAT: u8 = 4;
 
-/// One stream asked for a key frame.
+/// Request for a key frame of one stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FirEntry {
-    /// The stream asked for.
+    /// The stream requested.
     pub ssrc: u32,
-    /// Counts requests of one receiver; a repeat of a number is the same request.
+    /// Command number of the receiver; a repeated number is the same request.
     pub sequence: u8,
 }
 
 /// A received request for key frames.
 #[derive(Debug, Clone, Copy)]
 pub struct Fir<'a> {
-    /// Who asks.
+    /// SSRC of the requester.
     pub sender_ssrc: u32,
     entries: &'a [[u8; 8]],
 }
@@ -34,7 +34,7 @@ impl<'a> Fir<'a> {
         })
     }
 
-    /// The streams asked for.
+    /// The streams requested.
     pub fn entries(&self) -> impl ExactSizeIterator<Item = FirEntry> + 'a {
         self.entries.iter().map(|bytes| FirEntry {
             ssrc: u32_at(bytes, 0),

@@ -1,4 +1,4 @@
-//! The four bytes all RTCP packets begin with.
+//! The common header of RTCP packets.
 //!
 //! RFC 3550 §6.4.1, Appendix A.2.
 
@@ -21,12 +21,12 @@ pub(super) struct RawPacket<'a> {
     /// Report count, source count or feedback format: the low five bits of the first byte.
     pub(super) count: u8,
     pub(super) packet_type: u8,
-    /// What follows the header, without padding.
+    /// The body, without padding.
     pub(super) body: &'a [u8],
 }
 
 impl<'a> RawPacket<'a> {
-    /// Takes the first packet off `bytes`; gives it and what follows.
+    /// Splits the first packet off `bytes`; returns it and the rest.
     pub(super) fn split(bytes: &'a [u8]) -> Result<(Self, &'a [u8]), RtcpError> {
         let (header, rest) = bytes
             .split_first_chunk::<HEADER_LEN>()
@@ -55,7 +55,7 @@ impl<'a> RawPacket<'a> {
         ))
     }
 
-    /// Reads what all feedback begins with: who sends it, the stream it is about, and the rest (RFC 4585 §6.1).
+    /// Parses the common part of feedback: its sender, the stream it refers to, and the rest (RFC 4585 §6.1).
     pub(super) fn feedback(self) -> Result<(u32, u32, &'a [u8]), RtcpError> {
         let (ssrcs, rest) = self
             .body
@@ -65,7 +65,7 @@ impl<'a> RawPacket<'a> {
     }
 }
 
-/// Writes the header of a packet of `len` bytes and gives its body; `None` if `out` is shorter.
+/// Writes the header of a packet of `len` bytes and returns its body; `None` if `out` is shorter.
 ///
 /// `len` counts the header and is a multiple of four.
 pub(super) fn begin(out: &mut [u8], len: usize, count: u8, packet_type: u8) -> Option<&mut [u8]> {
@@ -78,12 +78,12 @@ pub(super) fn begin(out: &mut [u8], len: usize, count: u8, packet_type: u8) -> O
     Some(body)
 }
 
-/// Reads the four bytes at `at`, which the caller has checked to be there.
+/// Reads the four bytes at `at`; the caller has checked the length.
 pub(super) fn u32_at(bytes: &[u8], at: usize) -> u32 {
     u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
 }
 
-/// Writes four bytes at `at`, which the caller has checked to be there.
+/// Writes four bytes at `at`; the caller has checked the length.
 pub(super) fn put_u32(bytes: &mut [u8], at: usize, value: u32) {
     bytes[at..at + 4].copy_from_slice(&value.to_be_bytes());
 }

@@ -1,18 +1,18 @@
 //! RTCP packets: typed views of received ones, and writers for those to send.
 //!
 //! # Job
-//! One file per packet type; [`compound::packets`] walks a decrypted datagram. What a report means for a
-//! stream, and when to send one, belongs to `router` and `transport`.
+//! One file per packet type; [`compound::packets`] iterates over a decrypted datagram. What a report means for a
+//! stream, and when to send one, belongs to `router`.
 //!
 //! # Invariants
 //! - A view exists only if all counts and lengths inside it were checked, so iterating it cannot fail.
-//! - A writer writes a whole packet or nothing; packets are put together by writing them one behind another.
+//! - A writer writes a whole packet or nothing; compound packets are written one packet behind the other.
 //!
 //! # Cost
-//! No allocation either way.
+//! No allocation in either direction.
 //!
 //! # Left out
-//! APP packets, SDES items other than CNAME, XR blocks other than RRTR and DLRR: stepped over.
+//! APP packets, SDES items other than CNAME, XR blocks other than RRTR and DLRR: skipped.
 //!
 //! RFC 3550 §6, RFC 4585, RFC 5104 (FIR), RFC 3611 (XR), RFC 5506 (reduced size: any type may come first).
 

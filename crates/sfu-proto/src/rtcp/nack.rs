@@ -1,4 +1,4 @@
-//! Generic negative acknowledgements: packets asked for again.
+//! Generic NACK: requests for lost packets.
 //!
 //! RFC 4585 §6.2.1.
 
@@ -7,12 +7,12 @@ use crate::error::RtcpError;
 
 pub(super) const FORMAT: u8 = 1;
 
-/// A received request for packets.
+/// A received NACK.
 #[derive(Debug, Clone, Copy)]
 pub struct Nack<'a> {
-    /// Who asks.
+    /// SSRC of the requester.
     pub sender_ssrc: u32,
-    /// The stream asked for.
+    /// The stream requested.
     pub media_ssrc: u32,
     entries: &'a [[u8; 4]],
 }
@@ -27,7 +27,7 @@ impl<'a> Nack<'a> {
         })
     }
 
-    /// The sequence numbers asked for, in the order of the entries.
+    /// The requested sequence numbers, in the order of the entries.
     pub fn sequences(&self) -> impl Iterator<Item = u16> + 'a {
         self.entries
             .iter()
@@ -41,16 +41,16 @@ impl<'a> Nack<'a> {
     }
 }
 
-/// What [`write()`] wrote.
+/// Result of [`write()`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Written {
     /// Bytes of the packet.
     pub len: usize,
-    /// Sequence numbers it asks for, from the front of the list; the rest found no room.
+    /// Sequence numbers written, from the front of the list; the rest did not fit.
     pub taken: usize,
 }
 
-/// Writes a request for as many of `sequences` as fit; `None` if there are none or not one entry fits.
+/// Writes a NACK for as many of `sequences` as fit; `None` if there are none or not one entry fits.
 ///
 /// `sequences` ascend, across a wrap too.
 pub fn write(

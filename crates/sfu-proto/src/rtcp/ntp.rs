@@ -1,4 +1,4 @@
-//! NTP time as RTCP carries it: 32.32 seconds since 1900, and its middle 32 bits.
+//! NTP time in RTCP: 32.32 seconds since 1900, and its middle 32 bits.
 //!
 //! RFC 3550 §4.
 
@@ -39,16 +39,17 @@ pub const fn duration_from_compact(units: u32) -> Duration {
     Duration::from_nanos(units as u64 * 1_000_000_000 / 65_536)
 }
 
-/// Round trip from a report that came at `now` and answers `last` after `delay`, all compact (RFC 3550 §6.4.1).
+/// Returns the round-trip time of a report that arrives at `now` and answers `last` after `delay`, all compact (RFC
+/// 3550 §6.4.1).
 ///
-/// `None` if nothing was answered yet, or if clocks make it negative.
+/// `None` if nothing was answered yet, or if the clocks make it negative.
 #[must_use]
 pub const fn round_trip(now: u32, last: u32, delay: u32) -> Option<Duration> {
     if last == 0 {
         return None;
     }
     let elapsed = now.wrapping_sub(last).wrapping_sub(delay);
-    // Rounding of both ends may make a very short round trip slightly negative; more than that is nonsense.
+    // Rounding at both ends may make a very short round trip slightly negative; more than that is invalid.
     if elapsed > u32::MAX / 2 {
         return None;
     }

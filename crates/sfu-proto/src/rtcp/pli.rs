@@ -10,9 +10,9 @@ pub(super) const FORMAT: u8 = 1;
 /// A request for a key frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pli {
-    /// Who asks.
+    /// SSRC of the requester.
     pub sender_ssrc: u32,
-    /// The stream asked for.
+    /// The stream requested.
     pub media_ssrc: u32,
 }
 

@@ -1,11 +1,11 @@
-//! Receiver estimated maximum bitrate: what a receiver thinks all streams of a sender may take together.
+//! Receiver estimated maximum bitrate: the total bit rate a receiver can take from all streams of a sender.
 //!
 //! draft-alvestrand-rmcat-remb-03 §2.2.
 
 use super::header::{HEADER_LEN, PAYLOAD_FEEDBACK, RawPacket, begin, put_u32, u32_at};
 use crate::error::RtcpError;
 
-/// Shared with all application-layer feedback, hence the name inside.
+/// Identifier that distinguishes REMB from other application-layer feedback.
 pub(super) const FORMAT: u8 = 15;
 const NAME: u32 = u32::from_be_bytes(*b"REMB");
 /// Bytes of both SSRCs, the name, and the count with the bitrate.
@@ -15,9 +15,9 @@ const MANTISSA_BITS: u32 = 18;
 /// A received estimate.
 #[derive(Debug, Clone, Copy)]
 pub struct Remb<'a> {
-    /// Who estimates.
+    /// SSRC of the estimator.
     pub sender_ssrc: u32,
-    /// The estimate.
+    /// The estimate in bits per second.
     pub bitrate_bps: u64,
     ssrcs: &'a [[u8; 4]],
 }

@@ -1,4 +1,4 @@
-//! Report blocks: how one source is received. Part of sender and receiver reports.
+//! Report blocks: the reception of one source, in sender and receiver reports.
 //!
 //! RFC 3550 §6.4.1.
 
@@ -9,14 +9,14 @@ pub const BLOCK_LEN: usize = 24;
 /// Blocks one report can hold, by its five-bit count.
 pub const MAX_BLOCKS: usize = 31;
 
-/// How one source is received.
+/// Reception of one source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ReportBlock {
     /// The source reported on.
     pub ssrc: u32,
-    /// Share of packets lost since the last report, in 1/256.
+    /// Fraction lost since the last report, in 1/256.
     pub fraction_lost: u8,
-    /// Packets lost in all, 24 bits; negative with duplicates.
+    /// Cumulative number of packets lost, 24 bits; negative with duplicates.
     pub cumulative_lost: i32,
     /// Highest sequence number received, with its wraps in the upper half.
     pub highest_sequence: u32,

@@ -1,4 +1,4 @@
-//! Receiver reports: how streams arrive, from one who may send none.
+//! Receiver reports: reception statistics of a participant that sends no media.
 //!
 //! RFC 3550 §6.4.2.
 
@@ -9,7 +9,7 @@ use crate::error::RtcpError;
 /// A received receiver report.
 #[derive(Debug, Clone, Copy)]
 pub struct ReceiverReport<'a> {
-    /// Who reports.
+    /// SSRC of the reporter.
     pub ssrc: u32,
     blocks: &'a [[u8; BLOCK_LEN]],
 }
@@ -26,7 +26,7 @@ impl<'a> ReceiverReport<'a> {
         })
     }
 
-    /// How the streams arrive.
+    /// The report blocks.
     pub fn reports(&self) -> impl ExactSizeIterator<Item = ReportBlock> + 'a {
         self.blocks.iter().map(ReportBlock::read)
     }

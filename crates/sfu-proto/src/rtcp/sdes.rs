@@ -1,7 +1,7 @@
-//! Source descriptions: the canonical name that ties the streams of one person together.
+//! Source descriptions: the CNAME that groups the streams of one participant.
 //!
 //! # Left out
-//! All items but CNAME; they are stepped over, and never sent.
+//! All items but CNAME: skipped on reading and never written.
 //!
 //! RFC 3550 §6.5.
 
@@ -29,7 +29,7 @@ impl<'a> Sdes<'a> {
         })
     }
 
-    /// The sources that state a canonical name, with its bytes: `(ssrc, cname)`.
+    /// The sources with a CNAME, with its bytes: `(ssrc, cname)`.
     pub fn cnames(&self) -> impl Iterator<Item = (u32, &'a [u8])> {
         let mut rest = self.chunks;
         (0..self.count)
@@ -54,7 +54,7 @@ fn split_chunk(bytes: &[u8]) -> Option<Chunk<'_>> {
     loop {
         let (&kind, rest) = items.split_first()?;
         if kind == 0 {
-            // The zero, and as many more as reach the next word (RFC 3550 §6.5).
+            // The zero, and padding zeros up to the next word (RFC 3550 §6.5).
             let used = (bytes.len() - rest.len()).next_multiple_of(4);
             return Some(Chunk {
                 ssrc: u32::from_be_bytes(*ssrc),
@@ -71,7 +71,7 @@ fn split_chunk(bytes: &[u8]) -> Option<Chunk<'_>> {
     }
 }
 
-/// Writes a description that names one source; `None` if the name is over 255 bytes or `out` too small.
+/// Writes a description of one source; `None` if the CNAME is over 255 bytes or `out` too small.
 pub fn write(ssrc: u32, cname: &str, out: &mut [u8]) -> Option<usize> {
     let name_len = u8::try_from(cname.len()).ok()?;
     let used = HEADER_LEN + 4 + 2 + cname.len();

@@ -1,4 +1,4 @@
-//! Sender reports: what was sent, on which clock.
+//! Sender reports: what was sent, and its clock.
 //!
 //! RFC 3550 §6.4.1.
 
@@ -9,7 +9,7 @@ use crate::error::RtcpError;
 /// Bytes of the sender's SSRC and its sender information.
 const INFO_LEN: usize = 24;
 
-/// What a sender says of itself.
+/// Sender information.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct SenderInfo {
     /// The sending stream.
@@ -45,7 +45,7 @@ impl SenderInfo {
 /// A received sender report.
 #[derive(Debug, Clone, Copy)]
 pub struct SenderReport<'a> {
-    /// What the sender says of itself.
+    /// The sender information.
     pub info: SenderInfo,
     blocks: &'a [[u8; BLOCK_LEN]],
 }
@@ -68,7 +68,7 @@ impl<'a> SenderReport<'a> {
         })
     }
 
-    /// How the sender receives others.
+    /// The report blocks.
     pub fn reports(&self) -> impl ExactSizeIterator<Item = ReportBlock> + 'a {
         self.blocks.iter().map(ReportBlock::read)
     }

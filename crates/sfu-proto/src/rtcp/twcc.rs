@@ -1,16 +1,16 @@
-//! Transport-wide congestion control feedback: when each packet of a transport arrived.
+//! Transport-wide congestion control feedback: the arrival time of each packet of a transport.
 //!
 //! # Job
-//! Reads and writes the packet. Collecting arrivals and drawing conclusions belongs to `transport` and `bwe`.
+//! Parses and writes the packet. Collecting arrivals belongs to `router::transport`, estimation to `bwe`.
 //!
 //! # Invariants
 //! - A view exists only if its chunks cover the status count and its deltas suffice for them.
-//! - What a writer took is contiguous from the base; deltas too large for 16 bits end a packet early, and
-//!   the next one, with a reference time of its own, takes over.
+//! - A written feedback covers numbers from the base on without gaps; a delta over 16 bits ends it early, and the
+//!   next feedback starts with its own reference time.
 //!
 //! # Cost
-//! Parsing and counting read each chunk once. Walking is linear in the status count, at most 65535: a peer can ask
-//! for that with few bytes, so a caller that walks bounds it by the packets it sent.
+//! Parsing and counting read each chunk once. Iterating is linear in the status count, at most 65535: a peer can
+//! cause that with few bytes, so callers limit it by the packets they sent.
 //!
 //! # Left out
 //! Version 2 of the extension (feedback on request).
@@ -25,7 +25,7 @@ use crate::error::RtcpError;
 pub(super) const FORMAT: u8 = 15;
 /// Bytes of both SSRCs, base, count, reference time and feedback count.
 const FIXED: usize = 16;
-/// A delta counts these.
+/// Unit of a delta in microseconds.
 const TICK: Duration = Duration::from_micros(250);
 /// Ticks in a unit of the reference time, 64 ms.
 const REFERENCE_TICKS: i64 = 256;
@@ -34,28 +34,28 @@ const MAX_RUN: u16 = 0x1fff;
 /// A received feedback.
 #[derive(Debug, Clone, Copy)]
 pub struct TransportCc<'a> {
-    /// Who reports.
+    /// SSRC of the reporter.
     pub sender_ssrc: u32,
-    /// Any stream of the transport.
+    /// SSRC of any stream of the transport.
     pub media_ssrc: u32,
-    /// Transport-wide number of the first packet reported.
+    /// Transport-wide sequence number of the first reported packet.
     pub base_sequence: u16,
-    /// Packets reported, received or not.
+    /// Number of packets reported, received or not.
     pub status_count: u16,
     /// Reference time in 64 ms since an epoch of the receiver; signed 24 bits, wraps.
     pub reference_time: i32,
-    /// Counts feedbacks modulo 256.
+    /// Feedback count modulo 256.
     pub feedback_count: u8,
     chunks: &'a [[u8; 2]],
     deltas: &'a [u8],
 }
 
-/// What a feedback says of one packet.
+/// Status of one packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Arrival {
-    /// Transport-wide number of the packet.
+    /// Transport-wide sequence number of the packet.
     pub sequence: u16,
-    /// When it arrived, in microseconds since the receiver's epoch; `None` if it did not (yet).
+    /// Arrival time in microseconds since the receiver's epoch; `None` if missing.
     pub at_us: Option<i64>,
 }
 
@@ -95,7 +95,7 @@ impl<'a> TransportCc<'a> {
         })
     }
 
-    /// How many packets it reports as received, and as missing.
+    /// Returns how many packets are reported received and missing.
     #[must_use]
     pub fn counts(&self) -> (u32, u32) {
         let mut left = self.status_count;
@@ -108,7 +108,7 @@ impl<'a> TransportCc<'a> {
         (received, u32::from(self.status_count) - received)
     }
 
-    /// Walks the packets reported, in order of their numbers.
+    /// Iterates over the reported packets, in order of their numbers.
     #[must_use]
     pub fn arrivals(&self) -> Arrivals<'a> {
         Arrivals {
@@ -128,7 +128,7 @@ impl<'a> TransportCc<'a> {
 pub struct Arrivals<'a> {
     chunks: &'a [[u8; 2]],
     chunk: Chunk,
-    /// Symbols of `chunk` already given.
+    /// Symbols of `chunk` already returned.
     used: u16,
     deltas: &'a [u8],
     sequence: u16,
@@ -235,7 +235,7 @@ impl Chunk {
         }
     }
 
-    /// How many of its first `covered` symbols say that a packet came.
+    /// Returns how many of its first `covered` symbols report a received packet.
     fn received(self, covered: u16) -> u16 {
         match self.run {
             Some(Symbol::MISSING) => 0,
@@ -246,7 +246,8 @@ impl Chunk {
         }
     }
 
-    /// Bytes of delta its first `covered` symbols need; `None` with a reserved symbol, or for an empty run.
+    /// Returns the bytes of delta its first `covered` symbols need; `None` with a reserved symbol, or for an empty
+    /// run.
     fn delta_bytes(self, covered: usize) -> Option<usize> {
         if self.len == 0 {
             return None;
@@ -269,33 +270,33 @@ fn delta_len(symbol: u8) -> Option<usize> {
     }
 }
 
-/// What identifies a feedback to be written.
+/// Header values of a feedback to be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Feedback {
-    /// Who reports.
+    /// SSRC of the reporter.
     pub sender_ssrc: u32,
-    /// Any stream of the transport.
+    /// SSRC of any stream of the transport.
     pub media_ssrc: u32,
-    /// Transport-wide number of the first packet reported.
+    /// Transport-wide sequence number of the first reported packet.
     pub base_sequence: u16,
-    /// Counts feedbacks modulo 256.
+    /// Feedback count modulo 256.
     pub feedback_count: u8,
 }
 
-/// What [`Feedback::write`] wrote.
+/// Result of [`Feedback::write`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Written {
     /// Bytes of the packet.
     pub len: usize,
-    /// Packets reported; the next feedback begins that far from the base.
+    /// Packets reported; the next feedback starts that far from the base.
     pub taken: u16,
 }
 
 impl Feedback {
-    /// Reports arrivals of packets numbered from the base on: the time since any epoch, `None` for a missing one.
+    /// Writes the arrivals of packets numbered from the base on: the time since any epoch, `None` for a missing one.
     ///
-    /// Takes as many as fit into `out` and as the format can express. `None` if not one of those arrived, or
-    /// if `out` has no room.
+    /// Writes as many as fit into `out` and as the format can express. `None` if none of those arrived, or if `out`
+    /// has no room.
     pub fn write(
         &self,
         arrivals: impl IntoIterator<Item = Option<Duration>>,
@@ -361,7 +362,7 @@ impl<'b> Encoder<'b> {
         }
     }
 
-    /// Adds one packet; false, and nothing changed, if it cannot be expressed any more.
+    /// Adds one packet; returns false, and changes nothing, if it cannot be expressed any more.
     fn add(&mut self, at: Option<Duration>) -> bool {
         // Adding may flush one chunk, and one is pending at the end.
         if self.count == u16::MAX || self.chunks_end + 4 + 2 > self.deltas_start {
@@ -420,14 +421,14 @@ impl<'b> Encoder<'b> {
         self.known().contains(&Symbol::LARGE)
     }
 
-    /// Tells whether the pending symbols and one more still make one chunk.
+    /// Returns whether the pending symbols and one more still make one chunk.
     fn takes(&self, symbol: u8) -> bool {
         let one_bit = self.pending_len < 14 && symbol != Symbol::LARGE && !self.has_large();
         let run = self.pending_len < MAX_RUN && self.is_run() && self.pending[0] == symbol;
         self.pending_len < 7 || one_bit || run
     }
 
-    /// Writes one chunk of at least seven pending symbols, and keeps what it does not hold.
+    /// Writes one chunk of at least seven pending symbols; symbols it does not hold stay pending.
     fn flush_full(&mut self) {
         if self.is_run() {
             self.put_run();
@@ -468,7 +469,7 @@ impl<'b> Encoder<'b> {
         self.chunks_end += 2;
     }
 
-    /// Writes the last chunk, moves the deltas behind it and gives the length so far.
+    /// Writes the last chunk, moves the deltas behind it and returns the length so far.
     fn finish(mut self) -> usize {
         match self.pending_len {
             0 => {}

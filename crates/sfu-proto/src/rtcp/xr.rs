@@ -1,7 +1,7 @@
-//! Extended reports: the two blocks with which a receiver that sends nothing measures its round trip.
+//! Extended reports: the two blocks by which a receiver that sends no media measures its round trip.
 //!
 //! # Left out
-//! All other block types are stepped over.
+//! All other block types are skipped.
 //!
 //! RFC 3611 §3, §4.4 (receiver reference time), §4.5 (DLRR).
 
@@ -14,12 +14,12 @@ const DLRR: u8 = 5;
 /// A received extended report.
 #[derive(Debug, Clone, Copy)]
 pub struct Xr<'a> {
-    /// Who reports.
+    /// SSRC of the reporter.
     pub ssrc: u32,
     blocks: &'a [u8],
 }
 
-/// A block of an extended report that is understood here.
+/// A block of a supported type.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub enum XrBlock<'a> {
@@ -56,7 +56,7 @@ impl<'a> Xr<'a> {
         })
     }
 
-    /// The blocks understood here, in order.
+    /// Iterates over the supported blocks, in order.
     pub fn blocks(&self) -> impl Iterator<Item = XrBlock<'a>> {
         let mut rest = self.blocks;
         std::iter::from_fn(move || {
@@ -91,7 +91,7 @@ pub struct DlrrItems<'a> {
 }
 
 impl<'a> DlrrItems<'a> {
-    /// Walks the answers.
+    /// Iterates over the answers.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = DlrrItem> + 'a {
         self.items.iter().map(|bytes| DlrrItem {
             ssrc: u32_at(bytes, 0),

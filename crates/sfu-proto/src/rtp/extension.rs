@@ -1,12 +1,12 @@
-//! The header extensions an SFU knows: their URIs, the ids a session gave them, and their values.
+//! The supported header extensions: URIs, negotiated ids, and values.
 //!
 //! # Job
-//! Maps negotiated ids to meanings and back, and converts values to and from bytes. Finding the bytes in
-//! a packet belongs to `header`.
+//! Maps negotiated ids to extensions and back, and converts values to and from bytes. Finding the bytes in a packet
+//! belongs to `header`.
 //!
 //! # Invariants
-//! - In a map an id means one URI and a URI has one id; a later entry replaces an earlier one.
-//! - Reading a value of the wrong length gives `None`, never a guess.
+//! - In a map an id belongs to one URI and a URI has one id; a later entry replaces an earlier one.
+//! - A value of the wrong length is read as `None`.
 //!
 //! # Cost
 //! A map is a fixed array of one byte per known URI; look-ups are O(1) by URI and a scan of it by id.
@@ -18,7 +18,7 @@
 
 use std::time::Duration;
 
-/// Meaning of a header extension.
+/// A header extension.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 #[repr(u8)]
@@ -29,26 +29,26 @@ pub enum ExtensionUri {
     Rid,
     /// The encoding an RTX packet repairs (RFC 8852 §3.2).
     RepairedRid,
-    /// 24-bit time of departure in 6.18 seconds.
+    /// 24-bit send time in 6.18 seconds.
     AbsSendTime,
-    /// 16-bit sequence over all streams of a transport.
+    /// 16-bit sequence number over all streams of a transport.
     TransportWideCc,
-    /// Loudness of the packet's audio (RFC 6464).
+    /// Audio level (RFC 6464).
     AudioLevel,
     /// Frame dependencies of AV1 and others.
     DependencyDescriptor,
-    /// How the camera was held (3GPP TS 26.114 §7.4.5).
+    /// Camera orientation (3GPP TS 26.114 §7.4.5).
     VideoOrientation,
     /// Time between sampling and sending (RFC 5450).
     TransmissionOffset,
     /// NTP time of capture.
     AbsCaptureTime,
-    /// Bounds for the receiver's play-out delay.
+    /// Limits of the receiver's play-out delay.
     PlayoutDelay,
 }
 
 impl ExtensionUri {
-    /// All of them, in the order of the enum.
+    /// All extensions, in the order of the enum.
     pub const ALL: [Self; 11] = [
         Self::Mid,
         Self::Rid,
@@ -63,13 +63,13 @@ impl ExtensionUri {
         Self::PlayoutDelay,
     ];
 
-    /// Recognises a URI as it stands in SDP or in RTP parameters; `None` for one unknown here.
+    /// Parses a URI from SDP or RTP parameters; `None` if it is unknown.
     #[must_use]
     pub fn from_uri(uri: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|known| known.as_str() == uri)
     }
 
-    /// The URI as it stands in SDP or in RTP parameters.
+    /// Returns the URI as used in SDP and RTP parameters.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -92,15 +92,15 @@ impl ExtensionUri {
     }
 }
 
-/// The ids a session gave to the extensions; one per transport or producer.
+/// Negotiated extension ids of a transport or producer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ExtensionMap {
-    /// Id by URI; zero is none, as no element can have it.
+    /// Id by URI; zero means none, as no element has it.
     ids: [u8; ExtensionUri::ALL.len()],
 }
 
 impl ExtensionMap {
-    /// Knows no extension.
+    /// Creates an empty map.
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -108,7 +108,7 @@ impl ExtensionMap {
         }
     }
 
-    /// Gives `uri` the id `id`, taking both from whoever had them; id 0 takes the extension out.
+    /// Assigns `id` to `uri`, removing both from former entries; id 0 removes the extension.
     pub fn insert(&mut self, id: u8, uri: ExtensionUri) {
         for other in &mut self.ids {
             if *other == id {
@@ -118,7 +118,7 @@ impl ExtensionMap {
         self.ids[uri as usize] = id;
     }
 
-    /// The id of an extension, if it was negotiated.
+    /// Returns the id of an extension, if it was negotiated.
     #[inline]
     #[must_use]
     pub const fn id(&self, uri: ExtensionUri) -> Option<u8> {
@@ -128,7 +128,7 @@ impl ExtensionMap {
         }
     }
 
-    /// The extension an id means, if it was negotiated.
+    /// Returns the extension of an id, if it was negotiated.
     #[inline]
     #[must_use]
     pub fn uri(&self, id: u8) -> Option<ExtensionUri> {
@@ -141,7 +141,7 @@ impl ExtensionMap {
             .map(|at| ExtensionUri::ALL[at])
     }
 
-    /// Walks what was negotiated, in the order of the enum.
+    /// Iterates over the negotiated extensions, in the order of the enum.
     pub fn iter(&self) -> impl Iterator<Item = (u8, ExtensionUri)> + '_ {
         self.ids
             .iter()
@@ -177,13 +177,13 @@ impl AbsSendTime {
         Self((((time.as_secs() & 0x3f) << 18) | fraction) as u32)
     }
 
-    /// The time modulo 64 seconds.
+    /// Returns the time modulo 64 seconds.
     #[must_use]
     pub const fn to_duration(self) -> Duration {
         Duration::from_nanos((self.0 as u64 * 1_000_000_000) >> 18)
     }
 
-    /// How far this is after `earlier`, in units of 2⁻¹⁸ s; right for less than 32 s either way.
+    /// Returns how much later this is than `earlier`, in units of 2⁻¹⁸ s; correct for less than 32 s either way.
     #[must_use]
     pub const fn since(self, earlier: Self) -> i32 {
         // Sign-extends the 24-bit difference.
@@ -198,7 +198,7 @@ impl AbsSendTime {
         Some(Self(u32::from_be_bytes([0, a, b, c])))
     }
 
-    /// The value of an element.
+    /// Returns the value of an element.
     #[inline]
     #[must_use]
     pub const fn to_bytes(self) -> [u8; Self::LEN] {
@@ -210,14 +210,14 @@ impl AbsSendTime {
 /// Audio level of a packet (RFC 6464 §3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct AudioLevel {
-    /// The sender thinks there is speech.
+    /// The sender detected speech.
     pub voice: bool,
-    /// Loudness in dBov, −127 (silence) to 0.
+    /// Volume in dBov, −127 (silence) to 0.
     pub dbov: i8,
 }
 
 impl AudioLevel {
-    /// Reads the value of an element; takes the one byte padded to two as well (RFC 6464 §3, two-byte form).
+    /// Reads the value of an element, also if padded to two bytes (RFC 6464 §3, two-byte form).
     #[inline]
     #[must_use]
     pub fn from_bytes(value: &[u8]) -> Option<Self> {
@@ -230,7 +230,7 @@ impl AudioLevel {
         })
     }
 
-    /// The value of an element; levels outside the range are clamped.
+    /// Returns the value of an element; levels out of range are clamped.
     #[inline]
     #[must_use]
     pub fn to_bytes(self) -> [u8; 1] {
@@ -248,14 +248,14 @@ pub fn transport_sequence(value: &[u8]) -> Option<u16> {
     }
 }
 
-/// How the camera was held (3GPP TS 26.114 §7.4.5).
+/// Camera orientation (3GPP TS 26.114 §7.4.5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct VideoOrientation {
-    /// The picture comes from a camera on the back of the device.
+    /// The camera is on the back of the device.
     pub back_camera: bool,
     /// The picture is mirrored.
     pub flip: bool,
-    /// Clockwise quarter turns the receiver must undo, 0 to 3.
+    /// Clockwise quarter turns for the receiver to undo, 0 to 3.
     pub quarter_turns: u8,
 }
 
@@ -271,7 +271,7 @@ impl VideoOrientation {
         })
     }
 
-    /// The value of an element.
+    /// Returns the value of an element.
     #[must_use]
     pub fn to_bytes(self) -> [u8; 1] {
         [u8::from(self.back_camera) << 3 | u8::from(self.flip) << 2 | self.quarter_turns & 0x03]
@@ -292,12 +292,12 @@ pub fn transmission_offset_bytes(offset: i32) -> [u8; 3] {
     [a, b, c]
 }
 
-/// When a frame was captured, on the capturing clock.
+/// Capture time of a frame, on the capture clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct AbsCaptureTime {
     /// NTP time in 32.32 seconds.
     pub ntp: u64,
-    /// What the capture clock is ahead of the sender's clock, in signed 32.32 seconds, if known.
+    /// How far the capture clock is ahead of the sender's clock, in signed 32.32 seconds, if known.
     pub clock_offset: Option<i64>,
 }
 
@@ -316,7 +316,7 @@ impl AbsCaptureTime {
         })
     }
 
-    /// Writes the value of an element and gives its length, 8 or 16.
+    /// Writes the value of an element and returns its length, 8 or 16.
     #[must_use]
     pub fn write(self, out: &mut [u8; 16]) -> usize {
         out[..8].copy_from_slice(&self.ntp.to_be_bytes());
@@ -328,12 +328,12 @@ impl AbsCaptureTime {
     }
 }
 
-/// Bounds for the receiver's play-out delay, in units of 10 ms.
+/// Limits of the receiver's play-out delay, in units of 10 ms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct PlayoutDelay {
-    /// At least this; 12 bits.
+    /// Minimum; 12 bits.
     pub min_10ms: u16,
-    /// At most this; 12 bits.
+    /// Maximum; 12 bits.
     pub max_10ms: u16,
 }
 

@@ -1,13 +1,13 @@
 //! The RTP header: a view on a received one, and a writer for one to send.
 //!
 //! # Job
-//! Checks lengths once, then gives fields and extension elements without copying. Which extension an id
-//! means belongs to `extension`; decrypting belongs to `srtp`.
+//! Checks lengths once, then reads fields and extension elements without copying. The meaning of extension ids
+//! belongs to `extension`, decryption to `srtp`.
 //!
 //! # Invariants
 //! - A view exists only if fixed header, CSRC list and extension block lie inside the packet.
-//! - Iterating extensions never leaves the extension block, whatever its lengths claim.
-//! - A writer never leaves a half-written element: what does not fit is refused before it is touched.
+//! - Iterating extensions never leaves the extension block, whatever lengths it contains.
+//! - A writer never leaves a partial element: an element that does not fit is refused before writing.
 //!
 //! # Cost
 //! No allocation. Parsing reads 12 bytes, or 16 with extensions; elements are found on demand.
@@ -98,7 +98,7 @@ impl<'a> RtpHeader<'a> {
         self.header_len
     }
 
-    /// Walks the extension elements as `(id, value)`; empty if there are none or their profile is unknown.
+    /// Iterates over the extension elements as `(id, value)`; empty if there are none or their profile is unknown.
     #[inline]
     #[must_use]
     pub const fn extensions(&self) -> Extensions<'a> {
@@ -108,7 +108,7 @@ impl<'a> RtpHeader<'a> {
         }
     }
 
-    /// Gives the length of the decrypted `payload` without its padding (RFC 3550 §5.1).
+    /// Returns the length of the decrypted `payload` without its padding (RFC 3550 §5.1).
     ///
     /// # Errors
     /// [`RtpError::Padding`] if the P bit is set and the count is zero or exceeds the payload.
@@ -151,7 +151,7 @@ impl ExtensionForm {
         }
     }
 
-    /// Tells whether an element of this id and length can be written in this form.
+    /// Returns whether an element of this id and length can be written in this form.
     #[inline]
     #[must_use]
     pub const fn fits(self, id: u8, len: usize) -> bool {
@@ -171,7 +171,7 @@ impl ExtensionForm {
 
 /// Iterator over the elements of an extension block: `(id, value)`.
 ///
-/// Ends at the first element that reaches past the block; what came before it counts.
+/// Ends at the first element that exceeds the block; earlier elements are valid.
 #[derive(Debug, Clone)]
 pub struct Extensions<'a> {
     form: Option<ExtensionForm>,
@@ -292,7 +292,7 @@ impl<'b> HeaderWriter<'b> {
         })
     }
 
-    /// Appends an element and gives the offset of its value in the buffer, for patching it later.
+    /// Appends an element and returns the offset of its value in the buffer, for patching it later.
     ///
     /// `None`, and nothing written, if id or length do not suit the form or the buffer is full.
     #[inline]
@@ -327,7 +327,7 @@ impl<'b> HeaderWriter<'b> {
         Some(at)
     }
 
-    /// Pads and closes the extension block, if one was begun, and gives the header's length.
+    /// Pads and closes the extension block, if one was begun, and returns the header's length.
     #[inline]
     #[must_use]
     pub fn finish(self) -> usize {

@@ -1,7 +1,7 @@
 //! Arithmetic on 16-bit RTP sequence numbers, and their extension to 64 bits.
 //!
 //! # Job
-//! Compares numbers that wrap and unrolls a stream of them. Loss and jitter belong to `router`.
+//! Compares wrapping numbers and extends a stream of them. Loss and jitter belong to `router`.
 //!
 //! # Invariants
 //! - Numbers less than 2¹⁵ apart are ordered; exactly 2¹⁵ apart, neither is newer.
@@ -10,7 +10,7 @@
 //!
 //! RFC 3550 Appendix A.1, RFC 3711 §3.3.1, RFC 1982.
 
-/// Tells whether `a` comes after `b`; false for equal numbers and for the ambiguous distance 2¹⁵.
+/// Returns whether `a` comes after `b`; false for equal numbers and for the ambiguous distance 2¹⁵.
 #[inline]
 #[must_use]
 pub const fn is_newer(a: u16, b: u16) -> bool {
@@ -18,7 +18,7 @@ pub const fn is_newer(a: u16, b: u16) -> bool {
     ahead != 0 && ahead < 0x8000
 }
 
-/// Gives how far `a` is ahead of `b`; negative when it is behind.
+/// Returns how far `a` is ahead of `b`; negative when it is behind.
 #[inline]
 #[must_use]
 pub const fn distance(a: u16, b: u16) -> i16 {
@@ -33,20 +33,20 @@ pub const fn extend_near(seq: u16, near: u64) -> Option<u64> {
     near.checked_add_signed(distance(seq, near_seq) as i64)
 }
 
-/// Unrolls one stream of sequence numbers; follows the newest number seen.
+/// Extends one stream of sequence numbers, following the newest number seen.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Unwrapper {
     newest: Option<u64>,
 }
 
 impl Unwrapper {
-    /// Starts without knowledge: the first number seen becomes itself, with a roll-over count of zero.
+    /// Creates an unwrapper: the first number seen is extended by a roll-over count of zero.
     #[must_use]
     pub const fn new() -> Self {
         Self { newest: None }
     }
 
-    /// Starts as if `newest` had been seen.
+    /// Creates an unwrapper that has seen `newest`.
     #[must_use]
     pub const fn starting_at(newest: u64) -> Self {
         Self {
@@ -76,7 +76,7 @@ impl Unwrapper {
             .map_or(Some(u64::from(seq)), |newest| extend_near(seq, newest))
     }
 
-    /// Gives the newest extended number, if any was seen.
+    /// Returns the newest extended number, if any was seen.
     #[inline]
     #[must_use]
     pub const fn newest(&self) -> Option<u64> {

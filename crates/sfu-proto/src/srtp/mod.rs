@@ -1,17 +1,17 @@
 //! SRTP and SRTCP: protects what is sent and opens what is received, for one transport.
 //!
 //! # Job
-//! One [`SrtpTx`] and one [`SrtpRx`] per transport, made from the keys of the DTLS handshake. Whose packet
-//! it is and whether it is wanted belongs to `transport` and `router`.
+//! One [`SrtpTx`] and one [`SrtpRx`] per transport, made from the keys of the DTLS handshake. Finding the stream of a
+//! packet belongs to `router`.
 //!
 //! # Invariants
-//! - No plaintext leaves, and no state of a stream changes, before the tag was found right.
-//! - One key never sees one nonce twice: the sender of a stream owns its 48-bit index, this module owns the
-//!   SRTCP index and refuses to wrap it.
-//! - Key material is wiped when dropped, here and by aws-lc.
+//! - No plaintext is returned, and no state of a stream changes, before the tag is verified.
+//! - A key never uses a nonce twice: the sender of a stream owns its 48-bit index, this module owns the SRTCP index
+//!   and refuses to wrap it.
+//! - Key material is zeroed when dropped, here and by aws-lc.
 //!
 //! # Cost
-//! No allocation per packet; both ways go from one buffer to another without an extra copy for GCM, so a
+//! No allocation per packet; with GCM both directions go from one buffer to another without an extra copy, so a
 //! payload decrypted once is encrypted for many receivers from the same bytes.
 //!
 //! # Left out

@@ -18,7 +18,7 @@ pub enum SrtpProfile {
 }
 
 impl SrtpProfile {
-    /// The profile of a `use_srtp` id; `None` for one not spoken here.
+    /// Returns the profile of a `use_srtp` id; `None` if it is not supported.
     #[must_use]
     pub const fn from_use_srtp_id(id: u16) -> Option<Self> {
         match id {

@@ -1,4 +1,4 @@
-//! The replay window of one stream: which of its latest indices were seen.
+//! The replay window of one stream: which of its latest indices were received.
 //!
 //! # Invariants
 //! - An index is accepted once; one more than [`WINDOW`] behind the newest is never accepted.
@@ -12,7 +12,7 @@
 
 const WORDS: u64 = 16;
 
-/// Indices behind the newest that can still be told apart.
+/// Indices behind the newest that are distinguished.
 pub(super) const WINDOW: u64 = (WORDS - 1) * 64;
 
 #[derive(Debug, Clone, Default)]
@@ -26,7 +26,7 @@ impl ReplayWindow {
         self.newest
     }
 
-    /// Tells whether `index` is neither known nor too old.
+    /// Returns whether `index` is neither known nor too old.
     #[inline]
     pub(super) fn is_fresh(&self, index: u64) -> bool {
         let Some(newest) = self.newest else {
@@ -38,7 +38,7 @@ impl ReplayWindow {
         newest - index < WINDOW && self.seen[word(index)] & bit(index) == 0
     }
 
-    /// Marks `index` as seen; it must be fresh.
+    /// Marks `index` as received; it must be fresh.
     #[inline]
     pub(super) fn record(&mut self, index: u64) {
         let newest = self.newest.unwrap_or(index);

@@ -1,19 +1,20 @@
-//! The receiving half: opens RTP and RTCP of one transport.
+//! The receiving side: decrypts RTP and RTCP of one transport.
 //!
 //! # Job
-//! Estimates the packet index, checks the tag, decrypts, keeps out replays.
+//! Estimates the packet index, verifies the tag, decrypts, refuses replays.
 //!
 //! # Invariants
-//! - Streams are created and windows move only for authentic packets, so a forger can neither shift a
-//!   roll-over counter nor evict a stream.
-//! - At most [`MAX_STREAMS`] streams of each kind; beyond that the one idle longest is forgotten. Only the
-//!   holder of the keys can get there, and harms none but itself.
+//! - Streams are created and windows move for authenticated packets only, so a forger can neither shift a roll-over
+//!   counter nor evict a stream.
+//! - At most [`MAX_STREAMS`] streams of each kind; beyond that the one idle longest is forgotten. Only the holder of
+//!   the keys can reach the limit, and affects only itself.
 //!
 //! # Cost
-//! A scan over the few SSRCs of a transport, those of streams that live first; memory 160 bytes per stream, allocated when it first appears.
+//! A scan over the few SSRCs of a transport, active streams first; 160 bytes per stream, allocated at its first
+//! packet.
 //!
 //! # Left out
-//! Guessing a non-zero roll-over count for a stream joined late: in WebRTC streams begin with their transport.
+//! Guessing a non-zero roll-over count for a stream joined late: in WebRTC, streams start with their transport.
 //!
 //! RFC 3711 §3.3.1, §3.3.2, §3.4; RFC 7714 §8, §9.
 
@@ -29,12 +30,12 @@ use crate::rtp::seq;
 
 /// Streams remembered of each kind, RTP and RTCP.
 pub const MAX_STREAMS: usize = 64;
-/// Packets of a transport until a stream that sent none of them makes room before it.
+/// Packets of a transport until a stream that sent none of them may be replaced.
 const IDLE: u64 = 1024;
-/// Streams that are fetched ahead: more hardly live at a time.
+/// Streams that are prefetched: rarely are more active at a time.
 const LIVELY: usize = 8;
 
-/// Opens the packets one transport receives.
+/// Decrypts the packets one transport receives.
 pub struct SrtpRx {
     profile: SrtpProfile,
     rtp: Cipher,
@@ -67,14 +68,14 @@ impl SrtpRx {
         self.profile
     }
 
-    /// Where the replay windows of RTP streams lie, for fetching them ahead.
+    /// Returns the memory of the RTP replay windows, for prefetching.
     #[inline]
     pub(crate) fn rtp_windows(&self) -> &[impl Sized] {
         let entries = &self.rtp_streams.entries;
         &entries[..entries.len().min(LIVELY)]
     }
 
-    /// Decrypts the payload of `packet` into `out`; gives the packet's 48-bit index and the payload's length.
+    /// Decrypts the payload of `packet` into `out`; returns the packet's 48-bit index and the payload's length.
     ///
     /// `header_len` is [`crate::rtp::RtpHeader::header_len`] of the same packet. `out` is untouched by packets
     /// that are too short or replayed, and may hold garbage after one that is not authentic.
@@ -142,7 +143,7 @@ impl SrtpRx {
         Ok(len)
     }
 
-    /// Decrypts a compound packet in place and gives its length.
+    /// Decrypts a compound packet in place and returns its length.
     ///
     /// # Errors
     /// See [`SrtpError`]; no state has changed then, but `packet` may hold garbage.
@@ -202,19 +203,19 @@ impl fmt::Debug for SrtpRx {
     }
 }
 
-/// Guesses the index of a packet from its sequence number and the newest index authenticated.
+/// Estimates the index of a packet from its sequence number and the newest authenticated index.
 fn estimate_index(sequence: u16, newest: Option<u64>) -> u64 {
-    // Before the first wrap a number far ahead is taken as it is: there is no roll-over count of minus one.
+    // Before the first wrap a number far ahead is used unchanged: a roll-over count cannot be negative.
     newest
         .and_then(|newest| seq::extend_near(sequence, newest))
         .unwrap_or(u64::from(sequence))
 }
 
-/// The windows of the streams seen, by SSRC.
+/// Replay windows of the known streams, by SSRC.
 #[derive(Default)]
 struct Streams {
     entries: Vec<Stream>,
-    /// Counts authentic packets; orders streams by their last one.
+    /// Counts authenticated packets; orders streams by their last one.
     clock: u64,
 }
 
@@ -242,7 +243,7 @@ impl Streams {
         let stream = &mut self.entries[slot];
         stream.last_used = self.clock;
         stream.window.record(index);
-        // Streams that ended sink, one place with each packet of one that lives.
+        // Ended streams move back by one place with each packet of an active one.
         if slot > 0 && self.entries[slot - 1].last_used + IDLE < self.clock {
             self.entries.swap(slot - 1, slot);
         }

@@ -1,8 +1,8 @@
-//! The sending half: protects RTP and RTCP of one transport.
+//! The sending side: protects RTP and RTCP of one transport.
 //!
 //! # Job
-//! Encrypts and authenticates. The index of an RTP packet comes from the stream that sends it, so protecting
-//! needs no per-stream state and may repeat an index only with the very same packet.
+//! Encrypts and authenticates. The stream that sends an RTP packet provides its index, so protecting needs no state
+//! per stream; an index may be repeated only with the very same packet.
 //!
 //! RFC 3711 §3.3, §3.4; RFC 7714 §8, §9.
 
@@ -14,7 +14,7 @@ use super::profile::{MasterKey, SrtpProfile};
 
 /// The E flag: the packet is encrypted (RFC 3711 §3.4).
 pub(super) const ENCRYPTED: u32 = 1 << 31;
-/// Bytes of RTCP that stay readable: the first header and the SSRC.
+/// Bytes of RTCP that stay unencrypted: the first header and the SSRC.
 pub(super) const RTCP_CLEAR_LEN: usize = 8;
 
 /// Protects the packets one transport sends.
@@ -48,7 +48,7 @@ impl SrtpTx {
         self.profile
     }
 
-    /// Encrypts `plaintext` behind the finished header in `out[..header_len]` and gives the datagram's length.
+    /// Encrypts `plaintext` behind the finished header in `out[..header_len]` and returns the datagram's length.
     ///
     /// `index` is the roll-over count and the sequence number, 48 bits; a repeat of it must be the same packet.
     ///
@@ -82,9 +82,9 @@ impl SrtpTx {
         len
     }
 
-    /// Encrypts the compound packet in `packet[..len]` in place and gives the datagram's length.
+    /// Encrypts the compound packet in `packet[..len]` in place and returns the datagram's length.
     ///
-    /// Gives 0, and touches nothing, once all 2³¹ indices are used up: the transport is then mute for RTCP.
+    /// Returns 0, and changes nothing, once all 2³¹ indices are used up: the transport then sends no more RTCP.
     ///
     /// # Panics
     /// If `len` is under 8 bytes or `packet` has no room for [`SrtpProfile::rtcp_overhead`].

@@ -1,8 +1,8 @@
 //! AV1 payloads: the aggregation header, and the mandatory part of the dependency descriptor.
 //!
 //! # Job
-//! Tells key frames by the N bit of the aggregation header, or, for packets that carry it, by a template
-//! structure in the dependency descriptor, which senders attach to key frames only.
+//! Recognises key frames by the N bit of the aggregation header or, for packets with a dependency descriptor, by its
+//! template structure, which senders attach to key frames only.
 //!
 //! # Left out
 //! Templates, decode targets and chains: layers are not selected yet.
@@ -12,9 +12,9 @@
 /// The byte in front of every AV1 payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AggregationHeader {
-    /// The first element continues one of the packet before.
+    /// The first element continues one of the previous packet.
     pub continues: bool,
-    /// The last element goes on in the next packet.
+    /// The last element continues in the next packet.
     pub continued: bool,
     /// Number of elements, 1 to 3; 0 if each has a length.
     pub elements: u8,
@@ -23,7 +23,7 @@ pub struct AggregationHeader {
 }
 
 impl AggregationHeader {
-    /// Reads the header at the front of `payload`; `None` if it is empty or contradicts itself.
+    /// Parses the header at the front of `payload`; `None` if it is empty or contradictory.
     #[inline]
     #[must_use]
     pub fn parse(payload: &[u8]) -> Option<Self> {
@@ -43,7 +43,7 @@ impl AggregationHeader {
     }
 }
 
-/// Tells whether `payload` is the first of a key frame, by its aggregation header.
+/// Returns whether `payload` is the first of a key frame, by its aggregation header.
 #[inline]
 #[must_use]
 pub fn is_keyframe(payload: &[u8]) -> bool {
@@ -80,7 +80,7 @@ impl DependencyDescriptor {
         })
     }
 
-    /// Tells whether the packet is the first of a key frame.
+    /// Returns whether the packet is the first of a key frame.
     #[inline]
     #[must_use]
     pub const fn starts_keyframe(&self) -> bool {

@@ -1,12 +1,11 @@
-//! Where in a stream a receiver can begin.
+//! Where receivers can start decoding.
 
-/// Whether a receiver can begin with a packet.
+/// Whether a receiver can start decoding with a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Entry {
-    /// No: it is of a picture that needs others, or not the first packet of a key frame.
+    /// No: it depends on other pictures, or is not the first packet of a key frame.
     None,
-    /// It begins a picture that needs no other, but not what a decoder must know to read it: that was sent before,
-    /// or at some other time.
+    /// It starts an intra picture without its parameter sets, which were sent earlier or separately.
     Picture,
     /// It is the first packet of a key frame.
     KeyFrame,

@@ -17,7 +17,7 @@ const SPS: u8 = 7;
 const STAP_A: u8 = 24;
 const FU_A: u8 = 28;
 
-/// Tells whether `payload` is the first of a key frame, or begins an IDR picture without its parameter sets.
+/// Returns whether `payload` is the first of a key frame, or begins an IDR picture without its parameter sets.
 #[inline]
 #[must_use]
 pub fn is_keyframe(payload: &[u8]) -> bool {

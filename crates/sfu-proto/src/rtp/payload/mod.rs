@@ -1,14 +1,14 @@
-//! What a payload tells an SFU: is it the start of a key frame, which layer, where to rewrite numbers.
+//! Payload inspection: key frames, layers, and fields to rewrite.
 //!
 //! # Job
-//! One file per codec, each over the decrypted payload of one packet, without its padding. Reassembling or
-//! decoding frames is nobody's job here.
+//! One file per codec, each on the decrypted payload of one packet without padding. Frames are neither reassembled
+//! nor decoded.
 //!
 //! # Invariants
-//! - Any bytes may come: what does not parse is "not a key frame", never a panic.
+//! - Any input is accepted: what does not parse is "not a key frame", never a panic.
 //!
 //! # Cost
-//! A look at the first bytes of the payload; no allocation.
+//! Reads the first bytes of the payload; no allocation.
 
 pub mod av1;
 mod entry;
@@ -19,7 +19,7 @@ pub mod vp9;
 
 pub use entry::Entry;
 
-/// A codec whose payload can be looked into.
+/// A codec whose payload is inspected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Codec {
@@ -36,7 +36,7 @@ pub enum Codec {
 }
 
 impl Codec {
-    /// Recognises a MIME type, in any case; `None` for a codec that is forwarded blindly.
+    /// Parses a MIME type, in upper or lower case; `None` for a codec that is forwarded without inspection.
     #[must_use]
     pub fn from_mime_type(mime_type: &str) -> Option<Self> {
         [
@@ -50,9 +50,9 @@ impl Codec {
         .find_map(|(name, codec)| name.eq_ignore_ascii_case(mime_type).then_some(codec))
     }
 
-    /// Whether a receiver can begin with `payload`; never for audio, which has no key frames.
+    /// Returns whether a receiver can start decoding with `payload`; never for audio, which has no key frames.
     ///
-    /// In VP8, VP9 and AV1 the first packet of a key frame says that it is the first, and no other does.
+    /// In VP8, VP9 and AV1 only the first packet of a key frame is marked as such.
     #[inline]
     #[must_use]
     pub fn entry(self, payload: &[u8]) -> Entry {
@@ -63,7 +63,7 @@ impl Codec {
         }
     }
 
-    /// Tells whether `payload` begins a key frame; always false for audio, which has none.
+    /// Returns whether `payload` starts a key frame; always false for audio, which has none.
     #[inline]
     #[must_use]
     pub fn is_keyframe(self, payload: &[u8]) -> bool {

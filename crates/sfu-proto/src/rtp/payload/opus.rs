@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-/// Tells whether `payload` is discontinuous transmission: no frame with more than two bytes of sound.
+/// Returns whether `payload` is discontinuous transmission: no frame with more than two bytes of sound.
 ///
 /// With DTX an encoder sends such a packet every 400 ms of silence; dropping one is inaudible.
 #[inline]

@@ -96,7 +96,7 @@ impl Descriptor {
         Some(descriptor)
     }
 
-    /// Tells whether a payload with this descriptor begins a frame.
+    /// Returns whether a payload with this descriptor begins a frame.
     #[inline]
     #[must_use]
     pub const fn starts_frame(&self) -> bool {
@@ -130,7 +130,7 @@ impl Descriptor {
     }
 }
 
-/// Tells whether `payload` is the first of a key frame.
+/// Returns whether `payload` is the first of a key frame.
 #[inline]
 #[must_use]
 pub fn is_keyframe(payload: &[u8]) -> bool {
