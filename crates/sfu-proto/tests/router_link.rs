@@ -368,13 +368,11 @@ fn nominated_check() -> Vec<u8> {
     for _ in 0..100 {
         client.handle_timeout(now);
         while let Some((len, _)) = client.poll_transmit(&mut buffer) {
-            if buffer[..len]
-                .windows(4)
-                .any(|attribute| attribute == [0, 0x25, 0, 0])
-            {
-                return buffer[..len].to_vec();
+            let check = &buffer[..len];
+            if check.windows(4).any(|bytes| bytes == [0, 0x25, 0, 0]) {
+                return check.to_vec();
             }
-            server.handle(Class::Stun, &buffer[..len], at(address), now);
+            server.handle(Class::Stun, check, at(address), now);
         }
         while let Some((len, _)) = server.poll_transmit(&mut buffer) {
             let from = at(SERVER.parse().unwrap());

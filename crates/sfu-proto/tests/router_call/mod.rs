@@ -1,7 +1,7 @@
 //! A call in virtual time: one router, peers with SRTP keys known beforehand, and everything that was sent.
 //!
 //! Handshakes are left out (see the link tests); a peer is its keys, its address and what it received.
-#![allow(dead_code, clippy::unwrap_used, unreachable_pub)]
+#![allow(dead_code, unused_imports, clippy::unwrap_used, unreachable_pub)]
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -14,11 +14,14 @@ use meeshy_sfu_proto::router::{
     ProducerCodec, ProducerConfig, ProducerKey, Router, RouterConfig, RouterEvent, TransportConfig,
     TransportKey,
 };
-use meeshy_sfu_proto::rtcp::{Packet as Rtcp, SenderInfo, packets};
 use meeshy_sfu_proto::rtp::{
     ExtensionForm, ExtensionUri, HeaderFields, HeaderWriter, RtpHeader, seq,
 };
 use meeshy_sfu_proto::srtp::{MasterKey, SrtpProfile, SrtpRx, SrtpTx};
+
+mod reports;
+
+pub use reports::{ntp_now, rtcp_packets, sender_infos, sender_report, written};
 
 /// NTP time of the first moment of every test, since 1970.
 pub const EPOCH: Duration = Duration::from_secs(1_700_000_000);
@@ -662,49 +665,4 @@ pub fn audio_packet(ssrc: u32, sequence: u16, timestamp: u32, level: u8) -> Pack
         payload: vec![0xa0; 80],
         ..Packet::default()
     }
-}
-
-/// Between 1900 and 1970 (RFC 868).
-const NTP_TO_UNIX: u64 = 2_208_988_800;
-
-/// 64-bit NTP time of the call at this moment, computed here.
-pub fn ntp_now(call: &Call) -> u64 {
-    let since_1970 = EPOCH + (call.now - call.start);
-    let seconds = since_1970.as_secs() + NTP_TO_UNIX;
-    (seconds << 32) | ((u64::from(since_1970.subsec_nanos()) << 32) / 1_000_000_000)
-}
-
-/// The RTCP packet that `write` makes.
-pub fn written(write: impl FnOnce(&mut [u8]) -> Option<usize>) -> Vec<u8> {
-    let mut out = vec![0; 1400];
-    let len = write(&mut out).unwrap();
-    out.truncate(len);
-    out
-}
-
-/// A sender report of one packet.
-pub fn sender_report(ssrc: u32, ntp: u64, rtp_timestamp: u32) -> Vec<u8> {
-    let info = SenderInfo {
-        ssrc,
-        ntp,
-        rtp_timestamp,
-        packet_count: 1,
-        octet_count: 1,
-    };
-    written(|out| info.write(&[], out))
-}
-
-/// All packets of these compounds; every one must be well-formed.
-pub fn rtcp_packets<'a>(compounds: &'a [Vec<u8>]) -> impl Iterator<Item = Rtcp<'a>> {
-    let all = compounds.iter().flat_map(|compound| packets(compound));
-    all.map(|packet| packet.expect("well-formed"))
-}
-
-/// What the sender reports among these compounds say.
-pub fn sender_infos(compounds: &[Vec<u8>]) -> Vec<SenderInfo> {
-    let infos = rtcp_packets(compounds).filter_map(|packet| match packet {
-        Rtcp::SenderReport(report) => Some(report.info),
-        _ => None,
-    });
-    infos.collect()
 }
