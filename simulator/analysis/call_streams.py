@@ -1,7 +1,7 @@
-"""Who was in a call with whom, and whether they saw and heard each other all the time: for calls that switch.
+"""Streams of calls of the gateway: which should have flowed, and whether they did all the time.
 
-In these calls nobody is announced a fixed set of streams; what should flow follows from who was there, and only frames
-that were shown count. Computed by pandas from the raw rows of one run, like analysis/metrics.py.
+These calls have no fixed set of announced streams. Which streams should flow follows from who was in a call with whom, and
+only frames that were shown count. Computed by pandas from the raw samples of one run.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from simulator.samples.schema import KINDS
 from simulator.summary import Streams
 
 TOGETHER_NS = 500_000_000
-"""People who are in a call together for less than this need not have seen each other."""
+"""Participants who are in a call together for less than this need not have received each other."""
 JOIN_NS = 2_000_000_000
-"""From when on streams are expected of somebody who never got as far as seeing everybody."""
+"""When streams to and from a participant are expected, after its join, if it never received all others."""
 
 COLUMNS = ["sender", "receiver", "kind", "flowing", "packets", "expected", "loss", "loss_before_repair"]
 COLUMNS += ["duplicates", "out_of_order", "foreign", "p50_ms", "p95_ms", "p99_ms", "max_ms", "samples"]
-"""As in pairs.csv of a call on the media server; what these calls do not count is empty."""
+"""As in metrics.pairs; columns that these calls do not count are empty."""
 
 
 @computes("streams", needs=["arrivals"])
 def streams(raw: RawRun) -> Streams:
-    """Count the streams between people who were together, and those that were never silent for long."""
+    """Count the streams between participants who were in a call together, and those that were never silent for long."""
     outcome = _flowing(raw)
     return Streams(expected=len(outcome), flowing=sum(outcome.values()))
 
@@ -63,38 +63,38 @@ def pairs(raw: RawRun) -> pd.DataFrame:
 
 
 def spans(raw: RawRun) -> dict[str, dict[int, list[tuple[int, int]]]]:
-    """Give for each call and person the spans of time in which others should see them, in nanoseconds."""
+    """Return for each call and bot the spans of time in which the others should receive it, in nanoseconds."""
     end = raw.context.window_end_ns
     found: dict[str, dict[int, list[tuple[int, int]]]] = {}
     rows = raw.tables["arrivals"].sort_values("started_ns")
     for row in rows.to_dict("records"):
-        people = found.setdefault(str(row["call_id"]), {})
+        bots = found.setdefault(str(row["call_id"]), {})
         started, flowing, left = (int(row[name]) for name in ("started_ns", "flowing_ns", "left_ns"))
-        # Whoever began the call had nobody to wait for.
-        begin = flowing if flowing > 0 else started + (JOIN_NS if people else 0)
-        people.setdefault(int(row["bot"]), []).append((begin, left if end is None else min(left, end)))
+        # The first participant of a call has no streams to wait for.
+        begin = flowing if flowing > 0 else started + (JOIN_NS if bots else 0)
+        bots.setdefault(int(row["bot"]), []).append((begin, left if end is None else min(left, end)))
     return found
 
 
 def _flowing(raw: RawRun) -> dict[tuple[int, int, int], bool]:
-    """Tell for each stream that should flow whether it was never silent for longer than two seconds."""
+    """Return for each stream that should flow whether it was never silent for longer than two seconds."""
     frames = shown(raw)
-    deaths = raw.tables["deaths"]["unix_ns"].to_numpy(dtype=np.int64)
+    faults = raw.tables["deaths"]["unix_ns"].to_numpy(dtype=np.int64)
     kinds = [number for number, kind in enumerate(KINDS) if kind in raw.scenario.media.kinds]
     outcome: dict[tuple[int, int, int], bool] = {}
     for receiver, sender, start, end in _together(raw):
         for kind in kinds:
             times, _ = frames.get((receiver, sender, kind), (np.array([], np.int64), 0.0))
-            fine = not _silent(times, start, end, deaths)
+            fine = not _silent(times, start, end, faults)
             outcome[receiver, sender, kind] = outcome.get((receiver, sender, kind), True) and fine
     return outcome
 
 
 def _together(raw: RawRun) -> Iterator[tuple[int, int, int, int]]:
-    """Give receiver, sender, begin and end of every time that two people were in a call together."""
-    for people in spans(raw).values():
-        for one, ones in people.items():
-            for other, others in people.items():
+    """Return receiver, sender, begin and end of each time that two participants were in a call together."""
+    for bots in spans(raw).values():
+        for one, ones in bots.items():
+            for other, others in bots.items():
                 if one == other:
                     continue
                 for a, b in ones:
@@ -103,18 +103,18 @@ def _together(raw: RawRun) -> Iterator[tuple[int, int, int, int]]:
                             yield one, other, max(a, c), min(b, d)
 
 
-def _silent(times: NDArray[np.int64], start: int, end: int, deaths: NDArray[np.int64]) -> bool:
-    """Tell whether a stream paused for too long; standstills after a death are counted as recoveries."""
+def _silent(times: NDArray[np.int64], start: int, end: int, faults: NDArray[np.int64]) -> bool:
+    """Return whether a stream was silent for too long; gaps after a fault are counted as recovery times."""
     inside = times[np.searchsorted(times, start) : np.searchsorted(times, end, side="right")]
     edges = np.concatenate([[start], inside, [end]])
     if not len(inside):
-        return not _near_a_death(start, end, deaths)
+        return not _near_a_fault(start, end, faults)
     long = np.flatnonzero(np.diff(edges) > SILENCE_NS)
-    return any(not _near_a_death(int(edges[i]), int(edges[i + 1]), deaths) for i in long)
+    return any(not _near_a_fault(int(edges[i]), int(edges[i + 1]), faults) for i in long)
 
 
-def _near_a_death(start: int, end: int, deaths: NDArray[np.int64]) -> bool:
-    return bool(((deaths <= end) & (deaths + RECOVERY_NS >= start)).any())
+def _near_a_fault(start: int, end: int, faults: NDArray[np.int64]) -> bool:
+    return bool(((faults <= end) & (faults + RECOVERY_NS >= start)).any())
 
 
 def _groups(grouped: Any) -> Iterator[tuple[tuple[Any, Any, Any], pd.Series[Any]]]:

@@ -1,4 +1,4 @@
-"""The generator's check of itself: was the load test able to see what it claims to measure?
+"""The generator's check of itself: did the load generator keep up?
 
 Only judges; the figures come from analysis/metrics.py. A generator that was starved of CPU, woke up late, lost
 datagrams in its own sockets or sent late measures itself instead of the server, so the run is void.
@@ -11,7 +11,7 @@ from simulator.summary import Generator
 
 
 def complaints(generator: Generator, limits: Limits) -> list[str]:
-    """Say what makes a run void; empty when the generator kept up."""
+    """List the reasons that make a run void; empty when the generator kept up."""
     found: list[str] = []
     lag = generator.lag_ms
     if lag is None or lag.p95 is None:

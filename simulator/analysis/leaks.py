@@ -1,6 +1,6 @@
-"""What a run left behind, and where the database contradicts what people lived through. Each finding names the thing.
+"""Leaks of a run, and rows of its database that contradict what the bots recorded. Each finding names the thing.
 
-Pure: compares what stack/inspector.py found with what the bots wrote down while they were in calls.
+Pure: compares what stack/inspector.py found with the tables of samples.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from simulator.samples.end_state import (
 from simulator.summary import Leaks
 
 BRIEF_TASKS = frozenset({"AsyncSocket._send_ping"})
-"""Jobs that end by themselves: the timer of a ping outlives its socket by one interval."""
+"""Tasks that end by themselves: the timer of a ping outlives its socket by one interval."""
 SFU_FIELDS = (
     "sfu_send_transport_id",
     "sfu_recv_transport_id",
@@ -38,18 +38,18 @@ SFU_FIELDS = (
 OVER = frozenset({"ended", "failed"})
 GONE = frozenset({"disconnected", "failed"})
 LEAVING_S = 20.0
-"""The gateway knows within this that somebody is gone: who vanishes is waited for, maybe by a gateway that must start."""
+"""The gateway notices within this that a participant is gone: one that was cut off is waited for, maybe by a restarted gateway."""
 CLOCK_S = 0.5
-"""Requests take a moment between the person's note and the gateway's row."""
+"""How far the bot's time of a request and that of the gateway's row may be apart."""
 TOLD_S = 3.0
-"""Who stays this long around a change hears of it."""
-DEATH_S = 8.0
-"""Around a death people may miss what was told, and rows may be of requests nobody got an answer to."""
+"""A participant who is in the call for this long before and after a change is notified of it."""
+FAULT_S = 8.0
+"""For this long after a fault participants may miss a notification, and rows may be of requests without an answer."""
 _USER = "person-"
 
 
 def is_settled(found: EndState) -> bool:
-    """Tell whether nothing is left that could still go."""
+    """Return whether nothing is left that could still close."""
     return (
         not found.rooms
         and all(call.status in OVER for call in found.calls)
@@ -59,14 +59,14 @@ def is_settled(found: EndState) -> bool:
 
 @computes("leftovers")
 def leaks(raw: RawRun) -> Leaks | None:
-    """Judge what was found after a run; None if it took no stock."""
+    """Compare the end state with the start and with what the bots recorded; None if the run was not inspected."""
     found = raw.end_state
     if found is None:
         return None
     findings: list[str] = [f"call {call} still has a room on the media server" for call in found.rooms]
     live = [call for call in found.calls if call.status not in OVER]
     findings += [f"call {c.call_id} is still {c.status} in the database" for c in live]
-    here = [person for person in found.participants if person.status not in GONE or person.left_at is None]
+    here = [p for p in found.participants if p.status not in GONE or p.left_at is None]
     findings += [f"{p.user} is still {p.status} in call {p.call_id} in the database" for p in here]
     findings += [line for service in found.services for line in _held(service)]
     contradictions = list(_contradictions(raw, found))
@@ -86,22 +86,22 @@ def leaks(raw: RawRun) -> Leaks | None:
 
 
 def sockets(service: Service) -> int:
-    """Count the sockets a service has more than at its start."""
+    """Return how many more sockets a service has than at its start."""
     return service.after.sockets - service.before.sockets
 
 
 def files(service: Service) -> int:
-    """Count the open files that are no sockets a service has more than at its start."""
+    """Return how many more open files other than sockets a service has than at its start."""
     return service.after.files - service.before.files
 
 
 def tasks(service: Service) -> int:
-    """Count the jobs a service has more than at its start, but for those that end by themselves."""
+    """Return how many more tasks a service has than at its start, without those that end by themselves."""
     return task_count(service.after) - task_count(service.before)
 
 
 def task_count(held: Resources) -> int:
-    """Count the jobs of a service, but for those that end by themselves."""
+    """Count the tasks of a service, without those that end by themselves."""
     return sum(number for name, number in held.tasks.items() if name not in BRIEF_TASKS)
 
 
@@ -122,41 +122,41 @@ def _held(service: Service) -> Iterator[str]:
         yield f"{who} has {files(service)} more files open than at its start"
     if tasks(service) > TASKS:
         most = ", ".join(f"{number} {name}" for name, number in _more_tasks(service).most_common(3))
-        yield f"{who} has {tasks(service)} more jobs than at its start, most of them {most}"
+        yield f"{who} has {tasks(service)} more tasks than at its start, most of them {most}"
 
 
 def _contradictions(raw: RawRun, found: EndState) -> Iterator[str]:
-    deaths = (raw.tables["deaths"]["unix_ns"].to_numpy(dtype="float64") / 1e9).tolist()
+    faults = (raw.tables["deaths"]["unix_ns"].to_numpy(dtype="float64") / 1e9).tolist()
     changes: dict[str, list[ChangeRow]] = defaultdict(list)
     for change in found.changes:
         changes[change.call_id].append(change)
-    people: dict[str, list[ParticipantRow]] = defaultdict(list)
-    for person in found.participants:
-        people[person.call_id].append(person)
+    participants: dict[str, list[ParticipantRow]] = defaultdict(list)
+    for row in found.participants:
+        participants[row.call_id].append(row)
     counts = {row.call_id: row for row in found.metrics}
     lived = {str(call_id): part for call_id, part in raw.tables["arrivals"].groupby("call_id")}
     told = {str(call_id): part for call_id, part in raw.tables["transitions"].groupby("call_id")}
     known = {call.call_id for call in found.calls}
     for call_id in sorted(lived.keys() - known):
-        yield f"call {call_id}, which people were in, is not in the database"
+        yield f"call {call_id}, which bots were in, is not in the database"
     for call in found.calls:
         arrivals = lived.get(call.call_id, raw.tables["arrivals"].iloc[0:0])
         rows = told.get(call.call_id, raw.tables["transitions"].iloc[0:0])
         yield from _of_call(call, changes[call.call_id])
-        yield from _of_changes(call.call_id, changes[call.call_id], rows, arrivals, deaths)
-        yield from _of_people(call, people[call.call_id], arrivals, deaths)
+        yield from _of_changes(call.call_id, changes[call.call_id], rows, arrivals, faults)
+        yield from _of_participants(call, participants[call.call_id], arrivals, faults)
         metrics = counts.get(call.call_id)
         if metrics is None:
             yield f"call {call.call_id} has no row in call_metrics"
-        elif metrics.total_participants != len(people[call.call_id]):
+        elif metrics.total_participants != len(participants[call.call_id]):
             yield (
-                f"call {call.call_id} had {metrics.total_participants} people by call_metrics, "
-                f"but {len(people[call.call_id])} by call_participants"
+                f"call {call.call_id} had {metrics.total_participants} participants by call_metrics, "
+                f"but {len(participants[call.call_id])} by call_participants"
             )
 
 
 def _of_call(call: CallRow, changes: list[ChangeRow]) -> Iterator[str]:
-    """Compare a call's row with its own changes of mode."""
+    """Compare a call's row with its own mode changes."""
     mode = "p2p"
     for change in changes:
         if change.old != mode:
@@ -177,9 +177,9 @@ def _of_call(call: CallRow, changes: list[ChangeRow]) -> Iterator[str]:
 
 
 def _of_changes(
-    call_id: str, changes: list[ChangeRow], told: pd.DataFrame, arrivals: pd.DataFrame, deaths: list[float]
+    call_id: str, changes: list[ChangeRow], told: pd.DataFrame, arrivals: pd.DataFrame, faults: list[float]
 ) -> Iterator[str]:
-    """Compare the changes of mode that people were told of with those of the database."""
+    """Compare the mode changes that participants were notified of with those of the database."""
     heard: dict[int, set[tuple[str, str, bool]]] = defaultdict(set)
     when: dict[int, float] = {}
     for row in told.to_dict("records"):
@@ -191,13 +191,13 @@ def _of_changes(
     for epoch in sorted(heard):
         outcomes = heard[epoch]
         if len({(new, success) for _, new, success in outcomes}) > 1:
-            yield f"call {call_id}: people were told different things of epoch {epoch}: {sorted(outcomes)}"
+            yield f"call {call_id}: participants were notified differently of epoch {epoch}: {sorted(outcomes)}"
             continue
         _, new, success = next(iter(outcomes))
         olds = {old for old, _, _ in outcomes}
         if not success:
             continue
-        # Who comes back may not know the mode before; the database does.
+        # A participant who rejoins may not know the mode before; the database does.
         place = next(
             (
                 i
@@ -210,25 +210,25 @@ def _of_changes(
         )
         if place is None:
             yield (
-                f"call {call_id}: people were told that epoch {epoch} moved them to {new}, but call_metrics "
+                f"call {call_id}: participants were notified that epoch {epoch} moved them to {new}, but call_metrics "
                 "has no such change"
             )
         else:
             left = left[:place] + left[place + 1 :]
     for change in left:
-        someone = any(
+        stayed = any(
             start <= change.at - TOLD_S and change.at + TOLD_S <= end for start, end in _stays(arrivals)
         )
-        if someone and not _near_a_death(change.at, deaths):
+        if stayed and not _near_a_fault(change.at, faults):
             yield (
-                f"call {call_id}: call_metrics has a change from {change.old} to {change.new} that nobody was told of"
+                f"call {call_id}: call_metrics has a change from {change.old} to {change.new} that no participant was notified of"
             )
 
 
-def _of_people(
-    call: CallRow, rows: list[ParticipantRow], arrivals: pd.DataFrame, deaths: list[float]
+def _of_participants(
+    call: CallRow, rows: list[ParticipantRow], arrivals: pd.DataFrame, faults: list[float]
 ) -> Iterator[str]:
-    """Compare who came and went with the rows of participants."""
+    """Compare who joined and left with the rows of participants."""
     last: dict[str, dict[Any, Any]] = {}
     for arrival in arrivals.sort_values("started_ns").to_dict("records"):
         last[f"{_USER}{int(arrival['bot'])}"] = arrival
@@ -243,16 +243,16 @@ def _of_people(
             yield f"{row.user} keeps {', '.join(row.sfu_fields)} in call {call.call_id}, which is over"
         stay = last.get(row.user)
         if stay is None:
-            if not _near_a_death(row.joined_at, deaths):
-                yield f"{row.user} has a row in call {call.call_id}, but never got in"
+            if not _near_a_fault(row.joined_at, faults):
+                yield f"{row.user} has a row in call {call.call_id}, but no bot joined"
             continue
-        if row.left_at is None or _near_a_death(row.joined_at, deaths):
+        if row.left_at is None or _near_a_fault(row.joined_at, faults):
             continue
         came, went = int(stay["started_ns"]) / 1e9, int(stay["left_ns"]) / 1e9
         if not came - CLOCK_S <= row.joined_at <= went + CLOCK_S:
-            yield f"{row.user} joined call {call.call_id} {row.joined_at - came:+.1f} s from when they did"
+            yield f"{row.user} joined call {call.call_id} {row.joined_at - came:+.1f} s from when the bot did"
         if not went - CLOCK_S <= row.left_at <= went + LEAVING_S:
-            yield f"{row.user} left call {call.call_id} {row.left_at - went:+.1f} s from when they did"
+            yield f"{row.user} left call {call.call_id} {row.left_at - went:+.1f} s from when the bot did"
 
 
 def _stays(arrivals: pd.DataFrame) -> list[tuple[float, float]]:
@@ -267,5 +267,5 @@ def _near(one_s: float, other_s: float) -> bool:
     return abs(one_s - other_s) <= TOLD_S
 
 
-def _near_a_death(at_s: float, deaths: Iterable[float]) -> bool:
-    return any(-1.0 <= at_s - death <= DEATH_S for death in deaths)
+def _near_a_fault(at_s: float, faults: Iterable[float]) -> bool:
+    return any(-1.0 <= at_s - fault <= FAULT_S for fault in faults)

@@ -1,7 +1,7 @@
-"""Figures of calls that switch: how long a change of mode takes, and the pause it leaves in what people see and hear.
+"""Figures of calls that switch: how long mode changes, joins and recoveries take, and the gaps around mode changes.
 
-Computed by pandas from the raw rows of one run, like analysis/metrics.py; only frames that were shown count, so a gap is what a
-person would have noticed.
+Computed by pandas from the raw samples of one run. Only frames that were shown count, so a gap is one that a user would
+notice.
 """
 
 from __future__ import annotations
@@ -21,39 +21,39 @@ from simulator.summary import Percentiles, PerKind, Transitions
 
 BEFORE_NS = 500_000_000
 AFTER_NS = 1_000_000_000
-"""A pause counts as the change's if it begins or ends this close to it."""
+"""How long before and after a change a gap counts as caused by it."""
 RECOVERY_NS = 8_000_000_000
-"""How long after a death a pause counts as its."""
+"""How long after a fault a gap counts as caused by it."""
 AFFECTED_NS = 200_000_000
-"""A track with no longer pause was not affected."""
+"""A track with no longer gap was not affected."""
 _NS_PER_MS = 1e6
 UNNOTICED_NS = 1_000_000_000
-"""How long a death may go unnoticed: a change begun meanwhile cannot come to its end."""
+"""How long a fault may go unnoticed: a change that begins meanwhile cannot complete."""
 DEADLINE_NS = 10_000_000_000
 """The longest a change may last: the gateway's deadline."""
 SUPERSEDED = "superseded"
-"""The gateway's reason for a change that is not wanted any more, because people came or went meanwhile."""
+"""The gateway's reason for a change that is not needed any more, because participants joined or left meanwhile."""
 _EVER = 2**63 - 1
 
 
 def changes(raw: RawRun) -> pd.DataFrame:
-    """Give the changes between peer to peer and SFU that people were told of, one row a person."""
+    """Return the changes between peer to peer and SFU, one row for each participant who was notified of one."""
     rows = raw.tables["transitions"]
     return rows[rows["old"] != rows["new"]]
 
 
 @computes("transition_ms", needs=["transitions"])
 def transitions(raw: RawRun) -> Transitions | None:
-    """Compute how long changes of mode took, per person; None when there were none."""
+    """Compute how long mode changes took, per participant; None when there were none."""
     rows = changes(raw)
     if rows.empty:
         return None
     succeeded = rows["success"].fillna(False).astype(bool) & (rows["completed_ns"] > 0)
-    # Told so to one, it holds for all: another's last words may be of a leg that was closed under their hands.
+    # If one participant is notified of it, it holds for all: another may report that its leg was closed meanwhile.
     changed = pd.MultiIndex.from_frame(rows[["call_id", "epoch"]])
     superseded = changed.isin(changed[(rows["error"] == SUPERSEDED).to_numpy()])
     done, rest = rows[succeeded], rows[~succeeded & ~superseded]
-    interrupted = sum(_met_by_death(row, raw.tables["deaths"]) for row in rest.to_dict("records"))
+    interrupted = sum(_interrupted(row, raw.tables["deaths"]) for row in rest.to_dict("records"))
     return Transitions(
         to_sfu=_since_decision(done[done["new"] == "sfu"], "completed_ns"),
         to_p2p=_since_decision(done[done["new"] == "p2p"], "completed_ns"),
@@ -66,17 +66,17 @@ def transitions(raw: RawRun) -> Transitions | None:
     )
 
 
-def _met_by_death(change: Mapping[Hashable, Any], deaths: pd.DataFrame) -> bool:
-    """Tell whether something was killed while a change ran, or so shortly before that it was not noticed yet."""
+def _interrupted(change: Mapping[Hashable, Any], deaths: pd.DataFrame) -> bool:
+    """Return whether a fault was injected during a change, or so shortly before that it was not noticed yet."""
     begun = int(change["decided_ns"] or change["told_ns"])
     ended = int(change["completed_ns"]) or begun + DEADLINE_NS
     return bool(((deaths["unix_ns"] >= begun - UNNOTICED_NS) & (deaths["unix_ns"] <= ended)).any())
 
 
 def gaps(raw: RawRun) -> pd.DataFrame:
-    """Compute the pause in every track that went on through a change: one row a change, person, peer and kind.
+    """Compute the gap in every track that went on through a change: one row a change, participant, peer and kind.
 
-    A gap is the longest pause between two shown frames around the change, minus the usual time between frames.
+    A gap is the longest time between two shown frames around the change, minus the usual time between frames.
     """
     rows = changes(raw)
     rows = rows[rows["success"].fillna(False).astype(bool) & (rows["completed_ns"] > 0)]
@@ -85,26 +85,26 @@ def gaps(raw: RawRun) -> pd.DataFrame:
     found: list[dict[str, Any]] = []
     for row in rows.to_dict("records"):
         lateness = int(row["completed_ns"]) + AFTER_NS - deaths
-        # A pause that begins with the last frame that counts may be of a death shortly after it.
+        # A gap that begins with the last frame that counts may be caused by a fault shortly after it.
         if bool(((lateness > -AFFECTED_NS) & (lateness < RECOVERY_NS)).any()):
-            continue  # what stood still then is counted by recoveries()
+            continue  # gaps after a fault are counted by recoveries()
         for peer in (int(number) for number in str(row["peers"]).split()):
             for kind, name in enumerate(KINDS):
                 if name not in raw.scenario.media.kinds:
                     continue
                 times, usual = tracks.get((int(row["bot"]), peer, kind), (np.array([], np.int64), 0.0))
                 if len(times) and times[0] > row["told_ns"]:
-                    continue  # the call had just begun: there was nothing that could pause
+                    continue  # the call had just begun: nothing was interrupted
                 together = _overlap(stays, (int(row["bot"]), peer), int(row["told_ns"]))
                 if together is None:
-                    continue  # one of them came or went: what the other missed is no gap
+                    continue  # one of the two joined or left: what the other missed is no gap
                 start = max(int(row["told_ns"]) - BEFORE_NS, int(times[0]) if len(times) else 0, together[0])
                 end = min(
                     int(row["completed_ns"]) + AFTER_NS, raw.context.window_end_ns or _EVER, together[1]
                 )
                 if end <= start:
                     continue
-                # What one of them missed before the other came, or after they left, is no gap.
+                # What was missed before both had joined, or after one had left, is no gap.
                 here = times[(times >= together[0]) & (times <= together[1])]
                 found.append(
                     {
@@ -122,7 +122,7 @@ def gaps(raw: RawRun) -> pd.DataFrame:
 
 @computes("gap_ms", needs=["transitions"])
 def gap_figures(raw: RawRun) -> PerKind | None:
-    """Shorten the gaps to one distribution a kind; None when nothing changed."""
+    """Compute the distribution of gaps of each kind; None when nothing changed."""
     table = gaps(raw)
     if table.empty:
         return None
@@ -137,32 +137,32 @@ def gap_figures(raw: RawRun) -> PerKind | None:
 
 @computes("recovery_ms", needs=["deaths"])
 def recoveries(raw: RawRun) -> Percentiles | None:
-    """Compute how long media stood still after something died: every track that did, while both people stayed.
+    """Compute how long each affected track took to recover from a fault, while both participants stayed.
 
-    None when nothing died.
+    None when no fault was injected.
     """
     deaths = raw.tables["deaths"]
     if deaths.empty:
         return None
     tracks, stays = shown(raw), _stays(raw)
     found: list[float] = []
-    for death in deaths["unix_ns"].astype("int64"):
-        end = int(death) + RECOVERY_NS
-        # Who came or went meanwhile was missed for another reason.
+    for fault in deaths["unix_ns"].astype("int64"):
+        end = int(fault) + RECOVERY_NS
+        # Streams of participants who joined or left meanwhile stopped for another reason.
         here = {
             bot: (flowing, left)
             for bot, spans in stays.items()
             for flowing, left in spans
-            if 0 < flowing < death and left > end
+            if 0 < flowing < fault and left > end
         }
         for (receiver, sender, _), (times, usual) in tracks.items():
-            if receiver in here and sender in here and len(times) and times[0] < death:
-                # What was missed before both were there, or after one had left, is none of it: they may be in the
-                # same call again later. A track that is silent to the last stands still until then.
+            if receiver in here and sender in here and len(times) and times[0] < fault:
+                # What was missed before both had joined, or after one had left, does not count: they may be in the
+                # same call again later. A track that stays silent has not recovered until then.
                 came = max(here[receiver][0], here[sender][0])
                 left = min(here[receiver][1], here[sender][1])
                 together = np.append(times[(times >= came) & (times <= left)], left)
-                pause = _longest(together, int(death), end, usual)
+                pause = _longest(together, int(fault), end, usual)
                 if pause > AFFECTED_NS:
                     found.append(pause / _NS_PER_MS)
     return percentiles(pd.Series(found, dtype="float64"))
@@ -170,7 +170,7 @@ def recoveries(raw: RawRun) -> Percentiles | None:
 
 @computes("join_ms", needs=["arrivals"])
 def arrivals(raw: RawRun) -> Percentiles | None:
-    """Compute the time from a join until everybody there is seen and heard; None when nobody joined a call."""
+    """Compute the time from a join until all streams of those already there are shown; None without joins."""
     rows = raw.tables["arrivals"]
     if rows.empty:
         return None
@@ -179,7 +179,7 @@ def arrivals(raw: RawRun) -> Percentiles | None:
 
 
 def shown(raw: RawRun) -> dict[tuple[int, int, int], tuple[NDArray[np.int64], float]]:
-    """Give for each (receiver, sender, kind) the times of shown frames, sorted, and the usual time between them."""
+    """Return for each (receiver, sender, kind) the sorted times of shown frames, and the usual time between them."""
     samples = raw.tables["latency"]
     samples = samples[samples["flags"] & SAMPLE_SHOWN != 0]
     tracks: dict[tuple[int, int, int], tuple[NDArray[np.int64], float]] = {}
@@ -192,7 +192,7 @@ def shown(raw: RawRun) -> dict[tuple[int, int, int], tuple[NDArray[np.int64], fl
 
 
 def _stays(raw: RawRun) -> dict[int, list[tuple[int, int]]]:
-    """Give for each person the spans of time in which they were in a call and saw everybody."""
+    """Return for each bot the spans of time in which it was in a call and received all others."""
     stays: dict[int, list[tuple[int, int]]] = {}
     rows = raw.tables["arrivals"]
     for bot, flowing_ns, left_ns in rows[["bot", "flowing_ns", "left_ns"]].itertuples(index=False):
@@ -202,12 +202,12 @@ def _stays(raw: RawRun) -> dict[int, list[tuple[int, int]]]:
 
 
 def _overlap(
-    stays: dict[int, list[tuple[int, int]]], people: tuple[int, int], at_ns: int
+    stays: dict[int, list[tuple[int, int]]], bots: tuple[int, int], at_ns: int
 ) -> tuple[int, int] | None:
-    """Give the span around a moment in which both were there; who never arrived began the call."""
+    """Return the span around a moment in which both were in the call; a bot without stays began the call."""
     start, end = 0, _EVER
-    for person in people:
-        spans = stays.get(person)
+    for bot in bots:
+        spans = stays.get(bot)
         if spans is None:
             continue
         here = next(((a, b) for a, b in spans if a <= at_ns < b), None)
@@ -218,13 +218,13 @@ def _overlap(
 
 
 def _longest(times: NDArray[np.int64], start: int, end: int, usual: float) -> float:
-    """Give the longest pause that touches the time from start to end, beyond what is usual."""
+    """Return the longest time between frames that touches the time from start to end, minus what is usual."""
     first, last = int(np.searchsorted(times, start)), int(np.searchsorted(times, end, side="right"))
     around = times[max(0, first - 1) : last + 1]
     if len(around) == 0:
         return float(end - start)
     pauses = np.diff(around).astype(float).tolist()
-    # A track that begins or ends within the window pauses from or until the window's edge.
+    # A track that begins or ends within the window is silent from or until the window's edge.
     if first == 0:
         pauses.append(float(around[0] - start))
     if last == len(times):

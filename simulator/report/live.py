@@ -1,6 +1,6 @@
-"""Watching a run: what is known while it goes on, and a live table of it.
+"""Progress of a run: figures while it goes on, and a live table of them.
 
-For the eye only: the verdict is computed from the raw data afterwards. The command line hands in the console.
+The verdict does not use them: it is computed from the raw samples afterwards. The command line passes in the console.
 """
 
 from __future__ import annotations
@@ -32,23 +32,23 @@ _LAG_WARN_MS = 50.0
 
 @dataclass(slots=True)
 class Progress:
-    """Where a run is, as of the last look."""
+    """The state of a run at the last collection."""
 
-    people: int
+    participants: int
     expected: int
     joined: int = 0
     flowing: int = 0
     packets_per_s: float = 0.0
     latency_ms: tuple[float, float, float] | None = None
-    """p50, p95 and p99 since the last look."""
+    """p50, p95 and p99 since the last collection."""
     loss: float | None = None
     server_core_percent: float | None = None
     server_rss_bytes: int | None = None
     lag_ms: float = 0.0
-    """Worst lag of the generator since the last look."""
+    """Worst lag of the generator since the last collection."""
     socket_drops: int = 0
     steady: bool = True
-    """Whether who should flow stays the same; in calls where people come and go a stale count would mislead."""
+    """Whether the expected streams stay the same; where participants join and leave, a stale count would mislead."""
     _packets: tuple[float, int] = field(default=(0.0, 0))
     _server: tuple[int, int] | None = None
     _tracks: dict[int, int] = field(default_factory=dict)
@@ -59,7 +59,7 @@ class Progress:
         collected: Sequence[Mapping[str, Sequence[pa.RecordBatch]]],
         streams: Sequence[pa.RecordBatch],
     ) -> None:
-        """Take what was just collected."""
+        """Update from what was just collected."""
         now = time.monotonic()
         packets = sum(_sum(batch, "packets") for batch in streams)
         expected = sum(_sum(batch, "expected") for batch in streams)
@@ -78,7 +78,7 @@ class Progress:
         collected: Sequence[Mapping[str, Sequence[pa.RecordBatch]]],
         expected: int,
     ) -> None:
-        """Take what was just collected of calls that switch, where frames are counted instead of packets."""
+        """Update from what was just collected of calls that switch, where frames are counted instead of packets."""
         now_ns, now = time.time_ns(), time.monotonic()
         frames = 0
         for batch in (b for part in collected for b in part["latency"] if b.num_rows):
@@ -87,7 +87,7 @@ class Progress:
             receiver, sender, kind = (
                 _column(batch, name)[shown].astype(np.int64) for name in ("receiver", "sender", "kind")
             )
-            # One number for each: rows of three take twenty times as long, while signalling waits.
+            # One number a track: unique rows of three take twenty times as long, and block the event loop.
             self._tracks |= dict.fromkeys(np.unique(receiver << 24 | sender << 8 | kind).tolist(), now_ns)
         self.expected = expected
         self.flowing = sum(now_ns - seen < _FRESH_NS for seen in self._tracks.values())
@@ -120,16 +120,16 @@ class Progress:
 
 
 class Watcher:
-    """Sees a run go by. This one does not look; see LiveTable."""
+    """Is notified of the progress of a run. This one shows nothing; see LiveTable."""
 
     def begin(self, title: str) -> None:
-        """Take note that another run begins, and what it is called."""
+        """A run begins."""
 
     def phase(self, name: str, duration_s: float | None = None) -> None:
-        """Take note that a phase begins, and how long it will last if that is known."""
+        """A phase begins; `duration_s` is its length if that is known."""
 
     def show(self, progress: Progress) -> None:
-        """Take note of where the run is."""
+        """The figures have changed."""
 
 
 class PhaseLines(Watcher):
@@ -160,7 +160,7 @@ class PhaseLines(Watcher):
         reached = (
             ""
             if p is None or not p.steady
-            else f" ({p.joined} of {p.people} in, {p.flowing} of {p.expected} streams flowing)"
+            else f" ({p.joined} of {p.participants} in, {p.flowing} of {p.expected} streams flowing)"
         )
         length = "" if duration_s is None else f", {duration_s:g} s"
         self._console.print(f"  {name}{length}{reached}", markup=False)
@@ -197,11 +197,11 @@ class LiveTable(Watcher):
         self._live.stop()
 
     def begin(self, title: str) -> None:
-        """Show what is known of this run alone."""
+        """Show the figures of this run alone."""
         self._title, self._progress = title, None
 
     def phase(self, name: str, duration_s: float | None = None) -> None:
-        """Show the phase and its own progress."""
+        """Show the phase and its progress."""
         self._until = None if duration_s is None else (time.monotonic(), duration_s)
         self._bar.reset(self._task, description=name, total=duration_s)
 
@@ -224,7 +224,7 @@ class LiveTable(Watcher):
 
 
 def progress_table(p: Progress, title: str) -> Table:
-    """Lay out where a run is."""
+    """Lay out the progress of a run."""
     table = Table(title=title, title_justify="left", show_header=False, min_width=60)
     table.add_column(style="bold")
     table.add_column(justify="right")
@@ -235,7 +235,7 @@ def progress_table(p: Progress, title: str) -> Table:
         style="green" if healthy else "yellow",
     )
     rows: list[tuple[str, RenderableType]] = [
-        ("participants", f"{p.joined} of {p.people}"),
+        ("participants", f"{p.joined} of {p.participants}"),
         *([("streams flowing", f"{p.flowing} of {p.expected}")] if p.steady else []),
         ("packets received" if p.steady else "frames shown", f"{p.packets_per_s:,.0f}/s"),
         ("latency p50 / p95 / p99", latency),
@@ -253,7 +253,7 @@ _COLOURS: dict[Verdict, str] = {"pass": "green", "fail": "red", "void": "yellow"
 
 
 def verdict_panel(summary: Summary, title: str, name: str | None = None) -> Panel:
-    """Lay out the verdict: what, why, and the main figures; `name` stands in the frame."""
+    """Lay out the verdict, its reasons and the main figures; `name` is the title of the frame."""
     lines = [f"[bold]{title}[/bold]"] + [Text(f"• {reason}").markup for reason in summary.reasons[:10]]
     table = Table.grid(padding=(0, 2))
     for figure, value in highlights(summary):

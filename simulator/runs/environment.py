@@ -31,7 +31,7 @@ class CallEnvironment:
         self.stack = stack
         self.bots: list[CallBot] = []
         """All participants of the run, by number."""
-        self.progress = Progress(expected=0, people=scenario.participants.count, steady=False)
+        self.progress = Progress(expected=0, participants=scenario.participants.count, steady=False)
         self.dropped_calls = 0
         self.conversations: list[str] = []
         """All in which a caller was made."""

@@ -92,7 +92,9 @@ class GroupRun(Run):
         self._cut_off: set[str] = set()
         self._participants: list[Participant] = []
         self._generators: list[BotGenerator] = []
-        self._progress = Progress(expected=len(self._plan.expected()), people=scenario.participants.count)
+        self._progress = Progress(
+            expected=len(self._plan.expected()), participants=scenario.participants.count
+        )
 
     async def _run(self, recorder: Recorder, directory: Path, clip: str, watchdog: Watchdog) -> None:
         async with contextlib.AsyncExitStack() as open_things:

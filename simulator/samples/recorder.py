@@ -1,7 +1,7 @@
-"""Collecting: raw samples to Parquet, happenings to events.jsonl; a run directory is whole or not there.
+"""The recorder: raw samples to Parquet, events to events.jsonl; a run directory is complete or not there.
 
 A run is written under a hidden name beside its final one and renamed at the very end, so a directory with the
-final name is always complete. Leaks of runs that were killed are removed by the watchdog of that run
+final name is always complete. Partial directories of killed runs are removed by the watchdog of that run
 (stack/watchdog.py), or else by the next run in the same folder.
 """
 
@@ -55,16 +55,16 @@ class RunDirectory:
 
     @classmethod
     def in_folder(cls, folder: Path, name: str, now: datetime) -> RunDirectory:
-        """Open a new directory in `folder`, named after the time and `name`."""
+        """Make a new directory in `folder`, named after the time and `name`."""
         stem = f"{now:%Y%m%dT%H%M%SZ}-{name}"
         candidates = (folder / (stem if n == 0 else f"{stem}-{n}") for n in range(1000))
         return cls(next(path for path in candidates if not path.exists()))
 
     def complete(self) -> Path:
-        """Put the run in place; afterwards it is seen under its name."""
+        """Rename the directory to its final name."""
         if self.path.exists():
             self.path.rmdir()
-        # logs of servers, and figures by person
+        # Logs of servers and figures by participant are for the owner alone.
         for path in self.partial.rglob("*"):
             if not path.is_symlink():
                 close_to_others(path)
@@ -114,7 +114,7 @@ class Recorder:
         self.rows[table] += batch.num_rows
 
     def event(self, name: str, unix_ns: int | None = None, **values: object) -> None:
-        """Note that something happened; what comes after the end is not noted."""
+        """Write one event; events after :meth:`close` are dropped."""
         if self._events.closed:
             return
         when = time.time_ns() if unix_ns is None else unix_ns
@@ -140,7 +140,7 @@ class Recorder:
 
 
 def remove_partial_runs(folder: Path) -> list[Path]:
-    """Remove what killed runs left in `folder`, and say what that was."""
+    """Remove the partial directories of killed runs in `folder`; return them."""
     removed: list[Path] = []
     for path in folder.glob(".*.partial-*"):
         match = _PARTIAL.fullmatch(path.name)
@@ -151,5 +151,5 @@ def remove_partial_runs(folder: Path) -> list[Path]:
 
 
 def utc_now() -> datetime:
-    """Give the time of day in UTC."""
+    """Return the current time in UTC."""
     return datetime.now(UTC)

@@ -16,7 +16,7 @@ KINDS: Final[tuple[Kind, Kind]] = ("audio", "video")
 """Kinds of media; their place is the number in the `kind` columns."""
 
 SAMPLE_FOREIGN: Final = 1
-"""Flag of a latency sample whose stamp names somebody else than the announced sender."""
+"""Flag of a latency sample whose stamp names another sender than the announced one: a misrouted frame."""
 SAMPLE_KEY: Final = 8
 """Flag of an aiortc bot's sample: its frame was a key frame."""
 SAMPLE_SHOWN: Final = 2
@@ -68,7 +68,7 @@ STREAMS = pa.schema(
         pa.field("foreign", pa.int64()),
         pa.field("first_packet_ns", pa.int64()),  # 0: none yet
         pa.field("last_packet_ns", pa.int64()),
-        pa.field("freezes", pa.int64()),  # pauses of over 500 ms between two frames
+        pa.field("freezes", pa.int64()),  # gaps of over 500 ms between two frames
         # bots that decode; null for others
         pa.field("frames_decoded", pa.int64()),
         pa.field("audio_energy", pa.float64()),  # sum of squared samples, full scale 1, by seconds
@@ -127,19 +127,23 @@ GENERATOR = pa.schema(
 )
 TRANSITIONS = pa.schema(
     [
-        pa.field("bot", pa.uint16()),  # one row for each change of mode a person was told of
+        pa.field("bot", pa.uint16()),  # one row for each mode change a participant was notified of
         pa.field("call_id", pa.string()),
         pa.field("epoch", pa.int64()),
         pa.field("old", pa.string()),  # p2p or sfu
         pa.field("new", pa.string()),
         pa.field("reason", pa.string()),
         pa.field("prewarmed", pa.bool_()),  # its SFU leg was ready before
-        pa.field("peers", pa.string()),  # people it went on seeing through the change, by number, with spaces
+        pa.field(
+            "peers", pa.string()
+        ),  # peers it went on receiving through the change, by number, with spaces
         pa.field("decided_ns", pa.int64()),  # by the gateway, from its deadline; 0 in all of these: never
         pa.field("told_ns", pa.int64()),
         pa.field("media_ns", pa.int64()),  # the last track it waited for was shown from the new leg
         pa.field("confirmed_ns", pa.int64()),
-        pa.field("completed_ns", pa.int64()),  # the gateway told that all have confirmed, or of the rollback
+        pa.field(
+            "completed_ns", pa.int64()
+        ),  # the gateway announced that all have confirmed, or the rollback
         pa.field("success", pa.bool_()),
         pa.field("error", pa.string()),
     ]
@@ -150,13 +154,13 @@ ARRIVALS = pa.schema(
         pa.field("call_id", pa.string()),
         pa.field("mode", pa.string()),
         pa.field("started_ns", pa.int64()),
-        pa.field("flowing_ns", pa.int64()),  # everyone it was told of is seen and heard; 0: never
+        pa.field("flowing_ns", pa.int64()),  # all streams of those already there are shown; 0: never
         pa.field("left_ns", pa.int64()),
     ]
 )
 DEATHS = pa.schema(
     [
-        pa.field("unix_ns", pa.int64()),  # something was killed
+        pa.field("unix_ns", pa.int64()),  # when a fault was injected
         pa.field("what", pa.string()),  # client, worker, media or gateway
     ]
 )

@@ -1,4 +1,4 @@
-"""What is left behind on the real stack is found, named, and fails the verdict."""
+"""Leaks of the real stack are found, named, and fail the verdict."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run left behind, and contradictions in the database: each check fails for its own reason."""
+"""Leaks of a run, and contradictions in its database: each check fails for its own reason."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def told(bot: int, epoch: int, new: str, at_s: float, **changes: object) -> dict
 
 @pytest.fixture
 def call(make_run: Any) -> SyntheticRun:
-    """Three people: two for fifteen seconds, a third from three to seven; the call moves there and back. All is well."""
+    """Three participants: two for fifteen seconds, a third from three to seven; the call moves there and back."""
     run: SyntheticRun = make_run(scenario={"pattern": "switch"})
     run.expected, run.streams, run.joins = [], [], []
     spans = {1: (0.0, 15.0), 2: (0.1, 14.9), 3: (3.0, 7.0)}
@@ -181,7 +181,7 @@ LEFT: list[tuple[str, Bend, str, str]] = [
         "tasks",
         lambda run: after(run, "gateway", tasks=TASKS | {"Leak.forever": 20}),
         "leftovers.tasks<=10",
-        "the gateway has 20 more jobs than at its start, most of them 20 Leak.forever",
+        "the gateway has 20 more tasks than at its start, most of them 20 Leak.forever",
     ),
 ]
 
@@ -227,12 +227,12 @@ CONTRADICTIONS: list[tuple[str, Bend, str]] = [
     (
         "a change that is not kept",
         lambda run: without(found(run).changes, 1),
-        "told that epoch 2 moved them to p2p, but call_metrics has no such change",
+        "notified that epoch 2 moved them to p2p, but call_metrics has no such change",
     ),
     (
-        "a change nobody was told of",
+        "a change without a notification",
         lambda run: setattr(run, "transitions", run.transitions[:2]),
-        "has a change from sfu to p2p that nobody was told of",
+        "has a change from sfu to p2p that no participant was notified of",
     ),
     (
         "a change at another time",
@@ -245,9 +245,9 @@ CONTRADICTIONS: list[tuple[str, Bend, str]] = [
         "a change from sfu in call_metrics while it was p2p",
     ),
     (
-        "people who were told different things",
+        "participants who were notified differently",
         lambda run: run.transitions[1].update(success=False),
-        "people were told different things of epoch 1",
+        "participants were notified differently of epoch 1",
     ),
     ("a call without a row", lambda run: found(run).calls.clear(), "is not in the database"),
     (
@@ -258,7 +258,7 @@ CONTRADICTIONS: list[tuple[str, Bend, str]] = [
     (
         "a row without a person",
         lambda run: run.arrivals.pop(),
-        "person-3 has a row in call c, but never got in",
+        "person-3 has a row in call c, but no bot joined",
     ),
     (
         "a person with two rows",
@@ -268,10 +268,10 @@ CONTRADICTIONS: list[tuple[str, Bend, str]] = [
     (
         "who left later",
         lambda run: setattr(found(run).participants[2], "left_at", BEGIN_S + 60),
-        "person-3 left call c +53.0 s from when they did",
+        "person-3 left call c +53.0 s from when the bot did",
     ),
     (
-        "who left before they did",
+        "who left before the bot did",
         lambda run: setattr(found(run).participants[0], "left_at", BEGIN_S + 4),
         "person-1 left call c -11.0 s",
     ),
@@ -297,9 +297,9 @@ CONTRADICTIONS: list[tuple[str, Bend, str]] = [
     ),
     ("counters that are not there", lambda run: found(run).metrics.clear(), "has no row in call_metrics"),
     (
-        "the count of people",
+        "the count of participants",
         lambda run: setattr(found(run).metrics[0], "total_participants", 9),
-        "had 9 people by call_metrics, but 3 by call_participants",
+        "had 9 participants by call_metrics, but 3 by call_participants",
     ),
 ]
 
@@ -307,7 +307,7 @@ CONTRADICTIONS: list[tuple[str, Bend, str]] = [
 @pytest.mark.parametrize(
     ("bend", "words"), [row[1:] for row in CONTRADICTIONS], ids=[row[0] for row in CONTRADICTIONS]
 )
-def test_rows_that_are_not_what_people_lived_through_fail_the_verdict(
+def test_rows_that_contradict_what_the_bots_recorded_fail_the_verdict(
     call: SyntheticRun, tmp_path: Path, bend: Bend, words: str
 ) -> None:
     bend(call)
@@ -316,9 +316,7 @@ def test_rows_that_are_not_what_people_lived_through_fail_the_verdict(
     assert any(words in reason for reason in summary.reasons), summary.reasons
 
 
-def test_who_misses_what_is_told_around_a_death_is_no_contradiction(
-    call: SyntheticRun, tmp_path: Path
-) -> None:
+def test_a_missed_notification_around_a_fault_is_no_contradiction(call: SyntheticRun, tmp_path: Path) -> None:
     call.transitions = call.transitions[:2]
     call.deaths = [{"unix_ns": START + 6 * S, "what": "gateway"}]
     assert leaks(RawRun.read(call.write(tmp_path))).findings == []  # type: ignore[union-attr]

@@ -163,13 +163,13 @@ def test_phases_are_printed_with_what_was_reached() -> None:
     out = StringIO()
     with PhaseLines(Console(file=out, width=100), "group") as lines:
         lines.phase("ramp")
-        lines.show(Progress(people=3, expected=12, joined=3, flowing=12))
+        lines.show(Progress(participants=3, expected=12, joined=3, flowing=12))
         lines.phase("hold", 5)
     assert out.getvalue() == "group\n  ramp\n  hold, 5 s (3 of 3 in, 12 of 12 streams flowing)\n"
 
 
 def test_the_live_table_shows_where_the_run_is() -> None:
-    progress = Progress(people=3, expected=12, joined=2)
+    progress = Progress(participants=3, expected=12, joined=2)
     now = 10_000_000_000
     stream = dict.fromkeys(STREAMS.names, 0) | {"unix_ns": now, "last_packet_ns": now - 1, "expected": 50}
     stale = stream | {"last_packet_ns": 1, "missing": 5}
@@ -184,6 +184,6 @@ def test_the_live_table_shows_where_the_run_is() -> None:
 
 def test_the_live_table_counts_no_streams_where_people_come_and_go() -> None:
     out = StringIO()
-    progress = Progress(people=3, expected=4, flowing=12, steady=False)
+    progress = Progress(participants=3, expected=4, flowing=12, steady=False)
     Console(file=out, width=100).print(progress_table(progress, "switch"))
     assert "12 of 4" not in out.getvalue()

@@ -18,7 +18,7 @@ def frames(*rows: tuple[int, int, int, int]) -> dict[str, list[pa.RecordBatch]]:
 
 
 def test_each_stream_that_is_shown_counts_once() -> None:
-    progress = Progress(people=3, expected=0)
+    progress = Progress(participants=3, expected=0)
     shown = [(r, s, k, SAMPLE_SHOWN) for r in (1, 2, 500) for s in (1, 2, 500) if r != s for k in (0, 1)]
     progress.update_calls(None, [frames(*shown, *shown)], 12)
     assert (progress.flowing, progress.expected) == (12, 12)
