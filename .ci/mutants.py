@@ -1,7 +1,7 @@
 """Put small faults into a copy of the code, run the tests on each, and list the faults that no test noticed.
 
 Run by `make mutants`. A sample with a seed: MUTANTS=300 a side, MUTANTS_SEED=1, MUTANTS_ALL=1 for every mutant.
-Arguments name areas (router, rtcp, rtp, srtp, mode, ortc, figures, …); without any, all are tested. Mutants that change
+Arguments name areas (router, rtcp, rtp, srtp, mode, ortc, metrics, …); without any, all are tested. Mutants that change
 nothing a test could see are listed in mutants-equivalent.toml with the reason. Exits 1 when more than a tenth of the
 viable mutants of an area survive.
 """
@@ -62,13 +62,22 @@ PYTHON_AREAS = (
     ),
     PythonArea("ortc", "meeshy_sfu/media/ortc.py", ("tests/unit/media/test_ortc.py",)),
     PythonArea(
-        "figures",
+        "metrics",
         "simulator/analysis/metrics.py",
-        ("tests/unit/simulator/analysis/test_metrics.py", "tests/unit/simulator/test_summary.py"),
+        (
+            "tests/unit/simulator/analysis/test_metrics.py",
+            "tests/unit/simulator/analysis/test_figures.py",
+            "tests/unit/simulator/test_summary.py",
+        ),
+    ),
+    PythonArea(
+        "raw_run",
+        "simulator/analysis/raw_run.py",
+        ("tests/unit/simulator/analysis/test_metrics.py", "tests/unit/simulator/report/test_write.py"),
     ),
     PythonArea("slo", "simulator/slo.py", ("tests/unit/simulator/test_slo.py",)),
     PythonArea(
-        "togetherness",
+        "call_streams",
         "simulator/analysis/call_streams.py",
         ("tests/unit/simulator/analysis/test_call_streams.py",),
     ),

@@ -38,7 +38,7 @@ SFU_FIELDS = (
 OVER = frozenset({"ended", "failed"})
 GONE = frozenset({"disconnected", "failed"})
 LEAVING_S = 20.0
-"""The gateway notices within this that a participant is gone: one that was cut off is waited for, maybe by a restarted gateway."""
+"""The gateway notices within this that a participant is gone, also one that was cut off while the gateway restarted."""
 CLOCK_S = 0.5
 """How far the bot's time of a request and that of the gateway's row may be apart."""
 TOLD_S = 3.0
