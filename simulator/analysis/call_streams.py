@@ -84,9 +84,10 @@ def _flowing(raw: RawRun) -> dict[tuple[int, int, int], bool]:
     outcome: dict[tuple[int, int, int], bool] = {}
     for receiver, sender, start, end in _together(raw):
         for kind in kinds:
-            times, _ = frames.get((receiver, sender, kind), (np.array([], np.int64), 0.0))
+            key = receiver, sender, kind
+            times = frames[key][0] if key in frames else np.array([], np.int64)
             fine = not _silent(times, start, end, faults)
-            outcome[receiver, sender, kind] = outcome.get((receiver, sender, kind), True) and fine
+            outcome[key] = outcome.get(key, True) and fine
     return outcome
 
 

@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from simulator.analysis.raw_run import RawRun
-from simulator.analysis.transitions import gaps, recoveries, transitions
+from simulator.analysis.transitions import arrivals as joins
+from simulator.analysis.transitions import gap_figures, gaps, recoveries, transitions
 from simulator.report.charts import changes_chart
 from simulator.samples.schema import SAMPLE_SHOWN, SAMPLE_SURPLUS
+from simulator.summary import Percentiles
 from tests.unit.simulator.conftest import SyntheticRun
 
 START = SyntheticRun.start_ns
@@ -20,7 +22,7 @@ USUAL_MS = {0: 20, 1: 33}
 
 @pytest.fixture
 def switched() -> SyntheticRun:
-    """Two people whose call moves to the SFU five seconds in, without a frame missing."""
+    """Two participants whose call moves to the SFU five seconds in, without a frame missing."""
     run = SyntheticRun(bots=2, scenario={"pattern": "switch"})
     run.expected, run.streams, run.joins = [], [], []
     run.latency = [
@@ -104,6 +106,31 @@ def test_a_gap_is_the_pause_beyond_the_usual(switched: SyntheticRun, tmp_path: P
     assert table[0, "audio"] == table[1, "video"] == table[1, "audio"] == 0
 
 
+def test_gaps_are_counted_by_kind_and_below_a_millisecond(switched: SyntheticRun, tmp_path: Path) -> None:
+    drop(switched, 0, 0, 5_000, 5_050)
+    around = [row for row in switched.latency if (row["receiver"], row["kind"]) == (1, 1)]
+    late = min(row for row in (int(str(r["recv_unix_ns"])) for r in around) if row >= START + 5_020 * MS)
+    next(r for r in around if r["recv_unix_ns"] == late)["recv_unix_ns"] = late + MS // 2
+    found = gap_figures(read(switched, tmp_path / "run"))
+    assert found is not None
+    assert found.audio is not None
+    assert found.video is not None
+    assert (found.audio.samples, found.audio.max) == (2, 60)
+    assert (found.video.samples, found.video.max) == (2, 0.5)
+
+
+def test_a_call_of_video_alone_has_gaps_of_video(tmp_path: Path, switched: SyntheticRun) -> None:
+    switched.scenario = switched.scenario.with_values({"media": {"audio": False}})
+    assert set(gaps(read(switched, tmp_path / "run"))["kind"]) == {"video"}
+
+
+def test_a_fault_around_one_change_takes_no_gap_from_another(switched: SyntheticRun, tmp_path: Path) -> None:
+    early = {"decided_ns": START - 20 * S, "told_ns": START - 20 * S, "completed_ns": START - 19 * S}
+    switched.transitions.insert(0, transition(0, epoch=7, **early))
+    switched.deaths = [{"unix_ns": START - 18 * S, "what": "worker"}]
+    assert set(gaps(read(switched, tmp_path / "run"))["epoch"]) == {1}
+
+
 def test_a_pause_far_from_a_change_is_none_of_its(switched: SyntheticRun, tmp_path: Path) -> None:
     drop(switched, 0, 1, 2_000, 2_500)
     drop(switched, 0, 1, 7_500, 8_000)
@@ -169,7 +196,9 @@ def test_a_change_superseded_for_one_is_superseded_for_all(switched: SyntheticRu
     assert figures.failed == 1
 
 
-@pytest.mark.parametrize(("killed_ms", "failed"), [(3_900, 1), (4_200, 0), (5_050, 0), (5_150, 1)])
+@pytest.mark.parametrize(
+    ("killed_ms", "failed"), [(3_999, 1), (4_000, 0), (5_050, 0), (5_100, 0), (5_101, 1)]
+)
 def test_a_change_met_by_a_death_is_interrupted_and_has_not_failed(
     switched: SyntheticRun, tmp_path: Path, killed_ms: int, failed: int
 ) -> None:
@@ -178,6 +207,87 @@ def test_a_change_met_by_a_death_is_interrupted_and_has_not_failed(
     figures = transitions(read(switched, tmp_path / "run"))
     assert figures is not None
     assert (figures.failed, figures.interrupted) == (failed, 1 - failed)
+
+
+@pytest.mark.parametrize(("killed_ms", "failed"), [(3_999, 1), (4_000, 0), (15_000, 0), (15_001, 1)])
+def test_a_change_that_never_ended_is_interrupted_by_a_fault_up_to_its_deadline(
+    switched: SyntheticRun, tmp_path: Path, killed_ms: int, failed: int
+) -> None:
+    switched.transitions[1] = transition(1, success=None, completed_ns=0)
+    switched.deaths = [{"unix_ns": START + killed_ms * MS, "what": "worker"}]
+    figures = transitions(read(switched, tmp_path / "run"))
+    assert figures is not None
+    assert (figures.failed, figures.interrupted) == (failed, 1 - failed)
+
+
+def test_a_change_without_a_decision_has_no_times_and_begins_with_its_notification(
+    switched: SyntheticRun, tmp_path: Path
+) -> None:
+    switched.transitions = [transition(0, decided_ns=0), transition(1, decided_ns=0, success=False)]
+    switched.deaths = [{"unix_ns": START + 4_004 * MS, "what": "worker"}]
+    figures = transitions(read(switched, tmp_path / "run"))
+    assert figures is not None
+    assert (figures.to_sfu, figures.told) == (Percentiles(), Percentiles())
+    assert (figures.failed, figures.interrupted) == (1, 0), "1,001 ms before the notification"
+
+
+def test_frames_that_came_by_both_paths_are_counted(switched: SyntheticRun, tmp_path: Path) -> None:
+    for row in switched.latency[:7]:
+        row["flags"] = SAMPLE_SURPLUS
+    figures = transitions(read(switched, tmp_path / "run"))
+    assert figures is not None
+    assert figures.surplus_frames == 7
+
+
+def test_a_join_lasts_until_all_streams_flow_and_counts_only_then(
+    switched: SyntheticRun, tmp_path: Path
+) -> None:
+    switched.arrivals = arrivals({0: [(0, 10_000)], 1: [(250, 10_000)]})
+    switched.arrivals[1]["flowing_ns"] = START + 250 * MS + MS // 4
+    never = arrivals({1: [(0, 10_000)]})[0] | {"flowing_ns": 0}
+    early = arrivals({1: [(0, 10_000)]})[0] | {"flowing_ns": START - 2 * S}
+    switched.arrivals += [never, early]
+    figures = joins(read(switched, tmp_path / "run"))
+    assert figures is not None
+    assert (figures.p50, figures.max, figures.samples) == (1000, 1250.25, 3)
+
+
+@pytest.mark.parametrize(("gap_ns", "samples"), [(200 * MS, 0), (200 * MS + 1, 1)])
+def test_a_track_is_affected_by_a_fault_if_its_gap_is_longer_than_200_ms(
+    switched: SyntheticRun, tmp_path: Path, gap_ns: int, samples: int
+) -> None:
+    switched.transitions = []
+    switched.arrivals = arrivals({0: [(0, 10_000)], 1: [(0, 10_000)]})
+    switched.deaths = [{"unix_ns": START + 1_000 * MS, "what": "worker"}]
+    # Audio of one track alone: frames at 980 ms and then, beyond the usual 20 ms, after the gap.
+    drop(switched, 0, 0, 981, 1_200)
+    late = next(
+        row
+        for row in switched.latency
+        if (row["receiver"], row["kind"], row["recv_unix_ns"]) == (0, 0, START + 1_200 * MS)
+    )
+    late["recv_unix_ns"] = START + 1_000 * MS + gap_ns
+    figures = recoveries(read(switched, tmp_path / "run"))
+    assert figures is not None
+    assert figures.samples == samples
+
+
+@pytest.mark.parametrize(("first_ms", "samples"), [(999, 1), (1_000, 0)])
+def test_a_track_that_began_with_the_fault_was_not_affected(
+    switched: SyntheticRun, tmp_path: Path, first_ms: int, samples: int
+) -> None:
+    switched.transitions = []
+    switched.arrivals = arrivals({0: [(0, 10_000)], 1: [(0, 10_000)]})
+    switched.deaths = [{"unix_ns": START + 1_000 * MS, "what": "worker"}]
+    track = [row for row in switched.latency if (row["receiver"], row["kind"]) == (0, 0)]
+    switched.latency = [row for row in switched.latency if row not in track]
+    frames = [first_ms, *range(2_000, 10_000, 20)]
+    switched.latency += [
+        row | {"recv_unix_ns": START + at_ms * MS} for row, at_ms in zip(track, frames, strict=False)
+    ]
+    figures = recoveries(read(switched, tmp_path / "run"))
+    assert figures is not None
+    assert figures.samples == samples
 
 
 def test_moving_to_another_server_is_no_change_of_mode(switched: SyntheticRun, tmp_path: Path) -> None:
