@@ -134,11 +134,13 @@ def test_server_figures_are_differences_over_the_measured_time(run: Any, tmp_pat
     assert server.rss_bytes == 90_000_010
 
 
-def test_a_server_that_was_started_anew_counts_from_zero(run: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("tick", [1, 5, 10])
+def test_a_server_that_was_restarted_counts_from_zero(run: Any, tmp_path: Path, tick: int) -> None:
+    for row in run.server:
+        row["packets_out"] += 1_000_000
     whole = run.summary(tmp_path / "whole").server
-    half = len(run.server) // 2
-    at_restart = run.server[half]["packets_out"]
-    for row in run.server[half:]:
+    at_restart = run.server[tick]["packets_out"]
+    for row in run.server[tick:]:
         row["packets_out"] -= at_restart - 540
     server = run.summary(tmp_path / "anew").server
     assert server.packets_out == whole.packets_out
@@ -245,3 +247,53 @@ def test_pairs_hold_latency_and_loss_of_every_stream(run: Any, tmp_path: Path) -
     assert lossy.p95_ms == pytest.approx(95, abs=1)
     silent = table[(table.sender == 0) & (table.receiver == 1) & (table.kind == "audio")].iloc[0]
     assert silent.samples == 0
+
+
+def test_without_a_row_of_streams_no_frame_was_misrouted_and_nothing_flows(run: Any, tmp_path: Path) -> None:
+    run.streams = []
+    summary = run.summary(tmp_path)
+    assert (summary.foreign_frames, summary.streams.expected, summary.streams.flowing) == (0, 12, 0)
+
+
+def test_the_lag_before_the_measured_time_does_not_count(run: Any, tmp_path: Path) -> None:
+    run.generator[0]["lag_max_us"] = 900_000  # since the row before the first tick
+    lag = run.summary(tmp_path).generator.lag_ms
+    assert lag is not None
+    assert (lag.max, lag.samples) == (2, run.seconds)
+
+
+def test_pairs_without_samples_have_no_latency(run: Any, tmp_path: Path) -> None:
+    run.latency = []
+    table = metrics.pairs(RawRun.read(run.write(tmp_path)))
+    assert len(table) == 12
+    assert table[["p50_ms", "p95_ms", "p99_ms", "max_ms"]].isna().all(axis=None)
+    assert set(table["samples"]) == {0}
+
+
+def test_of_two_who_join_at_once_each_waits_for_what_it_receives(run: Any, tmp_path: Path) -> None:
+    start = run.joins[0]["started_ns"]
+    run.joins[1]["started_ns"] = start
+    run.joins[2]["started_ns"] = start - NS_PER_S
+    waits_ms = {(0, 1): 100, (1, 0): 900.5, (0, 2): 500, (2, 0): 500, (1, 2): 50, (2, 1): 50}
+    for row in run.streams:
+        row["first_packet_ns"] = start + int(waits_ms[row["receiver"], row["sender"]] * 1e6)
+    joins = run.summary(tmp_path).join_ms
+    assert joins is not None
+    assert (joins.p50, joins.max, joins.samples) == (700.25, 900.5, 2)
+
+
+@pytest.mark.parametrize(("energy_per_s", "audible"), [(0.9e-5, 0), (1.1e-5, 1)])
+def test_a_stream_is_audible_by_its_energy_a_second(
+    run: Any, tmp_path: Path, energy_per_s: float, audible: int
+) -> None:
+    for row in run.of_stream(0, 1, 0):
+        row["frames_decoded"], row["audio_energy"] = 50 * row["tick"], energy_per_s * row["tick"]
+    decoded = run.summary(tmp_path).decoded
+    assert decoded is not None
+    assert (decoded.audible, decoded.audio_streams) == (audible, 1)
+
+
+def test_a_counter_that_stands_still_is_no_restart(run: Any, tmp_path: Path) -> None:
+    for row in run.server[4:]:
+        row["packets_out"] -= 540
+    assert run.summary(tmp_path).server.packets_out == 5400 - 540
