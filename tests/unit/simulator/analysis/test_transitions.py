@@ -397,3 +397,17 @@ def test_the_worst_change_is_drawn_with_its_frames_and_who_left(
 
 def test_without_a_change_there_is_nothing_to_draw(run: SyntheticRun, tmp_path: Path) -> None:
     assert changes_chart(read(run, tmp_path / "run")) == ""
+
+
+def test_the_summary_has_the_figures_of_calls_that_switch(switched: SyntheticRun, tmp_path: Path) -> None:
+    switched.arrivals = arrivals({0: [(0, 10_000)], 1: [(0, 10_000)]})
+    switched.deaths = [{"unix_ns": START + S, "what": "worker"}]
+    drop(switched, 0, 1, 1_000, 2_500)
+    raw = read(switched, tmp_path / "run")
+    summary = switched.summary(tmp_path / "again")
+    assert summary.transition_ms == transitions(raw) is not None
+    assert summary.recovery_ms == recoveries(raw) is not None
+    assert summary.join_ms == joins(raw) is not None
+    switched.deaths = []
+    found = gap_figures(read(switched, tmp_path / "quiet"))
+    assert switched.summary(tmp_path / "last").gap_ms == found is not None
