@@ -4,8 +4,10 @@ Lets handlers see only checked input. What events mean is known to the services'
 """
 
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Any, Generic, Protocol, TypeVar, cast
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar, cast
 
 from socketio import exceptions
 
@@ -29,39 +31,50 @@ logger = logging.getLogger(__name__)
 
 CLEAN_DISCONNECT = "client disconnect"
 PACKET = "packet"
-"""Stands for the event where a refusal is of a packet that was none."""
+"""Stands for the event where the error is of a packet that was none."""
 
 Acknowledgement = dict[str, Any]
 """The envelope: `success` and `data`, or `success` and `error`."""
 OnEvent = Callable[..., Awaitable[Acknowledgement]]
 
 
-class Session(Protocol):
-    """One socket with a good token."""
+@dataclass(slots=True, kw_only=True)
+class SocketSession(ABC):
+    """One socket with a valid token."""
 
     sid: str
     eio_sid: str
     address: str
-    refused: int
+    refused: int = 0
     """Events refused by a rate limit since the last that passed."""
 
+    @property
+    @abstractmethod
+    def owner(self) -> str:
+        """Whose it is: what connections and some events are counted by."""
 
-SessionT = TypeVar("SessionT", bound=Session)
-Tell = Callable[[SessionT, str, object, ErrorBody], None]
+    @property
+    def is_service(self) -> bool:
+        """Whether that is a service, which no limit counts."""
+        return False
+
+
+SessionT = TypeVar("SessionT", bound=SocketSession)
+Report = Callable[[SessionT, str, object, ErrorBody], None]
 
 
 class EventDispatcher(Generic[SessionT]):
-    """Check events before handlers see them, count them, and tell what was wrong.
+    """Check events before handlers see them, count them, and report errors.
 
     Args:
         io: The sockets.
         clock: For the limits.
         limiter: Shared with REST.
         quota: Events per socket.
-        session_of: Gives the session of a socket id, or None.
-        tell: Sends an error to a socket as an event; gets session, event, payload and the error's body.
-        no_token: What a socket without a session is told.
-        codes: Codes that events call otherwise than REST.
+        session_of: Returns the session of a socket id, or None.
+        report: Sends an error to a socket as an event; gets session, event, payload and the error's body.
+        no_token: The refusal of an event from a socket without a session.
+        codes: Codes that events name otherwise than REST.
         translate: As of requests.
     """
 
@@ -76,7 +89,7 @@ class EventDispatcher(Generic[SessionT]):
         limiter: RateLimiter,
         quota: Quota,
         session_of: Callable[[str], SessionT | None],
-        tell: Tell[SessionT],
+        report: Report[SessionT],
         no_token: MeeshyError,
         codes: Mapping[str, str] | None = None,
         translate: Translate = lambda error: None,
@@ -86,7 +99,7 @@ class EventDispatcher(Generic[SessionT]):
         self._limiter = limiter
         self._quota = quota
         self._session_of = session_of
-        self._tell = tell
+        self._send_error = report
         self._no_token = no_token
         self._codes = codes or {}
         self._translate = translate
@@ -100,7 +113,7 @@ class EventDispatcher(Generic[SessionT]):
         model: type[WireModel] | None,
         handler: Callable[[SessionT, Any], Awaitable[Message]],
         *,
-        limit: tuple[Quota, Callable[[SessionT], str]] | None = None,
+        quota: Quota | None = None,
         label: str | None = None,
     ) -> OnEvent:
         """Make an event handler whose answer is the acknowledgement.
@@ -109,7 +122,7 @@ class EventDispatcher(Generic[SessionT]):
             event: Its name.
             model: What its payload must be; None takes anything.
             handler: Gets session and checked payload.
-            limit: A quota beside that of all events, and what it counts by.
+            quota: A limit beside that of all events, counted by the session's owner.
             label: What it is counted as, if not by its name.
         """
 
@@ -119,11 +132,11 @@ class EventDispatcher(Generic[SessionT]):
                 return self.failed(self._no_token)
             self.metrics.events.labels(label or event).inc()
             if (over := self._io.over_rate(session.eio_sid)) is not None:
-                # told once; an answer to each event of a flood would be a flood as well
+                # reported once; an answer to each event of a flood would be a flood as well
                 refuse = self._report if over.refused == 1 else self._silently
                 return refuse(session, event, payload, over.error)
             try:
-                self._count(session, limit)
+                self._count(session, quota)
                 request = read(model, payload) if model is not None else payload
                 answer = await handler(session, request)
                 return {"success": True, "data": answer.wire()}
@@ -132,11 +145,11 @@ class EventDispatcher(Generic[SessionT]):
             except MeeshyError as error:
                 return self._report(session, event, payload, error)
             except Exception as error:
-                told = self._translate(error)
-                if told is None:
+                known = self._translate(error)
+                if known is None:
                     logger.exception("event %s failed", event)
-                    told = hidden(error)
-                return self._report(session, event, payload, told)
+                    known = hidden(error)
+                return self._report(session, event, payload, known)
 
         return handle
 
@@ -152,27 +165,31 @@ class EventDispatcher(Generic[SessionT]):
 
         return handle
 
-    def admit(self, eio_sid: str, owner: str, *, is_service: bool = False) -> None:
-        """Take note of a socket's good token, and whose it is; there may be no room, and then it is refused."""
+    def authenticate(self, session: SessionT) -> None:
+        """Note that a socket has a valid token, and whose.
+
+        Raises:
+            ConnectionRefusedError: There is no room for it.
+        """
         try:
-            self._io.authenticate(eio_sid, owner, is_service=is_service)
+            self._io.authenticate(session.eio_sid, session.owner, is_service=session.is_service)
         except CapacityError as error:
             refused: Any = exceptions.ConnectionRefusedError
             raise refused(error.message, self.failed(error)["error"]) from None
 
     def refusal(self, error: UnauthorizedError, address: str, quota: Quota) -> Exception:
-        """Count a handshake without a good token, so that guessing is slow, and give what refuses it."""
+        """Count a handshake without a valid token, so that guessing is slow, and return the exception that refuses it."""
         self.metrics.unauthorized.inc()
-        told: MeeshyError = error
+        answer: MeeshyError = error
         try:
             self._limiter.take(quota, address_key(address), now_s=self._clock.monotonic_s())
         except RateLimitedError as limited:
-            told = limited
+            answer = limited
         refused: Any = exceptions.ConnectionRefusedError
-        return cast(Exception, refused(told.message, self.failed(told)["error"]))
+        return cast(Exception, refused(answer.message, self.failed(answer)["error"]))
 
-    def gone(self, session: SessionT, reason: str) -> bool:
-        """Forget a socket that is gone; tells whether its client said goodbye."""
+    def disconnected(self, session: SessionT, reason: str) -> bool:
+        """Forget a socket that is gone, and return whether its client disconnected on purpose."""
         self._io.revoke(session.eio_sid)
         return reason == CLEAN_DISCONNECT
 
@@ -184,15 +201,15 @@ class EventDispatcher(Generic[SessionT]):
         retry_after_s = error.retry_after_s if isinstance(error, RateLimitedError) else None
         return error_body(error, code=self._codes.get(error.code), retry_after_s=retry_after_s)
 
-    def _count(self, session: SessionT, limit: tuple[Quota, Callable[[SessionT], str]] | None) -> None:
-        if limit is not None:
-            self._limiter.take(limit[0], limit[1](session), now_s=self._clock.monotonic_s())
+    def _count(self, session: SessionT, quota: Quota | None) -> None:
+        if quota is not None:
+            self._limiter.take(quota, session.owner, now_s=self._clock.monotonic_s())
         session.refused = 0
 
     def _report(self, session: SessionT, event: str, payload: object, error: MeeshyError) -> Acknowledgement:
         """Report to the sender what was wrong: in the acknowledgement, and by an event for those who asked for none."""
         body = self._body(error)
-        self._tell(session, event, payload, body)
+        self._send_error(session, event, payload, body)
         return {"success": False, "error": body.wire()}
 
     def _on_flood(

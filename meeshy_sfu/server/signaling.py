@@ -7,18 +7,15 @@ edge/socketio_server.py.
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
-
-from aiohttp import web
 
 from meeshy_sfu.clock import Clock
 from meeshy_sfu.config import Settings
 from meeshy_sfu.edge.auth import TokenRules
 from meeshy_sfu.edge.event_table import PayloadT, ServerEvent, handles_event
 from meeshy_sfu.edge.limits import RateLimiter
-from meeshy_sfu.edge.middleware import ADDRESS, Origins
-from meeshy_sfu.edge.socketio_dispatch import EventDispatcher
-from meeshy_sfu.edge.socketio_server import SocketServer
+from meeshy_sfu.edge.middleware import Origins
+from meeshy_sfu.edge.socketio_dispatch import SocketSession
+from meeshy_sfu.edge.socketio_service import Connection, SocketService
 from meeshy_sfu.edge.wire import ErrorBody, Nothing
 from meeshy_sfu.errors import (
     ConsumerNotFoundError,
@@ -55,13 +52,10 @@ ROOM_REASONS = {
 """Reasons of rooms, and the words that clients compare."""
 
 
-@dataclass(slots=True)
-class Session:
-    """One socket with a good token."""
+@dataclass(slots=True, kw_only=True)
+class Session(SocketSession):
+    """One socket with a valid token."""
 
-    sid: str
-    eio_sid: str
-    address: str
     claims: Claims
     call_id: str | None = None
     """The call it has joined."""
@@ -73,9 +67,17 @@ class Session:
     watched: set[str] = field(default_factory=set)
     """The calls a service hears of; it may hear of many."""
     expired: bool = False
-    """It was told that its time is over, and is being closed."""
-    refused: int = 0
-    """Events refused by the rate limit since the last that passed."""
+    """Its token has expired; it was notified and is being closed."""
+
+    @property
+    def owner(self) -> str:
+        """The participant of a call, or the service."""
+        return self.claims.owner
+
+    @property
+    def is_service(self) -> bool:
+        """Whether it is a service's."""
+        return self.claims.is_service
 
 
 @dataclass(slots=True)
@@ -89,8 +91,8 @@ class Audience:
     """Participant and producer that dominate."""
 
 
-class Signaling(RoomListener):
-    """Tell sockets what happens in their calls, and do what they ask."""
+class Signaling(SocketService[Session], RoomListener):
+    """Notify sockets of what happens in their calls, and handle their events."""
 
     def __init__(
         self,
@@ -102,45 +104,30 @@ class Signaling(RoomListener):
         limiter: RateLimiter,
         quotas: Quotas,
     ) -> None:
-        self._settings = settings
-        self._rules = rules
-        self._clock = clock
-        self._limiter = limiter
-        self._quotas = quotas
+        super().__init__(
+            events=messages.EVENTS,
+            settings=settings,
+            rules=rules,
+            clock=clock,
+            origins=origins,
+            limiter=limiter,
+            quotas=quotas,
+            handshakes=quotas.other,
+            no_token=UnauthorizedError("this socket has no token"),
+        )
         self._rooms: RoomRegistry
-        self._metrics: Metrics
         self._expiry: Expiry
-        self._sessions: dict[str, Session] = {}
         self._audiences: dict[str, Audience] = {}
         self._leaving: dict[tuple[str, str], float] = {}
         self._awaited: dict[tuple[str, str], float] = {}
         """Whose former session has ended while a newer one was coming in, and until when that may begin."""
         self._cut_off: dict[tuple[str, str], float] = {}
-        self._io = SocketServer(settings, origins, clock)
-        self._io.on("connect", self._on_connect)
-        self._io.on("disconnect", self._on_disconnect)
-        self._dispatcher = EventDispatcher(
-            io=self._io,
-            clock=clock,
-            limiter=limiter,
-            quota=quotas.events,
-            session_of=self._sessions.get,
-            tell=self._tell_error,
-            no_token=UnauthorizedError("this socket has no token"),
-        )
-        for event, handler in messages.EVENTS.handlers_of(self):
-            self._io.on(event.name, self._dispatcher.wrap(event.name, event.request, handler))
-        self._io.on("*", self._dispatcher.unknown(messages.EVENTS.client))
 
     def use(self, *, rooms: RoomRegistry, metrics: Metrics, expiry: Expiry) -> None:
         """Hand over what can only be built once rooms have their listener, which this is."""
         self._rooms = rooms
-        self._metrics = self._dispatcher.metrics = self._io.metrics = metrics
+        self.count_with(metrics)
         self._expiry = expiry
-
-    def attach(self, app: web.Application) -> None:
-        """Serve Socket.IO under /socket.io/."""
-        self._io.attach(app)
 
     def sweep(self) -> None:
         """Close sockets whose token ran out, and take out who did not come back; to be called again and again."""
@@ -169,30 +156,17 @@ class Signaling(RoomListener):
             del self._cut_off[key]
             self._leave_cut_off(*key)
 
-    async def close(self) -> None:
-        """Close all sockets; what was told before is still sent."""
-        await self._io.close_all()
-
     # ---- events from clients -------------------------------------------------------------------------------------
 
-    async def _on_connect(self, sid: str, environ: dict[str, Any], auth: object = None) -> None:
-        address = str(environ["aiohttp.request"][ADDRESS])
-        try:
-            token = auth.get("token") if isinstance(auth, dict) else None
-            claims = self._read_token(token)
-        except UnauthorizedError as error:
-            raise self._dispatcher.refusal(error, address, self._quotas.other) from None
-        eio_sid = self._io.manager.eio_sid_from_sid(sid, "/")
-        self._dispatcher.admit(eio_sid, claims.owner, is_service=claims.is_service)
-        self._sessions[sid] = Session(sid, eio_sid, address, claims)
-        self._metrics.connections = len(self._sessions)
+    def open_session(self, token: object, connection: Connection) -> Session:
+        """Make the session of a participant or a service."""
+        return Session(**connection, claims=self._read_token(token))
 
-    async def _on_disconnect(self, sid: str, reason: str = "") -> None:
-        session = self._sessions.pop(sid, None)
-        if session is None:
-            return
-        self._metrics.connections = len(self._sessions)
-        clean = self._dispatcher.gone(session, reason)
+    def session_opened(self, session: Session) -> None:
+        """Nothing happens before it joins a room."""
+
+    def session_ended(self, session: Session, *, clean: bool) -> None:
+        """End what the session owned; without a clean disconnect its participant may come back for a while."""
         call_id, participant_id = session.call_id, session.participant_id
         self._forget(session)
         if call_id is None or participant_id is None:
@@ -208,7 +182,8 @@ class Signaling(RoomListener):
                 self._clock.monotonic_s() + self._settings.disconnect_grace_s
             )
 
-    def _tell_error(self, session: Session, event: str, payload: object, error: ErrorBody) -> None:
+    def report_error(self, session: Session, event: str, payload: object, error: ErrorBody) -> None:
+        """Send `request-error`."""
         refused = messages.RequestError(event=event, error=error)
         self._io.deliver([session.sid], messages.REQUEST_ERROR, refused)
 

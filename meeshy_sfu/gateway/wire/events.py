@@ -10,12 +10,11 @@ import asyncio
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from meeshy_sfu.edge.event_table import PayloadT, ServerEvent, handles_event
-from meeshy_sfu.edge.middleware import ADDRESS
-from meeshy_sfu.edge.socketio_dispatch import EventDispatcher
-from meeshy_sfu.edge.socketio_server import SocketServer
+from meeshy_sfu.edge.socketio_dispatch import SocketSession
+from meeshy_sfu.edge.socketio_service import Connection, SocketService
 from meeshy_sfu.edge.wire import ErrorBody, Nothing
 from meeshy_sfu.errors import (
     AlreadyInCallError,
@@ -31,8 +30,6 @@ from meeshy_sfu.gateway.wire.schemas import EndedData, InitiateRequest, JoinAnsw
 from meeshy_sfu.log import hide_tokens
 
 if TYPE_CHECKING:
-    from aiohttp import web
-
     from meeshy_sfu.clock import Clock
     from meeshy_sfu.config import Settings
     from meeshy_sfu.edge.auth import TokenRules
@@ -49,28 +46,24 @@ CODES = {"INVALID_REQUEST": "VALIDATION_ERROR"}
 """Codes that events name otherwise than REST."""
 
 
-@dataclass(slots=True)
-class Session:
-    """One socket with a good token."""
+@dataclass(slots=True, kw_only=True)
+class Session(SocketSession):
+    """One socket with a valid token."""
 
-    sid: str
-    eio_sid: str
-    address: str
     user: User
     call_id: str | None = None
     """The call in which it speaks for its participant."""
     participant_id: str | None = None
     former_call_id: str | None = None
     """The call in which it spoke before."""
-    refused: int = 0
-    """Events refused by a rate limit since the last that passed."""
+
+    @property
+    def owner(self) -> str:
+        """The user or guest."""
+        return self.user.key
 
 
-def _user_key(session: Session) -> str:
-    return session.user.key
-
-
-class Events:
+class Events(SocketService[Session]):
     """The sockets of the gateway; the outbox of its notices."""
 
     def __init__(
@@ -83,51 +76,34 @@ class Events:
         limiter: RateLimiter,
         quotas: Quotas,
     ) -> None:
-        self._settings = settings
-        self._rules = rules
-        self._clock = clock
-        self._limiter = limiter
-        self._quotas = quotas
-        self._calls: Calls
-        self._statements: Statements
-        self._metrics: Metrics
-        self._sessions: dict[str, Session] = {}
-        self._by_conversation: dict[str, set[str]] = {}
-        self._closing = False
-        self._io = SocketServer(settings, origins, clock)
-        self._io.on("connect", self._on_connect)
-        self._io.on("disconnect", self._on_disconnect)
-        self._dispatcher = EventDispatcher(
-            io=self._io,
+        super().__init__(
+            events=messages.EVENTS,
+            settings=settings,
+            rules=rules,
             clock=clock,
+            origins=origins,
             limiter=limiter,
-            quota=quotas.events,
-            session_of=self._sessions.get,
-            tell=self._tell_error,
+            quotas=quotas,
+            handshakes=quotas.calls,
             no_token=NotAuthenticatedError("this socket has no token"),
             codes=CODES,
             translate=database_failure,
         )
-        for event, handler in messages.EVENTS.handlers_of(self):
-            limit = None if event.quota is None else (getattr(quotas, event.quota), _user_key)
-            self._io.on(event.name, self._dispatcher.wrap(event.name, event.request, handler, limit=limit))
-        self._io.on("*", self._dispatcher.unknown(self.names))
+        self._calls: Calls
+        self._statements: Statements
+        self._by_conversation: dict[str, set[str]] = {}
 
     def use(self, *, calls: Calls, statements: Statements, metrics: Metrics) -> None:
         """Hand over what can only be built once there is an outbox, which this is."""
         self._calls = calls
         self._statements = statements
-        self._metrics = self._dispatcher.metrics = self._io.metrics = metrics
+        self.count_with(metrics)
         calls.on_detached = self._detach
 
     @property
     def names(self) -> tuple[str, ...]:
         """The events that clients may send."""
         return tuple(messages.EVENTS.client)
-
-    def attach(self, app: web.Application) -> None:
-        """Serve Socket.IO under /socket.io/."""
-        self._io.attach(app)
 
     def sweep(self) -> None:
         """Cut off sockets whose token and its grace have run out, and those that never had one."""
@@ -139,13 +115,6 @@ class Events:
                 told = messages.CallError(code=error.code, message=error.message)
                 self.deliver([session.sid], messages.ERROR, told)
                 self._io.cut(session.eio_sid)
-
-    async def close(self) -> None:
-        """Close all sockets; nobody leaves a call by it. Idempotent."""
-        if self._closing:
-            return
-        self._closing = True
-        await self._io.close_all()
 
     # ---- the outbox
 
@@ -169,28 +138,21 @@ class Events:
 
     # ---- connections
 
-    async def _on_connect(self, sid: str, environ: dict[str, Any], auth: object = None) -> None:
-        address = str(environ["aiohttp.request"][ADDRESS])
-        try:
-            user = self._read_token(auth.get("token") if isinstance(auth, dict) else None)
-        except UnauthorizedError as error:
-            raise self._dispatcher.refusal(error, address, self._quotas.calls) from None
-        eio_sid = self._io.manager.eio_sid_from_sid(sid, "/")
-        self._dispatcher.admit(eio_sid, user.key)
-        session = self._sessions[sid] = Session(sid, eio_sid, address, user)
-        self._subscribe(session)
-        self._metrics.connections = len(self._sessions)
-        self.deliver([sid], messages.AUTHENTICATED, messages.Authenticated(user=user.view()))
+    def open_session(self, token: object, connection: Connection) -> Session:
+        """Make the session of a user."""
+        return Session(**connection, user=self._read_token(token))
 
-    async def _on_disconnect(self, sid: str, reason: str = "") -> None:
-        session = self._sessions.pop(sid, None)
-        if session is None:
-            return
-        self._metrics.connections = len(self._sessions)
+    def session_opened(self, session: Session) -> None:
+        """Deliver events of the user's conversations from now on, and confirm it."""
+        self._subscribe(session)
+        authenticated = messages.Authenticated(user=session.user.view())
+        self.deliver([session.sid], messages.AUTHENTICATED, authenticated)
+
+    def session_ended(self, session: Session, *, clean: bool) -> None:
+        """Report to the call that a socket is gone; not when all are closed, as nobody leaves a call by that."""
         self._unsubscribe(session)
-        clean = self._dispatcher.gone(session, reason)
         if session.call_id is not None and session.participant_id is not None and not self._closing:
-            self._calls.socket_gone(session.call_id, session.participant_id, sid, clean=clean)
+            self._calls.socket_gone(session.call_id, session.participant_id, session.sid, clean=clean)
 
     def _subscribe(self, session: Session) -> None:
         for conversation_id in session.user.conversations:
@@ -214,7 +176,8 @@ class Events:
 
     # ---- events from clients
 
-    def _tell_error(self, session: Session, event: str, payload: object, error: ErrorBody) -> None:
+    def report_error(self, session: Session, event: str, payload: object, error: ErrorBody) -> None:
+        """Send `call:error`."""
         call_id = payload.get("callId") if isinstance(payload, dict) else None
         told = messages.CallError(
             event=event,
