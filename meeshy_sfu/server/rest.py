@@ -459,7 +459,7 @@ class RestApi:
         return self._rooms.get(CallId(call.call_id))
 
     async def _find_or_create(self, call: Call) -> Room:
-        """Give the call's room; when all come at once, the first creates it and the others wait for that."""
+        """Return the call's room; of requests that come at once, the first creates it and the others wait for it."""
         async with self._creation(call):
             return self._rooms.find(CallId(call.call_id)) or await self._create(call, None)
 

@@ -19,7 +19,7 @@ OF_SAMPLES = {"le"}
 
 
 def written(*headings: str) -> dict[str, tuple[str, set[str]]]:
-    """Give type and labels by name from the tables below these headings."""
+    """Return type and labels by name from the tables below these headings."""
     found = {}
     for heading in headings:
         section = re.split(r"^## ", PAGE.split(f"## {heading}\n")[1], maxsplit=1, flags=re.M)[0]

@@ -54,7 +54,7 @@ class RawConnection:
             return RawAnswer(int(first.split()[1]), headers, await self.reader.readexactly(length))
 
     async def is_closed(self, within_s: float = DEADLINE_S) -> bool:
-        """Tell whether the service closes the connection in time; what it sends before is thrown away."""
+        """Return whether the service closes the connection in time; what it sends before is thrown away."""
         try:
             async with asyncio.timeout(within_s):
                 while await self.reader.read(65_536):

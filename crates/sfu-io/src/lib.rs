@@ -13,7 +13,7 @@
 //! | wait for several of them | [`Poller`], [`EventFd`] |
 //! | CPU clocks, sleeping, pinning | [`clock`], [`thread`] |
 //! | what this kernel can do | [`probe`] |
-//! | cache lines brought near before they are needed | [`prefetch`] |
+//! | cache lines prefetched before they are needed | [`prefetch`] |
 //!
 //! # Example
 //! ```

@@ -27,7 +27,7 @@ pub struct WorkerConfig {
     pub pin_cpu: Option<usize>,
     /// Accept [`crate::Command::Panic`]. For development and tests only. Default false.
     pub allow_panic: bool,
-    /// Longest wait for company of a packet under load, in microseconds. Default 2000: saves a third of
+    /// Longest wait of a packet under load for others to the same destination, in microseconds. Default 2000: saves a third of
     /// the CPU and adds 1.5 ms. 0 sends at once.
     pub window_max_us: u32,
     /// Use segmentation offload where the kernel has it. Default true; off only to measure.

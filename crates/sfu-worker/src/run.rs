@@ -252,7 +252,7 @@ impl Loop {
         Ok(())
     }
 
-    /// Has the state that these messages lead to brought near.
+    /// Prefetches the state that these messages lead to.
     fn prefetch(&mut self, family: usize, messages: Range<usize>) {
         let mut targets = [None; AHEAD];
         for step in PrefetchStep::STEPS {

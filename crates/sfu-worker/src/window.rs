@@ -1,4 +1,4 @@
-//! How long packets may wait for company.
+//! How long packets may wait for others to the same destination.
 //!
 //! # Job
 //! Chooses the send window from the load of the thread: the longer packets of one destination wait, the

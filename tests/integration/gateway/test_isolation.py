@@ -1,4 +1,4 @@
-"""Calls of others: whoever is in one call learns nothing of another but that it is none of theirs."""
+"""Calls of others: a participant of one call learns nothing of another but that they are not a member of it."""
 
 from __future__ import annotations
 

@@ -1,0 +1,46 @@
+"""The check that holds code and pages to plain words."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def rules() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("check_tree", ROOT / ".ci" / "check_tree.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize(
+    "line", ['"""Give the room."""', '    """Tell whether it is closed."""', '"""Gives it."""']
+)
+def test_no_docstring_begins_with_give_or_tell(rules: ModuleType, line: str) -> None:
+    (found,) = rules.wordings("meeshy_sfu/rooms/room.py", f"def room():\n{line}\n")
+    assert found.startswith("meeshy_sfu/rooms/room.py:2: a docstring begins with ")
+
+
+@pytest.mark.parametrize(
+    "name", ["a.py", "crates/a/src/lib.rs", "docs/a.md", "simulator/report/templates/a.html"]
+)
+@pytest.mark.parametrize("words", ["the Aftermath", "one lane", "it is none of yours", "a programme"])
+def test_a_retired_word_is_found_wherever_it_stands(rules: ModuleType, name: str, words: str) -> None:
+    (found,) = rules.wordings(name, f"first\n# {words}, here\n")
+    assert found.startswith(f"{name}:2: ")
+    assert "is retired; write" in found
+
+
+@pytest.mark.parametrize(
+    "line", ["planes and airplane", "programmed", "strike-through", "x = lane_count", "tells it"]
+)
+def test_longer_words_and_other_places_are_left_alone(rules: ModuleType, line: str) -> None:
+    assert not list(rules.wordings("a.py", line))
