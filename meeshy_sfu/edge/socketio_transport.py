@@ -121,7 +121,11 @@ class EngineWebSocket(_EngineWebSocket):  # type: ignore[misc]
         limit = self.server.max_http_buffer_size
         self._sock = CountedWebSocket(count_control_frame, max_msg_size=limit, compress=False, autoping=False)
         self.environ = environ
-        await self._sock.prepare(environ["aiohttp.request"])
+        try:
+            await self._sock.prepare(environ["aiohttp.request"])
+        except ValueError as error:
+            # aiohttp lets through what base64 raises on a key that is not ASCII
+            raise web.HTTPBadRequest from error
         await self.handler(self)
         return self._sock
 

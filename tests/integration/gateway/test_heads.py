@@ -81,6 +81,9 @@ REFUSED = {
     "a websocket with a key that is none": websocket(
         b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " + T + b"\r\n"
     ),
+    "a websocket with a key that is no text": websocket(
+        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " + T + b"\xfb\r\n"
+    ),
     "a websocket that does not ask for the upgrade": get(
         b"Upgrade: websocket\r\nConnection: " + T + b"\r\n", path=b"/socket.io/?EIO=4&transport=websocket"
     ),
