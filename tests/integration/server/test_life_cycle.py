@@ -212,11 +212,11 @@ async def test_the_supervisor_starts_a_dead_service_again(tmp_path: Path) -> Non
         first = await supervisor.service()
         os.kill(first, signal.SIGKILL)
         await supervisor.wait_for(READY, times=2)
-        assert "starting it again in 0 s" in supervisor.output
+        assert "it starts again in 0 s" in supervisor.output
         second = await supervisor.service()
         assert second != first
         os.kill(second, signal.SIGKILL)
-        await supervisor.wait_for("starting it again in 0.5 s")
+        await supervisor.wait_for("it starts again in 0.5 s")
         await supervisor.wait_for(READY, times=3)
         last = await supervisor.service()
         supervisor.signal(signal.SIGINT)
