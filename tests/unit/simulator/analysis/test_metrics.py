@@ -7,6 +7,7 @@ import pytest
 
 from simulator.analysis import metrics
 from simulator.analysis.raw_run import RawRun
+from simulator.samples.schema import SAMPLE_KEY
 
 NS_PER_S = 1_000_000_000
 
@@ -244,7 +245,7 @@ def test_pairs_hold_latency_and_loss_of_every_stream(run: Any, tmp_path: Path) -
     assert len(table) == 12
     lossy = table[(table.sender == 0) & (table.receiver == 2) & (table.kind == "video")].iloc[0]
     assert lossy.loss == pytest.approx(0.1)
-    assert lossy.p95_ms == pytest.approx(95, abs=1)
+    assert lossy.p95_ms == pytest.approx(95.05, abs=1e-6)
     silent = table[(table.sender == 0) & (table.receiver == 1) & (table.kind == "audio")].iloc[0]
     assert silent.samples == 0
 
@@ -282,7 +283,7 @@ def test_of_two_who_join_at_once_each_waits_for_what_it_receives(run: Any, tmp_p
     assert (joins.p50, joins.max, joins.samples) == (700.25, 900.5, 2)
 
 
-@pytest.mark.parametrize(("energy_per_s", "audible"), [(0.9e-5, 0), (1.1e-5, 1)])
+@pytest.mark.parametrize(("energy_per_s", "audible"), [(0.9e-5, 0), (1e-5, 0), (1.1e-5, 1)])
 def test_a_stream_is_audible_by_its_energy_a_second(
     run: Any, tmp_path: Path, energy_per_s: float, audible: int
 ) -> None:
@@ -297,3 +298,14 @@ def test_a_counter_that_stands_still_is_no_restart(run: Any, tmp_path: Path) -> 
     for row in run.server[4:]:
         row["packets_out"] -= 540
     assert run.summary(tmp_path).server.packets_out == 5400 - 540
+
+
+def test_the_flag_of_a_key_frame_is_none_of_a_misrouted_frame(run: Any, tmp_path: Path) -> None:
+    run.latency[0]["flags"] = SAMPLE_KEY
+    assert run.summary(tmp_path).foreign_frames == 0
+
+
+def test_late_packets_are_a_share_of_those_sent_in_the_measured_time(run: Any, tmp_path: Path) -> None:
+    for row in run.generator:
+        row["sends"], row["late_sends"] = 1_000 + 100 * row["tick"], 500 + 3 * row["tick"]
+    assert run.summary(tmp_path).generator.late_send_ratio == 0.03
