@@ -119,6 +119,16 @@ def test_gaps_are_counted_by_kind_and_below_a_millisecond(switched: SyntheticRun
     assert (found.video.samples, found.video.max) == (2, 0.5)
 
 
+def test_frames_that_come_faster_than_usual_leave_a_gap_of_zero(
+    switched: SyntheticRun, tmp_path: Path
+) -> None:
+    track = [row for row in switched.latency if (row["receiver"], row["kind"]) == (0, 0)]
+    between = [row | {"recv_unix_ns": int(str(row["recv_unix_ns"])) + 10 * MS} for row in track[200:350]]
+    switched.latency += between
+    table = gaps(read(switched, tmp_path / "run"))
+    assert table[(table["bot"] == 0) & (table["kind"] == "audio")]["gap_ms"].tolist() == [0]
+
+
 def test_a_call_of_video_alone_has_gaps_of_video(tmp_path: Path, switched: SyntheticRun) -> None:
     switched.scenario = switched.scenario.with_values({"media": {"audio": False}})
     assert set(gaps(read(switched, tmp_path / "run"))["kind"]) == {"video"}
