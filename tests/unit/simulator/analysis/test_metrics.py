@@ -309,3 +309,13 @@ def test_late_packets_are_a_share_of_those_sent_in_the_measured_time(run: Any, t
     for row in run.generator:
         row["sends"], row["late_sends"] = 1_000 + 100 * row["tick"], 500 + 3 * row["tick"]
     assert run.summary(tmp_path).generator.late_send_ratio == 0.03
+
+
+def test_a_repair_of_what_was_lost_before_the_measured_time_is_no_negative_loss(
+    run: Any, tmp_path: Path
+) -> None:
+    for row in run.streams:
+        row["missing"] = row["missing_first"] = 100 - row["tick"]
+    loss = run.summary(tmp_path).loss
+    assert loss.audio is not None
+    assert (loss.ratio, loss.before_repair, loss.audio.ratio, loss.audio.before_repair) == (0, 0, 0, 0)
