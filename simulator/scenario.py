@@ -29,9 +29,6 @@ from pydantic import (
 from simulator.errors import ScenarioError, SloError
 from simulator.slo import Slo
 
-SCENARIO_SCHEMA = 1
-"""The version of the format that this program reads."""
-
 PATTERN_PACKAGE = "simulator.runs"
 """Each module of it that holds a `PATTERN` is a pattern."""
 

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
 PHASE_1A = "phase_1a"
-SFU_SUPPORT = "add_sfu_support"
-CALL_PAGES = "call_pages"
 GATEWAY_IDENTITY = "gateway_identity"
 
 

@@ -92,10 +92,6 @@ MediaCodecsField = Annotated[
 # ---- requests ------------------------------------------------------------------------------------------------
 
 
-class NoBody(WireModel):
-    """Nothing is needed; what is sent is ignored."""
-
-
 class CreateRoomRequest(WireModel):
     """The call's room; the body may be left out."""
 
