@@ -9,6 +9,7 @@ mod samples;
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use meeshy_sfu_proto::rtp::ExtensionUri;
 use meeshy_sfu_worker::command::*;
 use meeshy_sfu_worker::event::*;
 use serde::Serialize;
@@ -384,6 +385,7 @@ fn the_samples_are_all_there_is_and_the_file_has_them() {
         "dtls_role": samples::words_of::<DtlsRole>(&word),
         "media_kind": samples::words_of::<MediaKind>(&word),
         "protocol": samples::words_of::<Protocol>(&word),
+        "header_extension": ExtensionUri::ALL.map(ExtensionUri::as_str),
         "error_code": samples::words_of::<ErrorCode>(&word),
     });
     let all = json!({ "commands": commands, "answers": answers, "events": events, "words": words });

@@ -12,7 +12,7 @@ import pytest
 
 from meeshy_sfu.errors import MeeshyError
 from meeshy_sfu.media import channel, events
-from meeshy_sfu.media.codecs import DEFAULT_MEDIA_CODECS
+from meeshy_sfu.media.codecs import DEFAULT_MEDIA_CODECS, HEADER_EXTENSIONS
 from meeshy_sfu.media.events import CoreFailure, read_event
 from meeshy_sfu.media.router import Router
 from meeshy_sfu.media.rtp_parameters import DtlsParameters, MediaKind, RtpCapabilities, RtpParameters
@@ -191,6 +191,7 @@ def test_the_words_are_those_of_the_core() -> None:
     assert words["ice_state"] == set(get_args(events.IceState))
     assert words["dtls_state"] == set(get_args(events.DtlsState))
     assert words["media_kind"] == set(get_args(MediaKind))
+    assert words["header_extension"] == {extension.uri for extension in HEADER_EXTENSIONS}
     assert words["protocol"] == {"udp", "tcp"}
     assert words["dtls_role"] == {"auto", "client", "server"}
     unknown = type(channel.core_error(CoreFailure("unheard_of", "")))

@@ -19,8 +19,9 @@ use super::clock::{Micros, Times};
 use super::config::{MediaKind, ProducerKey};
 use super::event::Drops;
 use super::layers::first_live;
+use super::passthrough::PassthroughExtensions;
 use super::producer::Producer;
-use super::ring::{FILLER, HEADROOM, MAX_PAYLOAD, PassthroughExtensions};
+use super::ring::{FILLER, HEADROOM, MAX_PAYLOAD};
 use super::stream::{Accepted, INACTIVE_AFTER, Incoming, StreamRx};
 use super::transport::{Item, MAX_PENDING, Route, Transport};
 use crate::net::Destination;
@@ -58,7 +59,7 @@ impl Extensions {
                         found.send_time = Some(u32::from_be_bytes([0, high, middle, low]));
                     }
                 }
-                _ => found.read_passthrough(uri, value),
+                _ => found.has_passthrough |= found.passthrough.read(uri, value),
             }
         }
         found
@@ -86,20 +87,6 @@ impl Extensions {
         {
             estimator.received(departure, len, at);
         }
-    }
-
-    fn read_passthrough(&mut self, uri: ExtensionUri, value: &[u8]) {
-        match uri {
-            ExtensionUri::VideoOrientation => self.passthrough.orientation = value.first().copied(),
-            ExtensionUri::TransmissionOffset => self.passthrough.offset = value.try_into().ok(),
-            ExtensionUri::PlayoutDelay => self.passthrough.playout_delay = value.try_into().ok(),
-            ExtensionUri::AbsCaptureTime if matches!(value.len(), 8 | 16) => {
-                self.passthrough.capture_time[..value.len()].copy_from_slice(value);
-                self.passthrough.capture_time_len = value.len() as u8;
-            }
-            _ => return,
-        }
-        self.has_passthrough = true;
     }
 }
 
@@ -247,7 +234,7 @@ impl Router {
         let producer = &self.producers[stream.producer];
         let codec = &producer.codecs[usize::from(packet.codec)];
         stream.clock_rate = codec.clock_rate;
-        if passthrough.capture_time_len > 0 {
+        if passthrough.has_capture_time() {
             let sender = &self.transports[stream.transport].sender_clock;
             let captured = passthrough.captured().and_then(|theirs| {
                 let ntp = self.clock.ntp(times.arrived);

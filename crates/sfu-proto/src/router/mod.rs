@@ -19,6 +19,7 @@ pub(crate) mod mapping;
 mod munger;
 mod nack;
 mod observer;
+mod passthrough;
 mod prefetch;
 pub(crate) mod producer;
 mod renumber;

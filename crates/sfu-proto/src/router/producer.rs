@@ -8,6 +8,7 @@
 //! - `receivers` are the consumers that are not paused, densely stored: the packet path iterates them only.
 
 use super::config::{MediaKind, ProducerCodec, ProducerConfig};
+use super::passthrough;
 use crate::rtp::ExtensionUri;
 
 /// Payload type that stands for none.
@@ -49,17 +50,6 @@ pub(crate) fn is_transport_wide(uri: ExtensionUri) -> bool {
     )
 }
 
-/// Whether the values of an extension are kept in the ring's side table.
-fn is_passthrough(uri: ExtensionUri) -> bool {
-    matches!(
-        uri,
-        ExtensionUri::VideoOrientation
-            | ExtensionUri::TransmissionOffset
-            | ExtensionUri::AbsCaptureTime
-            | ExtensionUri::PlayoutDelay
-    )
-}
-
 /// A consumer that is not paused, and its transport.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Receiver {
@@ -94,7 +84,7 @@ impl Producer {
         for (uri, id) in &config.header_extensions {
             if !is_transport_wide(*uri) {
                 ids.insert(*id, *uri);
-                has_passthrough |= is_passthrough(*uri);
+                has_passthrough |= passthrough::position(*uri).is_some();
             }
         }
         Self {

@@ -17,6 +17,7 @@
 //! # Left out
 //! Payloads over `MAX_PAYLOAD` bytes, which exceed a path MTU of 1500.
 
+use super::passthrough::PassthroughExtensions;
 use crate::net::Sink;
 
 /// Bytes before a payload for the original sequence number of a retransmission.
@@ -59,43 +60,6 @@ pub(crate) struct Slot {
     pub(crate) codec: u8,
     /// RFC 6464 byte: voice activity flag and level.
     pub(crate) level: u8,
-}
-
-/// Values of header extensions that are forwarded as received. Capture times are converted to our clock once, so that
-/// every sending carries the same.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct PassthroughExtensions {
-    pub(crate) orientation: Option<u8>,
-    pub(crate) offset: Option<[u8; 3]>,
-    pub(crate) playout_delay: Option<[u8; 3]>,
-    pub(crate) capture_time: [u8; 16],
-    /// 0, 8 or 16.
-    pub(crate) capture_time_len: u8,
-}
-
-impl PassthroughExtensions {
-    /// Returns the capture time on the clock of the sender's reports: the capture time less the capture clock offset,
-    /// if present.
-    pub(crate) fn captured(&self) -> Option<u64> {
-        let (time, ahead) = self.capture_time.split_first_chunk::<8>()?;
-        let ahead = ahead.first_chunk::<8>()?;
-        let ahead = match self.capture_time_len {
-            8 => 0,
-            16 => i64::from_be_bytes(*ahead),
-            _ => return None,
-        };
-        Some(u64::from_be_bytes(*time).wrapping_sub(ahead as u64))
-    }
-
-    /// Sets the capture time on our clock, the one of our Sender Reports; `None` removes the extension.
-    pub(crate) fn set_captured(&mut self, time: Option<u64>) {
-        self.capture_time = [0; 16];
-        self.capture_time_len = 0;
-        if let Some(time) = time {
-            self.capture_time[..8].copy_from_slice(&time.to_be_bytes());
-            self.capture_time_len = 8;
-        }
-    }
 }
 
 /// The history of one stream.

@@ -24,12 +24,10 @@ use super::keyframe::KeyFrames;
 use super::layers::Liveness;
 use super::mapping::{Mapping, arrival_ticks};
 use super::nack::{Arrival, NackGenerator};
+use super::passthrough::PassthroughExtensions;
 use super::renumber::Renumber;
 use super::retired::Retired;
-use super::ring::{
-    FILLER, HEADROOM, KEY_FRAME, LEVEL, MARKER, PASSTHROUGH, PassthroughExtensions, REPAIRED, Ring,
-    Slot,
-};
+use super::ring::{FILLER, HEADROOM, KEY_FRAME, LEVEL, MARKER, PASSTHROUGH, REPAIRED, Ring, Slot};
 use super::score::{Score, Totals};
 use super::source::Source;
 use crate::net::Sink;

@@ -14,7 +14,8 @@
 //! # Cost
 //! One copy of at most 64 bytes and a few patches; no allocation.
 
-use super::ring::{FILLER, LEVEL, MARKER, PASSTHROUGH, PassthroughExtensions, Slot};
+use super::passthrough::{self, PassthroughExtensions};
+use super::ring::{FILLER, LEVEL, MARKER, PASSTHROUGH, Slot};
 use crate::rtp::header::FIXED_LEN;
 use crate::rtp::{ExtensionForm, ExtensionMap, ExtensionUri, HeaderFields, HeaderWriter};
 
@@ -26,7 +27,7 @@ const CAPACITY: usize =
 /// The stored part: everything behind the fixed header.
 const BLOCK: usize = CAPACITY - FIXED_LEN;
 /// Size of the longest header.
-pub(crate) const MAX_HEADER: usize = CAPACITY + (2 + 1) + (2 + 3) + (2 + 3) + (2 + 16) + 4;
+pub(crate) const MAX_HEADER: usize = CAPACITY + passthrough::MAX_ELEMENTS + 4;
 const MID_ROOM: usize = 3;
 
 /// Values that differ from packet to packet, and those of the fixed header.
@@ -58,10 +59,8 @@ pub(crate) struct Template {
     level_at: u8,
     two_byte: bool,
     has_passthrough: bool,
-    orientation_id: u8,
-    offset_id: u8,
-    playout_id: u8,
-    capture_id: u8,
+    /// By position in the table of `passthrough`; 0 is none.
+    passthrough_ids: [u8; passthrough::COUNT],
     block: [u8; BLOCK],
 }
 
@@ -117,12 +116,7 @@ impl Template {
     /// Sets ids and form, without elements.
     fn empty(ids: &ExtensionMap, mid: &str) -> Self {
         let id = |uri| ids.id(uri).unwrap_or(0);
-        let passthrough_ids = [
-            id(ExtensionUri::VideoOrientation),
-            id(ExtensionUri::TransmissionOffset),
-            id(ExtensionUri::PlayoutDelay),
-            id(ExtensionUri::AbsCaptureTime),
-        ];
+        let passthrough_ids = passthrough::uris().map(id);
         let sent_ids = [
             id(ExtensionUri::Mid),
             id(ExtensionUri::AbsSendTime),
@@ -138,10 +132,7 @@ impl Template {
             level_at: 0,
             two_byte: mid.len() > 16 || passthrough_ids.iter().chain(&sent_ids).any(|id| *id > 14),
             has_passthrough: passthrough_ids.iter().any(|id| *id != 0),
-            orientation_id: passthrough_ids[0],
-            offset_id: passthrough_ids[1],
-            playout_id: passthrough_ids[2],
-            capture_id: passthrough_ids[3],
+            passthrough_ids,
         }
     }
 
@@ -233,19 +224,9 @@ impl Template {
             out[end..end + value.len()].copy_from_slice(value);
             end += value.len();
         };
-        if let Some(orientation) = passthrough.orientation {
-            element(self.orientation_id, &[orientation]);
+        for (position, id) in self.passthrough_ids.iter().enumerate() {
+            element(*id, passthrough.value(position));
         }
-        if let Some(offset) = passthrough.offset {
-            element(self.offset_id, &offset);
-        }
-        if let Some(delay) = passthrough.playout_delay {
-            element(self.playout_id, &delay);
-        }
-        element(
-            self.capture_id,
-            &passthrough.capture_time[..usize::from(passthrough.capture_time_len)],
-        );
         if end == FIXED_LEN + 4 && usize::from(self.len) == FIXED_LEN {
             out[0] &= !0x10;
             return FIXED_LEN;
@@ -371,12 +352,9 @@ mod tests {
                 (11, ExtensionUri::TransmissionOffset),
             ]);
             let template = Template::new("0", &map, false, true);
-            let passthrough = PassthroughExtensions {
-                orientation: Some(3),
-                capture_time: [7; 16],
-                capture_time_len: 16,
-                ..PassthroughExtensions::default()
-            };
+            let mut passthrough = PassthroughExtensions::default();
+            assert!(passthrough.read(ExtensionUri::VideoOrientation, &[3]));
+            assert!(passthrough.read(ExtensionUri::AbsCaptureTime, &[7; 16]));
             let mut out = [0xff; MAX_HEADER];
             let packet = slot(PASSTHROUGH);
             let len = template.write(&mut out, &fields(&packet, Some(&passthrough)));
@@ -432,10 +410,8 @@ mod tests {
             false,
             true,
         );
-        let passthrough = PassthroughExtensions {
-            playout_delay: Some([1, 2, 3]),
-            ..PassthroughExtensions::default()
-        };
+        let mut passthrough = PassthroughExtensions::default();
+        assert!(passthrough.read(ExtensionUri::PlayoutDelay, &[1, 2, 3]));
         let mut out = [0; MAX_HEADER];
         let packet = slot(PASSTHROUGH);
         let len = template.write(&mut out, &fields(&packet, Some(&passthrough)));
@@ -456,13 +432,11 @@ mod tests {
         ];
         let list: Vec<_> = uris.iter().zip(200..).map(|(uri, id)| (id, *uri)).collect();
         let template = Template::new(&"m".repeat(MAX_MID), &ids(&list), true, true);
-        let passthrough = PassthroughExtensions {
-            orientation: Some(1),
-            offset: Some([1; 3]),
-            playout_delay: Some([2; 3]),
-            capture_time: [3; 16],
-            capture_time_len: 16,
-        };
+        let mut passthrough = PassthroughExtensions::default();
+        assert!(passthrough.read(ExtensionUri::VideoOrientation, &[1]));
+        assert!(passthrough.read(ExtensionUri::TransmissionOffset, &[1; 3]));
+        assert!(passthrough.read(ExtensionUri::PlayoutDelay, &[2; 3]));
+        assert!(passthrough.read(ExtensionUri::AbsCaptureTime, &[3; 16]));
         let mut out = [0; MAX_HEADER];
         let packet = slot(PASSTHROUGH | LEVEL);
         let len = template.write(&mut out, &fields(&packet, Some(&passthrough)));

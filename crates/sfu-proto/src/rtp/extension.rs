@@ -18,77 +18,62 @@
 
 use std::time::Duration;
 
-/// A header extension.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[non_exhaustive]
-#[repr(u8)]
-pub enum ExtensionUri {
+macro_rules! extensions {
+    ($($(#[$doc:meta])* $name:ident = $uri:literal,)+) => {
+        /// A header extension.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[non_exhaustive]
+        #[repr(u8)]
+        pub enum ExtensionUri {
+            $($(#[$doc])* $name,)+
+        }
+
+        impl ExtensionUri {
+            /// All extensions, in the order of the enum.
+            pub const ALL: [Self; [$($uri),+].len()] = [$(Self::$name),+];
+
+            /// Returns the URI as used in SDP and RTP parameters.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$name => $uri,)+
+                }
+            }
+        }
+    };
+}
+
+// A new extension is a line here; where its value goes on is in `router`.
+extensions! {
     /// The media section of the packet (RFC 9143 §14).
-    Mid,
+    Mid = "urn:ietf:params:rtp-hdrext:sdes:mid",
     /// The encoding of the packet in a simulcast (RFC 8852 §3.1).
-    Rid,
+    Rid = "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id",
     /// The encoding an RTX packet repairs (RFC 8852 §3.2).
-    RepairedRid,
+    RepairedRid = "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id",
     /// 24-bit send time in 6.18 seconds.
-    AbsSendTime,
+    AbsSendTime = "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time",
     /// 16-bit sequence number over all streams of a transport.
-    TransportWideCc,
+    TransportWideCc = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01",
     /// Audio level (RFC 6464).
-    AudioLevel,
+    AudioLevel = "urn:ietf:params:rtp-hdrext:ssrc-audio-level",
     /// Frame dependencies of AV1 and others.
-    DependencyDescriptor,
+    DependencyDescriptor = "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension",
     /// Camera orientation (3GPP TS 26.114 §7.4.5).
-    VideoOrientation,
+    VideoOrientation = "urn:3gpp:video-orientation",
     /// Time between sampling and sending (RFC 5450).
-    TransmissionOffset,
+    TransmissionOffset = "urn:ietf:params:rtp-hdrext:toffset",
     /// NTP time of capture.
-    AbsCaptureTime,
+    AbsCaptureTime = "http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time",
     /// Limits of the receiver's play-out delay.
-    PlayoutDelay,
+    PlayoutDelay = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay",
 }
 
 impl ExtensionUri {
-    /// All extensions, in the order of the enum.
-    pub const ALL: [Self; 11] = [
-        Self::Mid,
-        Self::Rid,
-        Self::RepairedRid,
-        Self::AbsSendTime,
-        Self::TransportWideCc,
-        Self::AudioLevel,
-        Self::DependencyDescriptor,
-        Self::VideoOrientation,
-        Self::TransmissionOffset,
-        Self::AbsCaptureTime,
-        Self::PlayoutDelay,
-    ];
-
     /// Parses a URI from SDP or RTP parameters; `None` if it is unknown.
     #[must_use]
     pub fn from_uri(uri: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|known| known.as_str() == uri)
-    }
-
-    /// Returns the URI as used in SDP and RTP parameters.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Mid => "urn:ietf:params:rtp-hdrext:sdes:mid",
-            Self::Rid => "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id",
-            Self::RepairedRid => "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id",
-            Self::AbsSendTime => "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time",
-            Self::TransportWideCc => {
-                "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01"
-            }
-            Self::AudioLevel => "urn:ietf:params:rtp-hdrext:ssrc-audio-level",
-            Self::DependencyDescriptor => {
-                "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension"
-            }
-            Self::VideoOrientation => "urn:3gpp:video-orientation",
-            Self::TransmissionOffset => "urn:ietf:params:rtp-hdrext:toffset",
-            Self::AbsCaptureTime => "http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time",
-            Self::PlayoutDelay => "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay",
-        }
     }
 }
 
