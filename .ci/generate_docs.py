@@ -1,6 +1,8 @@
-"""Write what follows from the code: docs/configuration.md, simulator/summary.schema.json, the figures in docs/measuring.md.
+"""Write the pages and schemas that follow from the code, or parts of them; with --check only compare.
 
-With --check only compare. The sources are `meeshy_sfu/config.py` and `simulator/summary.py`.
+They are docs/configuration.md, simulator/summary.schema.json, the figures in docs/measuring.md, the events in
+docs/gateway.md and docs/signalling.md, and docs/schemas/. The sources are `meeshy_sfu/config.py`, `simulator/summary.py`,
+and of the wire the tables of events and routes (`wire_docs.py`).
 """
 
 from __future__ import annotations
@@ -11,7 +13,17 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from wire_docs import Tables, between, protocol_schema, routes_of
+
 from meeshy_sfu.config import SettingNames, table
+from meeshy_sfu.edge.openapi import Description
+from meeshy_sfu.gateway.wire.description import DESCRIPTION as GATEWAY
+from meeshy_sfu.gateway.wire.rest import RestApi as GatewayRest
+from meeshy_sfu.gateway.wire.rest_overview import OverviewApi
+from meeshy_sfu.server.description import DESCRIPTION as MEDIA_SERVER
+from meeshy_sfu.server.rest import RestApi as MediaRest
+from meeshy_sfu.server.rest_consumers import ConsumerApi
+from meeshy_sfu.server.rest_services import ServiceApi
 from simulator.summary import Figure, Topic, figures_of, json_schema
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -96,7 +108,23 @@ def schema() -> str:
     return json.dumps(json_schema(), indent=2) + "\n"
 
 
+def events(page: Path, description: Description) -> str:
+    """A page with its tables of events made anew."""
+    tables = Tables(description)
+    blocks = {"events from the client": tables.from_client(), "events from the server": tables.to_client()}
+    blocks["objects"] = tables.objects()
+    return between(page.read_text(encoding="utf-8"), blocks, str(page))
+
+
+GATEWAY_PAGE, SIGNALLING_PAGE = ROOT / "docs" / "gateway.md", ROOT / "docs" / "signalling.md"
+SCHEMAS = ROOT / "docs" / "schemas"
 MADE: dict[Path, Callable[[], str]] = {
+    GATEWAY_PAGE: lambda: events(GATEWAY_PAGE, GATEWAY),
+    SIGNALLING_PAGE: lambda: events(SIGNALLING_PAGE, MEDIA_SERVER),
+    SCHEMAS / "gateway.json": lambda: protocol_schema(GATEWAY, routes_of(GatewayRest, OverviewApi)),
+    SCHEMAS / "media-server.json": lambda: protocol_schema(
+        MEDIA_SERVER, routes_of(MediaRest, ConsumerApi, ServiceApi)
+    ),
     ROOT / "docs" / "configuration.md": configuration,
     MEASURING: measuring,
     ROOT / "simulator" / "summary.schema.json": schema,
@@ -116,6 +144,7 @@ def main() -> int:
             )
             old += 1
         else:
+            path.parent.mkdir(exist_ok=True)
             path.write_text(text, encoding="utf-8")
     return min(old, 1)
 

@@ -1,4 +1,4 @@
-"""The routes that both services have: metrics, the OpenAPI document and its page.
+"""The routes that both services have: metrics, the OpenAPI and AsyncAPI documents and their pages.
 
 Health and readiness differ from service to service; they are in the services' own health.py.
 """
@@ -7,6 +7,7 @@ import json
 
 from aiohttp import web
 
+from meeshy_sfu.edge.asyncapi import asyncapi_document, events_page
 from meeshy_sfu.edge.metrics import EdgeMetrics
 from meeshy_sfu.edge.metrics_access import CONTENT_TYPE, MetricsAccess
 from meeshy_sfu.edge.openapi import DOCS_POLICY, Description, docs_page, openapi_document
@@ -28,8 +29,8 @@ class ServiceRoutes:
         self._metrics = metrics
         self._access = metrics_access
         self._description = description
-        self._document_text = ""
-        """Written once: no token is needed to ask for it, as often as one likes."""
+        self._document_text = self._events_text = ""
+        """Written once: no token is needed to ask for them, as often as one likes."""
         self.described: tuple[Route, ...] = ()
         """The routes in the document; set once all are known."""
 
@@ -55,3 +56,33 @@ class ServiceRoutes:
         """Return the page that shows it."""
         headers = {"Content-Security-Policy": DOCS_POLICY}
         return web.Response(text=docs_page(), content_type="text/html", headers=headers)
+
+    @handles(
+        Route(
+            "GET",
+            "/asyncapi.json",
+            "The AsyncAPI document of the Socket.IO events",
+            "Server",
+            access="open",
+            raw="application/json",
+        )
+    )
+    async def asyncapi(self, request: web.Request) -> web.Response:
+        """Return the AsyncAPI document."""
+        self._events_text = self._events_text or json.dumps(asyncapi_document(self._description))
+        return web.Response(text=self._events_text, content_type="application/json")
+
+    @handles(
+        Route(
+            "GET",
+            "/docs/events",
+            "The AsyncAPI document, as a page",
+            "Server",
+            access="open",
+            raw="text/html",
+        )
+    )
+    async def events(self, request: web.Request) -> web.Response:
+        """Return the page that shows it."""
+        headers = {"Content-Security-Policy": DOCS_POLICY}
+        return web.Response(text=events_page(), content_type="text/html", headers=headers)

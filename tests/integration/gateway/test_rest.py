@@ -210,6 +210,10 @@ async def test_health_readiness_metrics_and_docs(
         assert answer.status == 401
     async with http.get(f"{gateway.url}/") as answer:
         assert "openapi.json" in await answer.text()
+    async with http.get(f"{gateway.url}/asyncapi.json") as answer:
+        assert (await answer.json())["asyncapi"] == "3.0.0"
+    async with http.get(f"{gateway.url}/docs/events") as answer:
+        assert "asyncapi.json" in await answer.text()
     async with http.get(f"{gateway.url}/nowhere") as answer:
         assert (await answer.json())["error"]["code"] == "NOT_FOUND"
     async with http.patch(f"{gateway.url}/api/calls") as answer:

@@ -310,7 +310,9 @@ async def test_health_and_readiness_need_no_token(server: MediaServer, http: aio
         assert body["workers"] == {"wanted": 1, "alive": 1, "dead": [], "died": 0}
 
 
-@pytest.mark.parametrize("path", ["/health", "/ready", "/openapi.json", "/docs"])
+@pytest.mark.parametrize(
+    "path", ["/health", "/ready", "/openapi.json", "/docs", "/asyncapi.json", "/docs/events"]
+)
 async def test_what_can_be_read_can_be_asked_for_without_its_body(
     server: MediaServer, http: aiohttp.ClientSession, path: str
 ) -> None:
@@ -467,14 +469,15 @@ async def test_answers_are_as_documented(server: MediaServer, person: MakePerson
     check("delete", room, await alice.request("DELETE", ""))
 
 
+@pytest.mark.parametrize(("path", "document"), [("docs", "openapi.json"), ("docs/events", "asyncapi.json")])
 async def test_the_page_needs_nothing_from_elsewhere(
-    server: MediaServer, http: aiohttp.ClientSession
+    server: MediaServer, http: aiohttp.ClientSession, path: str, document: str
 ) -> None:
-    async with http.get(f"{server.url}/docs") as answer:
+    async with http.get(f"{server.url}/{path}") as answer:
         assert answer.content_type == "text/html"
         page = await answer.text()
         assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
-    assert "openapi.json" in page
+    assert document in page
     assert not re.findall(r"""(?:src|href)=["'](?:https?:)?//""", page)
     async with http.get(server.url, allow_redirects=False) as answer:
         assert (answer.status, answer.headers["Location"]) == (302, "/docs")

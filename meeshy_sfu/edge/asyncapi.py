@@ -1,0 +1,173 @@
+"""The AsyncAPI 3 document of a service's Socket.IO events, from its table of events; and its page.
+
+What the document says beside them a service states in a Description (openapi.py). Routes are described there.
+"""
+
+import functools
+import re
+from collections.abc import Iterable
+from importlib import resources
+from typing import Any
+
+from pydantic import BaseModel
+
+from meeshy_sfu import __version__
+from meeshy_sfu.edge.event_table import ClientEvent, EventTable, ServerEvent
+from meeshy_sfu.edge.json_schemas import definitions
+from meeshy_sfu.edge.openapi import Description
+from meeshy_sfu.edge.wire import ErrorBody
+
+_SCHEMA = "#/components/schemas/{model}"
+
+
+@functools.lru_cache(maxsize=8)
+def asyncapi_document(description: Description) -> dict[str, Any]:
+    """Return the document; made once per service. Not to be changed."""
+    table = description.events
+    return {
+        "asyncapi": "3.0.0",
+        "info": {
+            "title": f"{description.title}: events",
+            "version": __version__,
+            "description": description.text,
+            "license": {"name": "Apache-2.0"},
+        },
+        "defaultContentType": "application/json",
+        "servers": {"socketio": _SERVER},
+        "channels": {
+            "events": {
+                "address": "/",
+                "title": "Namespace /",
+                "description": "Events of Socket.IO's only namespace; each has one object as its payload.",
+                "messages": _references(
+                    [*map(_received, table.client.values()), *map(_sent, table.server.values())]
+                ),
+            },
+            "acknowledgements": {
+                "address": None,
+                "title": "Acknowledgements",
+                "description": "Socket.IO's acknowledgement of an event, if its sender asks for one.",
+                "messages": _references(map(_answered, table.client.values())),
+            },
+        },
+        "operations": _operations(table),
+        "components": {
+            "messages": _messages(table),
+            "schemas": definitions(_models(table), _SCHEMA) | {"Failure": _FAILURE},
+            "securitySchemes": {
+                "token": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "bearerFormat": "JWT",
+                    "description": "In auth.token of the Socket.IO handshake.",
+                }
+            },
+        },
+    }
+
+
+def events_page() -> str:
+    """Return the page that shows the document; it needs nothing from elsewhere."""
+    return resources.files("meeshy_sfu.edge").joinpath("events.html").read_text(encoding="utf-8")
+
+
+_SERVER: dict[str, Any] = {
+    "host": "{host}",
+    "pathname": "/socket.io/",
+    "protocol": "wss",
+    "description": "Socket.IO 5 over Engine.IO 4, by WebSocket or long polling.",
+    "variables": {"host": {"default": "localhost", "description": "Host and port of the service."}},
+    "security": [{"$ref": "#/components/securitySchemes/token"}],
+}
+_FAILURE: dict[str, Any] = {
+    "type": "object",
+    "description": "Why the event was refused.",
+    "properties": {"success": {"const": False}, "error": {"$ref": _SCHEMA.format(model="ErrorBody")}},
+    "required": ["success", "error"],
+    "additionalProperties": False,
+}
+
+
+def _models(table: EventTable) -> set[type[BaseModel]]:
+    models: set[type[BaseModel]] = {ErrorBody}
+    for asked in table.client.values():
+        models |= {asked.request, asked.answer}
+    return models | {event.payload for event in table.server.values()}
+
+
+def _messages(table: EventTable) -> dict[str, Any]:
+    made: dict[str, Any] = {}
+    for asked in table.client.values():
+        made[_received(asked)] = _message(asked.name, asked.summary, _ref(asked.request))
+        made[_answered(asked)] = _message(
+            asked.name, f"The acknowledgement of `{asked.name}`", _acknowledgement(asked.answer)
+        )
+    for event in table.server.values():
+        made[_sent(event)] = _message(event.name, event.summary, _ref(event.payload))
+    return made
+
+
+def _message(name: str, summary: str, payload: dict[str, Any]) -> dict[str, Any]:
+    return {"name": name, "title": name, "summary": summary, "payload": payload}
+
+
+def _acknowledgement(answer: type[BaseModel]) -> dict[str, Any]:
+    success = {
+        "type": "object",
+        "properties": {"success": {"const": True}, "data": _ref(answer)},
+        "required": ["success", "data"],
+        "additionalProperties": False,
+    }
+    return {"oneOf": [success, {"$ref": _SCHEMA.format(model="Failure")}]}
+
+
+def _operations(table: EventTable) -> dict[str, Any]:
+    made: dict[str, Any] = {}
+    for asked in table.client.values():
+        operation: dict[str, Any] = {
+            "action": "receive",
+            "channel": {"$ref": "#/channels/events"},
+            "summary": asked.summary,
+            "messages": [{"$ref": f"#/channels/events/messages/{_received(asked)}"}],
+            "reply": {
+                "channel": {"$ref": "#/channels/acknowledgements"},
+                "messages": [{"$ref": f"#/channels/acknowledgements/messages/{_answered(asked)}"}],
+            },
+        }
+        if asked.quota is not None:
+            operation["x-rate-limit"] = f"rate_{asked.quota}"
+        made[_received(asked)] = operation
+    for event in table.server.values():
+        made[_sent(event)] = {
+            "action": "send",
+            "channel": {"$ref": "#/channels/events"},
+            "summary": event.summary,
+            "description": f"To {event.to}.",
+            "messages": [{"$ref": f"#/channels/events/messages/{_sent(event)}"}],
+        }
+    return made
+
+
+def _references(names: Iterable[str]) -> dict[str, Any]:
+    return {name: {"$ref": f"#/components/messages/{name}"} for name in names}
+
+
+def _received(event: ClientEvent[Any, Any]) -> str:
+    return "receive" + _words(event.name)
+
+
+def _answered(event: ClientEvent[Any, Any]) -> str:
+    return "answer" + _words(event.name)
+
+
+def _sent(event: ServerEvent[Any]) -> str:
+    return "send" + _words(event.name)
+
+
+def _words(name: str) -> str:
+    """Write a name as an identifier, which may hold no colon."""
+    return "".join(word[:1].upper() + word[1:] for word in re.split(r"[:-]", name))
+
+
+def _ref(model: type[BaseModel]) -> dict[str, str]:
+    return {"$ref": _SCHEMA.format(model=model.__name__)}
