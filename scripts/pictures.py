@@ -25,6 +25,7 @@ ROOT = Path(__file__).resolve().parents[1]
 IMAGES = ROOT / "docs" / "images"
 MEESHY = ROOT / ".venv" / "bin" / "meeshy"
 COLUMNS = 84
+MARGIN = 14
 FONT = re.compile(r"@font-face {.*?}\n", re.S)
 """Rich would load a font from elsewhere; pages with pictures in them forbid that."""
 LIVE = "meeshy simulate group --participants 12 --duration 10 --bots native"
@@ -80,9 +81,19 @@ def switch_picture(run: Path) -> str:
     drawing = re.search(r"<svg .*?</svg>", report, re.S)
     if drawing is None:
         sys.exit(f"{run}/report.html has no drawing of a change")
-    return re.sub(
-        r"(<svg [^>]*>)", r'\1<rect width="100%" height="100%" fill="#ffffff"/>', drawing[0], count=1
-    )
+    return on_paper(drawing[0])
+
+
+def on_paper(drawing: str) -> str:
+    """Put a drawing on white paper with a margin."""
+    size = re.search(r'viewBox="0 0 (\d+) (\d+)" width="\d+" height="\d+"', drawing)
+    if size is None:
+        sys.exit("the drawing says no size")
+    width, height = (int(length) + 2 * MARGIN for length in size.groups())
+    box = f'viewBox="{-MARGIN} {-MARGIN} {width} {height}"'
+    paper = f'<rect x="{-MARGIN}" y="{-MARGIN}" width="{width}" height="{height}" fill="#ffffff"/>'
+    sized = drawing.replace(size[0], f'{box} width="{width}" height="{height}"', 1)
+    return re.sub(r"(<svg [^>]*>)", rf"\1{paper}", sized, count=1)
 
 
 def main() -> int:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from xml.etree.ElementTree import fromstring
 
 import grimp
 import pytest
@@ -77,6 +78,14 @@ def test_files_named_in_a_page_exist(path: Path) -> None:
         if not (path.parent / name).exists() and not any(next(base.glob(name), None) for base in BASES)
     ]
     assert not missing, f"{path.name} names files that do not exist: {missing}"
+
+
+@pytest.mark.parametrize("name", ["live.svg", "switch.svg"])
+def test_pictures_are_whole_and_load_nothing_from_elsewhere(name: str) -> None:
+    picture = (ROOT / "docs" / "images" / name).read_text(encoding="utf-8")
+    assert fromstring(picture).tag == "{http://www.w3.org/2000/svg}svg"
+    assert not re.findall(r"url\(['\"]?http|href=|src=", picture)
+    assert f"docs/images/{name}" in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_every_name_of_the_glossary_exists() -> None:
