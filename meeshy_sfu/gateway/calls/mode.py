@@ -1,14 +1,29 @@
-"""Which path the media of a call takes, and the change from one to the other.
+"""The mode of a call: which path its media takes, P2P or SFU, and the transitions between them.
 
-Pure: decides and remembers, does no I/O, reads no clock. Carrying a decision out (rooms, messages, database)
-is the business of `calls`.
+Pure: decides and remembers, does no I/O, reads no clock. Its decisions (`StartSwitch`, `CompleteSwitch`, `RollBack`) are
+carried out by `switching`: rooms, messages, database.
 
-A direct path belongs to two certain participants: the `pair`. Two become one when the second comes and the first is asked
-for an offer (`introduce`), or when both confirm a switch to P2P. Any other two whom no media server serves get such a
-switch, also from P2P: nobody else would have them negotiate.
+```
+            join: more than two                    all confirmed, or the deadline
+   P2P ─────────────────────────► SWITCHING_TO_SFU ─────────────────────────► SFU
+    ▲ ◄──────────────────────────────── roll back                              │
+    │                                                   leave: two, both with  │
+    │     both confirmed                                a socket; hysteresis   ▼
+    └─────────────────────────────────────────────────────────── SWITCHING_TO_P2P
+                                                      roll back ──────────────► SFU
+```
 
-Participants without a socket are missing. Nothing can be negotiated with them, so a switch to P2P of two waits until both
-are there; and at a deadline they do not keep the old path for those who are.
+There are two more transitions: from SFU to SFU when the room or its server is lost (`rehome`), and from P2P to P2P for two
+participants who have no direct path to each other.
+
+A direct path belongs to two certain participants, the `pair`. Two participants become the pair when the first is asked for an
+offer to the second (`introduce`), or when both confirm a switch to P2P.
+
+A participant without a socket (not in `_present`) cannot negotiate: a switch to P2P of two waits until both have one; at a
+deadline the old path is not kept for participants without a socket.
+
+A transition fails when a participant who has the old path reports so or is late. The call then stays on the old path and the
+transition is tried again, after growing pauses (`ModePolicy`); participants served by no path meanwhile are `without_path`.
 """
 
 from __future__ import annotations
@@ -20,7 +35,7 @@ P2P_PARTICIPANTS_MAX = 2
 
 
 class CallMode(StrEnum):
-    """How media flows: between two people directly, or through the media server."""
+    """How media flows: between two participants directly, or through the media server."""
 
     P2P = "p2p"
     SFU = "sfu"
@@ -43,7 +58,7 @@ class ConversationType(StrEnum):
 
 
 def determine_mode(conversation: ConversationType, connected: int) -> CallMode:
-    """Tell the mode a call of so many connected people belongs in.
+    """Return the mode of a call with so many participants.
 
     Example:
         ```python
@@ -57,7 +72,7 @@ def determine_mode(conversation: ConversationType, connected: int) -> CallMode:
 
 
 def should_switch(current: CallMode, target: CallMode) -> bool:
-    """Tell whether the media has to move."""
+    """Return whether the media has to move."""
     return current is not target
 
 
@@ -67,10 +82,10 @@ class ModePolicy:
 
     Attributes:
         deadline_s: How long a transition may take before it is decided without those who are missing.
-        hysteresis_s: How long two people must have been alone before the call goes back to P2P. 0 at once;
-            more spares transitions in calls where people come and go.
-        retry_delays_s: Pauses before a failed transition is tried again. The last one repeats for as long as
-            somebody has no path; two whom the SFU serves stay there after it, until somebody joins or leaves.
+        hysteresis_s: How long two participants must have been alone before the call goes back to P2P. 0 is at
+            once; more avoids transitions in calls where participants come and go.
+        retry_delays_s: Pauses before a failed transition is tried again. The last one repeats for as long as a
+            participant has no path; two whom the SFU serves stay there after it, until one joins or leaves.
         rehome_retry_s: Pause before a call without any path is given a room again; never given up. After a room that
             served nobody the pauses are those above.
     """
@@ -95,9 +110,9 @@ class StartSwitch:
 
 @dataclass(frozen=True, slots=True)
 class CompleteSwitch:
-    """The new path carries the media: tell everyone, then close the old one.
+    """The new path carries the media: notify all participants, then close the old one.
 
-    `missing` have not confirmed (newcomers without an old path to fall back on); they may still come.
+    `missing` have not confirmed (newcomers without an old path to fall back on); they may still follow.
     """
 
     epoch: int
@@ -111,7 +126,7 @@ class CompleteSwitch:
 
 @dataclass(frozen=True, slots=True)
 class RollBack:
-    """The old path stays: tell everyone, then close what was made of the new one.
+    """The old path stays: notify all participants, then close what was made of the new one.
 
     `waiting` are served by no path until the next try, at `retry_at` (None if there is none).
     """
@@ -131,12 +146,12 @@ Decision = StartSwitch | CompleteSwitch | RollBack
 SUPERSEDED = "superseded"
 """Why a transition ends that is not wanted any more."""
 JOINED, LEFT, RESTART, RETRY, MANUAL = "participant_joined", "participant_left", "restart", "retry", "manual"
-"""Why a transition begins, beside what is told of lost rooms."""
+"""Why a transition begins; another reason is how a room was lost."""
 NOBODY_CAME = "expected_participants_absent"
 NO_SFU = "sfu-unavailable"
-"""Why a transition fails of which nobody could be told in time."""
+"""Why a transition fails that could not be announced in time."""
 FAILED, LATE = "participant_failed", "deadline"
-"""Why a transition fails of which people were told."""
+"""Why a transition fails that was announced."""
 
 
 @dataclass(slots=True)
@@ -151,22 +166,21 @@ class _Transition:
     waiting: set[str]
     confirmed: set[str] = field(default_factory=set)
     failed: set[str] = field(default_factory=set)
-    """Who said that the new path does not work for them, without stopping those for whom it does."""
+    """Who reported that the new path does not work for them, without stopping those for whom it does."""
     announced: bool = False
 
     @property
     def is_between_peers(self) -> bool:
-        """Whether it leads two from no path, or a broken one, to a direct one."""
+        """Whether it leads two participants from no path, or a broken one, to a direct one."""
         return self.source is CallMode.P2P and self.target is CallMode.P2P
 
 
 class ModeController:
     """The mode of one call: one transition at a time, numbered by epochs that only grow.
 
-    Every method takes `now` (seconds of any monotonic clock) and returns what has to be done, in order. A
-    change that comes during a transition is looked at when it ends, so that bursts collapse into one; a
-    transition that has lost its reason while the old path still flows is rolled back at once. Confirmations count
-    from the moment `announce` was called on.
+    Every event takes `now` (seconds of any monotonic clock) and returns the decisions to carry out, in order. A
+    change during a transition is evaluated when it ends, so that bursts collapse into one transition; one that has
+    lost its reason while the old path still works is rolled back at once. Confirmations count once `announce` was called.
 
     Example:
         ```python
@@ -195,7 +209,7 @@ class ModeController:
             policy: Times; None for the defaults.
             mode: Where the media flows already; for calls taken up after a restart.
             epoch: The number of the newest transition there may have been.
-            expected: How many are known to come. A group that opens with more than two starts on the SFU,
+            expected: How many participants are expected. A group that expects more than two starts on the SFU,
                 and stays there until `await_no_more`.
         """
         self._conversation = conversation
@@ -215,11 +229,11 @@ class ModeController:
         self._failures = 0
         self._failure: str | None = None
         self._cause = JOINED
-        """What changed last: the reason of a transition that begins later because of it."""
+        """The last change: the reason of a transition that begins later because of it."""
         self._homeless: str | None = "opening" if opens_on_sfu else None
-        """Why the SFU path is gone, while no new one was made."""
+        """Why the call on the SFU has no room, until a transition to a new one is complete; None if it has one."""
 
-    # ---- what is
+    # ---- state
 
     @property
     def mode(self) -> CallMode:
@@ -240,7 +254,7 @@ class ModeController:
 
     @property
     def announced_epoch(self) -> int:
-        """Number of the newest transition that participants were told of."""
+        """Number of the newest transition that was announced to participants."""
         return self._announced_epoch
 
     @property
@@ -250,7 +264,7 @@ class ModeController:
 
     @property
     def pair(self) -> frozenset[str]:
-        """The two who have a direct path, or nobody."""
+        """The two participants with a direct path, or empty."""
         return self._pair
 
     @property
@@ -266,12 +280,12 @@ class ModeController:
 
     @property
     def retry_at(self) -> float | None:
-        """When a transition that failed is tried again; None if that is not what is waited for."""
+        """When a failed transition is tried again; None if none is due."""
         return self._retry_at
 
     @property
     def failure(self) -> str | None:
-        """Why the last transition failed, until one comes to its end."""
+        """Why the last transition failed, until one is complete."""
         return self._failure
 
     @property
@@ -292,15 +306,15 @@ class ModeController:
         ]
         return min((at for at in due if at is not None), default=None)
 
-    # ---- who comes and goes
+    # ---- participants
 
     def join(self, participant: str, now: float, *, present: bool = True) -> list[Decision]:
-        """Somebody joined, or came back. A newcomer during a transition to the SFU takes part in it.
+        """A participant joined. A newcomer during a transition to the SFU takes part in it.
 
         Args:
             participant: Who.
             now: The time.
-            present: Whether their socket is there already, and the other one of two was asked for an offer. If not,
+            present: Whether they have a socket already, and the peer of two was asked for an offer. If not,
                 `introduce` and `see` follow.
         """
         if participant in self._connected:
@@ -311,11 +325,11 @@ class ModeController:
         if running is not None and running.target is CallMode.SFU:
             running.waiting.add(participant)
         if present:
-            self._come(participant)
-        return self._look(now)
+            self._connected_at_once(participant)
+        return self._evaluate(now)
 
     def rejoin(self, participant: str, now: float, *, present: bool = True) -> list[Decision]:
-        """Somebody in the call begins anew: what they had of either path is gone, they have to confirm again."""
+        """A participant begins anew: what they had of either path is gone, they have to confirm again."""
         if participant not in self._connected:
             return self.join(participant, now, present=present)
         self._cause = JOINED
@@ -325,38 +339,38 @@ class ModeController:
             self._pair = frozenset()
         running = self._transition
         if running is not None and running.target is CallMode.P2P:
-            # the other one negotiates with somebody who is not there any more
+            # the peer negotiates with a client that is gone
             ended = self._end_transition(now, SUPERSEDED, frozenset())
             if present:
-                self._come(participant)
-            return [ended, *self._look(now)]
+                self._connected_at_once(participant)
+            return [ended, *self._evaluate(now)]
         if running is not None:
             running.confirmed.discard(participant)
             running.failed.discard(participant)
             running.waiting.add(participant)
         if present:
-            self._come(participant)
-        return self._look(now)
+            self._connected_at_once(participant)
+        return self._evaluate(now)
 
     def introduce(self) -> None:
-        """The first of two has been asked for an offer to the second: they have a direct path from now on."""
+        """The first of two was asked for an offer to the second: they have a direct path from now on."""
         if self.phase is Phase.P2P and len(self._connected) == P2P_PARTICIPANTS_MAX:
             self._pair = self.connected
             self._retry_at = None
 
     def see(self, present: frozenset[str], now: float) -> list[Decision]:
-        """Sockets came or went: these participants have one. Two without a path can negotiate once both are there."""
+        """Sockets connected or disconnected: these participants have one. Two without a path negotiate once both do."""
         self._present = set(present & self._connected)
         if self._transition is None and self._wanted() is CallMode.P2P:
-            return self._look(now)
+            return self._evaluate(now)
         return []
 
     def restore(self, participants: frozenset[str], pair: frozenset[str]) -> None:
-        """Take up a call as it was before a restart: nothing is decided until `tick` or a change.
+        """Restore a call as it was before a restart: nothing is decided until `tick` or a change.
 
         Args:
             participants: Who was in the call; none of them has a socket yet.
-            pair: The two who talked directly, if the mode is P2P.
+            pair: The two with a direct path, if the mode is P2P.
         """
         self._connected = set(participants)
         self._cause = RESTART
@@ -364,7 +378,7 @@ class ModeController:
             self._pair = pair
 
     def leave(self, participant: str, now: float) -> list[Decision]:
-        """Somebody left or is given up; nobody waits for them any more."""
+        """A participant left or was removed; their confirmation is not needed any more."""
         if participant not in self._connected:
             return []
         self._connected.discard(participant)
@@ -376,28 +390,28 @@ class ModeController:
             self._transition.waiting.discard(participant)
             self._transition.confirmed.discard(participant)
             self._transition.failed.discard(participant)
-        return self._look(now)
+        return self._evaluate(now)
 
     def await_no_more(self, now: float) -> list[Decision]:
-        """The time for those who were expected is over; from now on who is there counts."""
+        """The time for expected participants is over; from now on those who joined count."""
         if not self._expected:
             return []
         self._expected = 0
         self._cause = NOBODY_CAME
-        return self._look(now)
+        return self._evaluate(now)
 
-    # ---- how a transition goes
+    # ---- progress of a transition
 
     def announce(self, epoch: int) -> None:
-        """Participants are being told of a transition; from now on they can confirm it."""
+        """A transition is being sent to participants; from now on they can confirm it."""
         if self._transition is not None and self._transition.epoch == epoch:
             self._transition.announced = True
             self._announced_epoch = epoch
 
     def confirm(self, participant: str, epoch: int, now: float, *, success: bool = True) -> list[Decision]:
-        """A participant says that the new path works for them, or that it does not.
+        """A participant reports that the new path works for them, or that it does not.
 
-        Other epochs than that of the running transition are ignored, and that one until it was announced.
+        Epochs other than that of the running transition are ignored, and that one until it was announced.
         """
         running = self._transition
         if running is None or epoch != running.epoch or not running.announced:
@@ -409,7 +423,7 @@ class ModeController:
                 running.waiting.discard(participant)
                 running.confirmed.add(participant)
                 running.failed.discard(participant)
-            return self._look(now)
+            return self._evaluate(now)
         if running.is_between_peers or (
             self._can_fall_back(running) and self._needs_old_path(participant, running)
         ):
@@ -417,7 +431,7 @@ class ModeController:
         # A newcomer who cannot follow must not stop those who can.
         running.waiting.discard(participant)
         running.failed.add(participant)
-        return self._look(now)
+        return self._evaluate(now)
 
     def fail(self, epoch: int, now: float, reason: str) -> list[Decision]:
         """The transition cannot go on (no room, no media server); back to the old path."""
@@ -430,7 +444,7 @@ class ModeController:
         """Time passed: deadlines, hysteresis, retries."""
         running = self._transition
         if running is None or now < running.deadline:
-            return self._look(now, RETRY if self._retry_at is not None else None)
+            return self._evaluate(now, RETRY if self._retry_at is not None else None)
         late = frozenset(running.waiting)
         if not running.announced:
             return self._roll_back(now, NO_SFU, late)
@@ -438,10 +452,10 @@ class ModeController:
             return self._roll_back(now, LATE, late)
         return self._complete(now)
 
-    # ---- what happens to the SFU
+    # ---- rooms and servers
 
     def rehome(self, now: float, reason: str) -> list[Decision]:
-        """The media server or worker that carried the call is gone: move everyone to a new room."""
+        """The media server or worker that carried the call is gone: move all participants to a new room."""
         running = self._transition
         if running is not None:
             if running.source is CallMode.SFU:
@@ -454,29 +468,29 @@ class ModeController:
         if self._mode is not CallMode.SFU or not self._connected:
             return []
         self._homeless = reason
-        return self._look(now)
+        return self._evaluate(now)
 
     def lose_room(self, reason: str) -> None:
-        """Take note that the SFU path is gone without deciding yet; the next `tick` makes another."""
+        """The room is gone; nothing is decided yet, the next `tick` starts a transition to another."""
         if self._transition is None and self._mode is CallMode.SFU:
             self._homeless = reason
 
     def retry(self, now: float) -> list[Decision]:
-        """Somebody asks to try a failed transition again without waiting."""
+        """A moderator asks to try a failed transition again without waiting."""
         self._retry_at, self._failures = None, 0
-        return self._look(now, MANUAL)
+        return self._evaluate(now, MANUAL)
 
     def wake(self, now: float) -> list[Decision]:
-        """What a failed transition lacked may be there now; the pauses do not begin anew if it is not."""
+        """What a failed transition lacked may be available now; if not, its pauses go on growing."""
         if self._retry_at is None:
             return []
         self._retry_at = None
-        return self._look(now, RETRY)
+        return self._evaluate(now, RETRY)
 
     # ---- inside
 
-    def _come(self, participant: str) -> None:
-        """Somebody's socket is there from the first moment on, so that two know of each other at once."""
+    def _connected_at_once(self, participant: str) -> None:
+        """A participant has a socket from the first moment on, so that two are introduced at once."""
         self._present.add(participant)
         if self._connected == self._present:
             self.introduce()
@@ -489,11 +503,11 @@ class ModeController:
         self._alone_since = (self._alone_since if self._alone_since is not None else now) if few else None
 
     def _hysteresis_end(self) -> float | None:
-        if self._mode is not CallMode.SFU or self._wanted() is not CallMode.P2P or not self._can_meet:
+        if self._mode is not CallMode.SFU or self._wanted() is not CallMode.P2P or not self._can_negotiate:
             return None
         if self._transition is not None or self._retry_at is not None or self._failures:
             return None
-        # without a room there is nothing to stay on meanwhile
+        # without a room there is no path to stay on meanwhile
         if self._alone_since is None or self._homeless is not None:
             return None
         return self._alone_since + self._policy.hysteresis_s
@@ -502,21 +516,21 @@ class ModeController:
         return determine_mode(self._conversation, max(len(self._connected), self._expected))
 
     def _wanted(self) -> CallMode | None:
-        """Where those who are there have to move; None if the path they have serves them all."""
+        """Return the mode to move to; None if the present path serves all participants."""
         if not self._connected:
             return None
         if self._target() is CallMode.SFU:
             return CallMode.SFU if self._mode is CallMode.P2P or self._homeless is not None else None
         if self._mode is CallMode.SFU:
-            # two who have lost their room and failed to connect directly need another
+            # two who lost their room and failed to connect directly need another room
             two = len(self._connected) == P2P_PARTICIPANTS_MAX
             return CallMode.SFU if two and self._homeless is not None and self._failures else CallMode.P2P
         apart = len(self._connected) == P2P_PARTICIPANTS_MAX and self._pair != self._connected
         return CallMode.P2P if apart else None
 
     @property
-    def _can_meet(self) -> bool:
-        """Whether all of two are there to negotiate; one alone has nobody to negotiate with."""
+    def _can_negotiate(self) -> bool:
+        """Whether both of two have a socket to negotiate; one alone has no peer to negotiate with."""
         return len(self._connected) != P2P_PARTICIPANTS_MAX or self._present >= self._connected
 
     def _needs_old_path(self, participant: str, running: _Transition) -> bool:
@@ -528,19 +542,19 @@ class ModeController:
         return running.source is CallMode.SFU or (bool(self._pair) and self._pair <= self._connected)
 
     def _fails_without(self, late: frozenset[str], running: _Transition) -> bool:
-        """Whether a transition fails whose deadline has come before these have confirmed.
+        """Return whether a transition fails at its deadline because these have not confirmed.
 
-        Who has no socket is missing: they do not need the old path more than those who are there need the new one.
+        Participants without a socket do not count: they need the old path less than the others need the new one.
         """
         there = late & self._present
         if running.is_between_peers:
             return bool(there)
         if not self._can_fall_back(running):
-            # nobody has a path to stay on; of those who are away nothing is known
+            # nobody has a path to stay on; nothing is known of participants without a socket
             return not running.confirmed and bool(there or running.failed)
         return not running.confirmed or any(self._needs_old_path(who, running) for who in there)
 
-    def _look(self, now: float, reason: str | None = None) -> list[Decision]:
+    def _evaluate(self, now: float, reason: str | None = None) -> list[Decision]:
         running = self._transition
         if running is not None:
             if self._is_superseded(running):
@@ -554,7 +568,7 @@ class ModeController:
         if wanted is None:
             self._retry_at = self._failure = None
             return []
-        if wanted is CallMode.P2P and not self._can_meet:
+        if wanted is CallMode.P2P and not self._can_negotiate:
             self._retry_at = None
             return []
         if self._retry_at is not None and now < self._retry_at:
@@ -570,7 +584,7 @@ class ModeController:
 
     @property
     def _has_given_up(self) -> bool:
-        """Whether two whom the SFU serves have failed to connect directly too often."""
+        """Whether two participants on the SFU have failed to connect directly too often."""
         return (
             self._mode is CallMode.SFU
             and self._homeless is None
@@ -578,7 +592,7 @@ class ModeController:
         )
 
     def _is_superseded(self, running: _Transition) -> bool:
-        """Whether the old path serves exactly those who are left, or the new one not those who came."""
+        """Return whether the old path serves exactly those who are left, or the new one cannot serve newcomers."""
         if running.target is CallMode.P2P:
             came = not self._connected <= running.participants
             return (
@@ -624,15 +638,15 @@ class ModeController:
             now - done.started,
             done.reason,
         )
-        return [ended, *self._look(now)]
+        return [ended, *self._evaluate(now)]
 
     def _roll_back(self, now: float, reason: str, failed: frozenset[str]) -> list[Decision]:
         back = self._transition
         assert back is not None  # noqa: S101 - invariant: only called during a transition
         if reason == SUPERSEDED or self._wanted() is not back.target:
-            # those who are left need another path than the one that failed, if any
+            # the remaining participants need another path than the one that failed, or none
             self._failure = None
-            return [self._end_transition(now, reason, failed), *self._look(now)]
+            return [self._end_transition(now, reason, failed), *self._evaluate(now)]
         self._failure = reason
         self._retry_at = self._next_try(now, reason)
         return [self._end_transition(now, reason, failed)]
