@@ -78,7 +78,7 @@ class Gateway:
     """
 
     url: str
-    """Where it is reached; with port 0 the port it was given."""
+    """Where it listens; with port 0 the port the system chose."""
 
     def __init__(self, settings: Settings, engine: AsyncEngine, clock: Clock) -> None:
         self.settings = settings
@@ -194,7 +194,7 @@ class Gateway:
 
     @classmethod
     async def start(cls, settings: Settings, clock: Clock | None = None) -> Gateway:
-        """Bring the database up to date, take up its calls, and listen.
+        """Upgrade the database, restore its calls, and listen.
 
         Raises:
             StartError: Something is in the way; the message says what and the remedy.
@@ -235,9 +235,9 @@ class Gateway:
         self.journal.write_behind()
         self.jobs.start(self._hold.watch(self._lose_database), "hold of the database")
         self.media.owner = await self.repository.identity()
-        found = await self.supervision.take_up()
+        found = await self.supervision.restore()
         if found:
-            logger.info("took up %d calls", found)
+            logger.info("%d calls restored", found)
         self.media_events.start(self.supervision)
         self.jobs.start(self._sweep(), "sweep")
         self.url = await self._listener.open(self._app, self.settings.gateway_port, tls)
@@ -249,7 +249,7 @@ class Gateway:
         await self.jobs.close()
         await self.events.close()
         await self._listener.close()
-        # nobody can do anything any more that would have to be written
+        # no request or event is handled any more that would have to be written
         await self.late.close()
         await self.media.close()
         await self.repository.close()
@@ -283,7 +283,7 @@ class Gateway:
             await asyncio.sleep(SWEEP_INTERVAL_S)
             try:
                 self.calls.sweep()
-                self.switcher.removal.look()
+                self.switcher.removal.try_due()
                 self.supervision.sweep()
                 self.events.sweep()
             except Exception:

@@ -20,18 +20,18 @@ DEMO_USER = "ada"
 
 
 def banner(settings: Settings, url: str, clock: Clock) -> list[str]:
-    """Give the lines to print once the gateway takes calls."""
+    """Return the lines to print once the gateway accepts calls."""
     lines = [
         f"Meeshy call gateway {__version__}",
         f"  REST and Socket.IO   {url}",
         f"  API documentation    {url}/docs",
         f"  Media servers        {', '.join(settings.media_urls)}",
-        f"  Told to clients      {', '.join(settings.public_media_urls.values())}",
+        f"  Sent to clients      {', '.join(settings.public_media_urls.values())}",
     ]
     lines += [
-        f"  Warning: clients are told {told} to join; only this machine can reach that: "
+        f"  Warning: clients are sent to {url_sent}, which only this machine can reach: "
         "set ANNOUNCED_IP or MEESHY_MEDIA_SERVER_PUBLIC_URLS."
-        for told in _unreachable(settings)
+        for url_sent in _unreachable(settings)
     ]
     if settings.is_development:
         token = sign_user_token(
@@ -52,8 +52,8 @@ def banner(settings: Settings, url: str, clock: Clock) -> list[str]:
 
 
 def _unreachable(settings: Settings) -> list[str]:
-    """Give what clients are told of media servers that only this machine can reach, if others may come."""
+    """List the media servers sent to clients that only this machine can reach, if others may connect."""
     if settings.is_loopback and not settings.trusted_proxies:
         return []
-    told = [(url, urlsplit(url).hostname or "") for url in settings.public_media_urls.values()]
-    return [url for url, host in told if host == "localhost" or is_loopback(host)]
+    sent = [(url, urlsplit(url).hostname or "") for url in settings.public_media_urls.values()]
+    return [url for url, host in sent if host == "localhost" or is_loopback(host)]

@@ -108,9 +108,9 @@ class HealthApi:
         if problem != self._problem:
             self._problem = problem
             if problem is None:
-                logger.info("the database serves again")
+                logger.info("the database accepts writes again")
             else:
-                logger.error("the database does not serve: %s", problem)
+                logger.error("the database does not accept writes: %s", problem)
         return problem is None
 
     async def _ask(self) -> str | None:

@@ -1,6 +1,6 @@
-"""Work that goes on beside the events that caused it; nothing of it is lost from sight.
+"""Background tasks of the gateway, all of which end with it.
 
-A failing job is logged and ends alone; all jobs end with the service.
+A failing job is logged and ends alone.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Jobs:
             await asyncio.wait(self._running, timeout=CANCEL_INTERVAL_S)
 
     def __len__(self) -> int:
-        """Give the number of jobs that run."""
+        """Return the number of running jobs."""
         return len(self._running)
 
     async def _run(self, work: Coroutine[Any, Any, object], name: str) -> None:

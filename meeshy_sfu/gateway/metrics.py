@@ -1,4 +1,4 @@
-"""Figures of the gateway for Prometheus: calls, changes of mode, people, sockets, requests.
+"""Metrics of the gateway for Prometheus: calls, mode switches, participants, sockets, requests.
 
 Reads the live calls when asked. Units stand in the names.
 """
@@ -39,7 +39,7 @@ class Metrics(EdgeMetrics):
         self._duration = Histogram(
             "meeshy_call_duration_seconds", "From the answer to the end.", buckets=CALLS_S, registry=own
         )
-        self._joins = Counter("meeshy_joins", "People who came into a call.", registry=own)
+        self._joins = Counter("meeshy_joins", "Participants who joined a call.", registry=own)
         self._transition = Histogram(
             "call_mode_transition_duration_seconds",
             "From the decision to the last confirmation.",
@@ -69,7 +69,7 @@ class Metrics(EdgeMetrics):
             self._failed.inc()
 
     def joined(self) -> None:
-        """Count somebody who came in."""
+        """Count a participant who joined."""
         self._joins.inc()
 
     def switched(self, source: CallMode, target: CallMode, duration_s: float) -> None:
@@ -83,10 +83,10 @@ class Metrics(EdgeMetrics):
         self._rollbacks.labels(reason).inc()
 
     def live(self) -> Iterator[Metric]:
-        """Give what is read from the live calls."""
+        """Read the live calls."""
         calls = list(self._live.values())
         modes = [call.mode.mode.value for call in calls]
-        people = sum(len(call.members) for call in calls)
+        participants = sum(len(call.members) for call in calls)
         switching = sum(call.phase.value.startswith("switching") for call in calls)
         yield GaugeMetricFamily("calls_active_total", "Calls that are not over.", value=len(calls))
         yield GaugeMetricFamily(
@@ -98,10 +98,12 @@ class Metrics(EdgeMetrics):
         yield GaugeMetricFamily(
             "meeshy_calls_switching", "Calls whose mode is changing now.", value=switching
         )
-        yield GaugeMetricFamily("meeshy_active_participants", "People in calls now.", value=people)
+        yield GaugeMetricFamily(
+            "meeshy_active_participants", "Participants in calls now.", value=participants
+        )
         yield GaugeMetricFamily(
             "meeshy_rooms_to_remove",
-            "Rooms, and people in rooms, that have to go and are still on a media server.",
+            "Rooms and participants that have to be removed and are still on a media server.",
             value=len(self._condemned),
         )
         yield GaugeMetricFamily(

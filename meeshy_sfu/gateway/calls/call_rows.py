@@ -1,4 +1,4 @@
-"""The rows of live calls: writes down what has happened, while those to whom it happened talk on.
+"""The rows of live calls: store what happened without holding up the call.
 
 Everything but the beginning of a call is written late (see calls/late_writes.py); until it is, memory knows better than the
 database. What happens is decided elsewhere.
@@ -71,7 +71,7 @@ class CallRows:
     # ---- what happens
 
     def joined(self, call: LiveCall, member: Member) -> None:
-        """Store somebody who came in; `members` knows them already."""
+        """Store a participant who joined; `members` has them already."""
         self.member(call, member)
         self._figures(call, call.figures.with_participants(len(call.members), len(call.participants)))
 
@@ -108,7 +108,7 @@ class CallRows:
             call.forget_sfu_ids()
 
     def rolled_back(self, call: LiveCall, back: RollBack, now: datetime) -> None:
-        """Store a transition that was rolled back; of a call that stays P2P nobody has anything on a media server."""
+        """Store a transition that was rolled back; in a call that stays P2P nothing is left on a media server."""
         if back.source is CallMode.P2P:
             call.forget_sfu_ids()
         transition = ModeTransition(
@@ -201,7 +201,7 @@ def new_member(
 
 
 def participant_row(call: LiveCall, member: Member) -> Participant:
-    """The row of somebody who is in a call."""
+    """Return the row of a member of a call."""
     ids: dict[str, str | None] = dict.fromkeys(SFU_FIELDS)
     before = call.participants.get(member.key)
     known = before.device_info if before is not None and isinstance(before.device_info, dict) else {}

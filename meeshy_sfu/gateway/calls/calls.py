@@ -271,7 +271,7 @@ class Calls:
     async def _seat(self, call: LiveCall, member: Member) -> None:
         """Put somebody new in. The caller holds the lock."""
         call.joined(member)
-        self._switcher.keeper.came(call, member.id)
+        self._switcher.keeper.rejoined(call, member.id)
         decisions = call.mode.join(member.id, self._clock.monotonic_s(), present=False)
         await self._switcher.carry_out(call, decisions)
         self._metrics.joined()
@@ -353,7 +353,7 @@ class Calls:
         ):
             self._notices.prewarm_one(call, member)
         if call is not None and member is not None:
-            self._switcher.tell_failure(call, member)
+            self._switcher.notify_failure(call, member)
 
     def _kick(self, call: LiveCall, member: Member, sid: str | None, why: str = ANOTHER_SOCKET) -> None:
         if member.sid is not None and member.sid != sid:
@@ -482,7 +482,7 @@ class Calls:
         decisions = call.mode.leave(member.id, self._clock.monotonic_s())
         if call.members:
             await self._switcher.carry_out(call, decisions)
-            self._switcher.keeper.leave(call, member.id)
+            self._switcher.keeper.remove_participant(call, member.id)
         else:
             await self._end(call, "normal", member.user_id)
         return LeftData(
@@ -600,7 +600,7 @@ class Calls:
                 call.begin_due()
                 self._jobs.start(self._do_due(call), f"due of call {call.id}")
             elif call.wants_prewarmed_room:
-                self._switcher.keeper.look(call)
+                self._switcher.keeper.reconcile(call)
 
     async def _do_due(self, call: LiveCall) -> None:
         try:

@@ -1,6 +1,6 @@
-"""Which two of a call talk directly, by what the database holds of it.
+"""Which two participants of a call have a direct path, by what the database holds of it.
 
-Pure: follows who came and went and how the mode changed, as `mode` did while it happened. Only for calls that a gateway takes
+Pure: follows who joined and left and how the mode changed, as `mode` did while it happened. Only for calls that a gateway takes
 up after a restart.
 """
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
     from meeshy_sfu.db.models import Participant
 
-CAME, WENT, CHANGED = "came", "went", "changed"
+JOINED, LEFT, CHANGED = "joined", "left", "changed"
 
 
 def direct_pair(
     participants: Iterable[Participant], transitions: Iterable[Mapping[str, Any]]
 ) -> frozenset[str]:
-    """Return the two who have a direct path, or nobody.
+    """Return the two participants with a direct path, or an empty set.
 
     Args:
         participants: Everybody who was in the call, also those who left.
@@ -33,15 +33,15 @@ def direct_pair(
     here: set[str] = set()
     pair: frozenset[str] = frozenset()
     for _, what, value in sorted(_history(participants, changes)):
-        if what == CAME:
+        if what == JOINED:
             here.add(value)
-        elif what == WENT:
+        elif what == LEFT:
             here.discard(value)
         else:
             mode, pair = value, frozenset()
         if mode == CallMode.SFU or not pair <= here:
             pair = frozenset()
-        elif what != WENT and len(here) == P2P_PARTICIPANTS_MAX:
+        elif what != LEFT and len(here) == P2P_PARTICIPANTS_MAX:
             pair = frozenset(here)
     return pair
 
@@ -49,9 +49,9 @@ def direct_pair(
 def _history(
     participants: Iterable[Participant], changes: Iterable[Mapping[str, Any]]
 ) -> Iterator[tuple[datetime, str, str]]:
-    for person in participants:
-        yield person.joined_at, CAME, person.id
-        if person.left_at is not None:
-            yield person.left_at, WENT, person.id
+    for participant in participants:
+        yield participant.joined_at, JOINED, participant.id
+        if participant.left_at is not None:
+            yield participant.left_at, LEFT, participant.id
     for change in changes:
         yield datetime.fromisoformat(change["timestamp"]), CHANGED, change["to"]

@@ -1,6 +1,6 @@
 """The event log of calls: one JSON object a line, in the order things happened; and what can be proven from it.
 
-Written by the gateway for every change of a call's mode and members; read by `check` and by people.
+Written by the gateway for every change of a call's mode and members; read by `check` and by operators.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ MISSING = "missing"
 """An entry of no call: that as many as `entries` could not be written before it."""
 INTRODUCED = "introduced"
 """The first of two was asked for an offer to the second, outside of any change of mode."""
-START, TOLD, COMPLETE, ROLL_BACK = "start", "told", "complete", "roll_back"
-TRANSITION = (START, TOLD, COMPLETE, ROLL_BACK)
+START, ANNOUNCED, COMPLETE, ROLL_BACK = "start", "told", "complete", "roll_back"
+TRANSITION = (START, ANNOUNCED, COMPLETE, ROLL_BACK)
 
 
 class Journal:
@@ -63,7 +63,7 @@ class Journal:
         self.recent: deque[dict[str, Any]] = deque(maxlen=RECENT_MAX)
         self._file: TextIO | None = None
         self._missing = 0
-        """Entries that could not be written, and that the file does not tell of yet."""
+        """Entries that could not be written, and that the file does not count yet."""
         self._writer: ThreadPoolExecutor | None = None
         self._last: Future[None] | None = None
         self._handed_over = self._done_with = 0
@@ -106,7 +106,7 @@ class Journal:
         return self._handed_over - self._done_with
 
     def write_behind(self) -> None:
-        """Write in a thread from now on, so that nobody waits for the disk."""
+        """Write in a thread from now on, so that no call waits for the disk."""
         if self._path is not None and self._writer is None:
             self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="event-log")
 
@@ -229,7 +229,7 @@ class _Seen:
     mode: str | None = None
     """None for a call whose beginning is in an older file."""
     target: str = ""
-    told_epoch: int = 0
+    announced_epoch: int = 0
     ended: bool = False
     gap: bool = False
     """Entries of the call may be missing just before the next."""
@@ -299,12 +299,12 @@ def _follow(seen: _Seen, entry: dict[str, Any], verdict: Verdict) -> str | None:
             if seen.mode is not None and entry["source"] != seen.mode:
                 return f"epoch {epoch} leaves {entry['source']}, but the call was {seen.mode}"
         case "told":
-            seen.told_epoch = epoch
+            seen.announced_epoch = epoch
             if epoch != seen.open_epoch:
-                return f"epoch {epoch} was told while {seen.open_epoch} was under way"
+                return f"epoch {epoch} was announced while {seen.open_epoch} was under way"
         case "confirm":
-            if epoch == seen.open_epoch and epoch != seen.told_epoch and not seen.gap:
-                return f"epoch {epoch} was confirmed before anybody was told of it"
+            if epoch == seen.open_epoch and epoch != seen.announced_epoch and not seen.gap:
+                return f"epoch {epoch} was confirmed before it was announced"
         case "complete" | "roll_back":
             running, seen.open_epoch = seen.open_epoch, None
             if event == "complete":
@@ -335,5 +335,5 @@ def _bridge(seen: _Seen, entry: dict[str, Any]) -> None:
     if entry["event"] == START:
         seen.open_epoch = seen.mode = None
     elif epoch > seen.epoch:
-        seen.epoch = seen.open_epoch = seen.told_epoch = epoch
+        seen.epoch = seen.open_epoch = seen.announced_epoch = epoch
         seen.target = entry.get("target", "")

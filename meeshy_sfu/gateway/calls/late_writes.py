@@ -1,4 +1,4 @@
-"""Writes that nobody waits for: those of one call in their order, each tried until the database takes it.
+"""Writes that no request waits for: those of one call in their order, each tried until the database takes it.
 
 A write is a statement that may be done again: whether the database took it is not always known. Knows no rows.
 """
@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
+
+from meeshy_sfu.log import log_ids
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -36,7 +38,7 @@ class _Queue:
     failing: bool = False
     """Whether the last try failed."""
     slow: bool = False
-    """Whether somebody waited in vain."""
+    """Whether a reader waited in vain."""
 
 
 class LateWrites:
@@ -103,7 +105,9 @@ class LateWrites:
         for call_id, queue in queues:
             if queue.waiting:
                 lost = ", ".join(queue.waiting)
-                logger.error("call=%s not in the database, and given up: %s", call_id, lost)
+                logger.error(
+                    "not written to the database, and given up: %s", lost, extra=log_ids(call=call_id)
+                )
 
     def __len__(self) -> int:
         """How many wait."""
@@ -116,12 +120,14 @@ class LateWrites:
                 await self._drain(call_id, queue)
             except SQLAlchemyError as error:
                 if not queue.failing:
-                    # the statement is left out: it holds what people sent
+                    # the statement is left out: it holds what participants sent
                     reason = getattr(error, "orig", None) or error
-                    logger.error("call=%s the database does not take what happened: %s", call_id, reason)
+                    logger.error(
+                        "cannot be written to the database yet: %s", reason, extra=log_ids(call=call_id)
+                    )
             except Exception:
                 if not queue.failing:
-                    logger.exception("call=%s cannot be written", call_id)
+                    logger.exception("cannot be written", extra=log_ids(call=call_id))
             else:
                 return
             queue.failing = queue.slow = True
@@ -136,13 +142,13 @@ class LateWrites:
                 await write()
             except (IntegrityError, DataError) as error:
                 # never right, however often it is tried; the others of the call are not to wait for it.
-                # the statement is left out: it holds what people sent
-                logger.error("call=%s is refused by the database: %s: %s", call_id, name, error.orig)
+                # the statement is left out: it holds what participants sent
+                logger.error("refused by the database: %s: %s", name, error.orig, extra=log_ids(call=call_id))
             if queue.waiting.get(name) is write:
                 del queue.waiting[name]
         if queue.failing:
             queue.failing = False
-            logger.info("call=%s is in the database now", call_id)
+            logger.info("everything is in the database now", extra=log_ids(call=call_id))
         if self._queues.get(call_id) is queue:
             del self._queues[call_id]
         queue.empty.set()

@@ -196,7 +196,7 @@ class LiveCall:
         """Return a member by id.
 
         Raises:
-            ParticipantNotFoundError: Nobody of this id is in the call.
+            ParticipantNotFoundError: No member has this id.
         """
         member = self.members.get(participant_id)
         if member is None:
@@ -269,14 +269,14 @@ class LiveCall:
         self.replaced.pop(sid, None)
 
     def forget_sfu_ids(self) -> None:
-        """Nobody has anything on a media server any more."""
+        """Nothing of the call is on a media server any more."""
         for member in self.members.values():
             member.forget_sfu_ids()
 
     # ---- how it goes
 
     def rings(self) -> None:
-        """Somebody else of the conversation was notified."""
+        """Others of the conversation were notified."""
         self.status = "ringing"
 
     def answered(self, now: datetime) -> None:
@@ -350,7 +350,7 @@ class LiveCall:
         self.room_ready.set()
 
     def failure_to_store(self, back: RollBack) -> bool:
-        """Return whether a roll-back is worth a row: one that nobody was sent, like the one before, is not.
+        """Return whether a roll-back is worth a row: one that was never announced, like the one before, is not.
 
         With every media server away that may go on for hours, twice a second.
         """

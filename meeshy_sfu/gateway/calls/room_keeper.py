@@ -1,4 +1,4 @@
-"""Rooms of calls on media servers: makes, activates and destroys them until each call has what it needs.
+"""Create and destroy rooms until each call has what it needs.
 
 What a call needs follows from its state alone (`RoomState.next_step`), so that bursts, failures and restarts all end right.
 What happens with a room that is there is decided in `switching`.
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from meeshy_sfu.errors import CapacityError, MeeshyError
 from meeshy_sfu.gateway.calls.room_state import Step
 from meeshy_sfu.gateway.calls.waiting_calls import FULL, UNAVAILABLE
+from meeshy_sfu.log import log_ids
 
 if TYPE_CHECKING:
     from meeshy_sfu.clock import Clock
@@ -24,23 +25,23 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 PREWARM_RETRY_S = 5.0
-"""Pause after a room in advance could not be made or was lost."""
+"""Pause after a room in advance could not be created."""
 
 
 class RoomListener(Protocol):
-    """Who is told of rooms."""
+    """Receives what becomes of rooms."""
 
     async def room_ready(self, call: LiveCall) -> None:
-        """The room is there and counts."""
+        """The room exists and counts as a call on its server."""
 
     async def room_failed(self, call: LiveCall, epoch: int, reason: str) -> None:
-        """It could not be made; `epoch` is the transition it was made for."""
+        """It could not be created; `epoch` is the transition it was for."""
 
     def room_warm(self, call: LiveCall) -> None:
-        """The room is there in advance."""
+        """The room was created in advance."""
 
     async def watch(self, call: LiveCall) -> None:
-        """Hear of what happens in the room from now on."""
+        """Receive the room's events from now on."""
 
     def unwatch(self, call: LiveCall) -> None:
         """Its room is about to be destroyed."""
@@ -66,21 +67,21 @@ class RoomKeeper:
         self._jobs = jobs
         self._listener = listener
 
-    def look(self, call: LiveCall) -> None:
-        """See to a call's room soon; to be called after every change of the call."""
+    def reconcile(self, call: LiveCall) -> None:
+        """Take the steps a call's room needs, soon; to be called after every change of the call."""
         if self._next(call) is not None and not call.room_lock.locked():
             self._jobs.start(self._keep(call), f"room of call {call.id}")
 
-    def leave(self, call: LiveCall, participant_id: str) -> None:
-        """Put somebody who left the call out of its room, however often that has to be tried."""
+    def remove_participant(self, call: LiveCall, participant_id: str) -> None:
+        """Remove a participant who left the call from its room, however often that has to be tried."""
         room = call.room
         if room is not None and not call.ended:
             self._media.condemn(room.server_url, call.id, participant_id)
-            self._removal.look()
+            self._removal.try_due()
 
-    def came(self, call: LiveCall, participant_id: str) -> None:
-        """Put somebody out no more who is in the call again: they have the same id."""
-        self._media.pardon(call.id, participant_id)
+    def rejoined(self, call: LiveCall, participant_id: str) -> None:
+        """Stop removing a participant who is in the call again: they have the same id."""
+        self._media.keep_participant(call.id, participant_id)
 
     def _next(self, call: LiveCall) -> Step | None:
         need = call.room_need(prewarm=self._settings.prewarm)
@@ -102,7 +103,7 @@ class RoomKeeper:
                 counted = call.room_state.destroyed()
                 # not waited for: a server that is slow or away must not keep the call from another room
                 self._media.condemn_room(call.id, counted=counted)
-                self._removal.look()
+                self._removal.try_due()
             case Step.ACTIVATE:
                 await self._activate(call)
             case Step.CREATE | Step.CREATE_PREWARMED:
@@ -115,7 +116,11 @@ class RoomKeeper:
             await self._media.activate_room(call.id)
         except MeeshyError as error:
             # gone, or its server is full meanwhile; the next steps destroy it and create another, anywhere
-            logger.warning("call=%s the room made in advance is of no use: %s", call.id, error)
+            logger.warning(
+                "the prewarmed room cannot be activated: %s",
+                error,
+                extra=log_ids(call=call.id, room=room.room_id),
+            )
             call.room_state.unusable(room)
         else:
             if call.room_state.activated(room):
@@ -132,7 +137,9 @@ class RoomKeeper:
 
     async def _failed(self, call: LiveCall, step: Step, epoch: int, error: MeeshyError) -> None:
         reason = FULL if isinstance(error, CapacityError) else UNAVAILABLE
-        logger.warning("call=%s %s failed: %s", call.id, step.name.lower(), error)
+        logger.warning(
+            "room: %s failed: %s", step.name.lower(), error, extra=log_ids(call=call.id, epoch=epoch)
+        )
         call.room_state.creation_failed(reason, prewarm_at_s=self._clock.monotonic_s() + PREWARM_RETRY_S)
         if step is Step.CREATE:
             await self._listener.room_failed(call, epoch, reason)

@@ -90,7 +90,7 @@ class Supervision:
         owner = payload.get("participantId")
         if event in COMING and owner in call.gone and owner not in call.members:
             logger.warning("call=%s participant=%s is back on the media server alone", call_id, owner)
-            self._switcher.keeper.leave(call, str(owner))
+            self._switcher.keeper.remove_participant(call, str(owner))
             return
         try:
             match event:
@@ -168,7 +168,7 @@ class Supervision:
                 await self.room_gone(call_id, room_id, ROOM_LOST)
         foreign = set()
         for room in listed:
-            if needed.get(room.call_id) == room.room_id or self._media.makes(url, room.call_id):
+            if needed.get(room.call_id) == room.room_id or self._media.is_changing(url, room.call_id):
                 continue
             if await self._is_surplus(url, room):
                 logger.warning("server=%s call=%s has a room nobody needs; it goes", url, room.call_id)
@@ -176,7 +176,7 @@ class Supervision:
             else:
                 foreign.add(room.room_id)
         self._foreign[url] = foreign
-        self._switcher.removal.look()
+        self._switcher.removal.try_due()
 
     async def _is_surplus(self, url: str, room: ListedRoom) -> bool:
         """Tell whether a room that no call of ours needs is ours to destroy; those of other gateways are theirs."""
@@ -200,8 +200,8 @@ class Supervision:
 
     # ---- restart
 
-    async def take_up(self) -> int:
-        """Take up the calls of the database that are not over; gives their number."""
+    async def restore(self) -> int:
+        """Restore the calls of the database that are not over; return their number."""
         rows = await self._repository.active_calls()
         rooms = await self._rooms_by_call() if rows else {}
         for row in rows:
@@ -303,7 +303,7 @@ class Supervision:
         direct = call.phase is Phase.P2P
         call.room_state.adopted(room, in_use=not direct)
         if direct:
-            self._switcher.keeper.look(call)
+            self._switcher.keeper.reconcile(call)
         else:
             self._events.watch_later(call.id)
 

@@ -1,4 +1,4 @@
-"""Carries out what the mode machine decides: event log, rooms, database, messages; then rooms nobody needs go.
+"""Carry out what the mode machine decides: event log, rooms, database, messages; then remove rooms no call needs.
 
 Decides nothing itself. Callers hold the call's lock, so that decisions of one call never overlap.
 """
@@ -16,6 +16,7 @@ from meeshy_sfu.gateway.calls.mode import CallMode, CompleteSwitch, Decision, Ph
 from meeshy_sfu.gateway.calls.room_keeper import RoomKeeper
 from meeshy_sfu.gateway.calls.waiting_calls import WaitingCalls
 from meeshy_sfu.gateway.media.removal import Removal
+from meeshy_sfu.log import log_ids
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,9 +34,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 REPEAT_PAUSE_S = 1.0
-"""A failed transition whose next try comes sooner than this is told of once for each reason, not every time."""
+"""A failed transition whose next try comes sooner than this is announced once for each reason, not every time."""
 ROOM_GRACE_S = 0.5
-"""How long a room stays after its people were told that it is not needed; the news and its end go different ways."""
+"""How long a room stays after its participants were told to leave it: that message and its end take different ways."""
 PREWARM_AFTER_LOSS_S = 1.0
 """Pause after a room was lost before another is created in advance."""
 
@@ -82,7 +83,7 @@ class Switcher:
                 case RollBack():
                     self._roll_back(call, decision)
         self.waiting.update(call)
-        self.keeper.look(call)
+        self.keeper.reconcile(call)
 
     # ---- the three decisions
 
@@ -92,25 +93,24 @@ class Switcher:
         call.switch_started(start, deadline_unix_ms=round(deadline_unix_s * 1000))
         self._note(call, log.START, start, reason=start.reason, participants=sorted(start.participants))
         logger.info(
-            "call=%s epoch=%d from %s to %s: %s",
-            call.id,
-            start.epoch,
+            "switch from %s to %s begins: %s",
             start.source,
             start.target,
             start.reason,
+            extra=log_ids(call=call.id, epoch=start.epoch),
         )
         if start.target is CallMode.SFU:
             # participants are on their way out of it, and the last one closes it: it is not announced again
             call.room_state.cut_grace_short()
         if start.target is CallMode.P2P or call.room_state.can_be_announced:
-            self._tell(call, start)
+            self._announce(call, start)
         else:
             call.switch_waits_for_room()
 
-    def _tell(self, call: LiveCall, start: StartSwitch) -> None:
+    def _announce(self, call: LiveCall, start: StartSwitch) -> None:
         call.switch_announced(start)
         self._notices.mode_switch(call, start)
-        self._note(call, log.TOLD, start)
+        self._note(call, log.ANNOUNCED, start)
 
     async def _complete(self, call: LiveCall, done: CompleteSwitch) -> None:
         now = moment(self._clock.unix_s())
@@ -124,12 +124,12 @@ class Switcher:
             missing=sorted(done.missing),
         )
         self._rows.switched(call, done, now)
-        # a moment, so that a gateway that is killed now knows after its restart what was told
+        # a moment, so that a gateway killed now knows after its restart what was announced
         await self._rows.settle(call)
         self._metrics.switched(done.source, done.target, done.duration_s)
         self._notices.completed(call, done)
         if done.target is CallMode.P2P:
-            self._let_go_of_room(call)
+            self._release_room(call)
         call.waits_for_no_room()
 
     def _roll_back(self, call: LiveCall, back: RollBack) -> None:
@@ -144,38 +144,37 @@ class Switcher:
         )
         self._metrics.rolled_back(back.reason)
         logger.warning(
-            "call=%s epoch=%d stays %s: %s, failed=%s",
-            call.id,
-            back.epoch,
+            "switch rolled back, the call stays %s: %s; failed for: %s",
             back.source,
             back.reason,
-            sorted(back.failed),
+            ", ".join(sorted(back.failed)) or "none",
+            extra=log_ids(call=call.id, epoch=back.epoch),
         )
         if call.failure_to_store(back):
             self._rows.rolled_back(call, back, moment(self._clock.unix_s()))
         if call.mode.announced_epoch == back.epoch:
             self._notices.rolled_back(call, back)
-        self._tell_waiting(call, back)
+        self._announce_failure(call, back)
         if back.target is CallMode.SFU and call.phase is not Phase.SFU:
-            self._let_go_of_room(call)
+            self._release_room(call)
         call.waits_for_no_room()
 
-    def _tell_waiting(self, call: LiveCall, back: RollBack) -> None:
+    def _announce_failure(self, call: LiveCall, back: RollBack) -> None:
         if back.retry_at is None:
             return
         soon = back.retry_at < self._clock.monotonic_s() + REPEAT_PAUSE_S
         if call.failure_to_announce(back, is_repeated_soon=soon):
             self._notices.switch_failed(call, back.waiting)
 
-    def tell_failure(self, call: LiveCall, member: Member) -> None:
-        """Tell somebody who came in that no path serves them just now, if so."""
+    def notify_failure(self, call: LiveCall, member: Member) -> None:
+        """Notify a participant who joined that no path serves them now, if so."""
         if member.id in call.mode.without_path:
             self._notices.switch_failed(call, [member.id])
 
     # ---- the end of a room
 
-    def _let_go_of_room(self, call: LiveCall) -> None:
-        """See to it that the room goes, after a grace if members know of it. They have been told already."""
+    def _release_room(self, call: LiveCall) -> None:
+        """Release the room: it is destroyed, after a grace if members were sent to it. They were notified already."""
         room = call.room
         if room is not None and call.room_state.released():
             self._jobs.start(self._end_grace(call, room), f"grace of room {room.room_id}")
@@ -184,16 +183,16 @@ class Switcher:
         await asyncio.sleep(ROOM_GRACE_S)
         async with call.lock:
             call.room_state.grace_over(room)
-        self.keeper.look(call)
+        self.keeper.reconcile(call)
 
-    # ---- what the room keeper tells
+    # ---- what the room keeper reports
 
     async def room_ready(self, call: LiveCall) -> None:
-        """Tell everyone of the switch that waited for the room."""
+        """Announce the switch that waited for the room."""
         async with call.lock:
-            self._tell_if_waiting(call)
+            self._announce_if_waiting(call)
 
-    def _tell_if_waiting(self, call: LiveCall) -> None:
+    def _announce_if_waiting(self, call: LiveCall) -> None:
         if (
             call.ended
             or call.phase is not Phase.SWITCHING_TO_SFU
@@ -201,7 +200,7 @@ class Switcher:
             or not call.room_state.can_be_announced
         ):
             return
-        self._tell(
+        self._announce(
             call,
             StartSwitch(
                 call.mode.epoch,
@@ -214,7 +213,7 @@ class Switcher:
         )
 
     async def room_failed(self, call: LiveCall, epoch: int, reason: str) -> None:
-        """Give the transition up that needed the room; the machine tries again."""
+        """Roll back the transition that needed the room; the machine tries again."""
         async with call.lock:
             if not call.ended:
                 await self.carry_out(call, call.mode.fail(epoch, self._clock.monotonic_s(), reason))
@@ -230,37 +229,37 @@ class Switcher:
         self.waiting.place_freed()
 
     async def watch(self, call: LiveCall) -> None:
-        """Hear of the room's events."""
+        """Receive the room's events."""
         await self._events.watch(call.id)
 
     def unwatch(self, call: LiveCall) -> None:
-        """Hear no more of the room."""
+        """Receive no more events of the room."""
         self._events.unwatch(call.id)
 
-    # ---- what the media servers tell
+    # ---- what the media servers report
 
     async def room_lost(self, call: LiveCall, room_id: str | None, reason: str) -> None:
-        """A room is gone, or its server: make another where one is needed.
+        """A room is gone, or its server: create another where one is needed.
 
         Args:
             call: Whose it was.
             room_id: Which one; None if the server as such is gone.
-            reason: As clients are told.
+            reason: As clients are sent it.
         """
         async with call.lock:
             room = call.room
             if call.ended or room is None or (room_id is not None and room.room_id != room_id):
                 return
-            logger.warning("call=%s lost room=%s: %s", call.id, room.room_id, reason)
+            logger.warning("room lost: %s", reason, extra=log_ids(call=call.id, room=room.room_id))
             self._forget_room(call, is_gone=room_id is not None)
             self.waiting.place_freed()
             if not call.mode.needs_room:
-                self.keeper.look(call)
+                self.keeper.reconcile(call)
                 return
             await self.carry_out(call, call.mode.rehome(self._clock.monotonic_s(), reason))
 
     async def server_back(self, call: LiveCall) -> None:
-        """Do now what a call waits with because no media server answered."""
+        """A media server answers again: do now what the call waited with."""
         async with call.lock:
             if call.ended or call.room is not None or call.mode_frozen_until_s is not None:
                 return
@@ -268,7 +267,7 @@ class Switcher:
             await self.carry_out(call, call.mode.wake(self._clock.monotonic_s()))
 
     async def try_again(self, call: LiveCall) -> None:
-        """Do not wait any longer with a transition that failed for want of a media server."""
+        """A media server may have a place: try a transition again that failed without one."""
         async with call.lock:
             if not call.ended:
                 await self.carry_out(call, call.mode.wake(self._clock.monotonic_s()))
@@ -276,7 +275,7 @@ class Switcher:
     # ---- sockets
 
     def presence_changed(self, call: LiveCall) -> None:
-        """A member's socket came or went: two who have no path may have waited for it."""
+        """A member's socket connected or disconnected: two without a path may have waited for it."""
         self._jobs.start(self._see(call), f"sockets of call {call.id}")
 
     async def _see(self, call: LiveCall) -> None:

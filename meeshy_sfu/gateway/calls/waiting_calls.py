@@ -23,7 +23,7 @@ COUNT_INTERVAL_S = 1.0
 
 
 class WaitingCalls:
-    """The calls of one gateway that no media server took, in the order in which they came to wait."""
+    """The calls of one gateway that no media server took, longest waiting first."""
 
     def __init__(
         self, media: MediaServerClient, jobs: Jobs, try_again: Callable[[LiveCall], Coroutine[Any, Any, None]]
@@ -35,7 +35,7 @@ class WaitingCalls:
         self._counting = False
 
     def update(self, call: LiveCall) -> None:
-        """Take note of whether a call waits; to be called after every change of it."""
+        """Note whether a call waits; to be called after every change of it."""
         if call.ended or call.mode.failure not in (FULL, UNAVAILABLE):
             self._calls.pop(call.id, None)
             return
@@ -45,7 +45,7 @@ class WaitingCalls:
             self._jobs.start(self._count_rooms(), "rooms of full media servers")
 
     def place_freed(self) -> None:
-        """A media server has a room less than before."""
+        """A media server has one room fewer than before: try every waiting call again."""
         for call in tuple(self._calls.values()):
             self._jobs.start(self._try_again(call), f"another try for call {call.id}")
 

@@ -43,7 +43,7 @@ class Breaker:
         return BreakerState.OPEN if now < self._opened_at + self.pause_s else BreakerState.HALF_OPEN
 
     def allows(self, now: float) -> bool:
-        """Tell whether a request may go out; in the half-open state one at a time, for `pause_s` at most."""
+        """Return whether a request may be sent; in the half-open state one at a time, for `pause_s` at most."""
         state = self.state(now)
         if state is not BreakerState.HALF_OPEN:
             return state is BreakerState.CLOSED

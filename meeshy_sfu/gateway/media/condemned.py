@@ -1,6 +1,6 @@
-"""What has to go from media servers: rooms nobody needs, people who left. It stays here until its server says it is gone.
+"""What has to be removed from media servers: rooms no call needs, participants who left. Kept until the server confirms it.
 
-Pure: the time is an argument. Requests are made by `media_client`, when they are due, at the word of `removal`.
+Pure: the time is an argument. `removal` finds out what is due, `media_client` sends the requests.
 """
 
 from __future__ import annotations
@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from meeshy_sfu.log import log_ids
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,17 +22,16 @@ AT_ONCE_MAX = 32
 
 @dataclass(frozen=True, slots=True)
 class Condemned:
-    """A call's room on one media server, or one person in it."""
+    """A call's room on one media server, or one participant in it."""
 
     server_url: str
     call_id: str
     participant_id: str | None = None
-    """None: the room, with everybody in it."""
+    """None: the room, with all participants in it."""
 
-    def __str__(self) -> str:
-        """As logs name it."""
-        who = "" if self.participant_id is None else f" participant={self.participant_id}"
-        return f"server={self.server_url} call={self.call_id}{who}"
+    def log_ids(self) -> dict[str, dict[str, object]]:
+        """Return its ids, for `extra` of a logging call."""
+        return log_ids(server=self.server_url, call=self.call_id, participant=self.participant_id)
 
 
 @dataclass(slots=True)
@@ -61,10 +62,10 @@ class CondemnedList:
         self._entries: dict[Condemned, _Entry] = {}
 
     def add(self, what: Condemned, *, now_s: float, counted: bool = False) -> None:
-        """Condemn; what is condemned already stays as it is. Who is in a room goes with it.
+        """Add a room or participant; what is on the list already stays as it is. A room includes its participants.
 
         Args:
-            what: The room, or the person.
+            what: The room, or the participant.
             now_s: Now; it is due at once.
             counted: Whether a place on its server is free when it is gone.
         """
@@ -75,7 +76,7 @@ class CondemnedList:
                 del self._entries[other]
 
     def begin_due(self, *, now_s: float) -> list[Condemned]:
-        """Give what is to be tried now; each has to be followed by `refused` or `gone`."""
+        """Return what is to be tried now; each has to be followed by `refused` or `gone`."""
         running = Counter(what.server_url for what, entry in self._entries.items() if entry.trying)
         due = []
         for what, entry in self._entries.items():
@@ -86,7 +87,7 @@ class CondemnedList:
         return due
 
     def refused(self, what: Condemned, *, now_s: float) -> int:
-        """Take note that a try failed; gives how many did."""
+        """An attempt failed; return how many did."""
         entry = self._entries.get(what)
         if entry is None:
             return 0
@@ -96,22 +97,22 @@ class CondemnedList:
         return entry.tries
 
     def gone(self, what: Condemned) -> bool:
-        """Take off the list what is gone, or needed again; tells whether it counted. Idempotent."""
+        """Remove what is gone, or needed again, from the list; return whether it counted. Idempotent."""
         entry = self._entries.pop(what, None)
         return entry is not None and entry.counted
 
     def server_back(self, url: str, *, now_s: float) -> None:
-        """Wait no longer with what is on a server that answers again."""
+        """A server answers again: what is on it is due now."""
         for what, entry in self._entries.items():
             if what.server_url == url:
                 entry.due_s = min(entry.due_s, now_s)
 
     def __contains__(self, what: object) -> bool:
-        """Tell whether it has to go."""
+        """Return whether it has to be removed."""
         return what in self._entries
 
     def __iter__(self) -> Iterator[Condemned]:
-        """Go through all, oldest first."""
+        """Iterate over all, oldest first."""
         return iter(tuple(self._entries))
 
     def __len__(self) -> int:

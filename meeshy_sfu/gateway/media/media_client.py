@@ -1,7 +1,7 @@
-"""REST client of the media servers: makes and destroys rooms, chooses a server, keeps a call where it is.
+"""REST client of the media servers: creates and destroys rooms, chooses a server, keeps a call where it is.
 
 Knows the media server by its wire protocol only. Which calls need a room is decided in `calls`; events of rooms
-come through `media_events`. What has to go from a server is on the list of `condemned` until the server says it is gone.
+come through `media_events`. What has to be removed from a server is on the list of `condemned` until the server confirms it.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from meeshy_sfu.edge.token_signing import sign_service_token
 from meeshy_sfu.errors import CapacityError, MeeshyError, UnavailableError
 from meeshy_sfu.gateway.media.breaker import Breaker, BreakerState
 from meeshy_sfu.gateway.media.condemned import Condemned, CondemnedList
+from meeshy_sfu.log import log_ids
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from meeshy_sfu.clock import Clock
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 SERVICE_NAME = "gateway"
 TOKEN_LIFETIME_S = 600
@@ -69,7 +70,7 @@ class ListedRoom:
     call_id: str
     room_id: str
     owner: str | None
-    """The gateway that made it; None if nobody said so."""
+    """The gateway that created it; None if its creator gave no owner."""
 
 
 class NotSentError(UnavailableError):
@@ -108,7 +109,7 @@ class MediaServerClient:
     """
 
     owner: str | None = None
-    """Who this gateway is, as its rooms say; the same after a restart."""
+    """The id of this gateway, which its rooms carry; the same after a restart."""
 
     def __init__(
         self,
@@ -124,7 +125,7 @@ class MediaServerClient:
         self._policy = policy or ClientPolicy()
         self._rng = rng or random.Random()
         self._pinned: dict[str, MediaRoom] = {}
-        self._lanes: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
+        self._locks: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
         self.condemned = CondemnedList()
         self._token, self._token_until = "", 0.0
         self._session: aiohttp.ClientSession | None = None
@@ -142,11 +143,11 @@ class MediaServerClient:
     # ---- rooms
 
     async def create_room(self, call_id: str, *, prewarm: bool = False) -> MediaRoom:
-        """Make the room of a call, or find the one that is already there (409).
+        """Create the room of a call, or find the one that is already there (409).
 
         Args:
             call_id: The call; also the room's name.
-            prewarm: Make it in advance: it does not count against the calls per server until `activate`.
+            prewarm: Create it in advance: it does not count against the calls per server until `activate`.
 
         Raises:
             CapacityError: Every media server is full.
@@ -175,7 +176,11 @@ class MediaServerClient:
                     full = True
                 if pinned:
                     raise
-                log.warning("call=%s server=%s cannot take the room: %s", call_id, server.url, error)
+                logger.warning(
+                    "the room cannot be created here: %s",
+                    error,
+                    extra=log_ids(call=call_id, server=server.url),
+                )
 
     async def activate_room(self, call_id: str) -> None:
         """Count a pre-warmed room as a call from now on; does nothing to a room that already counts."""
@@ -200,7 +205,7 @@ class MediaServerClient:
             await self.remove(condemned)
 
     def condemn_room(self, call_id: str, *, counted: bool = False) -> Condemned | None:
-        """Put the room of a call on the list of what has to go, and unpin the call; None if it has none.
+        """Put the room of a call on the list of what has to be removed, and unpin the call; None if it has none.
 
         Args:
             call_id: The call.
@@ -212,18 +217,18 @@ class MediaServerClient:
     def condemn(
         self, url: str, call_id: str, participant_id: str | None = None, *, counted: bool = False
     ) -> Condemned:
-        """Put a call's room on a certain server, or somebody in it, on the list of what has to go."""
+        """Put a call's room on a certain server, or a participant in it, on the list of what has to be removed."""
         what = Condemned(url, call_id, participant_id)
         self.condemned.add(what, now_s=self._clock.monotonic_s(), counted=counted)
         return what
 
-    def pardon(self, call_id: str, participant_id: str) -> None:
-        """Take somebody off the list who is in the call again."""
+    def keep_participant(self, call_id: str, participant_id: str) -> None:
+        """Take a participant off the list who is in the call again."""
         for url in self._servers:
             self.condemned.gone(Condemned(url, call_id, participant_id))
 
     async def remove(self, what: Condemned) -> bool:
-        """Try to remove what is condemned; tells whether a place is free by it.
+        """Try to remove what is condemned; return whether that frees a place.
 
         It is off the list once its server has said that it is gone, or if a room is needed again.
 
@@ -231,7 +236,7 @@ class MediaServerClient:
             MediaServerRefusedError: The server refuses; it stays on the list.
             UnavailableError: The server does not answer; it stays on the list.
         """
-        async with self._lane(what.server_url, what.call_id):
+        async with self._lock(what.server_url, what.call_id):
             return await self._remove(what)
 
     async def _remove(self, what: Condemned) -> bool:
@@ -257,12 +262,14 @@ class MediaServerClient:
     def _refused(self, what: Condemned, error: BaseException) -> None:
         tries = self.condemned.refused(what, now_s=self._clock.monotonic_s())
         if tries == 1:
-            log.warning("%s has to go, and is not gone yet; it is tried until it is: %s", what, error)
+            logger.warning(
+                "removal failed, it is tried again until it succeeds: %s", error, extra=what.log_ids()
+            )
 
-    def makes(self, url: str, call_id: str) -> bool:
-        """Tell whether a call's room on a server is being made or removed just now."""
-        lane = self._lanes.get((url, call_id))
-        return lane is not None and lane.locked()
+    def is_changing(self, url: str, call_id: str) -> bool:
+        """Return whether a call's room on a server is being created or removed now."""
+        lock = self._locks.get((url, call_id))
+        return lock is not None and lock.locked()
 
     async def list_rooms(self, url: str) -> list[ListedRoom]:
         """The rooms on a server."""
@@ -280,7 +287,7 @@ class MediaServerClient:
         return {server.url: server.rooms for server in asked if server.load != float("inf")}
 
     def answers(self, url: str) -> None:
-        """Take note that a server answers again, so that it is asked at once."""
+        """A server answers again: send requests to it at once."""
         self._servers[url].breaker.succeeded()
 
     def calls_on(self, url: str) -> list[str]:
@@ -336,15 +343,15 @@ class MediaServerClient:
     def _pinned_server(self, call_id: str) -> _Server:
         url = self.server_of(call_id)
         if url is None:
-            raise UnavailableError(f"call {call_id} has no media server; make its room first")
+            raise UnavailableError(f"call {call_id} has no media server; create its room first")
         return self._servers[url]
 
-    def _lane(self, url: str, call_id: str) -> asyncio.Lock:
-        """Held by whoever makes or removes a call's room on a server, so that neither overtakes the other."""
-        return self._lanes.setdefault((url, call_id), asyncio.Lock())
+    def _lock(self, url: str, call_id: str) -> asyncio.Lock:
+        """Return the lock of a call's room on a server: creating and removing it do not overtake each other."""
+        return self._locks.setdefault((url, call_id), asyncio.Lock())
 
     async def _create_on(self, server: _Server, call_id: str, *, prewarm: bool) -> MediaRoom:
-        async with self._lane(server.url, call_id):
+        async with self._lock(server.url, call_id):
             try:
                 # a room that has to go is not to be taken for the new one
                 await self._remove(Condemned(server.url, call_id))
@@ -417,7 +424,7 @@ class MediaServerClient:
 
         Raises:
             MediaServerRefusedError: The server answered with an error of its own.
-            NotSentError: No attempt has reached it: nobody listens, or its breaker is open.
+            NotSentError: No attempt has reached it: nothing listens there, or its breaker is open.
             UnavailableError: It did not answer.
         """
         attempts = self._policy.attempts if repeat else 1
@@ -425,7 +432,8 @@ class MediaServerClient:
         for attempt in range(attempts):
             if not server.breaker.allows(self._clock.monotonic_s()):
                 raise _unanswered(
-                    f"media server {server.url} does not answer; it is tried again shortly", sent=sent
+                    f"media server {server.url} did not answer before; it is tried again within seconds",
+                    sent=sent,
                 )
             try:
                 data = await self._attempt(server, method, path, body)
@@ -435,7 +443,7 @@ class MediaServerClient:
                 reason = f"media server {server.url}: {method} {path}: {error or type(error).__name__}"
                 if attempt + 1 == attempts:
                     raise _unanswered(reason, sent=sent) from error
-                log.warning("%s; trying again", reason)
+                logger.warning("%s; trying again", reason, extra=log_ids(server=server.url))
                 await asyncio.sleep(self._rng.uniform(0.0, self._policy.backoff_s * 2**attempt))
             else:
                 server.breaker.succeeded()

@@ -15,6 +15,7 @@ import aiohttp
 import socketio
 
 from meeshy_sfu.errors import MeeshyError, UnavailableError
+from meeshy_sfu.log import log_ids
 
 if TYPE_CHECKING:
     from collections.abc import Set
@@ -136,7 +137,7 @@ class _ServerLink:
         self._client: Any = None
         self._token = ""
         self._collecting: dict[str, list[_Producers]] = {}
-        """What is told of rooms while they are asked for, for each who asks."""
+        """Producers reported of rooms while they are being joined, for each join."""
         self._broken = asyncio.Event()
         self.connected = False
 
@@ -149,26 +150,28 @@ class _ServerLink:
     async def _keep_up(self, session: aiohttp.ClientSession) -> None:
         down_since_s: float | None = None
         pause_s = RETRY_MIN_S
-        told = False
+        given_up = False
         while True:
             if await self._connect(session):
-                down_since_s, told = None, False
-                logger.info("server=%s connected", self._url)
+                down_since_s, given_up = None, False
+                logger.info("connected to the events of a media server", extra=log_ids(server=self._url))
                 try:
                     await self._catch_up()
                     pause_s = RETRY_MIN_S
                     await self._stay()
                 except Exception:
-                    # whatever it was: without this connection calls would hear of nothing any more
-                    logger.exception("server=%s catching up failed; it begins anew", self._url)
+                    # whatever it was: without this connection calls would not learn of lost rooms
+                    logger.exception("catching up failed; connecting again", extra=log_ids(server=self._url))
                 finally:
                     self.connected = False
                     await self._client.shutdown()
-                logger.warning("server=%s connection lost", self._url)
+                logger.warning(
+                    "connection lost to the events of a media server", extra=log_ids(server=self._url)
+                )
             now_s = self._clock.monotonic_s()
             down_since_s = down_since_s if down_since_s is not None else now_s
-            if not told and now_s - down_since_s >= self._down_s:
-                told = True
+            if not given_up and now_s - down_since_s >= self._down_s:
+                given_up = True
                 await self._give_up()
             await asyncio.sleep(random.uniform(pause_s / 2, pause_s))
             pause_s = min(RETRY_MAX_S, pause_s * RETRY_GROWTH)
@@ -189,13 +192,13 @@ class _ServerLink:
         try:
             answer = await self._client.call("refresh-token", {"token": token}, timeout=CALL_TIMEOUT_S)
         except socketio.exceptions.SocketIOError as error:
-            logger.info("server=%s has not taken the fresh token: %s", self._url, error)
+            logger.info("the fresh token was not accepted: %s", error, extra=log_ids(server=self._url))
             return
         if isinstance(answer, dict) and answer.get("success"):
             self._token = token
 
     async def join(self, call_id: str) -> None:
-        """Ask for a room's events; a room that is not there is told as gone."""
+        """Subscribe to a room's events; a room that does not exist is reported as gone."""
         if not self.connected:
             return
         found: _Producers = {}
@@ -209,14 +212,17 @@ class _ServerLink:
             )
         except socketio.exceptions.TimeoutError:
             logger.warning(
-                "server=%s call=%s is not answered within %g s when asked for its events",
-                *(self._url, call_id, CALL_TIMEOUT_S),
+                "no answer within %g s to the subscription to a room's events",
+                CALL_TIMEOUT_S,
+                extra=log_ids(server=self._url, call=call_id),
             )
             self._jobs.start(self._join_again(call_id, broken), f"asking for {call_id} again")
             return
         except (socketio.exceptions.SocketIOError, MeeshyError) as error:
             # the connection broke, or is as good as broken; catching up on the next one repeats it
-            logger.info("server=%s call=%s cannot be watched: %s", self._url, call_id, error)
+            logger.info(
+                "the room cannot be watched: %s", error, extra=log_ids(server=self._url, call=call_id)
+            )
             broken.set()
             return
         finally:
@@ -230,29 +236,33 @@ class _ServerLink:
             self._listener.producers_are(call_id, found)
 
     async def _join_again(self, call_id: str, broken: asyncio.Event) -> None:
-        """Ask again for one room that was slow; only a server that is deaf altogether costs all their connection."""
+        """Subscribe again to a room that was slow; only a server that answers nothing costs all rooms the connection."""
         await asyncio.sleep(JOIN_PAUSE_S)
         if broken.is_set() or not self._is_watched(call_id):
             return
         try:
             await self._media.get_room(call_id)
         except UnavailableError as error:
-            logger.warning("server=%s does not answer at all: %s", self._url, error)
+            logger.warning("no answer to anything: %s", error, extra=log_ids(server=self._url))
             broken.set()
             return
         except MeeshyError as error:
-            logger.info("server=%s call=%s cannot be asked for: %s", self._url, call_id, error)
+            logger.info(
+                "the room cannot be queried: %s", error, extra=log_ids(server=self._url, call=call_id)
+            )
         await self.join(call_id)
 
     async def leave(self, call_id: str) -> None:
-        """Ask for no more events of a room."""
+        """Unsubscribe from a room's events."""
         if self.connected and call_id not in self._watched:
             try:
                 await self._client.emit(
                     "leave-room", {"callId": call_id, "participantId": SERVICE_PARTICIPANT}
                 )
             except socketio.exceptions.SocketIOError:
-                logger.debug("server=%s broke while leaving call=%s", self._url, call_id)
+                logger.debug(
+                    "connection lost while leaving a room", extra=log_ids(server=self._url, call=call_id)
+                )
 
     async def _connect(self, session: aiohttp.ClientSession) -> bool:
         # a fresh client each time: a broken one remembers too much
@@ -277,7 +287,7 @@ class _ServerLink:
                 wait_timeout=CONNECT_TIMEOUT_S,
             )
         except (socketio.exceptions.SocketIOError, OSError, ValueError, TimeoutError) as error:
-            logger.debug("server=%s cannot be reached: %s", self._url, error)
+            logger.debug("not reachable: %s", error, extra=log_ids(server=self._url))
             await self._client.shutdown()
             return False
         self.connected = True
@@ -299,7 +309,11 @@ class _ServerLink:
 
     async def _give_up(self) -> None:
         lost = self._watched_here()
-        logger.error("server=%s is down; %d calls are made again elsewhere", self._url, len(lost))
+        logger.error(
+            "the media server is down; %d calls get a room elsewhere",
+            len(lost),
+            extra=log_ids(server=self._url),
+        )
         for call_id in lost:
             await self._listener.room_gone(call_id, None, SERVER_DOWN)
 

@@ -1,4 +1,4 @@
-"""Removes from media servers what is condemned, again and again, until each server has said that it is gone."""
+"""Remove from media servers what is condemned, repeatedly, until each server has confirmed it."""
 
 from __future__ import annotations
 
@@ -29,17 +29,19 @@ class Removal:
         self._jobs = jobs
         self._place_freed = place_freed
 
-    def look(self) -> None:
-        """Try what is due; to be called now and then, and when something is condemned."""
+    def try_due(self) -> None:
+        """Try what is due; to be called regularly, and when something is condemned."""
         for what in self._media.condemned.begin_due(now_s=self._clock.monotonic_s()):
-            self._jobs.start(self._try(what), f"removal, {what}")
+            self._jobs.start(
+                self._try(what), f"removal of {what.participant_id or 'the room'} of call {what.call_id}"
+            )
 
     async def _try(self, what: Condemned) -> None:
         try:
             freed = await self._media.remove(what)
         except MeeshyError as error:
-            logger.debug("%s is not gone yet: %s", what, error)
+            logger.debug("not removed yet: %s", error, extra=what.log_ids())
             return
-        logger.debug("%s is gone", what)
+        logger.debug("removed", extra=what.log_ids())
         if freed:
             self._place_freed()

@@ -167,4 +167,4 @@ def test_the_start_warns_of_media_servers_that_clients_elsewhere_cannot_reach() 
         {"host": "0.0.0.0", "media_server_public_urls": ["https://media.example.org"]},
     ):
         assert "only this machine" not in told(**reachable)
-    assert "Told to clients      http://192.0.2.1:3001" in told(host="0.0.0.0", announced_ip="192.0.2.1")
+    assert "Sent to clients      http://192.0.2.1:3001" in told(host="0.0.0.0", announced_ip="192.0.2.1")

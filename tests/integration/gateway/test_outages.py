@@ -194,7 +194,7 @@ async def test_a_change_of_mode_that_could_not_be_stored_holds_after_a_restart(
             await person.confirm(told["epoch"], **known)
         assert (await ada.switched(told["epoch"], "sfu"))["success"]
         await eventually(lambda: at_once or first.late.failing)
-    await eventually(lambda: at_once or "is in the database now" in caplog.text)
+    await eventually(lambda: at_once or "everything is in the database now" in caplog.text)
     (room,) = media.rooms.rooms
     await first.close()
     second = await start_gateway()

@@ -172,7 +172,7 @@ async def test_confirmations_before_anybody_was_told_are_refused(
         assert (await ada.ask("call:mode-switched", {"success": True}))["phase"] == "switching_to_sfu"
         assert call.phase == "switching_to_sfu"
         assert ada.heard("call:mode-switched") == []
-    gateway.switcher.keeper.look(call)
+    gateway.switcher.keeper.reconcile(call)
     assert (await joining)["mediaServerConfig"]
     for person in (ada, bob, eve):
         await person.confirm(1)
