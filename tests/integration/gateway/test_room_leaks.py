@@ -10,7 +10,7 @@ import pytest
 
 from meeshy_sfu.clock import SystemClock
 from meeshy_sfu.gateway.app import Gateway
-from meeshy_sfu.gateway.media import supervision
+from meeshy_sfu.gateway.calls import supervision
 from meeshy_sfu.gateway.media.media_client import ClientPolicy, MediaServerClient
 from meeshy_sfu.rooms.participant import ParticipantId
 from meeshy_sfu.rooms.room import CallId
