@@ -16,7 +16,7 @@ from meeshy_sfu.edge.event_table import EventTable
 from meeshy_sfu.edge.http_dispatch import Translate
 from meeshy_sfu.edge.limits import Quota, RateLimiter
 from meeshy_sfu.edge.metrics import EdgeMetrics
-from meeshy_sfu.edge.middleware import ADDRESS, Origins
+from meeshy_sfu.edge.middleware import ADDRESS
 from meeshy_sfu.edge.socketio_dispatch import EventDispatcher, SessionT
 from meeshy_sfu.edge.socketio_server import SocketServer
 from meeshy_sfu.edge.wire import ErrorBody
@@ -47,7 +47,7 @@ class SocketService(ABC, Generic[SessionT]):
         settings: Limits and times.
         rules: For tokens.
         clock: For limits and tokens.
-        origins: Whose pages may connect.
+        io: The connections, of which none was accepted yet.
         limiter: Shared with REST.
         quotas: The limits of the service; those that events name are among them.
         handshakes: What handshakes without a valid token count against.
@@ -63,7 +63,7 @@ class SocketService(ABC, Generic[SessionT]):
         settings: Settings,
         rules: TokenRules,
         clock: Clock,
-        origins: Origins,
+        io: SocketServer,
         limiter: RateLimiter,
         quotas: EventQuotas,
         handshakes: Quota,
@@ -77,7 +77,7 @@ class SocketService(ABC, Generic[SessionT]):
         self._handshakes = handshakes
         self._sessions: dict[str, SessionT] = {}
         self._closing = False
-        self._io = SocketServer(settings, origins, clock)
+        self._io = io
         self._io.on("connect", self._on_connect)
         self._io.on("disconnect", self._on_disconnect)
         self._dispatcher: EventDispatcher[SessionT] = EventDispatcher(

@@ -29,13 +29,14 @@ from meeshy_sfu.edge.process import Listener, run_until_stopped, tls_context
 from meeshy_sfu.edge.routes import BoundRoute, bound_routes, register
 from meeshy_sfu.edge.secret import signing_secret
 from meeshy_sfu.edge.service_routes import ServiceRoutes
+from meeshy_sfu.edge.socketio_server import SocketServer
 from meeshy_sfu.errors import ConfigError, StartError
 from meeshy_sfu.gateway.calls.call_rows import CallRows
 from meeshy_sfu.gateway.calls.calls import Calls
+from meeshy_sfu.gateway.calls.confirmations import Confirmations
 from meeshy_sfu.gateway.calls.journal import Journal
 from meeshy_sfu.gateway.calls.late_writes import LateWrites
-from meeshy_sfu.gateway.calls.quotas import Quotas
-from meeshy_sfu.gateway.calls.statements import Statements
+from meeshy_sfu.gateway.calls.relay import Relay
 from meeshy_sfu.gateway.calls.supervision import Supervision
 from meeshy_sfu.gateway.calls.switching import Switcher
 from meeshy_sfu.gateway.health import HealthApi
@@ -48,9 +49,11 @@ from meeshy_sfu.gateway.wire.description import DESCRIPTION
 from meeshy_sfu.gateway.wire.events import Events
 from meeshy_sfu.gateway.wire.notices import Notices
 from meeshy_sfu.gateway.wire.outages import database_failure
+from meeshy_sfu.gateway.wire.quotas import Quotas
 from meeshy_sfu.gateway.wire.rest import RestApi
 from meeshy_sfu.gateway.wire.rest_dispatch import RestDispatcher
 from meeshy_sfu.gateway.wire.rest_overview import OverviewApi
+from meeshy_sfu.gateway.wire.sessions import Sessions
 from meeshy_sfu.lock_file import LockFile, hold_state
 from meeshy_sfu.private_files import close_to_others
 
@@ -103,10 +106,9 @@ class Gateway:
         self.rows = CallRows(self.repository, self.late, clock)
         self.media = MediaServerClient(settings.media_urls, secret=secret, clock=clock)
         self.media_events = MediaEvents(self.media, clock, self.jobs, down_s=settings.media_down_s)
-        self.events = Events(
-            settings=settings, rules=rules, clock=clock, origins=origins, limiter=limiter, quotas=quotas
-        )
-        self.notices = notices = Notices(settings, secret, clock, self.events)
+        sockets = SocketServer(settings, origins, clock)
+        sessions = Sessions(sockets)
+        self.notices = notices = Notices(settings, secret, clock, sessions)
         self.metrics = Metrics()
         self.switcher = Switcher(
             settings=settings,
@@ -128,10 +130,10 @@ class Gateway:
             journal=self.journal,
             metrics=self.metrics,
             jobs=self.jobs,
+            detach=sessions.detach,
         )
         self.metrics.show(self.calls.live, self.media.condemned)
-        self.statements = Statements(
-            settings=settings,
+        self.confirmations = Confirmations(
             clock=clock,
             rows=self.rows,
             calls=self.calls,
@@ -139,7 +141,19 @@ class Gateway:
             notices=notices,
             journal=self.journal,
         )
-        self.events.use(calls=self.calls, statements=self.statements, metrics=self.metrics)
+        self.events = Events(
+            settings=settings,
+            rules=rules,
+            clock=clock,
+            limiter=limiter,
+            quotas=quotas,
+            metrics=self.metrics,
+            io=sockets,
+            sessions=sessions,
+            calls=self.calls,
+            confirmations=self.confirmations,
+            relay=Relay(settings=settings, rows=self.rows, calls=self.calls, notices=notices),
+        )
         self.supervision = Supervision(
             settings=settings,
             clock=clock,

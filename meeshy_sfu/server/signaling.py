@@ -15,6 +15,7 @@ from meeshy_sfu.edge.event_table import PayloadT, ServerEvent, handles_event
 from meeshy_sfu.edge.limits import RateLimiter
 from meeshy_sfu.edge.middleware import Origins
 from meeshy_sfu.edge.socketio_dispatch import SocketSession
+from meeshy_sfu.edge.socketio_server import SocketServer
 from meeshy_sfu.edge.socketio_service import Connection, SocketService
 from meeshy_sfu.edge.wire import ErrorBody, Nothing
 from meeshy_sfu.errors import (
@@ -109,7 +110,7 @@ class Signaling(SocketService[Session], RoomListener):
             settings=settings,
             rules=rules,
             clock=clock,
-            origins=origins,
+            io=SocketServer(settings, origins, clock),
             limiter=limiter,
             quotas=quotas,
             handshakes=quotas.other,

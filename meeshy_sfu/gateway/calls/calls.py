@@ -73,7 +73,21 @@ class Calls:
         journal: Journal,
         metrics: Metrics,
         jobs: Jobs,
+        detach: Callable[[str], None],
     ) -> None:
+        """Begin without calls.
+
+        Args:
+            settings: Limits and times.
+            clock: The time.
+            rows: Where calls are stored.
+            switcher: Carries out changes of mode.
+            notices: Notifies members.
+            journal: The event log.
+            metrics: What is counted.
+            jobs: Runs what goes on beside.
+            detach: Called with a socket that does not speak for a member any more.
+        """
         self._settings = settings
         self._clock = clock
         self._rows = rows
@@ -85,8 +99,7 @@ class Calls:
         self.live: dict[str, LiveCall] = {}
         self._by_conversation: dict[str, str] = {}
         self._initiating: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        self.on_detached: Callable[[str], None] = lambda sid: None
-        """Told of a socket that speaks for nobody any more."""
+        self._detach = detach
 
     # ---- finding
 
@@ -359,7 +372,7 @@ class Calls:
         if member.sid is not None and member.sid != sid:
             call.replace(member.sid, why)
             self._notices.error(member.sid, KickedError(why))
-            self.on_detached(member.sid)
+            self._detach(member.sid)
         member.detached()
 
     def _require_room(self, call: LiveCall) -> None:
@@ -474,7 +487,7 @@ class Calls:
         now = self.now()
         call.left(member, reason)
         if member.sid is not None:
-            self.on_detached(member.sid)
+            self._detach(member.sid)
         self._rows.left(call, member, now)
         self._journal.note(call.id, "leave", participantId=member.id, reason=reason)
         if member.announced:
@@ -545,7 +558,7 @@ class Calls:
         self._metrics.ended(duration_s, reason)
         for member in members:
             if member.sid is not None:
-                self.on_detached(member.sid)
+                self._detach(member.sid)
         self.live.pop(call.id, None)
         if self._by_conversation.get(call.conversation_id) == call.id:
             del self._by_conversation[call.conversation_id]

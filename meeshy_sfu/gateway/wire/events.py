@@ -1,19 +1,16 @@
-"""Socket.IO of the gateway: the connected sockets, the handlers of their events, and the way events go to them.
+"""Socket.IO of the gateway: connections and the handlers of their events.
 
 Handlers pass checked events on to `calls`. The events are declared in messages.py, payloads to clients are made in
-notices.py, connections and their limits are in edge/socketio_server.py.
+notices.py and go through sessions.py; connections and their limits are in edge/socketio_server.py.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from meeshy_sfu.edge.event_table import PayloadT, ServerEvent, handles_event
-from meeshy_sfu.edge.socketio_dispatch import SocketSession
+from meeshy_sfu.edge.event_table import ServerEvent, handles_event
 from meeshy_sfu.edge.socketio_service import Connection, SocketService
 from meeshy_sfu.edge.wire import ErrorBody, Nothing
 from meeshy_sfu.errors import (
@@ -22,11 +19,11 @@ from meeshy_sfu.errors import (
     NotAuthenticatedError,
     UnauthorizedError,
 )
-from meeshy_sfu.gateway.calls.calls import Calls
 from meeshy_sfu.gateway.wire import messages
 from meeshy_sfu.gateway.wire.auth import User, read_user_token
 from meeshy_sfu.gateway.wire.outages import database_failure
 from meeshy_sfu.gateway.wire.schemas import EndedData, InitiateRequest, JoinAnswer, LeftData
+from meeshy_sfu.gateway.wire.sessions import Session, Sessions
 from meeshy_sfu.log import hide_tokens
 
 if TYPE_CHECKING:
@@ -34,11 +31,13 @@ if TYPE_CHECKING:
     from meeshy_sfu.config import Settings
     from meeshy_sfu.edge.auth import TokenRules
     from meeshy_sfu.edge.limits import RateLimiter
-    from meeshy_sfu.edge.middleware import Origins
+    from meeshy_sfu.edge.socketio_server import SocketServer
+    from meeshy_sfu.gateway.calls.calls import Calls
+    from meeshy_sfu.gateway.calls.confirmations import Confirmations
     from meeshy_sfu.gateway.calls.member import MediaType
-    from meeshy_sfu.gateway.calls.quotas import Quotas
-    from meeshy_sfu.gateway.calls.statements import Statements
+    from meeshy_sfu.gateway.calls.relay import Relay
     from meeshy_sfu.gateway.metrics import Metrics
+    from meeshy_sfu.gateway.wire.quotas import Quotas
 
 logger = logging.getLogger(__name__)
 
@@ -46,25 +45,8 @@ CODES = {"INVALID_REQUEST": "VALIDATION_ERROR"}
 """Codes that events name otherwise than REST."""
 
 
-@dataclass(slots=True, kw_only=True)
-class Session(SocketSession):
-    """One socket with a valid token."""
-
-    user: User
-    call_id: str | None = None
-    """The call in which it speaks for its participant."""
-    participant_id: str | None = None
-    former_call_id: str | None = None
-    """The call in which it spoke before."""
-
-    @property
-    def owner(self) -> str:
-        """The user or guest."""
-        return self.user.key
-
-
 class Events(SocketService[Session]):
-    """The sockets of the gateway; the outbox of its notices."""
+    """The handlers of events: who connects, and what clients send."""
 
     def __init__(
         self,
@@ -72,16 +54,21 @@ class Events(SocketService[Session]):
         settings: Settings,
         rules: TokenRules,
         clock: Clock,
-        origins: Origins,
         limiter: RateLimiter,
         quotas: Quotas,
+        metrics: Metrics,
+        io: SocketServer,
+        sessions: Sessions,
+        calls: Calls,
+        confirmations: Confirmations,
+        relay: Relay,
     ) -> None:
         super().__init__(
             events=messages.EVENTS,
             settings=settings,
             rules=rules,
             clock=clock,
-            origins=origins,
+            io=io,
             limiter=limiter,
             quotas=quotas,
             handshakes=quotas.calls,
@@ -89,16 +76,11 @@ class Events(SocketService[Session]):
             codes=CODES,
             translate=database_failure,
         )
-        self._calls: Calls
-        self._statements: Statements
-        self._by_conversation: dict[str, set[str]] = {}
-
-    def use(self, *, calls: Calls, statements: Statements, metrics: Metrics) -> None:
-        """Hand over what can only be built once there is an outbox, which this is."""
+        self._outbox = sessions
         self._calls = calls
-        self._statements = statements
+        self._confirmations = confirmations
+        self._relay = relay
         self.count_with(metrics)
-        calls.on_detached = self._detach
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -113,28 +95,8 @@ class Events(SocketService[Session]):
             if now_s >= session.user.expires_at_s + self._settings.token_grace_s:
                 error = NotAuthenticatedError("the token has expired; authenticate in time")
                 told = messages.CallError(code=error.code, message=error.message)
-                self.deliver([session.sid], messages.ERROR, told)
+                self._outbox.deliver([session.sid], messages.ERROR, told)
                 self._io.cut(session.eio_sid)
-
-    # ---- the outbox
-
-    def deliver(self, sids: Iterable[str], event: ServerEvent[PayloadT], payload: PayloadT) -> None:
-        """Queue an event for some sockets; never waits."""
-        self._io.deliver(sids, event, payload)
-
-    def deliver_to_conversation(
-        self,
-        conversation_id: str,
-        event: ServerEvent[PayloadT],
-        payload: PayloadT,
-        *,
-        but: str | None = None,
-    ) -> int:
-        """Queue an event for all sockets of a conversation but those of one user, by User.key; return their number."""
-        everyone = self._by_conversation.get(conversation_id, ())
-        sids = [sid for sid in everyone if self._sessions[sid].user.key != but]
-        self._io.deliver(sids, event, payload)
-        return len(sids)
 
     # ---- connections
 
@@ -144,32 +106,15 @@ class Events(SocketService[Session]):
 
     def session_opened(self, session: Session) -> None:
         """Deliver events of the user's conversations from now on, and confirm it."""
-        self._subscribe(session)
+        self._outbox.add(session)
         authenticated = messages.Authenticated(user=session.user.view())
-        self.deliver([session.sid], messages.AUTHENTICATED, authenticated)
+        self._outbox.deliver([session.sid], messages.AUTHENTICATED, authenticated)
 
     def session_ended(self, session: Session, *, clean: bool) -> None:
         """Report to the call that a socket is gone; not when all are closed, as nobody leaves a call by that."""
-        self._unsubscribe(session)
+        self._outbox.remove(session)
         if session.call_id is not None and session.participant_id is not None and not self._closing:
             self._calls.socket_gone(session.call_id, session.participant_id, session.sid, clean=clean)
-
-    def _subscribe(self, session: Session) -> None:
-        for conversation_id in session.user.conversations:
-            self._by_conversation.setdefault(conversation_id, set()).add(session.sid)
-
-    def _unsubscribe(self, session: Session) -> None:
-        for conversation_id in session.user.conversations:
-            sids = self._by_conversation.get(conversation_id, set())
-            sids.discard(session.sid)
-            if not sids:
-                self._by_conversation.pop(conversation_id, None)
-
-    def _detach(self, sid: str) -> None:
-        session = self._sessions.get(sid)
-        if session is not None:
-            session.former_call_id = session.call_id
-            session.call_id = session.participant_id = None
 
     def _read_token(self, token: object) -> User:
         return read_user_token(token, self._rules, now_s=self._clock.unix_s())
@@ -184,7 +129,7 @@ class Events(SocketService[Session]):
             call_id=hide_tokens(call_id[:128]) if isinstance(call_id, str) else None,
             **dict(error),
         )
-        self.deliver([session.sid], messages.ERROR, told)
+        self._outbox.deliver([session.sid], messages.ERROR, told)
 
     @handles_event(messages.AUTHENTICATE)
     async def _authenticate(
@@ -193,11 +138,9 @@ class Events(SocketService[Session]):
         fresh = self._read_token(request.token)
         if fresh.key != session.user.key:
             raise UnauthorizedError("the new token is of another user; authenticate keeps the socket's user")
-        self._unsubscribe(session)
-        session.user = fresh
-        self._subscribe(session)
+        self._outbox.renew(session, fresh)
         user = fresh.view()
-        self.deliver([session.sid], messages.AUTHENTICATED, messages.Authenticated(user=user))
+        self._outbox.deliver([session.sid], messages.AUTHENTICATED, messages.Authenticated(user=user))
         if session.call_id is not None:
             await self._calls.look_at_token(fresh, session.call_id)
         return messages.AuthenticateAnswer(user=user)
@@ -237,8 +180,8 @@ class Events(SocketService[Session]):
             # its connection broke while the join was carried out
             self._calls.socket_gone(call_id, participant_id, session.sid, clean=False)
             return answer
-        session.call_id, session.participant_id = call_id, participant_id
-        self.deliver([session.sid], event, messages.Joined(**dict(answer)))
+        self._outbox.attach(session, call_id, participant_id)
+        self._outbox.deliver([session.sid], event, messages.Joined(**dict(answer)))
         asyncio.get_running_loop().call_soon(self._calls.after_answer, call_id, participant_id)
         return answer
 
@@ -259,8 +202,7 @@ class Events(SocketService[Session]):
 
     @handles_event(messages.SIGNAL)
     async def _signal(self, session: Session, request: messages.SignalRequest) -> Nothing:
-        call = await self._calls.find(session.user, request.call_id)
-        self._statements.signal(session.user, call, request.signal, sid=session.sid)
+        await self._relay.signal(session.user, request.call_id, request.signal, sid=session.sid)
         return Nothing()
 
     @handles_event(messages.TOGGLE_AUDIO)
@@ -274,7 +216,7 @@ class Events(SocketService[Session]):
     async def _toggle(
         self, session: Session, request: messages.ToggleRequest, media: MediaType
     ) -> messages.MediaToggled:
-        member = await self._statements.toggle(
+        member = await self._relay.toggle(
             session.user, request.call_id, {media: request.enabled}, sid=session.sid
         )
         return messages.MediaToggled(
@@ -290,7 +232,7 @@ class Events(SocketService[Session]):
             "video": request.video_enabled,
             "screen": request.screen_share_enabled,
         }
-        member = await self._statements.toggle(session.user, request.call_id, changes, sid=session.sid)
+        member = await self._relay.toggle(session.user, request.call_id, changes, sid=session.sid)
         return messages.ParticipantAnswer(call_id=request.call_id, participant_id=member.id)
 
     @handles_event(messages.END)
@@ -310,14 +252,14 @@ class Events(SocketService[Session]):
         call_id = request.call_id or session.call_id or session.former_call_id
         if call_id is None:
             raise InvalidRequestError("is missing, and this socket is in no call", path="callId")
-        return await self._statements.confirm(session.user, call_id, request, sid=session.sid)
+        return await self._confirmations.confirm(session.user, call_id, request, sid=session.sid)
 
     @handles_event(messages.SFU_READY)
     async def _sfu_ready(self, session: Session, request: messages.SfuReadyRequest) -> messages.CallAnswer:
-        return await self._statements.sfu_ready(
+        return await self._confirmations.sfu_ready(
             session.user, request.call_id, success=request.success, reason=request.error, sid=session.sid
         )
 
     @handles_event(messages.MEDIA_TOKEN)
     async def _media_token(self, session: Session, request: messages.CallRequest) -> messages.MediaTokenData:
-        return await self._statements.media_token(session.user, request.call_id, sid=session.sid)
+        return await self._confirmations.media_token(session.user, request.call_id, sid=session.sid)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from meeshy_sfu.edge.auth import TokenRules
     from meeshy_sfu.edge.http_dispatch import Common, RequestContext
     from meeshy_sfu.edge.routes import BoundRoute, Route
-    from meeshy_sfu.gateway.calls.quotas import Quotas
+    from meeshy_sfu.gateway.wire.quotas import Quotas
 
 REPORTS = "quality"
 """The limit of routes that count against nothing else."""

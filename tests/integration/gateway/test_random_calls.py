@@ -138,7 +138,7 @@ class Walk:
             success=success,
             sfu_send_transport_id="transport",
         )
-        await self.gateway.statements.confirm(user(name or who), call.id, request)
+        await self.gateway.confirmations.confirm(user(name or who), call.id, request)
 
     async def everybody_confirms(self) -> None:
         call, _ = self.member()

@@ -1,6 +1,6 @@
-"""What members of a call say: signals to each other, what they send, how a transition went for them.
+"""What members report of their paths: whether a transition works for them, and whether a prewarmed SFU leg does.
 
-Who is a member is up to `calls`, what follows for the mode to the machine and `switching`.
+Who is a member is up to `calls`; what follows for the mode is decided by the machine and carried out by `switching`.
 """
 
 from __future__ import annotations
@@ -13,41 +13,35 @@ from meeshy_sfu.errors import (
     InvalidModeError,
     InvalidRequestError,
     MediaServerError,
-    SignalSenderMismatchError,
-    TargetNotFoundError,
 )
 from meeshy_sfu.gateway.calls.mode import Phase
 from meeshy_sfu.gateway.wire.messages import CallAnswer, MediaTokenData, ModeSwitchedAnswer
-from meeshy_sfu.gateway.wire.signals import relayed
+from meeshy_sfu.log import log_ids
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from meeshy_sfu.clock import Clock
-    from meeshy_sfu.config import Settings
     from meeshy_sfu.gateway.calls.call_rows import CallRows
     from meeshy_sfu.gateway.calls.calls import Calls
     from meeshy_sfu.gateway.calls.journal import Journal
     from meeshy_sfu.gateway.calls.live_call import LiveCall
-    from meeshy_sfu.gateway.calls.member import MediaType, Member
+    from meeshy_sfu.gateway.calls.member import Member
     from meeshy_sfu.gateway.calls.switching import Switcher
     from meeshy_sfu.gateway.wire.auth import User
-    from meeshy_sfu.gateway.wire.messages import ModeSwitchedRequest, Signal
+    from meeshy_sfu.gateway.wire.messages import ModeSwitchedRequest
     from meeshy_sfu.gateway.wire.notices import Notices
 
 logger = logging.getLogger(__name__)
 
 ICE = re.compile(r"(?<![A-Za-z])(?:ICE|[Ii]ce)(?![a-z])")
-"""The word in what somebody says of a failure, alone or at the head of a name as WebRTC has them."""
+"""The word in a reported failure, alone or at the head of a name as WebRTC has them."""
 
 
-class Statements:
-    """Take members at their word, note it and pass it on."""
+class Confirmations:
+    """Take the reports of members, store them, and hand them to the mode machine."""
 
     def __init__(
         self,
         *,
-        settings: Settings,
         clock: Clock,
         rows: CallRows,
         calls: Calls,
@@ -55,7 +49,6 @@ class Statements:
         notices: Notices,
         journal: Journal,
     ) -> None:
-        self._settings = settings
         self._clock = clock
         self._rows = rows
         self._calls = calls
@@ -63,60 +56,21 @@ class Statements:
         self._notices = notices
         self._journal = journal
 
-    def signal(self, user: User, call: LiveCall, signal: Signal, *, sid: str | None = None) -> None:
-        """Pass a signal on to its target.
-
-        Raises:
-            NotAParticipantError: The sender is not in the call.
-            KickedError: Another socket took the sender's place.
-            NotInCallError: Another socket has it.
-            SignalSenderMismatchError: It claims to come from somebody else.
-            TargetNotFoundError: The target is not in the call, or away.
-            InvalidSignalError: It lacks what its type needs, is too large, or is none of its kind.
-        """
-        sender = call.require_speaker(user, sid)
-        if signal.sender is not None and signal.sender != sender.id:
-            raise SignalSenderMismatchError("the signal's from is not your participantId")
-        passed_on = relayed(signal, self._settings, sender=sender.id)
-        target = call.members.get(signal.to)
-        if target is None or target.id == sender.id:
-            raise TargetNotFoundError(f"participant {signal.to} is not in call {call.id}")
-        if target.sid is None:
-            raise TargetNotFoundError(f"participant {signal.to} is away; try again")
-        self._notices.signal(call, target, passed_on)
-
-    async def toggle(
-        self, user: User, call_id: str, changes: Mapping[MediaType, bool | None], *, sid: str | None = None
-    ) -> Member:
-        """Note and announce what a member sends; keys are `audio`, `video` and `screen`. Return the member."""
-        call = await self._calls.find(user, call_id)
-        async with call.lock:
-            call.require_live()
-            member = call.require_speaker(user, sid)
-            for media, enabled in changes.items():
-                if enabled is None:
-                    continue
-                member.toggled(media, enabled=enabled)
-                self._rows.member(call, member)
-                self._notices.media_toggled(call, member, media, enabled=enabled)
-        await self._rows.settle(call)
-        return member
-
     async def confirm(
         self, user: User, call_id: str, request: ModeSwitchedRequest, *, sid: str | None = None
     ) -> ModeSwitchedAnswer:
-        """Take a member's word on a transition, and the ids of what they have on the media server.
+        """Take a member's report on a transition, and the ids of what they have on the media server.
 
         Raises:
             InvalidModeError: It is about another mode than the transition of this epoch.
-            InvalidRequestError: Nobody has been told of this epoch.
+            InvalidRequestError: This epoch was not announced yet.
         """
         call = await self._calls.find(user, call_id)
         async with call.lock:
             call.require_live()
             member = call.require_speaker(user, sid)
             target = {Phase.SWITCHING_TO_SFU: "sfu", Phase.SWITCHING_TO_P2P: "p2p"}.get(call.phase)
-            # who knows no epochs can only mean what they were told last
+            # a client that knows no epochs can only mean the newest announcement
             epoch = call.mode.announced_epoch if request.epoch is None else request.epoch
             if epoch > call.mode.announced_epoch:
                 raise InvalidRequestError(
@@ -133,11 +87,9 @@ class Statements:
                     if call.switch_failed_for(member, request.error):
                         self._count_ice_failure(call, request.error)
                     logger.warning(
-                        "call=%s participant=%s epoch=%d failed: %s",
-                        call.id,
-                        member.id,
-                        epoch,
+                        "a participant reports that the switch failed: %s",
                         request.error,
+                        extra=log_ids(call=call.id, participant=member.id, epoch=epoch),
                     )
                 decisions = call.mode.confirm(
                     member.id, epoch, self._clock.monotonic_s(), success=request.success
@@ -172,15 +124,15 @@ class Statements:
             "sfu_video_producer_id": producers.video if producers else None,
             "sfu_screen_producer_id": producers.screen if producers else None,
         }
-        told = {name: value for name, value in ids.items() if value is not None}
-        if told:
-            member.reported_sfu_ids(told)
+        reported = {name: value for name, value in ids.items() if value is not None}
+        if reported:
+            member.reported_sfu_ids(reported)
             self._rows.member(call, member)
 
     async def sfu_ready(
         self, user: User, call_id: str, *, success: bool, reason: str | None, sid: str | None = None
     ) -> CallAnswer:
-        """Take note of whether the leg made in advance works; warn everybody if not."""
+        """Take a report on the prewarmed SFU leg; warn all members if it does not work."""
         call = await self._calls.find(user, call_id)
         member = call.require_speaker(user, sid)
         if success:
@@ -197,5 +149,5 @@ class Statements:
         call = await self._calls.find(user, call_id)
         payload = self._notices.media_token(call, call.require_speaker(user, sid))
         if payload is None:
-            raise MediaServerError(f"call {call_id} has no room on a media server just now")
+            raise MediaServerError(f"call {call_id} has no room on a media server; wait for call:mode-switch")
         return payload
