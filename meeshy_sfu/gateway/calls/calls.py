@@ -34,8 +34,8 @@ from meeshy_sfu.gateway.calls.mode import (
     Phase,
     determine_mode,
 )
-from meeshy_sfu.gateway.wire.notices import iso
 from meeshy_sfu.gateway.wire.schemas import EndedData, JoinAnswer, LeftData, MediaSettings
+from meeshy_sfu.gateway.wire.times import iso
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -5,8 +5,8 @@ Decides nothing. The events are declared in messages.py.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Protocol, overload
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Protocol
 
 from meeshy_sfu.edge.token_signing import sign_media_token
 from meeshy_sfu.errors import MeeshyError, ModeSwitchFailedError
@@ -23,6 +23,7 @@ from meeshy_sfu.gateway.wire.schemas import (
     MediaServerConfig,
     ParticipantData,
 )
+from meeshy_sfu.gateway.wire.times import iso, iso_s
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -471,19 +472,3 @@ def media_config(room: MediaRoom) -> MediaServerConfig:
 def public_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return a call's settings without what only the gateway needs."""
     return {name: value for name, value in settings.items() if name.endswith("Enabled")}
-
-
-@overload
-def iso(at: datetime) -> str: ...
-@overload
-def iso(at: None) -> None: ...
-@overload
-def iso(at: datetime | None) -> str | None: ...
-def iso(at: datetime | None) -> str | None:
-    """Write a time as it is on the wire: ISO 8601, UTC, milliseconds."""
-    return None if at is None else at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def iso_s(unix_s: float) -> str:
-    """Write a time given in seconds since 1970."""
-    return iso(datetime.fromtimestamp(unix_s, UTC))

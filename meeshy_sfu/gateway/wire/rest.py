@@ -21,7 +21,8 @@ from meeshy_sfu.errors import (
 )
 from meeshy_sfu.gateway.wire import schemas
 from meeshy_sfu.gateway.wire.cursor import cursor_behind, read_cursor
-from meeshy_sfu.gateway.wire.notices import iso, media_config
+from meeshy_sfu.gateway.wire.notices import media_config
+from meeshy_sfu.gateway.wire.times import iso
 
 if TYPE_CHECKING:
     from aiohttp import web

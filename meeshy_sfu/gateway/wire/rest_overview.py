@@ -8,7 +8,7 @@ from meeshy_sfu.edge.middleware import success
 from meeshy_sfu.edge.routes import Route, handles
 from meeshy_sfu.errors import InvalidRequestError, PermissionDeniedError
 from meeshy_sfu.gateway.wire import schemas
-from meeshy_sfu.gateway.wire.notices import iso
+from meeshy_sfu.gateway.wire.times import iso
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
