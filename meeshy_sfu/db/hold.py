@@ -82,7 +82,7 @@ class DatabaseHold:
         """See to it that it is still held, and take it again when the connection broke.
 
         Args:
-            on_lost: Called when somebody else holds it by now; the watch ends then.
+            on_lost: Called when another gateway holds it by now; the watch ends then.
         """
         while self._engine.dialect.name != "sqlite":
             await asyncio.sleep(WATCH_INTERVAL_S)

@@ -31,7 +31,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 ID_LENGTH = 64
 NAME = "username"
-"""Key of somebody's name in what is known of them."""
+"""Key of a participant's name in their device_info."""
 Json = JSON().with_variant(JSONB(), "postgresql")
 
 
@@ -151,7 +151,7 @@ class CallParticipant(Base):
     video_enabled: Mapped[bool] = mapped_column(Boolean, server_default=text("true"))
     screen_share_enabled: Mapped[bool] = mapped_column(Boolean, server_default=text("false"))
     quality_metrics: Mapped[Any | None] = mapped_column(Json)
-    # what is known of who joined: their name, as tokens tell it, and whatever Phase 1A put there
+    # what is known of who joined: their name, as in their token, and whatever Phase 1A put there
     device_info: Mapped[Any | None] = mapped_column(Json)
     updated_at: Mapped[datetime] = mapped_column(UtcDateTime)
     # Phase 1B
@@ -307,7 +307,7 @@ class Figures:
     """Legs that ICE kept from being made, as the participants said who lacked them."""
     transport_errors: int = 0
     total_data_sent: int | None = None
-    """Bytes, as the participants reported; None if nobody did."""
+    """Bytes, as the participants reported; None if none did."""
     total_data_received: int | None = None
 
     def with_participants(self, here: int, in_all: int) -> Figures:

@@ -1,6 +1,6 @@
 """What the gateway stores and looks up; each method is one transaction.
 
-Takes and gives values of `models`; the current time is an argument. Decides nothing about calls. Whatever writes may
+Takes and returns values of `models`; the current time is an argument. Decides nothing about calls. Whatever writes may
 be done again: it leaves the rows as they were after the first time.
 """
 
@@ -71,13 +71,13 @@ class Patience:
     """How long a transaction may take, with the wait for a connection, before it is given up."""
 
     read_s: float = 2.0
-    """Somebody waits for the answer."""
+    """A client waits for the answer."""
     create_s: float = 2.0
-    """Somebody waits for their call."""
+    """A client waits for its call."""
     write_s: float = 5.0
-    """Nobody waits; it is tried again."""
+    """No client waits; it is tried again."""
     probe_s: float = 1.5
-    """Somebody asks whether the database serves, and has two seconds."""
+    """A health check asks whether the database accepts writes, and has two seconds."""
     start_s: float = 20.0
     """The start of the gateway."""
 
@@ -91,12 +91,12 @@ def _participant(row: Row[Any]) -> Participant:
     return Participant(**{field.name: row._mapping[field.name] for field in fields(Participant)})
 
 
-def _call(row: Row[Any], people: Iterable[Participant]) -> Call:
+def _call(row: Row[Any], joined: Iterable[Participant]) -> Call:
     values = {f.name: row._mapping[f.name] for f in fields(Call) if f.name != "participants"}
     if not isinstance(values["settings"], dict):
         # the column is any JSON to the programs of Phase 1A
         values["settings"] = {}
-    return Call(**values, participants=tuple(sorted(people, key=lambda one: (one.joined_at, one.id))))
+    return Call(**values, participants=tuple(sorted(joined, key=lambda one: (one.joined_at, one.id))))
 
 
 def within(
@@ -473,7 +473,7 @@ class Repository:
         self._given_up.discard(task)
         self._begun.discard(task)
         if not task.cancelled():
-            # nobody asks any more what became of it
+            # no caller is left to receive the outcome
             task.exception()
 
     @asynccontextmanager
@@ -491,12 +491,12 @@ class Repository:
 
     async def _load(self, db: AsyncConnection, query: Select[Any]) -> list[Call]:
         rows = (await db.execute(query)).all()
-        people: dict[str, list[Participant]] = {row.id: [] for row in rows}
+        by_call: dict[str, list[Participant]] = {row.id: [] for row in rows}
         if rows:
-            found = await db.execute(select(participants).where(participants.c.call_session_id.in_(people)))
+            found = await db.execute(select(participants).where(participants.c.call_session_id.in_(by_call)))
             for row in found:
-                people[row.call_session_id].append(_participant(row))
-        return [_call(row, people[row.id]) for row in rows]
+                by_call[row.call_session_id].append(_participant(row))
+        return [_call(row, by_call[row.id]) for row in rows]
 
     async def _transitions(self, db: AsyncConnection, call_id: str, now: datetime) -> list[dict[str, Any]]:
         """Lock the metrics of a call; make them if it is of Phase 1A and has none."""

@@ -56,7 +56,7 @@ async def current(engine: AsyncEngine) -> str | None:
 
 
 def _queue(connection: Connection) -> None:
-    """Wait until nobody else changes the schema; SQLite's transactions that write do so by themselves."""
+    """Wait until no other process changes the schema; SQLite's transactions that write do so by themselves."""
     if connection.dialect.name == "sqlite":
         return
     key = {"class": LOCK_CLASS, "lock": SCHEMA_LOCK}

@@ -1,4 +1,4 @@
-"""Calls: who begins, joins, leaves and ends them.
+"""Calls: initiating, joining, leaving and ending them.
 
 Checks permission and state, keeps rows and members in step, and hands the mode machine's decisions to `switching`.
 Sockets and HTTP are known to `events` and `rest`.
@@ -36,6 +36,7 @@ from meeshy_sfu.gateway.calls.mode import (
 )
 from meeshy_sfu.gateway.wire.schemas import EndedData, JoinAnswer, LeftData, MediaSettings
 from meeshy_sfu.gateway.wire.times import iso
+from meeshy_sfu.log import log_ids
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,7 +56,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 ROOM_WAIT_S = 5.0
-"""How long somebody who joins waits for the room that their coming needs; then they are told what there is."""
+"""How long a join waits for the room it needs; then it is answered without one."""
 ANOTHER_SOCKET = "another socket of yours took your place in the call"
 
 
@@ -109,15 +110,15 @@ class Calls:
         self._by_conversation[call.conversation_id] = call.id
 
     def active_in(self, conversation_id: str) -> LiveCall | None:
-        """Give the call of a conversation that is not over."""
+        """Return the call of a conversation that is not over, or None."""
         return self.live.get(self._by_conversation.get(conversation_id, ""))
 
     async def find(self, user: User, call_id: str) -> LiveCall:
-        """Give a call that is not over and whose conversation is the user's.
+        """Return a call that is not over, of a conversation the user is a member of.
 
         Raises:
             CallNotFoundError: There is none.
-            PermissionDeniedError: It is none of theirs.
+            PermissionDeniedError: The user is not a member of its conversation.
             CallEndedError: It is over.
         """
         call = self.live.get(call_id)
@@ -128,11 +129,11 @@ class Calls:
         return call
 
     async def find_row(self, user: User, call_id: str) -> Call:
-        """Give a call out of the database, live or over.
+        """Return a call from the database, live or over.
 
         Raises:
             CallNotFoundError: There is none.
-            PermissionDeniedError: It is none of the user's.
+            PermissionDeniedError: The user is not a member of its conversation.
         """
         row = await self._rows.get(call_id)
         if row is None:
@@ -146,7 +147,7 @@ class Calls:
                 f"you are not a member of the conversation of call {call_id}; your token does not name it"
             )
 
-    # ---- coming
+    # ---- joining
 
     async def initiate(
         self,
@@ -161,7 +162,7 @@ class Calls:
         """Begin a call and put its initiator in it.
 
         Raises:
-            PermissionDeniedError: The conversation is none of theirs.
+            PermissionDeniedError: The user is not a member of the conversation.
             CallsNotSupportedError: It cannot call.
             CallAlreadyActiveError: It has a call already.
         """
@@ -182,7 +183,8 @@ class Calls:
             self.add(call)
             self._journal.note(call.id, log.BEGUN, mode=call.mode.mode.value)
             self._metrics.began(kind, conversation_type.value)
-            logger.info("call=%s conversation=%s begun by user=%s", call.id, conversation_id, user.id)
+            ids = log_ids(call=call.id, conversation=conversation_id, user=user.id)
+            logger.info("call initiated", extra=ids)
             async with call.lock:
                 await self._seat(call, member)
                 # before anybody else can come, or their status and this one would overtake each other
@@ -222,12 +224,12 @@ class Calls:
         )
 
     async def join(self, user: User, call_id: str, media: MediaSettings, *, sid: str | None) -> JoinAnswer:
-        """Put somebody into a call; who is in it already begins anew.
+        """Let a user join a call; a member of it begins anew.
 
         Raises:
             CallNotFoundError: There is none.
             CallEndedError: It is over.
-            PermissionDeniedError: Its conversation is none of theirs.
+            PermissionDeniedError: The user is not a member of its conversation.
             CallFullError: It is full.
         """
         call = await self.find(user, call_id)
@@ -253,7 +255,7 @@ class Calls:
         return self._answer(call, member, sid)
 
     async def rejoin(self, user: User, call_id: str, participant_id: str, *, sid: str) -> JoinAnswer:
-        """Take one's place again after a broken socket; nothing else changes.
+        """Let a member speak by a new socket after a broken one; nothing else changes.
 
         Raises:
             NotAParticipantError: The place is given up, or another's.
@@ -276,13 +278,15 @@ class Calls:
             async with asyncio.timeout(ROOM_WAIT_S):
                 await call.room_ready.wait()
         except TimeoutError:
-            logger.warning("call=%s has no room after %g s", call.id, ROOM_WAIT_S)
+            logger.warning(
+                "no room within %g s; the join is answered without", ROOM_WAIT_S, extra=log_ids(call=call.id)
+            )
 
     def _new_member(self, call: LiveCall, user: User, media: MediaSettings, *, role: str) -> Member:
         return new_member(call, user, media, role=role, now_s=self._clock.monotonic_s(), now=self.now())
 
     async def _seat(self, call: LiveCall, member: Member) -> None:
-        """Put somebody new in. The caller holds the lock."""
+        """Add a new member. The caller holds the lock."""
         call.joined(member)
         self._switcher.keeper.rejoined(call, member.id)
         decisions = call.mode.join(member.id, self._clock.monotonic_s(), present=False)
@@ -307,10 +311,10 @@ class Calls:
         return member
 
     def _announce(self, call: LiveCall) -> None:
-        """Announce those who came and whom nobody has heard of yet.
+        """Announce members who joined and were not announced yet.
 
         Of two who talk directly the one who was there offers at once, so both sockets have to be there: without the
-        one nobody would be asked for the offer, without the other it would reach nobody.
+        one no member would be asked for the offer, without the other it could not be delivered.
         """
         direct = call.phase is Phase.P2P and len(call.members) == P2P_PARTICIPANTS_MAX
         for member in call.members.values():
@@ -326,17 +330,19 @@ class Calls:
         self._journal.note(call.id, log.INTRODUCED, participants=sorted(call.mode.pair))
 
     def _answer(self, call: LiveCall, member: Member, sid: str | None) -> JoinAnswer:
-        """Give what somebody has to know, as of now; from here on their socket hears everything.
+        """Return the answer to a join, as of now; from here on the socket gets every event of the call.
 
         Nothing may wait between this and the acknowledgement, so that no event comes before it.
 
         Raises:
             CallEndedError: It ended while its room was waited for.
-            KickedError: Somebody else has the place by now.
+            KickedError: Another socket replaced this one, or the member was removed.
         """
         call.require_live()
         if call.members.get(member.id) is not member:
-            raise KickedError("another socket of yours took your place meanwhile, or you were put out")
+            raise KickedError(
+                "another socket of yours took your place meanwhile, or you were removed; call:join joins anew"
+            )
         was_away = False
         if sid is not None:
             self._kick(call, member, sid)
@@ -355,7 +361,7 @@ class Calls:
         return answer
 
     def after_answer(self, call_id: str, participant_id: str) -> None:
-        """Tell somebody who came in what is beside the answer: the room made in advance."""
+        """Notify a participant who joined of what the answer does not hold: the prewarmed room, a failure."""
         call = self.live.get(call_id)
         member = call.members.get(participant_id) if call else None
         if (
@@ -379,9 +385,11 @@ class Calls:
         direct = call.conversation_type is ConversationType.DIRECT
         limit = P2P_PARTICIPANTS_MAX if direct else self._settings.max_participants_per_room
         if len(call.members) >= limit:
-            raise CallFullError(f"call {call.id} holds {limit} people", {"limit": limit})
+            raise CallFullError(
+                f"call {call.id} is full: it holds at most {limit} participants", {"limit": limit}
+            )
 
-    # ---- going
+    # ---- leaving
 
     async def leave(self, user: User, call_id: str, *, sid: str | None = None) -> LeftData:
         """Take oneself out of a call, by the socket that speaks for one, or over REST; again, it says what happened.
@@ -408,11 +416,11 @@ class Calls:
         return answer
 
     async def remove(self, user: User, call_id: str, participant_id: str) -> LeftData:
-        """Take out oneself, which said again says what happened; or as initiator or admin somebody else.
+        """Remove oneself, which repeated returns what happened; or as initiator or admin another participant.
 
         Raises:
-            ParticipantNotFoundError: Nobody of this id is in the call.
-            PermissionDeniedError: It is somebody else, and one may not.
+            ParticipantNotFoundError: No member has this id.
+            PermissionDeniedError: It is another participant, and the user is neither initiator nor admin.
         """
         call = self.live.get(call_id)
         if call is None:
@@ -429,13 +437,13 @@ class Calls:
             reason = "left" if is_own else "forced"
             if reason == "forced":
                 self._require_moderator(call, user)
-                self._kick(call, member, None, "you were put out of the call")
+                self._kick(call, member, None, "you were removed from the call")
             answer = await self._remove(call, member, reason)
         await self._rows.settle(call)
         return answer
 
     async def _left_before(self, user: User, call_id: str, participant_id: str | None = None) -> LeftData:
-        """Say how somebody left a call that is over.
+        """Return how a user left a call that is over.
 
         Raises:
             CallEndedError: They were never in it.
@@ -448,8 +456,8 @@ class Calls:
                 return departure(person, "ended" if there else None, ended_at=row.ended_at)
         raise CallEndedError(f"call {row.id} is over", {"endReason": row.end_reason})
 
-    async def look_at_token(self, user: User, call_id: str) -> None:
-        """Take somebody out whose fresh token does not name the call's conversation any more."""
+    async def recheck_membership(self, user: User, call_id: str) -> None:
+        """Remove a member whose fresh token does not name the call's conversation any more."""
         call = self.live.get(call_id)
         if call is not None and call.conversation_id not in user.conversations:
             async with call.lock:
@@ -460,7 +468,7 @@ class Calls:
     async def force_leave(
         self, user: User, conversation_id: str, participant_id: str | None, *, sid: str | None = None
     ) -> LeftData:
-        """Give up one's place in a conversation's call, from wherever it was taken; or somebody else's.
+        """Leave a conversation's call, whichever socket joined it; or remove another participant.
 
         Raises:
             CallNotFoundError: The conversation has no call.
@@ -521,10 +529,10 @@ class Calls:
         return answer
 
     async def reject(self, user: User, call_id: str, reason: str, *, sid: str | None = None) -> None:
-        """Say no. An unanswered call of two ends by it.
+        """Reject a call. An unanswered call of a direct conversation ends by it.
 
         Raises:
-            PermissionDeniedError: Its conversation is none of theirs.
+            PermissionDeniedError: The user is not a member of its conversation.
             KickedError: This socket has lost its place in it.
         """
         call = await self.find(user, call_id)
@@ -537,7 +545,7 @@ class Calls:
                     await self._end(call, "normal", user.id)
 
     async def abandon(self, call: LiveCall) -> None:
-        """End a call that nobody is in."""
+        """End a call without members."""
         async with call.lock:
             await self._end(call, "error", None)
 
@@ -553,7 +561,7 @@ class Calls:
         duration_s = self._rows.ended(call, reason, ended_by, now)
         members = call.end()
         self._journal.note(call.id, log.ENDED, reason=reason, mode=call.mode.mode.value)
-        logger.info("call=%s ended: %s", call.id, reason)
+        logger.info("call ended: %s", reason, extra=log_ids(call=call.id))
         self._notices.ended(call, reason=reason, ended_by=ended_by, ended_at=now, duration_s=duration_s)
         self._metrics.ended(duration_s, reason)
         for member in members:
@@ -570,7 +578,7 @@ class Calls:
 
         Raises:
             PermissionDeniedError: One is neither initiator nor admin.
-            InvalidModeError: The number of people does not give this mode.
+            InvalidModeError: The number of participants does not lead to this mode.
         """
         call = await self.find(user, call_id)
         async with call.lock:
@@ -649,12 +657,12 @@ class Calls:
             await self._switcher.carry_out(call, call.mode.tick(now_s))
 
     def now(self) -> datetime:
-        """Give the time as the database holds it."""
+        """Return the time as the database holds it."""
         return moment(self._clock.unix_s())
 
 
 def departure(person: Participant, reason: str | None, *, ended_at: datetime | None = None) -> LeftData:
-    """Say how somebody left before; the reason is None if nobody remembers it."""
+    """Return how a participant left before; the reason is None if it is not known any more."""
     left_at = person.left_at or ended_at
     if left_at is None:
         raise ValueError(f"participant {person.id} has not left")
@@ -668,5 +676,5 @@ def departure(person: Participant, reason: str | None, *, ended_at: datetime | N
 
 
 def mode_policy(settings: Settings) -> ModePolicy:
-    """Give the machine's times out of the settings."""
+    """Return the times of the mode machine from the settings."""
     return ModePolicy(deadline_s=settings.switch_deadline_s, hysteresis_s=settings.p2p_hysteresis_s)

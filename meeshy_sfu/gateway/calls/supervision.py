@@ -1,6 +1,6 @@
-"""Between media servers and calls: relays what rooms tell, and sees to it that rooms and calls agree.
+"""Between media servers and calls: relays events of rooms, and reconciles rooms with calls.
 
-Also takes up the calls a restarted gateway finds in its database.
+Also restores the calls that a restarted gateway finds in its database.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from meeshy_sfu.gateway.calls.mode import CallMode, ConversationType, ModeContro
 from meeshy_sfu.gateway.media.media_events import ROOM_LOST
 from meeshy_sfu.gateway.wire import messages
 from meeshy_sfu.gateway.wire.schemas import RemoteProducer
+from meeshy_sfu.log import log_ids
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,7 +44,7 @@ logger = logging.getLogger(__name__)
 MODE_FROZEN_S = 8.0
 """How long after a restart a call's mode is left alone while not everybody is back."""
 ROOMS_WAIT_S = 1.5
-"""How long a restart waits for what a media server says of its rooms; people wait for the gateway meanwhile."""
+"""How long a restart waits for a media server to list its rooms; clients wait for the gateway meanwhile."""
 COMPARE_INTERVAL_S = 30.0
 """How often rooms are compared with calls; besides, each time a media server is connected."""
 COMING = ("participant-joined", "new-producer")
@@ -80,7 +81,7 @@ class Supervision:
         self._foreign: dict[str, set[str]] = {}
         """Rooms on each server that are of other gateways, as of the last comparison."""
 
-    # ---- what rooms tell
+    # ---- events of rooms
 
     def media_event(self, call_id: str, event: str, payload: dict[str, Any]) -> None:
         """Relay which tracks there are, and who speaks."""
@@ -89,7 +90,10 @@ class Supervision:
             return
         owner = payload.get("participantId")
         if event in COMING and owner in call.gone and owner not in call.members:
-            logger.warning("call=%s participant=%s is back on the media server alone", call_id, owner)
+            logger.warning(
+                "joined the media server without the call; removed there",
+                extra=log_ids(call=call_id, participant=owner),
+            )
             self._switcher.keeper.remove_participant(call, str(owner))
             return
         try:
@@ -102,7 +106,9 @@ class Supervision:
                     speaker = messages.ActiveSpeaker.read(payload)
                     self._notices.relay(call, messages.ACTIVE_SPEAKER, speaker, owner=None)
         except ValidationError as error:
-            logger.warning("call=%s event=%s of the media server is malformed: %s", call_id, event, error)
+            logger.warning(
+                "malformed %s from the media server: %s", event, error, extra=log_ids(call=call_id)
+            )
 
     def _new_producer(self, call: LiveCall, producer: RemoteProducer) -> None:
         if call.room_state.producer_opened(producer.producer_id, producer):
@@ -113,7 +119,7 @@ class Supervision:
             self._notices.relay(call, messages.PRODUCER_CLOSED, ended, owner=ended.participant_id)
 
     def producers_are(self, call_id: str, producers: dict[str, dict[str, Any]]) -> None:
-        """Tell what began and ended while the connection was away."""
+        """Relay which producers began and ended while the connection was down."""
         for payload in producers.values():
             self.media_event(call_id, "new-producer", payload)
         call = self._calls.live.get(call_id)
@@ -136,7 +142,7 @@ class Supervision:
             await self._switcher.room_lost(call, room_id, reason)
 
     async def server_back(self, url: str) -> None:
-        """Make rooms for calls that wait for one, and destroy those that nobody needs any more."""
+        """Create rooms for calls that wait for one, and destroy rooms that no call needs."""
         await asyncio.gather(*(self._switcher.server_back(waiting) for waiting in self._calls.live.values()))
         self._media.condemned.server_back(url, now_s=self._clock.monotonic_s())
         await self.compare(url)
@@ -158,20 +164,23 @@ class Supervision:
         try:
             listed = await self._media.list_rooms(url)
         except MeeshyError as error:
-            logger.warning("server=%s does not list its rooms: %s", url, error)
+            logger.warning("the rooms cannot be listed: %s", error, extra=log_ids(server=url))
             return
         rooms = {room.call_id: room.room_id for room in listed}
         needed = self._media.rooms_on(url)
         for call_id, room_id in before.items():
             if needed.get(call_id) == room_id != rooms.get(call_id):
-                logger.warning("server=%s call=%s has lost its room=%s unheard", url, call_id, room_id)
+                ids = log_ids(server=url, call=call_id, room=room_id)
+                logger.warning("room lost without an event", extra=ids)
                 await self.room_gone(call_id, room_id, ROOM_LOST)
         foreign = set()
         for room in listed:
             if needed.get(room.call_id) == room.room_id or self._media.is_changing(url, room.call_id):
                 continue
             if await self._is_surplus(url, room):
-                logger.warning("server=%s call=%s has a room nobody needs; it goes", url, room.call_id)
+                logger.warning(
+                    "a room that no call needs is removed", extra=log_ids(server=url, call=room.call_id)
+                )
                 self._media.condemn(url, room.call_id)
             else:
                 foreign.add(room.room_id)
@@ -179,7 +188,7 @@ class Supervision:
         self._switcher.removal.try_due()
 
     async def _is_surplus(self, url: str, room: ListedRoom) -> bool:
-        """Tell whether a room that no call of ours needs is ours to destroy; those of other gateways are theirs."""
+        """Return whether a room that no call needs is ours to destroy; rooms of other gateways are not."""
         if room.owner == self._media.owner:
             return True
         call = self._calls.live.get(room.call_id)
@@ -194,7 +203,7 @@ class Supervision:
         try:
             row = await self._repository.get_call(call_id)
         except SQLAlchemyError as error:
-            logger.warning("call=%s may be over; the database does not say: %s", call_id, error)
+            logger.warning("cannot look up whether the call is over: %s", error, extra=log_ids(call=call_id))
             return False
         return row is not None and row.ended_at is not None
 
@@ -208,7 +217,9 @@ class Supervision:
             try:
                 call = self._restored(row)
             except ValueError as error:
-                logger.error("call=%s cannot be taken up as it is stored, and is ended: %s", row.id, error)
+                logger.error(
+                    "cannot be restored as it is stored; ended: %s", error, extra=log_ids(call=row.id)
+                )
                 await self._repository.end_call(row.id, reason="error", ended_by=None, now=self._calls.now())
                 continue
             metrics = await self._repository.get_metrics(call.id)
@@ -217,17 +228,16 @@ class Supervision:
             call.mode.restore(frozenset(call.members), pair)
             self._calls.add(call)
             if not call.members:
-                # the gateway died between the call and its first member; nobody would come back to it
+                # the gateway died between the call and its first member: no participant would come back to it
                 await self._calls.abandon(call)
                 continue
             await self._find_room(call, rooms.get(call.id, []))
             self._journal.note(call.id, log.RESTORED, epoch=call.mode.epoch, mode=call.mode.mode.value)
             logger.info(
-                "call=%s taken up: mode=%s members=%d room=%s",
-                call.id,
+                "call restored: %s, %d members",
                 call.mode.mode,
                 len(call.members),
-                call.room.room_id if call.room else None,
+                extra=log_ids(call=call.id, room=call.room.room_id if call.room else None),
             )
         return len(rows)
 
@@ -279,7 +289,7 @@ class Supervision:
             async with asyncio.timeout(ROOMS_WAIT_S):
                 return await self._media.list_rooms(url)
         except (MeeshyError, TimeoutError) as error:
-            logger.warning("server=%s does not say which rooms it has: %r", url, error)
+            logger.warning("the rooms cannot be listed: %r", error, extra=log_ids(server=url))
             return []
 
     async def _find_room(self, call: LiveCall, urls: Sequence[str]) -> None:
@@ -288,7 +298,9 @@ class Supervision:
                 async with asyncio.timeout(ROOMS_WAIT_S):
                     room = await self._media.get_room(call.id, url)
             except (MeeshyError, TimeoutError) as error:
-                logger.warning("server=%s call=%s cannot be asked for: %r", url, call.id, error)
+                logger.warning(
+                    "the room cannot be queried: %r", error, extra=log_ids(server=url, call=call.id)
+                )
                 continue
             if room is not None:
                 self._media.pin(call.id, room)
@@ -312,6 +324,6 @@ def _pair(row: Call, transitions: tuple[dict[str, Any], ...]) -> frozenset[str]:
     try:
         return direct_pair(row.participants, transitions)
     except (KeyError, TypeError, ValueError) as error:
-        # two who talk directly are asked to connect anew
-        logger.warning("call=%s its transitions cannot be read: %r", row.id, error)
+        # two with a direct path are asked to connect anew
+        logger.warning("stored transitions cannot be read: %r", error, extra=log_ids(call=row.id))
         return frozenset()

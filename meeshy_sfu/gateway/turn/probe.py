@@ -44,7 +44,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What came of a try."""
+    """The result of one attempt."""
 
     status: Literal["ok", "warn", "fail"]
     found: str
@@ -72,7 +72,7 @@ async def probe(url: str, credentials: Credentials | None, *, peers: tuple[str, 
     """Try one URL, within :data:`LIMIT_S`: reach it, and for TURN allocate, permit, and send there and back.
 
     Args:
-        url: As clients are told it.
+        url: As clients are sent it.
         credentials: None for a STUN server.
         peers: Addresses of media servers, which clients must reach through the relay.
 
@@ -113,7 +113,7 @@ async def _probe(address: ServerAddress, credentials: Credentials | None, peers:
 
 
 class _Client:
-    """One connection to one server. Use as an async context manager; leaving it gives the relay address back."""
+    """One connection to one server. Use as an async context manager; leaving it releases the relay address."""
 
     def __init__(self, address: ServerAddress, ip: str) -> None:
         self.relay: tuple[str, int] = ("", 0)
@@ -182,7 +182,7 @@ class _Client:
                 raise _forbidden(error, peer, f"the media server's address {peer}") from error
 
     async def round_trip(self) -> float:
-        """Send a packet to our relay address and back through it; gives the milliseconds that took."""
+        """Send a packet to our relay address and back through it; return the milliseconds that took."""
         own, relay = self._protocol.transport.get_extra_info("sockname")[0], self.relay
         mapped = self._protocol.mapped_address or (own, 0)
         if _is_ipv6(relay[0]) != _is_ipv6(own):
@@ -254,7 +254,7 @@ class _Client:
             raise _forbidden(error, ip, f"this machine, which it sees as {ip}", "warn") from error
 
     async def _answer(self, asking: Awaitable[T]) -> T:
-        """Wait for an answer, or for the news that nobody is there."""
+        """Wait for an answer, or for the error that nothing listens there."""
         task = asyncio.ensure_future(asking)
         either: set[asyncio.Future[Any]] = {task, self._refused}
         try:
@@ -350,7 +350,7 @@ class _Client:
 
 
 class _UdpProtocol(TurnClientUdpProtocol):
-    """A client over UDP that notices when nobody is there."""
+    """A client over UDP that notices when nothing listens there."""
 
     def __init__(self, refused: asyncio.Future[OSError], given: Any) -> None:
         super().__init__(**given)
@@ -371,7 +371,7 @@ class _Inbox(asyncio.DatagramProtocol):
         self._arrived.put_nowait((data, (str(addr[0]), int(addr[1]))))
 
     async def wait(self, wanted: bytes) -> tuple[str, int]:
-        """Wait for these bytes; gives who sent them."""
+        """Wait for these bytes; return the address that sent them."""
         while True:
             data, origin = await self._arrived.get()
             if data == wanted:
@@ -403,7 +403,7 @@ async def _repeat(send: Any, arriving: Awaitable[T]) -> T | None:
 
 
 async def _resolve(address: ServerAddress) -> str:
-    """Find the first IP address; in a thread that nobody waits for, as resolvers take their time."""
+    """Find the first IP address; in a thread that is not joined, as resolvers take their time."""
     loop = asyncio.get_running_loop()
     found: asyncio.Future[str] = loop.create_future()
 

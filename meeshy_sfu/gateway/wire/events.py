@@ -142,7 +142,7 @@ class Events(SocketService[Session]):
         user = fresh.view()
         self._outbox.deliver([session.sid], messages.AUTHENTICATED, messages.Authenticated(user=user))
         if session.call_id is not None:
-            await self._calls.look_at_token(fresh, session.call_id)
+            await self._calls.recheck_membership(fresh, session.call_id)
         return messages.AuthenticateAnswer(user=user)
 
     @handles_event(messages.INITIATE)
