@@ -36,15 +36,15 @@ class Request:
     """Whether a program asks that acts for the whole system; only where the route lets it."""
 
     def id(self, name: str) -> str:
-        """Give an id out of the path."""
+        """Return an id out of the path."""
         return self.raw.match_info[name]
 
     def query(self, name: str) -> str | None:
-        """Give a field of the query, or None."""
+        """Return a field of the query, or None."""
         return self.raw.query.get(name)
 
     def number(self, name: str, default: int, *, least: int, most: int) -> int:
-        """Give a field of the query that is a whole number.
+        """Return a field of the query that is a whole number.
 
         Raises:
             InvalidRequestError: It is none, or out of its range.

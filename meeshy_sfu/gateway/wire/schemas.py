@@ -63,7 +63,7 @@ class JoinBody(WireModel):
     video_enabled: bool | None = None
 
     def media(self) -> MediaSettings:
-        """Give the settings, wherever they stand."""
+        """Return the settings, wherever they stand."""
         base = self.settings or MediaSettings()
         return MediaSettings(
             audio_enabled=base.audio_enabled if self.audio_enabled is None else self.audio_enabled,
