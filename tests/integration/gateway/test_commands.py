@@ -156,10 +156,10 @@ def test_the_start_warns_of_media_servers_that_clients_elsewhere_cannot_reach() 
         settings = load_settings(flags={"jwt_secret": SECRET, **flags})
         return "\n".join(banner(settings, "http://127.0.0.1:4000", SystemClock()))
 
-    warning = "http://127.0.0.1:3001 to join; only this machine can reach that: set ANNOUNCED_IP or"
+    warning = "http://127.0.0.1:3001, which only this machine can reach: set ANNOUNCED_IP or"
     assert warning in told(host="0.0.0.0")
     assert warning in told(trusted_proxies=["127.0.0.1"])
-    assert "http://localhost:1 to join" in told(host="::", media_server_urls=["http://localhost:1"])
+    assert "http://localhost:1, which only" in told(host="::", media_server_urls=["http://localhost:1"])
     for reachable in (
         {},
         {"host": "0.0.0.0", "announced_ip": "192.0.2.1"},
