@@ -317,5 +317,7 @@ def test_a_repair_of_what_was_lost_before_the_measured_time_is_no_negative_loss(
     for row in run.streams:
         row["missing"] = row["missing_first"] = 100 - row["tick"]
     loss = run.summary(tmp_path).loss
+    table = metrics.pairs(RawRun.read(tmp_path))
+    assert set(table["loss"]) == set(table["loss_before_repair"]) == {0}
     assert loss.audio is not None
     assert (loss.ratio, loss.before_repair, loss.audio.ratio, loss.audio.before_repair) == (0, 0, 0, 0)
