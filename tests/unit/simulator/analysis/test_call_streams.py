@@ -179,3 +179,9 @@ def test_pairs_are_sorted_and_hold_the_exact_percentiles(call: Any, tmp_path: Pa
     assert table["p99_ms"].tolist() == pytest.approx([99.01025] * 12, abs=1e-9)
     assert table["max_ms"].tolist() == pytest.approx([100.00025] * 12, abs=1e-9)
     assert table["samples"].tolist() == [100] * 12
+
+
+def test_the_summary_counts_the_streams_of_calls_of_the_gateway(call: Any, tmp_path: Path) -> None:
+    expected = streams(RawRun.read(call.write(tmp_path / "run")))
+    assert expected.expected == 12
+    assert call.summary(tmp_path / "again").streams == expected
