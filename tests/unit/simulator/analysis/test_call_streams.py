@@ -185,3 +185,17 @@ def test_the_summary_counts_the_streams_of_calls_of_the_gateway(call: Any, tmp_p
     expected = streams(RawRun.read(call.write(tmp_path / "run")))
     assert expected.expected == 12
     assert call.summary(tmp_path / "again").streams == expected
+
+
+def test_pairs_are_sorted_by_who_sends_whatever_flows(call: Any, tmp_path: Path) -> None:
+    forget(call, 2, 3, 8)
+    table = pairs(RawRun.read(call.write(tmp_path)))
+    order = list(zip(table["receiver"], table["sender"], table["kind"], strict=True))
+    assert order == sorted(order)
+    assert table["flowing"].tolist() == [True] * 8 + [False] * 4
+
+
+def test_one_who_left_before_another_joined_owes_it_no_stream(call: Any, tmp_path: Path) -> None:
+    call.arrivals[0]["left_ns"] = call.start_ns + 3 * S
+    call.arrivals[1] |= {"started_ns": call.start_ns + 5 * S, "flowing_ns": call.start_ns + 5 * S}
+    assert flowing(call, tmp_path) == (8, 8)
