@@ -48,10 +48,13 @@ def test_a_server_of_ones_own_is_healthy_and_opens_a_room(stack: Stack) -> None:
     room = json.loads(done.stdout[end:])
     assert health["status"] == "ok"
     assert room["success"]
-    assert room["data"]["callId"] == "demo"
+    assert {codec["mimeType"] for codec in room["data"]["rtpCapabilities"]["codecs"]} >= {
+        "audio/opus",
+        "video/VP8",
+    }
 
 
-@pytest.mark.slow
+@pytest.mark.slow(reason="runs the commands with real servers, bots and report")
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize(
     "command", block("Measure it").splitlines(), ids=lambda line: " ".join(line.split()[1:3])
