@@ -421,3 +421,13 @@ def test_the_summary_has_the_figures_of_calls_that_switch(switched: SyntheticRun
     switched.deaths = []
     found = gap_figures(read(switched, tmp_path / "quiet"))
     assert switched.summary(tmp_path / "last").gap_ms == found is not None
+
+
+def test_a_track_that_was_never_shown_has_a_gap_of_the_whole_time_around_the_change(
+    switched: SyntheticRun, tmp_path: Path
+) -> None:
+    drop(switched, 0, 1, 0, 10_000)
+    table = gaps(read(switched, tmp_path / "run"))
+    video = table[(table["bot"] == 0) & (table["kind"] == "video")]
+    # from 500 ms before the notification (5 ms) to 1 s after the end (100 ms)
+    assert video["gap_ms"].tolist() == [1_595]
