@@ -1,7 +1,7 @@
-//! The value of every RTCP field that leaves, read by decoders of another author.
+//! The value of every outgoing RTCP field, parsed by decoders of another author.
 //!
-//! RTCP is read by str0m; what a receiver makes of the values is known to the other router tests. RTP headers are
-//! in `golden_rtp`.
+//! RTCP is parsed by str0m; the effects of the values are covered by the other router tests. RTP headers are in
+//! `golden_rtp`.
 #![allow(clippy::unwrap_used)]
 
 mod router_call;
@@ -64,7 +64,7 @@ fn wall(call: &Call) -> SystemTime {
 }
 
 #[test]
-fn nacks_and_plis_name_the_stream_they_mean() {
+fn nacks_and_plis_name_their_media_ssrc() {
     let mut call = Call::new();
     let mut alice = call.peer();
     let one = call.produce(&alice, video(1000));
@@ -346,7 +346,7 @@ fn feedbacks(call: &mut Call, alice: &mut Peer) -> Vec<Twcc> {
 }
 
 #[test]
-fn transport_feedback_is_counted_and_tells_each_arrival_at_its_time() {
+fn transport_feedback_is_counted_and_reports_each_arrival_time() {
     let mut call = Call::new();
     let mut alice = call.peer();
     call.produce(&alice, video(1000));
@@ -428,7 +428,7 @@ fn a_limit_names_the_streams_it_is_for() {
 }
 
 #[test]
-fn goodbyes_name_what_ended() {
+fn byes_name_the_streams_that_ended() {
     let mut call = Call::new();
     let (mut alice, mut bob, producer, _) = call.pair(video(1000), video_consumer(5000, "0"));
     call.send(&mut alice, &video_packet(1000, 0, 0, true));

@@ -1,5 +1,5 @@
-//! The value of every RTP header field that leaves, read by the offsets of RFC 3550 §5.1 and RFC 8285 §4.2, without
-//! our own parser. RTCP is in `golden_rtcp`.
+//! The value of every outgoing RTP header field, read at the offsets of RFC 3550 §5.1 and RFC 8285 §4.2, without our
+//! own parser. RTCP is in `golden_rtcp`.
 #![allow(clippy::unwrap_used)]
 
 mod router_call;
@@ -140,7 +140,7 @@ fn a_video_header_says_what_was_negotiated() {
 }
 
 #[test]
-fn an_audio_header_passes_the_level_on() {
+fn an_audio_header_forwards_the_level() {
     let mut call = Call::new();
     let (mut alice, bob, ..) = call.pair(audio(1000), audio_consumer(5000, "a1"));
     call.send(&mut alice, &audio_packet(1000, 9, 960, 0x80 | 33));

@@ -1,4 +1,4 @@
-//! Server link against client link over an emulated wire: handshakes in both roles, goodbye, failures.
+//! Server link against client link over an emulated network: handshakes in both roles, close, failures.
 
 #![allow(clippy::unwrap_used)]
 
@@ -283,7 +283,7 @@ fn a_refused_connect_leaves_the_link_as_it_was() {
 }
 
 #[test]
-fn roles_are_settled_as_in_the_signalling() {
+fn dtls_roles_follow_the_signalling() {
     let now = Instant::now();
     let prints = vec![certificate().fingerprint(HashAlgorithm::Sha256)];
     for (remote, ours) in [
@@ -310,7 +310,7 @@ fn roles_are_settled_as_in_the_signalling() {
 }
 
 #[test]
-fn close_says_goodbye_and_the_other_end_hears_it() {
+fn close_sends_close_notify_and_the_peer_closes() {
     for role in ROLES {
         for server_closes in [true, false] {
             let mut world = pair(role, CLEAN);
@@ -349,7 +349,7 @@ fn close_says_goodbye_and_the_other_end_hears_it() {
 }
 
 #[test]
-fn a_peer_without_dtls_ends_in_a_timeout_that_says_so() {
+fn a_peer_without_dtls_fails_with_a_timeout() {
     for role in ROLES {
         let now = Instant::now();
         let (mut server, mut client) = (server_link(now), client_link(role, now));

@@ -1,4 +1,4 @@
-//! First messages and alerts as other stacks send them, and what the server's link makes of them.
+//! First messages and alerts as other stacks send them, and how the server's link reacts.
 
 #![allow(clippy::unwrap_used)]
 
@@ -161,7 +161,7 @@ fn chromiums_first_flight_is_answered_with_1_2_and_our_first_profile() {
 }
 
 #[test]
-fn a_client_without_srtp_or_cipher_or_version_of_ours_is_told_so_soon() {
+fn a_client_without_a_common_srtp_profile_cipher_or_version_gets_an_alert() {
     let now = Instant::now();
     let srtp = (14, vec![0, 2, 0, 7, 0]);
     for (body, reason) in [
@@ -201,7 +201,7 @@ fn a_client_without_srtp_or_cipher_or_version_of_ours_is_told_so_soon() {
 }
 
 #[test]
-fn a_real_alert_is_named_and_a_forged_one_is_survived() {
+fn a_real_alert_is_reported_and_a_forged_one_ignored() {
     let alert = [21, 0xfe, 0xfd, 0, 0, 0, 0, 0, 0, 0, 1, 0, 2, 2, 40];
     assert_eq!(classify(&alert), Class::Dtls);
     let now = Instant::now();

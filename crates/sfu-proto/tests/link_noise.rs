@@ -1,4 +1,4 @@
-//! Garbage at every state of a link changes nothing, and the call goes on behind it.
+//! Garbage in every state of a link changes nothing, and the call continues.
 //!
 //! The seed is printed and can be given as MEESHY_TEST_SEED.
 

@@ -1,4 +1,4 @@
-//! The path in mid-call: restart, change of address, consent, IPv6, TCP.
+//! The path during a call: ICE restart, change of address, consent, IPv6, TCP.
 
 #![allow(clippy::unwrap_used)]
 
@@ -39,7 +39,7 @@ fn restart_ice_keeps_the_old_credentials_until_the_new_ones_are_used() {
         .map(String::from)
         .collect();
     assert_eq!(fragments, ["server2fragment", "serverfragment"]);
-    // The client has not heard of it for longer than the consent time, and is still there.
+    // The client got no answer for longer than the consent time, and is still alive.
     world.pass(Duration::from_secs(45));
     assert_eq!((world.server.failed(), world.client.failed()), (None, None));
     assert!(!world.server.saw(&LinkEvent::IceRestarted));
@@ -109,7 +109,7 @@ fn a_client_that_changes_its_address_stays_connected() {
             .iter()
             .any(|event| matches!(event, LinkEvent::Dtls(_) | LinkEvent::Keys(_)))
     );
-    // DTLS goes on over the new address: the goodbye arrives.
+    // DTLS continues over the new address: close_notify arrives.
     world.server.link.close(world.now);
     assert!(world.run(Duration::from_secs(1), |_, client| {
         client.saw(&LinkEvent::Dtls(DtlsState::Closed))
@@ -160,7 +160,7 @@ fn a_silent_client_is_sent_nothing_after_thirty_seconds_and_can_come_back() {
 }
 
 #[test]
-fn a_break_of_twenty_seconds_is_survived() {
+fn a_path_interrupted_for_twenty_seconds_stays_connected() {
     let mut world = connected(DtlsRole::Client);
     world.cut = true;
     world.pass(Duration::from_secs(20));
@@ -170,7 +170,7 @@ fn a_break_of_twenty_seconds_is_survived() {
 }
 
 #[test]
-fn a_server_nobody_answers_from_is_unreachable() {
+fn a_server_that_never_answers_is_unreachable() {
     let mut world = pair(DtlsRole::Client, CLEAN);
     world.cut = true;
     assert!(world.run(Duration::from_secs(60), |_, client| {
@@ -297,7 +297,7 @@ fn ipv6_and_tcp_work_as_udp_does() {
 }
 
 #[test]
-fn the_first_contact_is_told_by_its_username() {
+fn the_first_check_is_assigned_by_its_username() {
     let mut world = pair(DtlsRole::Client, CLEAN);
     let (bytes, _) = world.client.transmit().unwrap();
     assert_eq!(username_of(&bytes), Some("serverfragment"));
@@ -305,7 +305,7 @@ fn the_first_contact_is_told_by_its_username() {
 }
 
 #[test]
-fn dtls_from_where_no_check_came_is_not_even_looked_at() {
+fn dtls_from_a_source_without_a_check_is_ignored() {
     let (hello, prints) = first_hello();
     let now = Instant::now();
     let mut server = server_link(now);

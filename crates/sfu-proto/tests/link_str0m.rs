@@ -1,4 +1,4 @@
-//! Against str0m, a client this project did not write: both DTLS roles and versions, SRTP both ways.
+//! Against str0m, an independent client: both DTLS roles and versions, SRTP both ways.
 
 #![allow(clippy::unwrap_used)]
 
@@ -254,7 +254,7 @@ fn what_one_side_encrypts_the_other_opens() {
 }
 
 #[test]
-fn goodbyes_are_heard_both_ways() {
+fn close_notify_closes_both_sides() {
     for (active, version) in [(true, Str0mVersion::Dtls12), (false, Str0mVersion::Dtls13)] {
         let mut world = call(active, version, CLEAN);
         connect(&mut world);

@@ -1,6 +1,6 @@
-//! After warm-up the packet path takes no memory: counted by an allocator that counts.
+//! The packet path does not allocate after warm-up, as counted by a global allocator.
 //!
-//! The only unsafe code of this crate, and in a test: an allocator cannot be written without.
+//! The only unsafe code of this crate, in a test: a global allocator needs it.
 #![allow(clippy::unwrap_used, unsafe_code)]
 
 mod router_call;
@@ -47,7 +47,7 @@ fn count() -> u64 {
 }
 
 #[test]
-fn the_packet_path_takes_no_memory_after_warm_up() {
+fn the_packet_path_does_not_allocate_after_warm_up() {
     for (padding, feedback) in [(false, false), (true, true)] {
         let seconds = Duration::from_secs;
         let mut mesh = Mesh::new(Call::new(), 10, seconds(10), padding, feedback);

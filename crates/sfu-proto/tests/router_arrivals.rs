@@ -1,4 +1,5 @@
-//! Every authentic packet that carries a transport-wide number counts for feedback, whatever becomes of it.
+//! Every authenticated packet with a transport-wide sequence number is reported in feedback, also those without a
+//! stream.
 #![allow(clippy::unwrap_used)]
 
 mod router_call;
@@ -128,7 +129,7 @@ fn sending(call: &mut Call) -> (Sender, ProducerKey) {
 }
 
 #[test]
-fn media_before_the_first_produce_counts_once_it_is_known_how() {
+fn media_before_the_first_produce_counts_once_the_extension_id_is_known() {
     let mut call = Call::new();
     let mut alice = Sender::new(&mut call);
     for step in 0..100 {
@@ -146,7 +147,7 @@ fn media_before_the_first_produce_counts_once_it_is_known_how() {
 }
 
 #[test]
-fn what_waited_for_the_first_produce_is_told_at_once() {
+fn arrivals_before_the_first_produce_are_reported_at_once() {
     let mut call = Call::new();
     let mut alice = Sender::new(&mut call);
     alice.send(&mut call, picture(0));
@@ -177,7 +178,7 @@ fn media_of_a_second_track_before_its_produce_counts() {
 }
 
 #[test]
-fn numbers_count_although_only_the_second_track_says_how_they_are_carried() {
+fn arrivals_count_although_only_the_second_track_negotiates_the_extension() {
     let mut call = Call::new();
     let mut alice = Sender::new(&mut call);
     let mut sound = audio(2000);
@@ -219,7 +220,7 @@ fn media_of_a_producer_closed_on_our_side_counts() {
 }
 
 #[test]
-fn packets_nobody_can_use_count() {
+fn packets_without_a_stream_count_for_feedback() {
     let mut call = Call::new();
     let (mut alice, _) = sending(&mut call);
     let mut foreign = picture(1);
@@ -244,7 +245,7 @@ fn packets_nobody_can_use_count() {
 }
 
 #[test]
-fn what_is_not_authentic_or_comes_twice_does_not_count() {
+fn forged_and_replayed_packets_do_not_count() {
     let mut call = Call::new();
     let (mut alice, _) = sending(&mut call);
     for ssrc in [1000, 7777] {

@@ -1,4 +1,5 @@
-//! Clocks of senders: what receivers are told lines up, whatever the sender says and however its clock goes.
+//! Clocks of senders: Sender Reports to receivers stay in sync, whatever the sender reports and however its clock
+//! drifts.
 #![allow(clippy::unwrap_used)]
 
 mod router_call;
@@ -117,7 +118,7 @@ fn a_clock_that_drifts_stays_within_five_milliseconds_for_an_hour() {
 }
 
 #[test]
-fn without_a_wall_clock_or_with_one_for_each_stream_sound_and_picture_stay_together() {
+fn audio_and_video_stay_in_sync_without_an_ntp_clock_or_with_one_per_stream() {
     let clocks: [fn(bool, f64) -> u64; 4] = [
         |_, _| 0,
         |picture, theirs| if picture { 0 } else { ntp_at(theirs) },
@@ -137,7 +138,7 @@ fn without_a_wall_clock_or_with_one_for_each_stream_sound_and_picture_stay_toget
 }
 
 #[test]
-fn a_report_that_contradicts_what_arrives_is_not_believed() {
+fn a_report_that_contradicts_arrivals_is_ignored() {
     // The clock is set by 900 ms every 20 s, forth and back; its timestamps go on.
     let sender = Sender {
         ppm: 0.0,

@@ -1,4 +1,4 @@
-//! What a forwarded packet costs, without sockets: run by hand in a release build.
+//! The cost of a forwarded packet, without sockets: run by hand in a release build.
 //!
 //! `cargo test --release -p meeshy-sfu-proto --test router_cost -- --ignored --nocapture`
 #![allow(clippy::unwrap_used, clippy::print_stdout)]

@@ -1,4 +1,4 @@
-//! What goes wrong at the edges of a call: requests that are lost, sources that change, people who leave.
+//! Edge cases of a call: lost requests, sources that change, participants that leave.
 #![allow(clippy::unwrap_used)]
 
 mod router_call;
@@ -18,7 +18,7 @@ fn key_frame_requests(inbox: &Inbox) -> usize {
 }
 
 #[test]
-fn a_lost_key_frame_request_is_repeated_without_another_wish() {
+fn a_lost_key_frame_request_is_repeated() {
     let mut call = Call::new();
     let (mut alice, mut bob) = (call.peer(), call.peer());
     let producer = call.produce(&alice, video(1000));
@@ -27,7 +27,7 @@ fn a_lost_key_frame_request_is_repeated_without_another_wish() {
     call.consume(&bob, producer, video_consumer(5000, "0"));
     call.wait(50 * MS);
     assert_eq!(key_frame_requests(&call.inbox(&mut alice)), 1);
-    // The request was lost on the way. Without a picture to lose Bob asks for nothing, so nobody else would.
+    // The request was lost. Bob has no picture to lose and so sends no PLI: only the router can repeat it.
     for sequence in 1..31 {
         call.send(
             &mut alice,
@@ -44,7 +44,7 @@ fn a_lost_key_frame_request_is_repeated_without_another_wish() {
 }
 
 #[test]
-fn a_sender_that_never_answers_is_left_alone_until_it_is_heard_again() {
+fn a_sender_that_never_answers_is_asked_again_only_after_it_sends() {
     let mut call = Call::new();
     let (mut alice, bob) = (call.peer(), call.peer());
     let producer = call.produce(&alice, video(1000));
@@ -66,7 +66,7 @@ const IDR_END: &[u8] = &[0x7c, 0x45, 1, 2, 3];
 const INTER: &[u8] = &[0x61, 1, 2, 3];
 
 #[test]
-fn nobody_starts_in_the_middle_of_a_key_frame() {
+fn no_consumer_starts_in_the_middle_of_a_key_frame() {
     let mut call = Call::new();
     let (mut alice, mut bob) = (call.peer(), call.peer());
     let mut source = video(1000);
@@ -93,7 +93,7 @@ fn nobody_starts_in_the_middle_of_a_key_frame() {
 }
 
 #[test]
-fn a_speaker_who_leaves_is_not_mistaken_for_who_comes_next() {
+fn a_speaker_that_left_is_not_confused_with_a_new_one() {
     let mut call = Call::new();
     let (mut alice, bob) = (call.peer(), call.peer());
     let speaker = call.produce(&alice, audio(1000));
@@ -122,7 +122,7 @@ fn a_speaker_who_leaves_is_not_mistaken_for_who_comes_next() {
 }
 
 #[test]
-fn no_report_speaks_of_a_source_that_is_not_forwarded_yet() {
+fn no_report_describes_a_source_that_is_not_forwarded_yet() {
     let mut call = Call::new();
     let mut source = video(0);
     source.encodings = vec![EncodingConfig::default()];
@@ -190,7 +190,7 @@ fn a_lost_packet_keeps_its_place_through_bursts_of_padding() {
 }
 
 #[test]
-fn what_is_sent_again_is_not_counted_as_forwarded() {
+fn retransmissions_are_not_counted_as_forwarded() {
     let mut call = Call::new();
     let (mut alice, mut bob, ..) = call.pair(video(1000), video_consumer(5000, "0"));
     for sequence in 0..10 {
@@ -215,7 +215,7 @@ fn what_is_sent_again_is_not_counted_as_forwarded() {
 }
 
 #[test]
-fn a_source_that_changes_within_one_window_makes_no_number_twice() {
+fn a_source_that_changes_within_one_window_repeats_no_number() {
     let mut call = Call::new();
     let mut source = video(0);
     source.encodings = vec![EncodingConfig::default()];

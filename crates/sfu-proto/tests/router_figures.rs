@@ -1,4 +1,4 @@
-//! What a router counts: every figure by a number known beforehand.
+//! The router's statistics: every figure against a number known beforehand.
 #![allow(clippy::unwrap_used)]
 
 mod router_call;
@@ -41,9 +41,9 @@ fn requests_beyond_the_allowance_of_a_consumer_are_counted() {
         call.router.stats().drops.excessive - before
     };
     let each: Vec<u64> = (0..40).map(|_| dropped(&mut call, &mut bob)).collect();
-    let heeded = each.iter().take_while(|count| **count == 0).count();
-    assert!((1..20).contains(&heeded), "{each:?}");
-    assert!(each[heeded..].iter().all(|count| *count == 1), "{each:?}");
+    let accepted = each.iter().take_while(|count| **count == 0).count();
+    assert!((1..20).contains(&accepted), "{each:?}");
+    assert!(each[accepted..].iter().all(|count| *count == 1), "{each:?}");
     let told = call.router.consumer_stats(consumer).unwrap();
     assert_eq!(told.key_frame_requests, 40);
     assert_eq!(call.router.stats().rtcp_in, 40);
@@ -100,7 +100,7 @@ fn a_producer_has_one_to_eight_encodings() {
 }
 
 #[test]
-fn a_key_frame_is_asked_for_when_the_owner_of_a_consumer_wants_one() {
+fn the_owner_of_a_consumer_can_request_a_key_frame() {
     let mut call = Call::new();
     let (mut alice, _bob, producer, consumer) = call.pair(video(1000), video_consumer(5000, "0"));
     call.send(&mut alice, &video_packet(1000, 0, 0, true));
@@ -159,7 +159,7 @@ fn errors_of_a_router_say_what_is_wrong() {
 }
 
 #[test]
-fn what_comes_for_no_transport_is_counted() {
+fn datagrams_for_an_unknown_transport_are_counted() {
     let mut call = Call::new();
     let mut alice = call.peer();
     let mut datagram = alice.protect(&audio_packet(1000, 0, 0, 40));
@@ -208,7 +208,7 @@ fn deliver_sized(call: &mut Call, alice: &mut Peer, ssrc: u32, sequence: u16, le
 }
 
 #[test]
-fn nothing_is_padded_up_to_a_packet_that_nobody_receives() {
+fn nothing_is_padded_up_to_a_packet_without_receivers() {
     let (mut call, mut alice, _bob, _) = padded();
     deliver_sized(&mut call, &mut alice, 1000, 0, 236);
     deliver_sized(&mut call, &mut alice, 3000, 0, 300);
@@ -229,7 +229,7 @@ fn a_producer_that_closes_leaves_the_padding_of_others() {
 }
 
 #[test]
-fn a_packet_that_is_nothing_but_padding_gets_no_more_of_it() {
+fn a_padding_only_packet_is_not_padded() {
     let (mut call, mut alice, mut bob, _) = padded();
     deliver_sized(&mut call, &mut alice, 1000, 0, 60);
     call.flush();
@@ -259,4 +259,17 @@ fn a_payload_type_is_127_at_most() {
         let told = matches!(answer, Err(ProduceError::PayloadType(told)) if told == payload_type);
         assert_eq!((told, answer.is_err()), (refused, refused), "{answer:?}");
     }
+}
+
+#[test]
+fn datagrams_too_short_for_their_tag_are_counted_as_malformed() {
+    let mut call = Call::new();
+    let mut alice = call.peer();
+    call.produce(&alice, audio(1000));
+    let datagram = alice.protect(&audio_packet(1000, 0, 0, 40));
+    for len in [27, 28] {
+        call.deliver(&alice, &datagram[..len]);
+    }
+    call.deliver(&alice, &[0x80, 201, 0, 1, 0, 0, 0, 1]);
+    assert_eq!(call.router.stats().drops.malformed, 3);
 }

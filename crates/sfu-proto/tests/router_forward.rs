@@ -1,4 +1,4 @@
-//! What a receiver gets: numbers without gaps, its own ids, nobody else's packets.
+//! Forwarding: sequence numbers without gaps, the receiver's extension ids, no misrouted packets.
 #![allow(clippy::unwrap_used)]
 
 mod router_call;
@@ -51,7 +51,7 @@ fn a_packet_arrives_rewritten_for_its_receiver() {
 }
 
 #[test]
-fn everybody_gets_everybody_else_and_nobody_itself() {
+fn every_participant_receives_all_others_and_not_itself() {
     let mut call = Call::new();
     let mut peers: Vec<Peer> = (0..6).map(|_| call.peer()).collect();
     let producers: Vec<_> = (0..6)
@@ -192,7 +192,7 @@ fn a_video_consumer_starts_with_a_key_frame() {
 }
 
 #[test]
-fn padding_only_packets_are_swallowed() {
+fn padding_only_packets_are_dropped_without_a_gap() {
     let mut call = Call::new();
     let (mut alice, mut bob, producer, _) = call.pair(video(1000), video_consumer(5000, "0"));
     call.send(&mut alice, &video_packet(1000, 0, 0, true));
@@ -394,7 +394,7 @@ fn closing_cascades_and_frees_names() {
 }
 
 #[test]
-fn rings_come_with_the_first_packet_and_go_with_the_producer() {
+fn rings_are_allocated_at_the_first_packet_and_freed_with_the_producer() {
     let mut call = Call::new();
     let mut alice = call.peer();
     let producer = call.produce(&alice, video(1000));
@@ -516,7 +516,7 @@ fn an_ssrc_once_sent_is_never_sent_again_under_the_same_keys() {
 }
 
 #[test]
-fn a_video_codec_nobody_here_can_read_flows_as_it_comes() {
+fn a_video_codec_without_key_frame_detection_is_forwarded_from_its_first_packet() {
     let mut call = Call::new();
     let mut source = video(1000);
     source.codecs[0].codec = None;
@@ -614,7 +614,7 @@ fn packets_of_one_size_leave_in_the_order_they_came() {
 }
 
 #[test]
-fn a_late_packet_of_a_codec_nobody_here_can_read_starts_nothing_anew() {
+fn a_late_packet_of_an_unknown_codec_starts_no_new_segment() {
     let mut call = Call::new();
     let mut source = video(1000);
     source.codecs[0].codec = None;

@@ -1,4 +1,4 @@
-//! Nothing leaves twice under one SRTP index unless it is the same to the byte (RFC 7714 §8.4).
+//! No SRTP index is used twice unless with the same bytes (RFC 7714 §8.4).
 #![allow(clippy::unwrap_used)]
 
 mod router_call;
@@ -37,7 +37,7 @@ fn the_ledger_sees_one_index_with_two_texts() {
 }
 
 #[test]
-fn a_late_packet_that_is_asked_for_before_it_was_sent_goes_twice_as_the_same() {
+fn a_late_packet_requested_before_its_flush_is_sent_twice_with_the_same_bytes() {
     let mut call = Call::new();
     let (mut alice, mut bob) = (call.peer(), call.peer_with(true, None));
     let producer = call.produce(&alice, video(1000));
@@ -62,7 +62,7 @@ fn a_late_packet_that_is_asked_for_before_it_was_sent_goes_twice_as_the_same() {
 }
 
 #[test]
-fn a_mesh_that_loses_and_asks_uses_no_index_twice() {
+fn a_lossy_mesh_with_nacks_uses_no_index_twice() {
     for padding in [false, true] {
         let seconds = Duration::from_secs;
         let mut mesh = Mesh::new(Call::new(), 6, seconds(5), padding, true);
@@ -307,7 +307,7 @@ fn nothing_leaves_twice_under_one_index_whatever_sources_and_receivers_do() {
 }
 
 #[test]
-fn a_repaired_packet_that_went_again_before_its_turn_stays_the_same_when_it_comes_itself() {
+fn a_repaired_packet_retransmitted_before_its_flush_keeps_its_bytes_when_the_original_arrives() {
     let mut call = Call::new();
     let (mut alice, mut bob) = (call.peer(), call.peer_with(true, None));
     let producer = call.produce(&alice, video(1000));

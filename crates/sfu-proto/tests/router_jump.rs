@@ -1,4 +1,4 @@
-//! Senders that go on elsewhere: numbers that jump, SSRCs that are replaced.
+//! Senders that continue with other numbers: sequence jumps and replaced SSRCs.
 #![allow(clippy::unwrap_used)]
 
 mod router_call;
@@ -61,7 +61,7 @@ fn after_a_jump_pictures_wait_for_a_key_frame() {
 }
 
 #[test]
-fn what_waits_for_its_flush_when_numbers_jump_leaves_no_gap_behind_it() {
+fn packets_pending_when_numbers_jump_leave_no_gap() {
     for jump in [4000u16, 30_000] {
         let mut call = Call::new();
         let (mut alice, mut bob, ..) = call.pair(audio(1000), audio_consumer(5000, "0"));
@@ -81,7 +81,7 @@ fn what_waits_for_its_flush_when_numbers_jump_leaves_no_gap_behind_it() {
     }
 }
 
-/// A camera whose SSRCs nobody announced, with its RTX.
+/// A camera whose SSRCs were not announced, with its RTX.
 fn camera(ssrc: u32, sequence: u16, key_frame: bool) -> Packet {
     encoding_packet(0, ssrc, sequence, 3000 * u32::from(sequence), key_frame)
 }
@@ -201,7 +201,7 @@ fn rtx_that_runs_ahead_of_its_new_source_waits_for_it() {
 }
 
 #[test]
-fn a_run_that_begins_in_order_leaves_the_larger_packets_in_front() {
+fn a_run_that_starts_in_order_keeps_the_larger_packets_first() {
     let mut call = Call::new();
     let (mut alice, mut bob, ..) = call.pair(video(1000), video_consumer(5000, "0"));
     let sound = call.produce(&alice, audio(2000));

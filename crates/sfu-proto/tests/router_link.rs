@@ -1,4 +1,4 @@
-//! Transports with real ICE and DTLS: from the first check to media, and to the end.
+//! Transports with real ICE and DTLS: from the first check to media and to closing.
 #![allow(clippy::unwrap_used)]
 
 mod router_call;
@@ -416,7 +416,7 @@ fn a_second_connect_is_refused_and_presets_have_no_link() {
 }
 
 #[test]
-fn a_client_that_says_goodbye_takes_its_tracks_with_it() {
+fn close_notify_of_a_client_closes_its_transport_and_tracks() {
     let Connected {
         mut stage,
         alice,
@@ -468,7 +468,7 @@ fn thirty_seconds_without_consent_fail_ice_but_the_transport_stays_for_restart_i
     assert_eq!(stage.events.iter().filter(lost).count(), 2);
     assert_eq!(stage.events.len(), 2, "nothing closes: {:?}", stage.events);
     assert_eq!(stage.router.stats().transports, 2);
-    assert_eq!(stage.router.poll_timeout(), None, "nobody is waited for");
+    assert_eq!(stage.router.poll_timeout(), None, "no timer is needed");
     // Without consent nothing is taken, and nothing sent.
     stage.send_audio(alice, 1000, 0);
     stage.router.flush(stage.now, &mut stage.sent);
@@ -516,7 +516,7 @@ fn media_before_the_keys_is_counted_and_dropped() {
 }
 
 #[test]
-fn what_waits_for_a_receiver_whose_path_is_lost_waits_no_longer() {
+fn packets_pending_for_a_lost_path_are_dropped() {
     let Connected {
         mut stage, alice, ..
     } = connected(DtlsRole::Client);

@@ -1,4 +1,4 @@
-//! Loss, its repair, and what reports and scores make of them.
+//! Loss and repair in reports and scores.
 #![allow(clippy::unwrap_used)]
 
 mod router_call;

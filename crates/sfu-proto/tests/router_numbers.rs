@@ -1,4 +1,4 @@
-//! Transport-wide numbers towards receivers.
+//! Transport-wide sequence numbers towards receivers.
 #![allow(clippy::unwrap_used)]
 
 mod router_call;

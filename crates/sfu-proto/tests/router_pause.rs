@@ -1,4 +1,5 @@
-//! Pauses of producers and consumers: nothing flows, no number is lost, pictures start again with a key frame.
+//! Pauses of producers and consumers: nothing is forwarded, no sequence number is lost, video resumes with a key
+//! frame.
 #![allow(clippy::unwrap_used)]
 
 mod router_call;
@@ -39,7 +40,7 @@ fn a_pause_leaves_no_gap_and_ends_with_a_key_frame_request() {
 }
 
 #[test]
-fn a_paused_producer_reaches_nobody_and_its_resume_asks_for_a_key_frame() {
+fn a_paused_producer_is_not_forwarded_and_its_resume_requests_a_key_frame() {
     let mut call = Call::new();
     let (mut alice, mut bob, producer, consumer) =
         call.pair(video(1000), video_consumer(5000, "0"));
@@ -68,7 +69,7 @@ fn a_paused_producer_reaches_nobody_and_its_resume_asks_for_a_key_frame() {
 }
 
 #[test]
-fn a_pause_holds_for_what_already_waits() {
+fn a_pause_applies_to_pending_packets() {
     let mut call = Call::new();
     let (mut alice, mut bob, _, consumer) = call.pair(audio(1000), audio_consumer(5000, "0"));
     for step in 0..3u16 {

@@ -1,4 +1,4 @@
-//! Looking ahead asks for memory, step by step, and changes nothing.
+//! Prefetching touches memory step by step, and changes nothing.
 #![allow(clippy::unwrap_used)]
 
 mod router_call;
@@ -37,7 +37,7 @@ fn asked(router: &mut Router, transport: TransportKey, datagram: &[u8]) -> Vec<u
 }
 
 #[test]
-fn every_step_of_a_known_packet_asks_for_something() {
+fn every_step_of_a_known_packet_prefetches_state() {
     let mut call = Call::new();
     let (mut alice, mut bob, ..) = call.pair(video(1000), video_consumer(5000, "0"));
     call.send(&mut alice, &video_packet(1000, 0, 0, true));
@@ -46,19 +46,23 @@ fn every_step_of_a_known_packet_asks_for_something() {
     assert!(bytes.iter().all(|bytes| *bytes > 0), "{bytes:?}");
     call.deliver(&alice, &next);
     let lists = asked(&mut call.router, alice.transport, &next).split_off(5);
-    assert_eq!(lists, [0, 0], "what waits has brought its list near");
+    assert_eq!(
+        lists,
+        [0, 0],
+        "a pending packet has brought the lists into the caches"
+    );
     call.flush();
     assert_eq!(call.inbox(&mut bob).rtp.len(), 2);
 }
 
 #[test]
-fn what_leads_nowhere_asks_for_nothing_more() {
+fn packets_without_a_stream_prefetch_nothing_more() {
     let mut call = Call::new();
     let mut alice = call.peer();
     call.produce(&alice, audio(1000));
     let stranger = alice.protect(&audio_packet(77, 1, 0, 40));
     let bytes = asked(&mut call.router, alice.transport, &stranger);
-    assert_eq!(bytes[2..], [0; 5], "an SSRC nobody announced");
+    assert_eq!(bytes[2..], [0; 5], "an unknown SSRC");
     for garbage in [&b""[..], &[0x80], &[0xff; 40], &[0x80; 11]] {
         let bytes = asked(&mut call.router, alice.transport, garbage);
         assert_eq!(bytes[1..], [0; 6], "{garbage:?}");
@@ -69,7 +73,7 @@ fn what_leads_nowhere_asks_for_nothing_more() {
 }
 
 #[test]
-fn only_the_lists_of_receivers_are_looked_at_for_a_whole_batch() {
+fn only_the_lists_of_receivers_are_prefetched_for_a_whole_batch() {
     let shared: Vec<PrefetchStep> = PrefetchStep::STEPS
         .into_iter()
         .filter(|step| step.is_shared())
@@ -121,7 +125,7 @@ fn a_flush_prefetches_the_destinations_behind_the_one_it_sends_to() {
     let [one, two, three] = prefetched[..] else {
         panic!("three flushes");
     };
-    assert_eq!(one, 0, "nobody behind it");
+    assert_eq!(one, 0, "no destination behind it");
     assert_eq!(two % 64, 0, "whole cache lines of a consumer");
     assert!(
         two > 0 && three > 2 * two,

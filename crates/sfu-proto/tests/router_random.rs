@@ -1,4 +1,4 @@
-//! Any order of calls and packets leaves a router whole: a seeded walk over everything an owner and peers can do.
+//! A seeded random walk over everything the owner and the peers can do keeps the router's invariants.
 #![allow(clippy::unwrap_used)]
 
 mod router_call;
@@ -227,7 +227,7 @@ impl Walk {
         self.call.deliver(peer, &datagram);
     }
 
-    /// Bytes nobody would send.
+    /// Random bytes.
     fn noise(&mut self) {
         let Some(at) = self.peer() else { return };
         let len = 1 + self.dice.below(200);

@@ -1,4 +1,4 @@
-//! Loss on either side is repaired, and whoever asks too much is not heard.
+//! Loss on either side is repaired, and excessive requests are not answered.
 #![allow(clippy::unwrap_used)]
 
 mod router_call;
@@ -195,7 +195,7 @@ fn without_rtx_a_packet_is_repeated_byte_for_byte() {
 }
 
 #[test]
-fn a_packet_goes_again_once_in_a_round_trip_and_floods_are_bounded() {
+fn a_packet_is_retransmitted_once_per_round_trip_and_floods_are_bounded() {
     let mut call = Call::new();
     let (mut alice, mut bob, _, consumer) = call.pair(video(1000), video_consumer(5000, "0"));
     for step in 0..100 {
@@ -218,7 +218,7 @@ fn a_packet_goes_again_once_in_a_round_trip_and_floods_are_bounded() {
     let retransmitted = call.router.consumer_stats(consumer).unwrap().retransmitted;
     assert_eq!(retransmitted, 100 + 512);
     assert!(call.router.stats().drops.excessive > 0);
-    // What was never sent, or is nobody's, is not answered.
+    // Sequence numbers never sent, and SSRCs of no consumer, are not answered.
     call.inbox(&mut bob);
     call.send_rtcp(&mut bob, &nack_of(5000, &[sequences[99].wrapping_add(1)]));
     call.send_rtcp(&mut bob, &nack_of(4711, &sequences));
@@ -227,7 +227,7 @@ fn a_packet_goes_again_once_in_a_round_trip_and_floods_are_bounded() {
 }
 
 #[test]
-fn a_flood_of_key_frame_requests_reaches_the_sender_as_a_trickle() {
+fn a_flood_of_key_frame_requests_is_throttled_towards_the_sender() {
     let mut call = Call::new();
     let (mut alice, mut bob, ..) = call.pair(video(1000), video_consumer(5000, "0"));
     let mut key_frames = 0;
@@ -297,7 +297,7 @@ fn a_sender_without_pli_gets_fir() {
 }
 
 #[test]
-fn holes_are_asked_for_after_ten_milliseconds_and_given_up_after_ten_tries() {
+fn missing_packets_are_requested_after_ten_milliseconds_and_given_up_after_ten_tries() {
     let mut call = Call::new();
     let mut alice = call.peer();
     let producer = call.produce(&alice, video(1000));
@@ -315,7 +315,7 @@ fn holes_are_asked_for_after_ten_milliseconds_and_given_up_after_ten_tries() {
 }
 
 #[test]
-fn too_many_holes_end_in_a_key_frame_request() {
+fn too_many_missing_packets_cause_a_key_frame_request() {
     let mut call = Call::new();
     let mut alice = call.peer();
     call.produce(&alice, video(1000));
@@ -342,7 +342,7 @@ fn rtx_of(original: &Packet, rtx_sequence: u16) -> Packet {
 }
 
 #[test]
-fn nothing_is_asked_for_that_has_no_place_and_no_answer_is_thrown_away() {
+fn no_packet_without_a_slot_is_requested_and_no_answer_is_discarded() {
     let mut call = Call::new();
     let mut alice = call.peer();
     let producer = call.produce(&alice, video(1000));
@@ -383,7 +383,7 @@ fn picture(sequence: u16) -> Packet {
 }
 
 #[test]
-fn a_gap_without_place_asks_for_a_key_frame_and_for_nothing_before_it() {
+fn a_gap_beyond_the_ring_requests_a_key_frame_and_no_packet_before_it() {
     let mut call = Call::new();
     let mut alice = call.peer();
     call.produce(&alice, video(1000));
@@ -400,7 +400,7 @@ fn a_gap_without_place_asks_for_a_key_frame_and_for_nothing_before_it() {
 }
 
 #[test]
-fn requests_name_the_stream_and_who_asks() {
+fn requests_name_the_media_and_the_sender_ssrc() {
     let mut call = Call::new();
     let mut alice = call.peer();
     call.produce(&alice, video(1000));
@@ -462,7 +462,7 @@ fn hostile_rtcp_changes_nothing_for_others() {
 }
 
 #[test]
-fn without_rtx_the_longest_padding_goes_again_with_its_packet() {
+fn without_rtx_the_longest_padding_is_repeated_with_its_packet() {
     let mut call = Call::new();
     let (mut alice, mut bob) = (call.peer(), call.peer_with(true, None));
     let producer = call.produce(&alice, video(1000));

@@ -1,4 +1,4 @@
-//! What senders and receivers are told about clocks, loss, arrival times and limits.
+//! Reports to senders and receivers on clocks, loss, arrival times and limits.
 #![allow(clippy::unwrap_used)]
 
 mod router_call;
@@ -247,7 +247,7 @@ fn a_peers_reference_time_is_answered() {
 }
 
 #[test]
-fn transport_feedback_tells_every_packet_ten_times_a_second() {
+fn transport_feedback_reports_every_packet_ten_times_a_second() {
     let mut call = Call::new();
     let mut alice = call.peer();
     call.produce(&alice, video(1000));
@@ -315,7 +315,7 @@ fn a_sender_without_transport_feedback_gets_remb() {
 }
 
 #[test]
-fn a_limit_is_told_by_remb_until_it_is_lifted() {
+fn a_limit_is_sent_as_remb_until_it_is_removed() {
     let mut call = Call::new();
     let mut alice = call.peer_with(false, Some(300_000));
     call.produce(&alice, video(1000));
@@ -330,7 +330,7 @@ fn a_limit_is_told_by_remb_until_it_is_lifted() {
 }
 
 #[test]
-fn a_limit_that_changes_is_told_with_its_new_value() {
+fn a_changed_limit_is_sent_with_its_new_value() {
     let mut call = Call::new();
     let mut alice = call.peer_with(false, Some(300_000));
     call.produce(&alice, video(1000));
@@ -344,7 +344,7 @@ fn a_limit_that_changes_is_told_with_its_new_value() {
 }
 
 #[test]
-fn a_limit_costs_nothing_while_nothing_comes_and_is_told_again_when_something_does() {
+fn a_limit_needs_no_timer_during_silence_and_is_sent_again_with_media() {
     let mut call = Call::new();
     let mut alice = call.peer_with(false, Some(300_000));
     call.produce(&alice, video(1000));
@@ -402,7 +402,7 @@ fn what_receivers_report_is_kept() {
 }
 
 #[test]
-fn a_receivers_loss_lowers_its_score_and_nobody_elses() {
+fn the_loss_of_a_receiver_lowers_its_own_score_only() {
     let mut call = Call::new();
     let (mut alice, mut bob, carol) = (call.peer(), call.peer(), call.peer());
     let producer = call.produce(&alice, audio(1000));
@@ -449,13 +449,13 @@ fn a_silent_stream_scores_nothing_until_it_comes_back() {
     call.send(&mut alice, &audio_packet(1000, 1, 0, 40));
     assert_eq!(scores(&call), [10]);
     call.send_rtcp(&mut alice, &written(|out| bye::write(&[1000], out)));
-    assert_eq!(scores(&call), [0], "goodbye is at once");
+    assert_eq!(scores(&call), [0], "a BYE takes effect at once");
     call.send(&mut alice, &audio_packet(1000, 2, 0, 40));
     assert_eq!(scores(&call), [10]);
 }
 
 #[test]
-fn receivers_are_told_when_a_consumer_closes() {
+fn receivers_get_a_bye_when_a_consumer_closes() {
     let mut call = Call::new();
     let (mut alice, mut bob, producer, _) = call.pair(audio(1000), audio_consumer(5000, "0"));
     call.send(&mut alice, &audio_packet(1000, 0, 0, 40));
@@ -473,7 +473,7 @@ fn receivers_are_told_when_a_consumer_closes() {
 }
 
 #[test]
-fn loud_and_speaking_are_told() {
+fn volumes_and_the_active_speaker_are_reported() {
     let mut call = Call::new();
     let (mut alice, mut bob) = (call.peer(), call.peer());
     let one = call.produce(&alice, audio(1000));
@@ -506,7 +506,7 @@ fn loud_and_speaking_are_told() {
 }
 
 #[test]
-fn a_sender_with_in_band_fec_hears_of_its_worst_receiver() {
+fn a_sender_with_in_band_fec_gets_the_loss_of_its_worst_receiver() {
     for in_band_fec in [false, true] {
         let mut call = Call::new();
         let mut config = audio(1000);
@@ -526,7 +526,7 @@ fn a_sender_with_in_band_fec_hears_of_its_worst_receiver() {
 }
 
 #[test]
-fn a_flood_of_goodbyes_and_reports_is_told_once_a_second() {
+fn a_flood_of_byes_and_reports_makes_one_event_a_second() {
     let mut call = Call::new();
     let (mut alice, mut bob, ..) = call.pair(audio(1000), audio_consumer(5000, "0"));
     let mut told = 0;
@@ -550,7 +550,7 @@ fn a_flood_of_goodbyes_and_reports_is_told_once_a_second() {
 }
 
 #[test]
-fn nothing_is_timed_for_streams_nobody_can_be_asked_about() {
+fn streams_whose_sender_cannot_be_asked_need_no_timer() {
     let mut call = Call::new();
     let mut config = video(1000);
     config.encodings[0].ssrc = None;
@@ -567,7 +567,7 @@ fn nothing_is_timed_for_streams_nobody_can_be_asked_about() {
 }
 
 #[test]
-fn a_receiver_is_judged_again_after_half_a_second_and_not_before() {
+fn a_receiver_is_scored_again_after_half_a_second_and_not_before() {
     let mut call = Call::new();
     let (mut alice, mut bob, _, consumer) = call.pair(audio(1000), audio_consumer(5000, "0"));
     let mut sequence = 0;

@@ -1,4 +1,4 @@
-//! A source that starts anew under another SSRC while packets of the old one wait.
+//! A source that changes its SSRC while packets of the old one are pending.
 #![allow(clippy::unwrap_used)]
 
 mod router_call;
@@ -7,7 +7,7 @@ use meeshy_sfu_proto::router::EncodingConfig;
 use router_call::*;
 
 #[test]
-fn what_waited_of_the_old_source_does_not_send_the_new_one_twice() {
+fn pending_packets_of_the_old_source_do_not_send_the_new_one_twice() {
     let mut call = Call::new();
     let mut source = video(0);
     source.encodings = vec![EncodingConfig {

@@ -1,4 +1,4 @@
-//! Simulcast without a choice of layers: the first encoding that is alive is forwarded.
+//! Simulcast without a choice of layers: the first live encoding is forwarded.
 #![allow(clippy::unwrap_used)]
 
 mod router_call;
@@ -108,7 +108,7 @@ fn the_picture_comes_when_the_first_encoding_is_off_from_the_start() {
 }
 
 #[test]
-fn the_picture_goes_on_when_the_first_encoding_is_switched_off_and_goes_back_when_it_returns() {
+fn the_consumer_switches_when_the_first_encoding_stops_and_back_when_it_returns() {
     let (mut call, mut camera, mut bob, producer) = stage();
     camera.run(&mut call, 200);
     camera.on = [false, true];
@@ -144,7 +144,7 @@ fn the_picture_goes_on_when_the_first_encoding_is_switched_off_and_goes_back_whe
 }
 
 #[test]
-fn an_encoding_that_says_goodbye_is_left_at_once() {
+fn an_encoding_that_ends_with_bye_is_left_at_once() {
     let (mut call, mut camera, mut bob, _) = stage();
     camera.run(&mut call, 50);
     camera.on = [false, true];
@@ -159,7 +159,7 @@ fn an_encoding_that_says_goodbye_is_left_at_once() {
 }
 
 #[test]
-fn encodings_that_fall_silent_together_are_no_reason_to_change() {
+fn encodings_that_stop_together_cause_no_switch() {
     let (mut call, mut camera, mut bob, _) = stage();
     camera.run(&mut call, 100);
     call.inbox(&mut bob);
@@ -176,7 +176,7 @@ fn encodings_that_fall_silent_together_are_no_reason_to_change() {
 }
 
 #[test]
-fn after_a_change_reports_speak_of_the_encoding_that_is_sent() {
+fn after_a_switch_reports_describe_the_encoding_that_is_sent() {
     let (mut call, mut camera, mut bob, _) = stage();
     camera.run(&mut call, 100);
     camera.on = [false, true];

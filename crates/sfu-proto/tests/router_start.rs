@@ -1,4 +1,4 @@
-//! Where a receiver's picture begins: at the first packet of a key frame, whenever that comes.
+//! Where a receiver starts decoding: at the first packet of a key frame, whenever it arrives.
 #![allow(clippy::unwrap_used)]
 
 mod router_call;
@@ -153,7 +153,7 @@ fn parameter_sets_overtaken_by_the_first_picture_of_all_still_reach_its_receiver
 }
 
 #[test]
-fn a_sender_that_shows_no_parameter_sets_starts_at_its_pictures() {
+fn without_parameter_sets_a_consumer_starts_at_an_intra_picture() {
     let (mut call, mut alice, mut bob, ..) = stage(Codec::H264);
     for payload in [IDR_START, IDR_END, INTER] {
         let datagram = alice.packet(0, payload);
@@ -163,7 +163,7 @@ fn a_sender_that_shows_no_parameter_sets_starts_at_its_pictures() {
 }
 
 #[test]
-fn a_sender_that_showed_its_parameter_sets_once_is_known_by_three_pictures_without() {
+fn a_sender_of_parameter_sets_at_other_times_is_recognised_by_three_pictures_without() {
     let (mut call, mut alice, mut bob, _, consumer) = stage(Codec::H264);
     for payload in [PARAMETER_SETS, IDR_START, IDR_END] {
         let datagram = alice.packet(0, payload);
@@ -197,7 +197,7 @@ fn pictures(codec: Codec) -> [Vec<u8>; 3] {
 }
 
 #[test]
-fn a_late_first_packet_of_a_key_frame_is_the_beginning_and_the_rest_follows() {
+fn a_late_first_packet_of_a_key_frame_starts_the_consumer_and_the_rest_follows() {
     for codec in [Codec::Vp8, Codec::Vp9, Codec::Av1, Codec::H264] {
         for late in [Duration::ZERO, 60 * MS] {
             let (mut call, mut alice, mut bob, producer, _) = stage(codec);
@@ -228,7 +228,7 @@ fn a_late_first_packet_of_a_key_frame_is_the_beginning_and_the_rest_follows() {
 }
 
 #[test]
-fn a_key_frame_whose_beginning_is_lost_for_good_is_asked_for_again() {
+fn a_key_frame_whose_first_packet_is_lost_is_requested_again() {
     for codec in [Codec::Vp8, Codec::Vp9, Codec::Av1, Codec::H264] {
         let (mut call, mut alice, mut bob, producer, _) = stage(codec);
         let all = pictures(codec);
@@ -259,7 +259,7 @@ fn a_key_frame_whose_beginning_is_lost_for_good_is_asked_for_again() {
 }
 
 #[test]
-fn a_late_key_frame_of_a_former_picture_is_not_sent_behind_the_one_that_was_begun_with() {
+fn a_late_key_frame_of_an_earlier_picture_is_not_sent_behind_a_newer_one() {
     let mut call = Call::new();
     let (mut alice, mut bob, ..) = call.pair(video(1000), video_consumer(5000, "0"));
     let former = alice.protect(&video_packet(1000, 8, 0, true));

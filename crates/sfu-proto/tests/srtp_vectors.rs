@@ -1,6 +1,6 @@
-//! SRTP and SRTCP against packets that libsrtp protected, in both directions and for all profiles.
+//! SRTP and SRTCP against packets protected by libsrtp, in both directions and for all profiles.
 //!
-//! The vectors are made by `data/srtp_vectors.py`; equal bytes both ways mean either side can talk to libsrtp.
+//! `data/srtp_vectors.py` makes the vectors; equal bytes both ways mean that either side interoperates with libsrtp.
 #![expect(
     clippy::unwrap_used,
     reason = "a vector that does not parse fails its test"

@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_free_path_lets_the_estimate_follow_the_sender_up() {
+    fn without_queueing_the_estimate_rises_with_the_sender() {
         let mut estimator = ArrivalEstimator::default();
         for packet in 0..10_000u64 {
             let now = packet * 5_000;
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_silence_of_any_length_is_no_queue() {
+    fn silence_of_any_length_is_no_queueing() {
         for silence in [3, 40, 70, 100] {
             let mut estimator = ArrivalEstimator::default();
             for packet in 0..4_000u64 {
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sender_whose_clock_steps_back_is_still_heard() {
+    fn a_sender_whose_clock_steps_back_is_still_estimated() {
         let mut estimator = ArrivalEstimator::default();
         for packet in 0..4_000u64 {
             let now = packet * 5_000;
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_growing_queue_brings_it_below_what_arrives() {
+    fn a_growing_queue_lowers_the_estimate_below_the_received_rate() {
         let mut estimator = ArrivalEstimator::default();
         for packet in 0..2_000u64 {
             let now = packet * 5_000;

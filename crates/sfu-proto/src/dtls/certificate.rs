@@ -194,7 +194,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_generated_certificate_is_taken_back_and_has_three_fingerprints() {
+    fn a_generated_certificate_can_be_loaded_and_has_three_fingerprints() {
         let made = Certificate::generate().unwrap();
         let again =
             Certificate::from_der(made.der().to_vec(), made.private_key().to_vec()).unwrap();
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn malformed_fingerprints_are_told() {
+    fn malformed_fingerprints_are_recognised() {
         for value in [
             "",
             "AA",

@@ -405,7 +405,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_fragment_password_or_class_is_silence() {
+    fn wrong_fragments_passwords_and_classes_are_ignored() {
         let (mut agent, now) = (agent(), Instant::now());
         agent.handle(&check("other", PASSWORD, true), from(1), now);
         agent.handle(
@@ -494,7 +494,7 @@ mod tests {
         assert_eq!(
             nominate(&mut agent, udp, now),
             Some(udp),
-            "nobody knows better yet"
+            "media has not contradicted it yet"
         );
         agent.on_authenticated_media(&tcp, now);
         assert_eq!(agent.selected(), Some(tcp));
@@ -522,7 +522,7 @@ mod tests {
     }
 
     #[test]
-    fn a_doubted_tuple_is_better_than_a_silent_one() {
+    fn a_contradicted_tuple_is_selected_over_a_silent_one() {
         let (mut agent, now) = (agent(), Instant::now());
         for from in [from(1), from(2)] {
             agent.handle(&check(OURS, PASSWORD, true), from, now);
@@ -553,7 +553,7 @@ mod tests {
     }
 
     #[test]
-    fn a_silent_selected_tuple_gives_way_without_nomination() {
+    fn a_silent_selected_tuple_is_replaced_without_nomination() {
         let (mut agent, now) = (agent(), Instant::now());
         agent.handle(&check(OURS, PASSWORD, true), from(1), now);
         agent.handle(
@@ -570,7 +570,7 @@ mod tests {
     }
 
     #[test]
-    fn thirty_seconds_without_a_check_lose_the_path() {
+    fn thirty_seconds_without_a_check_end_consent() {
         let (mut agent, now) = (agent(), Instant::now());
         assert_eq!(agent.poll_timeout(), None);
         agent.handle(&check(OURS, PASSWORD, true), from(1), now);

@@ -60,9 +60,9 @@ impl Router {
     pub fn producer_scores(&self, producer: ProducerKey) -> Option<Vec<StreamScore>> {
         let entry = self.producers.get(producer.0)?;
         let streams = entry.streams.iter().map(|s| &self.streams[*s]);
-        let heard = streams.enumerate().filter(|(_, stream)| stream.has_media());
+        let received = streams.enumerate().filter(|(_, stream)| stream.has_media());
         Some(
-            heard
+            received
                 .map(|(encoding, stream)| StreamScore {
                     encoding,
                     ssrc: stream.ssrc,

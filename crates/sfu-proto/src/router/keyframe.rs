@@ -110,7 +110,7 @@ mod tests {
     const MS: u64 = 1000;
 
     #[test]
-    fn wishes_within_a_second_make_no_second_request() {
+    fn requests_within_a_second_are_merged() {
         let mut key_frames = KeyFrames::default();
         key_frames.request(0);
         assert!(key_frames.take(0));
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_answered_is_repeated_more_and_more_rarely() {
+    fn unanswered_requests_are_repeated_with_growing_intervals() {
         let mut key_frames = KeyFrames::default();
         key_frames.request(0);
         for at in [0, 1000, 3000, 7000] {
@@ -132,7 +132,7 @@ mod tests {
         }
         assert_eq!(key_frames.deadline(), None);
         key_frames.renew(9000 * MS);
-        assert_eq!(key_frames.deadline(), Some(9000 * MS), "heard again");
+        assert_eq!(key_frames.deadline(), Some(9000 * MS), "active again");
         assert!(key_frames.take(9000 * MS));
         key_frames.request(9500 * MS);
         assert_eq!(
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_frame_ends_the_wait() {
+    fn a_key_frame_answers_the_request() {
         let mut key_frames = KeyFrames::default();
         key_frames.request(0);
         assert!(key_frames.take(0));
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_crowd_that_comes_within_two_seconds_waits_no_longer_than_the_spacing() {
+    fn receivers_that_join_within_two_seconds_wait_no_longer_than_the_spacing() {
         let mut key_frames = KeyFrames::default();
         let mut waiting_since = None;
         let mut answered_at = None;
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_bucket_tells_when_it_gives_again() {
+    fn an_empty_bucket_reports_when_it_refills() {
         let mut bucket = Bucket::<10, REFILL>::default();
         for _ in 0..10 {
             assert!(bucket.take(0));
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_of_wishes_is_bounded_whatever_the_sender_does() {
+    fn key_frame_requests_are_bounded_whatever_the_sender_does() {
         let mut key_frames = KeyFrames::default();
         let mut sent = 0;
         for at in 0..60_000 {

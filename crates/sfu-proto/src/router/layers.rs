@@ -39,7 +39,7 @@ pub(crate) fn first_live(lives: impl Iterator<Item = Liveness> + Clone, current:
         life.active
             && left_at.is_none_or(|left| {
                 life.last_packet_at
-                    .is_some_and(|heard| heard > left + SILENCE_SKEW)
+                    .is_some_and(|at| at > left + SILENCE_SKEW)
             })
     };
     lives
@@ -152,8 +152,8 @@ mod tests {
     }
 
     #[test]
-    fn the_first_encoding_that_is_alive_is_forwarded() {
-        assert_eq!(after(0, &[NEVER; 3]), 0, "nobody yet");
+    fn the_first_live_encoding_is_forwarded() {
+        assert_eq!(after(0, &[NEVER; 3]), 0, "none received yet");
         assert_eq!(
             after(0, &[NEVER, alive(0), alive(0)]),
             1,
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn encodings_that_fall_silent_together_stay_as_they_are() {
+    fn encodings_that_stop_together_stay_as_they_are() {
         assert_eq!(after(0, &[silent(1000 * MS), alive(1005 * MS)]), 0);
         assert_eq!(after(0, &[silent(1000 * MS), silent(1005 * MS)]), 0);
         assert_eq!(after(1, &[silent(9000 * MS), silent(1005 * MS)]), 1);
@@ -184,7 +184,7 @@ mod tests {
         };
         assert!(!choose(&mut selector, 0, false));
         assert!(choose(&mut selector, 0, true));
-        assert!(!choose(&mut selector, 1, true), "nobody wants it");
+        assert!(!choose(&mut selector, 1, true), "not the wanted encoding");
         assert!(selector.want(1) && !selector.want(1));
         assert!(!choose(&mut selector, 1, false));
         assert!(choose(&mut selector, 0, false));

@@ -229,7 +229,7 @@ mod tests {
     const SECOND: Micros = 1_000_000;
 
     #[test]
-    fn the_least_delayed_is_believed_and_ages() {
+    fn the_least_delayed_sample_is_used_and_drifts() {
         let mut least = MinFilter::default();
         least.report(5_000, 0);
         least.report(30_000, SECOND);
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn reports_that_were_overtaken_and_times_of_zero_say_nothing() {
+    fn reordered_reports_and_ntp_times_of_zero_are_ignored() {
         let mut mapping = Mapping::new();
         let ntp = 1_000u64 << 32;
         assert!(!mapping.reported(0, 7, 5, 0));
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn arrivals_are_believed_where_reports_contradict_them() {
+    fn arrivals_override_contradicting_reports() {
         for (lie_ms, believed) in [
             (150, true),
             (250, false),
@@ -298,7 +298,7 @@ mod tests {
             }
             let told = mapping
                 .timestamp_at(&shared, now, ntp_of(now))
-                .expect("heard");
+                .expect("media came");
             let off = told.wrapping_sub(960 * 499).cast_signed() / 48;
             let expected = if believed { lie_ms } else { 0 };
             assert!((i64::from(off) - expected).abs() <= 1, "{lie_ms}: {off}");

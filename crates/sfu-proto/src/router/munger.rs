@@ -336,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_that_went_on_elsewhere_keeps_the_clock_it_has() {
+    fn a_stream_that_jumped_keeps_its_rtp_clock() {
         for (timestamp, expected) in [
             (90_000 + 9_500, 99_500),
             (90_000 + 60_000, 99_000),
@@ -352,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn an_own_number_leads_back_to_the_encoding_it_was_given_for() {
+    fn an_out_seq_leads_back_to_the_encoding_it_was_assigned_for() {
         // Two encodings of one producer, both in their first run, with equal stream indices.
         let (mut munger, small, large) = (Munger::new(1), Source::first(3), Source::first(4));
         for (step, (source, index)) in [

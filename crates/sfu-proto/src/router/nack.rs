@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hole_is_asked_for_after_ten_milliseconds() {
+    fn a_missing_packet_is_requested_after_ten_milliseconds() {
         let mut generator = NackGenerator::new(512);
         generator.received(10, false, true, 0);
         generator.received(13, false, true, MS);
@@ -331,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_gap_only_what_has_a_place_is_asked_for_and_a_key_frame_is_needed() {
+    fn of_a_gap_only_packets_with_a_slot_are_requested_and_a_key_frame_is_needed() {
         let mut generator = NackGenerator::new(512);
         generator.received(0, false, true, 0);
         generator.pace.before = Some(0);
@@ -349,13 +349,13 @@ mod tests {
             Arrival::Expected,
             "the key frame"
         );
-        assert_eq!(generator.len(), 0, "nobody needs what is before it");
+        assert_eq!(generator.len(), 0, "not needed before a key frame");
         assert_eq!(generator.received(3000, false, true, 0), Arrival::Overflow);
         assert_eq!(generator.len(), 0, "hopeless");
     }
 
     #[test]
-    fn a_short_history_is_no_longer_for_requests() {
+    fn a_short_ring_limits_requests() {
         let mut generator = NackGenerator::new(64);
         generator.received(0, false, true, 0);
         assert_eq!(generator.received(64, false, true, 0), Arrival::Expected);
@@ -368,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hole_whose_place_is_taken_before_an_answer_can_come_is_not_asked_for() {
+    fn a_packet_whose_slot_is_reused_before_the_answer_is_not_requested() {
         // 1000 packets a second, answers after 100 ms: 100 packets later. The gap starts at this age of the stream.
         for (age, fewest) in [(1, 200), (1000, 300)] {
             let mut generator = NackGenerator::new(512);
@@ -400,7 +400,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hole_is_asked_for_once_in_a_round_trip_that_nobody_told() {
+    fn a_missing_packet_is_requested_once_per_measured_round_trip() {
         let mut generator = NackGenerator::new(512);
         generator.received(0, false, true, 0);
         generator.received(2, false, true, 0);
@@ -419,7 +419,7 @@ mod tests {
     }
 
     #[test]
-    fn the_list_is_looked_at_again_after_forty_milliseconds_or_at_once_if_there_was_no_room() {
+    fn the_list_is_checked_again_after_forty_milliseconds_or_at_once_if_there_was_no_room() {
         let mut generator = NackGenerator::new(512);
         generator.received(10, false, true, 0);
         generator.received(13, false, true, 0);

@@ -397,7 +397,7 @@ mod tests {
     }
 
     #[test]
-    fn the_one_who_speaks_dominates_until_another_takes_over() {
+    fn the_speaker_dominates_until_another_one_takes_over() {
         let mut observers = pair();
         assert_eq!(talk(&mut observers, 0, 2, [127, 127]), []);
         assert_eq!(talk(&mut observers, 2_000_000, 3, [20, 127]), [Some(ALICE)]);
@@ -405,12 +405,12 @@ mod tests {
         assert_eq!(
             talk(&mut observers, 8_000_000, 3, [127, 127]),
             [],
-            "silence elects nobody"
+            "silence changes nothing"
         );
     }
 
     #[test]
-    fn nothing_is_looked_at_while_there_is_no_sound() {
+    fn observers_need_no_timer_during_silence() {
         let mut observers = pair();
         let mut looks = |from: u64, seconds: u64, levels: [u8; 2]| {
             let mut looks = 0;
@@ -466,7 +466,7 @@ mod tests {
     }
 
     #[test]
-    fn volumes_are_means_loudest_first_and_silence_is_told_once() {
+    fn volumes_are_means_loudest_first_and_silence_is_reported_once() {
         let mut observers = pair();
         talk(&mut observers, 0, 1, [30, 20]);
         assert!(observers.end_volume_interval());
@@ -487,7 +487,7 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_level_is_looked_at_first() {
+    fn the_newest_level_is_evaluated_first() {
         let mut speaker = Speaker::new(ALICE, 0);
         for (step, loudness) in [(1, 15), (2, 25), (3, 35)] {
             speaker.push(loudness, step * LEVEL_INTERVAL);
@@ -497,7 +497,7 @@ mod tests {
     }
 
     #[test]
-    fn a_speaker_of_whom_nothing_came_for_more_than_forty_milliseconds_is_silent() {
+    fn a_speaker_without_packets_for_more_than_forty_milliseconds_is_silent() {
         let mut speaker = Speaker::new(ALICE, 0);
         speaker.push(95, 20_000);
         speaker.evaluate(60_000);

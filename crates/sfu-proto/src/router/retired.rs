@@ -30,10 +30,10 @@ impl Retired {
         self.next = (self.next + 1) % REMEMBERED;
     }
 
-    /// Whether a packet of this SSRC is late; `heard`: its successor is active.
-    pub(crate) fn is_retired(&self, ssrc: u32, heard: bool, now: Micros) -> bool {
+    /// Whether a packet of this SSRC is late; `replaced_by_active`: its successor is active.
+    pub(crate) fn is_retired(&self, ssrc: u32, replaced_by_active: bool, now: Micros) -> bool {
         let mut known = self.entries.iter().flatten();
-        known.any(|(known, at)| *known == ssrc && (heard || now < at + LONGEST_DELAY))
+        known.any(|(known, at)| *known == ssrc && (replaced_by_active || now < at + LONGEST_DELAY))
     }
 }
 
@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_was_replaced_comes_back_when_nothing_of_it_can_be_late_and_nobody_else_is_heard() {
+    fn a_replaced_ssrc_returns_once_it_cannot_be_late_and_its_successor_is_silent() {
         let mut retired = Retired::default();
         retired.add(7, 1_000_000);
         assert!(retired.is_retired(7, false, 10_999_999));

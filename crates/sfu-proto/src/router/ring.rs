@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_left_is_not_padded_afterwards() {
+    fn a_packet_that_was_sent_is_not_padded_afterwards() {
         let mut ring = Ring::new(2, false);
         store(&mut ring, 7, b"abc");
         ring.fix_padding(7);
@@ -314,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn a_packet_comes_after_its_repair_once_and_keeps_its_other_marks() {
+    fn an_original_arrives_after_its_repair_once_and_keeps_its_other_flags() {
         let mut ring = Ring::new(2, false);
         let mut repaired = slot(7, 0);
         repaired.flags = REPAIRED | MARKER;

@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_packet_is_sent_again_once_in_a_round_trip() {
+    fn a_packet_is_retransmitted_once_per_round_trip() {
         let mut resends = Resends::new();
         assert!(resends.take(7, 100, Some(50_000), 0));
         assert!(!resends.take(7, 100, Some(50_000), 49_999));

@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn an_interval_is_judged_from_where_it_starts_anew() {
+    fn a_rebased_score_ignores_earlier_totals() {
         let mut score = Score::new(0);
         score.rebase(totals(100, 0, 0));
         assert!(score.update(totals(200, 100, 0)));

@@ -685,7 +685,7 @@ mod tests {
         assert_eq!(
             index(push(&mut stream, 11, 100, 0)),
             first + 1,
-            "late, but before the swallowed one"
+            "late, but before the dropped one"
         );
     }
 
@@ -701,7 +701,7 @@ mod tests {
     }
 
     #[test]
-    fn what_came_before_is_refused() {
+    fn duplicates_are_refused() {
         let mut stream = video();
         push(&mut stream, 10, 100, 0);
         assert_eq!(push(&mut stream, 10, 100, 0), Accepted::Late);
@@ -732,7 +732,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_repeated_moves_no_numbers() {
+    fn a_retransmission_moves_no_sequence_numbers() {
         let mut stream = video();
         push(&mut stream, 10, 100, 0);
         let packet = Incoming {
@@ -755,7 +755,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_repaired_of_one_source_is_not_held_against_the_next() {
+    fn repairs_of_one_source_do_not_lower_the_score_of_the_next() {
         let mut stream = video();
         for sequence in (0..100u16).filter(|sequence| *sequence == 0 || sequence % 2 == 1) {
             push(&mut stream, sequence, 100, 0);
@@ -791,7 +791,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lossy_stream_scores_less_and_only_changes_are_told() {
+    fn a_lossy_stream_scores_less_and_only_changes_are_reported() {
         let mut stream = video();
         push(&mut stream, 0, 100, 0);
         stream.mark_active(0);
@@ -874,7 +874,7 @@ mod tests {
     }
 
     #[test]
-    fn what_came_itself_after_its_repair_is_neither_repaired_nor_lost() {
+    fn an_original_that_arrives_after_its_repair_is_neither_repaired_nor_lost() {
         let mut stream = video();
         for sequence in [10, 13] {
             push(&mut stream, sequence, 100, 0);
@@ -900,7 +900,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bye_is_heard_again_after_a_second() {
+    fn a_bye_is_handled_again_after_a_second() {
         let mut stream = video();
         push(&mut stream, 0, 100, 0);
         stream.mark_active(0);

@@ -120,7 +120,7 @@ fn a_description_has_the_bytes_of_the_rfc() {
 }
 
 #[test]
-fn descriptions_of_several_sources_and_items_are_walked() {
+fn descriptions_of_several_sources_and_items_are_iterated() {
     #[rustfmt::skip]
     let packet = [
         0x83, 202, 0, 9,
@@ -146,13 +146,13 @@ fn descriptions_of_several_sources_and_items_are_walked() {
 }
 
 #[test]
-fn a_goodbye_names_sources_and_may_give_a_reason() {
+fn a_bye_lists_sources_and_may_hold_a_reason() {
     let mut out = [0; 16];
     let len = bye::write(&[1, 2], &mut out).unwrap();
     assert_eq!(out[..len], [0x82, 203, 0, 2, 0, 0, 0, 1, 0, 0, 0, 2]);
     let with_reason = [0x81, 203, 0, 2, 0, 0, 0, 5, 3, b'b', b'y', b'e'];
     let Packet::Bye(bye) = only(&with_reason) else {
-        panic!("a goodbye")
+        panic!("not a BYE")
     };
     assert_eq!(bye.ssrcs().collect::<Vec<_>>(), [5]);
     assert!(matches!(
@@ -443,12 +443,12 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_walked_without_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+    fn any_bytes_are_iterated_without_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
         walk(&bytes);
     }
 
     #[test]
-    fn any_body_of_a_known_type_is_walked_without_panic(
+    fn any_body_of_a_known_type_is_iterated_without_panic(
         packet_type in 200u8..=207,
         count in 0u8..32,
         body in proptest::collection::vec(any::<u8>(), 0..75),

@@ -686,7 +686,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn all_that_was_taken_comes_out_again(
+        fn every_written_arrival_is_parsed_again(
             start in 0u64..100_000,
             deltas in pattern(),
             room in 0usize..400,

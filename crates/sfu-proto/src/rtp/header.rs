@@ -455,7 +455,7 @@ mod tests {
     }
 
     #[test]
-    fn elements_that_leave_the_block_are_not_given() {
+    fn elements_beyond_the_block_are_not_returned() {
         let one = with_block(0xbede, &[0x10, 0xaa, 0x2f, 0xbb]);
         assert_eq!(elements(&one), [(1, vec![0xaa])]);
         let two = with_block(0x1000, &[1, 1, 0xaa, 2]);

@@ -298,7 +298,7 @@ mod tests {
         for ssrc in [1000, 1001, 59] {
             assert!(streams.find(ssrc).is_some_and(|slot| slot < 3), "{ssrc}");
         }
-        assert_eq!(streams.entries.len(), 62, "and nobody is forgotten");
+        assert_eq!(streams.entries.len(), 62, "and no stream is forgotten");
         let found = streams.find(7).expect("known");
         assert!(
             !streams.window(found).is_fresh(99),

@@ -1,4 +1,4 @@
-//! Inputs to begin with: what well-behaved peers send, made by our own writers or by hand.
+//! Seed inputs: packets of well-behaved peers, made by our own writers or by hand.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

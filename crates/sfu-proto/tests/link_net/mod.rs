@@ -1,4 +1,4 @@
-//! Two ends and an emulated wire between them, with virtual time: the stage of the link scenarios.
+//! Two links and an emulated network between them, with virtual time: the fixture of the link tests.
 
 #![allow(
     dead_code,

@@ -1,6 +1,6 @@
 //! A call in virtual time: one router, peers with SRTP keys known beforehand, and everything that was sent.
 //!
-//! Handshakes are left out (see the link tests); a peer is its keys, its address and what it received.
+//! Without handshakes (see the link tests); a peer is its keys, its address and what it received.
 #![allow(dead_code, unused_imports, clippy::unwrap_used, unreachable_pub)]
 
 use std::collections::HashMap;
@@ -595,7 +595,7 @@ pub fn audio_consumer(ssrc: u32, mid: &str) -> ConsumerConfig {
     }
 }
 
-/// Two or more encodings of one camera, told apart by RID: "r0", "r1", … of SSRCs nobody announced.
+/// Two or more encodings of one camera, told apart by RID: "r0", "r1", … of SSRCs that were not announced.
 pub fn simulcast(encodings: usize) -> ProducerConfig {
     let mut config = video(0);
     config.header_extensions.push((RID, 10));

@@ -1,5 +1,5 @@
-//! A full mesh in virtual time: everybody sends audio and video to everybody. Packets are made beforehand,
-//! so that what runs is the router alone.
+//! A full mesh in virtual time: every participant sends audio and video to all others. Packets are made beforehand,
+//! so that only the router runs.
 #![allow(dead_code, clippy::unwrap_used, unreachable_pub)]
 
 use std::time::{Duration, Instant};
@@ -68,15 +68,17 @@ pub struct Mesh {
 }
 
 impl Mesh {
-    /// `people` in one call for `time`; `feedback`: receivers send NACKs and PLIs too.
+    /// `participants` in one call for `time`; `feedback`: receivers send NACKs and PLIs too.
     pub fn new(
         mut call: Call,
-        people: usize,
+        participants: usize,
         time: Duration,
         padding: bool,
         feedback: bool,
     ) -> Self {
-        let mut peers: Vec<Peer> = (0..people).map(|_| call.peer_with(padding, None)).collect();
+        let mut peers: Vec<Peer> = (0..participants)
+            .map(|_| call.peer_with(padding, None))
+            .collect();
         let mut producers = Vec::new();
         for (who, peer) in peers.iter().enumerate() {
             let base = 10_000 * (who as u32 + 1);

@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_far_behind_is_not_reported_again() {
+    fn packets_too_far_behind_are_not_reported_again() {
         let mut arrivals = Arrivals::new();
         let late = MAX_LATE as u16;
         arrivals.record(late, 7, 0);
