@@ -25,7 +25,7 @@ pub(crate) struct Call {
     pub(crate) producers: Handles<ProducerId, ProducerRecord>,
     pub(crate) consumers: Handles<ConsumerId, ConsumerRecord>,
     /// It has had input since the last flush.
-    pub(crate) touched: bool,
+    pub(crate) dirty: bool,
 }
 
 /// What the worker keeps of a transport.
@@ -56,7 +56,7 @@ impl Call {
             transports: Handles::default(),
             producers: Handles::default(),
             consumers: Handles::default(),
-            touched: false,
+            dirty: false,
         }
     }
 

@@ -35,7 +35,7 @@ impl Core {
     /// Carries out requests that wait; those beyond the share keep the bell ringing.
     pub(crate) fn carry_out(&mut self, now: Instant, mut share: Share<impl FnMut() -> Instant>) {
         // Keys that a router gave up in this round must leave the maps before it gives them out again.
-        self.hear(now);
+        self.drain_events(now);
         while let Some(Request { id, command }) = self.queues.next_request() {
             self.totals.requests += 1;
             let (ok, error) = match self.execute(command, now) {

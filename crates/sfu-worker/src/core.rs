@@ -45,7 +45,7 @@ pub(crate) struct Core {
     pub(crate) window: Window,
     pub(crate) totals: Totals,
     /// Positions of calls with input since the last flush.
-    pub(crate) touched: Vec<u32>,
+    pub(crate) dirty: Vec<u32>,
 }
 
 impl Core {
@@ -96,9 +96,9 @@ impl Core {
         };
         let (router, outbox) = (&mut call.router, &mut self.outbox);
         let outcome = catch_unwind(AssertUnwindSafe(|| work(router, outbox)));
-        if !call.touched {
-            call.touched = true;
-            self.touched.push(target.router);
+        if !call.dirty {
+            call.dirty = true;
+            self.dirty.push(target.router);
         }
         if outcome.is_err() {
             self.close_panicked(target, now);
@@ -175,40 +175,40 @@ impl Core {
     /// The next round flushes this call and hears its events.
     pub(crate) fn touch(&mut self, position: u32) {
         if let Some(call) = self.calls.get_mut(position)
-            && !call.touched
+            && !call.dirty
         {
-            call.touched = true;
-            self.touched.push(position);
+            call.dirty = true;
+            self.dirty.push(position);
         }
     }
 
-    /// Sends what the touched calls have waiting, and reports what they say.
+    /// Sends the pending packets of the dirty calls, and reports their events.
     pub(crate) fn flush(&mut self, now: Instant) {
-        let mut touched = std::mem::take(&mut self.touched);
-        for &position in &touched {
+        let mut dirty = std::mem::take(&mut self.dirty);
+        for &position in &dirty {
             let Some(call) = self.calls.get_mut(position) else {
                 continue;
             };
-            call.touched = false;
+            call.dirty = false;
             call.router.flush(now, &mut self.outbox);
             let due = call.router.poll_timeout();
             self.calls.timers.set(position, due);
             self.events_of(position, now);
         }
-        touched.clear();
-        // `events_of` may have touched more; they wait for the next round.
-        touched.append(&mut self.touched);
-        self.touched = touched;
+        dirty.clear();
+        // `events_of` may have made more calls dirty; they wait for the next round.
+        dirty.append(&mut self.dirty);
+        self.dirty = dirty;
         self.outbox.flush_udp();
         for id in self.outbox.connections.flush(&self.poller, token_of) {
             self.close_connection(id, now);
         }
     }
 
-    /// Reports what the touched calls have said so far.
-    pub(crate) fn hear(&mut self, now: Instant) {
-        for index in 0..self.touched.len() {
-            self.events_of(self.touched[index], now);
+    /// Reports the events of the dirty calls so far.
+    pub(crate) fn drain_events(&mut self, now: Instant) {
+        for index in 0..self.dirty.len() {
+            self.events_of(self.dirty[index], now);
         }
     }
 

@@ -15,7 +15,7 @@
 //!
 //! # Cost
 //! With an open window one wake-up per window, however many datagrams came. A call that has nothing to do costs
-//! nothing: timers lie in a heap, and only calls that were touched are looked at.
+//! nothing: timers lie in a heap, and only dirty calls are processed.
 
 use std::io::{self, ErrorKind};
 use std::net::TcpListener;
@@ -126,7 +126,7 @@ impl Loop {
                 outbox,
                 calls: Calls::default(),
                 demux: Demux::new(),
-                touched: Vec::new(),
+                dirty: Vec::new(),
             },
             receive: RecvBatch::new(BATCH),
             listeners,
@@ -189,7 +189,7 @@ impl Loop {
     fn wait(&mut self) -> io::Result<()> {
         let window = self.core.window.length();
         // What the last flush left is to be flushed now.
-        let timeout = if self.more || !self.core.touched.is_empty() {
+        let timeout = if self.more || !self.core.dirty.is_empty() {
             Duration::ZERO
         } else if self.busy && !window.is_zero() {
             // On the grid of the window: as long as there is traffic nobody has to wake us for it.

@@ -41,7 +41,7 @@ fn call(id: u64, now: Instant) -> Call {
     Call::new(RouterId(id), router)
 }
 
-/// Entries of the heap looked at per round in which one of `calls` calls is touched.
+/// Entries of the heap compared per round in which one of `calls` calls is dirty.
 fn looks_per_round(calls: u64) -> u64 {
     let mut worker = worker();
     let core = &mut worker.core;
@@ -62,7 +62,7 @@ fn looks_per_round(calls: u64) -> u64 {
     for _ in 0..1000 {
         core.touch(0);
         core.timers(now, Share::new(|| now));
-        assert_eq!(core.touched, [0]);
+        assert_eq!(core.dirty, [0]);
         core.flush(now);
     }
     assert_eq!(core.totals.timers_run, ran, "nothing was due");
