@@ -63,11 +63,13 @@ def run(tree: Path, *command: str) -> subprocess.CompletedProcess[str]:
         env=os.environ | {"PYTHONPATH": str(tree)},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=50,
         check=False,
     )
 
 
+@pytest.mark.slow(reason="two processes with pandas in a copy of the simulator")
+@pytest.mark.timeout(120)
 def test_a_figure_is_one_function_and_one_line_of_the_schema(tree: Path) -> None:
     recorded = SyntheticRun()
     recorded.of_stream(2, 0, 1)[4]["last_packet_ns"] = recorded.start_ns + 3_500_000_000
