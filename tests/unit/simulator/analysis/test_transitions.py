@@ -431,3 +431,11 @@ def test_a_track_that_was_never_shown_has_a_gap_of_the_whole_time_around_the_cha
     video = table[(table["bot"] == 0) & (table["kind"] == "video")]
     # from 500 ms before the notification (5 ms) to 1 s after the end (100 ms)
     assert video["gap_ms"].tolist() == [1_595]
+
+
+@pytest.mark.parametrize("outcome", [{"success": None}, {"success": False}, {"completed_ns": 0}])
+def test_a_change_that_did_not_complete_has_no_gap(
+    switched: SyntheticRun, tmp_path: Path, outcome: dict[str, object]
+) -> None:
+    switched.transitions = [transition(0, **outcome), transition(1)]
+    assert set(gaps(read(switched, tmp_path / "run"))["bot"]) == {1}
