@@ -25,6 +25,7 @@ from simulator.samples.schema import Kind
 NS_PER_MS = 1_000_000
 SIGNAL_ATTEMPTS, SIGNAL_PAUSE_S = 30, 0.1
 REJOIN_ATTEMPTS = 30
+_PATH_CHECK_S = 0.25
 _USER = "person"
 _TROUBLES = (SimulatorError, MeeshyError, ConnectionError, OSError, ValueError, LookupError)
 """What may go wrong with one leg; the native module's own errors come when a leg is closed under somebody's hands."""
@@ -276,10 +277,19 @@ class Caller:
             ) from error
 
     async def _received(self, tracks: Sequence[Track]) -> int:
-        while (arrivals := self._arrivals_in_use()) is None:
-            self._changed.clear()
-            await self._changed.wait()
-        return await arrivals.wait_for(self._still(tracks))
+        while True:
+            arrivals = self._arrivals_in_use()
+            if arrivals is None:
+                self._changed.clear()
+                await self._changed.wait()
+                continue
+            try:
+                async with asyncio.timeout(_PATH_CHECK_S):
+                    return await arrivals.wait_for(self._still(tracks))
+            except (TimeoutError, ConnectionError) as error:
+                # The call may have left this path meanwhile; then the one in use now is asked.
+                if isinstance(error, ConnectionError) and arrivals is self._arrivals_in_use():
+                    raise
 
     def _arrivals_in_use(self) -> Arrivals | None:
         if self.mode == "sfu" and self._path is not None:
