@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from aioice import stun
 
-from simulator.stack.child import bound_command
+from simulator.child import bound_command
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -16,13 +16,21 @@ from typing import IO, Any, Self
 
 import pyarrow as pa
 
-from simulator.client.bot import Bot, BotSettings, Incoming, pick_capabilities
+from simulator.child import bound_command, how_it_ended
+from simulator.client.bot import (
+    Bot,
+    BotSettings,
+    Incoming,
+    candidate_addresses,
+    media_blocked,
+    pick_capabilities,
+)
 from simulator.client.media_server import Direction, Json
 from simulator.errors import BotError
 from simulator.samples.schema import GENERATOR, LATENCY, PLAYOUT, STREAMS, Kind, rows_to_batch
-from simulator.stack.child import bound_command
 
 ORDER_TIMEOUT_S = 60.0
+CONNECT_TIMEOUT_S = 30.0
 _STOP_TIMEOUT_S = 3.0
 _LINE_LIMIT = 64 * 1024 * 1024
 
@@ -38,6 +46,7 @@ class AiortcBot:
         self.number = number
         self.generator = process.name
         self._process = process
+        self._addresses = ""
 
     def capabilities(self, router: Json) -> Json:
         """Choose opus and VP8 with aiortc's feedback and extensions; it knows no transport-wide feedback."""
@@ -53,18 +62,23 @@ class AiortcBot:
         )
 
     async def connect(self, which: Direction, transport: Json) -> Json:
-        """Begin ICE and DTLS towards the server's transport; gives the `dtlsParameters` to tell the server."""
+        """Begin ICE and DTLS towards the server's transport; returns the `dtlsParameters` to tell the server."""
+        if which == "send":
+            self._addresses = candidate_addresses(transport)
         dtls: Json = await self._order("connect", which=which, transport=transport)
         return dtls
 
     async def produce(self, kind: Kind) -> Json:
-        """Give the `rtpParameters` of what it will send."""
+        """Return the `rtpParameters` of what it will send."""
         parameters: Json = await self._order("produce", kind=kind)
         return parameters
 
     async def start_sending(self, kind: Kind) -> None:
         """Send, once the server has the producer and the transport is up."""
-        await self._order("start_sending", kind=kind)
+        try:
+            await asyncio.wait_for(self._order("start_sending", kind=kind), CONNECT_TIMEOUT_S)
+        except TimeoutError as error:
+            raise BotError(media_blocked(self.number, CONNECT_TIMEOUT_S, self._addresses)) from error
 
     async def consume(self, streams: Sequence[Incoming]) -> None:
         """Get ready to receive and decode streams that do not flow yet."""
@@ -104,7 +118,7 @@ class ChildProcess:
         """What went wrong on its own."""
 
     async def start(self) -> int:
-        """Start it and hand over the settings; gives its process id."""
+        """Start it and hand over the settings; returns its process id."""
         self._log = self._log_path.open("wb")
         self._process = await asyncio.create_subprocess_exec(
             *bound_command([sys.executable, "-m", self.program]),
@@ -134,7 +148,7 @@ class ChildProcess:
             BotError: The child refused, is gone, or did not answer in time.
         """
         if self._process is None or self._process.stdin is None or self._process.returncode is not None:
-            raise BotError(self._epitaph())
+            raise BotError(self._ending())
         self._next_id += 1
         number = self._next_id
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
@@ -145,8 +159,10 @@ class ChildProcess:
             return await asyncio.wait_for(future, ORDER_TIMEOUT_S)
         except TimeoutError as error:
             raise BotError(f"{self.name} did not answer {do!r} within {ORDER_TIMEOUT_S:g} s") from error
-        except ConnectionError as error:
-            raise BotError(self._epitaph()) from error
+        except (ConnectionError, RuntimeError) as error:
+            # uvloop raises RuntimeError for a pipe that is closed. The child is ending: wait until it is known how.
+            await asyncio.wait({asyncio.ensure_future(self._process.wait())}, timeout=_STOP_TIMEOUT_S)
+            raise BotError(self._ending()) from error
         finally:
             self._waiting.pop(number, None)
 
@@ -176,7 +192,7 @@ class ChildProcess:
     async def _read(self) -> None:
         """Take answers and events until the child ends."""
         stdout = self._process.stdout if self._process is not None else None
-        while stdout is not None and (line := await stdout.readline()):
+        while stdout is not None and (line := await stdout.readline()).endswith(b"\n"):  # else it was cut off
             message = json.loads(line)
             if "event" in message:
                 self._event(message)
@@ -191,23 +207,23 @@ class ChildProcess:
         if self._process is not None:
             await self._process.wait()
         if not self._stopping:
-            self.broken.append(self._epitaph())
+            self.broken.append(self._ending())
         for future in self._waiting.values():
             if not future.done():
-                future.set_exception(BotError(self._epitaph()))
+                future.set_exception(BotError(self._ending()))
 
     def _event(self, message: Json) -> None:
         name, unix_ns = message.pop("event"), message.pop("unix_ns")
         self._settings.on_event(name, unix_ns, **message)
 
-    def _epitaph(self) -> str:
+    def _ending(self) -> str:
         try:
             lines = self._log_path.read_text(errors="replace").splitlines()
         except OSError:
             lines = []
-        last = f": {lines[-1]}" if lines else ""
         code = None if self._process is None else self._process.returncode
-        return f"{self.name} has ended (code {code}){last}"
+        last = f": {lines[-1]}" if lines and not (code is not None and code < 0) else ""
+        return f"{self.name} {how_it_ended(code)}; its log is {self._log_path.name} of the run{last}"
 
 
 class AiortcGenerator:
@@ -245,7 +261,7 @@ class AiortcGenerator:
         return bots
 
     async def collect(self, tick: int) -> Mapping[str, Sequence[pa.RecordBatch]]:
-        """Give what was measured since the last call, by table."""
+        """Return what was measured since the last call, by table."""
         answers = await asyncio.gather(
             *(child.order("collect", tick=tick) for child in self._children), return_exceptions=True
         )

@@ -1,4 +1,4 @@
-"""A child process with one aiortc person: its legs to media servers and to other people, and what it sees.
+"""A child process with one aiortc bot: its legs to media servers and to peers, and what it receives.
 
 Legs to a server are the ORTC objects of aiortc_peer.py; a leg to a peer is a whole RTCPeerConnection with real SDP,
 whose senders and receivers stamp and measure like the others. Which leg a track is shown from is decided by bots/leg_selector.py.
@@ -43,7 +43,7 @@ _PERIOD_S = {"audio": 0.02, "video": 1 / FPS}
 
 
 class NumberedClock(SendClock):
-    """When the frames of one leg are due; all legs of a person number them alike."""
+    """When the frames of one leg are due; all legs of a bot number them alike."""
 
     def __init__(self, origin_s: float, period_s: float) -> None:
         super().__init__(period_s)
@@ -65,7 +65,7 @@ class NumberedClock(SendClock):
 
 
 class LegVideo(ClipVideo):
-    """The person's pictures, as one leg sends them; begins with a key frame."""
+    """The bot's video, as one leg sends them; begins with a key frame."""
 
     def __init__(self, clip: Clip, clock: NumberedClock, sequence: FrameSequence[VideoFrame]) -> None:
         super().__init__(clip, clock)
@@ -78,7 +78,7 @@ class LegVideo(ClipVideo):
         self._sequence.request_key_frame()
 
     async def recv(self) -> Packet[Any]:
-        """Give the next picture when it is due."""
+        """Return the next picture when it is due."""
         await self._clock.wait()
         if not self._begun:
             self._begun = True
@@ -92,7 +92,7 @@ class LegVideo(ClipVideo):
 
 
 class LegAudio(ClipAudio):
-    """The person's sound, as one leg sends it."""
+    """The bot's audio, as one leg sends it."""
 
     def __init__(self, clip: Clip, clock: NumberedClock, sequence: FrameSequence[AudioPacket]) -> None:
         super().__init__(clip, clock)
@@ -100,7 +100,7 @@ class LegAudio(ClipAudio):
         self._sequence = sequence
 
     async def recv(self) -> Packet[Any]:
-        """Give the next 20 ms when they are due."""
+        """Return the next 20 ms when they are due."""
         await self._clock.wait()
         self.number = self._numbers.number
         current = self._sequence.choose(self.number)
@@ -111,7 +111,7 @@ class LegAudio(ClipAudio):
 
 
 class LegContext:
-    """What the legs of this process's person share: what it sends, what it sees, and where both are written down."""
+    """What the legs of this process's bot share: what it sends, what it receives, and where both are recorded."""
 
     def __init__(
         self,
@@ -141,7 +141,7 @@ class LegContext:
         return LegAudio(self.clip, clock, self._audio)
 
     def viewer(self, leg: int) -> Callable[[Sample], None]:
-        """Give what takes the samples of a leg: shows their frames or does not, and keeps them."""
+        """Return what takes the samples of a leg: shows their frames or does not, and keeps them."""
         decodable: set[int] = set()
 
         def take(sample: Sample) -> None:
@@ -197,7 +197,7 @@ class _PeerReceiver(MeasuringReceiver):
 
 
 class PeerLeg:
-    """A leg straight to another person. :meth:`open` first; :meth:`close` ends it and may be repeated."""
+    """A leg to a peer, without a server. :meth:`open` first; :meth:`close` ends it and may be repeated."""
 
     making: PeerLeg | None = None
     """The leg whose connection is being made: aiortc makes senders and receivers itself."""
@@ -219,7 +219,7 @@ class PeerLeg:
         self._connection.on("connectionstatechange", self._changed)
 
     async def open(self, offer: str | None) -> str:
-        """Give the own offer, or the answer to one."""
+        """Return the own offer, or the answer to one."""
         PeerLeg.making = self
         try:
             for kind in KINDS:
@@ -290,7 +290,7 @@ def _make_receiver(kind: str, transport: Any) -> RTCRtpReceiver:
 
 
 class LegWorker(Worker):
-    """The person of this process."""
+    """The bot of this process."""
 
     def __init__(self, output: BinaryIO) -> None:
         super().__init__(output)

@@ -1,4 +1,4 @@
-"""aiortc people: each in a child process of its own, with legs to media servers and straight to each other.
+"""aiortc bots in calls of the gateway: each in a child process of its own, with legs to media servers and straight to each other.
 
 The parent's side: passes orders, and turns the children's events into arrivals; what the children do is in
 aiortc_leg_worker.py.
@@ -18,7 +18,7 @@ from simulator.errors import BotError
 
 
 class CallBotProcess(ChildProcess):
-    """The child of one person."""
+    """The child process of one bot."""
 
     program = "simulator.bots.aiortc_leg_worker"
 
@@ -28,7 +28,7 @@ class CallBotProcess(ChildProcess):
         self._bot = bot
 
     def make_leg(self) -> tuple[int, Arrivals]:
-        """Give the number of a new leg, and what will be known of it."""
+        """Return the number of a new leg, and what will be known of it."""
         number = len(self.arrivals) + 1
         self.arrivals[number] = Arrivals()
         return number, self.arrivals[number]
@@ -57,7 +57,7 @@ class AiortcServerLeg(AiortcBot):
         self._legs = process
 
     async def prefer(self) -> None:
-        """Take the person's tracks from this leg, as soon as they can be decoded."""
+        """Take the bot's tracks from this leg, as soon as they can be decoded."""
         await self._legs.leg_order("prefer", self.number)
 
     async def close(self) -> None:
@@ -68,7 +68,7 @@ class AiortcServerLeg(AiortcBot):
 
 
 class AiortcPeerLeg:
-    """An aiortc leg straight to another person."""
+    """An aiortc leg to a peer, without a server."""
 
     def __init__(self, number: int, process: CallBotProcess, arrivals: Arrivals, description: str) -> None:
         self.arrivals = arrivals
@@ -87,7 +87,7 @@ class AiortcPeerLeg:
             await self._process.leg_order("candidate", self._number, candidate=candidate)
 
     async def prefer(self) -> None:
-        """Take the person's tracks from this leg, as soon as they can be decoded."""
+        """Take the bot's tracks from this leg, as soon as they can be decoded."""
         await self._process.leg_order("prefer", self._number)
 
     async def close(self) -> None:
@@ -98,7 +98,7 @@ class AiortcPeerLeg:
 
 
 class AiortcCallBot:
-    """Somebody whose legs are aiortc's."""
+    """A bot whose legs are aiortc's."""
 
     kind_of_bot = "aiortc"
     decodes = True
@@ -123,15 +123,15 @@ class AiortcCallBot:
         return leg
 
     async def offer(self, peer: int) -> PeerLeg:
-        """Make a leg to this person, with an offer."""
+        """Make a leg to this peer, with an offer."""
         return await self._peer_leg(peer, None)
 
     async def answer(self, peer: int, offer: str) -> PeerLeg:
-        """Make a leg to this person that answers an offer, and connect."""
+        """Make a leg to this peer that answers an offer, and connect."""
         return await self._peer_leg(peer, offer)
 
     async def impair(self, lost: bool) -> None:
-        """Not possible for aiortc people while they are in a call.
+        """Not possible for aiortc bots while they are in a call.
 
         Raises:
             BotError: Always.
@@ -155,10 +155,10 @@ class AiortcCallBot:
 
 
 class AiortcCallBotGenerator(AiortcGenerator):
-    """All aiortc people of a run."""
+    """All aiortc bots of calls of the gateway."""
 
     async def spawn_call_bots(self, numbers: Sequence[int]) -> Sequence[CallBot]:
-        """Make people with these numbers, each in its own process."""
+        """Make bots with these numbers, each in its own process."""
         bots: list[CallBot] = []
         for number in numbers:
             child = CallBotProcess(number, self._settings, self._logs / f"aiortc-{number}.log")

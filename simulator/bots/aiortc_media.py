@@ -92,7 +92,7 @@ class ClipVideo(MediaStreamTrack):
         )
 
     async def recv(self) -> Packet[Any]:
-        """Give the next picture when it is due."""
+        """Return the next picture when it is due."""
         await self._clock.wait()
         packet = Packet(self._frames[self._at].data)
         packet.pts, packet.time_base = self._pts, Fraction(1, FPS)
@@ -117,7 +117,7 @@ class ClipAudio(MediaStreamTrack):
         """Level of the packet given last, as in RFC 6464."""
 
     async def recv(self) -> Packet[Any]:
-        """Give the next 20 ms when they are due."""
+        """Return the next 20 ms when they are due."""
         await self._clock.wait()
         current = self._packets[self._pts % len(self._packets)]
         self.level = current.level
@@ -139,7 +139,7 @@ class SyntheticVideo(MediaStreamTrack):
         self._pts = 0
 
     async def recv(self) -> Frame:
-        """Give the next picture when it is due."""
+        """Return the next picture when it is due."""
         await self._clock.wait()
         frame = self._frames[self._pts % len(self._frames)]
         frame.pts, frame.time_base = self._pts, Fraction(1, FPS)
@@ -158,7 +158,7 @@ class SyntheticAudio(MediaStreamTrack):
         self._pts = 0
 
     async def recv(self) -> Frame:
-        """Give the next 20 ms when they are due."""
+        """Return the next 20 ms when they are due."""
         await self._clock.wait()
         frame = AudioFrame.from_ndarray(sound(self._pts)[None, :], format="s16", layout="mono")
         frame.sample_rate, frame.time_base, frame.pts = SAMPLE_RATE, Fraction(1, SAMPLE_RATE), self._pts * 960

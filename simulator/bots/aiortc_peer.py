@@ -100,7 +100,7 @@ class Reach:
 
 
 def selected(connection: Any) -> Json:
-    """Tell what kind of candidates an aioice connection settled on, on this side and on the other."""
+    """Return what kind of candidates an aioice connection settled on, on this side and on the other."""
     pair = connection._nominated.get(1)
     if pair is None:
         return {}
@@ -148,7 +148,7 @@ class Transport:
         self._task = asyncio.create_task(self._run(server, notice))
 
     def fingerprints(self) -> list[Json]:
-        """Give the certificate's fingerprint as the wire carries it."""
+        """Return the certificate's fingerprint as the wire carries it."""
         return [
             {"algorithm": f.algorithm, "value": f.value}
             for f in self.dtls.getLocalParameters().fingerprints
@@ -229,7 +229,7 @@ class Peer:
         self.closed = False
 
     async def connect(self, which: Direction, server: Json) -> Json:
-        """Begin ICE and DTLS; gives the `dtlsParameters` for the server."""
+        """Begin ICE and DTLS; returns the `dtlsParameters` for the server."""
         transport = Transport(which, RTCCertificate.generateCertificate(), self._reach)
         self._transports[which] = transport
         up, down = self._links(which)
@@ -237,7 +237,7 @@ class Peer:
         return {"role": "client", "fingerprints": transport.fingerprints()}
 
     async def produce(self, kind: Kind) -> Json:
-        """Give the `rtpParameters` of what it will send."""
+        """Return the `rtpParameters` of what it will send."""
         clock = SendClock(1 / FPS if kind == "video" else 0.02)
         self.clocks.append(clock)
         sender = StampingSender(self._track(kind, clock), self._transports["send"].dtls, self.number)
@@ -276,7 +276,7 @@ class Peer:
             await receiver.start(stream["rtp_parameters"])
 
     def rows(self, tick: int) -> list[tuple[object, ...]]:
-        """Give a row of the streams table for each stream it receives."""
+        """Return a row of the streams table for each stream it receives."""
         now_ns = time.time_ns()
         return [receiver.meter.row(tick, now_ns) for receiver in self._receivers]
 

@@ -45,7 +45,7 @@ class LagMeter:
             self._worst_us = max(self._worst_us, int((time.monotonic() - due) * 1e6))
 
     def take(self) -> int:
-        """Give the worst lag since the last call, in microseconds."""
+        """Return the worst lag since the last call, in microseconds."""
         worst, self._worst_us = self._worst_us, 0
         return worst
 

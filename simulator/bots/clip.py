@@ -113,7 +113,7 @@ class Clip:
         return cls(width, height, frame_ticks, audio_ticks, tuple(video), tuple(audio))
 
     def to_bytes(self) -> bytes:
-        """Give the content of the clip file."""
+        """Return the content of the clip file."""
         out = bytearray(
             _HEAD.pack(_MAGIC, _VERSION, 1, len(self.audio), self.frame_ticks, self.audio_ticks)
             + _LAYER.pack(self.width, self.height, len(self.video))
@@ -126,7 +126,7 @@ class Clip:
 
 
 def ensure_clip(cache: Path) -> Path:
-    """Give the path of the clip in `cache`; makes it on first use (under a second of CPU), whole or not at all.
+    """Return the path of the clip in `cache`; makes it on first use (under a second of CPU), whole or not at all.
 
     Raises:
         ClipError: It cannot be encoded or written.

@@ -1,8 +1,8 @@
-"""What a person sees and hears of others when several legs bring it, for bots whose frames are in Python.
+"""What a bot shows of its peers when several legs bring it, for bots whose frames are in Python.
 
 The same rules as the native bots' (crates/sfu-bot/src/selector.rs): each track is shown from one leg at a time, and changes
 to the preferred one with its first decodable frame. A pure function of the frames handed in; also chooses what a
-person sends, so that all legs carry the same frames.
+bot sends, so that all legs carry the same frames.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class _Track:
 
 @dataclass(slots=True)
 class LegSelector:
-    """What one person sees; shared by its legs."""
+    """What one bot shows; shared by its legs."""
 
     _ranks: list[int] = field(default_factory=list)
     _tracks: dict[tuple[int, str], _Track] = field(default_factory=dict)
@@ -78,7 +78,7 @@ class LegSelector:
 
 
 class FrameSequence(Generic[F]):
-    """What one person sends of one kind: the frame for each number, the same for every leg that asks."""
+    """What one bot sends of one kind: the frame for each number, the same for every leg that asks."""
 
     def __init__(self, frames: list[F], is_key: Callable[[F], bool], position: int = 0) -> None:
         self._frames = frames
@@ -93,7 +93,7 @@ class FrameSequence(Generic[F]):
         self._key_requested = True
 
     def choose(self, number: int) -> F:
-        """Give the frame for a number."""
+        """Return the frame for a number."""
         if number in self._chosen:
             return self._chosen[number]
         if self._key_requested:

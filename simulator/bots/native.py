@@ -31,7 +31,14 @@ from simulator.bots.pool_wire import (
     SpawnOptions,
     details,
 )
-from simulator.client.bot import Bot, BotSettings, Incoming, pick_capabilities
+from simulator.client.bot import (
+    Bot,
+    BotSettings,
+    Incoming,
+    candidate_addresses,
+    media_blocked,
+    pick_capabilities,
+)
 from simulator.client.media_server import Direction, Json
 from simulator.errors import BotError
 from simulator.samples.schema import GENERATOR, LATENCY, SAMPLE_FOREIGN, STREAMS, Kind, rows_to_batch
@@ -54,7 +61,7 @@ _NOTED = frozenset({"dtls", "closed", "error", "freeze", "thaw", "pli"})
 
 
 def build_profile() -> str:
-    """Tell how the native module was built; measurements of a debug build say nothing."""
+    """Return how the native module was built; measurements of a debug build say nothing."""
     return _core.BUILD_PROFILE
 
 
@@ -70,6 +77,7 @@ class NativeBot:
         self.number = number
         self._pool = pool
         self._closed = False
+        self._addresses = ""
         self.connected: dict[Direction, asyncio.Event] = {"send": asyncio.Event(), "recv": asyncio.Event()}
 
     def capabilities(self, router: Json) -> Json:
@@ -87,18 +95,20 @@ class NativeBot:
         )
 
     async def connect(self, which: Direction, transport: Json) -> Json:
-        """Begin ICE and DTLS towards the server's transport; gives the `dtlsParameters` to tell the server."""
+        """Begin ICE and DTLS towards the server's transport; returns the `dtlsParameters` to tell the server."""
         local: LocalParameters = json.loads(self._pool.local(self.number))
         parameters: ConnectParameters = {
             "iceParameters": transport["iceParameters"],
             "iceCandidates": transport["iceCandidates"],
             "dtlsParameters": transport["dtlsParameters"],
         }
+        if which == "send":
+            self._addresses = candidate_addresses(transport)
         self._pool.connect(self.number, which, json.dumps(parameters))
         return local[which]["dtls"]
 
     async def produce(self, kind: Kind) -> Json:
-        """Give the `rtpParameters` of what it will send."""
+        """Return the `rtpParameters` of what it will send."""
         parameters: Json = json.loads(self._pool.produce(self.number, kind))
         return parameters
 
@@ -107,7 +117,7 @@ class NativeBot:
         try:
             await asyncio.wait_for(self.connected["send"].wait(), CONNECT_TIMEOUT_S)
         except TimeoutError as error:
-            raise BotError(f"bot {self.number} could not connect its send transport") from error
+            raise BotError(media_blocked(self.number, CONNECT_TIMEOUT_S, self._addresses)) from error
         self._pool.start_sending(self.number, kind)
 
     async def consume(self, streams: Sequence[Incoming]) -> None:
@@ -173,7 +183,7 @@ class NativeGenerator:
         return list(self._bots.values())
 
     async def collect(self, tick: int) -> Mapping[str, Sequence[pa.RecordBatch]]:
-        """Give what was measured since the last call, by table."""
+        """Return what was measured since the last call, by table."""
         # These wait for the threads' next look at their queues.
         rows, samples, health = await asyncio.to_thread(self._fetch)
         now_ns = time.time_ns()

@@ -1,4 +1,4 @@
-"""Native people: legs of the native module's pool, to a media server and straight to each other.
+"""Native bots in calls of the gateway: legs of the native module's pool, to a media server and straight to each other.
 
 Turns offers and answers into the pool's parameters and its events into arrivals; frames, stamps and the change of
 legs are in crates/sfu-bot.
@@ -66,12 +66,12 @@ class NativeServerLeg(NativeBot):
         self.arrivals = Arrivals()
 
     async def prefer(self) -> None:
-        """Take the person's tracks from this leg, as soon as they can be decoded."""
+        """Take the bot's tracks from this leg, as soon as they can be decoded."""
         self._pool.prefer(self.number)
 
 
 class NativePeerLeg:
-    """A native leg straight to another person."""
+    """A native leg to a peer, without a server."""
 
     def __init__(self, leg: int, pool: BotPool, peer: int, offered: Description | None) -> None:
         self.number = leg
@@ -115,7 +115,7 @@ class NativePeerLeg:
             self._join(self._remote, [parsed])
 
     async def prefer(self) -> None:
-        """Take the person's tracks from this leg, as soon as they can be decoded."""
+        """Take the bot's tracks from this leg, as soon as they can be decoded."""
         self._pool.prefer(self.number)
 
     @property
@@ -154,7 +154,7 @@ L = TypeVar("L", NativeServerLeg, NativePeerLeg)
 
 
 class NativeCallBot:
-    """Somebody whose legs are native."""
+    """A bot whose legs are native."""
 
     kind_of_bot = "native"
     generator = "native"
@@ -176,12 +176,12 @@ class NativeCallBot:
         return leg
 
     async def offer(self, peer: int) -> PeerLeg:
-        """Make a leg to this person, with an offer."""
+        """Make a leg to this peer, with an offer."""
         number = self._generator.make_leg(self.number, {"peer": "controlling", "recv_role": "auto"})
         return self._take(NativePeerLeg(number, self._generator.pool, peer, None))
 
     async def answer(self, peer: int, offer: str) -> PeerLeg:
-        """Make a leg to this person that answers an offer, and connect."""
+        """Make a leg to this peer that answers an offer, and connect."""
         offered = parse(offer)
         if any(section.parameters["encodings"][0].get("ssrc") is None for section in offered.sections):
             raise SdpError("bots need a=ssrc in an offer")
@@ -221,7 +221,7 @@ class NativeCallBot:
 
 
 class NativeCallBotGenerator:
-    """All native people of a run, in one pool. Use as an async context manager; leaving it ends them."""
+    """All native bots of calls of the gateway, in one pool. Use as an async context manager; leaving it ends them."""
 
     def __init__(self, settings: BotSettings, *, threads: int = 1) -> None:
         self.settings = settings
@@ -248,18 +248,18 @@ class NativeCallBotGenerator:
         self.pool.stop()
 
     async def spawn_call_bots(self, numbers: Sequence[int]) -> Sequence[CallBot]:
-        """Make people with these numbers."""
+        """Make bots with these numbers."""
         return [NativeCallBot(number, self) for number in numbers]
 
     def make_leg(self, bot: int, options: SpawnOptions) -> int:
-        """Make a leg of a person; gives its number in the pool."""
+        """Make a leg of a bot; returns its number in the pool."""
         common: SpawnOptions = {"bind": self.settings.bind, "person": bot, "audio_stamp_every": 1}
         [leg] = self.pool.spawn(1, json.dumps({**common, **options}))
         self._bot_of[leg] = bot
         return leg
 
     async def collect(self, tick: int) -> Mapping[str, Sequence[pa.RecordBatch]]:
-        """Give what was measured since the last call, by table."""
+        """Return what was measured since the last call, by table."""
         samples, health = await asyncio.to_thread(self._fetch)
         return {
             "latency": [self._latency_batch(np.frombuffer(samples, SAMPLE_DTYPE))],

@@ -37,7 +37,7 @@ class Stamp(NamedTuple):
 
 
 def encode(stamp: Stamp) -> bytes:
-    """Give the 24 bytes of a stamp."""
+    """Return the 24 bytes of a stamp."""
     body = _BODY.pack(
         _MAGIC, stamp.flags, _VERSION, stamp.bot, stamp.seq & 0xFFFFFFFF, stamp.unix_ns & 0xFFFFFFFFFFFFFFFF
     )

@@ -112,7 +112,7 @@ class StreamStats:
         self.audio_energy = (self.audio_energy or 0.0) + energy
 
     def row(self, tick: int, now_ns: int) -> tuple[object, ...]:
-        """Give the row of the streams table."""
+        """Return the row of the streams table."""
         # A picture that stands still now is a freeze already.
         frozen_now = self._last_frame_ns > 0 and now_ns - self._last_frame_ns > FREEZE_NS
         return (

@@ -51,10 +51,10 @@ class Bot(Protocol):
         """Choose from the router's capabilities what this bot can receive."""
 
     async def connect(self, which: Direction, transport: Json) -> Json:
-        """Begin ICE and DTLS towards the server's transport; gives the `dtlsParameters` to tell the server."""
+        """Begin ICE and DTLS towards the server's transport; returns the `dtlsParameters` to tell the server."""
 
     async def produce(self, kind: Kind) -> Json:
-        """Give the `rtpParameters` of what it will send; nothing is sent yet."""
+        """Return the `rtpParameters` of what it will send; nothing is sent yet."""
 
     async def start_sending(self, kind: Kind) -> None:
         """Send, once the server has the producer."""
@@ -73,7 +73,7 @@ class BotGenerator(Protocol):
         """Make bots with these numbers; they do nothing yet."""
 
     async def collect(self, tick: int) -> Mapping[str, Sequence[pa.RecordBatch]]:
-        """Give what was measured since the last call, by table; counters are totals and carry `tick`."""
+        """Return what was measured since the last call, by table; counters are totals and carry `tick`."""
 
     def failures(self) -> list[str]:
         """Say what broke on its own since the last call, such as a lost child process or connection."""
@@ -95,6 +95,21 @@ class BotSettings:
     bots_per_process: int = 3
     relay_only: bool = False
     """aiortc bots use nothing but TURN servers they are told of."""
+
+
+def candidate_addresses(transport: Json) -> str:
+    """List the addresses that a server's transport is reached at, for errors."""
+    places = [f"{c.get('protocol', 'udp')} {c.get('ip')}:{c.get('port')}" for c in transport["iceCandidates"]]
+    return ", ".join(places) or "no address"
+
+
+def media_blocked(bot: int, timeout_s: float, addresses: str) -> str:
+    """Describe a send transport that did not connect, with what to change."""
+    return (
+        f"bot {bot} could not connect its send transport within {timeout_s:g} s: ICE and DTLS did not complete with "
+        f"{addresses}; open these ports, and set the server's announced_ip (MEESHY_ANNOUNCED_IP) to an address that "
+        "the bots reach"
+    )
 
 
 def pick_capabilities(

@@ -1,7 +1,7 @@
-"""One person in a call of the gateway: builds the legs it is told to, swaps, confirms, and drops what is over.
+"""One participant in a call of the gateway: sets up the legs it is told to, changes, confirms, and closes old ones.
 
-The client's part of docs/gateway.md: a leg is given up only when the gateway has told that everybody is on the other
-one. Media is the person's (client/legs.py), the way through the media server is in client/sfu_session.py;
+The client's part of docs/gateway.md: a leg is closed only when the gateway has announced that all are on the other
+one. Media is the bot's (client/legs.py), the way through the media server is in client/sfu_session.py;
 who joins when is decided by the scenarios.
 """
 
@@ -10,125 +10,26 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Coroutine, Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from meeshy_sfu.errors import MeeshyError
-from simulator.client.bot import EventSink
+from simulator.client.call_records import Arrival, Record, SharedContext, Transition
 from simulator.client.gateway import RECONNECTED, GatewaySocket, Message
 from simulator.client.legs import Arrivals, CallBot, PeerLeg, Track
-from simulator.client.media_server import Json, Rest
+from simulator.client.media_server import Json
 from simulator.client.sfu_session import SfuSession
 from simulator.errors import BotError, ServerRefusedError, SignalingError, SimulatorError
-from simulator.samples.schema import Kind
 
 NS_PER_MS = 1_000_000
 SIGNAL_ATTEMPTS, SIGNAL_PAUSE_S = 30, 0.1
 REJOIN_ATTEMPTS = 30
 _PATH_CHECK_S = 0.25
-_USER = "person"
 _TROUBLES = (SimulatorError, MeeshyError, ConnectionError, OSError, ValueError, LookupError)
-"""What may go wrong with one leg; the native module's own errors come when a leg is closed under somebody's hands."""
-
-
-def user_name(number: int) -> str:
-    """Name the user a person is."""
-    return f"{_USER}-{number}"
-
-
-class ParticipantIndex:
-    """Whose number a participant of a call has; shared by all callers of a run."""
-
-    def __init__(self) -> None:
-        self._numbers: dict[str, int] = {}
-
-    def add(self, participant_id: str, number: int) -> None:
-        """Take note of who a participant is."""
-        self._numbers[participant_id] = number
-
-    def learn(self, participant: Json) -> None:
-        """Take note of who a participant is, by the name of the user: others may hear of somebody first."""
-        name, _, number = str(participant.get("userId")).partition("-")
-        if name == _USER and number.isdecimal():
-            self._numbers[str(participant["participantId"])] = int(number)
-
-    def number(self, participant_id: str) -> int | None:
-        """Tell which of our people a participant is; None for somebody else's."""
-        return self._numbers.get(participant_id)
-
-
-class MediaServers:
-    """Requests to whichever media servers the gateway names. Use as an async context manager."""
-
-    def __init__(self) -> None:
-        self._rests: dict[str, Rest] = {}
-
-    async def __aenter__(self) -> MediaServers:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await asyncio.gather(*(rest.close() for rest in self._rests.values()))
-
-    def at(self, url: str) -> Rest:
-        """Give the requests to one of them."""
-        if url not in self._rests:
-            self._rests[url] = Rest(url)
-        return self._rests[url]
-
-
-@dataclass(slots=True)
-class Transition:
-    """A change of mode as one person lived through it; times are Unix nanoseconds, 0 for never."""
-
-    epoch: int
-    old: str
-    new: str
-    reason: str
-    told_ns: int
-    decided_ns: int = 0
-    prewarmed: bool = False
-    peers: tuple[int, ...] = ()
-    media_ns: int = 0
-    confirmed_ns: int = 0
-    completed_ns: int = 0
-    success: bool | None = None
-    error: str = ""
-
-
-@dataclass(slots=True)
-class Arrival:
-    """A join as one person lived through it."""
-
-    mode: str
-    started_ns: int
-    flowing_ns: int = 0
-    left_ns: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class SharedContext:
-    """What all callers of a run share."""
-
-    participants: ParticipantIndex
-    servers: MediaServers
-    note: EventSink
-    kinds: tuple[Kind, ...] = ("audio", "video")
-    switch_deadline_s: float = 10.0
-    """The gateway's setting; a switch was decided this long before its deadline."""
-
-
-@dataclass(slots=True)
-class Record:
-    """What a caller has lived through; complete once it has left."""
-
-    transitions: list[Transition] = field(default_factory=list)
-    arrivals: list[Arrival] = field(default_factory=list)
-    ended: str | None = None
-    """Why the call ended for it, if it did not leave by itself."""
+"""What may go wrong with one leg; the native module's own errors come when a leg is closed while it is used."""
 
 
 class Caller:
-    """One stay of one person in one call. :meth:`run` goes beside everything else until it is cancelled."""
+    """One participant in one call. :meth:`run` runs beside everything else until it is cancelled."""
 
     call_id = ""
     participant_id = ""
@@ -180,7 +81,7 @@ class Caller:
             await asyncio.shield(self._drop_all())
 
     async def initiate(self, conversation: str) -> str:
-        """Begin a call; gives its id.
+        """Begin a call; returns its id.
 
         Raises:
             SignalingError: The gateway refused.
@@ -279,13 +180,12 @@ class Caller:
     async def _received(self, tracks: Sequence[Track]) -> int:
         while True:
             arrivals = self._arrivals_in_use()
-            if arrivals is None:
-                self._changed.clear()
-                await self._changed.wait()
-                continue
             try:
                 async with asyncio.timeout(_PATH_CHECK_S):
-                    return await arrivals.wait_for(self._still(tracks))
+                    if arrivals is not None:
+                        return await arrivals.wait_for(self._still(tracks))
+                    self._changed.clear()
+                    await self._changed.wait()
             except (TimeoutError, ConnectionError) as error:
                 # The call may have left this path meanwhile; then the one in use now is asked.
                 if isinstance(error, ConnectionError) and arrivals is self._arrivals_in_use():
@@ -312,7 +212,7 @@ class Caller:
         self._start(self._arrive(arrival, self.others))
 
     async def _arrive(self, arrival: Arrival, others: set[int]) -> None:
-        """Note when everybody was first seen and heard, whichever leg brought them: the call may move meanwhile."""
+        """Record when all media was first received, on whichever leg: the call may change mode meanwhile."""
         if others:
             arrival.flowing_ns = await self._shown.wait_for(self._still(self._tracks(others)))
             self._note("flowing", ms=(arrival.flowing_ns - arrival.started_ns) / 1e6, others=sorted(others))
@@ -335,7 +235,7 @@ class Caller:
                 await self._left(str(payload["participantId"]))
             case "call:mode-switch":
                 if payload["oldMode"] == payload["newMode"] == "p2p":
-                    # what there is of a leg leads nowhere, or to somebody who has left
+                    # a leg that is up leads to a participant who has left
                     await self._drop_peer()
                 self._switch(payload, message.unix_ns)
             case "call:mode-switched":
@@ -363,7 +263,7 @@ class Caller:
         self._look()
 
     def _look(self) -> None:
-        """Let whoever waits for media look again: fewer people may be wanted."""
+        """Let those who wait for media check again: fewer participants may be wanted."""
         self._shown.look()
         if self._peer_leg is not None:
             self._peer_leg.arrivals.look()
@@ -482,7 +382,7 @@ class Caller:
         await self._confirm(transition.epoch, "p2p", transition, (media_ns, wanted))
 
     async def _path_for(self, payload: Json, transition: Transition | None) -> SfuSession:
-        """Give the pre-warmed way to the room that is named, or build one."""
+        """Return the pre-warmed way to the room that is named, or build one."""
         config = payload.get("mediaServerConfig")
         if not config:
             raise SignalingError("the gateway names no media server for mode sfu")
@@ -516,6 +416,7 @@ class Caller:
             sender_of=self._shared.participants.number,
         )
         path.leg.arrivals.watch(self._shown.entered)
+        self._changed.set()
         path.consuming = self._start(self._consume(path))
         return path
 
@@ -697,7 +598,7 @@ class Caller:
         return [(number, kind) for number in numbers for kind in self._shared.kinds]
 
     def _still(self, tracks: Sequence[Track]) -> Callable[[], Sequence[Track]]:
-        """Give those of the tracks whose people are in the call, at any time."""
+        """Return those of the tracks whose participants are in the call, at any time."""
 
         def still() -> Sequence[Track]:
             others = self.others
@@ -708,7 +609,7 @@ class Caller:
     def _number(self, participant_id: str) -> int:
         number = self._shared.participants.number(participant_id)
         if number is None:
-            raise BotError(f"participant {participant_id} is none of this run")
+            raise BotError(f"participant {participant_id} is not a participant of this run")
         return number
 
     def _settings(self) -> Json:

@@ -1,6 +1,6 @@
-"""The client's side of the call gateway: one person's socket, its requests and its events.
+"""The client's side of the call gateway: one participant's socket, its requests and its events.
 
-Speaks docs/gateway.md and hands out plain values, in the order they came; what a person does with them is up to
+Speaks docs/gateway.md and hands out plain values, in the order they came; what a participant does with them is up to
 client/caller.py. A socket that breaks off comes back by itself and says so.
 """
 
@@ -21,10 +21,10 @@ _AsyncClient: Any = socketio.AsyncClient
 
 ANSWER_TIMEOUT_S = 15.0
 CONNECT_TIMEOUT_S = 15.0
-"""A gateway that has just started again may need seconds until it has welcomed everybody who comes back at once."""
+"""A gateway that has just started again may need seconds until it has admitted all who reconnect at once."""
 TOKEN_LIFETIME_S = 24 * 3600
 PLACES = frozenset(("call:initiate", "call:join", "call:rejoin"))
-"""What makes a connection speak for its person; whatever else is asked in a call waits for that."""
+"""What makes a connection speak for its participant; all other requests in a call wait for that."""
 RECONNECTED = "reconnected"
 """The event a socket makes up itself when it is back."""
 EVENTS = (
@@ -41,7 +41,7 @@ EVENTS = (
     "call:ended",
     "call:error",
 )
-"""What a person acts on. Of producers the gateway tells as well, but they are known from the media server's socket."""
+"""What a participant acts on. The gateway announces producers as well, but they are known from the media server's socket."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class Message:
 
 
 def user_token(secret: str, user: str, conversation: str, *, kind: str = "GROUP") -> str:
-    """Make the token of somebody who may call in one conversation."""
+    """Make the token of a user who may call in one conversation."""
     now = int(time.time())
     claims = {
         "aud": "meeshy-gateway",
@@ -77,7 +77,7 @@ class _Client(_AsyncClient):  # type: ignore[misc]
 
 
 class GatewaySocket:
-    """One person's connection to the gateway. :meth:`open` first; :meth:`close` or :meth:`vanish` at the end."""
+    """One participant's connection to the gateway. :meth:`open` first; :meth:`close` or :meth:`vanish` at the end."""
 
     def __init__(self, url: str, token: str) -> None:
         self.messages: asyncio.Queue[Message] = asyncio.Queue()
@@ -88,7 +88,7 @@ class GatewaySocket:
         self._broken = asyncio.Event()
         """Set once the connection that requests go out on has ended; each connection has its own."""
         self._placed = asyncio.Event()
-        """Clear from when a connection comes back until it has the person's place again."""
+        """Clear from when a connection comes back until it speaks for its participant again."""
         self._placed.set()
         self._socket = _Client(
             reconnection=True,
@@ -119,7 +119,7 @@ class GatewaySocket:
         self._opened = True
 
     async def ask(self, event: str, payload: Json) -> Json:
-        """Send an event and give the `data` of its answer; one that needs the person's place waits until it is taken.
+        """Send an event and return the `data` of its answer; one that needs the participant's place waits for that.
 
         Raises:
             ServerRefusedError: The gateway answered with an error.

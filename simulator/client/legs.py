@@ -1,8 +1,8 @@
-"""What a person in a call is made of: legs, each a path on which media goes out and comes in.
+"""The media of a bot in a call of the gateway: legs, each a path on which media is sent and received.
 
 Declares, so that one caller drives native and aiortc bots alike; the legs themselves are in bots/native_legs.py and
-bots/aiortc_legs.py, signalling in client/caller.py and client/sfu_session.py. All legs of a person send the same
-frames, and each track a person receives is shown from one leg at a time: the one preferred last, once it brings
+bots/aiortc_legs.py, signalling in client/caller.py and client/sfu_session.py. All legs of a bot send the same
+frames, and each track it receives is shown from one leg at a time: the one preferred last, once it brings
 something decodable.
 """
 
@@ -20,7 +20,7 @@ from simulator.client.media_server import Json
 from simulator.samples.schema import Kind
 
 Track = tuple[int, Kind]
-"""Whom one sees or hears: the person's number, and the kind."""
+"""What is received: the number of the sender, and the kind."""
 
 
 class Arrivals:
@@ -34,7 +34,7 @@ class Arrivals:
         self._watch: Callable[[Track, int], None] | None = None
 
     def watch(self, watch: Callable[[Track, int], None]) -> None:
-        """Tell of each track that is shown from this leg, those that are already so included."""
+        """Report each track that is shown from this leg, those that are already so included."""
         self._watch = watch
         for track, unix_ns in self.since_ns.items():
             watch(track, unix_ns)
@@ -54,13 +54,13 @@ class Arrivals:
         self.look()
 
     def look(self) -> None:
-        """Let whoever waits look again: somebody has left."""
+        """Let those who wait check again: a participant has left."""
         awaited, self._awaited = self._awaited, {}
         for event in awaited.values():
             event.set()
 
     async def wait_for(self, wanted: Callable[[], Sequence[Track]]) -> int:
-        """Wait until all tracks that are wanted were shown from this leg; gives when the last one was.
+        """Wait until all tracks that are wanted were shown from this leg; returns when the last one was.
 
         Raises:
             ConnectionError: The leg broke before.
@@ -74,12 +74,12 @@ class Arrivals:
 
 
 class Leg(Protocol):
-    """One path of one person."""
+    """One path of one bot."""
 
     arrivals: Arrivals
 
     async def prefer(self) -> None:
-        """Take the person's tracks from this leg, as soon as they can be decoded."""
+        """Take the bot's tracks from this leg, as soon as they can be decoded."""
 
     async def close(self) -> None:
         """Stop its media. Idempotent."""
@@ -90,7 +90,7 @@ class ServerLeg(Leg, Bot, Protocol):
 
 
 class PeerLeg(Leg, Protocol):
-    """A leg straight to one other person; it sends as soon as it is connected."""
+    """A leg to one peer, without a server; it sends as soon as it is connected."""
 
     description: str
     """Its own offer or answer, as SDP."""
@@ -103,7 +103,7 @@ class PeerLeg(Leg, Protocol):
 
 
 class CallBot(Protocol):
-    """Somebody who can be in a call."""
+    """A bot that can be in calls of the gateway; makes its legs."""
 
     number: int
     """In stamps and tables."""
@@ -118,10 +118,10 @@ class CallBot(Protocol):
         """Make a leg to a media server; nothing is connected yet."""
 
     async def offer(self, peer: int) -> PeerLeg:
-        """Make a leg to this person, with an offer."""
+        """Make a leg to this peer, with an offer."""
 
     async def answer(self, peer: int, offer: str) -> PeerLeg:
-        """Make a leg to this person that answers an offer, and connect."""
+        """Make a leg to this peer that answers an offer, and connect."""
 
     async def impair(self, lost: bool) -> None:
         """Lose everything on all of its legs, or nothing any more."""
@@ -131,10 +131,10 @@ class CallBot(Protocol):
 
 
 class CallBotGenerator(Protocol):
-    """The people of a run of one kind, and what they measured. Use as an async context manager."""
+    """The bots of a run of one kind, and what they measured. Use as an async context manager."""
 
     async def collect(self, tick: int) -> Mapping[str, Sequence[pa.RecordBatch]]:
-        """Give what was measured since the last call, by table."""
+        """Return what was measured since the last call, by table."""
 
     def failures(self) -> list[str]:
         """Say what broke on its own since the last call."""

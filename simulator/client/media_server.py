@@ -18,6 +18,7 @@ import orjson
 import socketio
 
 from meeshy_sfu.secret_length import secret_problem
+from simulator.client.connection_errors import foreign_service, no_answer
 from simulator.errors import ServerRefusedError, SignalingError, UsageError
 from simulator.samples.schema import Kind
 
@@ -65,13 +66,13 @@ class Credentials:
             raise UsageError(f"the secret that signs tokens (MEESHY_SIMULATE_SECRET or JWT_SECRET) {problem}")
 
     def for_participant(self, call_id: str, participant_id: str) -> str:
-        """Give the token one participant sends."""
+        """Return the token one participant sends."""
         return self._make(
             sub=participant_id, callId=call_id, participantId=participant_id, role="participant"
         )
 
     def for_service(self) -> str:
-        """Give the token with which rooms are created and ended."""
+        """Return the token with which rooms are created and ended."""
         return self._make(sub="meeshy-simulate", role="service")
 
     def _make(self, **claims: str) -> str:
@@ -87,7 +88,7 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class Announcement:
-    """A producer of somebody else."""
+    """A producer of another participant."""
 
     producer_id: str
     participant_id: str
@@ -157,7 +158,7 @@ class Rest:
                     )
                 return await response.text()
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise _unreachable(self.url, "GET", path, error) from error
+            raise await no_answer(self.url, f"GET {path}", error) from error
 
     async def request(
         self, method: str, path: str, token: str, body: Mapping[str, Any] | None = None
@@ -174,10 +175,14 @@ class Rest:
             ) as response:
                 answer = await response.json(content_type=None, loads=orjson.loads)
                 status, headers = response.status, response.headers
-        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-            raise _unreachable(self.url, method, path, error) from error
-        if not isinstance(answer, dict):
-            raise SignalingError(f"{method} {path}: HTTP {status} without the JSON envelope")
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise await no_answer(self.url, f"{method} {path}", error) from error
+        except ValueError as error:
+            raise foreign_service(self.url, f"{method} {path}", "its answer is no JSON") from error
+        if not isinstance(answer, dict) or "success" not in answer:
+            raise foreign_service(
+                self.url, f"{method} {path}", f"it answered HTTP {status} without the JSON envelope"
+            )
         if status >= 400 or not answer.get("success"):
             raise refusal(method, path, status, answer.get("error"), headers)
         data = answer.get("data")
@@ -225,7 +230,7 @@ class ParticipantSession:
         return joined
 
     async def connect(self, transport_id: str, dtls_parameters: Json) -> None:
-        """Give the server the fingerprint of one of our transports."""
+        """Return the server the fingerprint of one of our transports."""
         await self._request(
             "POST", f"/transports/{transport_id}/connect", {"dtlsParameters": dtls_parameters}
         )
@@ -233,7 +238,7 @@ class ParticipantSession:
     async def produce(
         self, transport_id: str, kind: Kind, rtp_parameters: Json, *, paused: bool = False
     ) -> str:
-        """Announce what we are going to send, at once or once it is resumed; gives the producer's id."""
+        """Announce what we are going to send, at once or once it is resumed; returns the producer's id."""
         source = "camera" if kind == "video" else "microphone"
         data = await self._request(
             "POST",
@@ -358,7 +363,7 @@ class ParticipantSession:
 
 
 def transport_id(transport: Json) -> str:
-    """Give the id in a server's description of a transport."""
+    """Return the id in a server's description of a transport."""
     return str(transport.get("id") or transport["transportId"])
 
 
@@ -401,10 +406,5 @@ def _bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"} if token else {}
 
 
-def _unreachable(url: str, method: str, path: str, error: BaseException) -> SignalingError:
-    why = str(error) or type(error).__name__
-    return SignalingError(f"{method} {path}: no answer from {url}: {why}; is the media server running?")
-
-
 def _ignore(_: object) -> None:
-    """Take an event nobody asked for."""
+    """Ignore an event without a listener."""

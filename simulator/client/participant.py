@@ -1,6 +1,6 @@
 """One participant of a load test: a bot's media joined to its signalling.
 
-Drives a join from the first request until all wanted streams were asked for, and goes on consuming whoever comes
+Drives a join from the first request until all wanted streams were asked for, and goes on consuming those who come
 later. Ramp and timing of the whole call are in runs/group.py.
 """
 

@@ -46,7 +46,7 @@ class Description:
     candidates: tuple[Json, ...] = ()
 
     def section(self, kind: Kind) -> Section | None:
-        """Give the stream of a kind."""
+        """Return the stream of a kind."""
         return next((section for section in self.sections if section.kind == kind), None)
 
     @property
@@ -152,7 +152,7 @@ def parse_candidate(value: str) -> Json | None:
 
 
 def host_candidate(address: str, port: int) -> Json:
-    """Give the candidate of a socket of this machine."""
+    """Return the candidate of a socket of this machine."""
     return {
         "foundation": "1",
         "priority": HOST_PRIORITY,
@@ -164,7 +164,7 @@ def host_candidate(address: str, port: int) -> Json:
 
 
 def answerable(offered: Section, ours: Json) -> Json:
-    """Give the `rtpParameters` to answer with: our stream, by the numbers of the offer, with what both know."""
+    """Return the `rtpParameters` to answer with: our stream, by the numbers of the offer, with what both know."""
     known = {extension["uri"] for extension in ours["headerExtensions"]}
     rtx = any(_mime(codec) == "video/rtx" for codec in ours["codecs"])
     theirs = offered.parameters
@@ -304,7 +304,7 @@ def _codec(kind: Kind, number: int, value: str, settings: Json, feedback: list[J
 
 
 def _ssrcs(raw: _Raw) -> tuple[list[int], str]:
-    """Give the SSRCs, media first, and their canonical name."""
+    """Return the SSRCs, media first, and their canonical name."""
     named = [value.split(" ", 1) for value in raw.all("ssrc")]
     order = list(dict.fromkeys(int(words[0]) for words in named if _is_number(words[0])))
     cname = next((w[1].removeprefix("cname:") for w in named if w[1:] and w[1].startswith("cname:")), "")
@@ -334,7 +334,7 @@ def _settings(value: str) -> Json:
 
 
 def _is_number(text: str) -> bool:
-    """Tell whether this is a number of SDP: no digits of other scripts, and no more than any field has."""
+    """Return whether this is a number of SDP: no digits of other scripts, and no more than any field has."""
     return _NUMBER.fullmatch(text) is not None
 
 

@@ -1,4 +1,4 @@
-"""One person's way through the media server in a call of the gateway: from token to media, at once or pre-warmed.
+"""One participant's session on the media server in a call of the gateway: from token to media, at once or pre-warmed.
 
 Joins a leg to the media server's signalling. When to build, resume and drop it is decided in client/caller.py.
 """
@@ -48,7 +48,7 @@ class SfuSession:
         self.gone: str | None = None
         """Why its room is closed."""
         self.consuming: asyncio.Task[None] | None = None
-        """Whoever runs :meth:`consume_forever`; ends with the path."""
+        """The task that runs :meth:`consume_forever`; ends with the session."""
         self._session = ParticipantSession(rest, call_id, participant_id, token)
         self._kinds = tuple(kinds)
         self._joined: asyncio.Future[Joined] = asyncio.get_running_loop().create_future()

@@ -1,4 +1,4 @@
-"""Receiving the others in a call on a media server: whoever is announced is asked for, in batches, and given to the bot.
+"""Consuming in a call on a media server: announced producers are consumed in batches, and handed to the bot.
 
 Who is wanted and how long announcements are gathered its owner says (client/participant.py, client/sfu_session.py).
 """
@@ -43,7 +43,7 @@ class Subscriber:
         return batch
 
     async def take(self, batch: Sequence[Announcement], capabilities: Json) -> int:
-        """Ask for what is wanted of a batch and let it flow; gives how many streams that were.
+        """Ask for what is wanted of a batch and let it flow; returns how many streams that were.
 
         Raises:
             SimulatorError: The server refused, or the bot could not.

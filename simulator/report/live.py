@@ -21,9 +21,9 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 from rich.text import Text
 
+from simulator.client.server_figures import ServerFigures
 from simulator.report.highlights import highlights
 from simulator.samples.schema import SAMPLE_SHOWN
-from simulator.stack.media_server import ServerFigures
 from simulator.summary import Summary, Verdict
 
 _FRESH_NS = 2_000_000_000

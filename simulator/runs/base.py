@@ -23,12 +23,12 @@ from simulator.analysis.raw_run import RunContext
 from simulator.bots.clip import ensure_clip
 from simulator.bots.native import build_profile
 from simulator.client.media_server import Credentials
+from simulator.client.server_figures import ServerFigures
 from simulator.errors import first_error
 from simulator.report.live import Watcher
 from simulator.report.write import write_report
 from simulator.samples.recorder import Recorder, RunDirectory, utc_now
 from simulator.scenario import Scenario, Table, patterns, to_toml
-from simulator.stack.media_server import ServerFigures
 from simulator.stack.watchdog import Watchdog
 from simulator.summary import Machine, Summary
 

@@ -22,9 +22,10 @@ import pyarrow as pa
 from simulator.bots.aiortc_legs import AiortcCallBotGenerator
 from simulator.bots.native_legs import NativeCallBotGenerator
 from simulator.client.bot import BotSettings
-from simulator.client.caller import user_name
+from simulator.client.call_records import user_name
 from simulator.client.legs import CallBotGenerator
 from simulator.client.media_server import Rest
+from simulator.client.server_figures import server_figures
 from simulator.errors import SimulatorError, StackError, UsageError
 from simulator.report.live import Watcher
 from simulator.runs.base import TICK_S, Run, RunPattern, Target, note_server
@@ -34,7 +35,6 @@ from simulator.samples.recorder import Recorder
 from simulator.scenario import Scenario
 from simulator.stack.full import EVENT_LOG, GatewayStack
 from simulator.stack.inspector import StackInspector
-from simulator.stack.media_server import server_figures
 from simulator.stack.watchdog import Watchdog
 
 _TURN_SETTINGS = ("TURN_SERVERS", "TURN_SECRET")

@@ -11,7 +11,8 @@ import contextlib
 import time
 from collections.abc import AsyncIterator
 
-from simulator.client.caller import Caller, MediaServers, ParticipantIndex, SharedContext, user_name
+from simulator.client.call_records import MediaServers, ParticipantIndex, SharedContext, user_name
+from simulator.client.caller import Caller
 from simulator.client.gateway import GatewaySocket, user_token
 from simulator.client.legs import CallBot
 from simulator.errors import first_error

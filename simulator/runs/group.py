@@ -1,7 +1,7 @@
 """Running a scenario: ramp up, hold and measure, tear down; whatever happens, nothing stays behind.
 
 Puts bots, signalling, server and collecting together. What is written is judged afterwards by report/write.py, and
-shown meanwhile by whoever watches (report/live.py).
+shown meanwhile by report/live.py.
 """
 
 from __future__ import annotations
@@ -24,13 +24,14 @@ from simulator.bots.native import NativeGenerator
 from simulator.client.bot import Bot, BotGenerator, BotSettings
 from simulator.client.media_server import Credentials, ParticipantSession, Rest
 from simulator.client.participant import Participant
+from simulator.client.server_figures import server_figures
 from simulator.errors import SimulatorError, StackError, first_error
 from simulator.report.live import Progress, Watcher
 from simulator.runs.base import TICK_S, Run, RunPattern, Target, note_server
 from simulator.samples.recorder import Recorder
 from simulator.samples.schema import KINDS
 from simulator.scenario import Scenario
-from simulator.stack.media_server import Stack, server_figures
+from simulator.stack.media_server import Stack
 from simulator.stack.watchdog import Watchdog
 
 STREAMS_PER_THREAD = 6000
@@ -53,7 +54,7 @@ class Plan:
         self.native, self.aiortc = list(range(split)), list(range(split, count))
 
     def wants(self, receiver: int, sender: int) -> bool:
-        """Tell whether one bot receives another: native ones everyone, aiortc ones in a mixed call the next few."""
+        """Return whether one bot receives another: native ones everyone, aiortc ones in a mixed call the next few."""
         if receiver == sender:
             return False
         participants = self.scenario.participants
@@ -62,19 +63,19 @@ class Plan:
         return (sender - receiver) % participants.count <= participants.watched
 
     def native_threads(self) -> int:
-        """Give the threads native bots need: one carries the streams of about fifty people in one call."""
+        """Return the threads native bots need: one carries the streams of about fifty participants in one call."""
         streams = sum(1 for receiver, _, _ in self.expected() if receiver < len(self.native))
         return max(1, min(len(os.sched_getaffinity(0)), math.ceil(streams / STREAMS_PER_THREAD)))
 
     def expected(self) -> list[tuple[int, int, int]]:
-        """Give the streams that should flow, as rows of the table of expected ones."""
+        """Return the streams that should flow, as rows of the table of expected ones."""
         everyone = self.native + self.aiortc
         kinds = [KINDS.index(kind) for kind in self.scenario.media.kinds]
         return [(r, s, k) for r in everyone for s in everyone if self.wants(r, s) for k in kinds]
 
 
 class GroupRun(Run):
-    """One call on the media server: everybody joins, is measured for a while, and leaves."""
+    """One call on the media server: all participants join, are measured for a while, and leave."""
 
     def __init__(
         self,
@@ -113,8 +114,13 @@ class GroupRun(Run):
             try:
                 await self._call(recorder, directory, clip, _Server(rest, credentials, call_id, stack))
             except SimulatorError as error:
-                self._context.aborted.append(str(error))
-                recorder.event("aborted", reason=str(error))
+                # What ended by itself is the cause of whatever else failed.
+                causes = [text for generator in self._generators for text in generator.failures()]
+                if stack is not None and (complaint := stack.complaint()):
+                    causes.append(complaint)
+                reason = str(error)
+                self._context.aborted += [*(text for text in causes if text not in reason), reason]
+                recorder.event("aborted", reason=reason)
             finally:
                 with contextlib.suppress(SimulatorError, TimeoutError):
                     async with asyncio.timeout(_LEAVE_TIMEOUT_S):
@@ -302,7 +308,7 @@ def _participant_id(number: int) -> str:
 
 
 def _bot_number(participant_id: str) -> int | None:
-    """Tell which of our bots a participant is; None for somebody else's."""
+    """Return which of our bots a participant is; None for one that is not of this run."""
     name, _, number = participant_id.partition("-")
     return int(number) if name == "bot" and number.isdecimal() else None
 

@@ -66,7 +66,7 @@ class Suite:
     parts: tuple[Part, ...]
 
     def with_values(self, change: Callable[[Scenario], Scenario]) -> Suite:
-        """Give a copy whose scenarios are all changed."""
+        """Return a copy whose scenarios are all changed."""
         parts = tuple(Part(part.title, change(part.scenario), part.folder) for part in self.parts)
         return Suite(self.name, self.description, parts)
 
@@ -99,7 +99,7 @@ class SuiteSummary(BaseModel):
     parts: list[PartResult]
 
     def to_json(self) -> str:
-        """Give the content of summary.json."""
+        """Return the content of summary.json."""
         return self.model_dump_json(by_alias=True, indent=2) + "\n"
 
 
@@ -123,7 +123,7 @@ def load(name_or_path: str) -> Scenario | Suite:
 
 
 def is_suite(directory: Path) -> bool:
-    """Tell whether a directory holds the runs of a programme."""
+    """Return whether a directory holds the runs of a programme."""
     return (directory / _FILE).is_file()
 
 
@@ -135,7 +135,7 @@ async def execute(
     out: Path | None,
     watcher: Watcher,
 ) -> tuple[Path, SuiteSummary]:
-    """Run all parts and judge; gives the directory and what became of them.
+    """Run all parts and judge; returns the directory and what became of them.
 
     Raises:
         UsageError: The directory cannot be written.
@@ -164,7 +164,7 @@ def write_suite_report(directory: Path) -> SuiteSummary:
         values = tomllib.loads((directory / _FILE).read_text(encoding="utf-8"))
         named = [(str(part["title"]), str(part["folder"])) for part in values["parts"]]
         name, description = str(values["name"]), str(values["description"])
-    except (OSError, tomllib.TOMLDecodeError, KeyError, TypeError) as error:
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, KeyError, TypeError) as error:
         raise RunDirectoryError(f"{directory} holds no programme that can be read: {error!r}") from error
     results: list[PartResult] = []
     chapters: list[Chapter] = []

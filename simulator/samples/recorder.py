@@ -7,6 +7,8 @@ final name is always complete. Partial directories of killed runs are removed by
 
 from __future__ import annotations
 
+import errno
+import itertools
 import json
 import os
 import re
@@ -61,14 +63,23 @@ class RunDirectory:
         return cls(next(path for path in candidates if not path.exists()))
 
     def complete(self) -> Path:
-        """Rename the directory to its final name."""
-        if self.path.exists():
-            self.path.rmdir()
+        """Rename the directory to its final name.
+
+        If another run has taken the name meanwhile, a number is added to it; `path` is then the new one.
+        """
         # Logs of servers and figures by participant are for the owner alone.
         for path in self.partial.rglob("*"):
             if not path.is_symlink():
                 close_to_others(path)
-        self.partial.rename(self.path)
+        wanted = self.path
+        for number in itertools.count(1):
+            try:
+                self.partial.rename(self.path)  # takes the place of an empty directory, of no other
+                break
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+                    raise RunDirectoryError(f"cannot write to {wanted.parent}: {error.strerror}") from error
+                self.path = wanted.with_name(f"{wanted.name}-{number}")
         self._done = True
         return self.path
 

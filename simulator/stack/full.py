@@ -20,9 +20,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from simulator.child import bound_command, how_it_ended
 from simulator.client.media_server import Credentials
 from simulator.errors import StackError
-from simulator.stack.child import bound_command
 from simulator.stack.media_server import OWN_PLACE, ROOMY, START_TIMEOUT_S, end_process, last_words, passed_on
 
 SWITCH_DEADLINE_S = 10.0
@@ -86,7 +86,7 @@ class SupervisedService:
         """Say that its process ended on its own; None while it runs or was killed on purpose."""
         if self.pid == 0 or self._running() == self.pid:
             return None
-        return f"the {self.name} service ended on its own"
+        return f"the {self.name} service ended by itself; its log is {self.name}.log of the run"
 
     def _running(self) -> int:
         try:
@@ -189,9 +189,9 @@ class GatewayStack:
     def complaint(self) -> str | None:
         """Say what ended on its own; None while all runs."""
         code = None if self._process is None else self._process.returncode
-        own = None if code is None else f"meeshy serve ended with code {code}"
-        complaint = own or self.media.complaint() or self.gateway.complaint()
-        return complaint and f"{complaint}: {last_words(self._console, 3)}"
+        if code is not None:
+            return f"meeshy serve {how_it_ended(code)}; its log is {self._console.name} of the run"
+        return self.media.complaint() or self.gateway.complaint()
 
     async def __aenter__(self) -> Self:
         return self
@@ -221,7 +221,7 @@ class GatewayStack:
 
 
 def free_ports(count: int, among: Sequence[int] = PORTS) -> list[int]:
-    """Find ports of 127.0.0.1 nobody listens on.
+    """Find ports of 127.0.0.1 that nothing listens on.
 
     Raises:
         StackError: All that were tried are taken.

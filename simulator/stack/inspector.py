@@ -1,4 +1,4 @@
-"""Taking stock of our own stack, before anybody came and after everybody has left.
+"""What our own stack holds, before the first participant joins and after the last has left.
 
 Looks from outside: the kernel's list of open files, /metrics, the media server's rooms, the rows of the database. Waits a
 while for what ends a moment later; what is a leak is decided in analysis/leaks.py.
@@ -37,7 +37,7 @@ from simulator.samples.end_state import (
 from simulator.stack.full import GatewayStack, SupervisedService
 
 PATIENCE_S = 20.0
-"""How long what is left may take to go: a person who vanished is waited for, a connection kept for the next request."""
+"""How long resources may take to be freed: a vanished participant has a grace time, a connection is kept alive."""
 _LOOK_S = 0.25
 _TASKS = re.compile(r'^meeshy_asyncio_tasks\{coroutine="(?P<name>[^"]*)"\} (?P<number>\S+)$', re.M)
 _DRIVERS = {
@@ -49,7 +49,7 @@ _TIMEOUT = aiohttp.ClientTimeout(total=5)
 
 
 class StackInspector:
-    """Look at a stack twice. :meth:`before` when it has started, :meth:`after` when everybody has left."""
+    """Look at a stack twice. :meth:`before` when it has started, :meth:`after` when all have left."""
 
     def __init__(self, stack: GatewayStack) -> None:
         self._stack = stack
@@ -57,7 +57,7 @@ class StackInspector:
         self._before: dict[str, Resources] = {}
 
     async def before(self) -> None:
-        """Remember what the services hold while nobody is there, and once the gateway hears the media server."""
+        """Record what the services hold before the first join, once the gateway is connected to the media server."""
         await self._until_connected()
         self._before = {service.name: await _stock(service) for service in self._services()}
 
@@ -152,7 +152,7 @@ def database_url(gateway: SupervisedService, environment: Mapping[str, str]) -> 
 async def _stock(service: SupervisedService) -> Resources:
     sockets, files, rss_bytes = await asyncio.to_thread(_of_process, service.pid)
     try:
-        # A connection of its own that ends with the look, and so is none of those counted next time.
+        # A connection of its own that is closed at once, and so is not counted the next time.
         async with (
             aiohttp.ClientSession(timeout=_TIMEOUT) as http,
             http.get(f"{service.url}/metrics", headers={"Connection": "close"}) as answer,
@@ -165,7 +165,7 @@ async def _stock(service: SupervisedService) -> Resources:
 
 
 def _of_process(pid: int) -> tuple[int, int, int]:
-    """Give a process's open sockets, other open files and resident bytes."""
+    """Return a process's open sockets, other open files and resident bytes."""
     sockets = files = 0
     for entry in Path("/proc", str(pid), "fd").iterdir():
         with contextlib.suppress(OSError):  # closed meanwhile

@@ -1,4 +1,4 @@
-"""The server of a run: one of our own, started for it and taken down with it, or somebody's, reached by its URL.
+"""The server of a run: one of our own, started for it and ended with it.
 
 Starts, watches and asks for figures; what is done with them is up to runs/group.py.
 """
@@ -13,14 +13,13 @@ import signal
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import IO, Self
 
-from simulator.client.media_server import Credentials, Json, Rest
-from simulator.errors import SignalingError, StackError
-from simulator.stack.child import bound_command
+from simulator.child import bound_command, how_it_ended
+from simulator.client.media_server import Credentials
+from simulator.errors import StackError
 
 START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 8.0
@@ -67,19 +66,6 @@ _BARE = frozenset(
     {"PORT", "JWT_SECRET", "ANNOUNCED_IP", "FRONTEND_URL", "LOG_LEVEL", "RTC_MIN_PORT", "RTC_MAX_PORT"}
 )
 """The same under the names without prefix."""
-
-
-@dataclass(frozen=True, slots=True)
-class ServerFigures:
-    """What the server says of itself; None where it does not."""
-
-    unix_ns: int
-    cpu_ns: int | None
-    rss_bytes: int | None
-    packets_in: int | None
-    packets_out: int | None
-    workers: tuple[tuple[int, str, int], ...]
-    """Number, name and CPU time of each of its threads."""
 
 
 class Stack:
@@ -139,11 +125,12 @@ class Stack:
         self.url = port_file.read_text(encoding="ascii").strip()
 
     def complaint(self) -> str | None:
-        """Say that the server ended on its own; None while it runs."""
+        """Say how the server ended, if it did by itself; None while it runs."""
         code = None if self._process is None else self._process.returncode
         if code is None:
             return None
-        return f"the media server ended with code {code}: {last_words(self._log_path, 3)}"
+        words = "" if code < 0 else f": {last_words(self._log_path, 3)}"  # who is killed says nothing of it
+        return f"the media server {how_it_ended(code)}; its log is {self._log_path.name} of the run{words}"
 
     async def stop(self) -> None:
         """End it in order, or by force when that takes too long. Idempotent."""
@@ -174,7 +161,7 @@ class Stack:
 
 
 async def end_process(process: asyncio.subprocess.Process) -> None:
-    """End a child in order, or by force when that takes too long or nobody waits any more. Idempotent."""
+    """End a child in order, or by force when that takes too long or the waiting is cancelled. Idempotent."""
     if process.returncode is not None:
         return
     try:
@@ -190,54 +177,18 @@ async def end_process(process: asyncio.subprocess.Process) -> None:
 
 
 def last_words(log: Path, lines: int = 15) -> str:
-    """Give the end of what a child wrote."""
+    """Return the end of a child's log."""
     try:
         text = log.read_text(errors="replace").strip().splitlines()
     except OSError:
-        return "it said nothing"
-    return "\n".join(text[-lines:]) or "it said nothing"
+        return "its log is empty"
+    return "\n".join(text[-lines:]) or "its log is empty"
 
 
 def passed_on(environment: Mapping[str, str]) -> dict[str, str]:
-    """Give what reaches our own services of the environment."""
+    """Return the variables of the environment that reach our own services."""
     return {
         name: value
         for name, value in environment.items()
         if not name.startswith(NOT_PASSED_ON) and name not in _BARE
     }
-
-
-async def server_figures(rest: Rest, token: str) -> ServerFigures | None:
-    """Ask a server for its CPU, memory and packets; None when it does not let us."""
-    try:
-        stats = await rest.request("GET", "/api/stats", token)
-    except SignalingError:
-        return None
-    return read_figures(stats, time.time_ns())
-
-
-def read_figures(stats: Json, unix_ns: int) -> ServerFigures:
-    """Read the figures out of /api/stats; what is not there is None."""
-    process: Json = stats.get("process") or {}
-    workers: list[Json] = stats.get("workers") or []
-    cpu_ns = None if process.get("cpuS") is None else int(float(process["cpuS"]) * 1e9)
-    threads = [
-        (int(w.get("index", i)), f"worker-{w.get('index', i)}", int(w["cpuNs"]))
-        for i, w in enumerate(workers)
-        if "cpuNs" in w
-    ]
-    if cpu_ns is not None:
-        threads.append((-1, "control", max(0, cpu_ns - sum(cpu for _, _, cpu in threads))))
-    return ServerFigures(
-        unix_ns=unix_ns,
-        cpu_ns=cpu_ns,
-        rss_bytes=process.get("rssBytes"),
-        packets_in=_sum(workers, "packetsIn"),
-        packets_out=_sum(workers, "packetsOut"),
-        workers=tuple(threads),
-    )
-
-
-def _sum(workers: list[Json], name: str) -> int | None:
-    values: list[Any] = [worker.get(name) for worker in workers]
-    return None if not values or None in values else sum(int(value) for value in values)

@@ -59,12 +59,12 @@ class Watchdog:
             self._process.stdin.write(line.encode() + b"\n")
             self._process.stdin.flush()
         except BrokenPipeError:
-            # Somebody ended the watchdog; the run goes on without.
+            # The watchdog was killed; the run goes on without it.
             return
 
 
 def _start_time(pid: int) -> str:
-    """Tell when a process began, in ticks, so that a later process with its number is not mistaken for it."""
+    """Return when a process began, in ticks, so that a later process with its number is not mistaken for it."""
     try:
         return Path("/proc", str(pid), "stat").read_text().rpartition(")")[2].split()[19]
     except OSError:

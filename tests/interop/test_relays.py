@@ -16,7 +16,8 @@ from simulator.bots.aiortc_legs import AiortcCallBotGenerator
 from simulator.bots.clip import ensure_clip
 from simulator.bots.native_legs import NativeCallBotGenerator
 from simulator.client.bot import BotSettings
-from simulator.client.caller import Caller, MediaServers, ParticipantIndex, SharedContext, user_name
+from simulator.client.call_records import MediaServers, ParticipantIndex, SharedContext, user_name
+from simulator.client.caller import Caller
 from simulator.client.gateway import GatewaySocket, user_token
 from simulator.scenario import Network
 from simulator.stack.full import GatewayStack

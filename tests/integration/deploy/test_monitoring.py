@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import pytest
 
-from simulator.stack.child import bound_command
+from simulator.child import bound_command
 from tests.docs.test_metrics_page import written
 from tests.integration.deploy.conftest import ROOT, program
 from tests.integration.gateway.test_switch import trio

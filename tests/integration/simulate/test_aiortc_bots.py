@@ -187,10 +187,10 @@ async def test_a_child_that_was_killed_is_reported(clip: Path, tmp_path: Path) -
     async with AiortcGenerator(settings(clip, events), tmp_path) as generator:
         (bot,) = await generator.spawn([7])
         os.kill(await generator._children[0].order("setup", **_setup(clip)), signal.SIGKILL)
-        with pytest.raises(BotError, match="aiortc-0 has ended"):
+        with pytest.raises(BotError, match="aiortc-0 was killed by SIGKILL"):
             await bot.connect("send", {})
         await asyncio.sleep(0.1)
-        assert "aiortc-0 has ended (code -9)" in generator.failures()[0]
+        assert "aiortc-0 was killed by SIGKILL; its log is aiortc-0.log" in generator.failures()[0]
 
 
 async def test_an_order_that_fails_says_why(clip: Path, tmp_path: Path) -> None:

@@ -255,8 +255,8 @@ def test_what_is_no_run_is_no_report(tmp_path: Path, capsys: pytest.CaptureFixtu
 @pytest.mark.parametrize(
     ("victim", "reason"),
     [
-        ("aiortc_worker", "aiortc-0 has ended (code -9)"),
-        ("serve media", "the media server ended with code -9"),
+        ("aiortc_worker", "aiortc-0 was killed by SIGKILL; its log is aiortc-0.log"),
+        ("serve media", "the media server was killed by SIGKILL; its log is server.log"),
     ],
 )
 def test_a_run_that_lost_a_child_is_an_error_that_names_it(

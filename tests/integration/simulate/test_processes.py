@@ -8,13 +8,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from simulator.stack.child import bound_command
+from simulator.child import bound_command
 from simulator.stack.watchdog import Watchdog
 
 PARENT = """
 import subprocess, sys, time
 from pathlib import Path
-from simulator.stack.child import bound_command
+from simulator.child import bound_command
 from simulator.stack.watchdog import Watchdog
 
 watchdog = Watchdog()

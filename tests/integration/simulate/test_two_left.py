@@ -12,7 +12,8 @@ from meeshy_sfu.gateway.app import Gateway
 from simulator.bots.clip import ensure_clip
 from simulator.bots.native_legs import NativeCallBotGenerator
 from simulator.client.bot import BotSettings
-from simulator.client.caller import Caller, MediaServers, ParticipantIndex, SharedContext, user_name
+from simulator.client.call_records import MediaServers, ParticipantIndex, SharedContext, user_name
+from simulator.client.caller import Caller
 from simulator.client.gateway import GatewaySocket, user_token
 from simulator.scenario import Network
 from tests.integration.gateway.conftest import settings_for

@@ -11,12 +11,12 @@ from rich.console import Console
 from simulator.bots.native import ROW_DTYPE, SAMPLE_DTYPE, latency_batch, streams_batch
 from simulator.client.bot import pick_capabilities
 from simulator.client.media_server import Credentials, refusal
+from simulator.client.server_figures import read_figures
 from simulator.errors import UsageError
 from simulator.report.live import PhaseLines, Progress, progress_table
 from simulator.runs.group import Plan, _bot_number, _participant_id
 from simulator.samples.schema import SAMPLE_FOREIGN, STREAMS, rows_to_batch
 from simulator.scenario import Scenario
-from simulator.stack.media_server import read_figures
 
 ROUTER = {
     "codecs": [

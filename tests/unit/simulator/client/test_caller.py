@@ -6,7 +6,8 @@ import asyncio
 import gc
 from typing import cast
 
-from simulator.client.caller import Caller, MediaServers, ParticipantIndex, SharedContext
+from simulator.client.call_records import MediaServers, ParticipantIndex, SharedContext
+from simulator.client.caller import Caller
 from simulator.client.gateway import GatewaySocket
 from simulator.client.legs import CallBot
 

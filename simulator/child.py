@@ -26,7 +26,19 @@ def die_with_parent(parent: int) -> None:
 
 def bound_command(command: Sequence[str]) -> list[str]:
     """Wrap a command so that it ends with the calling process."""
-    return [sys.executable, "-m", "simulator.stack.child", str(os.getpid()), *command]
+    return [sys.executable, "-m", "simulator.child", str(os.getpid()), *command]
+
+
+def how_it_ended(code: int | None) -> str:
+    """Say how a process ended, by its return code: by a signal, whose name is given, or by itself."""
+    if code is None:
+        return "has ended"
+    if code < 0:
+        try:
+            return f"was killed by {signal.Signals(-code).name}"
+        except ValueError:
+            return f"was killed by signal {-code}"
+    return f"ended with exit code {code}"
 
 
 def main() -> None:
