@@ -134,8 +134,6 @@ WORDS_ALLOWED = {
     "simulator/": "not reworded yet",
     "tests/integration/simulate/": "not reworded yet",
     "tests/unit/simulator/": "not reworded yet",
-    "meeshy_sfu/gateway/": "not reworded yet",
-    "tests/unit/gateway/": "not reworded yet",
 }
 
 

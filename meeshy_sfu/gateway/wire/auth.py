@@ -67,7 +67,7 @@ class User:
 
     @property
     def key(self) -> str:
-        """Tells users and guests apart even if their ids are equal."""
+        """Distinguishes users from guests even if their ids are equal."""
         return f"{'guest' if self.anonymous else 'user'}:{self.id}"
 
     def conversation(self, conversation_id: str) -> Conversation:

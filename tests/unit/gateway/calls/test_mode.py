@@ -486,7 +486,7 @@ class World:
         self.now = 0.0
         self.mode = ModeController(GROUP, policy=ModePolicy(hysteresis_s=hysteresis_s))
         self.told_mode = CallMode.P2P
-        self.told_epoch = 0
+        self.announced_epoch = 0
         self.open: StartSwitch | None = None
         self.people: set[str] = set()
         self.sockets: set[str] = set()
@@ -516,10 +516,10 @@ class World:
 
     def begin(self, start: StartSwitch) -> None:
         assert self.open is None, "a transition began inside another"
-        assert start.epoch == self.told_epoch + 1
+        assert start.epoch == self.announced_epoch + 1
         assert start.source is self.told_mode
         assert start.participants <= self.people
-        self.told_epoch, self.open = start.epoch, start
+        self.announced_epoch, self.open = start.epoch, start
         if start.target is CallMode.P2P:
             if len(start.participants) == 2:
                 assert start.participants <= self.sockets, "whoever is away hears of no negotiation"
@@ -713,7 +713,7 @@ class RandomCalls(RuleBasedStateMachine):
     def agrees(self) -> None:
         world, mode = self.world, self.world.mode
         assert mode.mode is world.told_mode
-        assert mode.epoch == world.told_epoch
+        assert mode.epoch == world.announced_epoch
         assert mode.announced_epoch <= mode.epoch
         assert mode.connected == world.people
         assert (world.open is None) == (mode.phase.value in {"p2p", "sfu"})
