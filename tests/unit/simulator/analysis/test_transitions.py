@@ -439,3 +439,10 @@ def test_a_change_that_did_not_complete_has_no_gap(
 ) -> None:
     switched.transitions = [transition(0, **outcome), transition(1)]
     assert set(gaps(read(switched, tmp_path / "run"))["bot"]) == {1}
+
+
+def test_a_join_whose_streams_flowed_before_takes_no_time(switched: SyntheticRun, tmp_path: Path) -> None:
+    switched.arrivals = [arrivals({1: [(0, 10_000)]})[0] | {"flowing_ns": START - 2 * S}]
+    figures = joins(read(switched, tmp_path / "run"))
+    assert figures is not None
+    assert (figures.max, figures.samples) == (0, 1)
