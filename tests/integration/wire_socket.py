@@ -10,6 +10,7 @@ from typing import Any
 import aiohttp
 
 from tests.integration.hearing import DEADLINE_S, eventually
+from tests.wire_check import check_packet
 
 SEPARATOR = "\x1e"
 
@@ -90,6 +91,7 @@ class WireSocket:
             return
         while (message := await self._ws.receive()).type is aiohttp.WSMsgType.TEXT:
             self.got.append(message.data)
+            check_packet(message.data)
             if message.data == "2" and self.answers_pings:
                 await self._ws.send_str("3")
         if message.type is aiohttp.WSMsgType.CLOSE:
@@ -100,6 +102,8 @@ class WireSocket:
             text = await answer.text()
             packets = text.split(SEPARATOR) if answer.status == 200 else []
         self.got += packets
+        for packet in packets:
+            check_packet(packet)
         if "2" in packets and self.answers_pings:
             await self.send("3")
         return bool(packets) and "1" not in packets and packets != [""]

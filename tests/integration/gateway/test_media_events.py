@@ -77,7 +77,7 @@ async def test_a_room_that_does_not_answer_in_time_costs_no_other_its_events(
         asked.append(payload["callId"])
         if len(asked) == 1:
             await asyncio.sleep(0.6)
-            return None
+            return {"success": False, "error": {"code": "TOO_LATE", "message": "nobody waits for it"}}
         return await join(sid, payload, *more)
 
     events["join-room"] = slow_once
