@@ -99,7 +99,10 @@ class BotSettings:
 
 def candidate_addresses(transport: Json) -> str:
     """List the addresses that a server's transport is reached at, for errors."""
-    places = [f"{c.get('protocol', 'udp')} {c.get('ip')}:{c.get('port')}" for c in transport["iceCandidates"]]
+    places = [
+        f"{c.get('protocol', 'udp')} {c.get('ip')}:{c.get('port')}"
+        for c in transport.get("iceCandidates") or []
+    ]
     return ", ".join(places) or "no address"
 
 
