@@ -42,7 +42,7 @@ impl Sizes {
 /// What the kernel does with a train before a client's socket gets it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Receivers {
-    /// The socket takes it whole (UDP_GRO): on loopback nobody ever cuts it into datagrams.
+    /// The socket takes it whole (UDP_GRO): on loopback it is never cut into datagrams.
     Trains,
     /// The socket takes datagrams, as those of browsers do: the sender's kernel cuts, and is charged for it.
     Ordinary,

@@ -5,7 +5,7 @@
 //! - **wake-ups** a second of silent calls alone, after what began with them has ended;
 //! - **longest round** while requests come in as fast as they can be handed over.
 //!
-//! A silent call is two people with path, keys, microphone and camera who send nothing.
+//! A silent call is two participants with path, keys, microphone and camera who send nothing.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -138,7 +138,7 @@ impl Live {
 
 fn add_silent(harness: &mut Harness, calls: usize) {
     for call in 0..calls {
-        // Nobody is there, and nobody is written to.
+        // The address is unused, and nothing is sent to it.
         let address = |person: u8| {
             let [_, _, high, low] = (call as u32).to_be_bytes();
             SocketAddr::from(([127, 1 + person, high, low], 9))

@@ -18,7 +18,7 @@ const TIMED_EVERY: u32 = 8;
 /// A slice is so short that the machine mostly keeps its speed from its beginning to its end: the other guests of the
 /// host slow the same instructions down by up to a half, for some hundred milliseconds at a time.
 const OWN: Duration = Duration::from_millis(150);
-/// After a pause the caches are strange and the first trains long.
+/// After a pause the caches are cold and the first trains long.
 const WARM_UP: Duration = Duration::from_millis(30);
 const KERNEL: Duration = Duration::from_millis(50);
 const CRYPTO: Duration = Duration::from_millis(15);

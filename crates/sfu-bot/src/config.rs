@@ -3,7 +3,7 @@
 //! Keys are snake_case where only our own Python sees them; what also travels to a media server (ICE, DTLS and RTP
 //! parameters) lives in [`crate::params`] and is camelCase, as mediasoup writes it.
 //!
-//! A key nobody knows is refused with its name: a typing error must not pass for a default. Only in the objects of
+//! An unknown key is refused by name: a misspelt option must not count as absent. Only in the objects of
 //! [`crate::params`] unknown keys are ignored, as other servers than ours may write more.
 
 use std::net::IpAddr;
@@ -74,7 +74,7 @@ pub struct SpawnOptions {
     pub transport_cc: bool,
     /// Ask for a key frame when a video stream starts without one or breaks. Default true.
     pub pli: bool,
-    /// Every n-th audio packet carries a stamp. Default 10; 1 lets every packet be told from its copies on other legs.
+    /// Every n-th audio packet carries a stamp. Default 10; 1 distinguishes every packet from its copies on other legs.
     pub audio_stamp_every: u64,
     /// Make the bot a leg of this person: all legs of a person send the same frames with its number in the stamps,
     /// and each received track is shown from one leg at a time. Default none: the bot is a person of its own.
@@ -300,12 +300,12 @@ pub enum Happening {
     Closed {
         /// The transport.
         which: Direction,
-        /// Why, for people.
+        /// Human-readable reason.
         reason: String,
     },
     /// A command could not be carried out.
     Error {
-        /// Why, for people.
+        /// Human-readable reason.
         message: String,
     },
 }
@@ -358,7 +358,7 @@ pub struct ThreadHealth {
     pub rtp_packets: u64,
     /// RTP packets that failed authentication.
     pub auth_failures: u64,
-    /// RTP packets of an SSRC nobody announced.
+    /// RTP packets of an unannounced SSRC.
     pub unknown_ssrc: u64,
     /// Datagrams the send buffer refused.
     pub send_refused: u64,

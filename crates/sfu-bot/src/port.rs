@@ -2,7 +2,7 @@
 //!
 //! # Invariants
 //! - Locks are held to copy, swap or append, never to work or to wait for the network.
-//! - Whoever waits for rows is woken when the thread answers or ends, by a panic too.
+//! - A caller waiting for rows is woken when the thread answers or ends, also by a panic.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -194,7 +194,7 @@ impl Port {
     }
 }
 
-/// Tells waiters that a thread is over.
+/// Wakes waiters when a thread ends.
 #[derive(Debug)]
 pub(crate) struct Ended(pub(crate) Arc<Port>);
 

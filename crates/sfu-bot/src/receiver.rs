@@ -294,7 +294,7 @@ impl Receiver {
         }
     }
 
-    /// Gives back the tracks that are taken from this leg: nothing will come here any more.
+    /// Releases the tracks taken from this leg: nothing more will arrive here.
     pub(crate) fn retire(&self) {
         if let Some(stage) = &self.stage {
             stage.retire(self.bot);

@@ -89,7 +89,7 @@ impl Repair {
         self.missing.is_empty() && self.broken_since_ns == 0
     }
 
-    /// Gives up what is hopeless and appends what to ask for now to `ask`, ascending.
+    /// Drops sequence numbers that are too old and appends what to ask for now to `ask`, ascending.
     pub(crate) fn poll(&mut self, now_ns: u64, rtt_ns: u64, ask: &mut Vec<u16>) -> Due {
         let mut due = Due::default();
         let patience_ns = if self.nack { MAX_AGE_NS } else { PATIENCE_NS };
@@ -122,7 +122,7 @@ impl Repair {
         due
     }
 
-    /// Tells whether to ask for a key frame now; `broken` says that the video cannot go on without one.
+    /// Returns whether to request a key frame now; `broken`: the video cannot continue without one.
     pub(crate) fn wants_key_frame(&mut self, broken: bool, now_ns: u64) -> bool {
         if !broken || !self.pli {
             self.broken_since_ns = 0;

@@ -85,7 +85,7 @@ impl Runner {
 
     /// The thread's whole life.
     pub(crate) fn run(mut self) {
-        // Told even when a panic ends the thread, or whoever waits for rows would wait in vain.
+        // Also after a panic: callers waiting for rows must be woken.
         let _ended = Ended(self.port.clone());
         thread::set_timer_slack(TIMER_SLACK);
         let began = Instant::now();

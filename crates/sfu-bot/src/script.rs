@@ -23,7 +23,7 @@ pub(crate) struct Choice {
     number: u64,
     /// Its place in the clip.
     pub(crate) position: usize,
-    /// A key frame only because somebody asked for one.
+    /// A key frame only because one was requested.
     pub(crate) requested: bool,
 }
 

@@ -203,7 +203,7 @@ impl Sender {
         }
     }
 
-    /// Tells the server that the streams end.
+    /// Sends BYE for the streams.
     pub(crate) fn goodbye(&mut self, session: &mut Session, ctx: &mut Context<'_>) {
         let ssrcs: Vec<u32> = self
             .streams
@@ -411,7 +411,7 @@ impl StreamOut {
 
     fn next_video(&mut self, sent: &mut Sent, number: u64, clip: &Clip) {
         if self.row.frames == 0 && self.speaker.common.is_some() {
-            // Whoever takes this leg waits for something decodable, and nobody has asked yet.
+            // The receiver of this leg needs a key frame, and none was requested yet.
             self.script.request_key_frame();
         }
         let choice = self.script.choose(number, clip);
@@ -449,7 +449,7 @@ impl StreamOut {
         };
     }
 
-    /// Gives a stamp its number: stamps of legs tell the frame, those of others are consecutive.
+    /// Numbers a stamp: by frame on legs, else consecutively.
     fn count_stamp(&mut self, stamped: bool, number: u64) {
         if self.speaker.common.is_some() {
             self.stamp_seq = number as u32;

@@ -64,7 +64,7 @@ pub(crate) struct Session {
     up: EmulatedLink,
     down: EmulatedLink,
     ufrag: IceParameters,
-    /// Drops of this socket as the kernel last told them.
+    /// Drops of this socket as last reported by the kernel.
     drops: u32,
     refused: u64,
     over: bool,

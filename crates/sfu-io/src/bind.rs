@@ -1,7 +1,7 @@
 //! Opening sockets: what UDP and TCP share, and why it may fail.
 //!
 //! # Job
-//! Creates a bound, non-blocking, close-on-exec socket and turns the errno into a cause people can act on.
+//! Creates a bound, non-blocking, close-on-exec socket and turns the errno into an error with a remedy.
 
 use std::io;
 use std::mem::size_of;
@@ -162,7 +162,7 @@ pub(crate) fn bind(address: SocketAddr, kind: i32) -> Result<OwnedFd, BindError>
             io::Error::last_os_error(),
         ));
     }
-    // SAFETY: `fd` was just opened and belongs to nobody else.
+    // SAFETY: `fd` was just opened and has no other owner.
     let fd = unsafe { OwnedFd::from_raw_fd(fd) };
     let borrowed = std::os::fd::AsFd::as_fd(&fd);
     let failed = |call| move |source| BindError::new(call, address, source);

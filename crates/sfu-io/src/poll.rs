@@ -50,7 +50,7 @@ impl Poller {
             return Err(io::Error::last_os_error());
         }
         Ok(Poller {
-            // SAFETY: `fd` was just opened and belongs to nobody else.
+            // SAFETY: `fd` was just opened and has no other owner.
             fd: unsafe { OwnedFd::from_raw_fd(fd) },
             events: Box::new([libc::epoll_event { events: 0, u64: 0 }; EVENTS]),
         })
@@ -194,7 +194,7 @@ impl EventFd {
         if fd < 0 {
             return Err(io::Error::last_os_error());
         }
-        // SAFETY: `fd` was just opened and belongs to nobody else.
+        // SAFETY: `fd` was just opened and has no other owner.
         let file = unsafe { File::from_raw_fd(fd) };
         Ok(EventFd { file })
     }

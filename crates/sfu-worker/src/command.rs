@@ -6,7 +6,7 @@
 //!
 //! # Invariants
 //! - Handles are chosen by the caller and never reused within one worker.
-//! - A key nobody knows is refused with its name, at every depth: a typing error must not pass for a default.
+//! - An unknown key is refused by name, at every depth: a misspelt key must not count as absent.
 //! - Every request is answered by exactly one `reply` event with its `id`, also when the worker dies first.
 //!
 //! Parameter objects follow mediasoup's nouns; values that the control plane has already negotiated
@@ -74,7 +74,7 @@ pub enum Command {
     },
     /// Opens an ICE-lite and DTLS endpoint. Answer: [`TransportCreated`].
     CreateTransport(CreateTransport),
-    /// Tells a transport who the peer is, which starts DTLS. Once. Answer: [`TransportConnected`].
+    /// Sets the DTLS parameters of the peer, which starts DTLS. Once. Answer: [`TransportConnected`].
     ConnectTransport {
         /// Router of the transport.
         router: RouterId,
@@ -92,7 +92,7 @@ pub enum Command {
         /// The transport.
         transport: TransportId,
     },
-    /// Limits what the peer sends on this transport (told to it by REMB). Answer: `{}`.
+    /// Limits what the peer sends on this transport (sent to it as REMB). Answer: `{}`.
     SetMaxIncomingBitrate {
         /// Router of the transport.
         router: RouterId,
@@ -196,7 +196,7 @@ pub struct CreateTransport {
     pub tcp: bool,
     /// Offer UDP candidates.
     pub udp: bool,
-    /// Limit told to the peer by REMB, in bits per second. Null leaves it to the estimator.
+    /// Limit sent to the peer as REMB, in bits per second. Null leaves it to the estimator.
     #[serde(default)]
     pub max_incoming_bps: Option<u32>,
     /// Pad RTP by at most 64 bytes so that packets share segmentation trains: 3 % more bytes, a third less CPU.
@@ -497,7 +497,7 @@ pub struct Touched {
 pub struct CommandError {
     /// For programs.
     pub code: ErrorCode,
-    /// For people; names the handle.
+    /// Human-readable; names the handle.
     pub message: String,
 }
 

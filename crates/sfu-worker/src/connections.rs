@@ -7,7 +7,7 @@
 //! # Invariants
 //! - A connection that nothing validated within `VALIDATION` is closed; so is one whose transport closed, or
 //!   forgot it for newer ones.
-//! - At most as many as the worker was given, and `MAX_STRANGERS` not validated ones from one address. Beyond that a
+//! - At most as many as the worker was given, and `MAX_UNVALIDATED` not validated ones from one address. Beyond that a
 //!   newcomer takes the place of one that is not validated: the oldest of its address, or of the address with the
 //!   most. Only when all are validated it is refused.
 //! - Datagrams for a connection that is gone, or whose number another peer has now, are dropped.
@@ -24,11 +24,11 @@ use meeshy_sfu_io::{FramedStream, Interest, Poller};
 use meeshy_sfu_proto::net::{Destination, SocketId};
 
 use crate::demux::Target;
-use crate::strangers::Strangers;
+use crate::unvalidated::Unvalidated;
 
 /// Socket numbers below are UDP.
 const FIRST_ID: u16 = 2;
-const MAX_STRANGERS: usize = 256;
+const MAX_UNVALIDATED: usize = 256;
 /// Time to the first valid check: as long as a client takes to give up a pair.
 const VALIDATION: Duration = Duration::from_secs(15);
 
@@ -47,7 +47,7 @@ pub(crate) struct Connections {
     most: usize,
     slots: Vec<Option<Connection>>,
     free: Vec<u16>,
-    strangers: Strangers,
+    unvalidated: Unvalidated,
     dirty: Vec<u16>,
     open: usize,
     dropped: u64,
@@ -61,7 +61,7 @@ impl Connections {
             most: usize::from(most),
             slots: Vec::new(),
             free: Vec::new(),
-            strangers: Strangers::default(),
+            unvalidated: Unvalidated::default(),
             dirty: Vec::new(),
             open: 0,
             dropped: 0,
@@ -70,11 +70,11 @@ impl Connections {
     }
 
     /// Who has to be closed before a connection from `address` has room: one that nothing has validated.
-    pub(crate) fn in_the_way_of(&mut self, address: IpAddr) -> Option<SocketId> {
-        let slot = if self.strangers.of(address) >= MAX_STRANGERS {
-            self.strangers.oldest_of(address)
+    pub(crate) fn connection_to_evict(&mut self, address: IpAddr) -> Option<SocketId> {
+        let slot = if self.unvalidated.of(address) >= MAX_UNVALIDATED {
+            self.unvalidated.oldest_of(address)
         } else if self.open >= self.most {
-            self.strangers.oldest_of_largest()
+            self.unvalidated.oldest_of_largest()
         } else {
             None
         };
@@ -83,8 +83,8 @@ impl Connections {
     }
 
     /// The first that goes when descriptors are short.
-    pub(crate) fn first_stranger(&self) -> Option<SocketId> {
-        let slot = self.strangers.oldest_of_largest()?;
+    pub(crate) fn oldest_unvalidated(&self) -> Option<SocketId> {
+        let slot = self.unvalidated.oldest_of_largest()?;
         Some(id_of(usize::from(slot)))
     }
 
@@ -107,7 +107,7 @@ impl Connections {
             .last()
             .map_or(self.slots.len(), |&slot| usize::from(slot));
         poller.add(stream.as_fd(), token(id_of(slot)), Interest::Readable)?;
-        self.strangers.add(remote.ip(), slot as u16);
+        self.unvalidated.add(remote.ip(), slot as u16);
         self.open += 1;
         let connection = Connection {
             stream,
@@ -199,10 +199,10 @@ impl Connections {
         let Some(connection) = self.get_mut(id) else {
             return;
         };
-        let was_stranger = connection.owner.replace(owner).is_none();
+        let was_unvalidated = connection.owner.replace(owner).is_none();
         let address = connection.stream.remote().ip();
-        if was_stranger && let Some(slot) = slot_of(id) {
-            self.strangers.remove(address, slot as u16);
+        if was_unvalidated && let Some(slot) = slot_of(id) {
+            self.unvalidated.remove(address, slot as u16);
         }
     }
 
@@ -212,7 +212,7 @@ impl Connections {
         Some(self.slots.get(slot)?.as_ref()?.stream.local())
     }
 
-    /// Closes a connection; what is queued goes out as far as the socket takes it. Gives the source that
+    /// Closes a connection; what is queued goes out as far as the socket takes it. Returns the source that
     /// is no more, and whose it was.
     pub(crate) fn close(&mut self, id: SocketId) -> Option<(Destination, Option<Target>)> {
         let slot = slot_of(id)?;
@@ -222,7 +222,7 @@ impl Connections {
         self.open -= 1;
         let remote = connection.stream.remote();
         if connection.owner.is_none() {
-            self.strangers.remove(remote.ip(), slot as u16);
+            self.unvalidated.remove(remote.ip(), slot as u16);
         }
         Some((Destination { socket: id, remote }, connection.owner))
     }
@@ -238,7 +238,7 @@ impl Connections {
         self.select(|c| c.owner == Some(owner))
     }
 
-    /// Connections that nobody validated in time.
+    /// Connections that no ICE check validated in time.
     pub(crate) fn overdue(&self, now: Instant) -> Vec<SocketId> {
         self.select(|c| c.owner.is_none() && now.saturating_duration_since(c.opened) > VALIDATION)
     }

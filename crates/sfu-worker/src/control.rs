@@ -75,7 +75,7 @@ impl Core {
                     .router
                     .set_max_incoming_bitrate(key, bps.unwrap_or(0), now)
                     .map_err(|e| convert::router_error(&e))?;
-                self.touch(position);
+                self.mark_dirty(position);
                 answer(&Empty {})
             }
             Command::CloseTransport { router, transport } => {
@@ -199,7 +199,7 @@ impl Core {
         call.transports
             .insert(wanted.transport, key.0, TransportRecord::default());
         self.enter_fragments(position, key);
-        self.touch(position);
+        self.mark_dirty(position);
         answer(&TransportCreated {
             ice_parameters: convert::credentials(&credentials),
             ice_candidates: offer.into_iter().map(|(candidate, _)| candidate).collect(),
@@ -221,7 +221,7 @@ impl Core {
             .router
             .connect(key, convert::role(role), &fingerprints, now, outbox)
             .map_err(|e| convert::router_error(&e))?;
-        self.touch(position);
+        self.mark_dirty(position);
         answer(&TransportConnected {
             local_role: convert::role_back(local),
         })
@@ -236,7 +236,7 @@ impl Core {
             .restart_ice(key, fresh, now)
             .map_err(|e| convert::router_error(&e))?;
         self.enter_fragments(position, key);
-        self.touch(position);
+        self.mark_dirty(position);
         answer(&reply)
     }
 
@@ -272,7 +272,7 @@ impl Core {
             },
             now,
         );
-        self.touch(position);
+        self.mark_dirty(position);
     }
 
     fn produce(&mut self, wanted: Produce, now: Instant) -> Answer {
@@ -290,7 +290,7 @@ impl Core {
             .map_err(|e| convert::produce_error(&e))?;
         call.producers
             .insert(id, producer.0, ProducerRecord { transport, video });
-        self.touch(position);
+        self.mark_dirty(position);
         answer(&Empty {})
     }
 
@@ -309,7 +309,7 @@ impl Core {
         call.router
             .set_producer_paused(key, paused, now)
             .map_err(|e| convert::router_error(&e))?;
-        self.touch(position);
+        self.mark_dirty(position);
         answer(&Empty {})
     }
 
@@ -322,7 +322,7 @@ impl Core {
         call.router.close_producer(key);
         call.producers.remove(key.0);
         self.events_of(position, now);
-        self.touch(position);
+        self.mark_dirty(position);
         answer(&Empty {})
     }
 
@@ -347,7 +347,7 @@ impl Core {
                 }
             })
             .collect();
-        self.touch(position);
+        self.mark_dirty(position);
         answer(&ConsumeResults { results })
     }
 
@@ -368,7 +368,7 @@ impl Core {
                 missing.push(consumer);
             }
         }
-        self.touch(position);
+        self.mark_dirty(position);
         answer(&Touched { missing })
     }
 
@@ -453,7 +453,7 @@ fn consume_one(
     Ok(())
 }
 
-/// Credentials nobody can guess (RFC 8445 §5.3: at least 24 and 128 bits).
+/// Unguessable credentials (RFC 8445 §5.3: at least 24 and 128 bits).
 fn fresh_credentials() -> LinkCredentials {
     LinkCredentials {
         username_fragment: convert::ice_characters(&convert::random::<12>()),

@@ -1,4 +1,4 @@
-//! Commands' values in the words of the protocol crate, and its states and errors in the words of events and replies.
+//! Conversions between the types of commands and events and those of the protocol crate.
 //!
 //! # Job
 //! Pure conversions; no state. What the router accepts is the router's decision.
@@ -26,7 +26,7 @@ use crate::command::{
 };
 use crate::event::{DtlsState, IceState};
 
-/// Random bytes nobody can guess.
+/// Random bytes from the system.
 pub(crate) fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     aws_lc_rs::rand::fill(&mut bytes).expect("invariant: the system gives random numbers");
@@ -162,7 +162,7 @@ pub(crate) fn consumer(wanted: ConsumeOne) -> ConsumerConfig {
     }
 }
 
-/// Extensions we know; others are not forwarded, so nobody needs their ids.
+/// Extensions we know; others are not forwarded.
 fn extensions(given: &[HeaderExtension]) -> Vec<(ExtensionUri, u8)> {
     given
         .iter()

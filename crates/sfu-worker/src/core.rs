@@ -1,7 +1,7 @@
 //! What a worker does with a datagram, a timer and a connection, whichever call they belong to.
 //!
 //! # Job
-//! Gives every datagram to its router, lets routers act and flush, keeps addresses and connections in step. When
+//! Passes each datagram to its router, runs timers and flushes, keeps addresses and connections up to date. When
 //! to do so is `run`'s business; requests are in `control`, events in `report`, figures in `stats`.
 //!
 //! # Invariants
@@ -106,7 +106,7 @@ impl Core {
         outcome.is_ok()
     }
 
-    /// Enters the source of a check that the link found valid.
+    /// Records the source address of a valid ICE check.
     fn learn(&mut self, target: Target, from: Destination, now: Instant) {
         if self.demux.by_remote(&from) == Some(target) {
             return;
@@ -128,7 +128,7 @@ impl Core {
         if from.socket.is_tcp() {
             self.outbox.connections.validated(from.socket, target);
         }
-        // A connection nobody uses any more would count until its transport closes.
+        // A connection no longer in use would count against the limit until its transport closes.
         for remote in gone {
             if self.outbox.connections.is_of(&remote, target) {
                 self.close_connection(remote.socket, now);
@@ -157,7 +157,7 @@ impl Core {
         }
     }
 
-    /// Lets routers with a due timer act; the flush enters their next one.
+    /// Runs the routers whose timer is due; the flush schedules their next one.
     pub(crate) fn timers(&mut self, now: Instant, mut share: Share<impl FnMut() -> Instant>) {
         while let Some(position) = self.calls.timers.pop_due(now) {
             let Some(call) = self.calls.get_mut(position) else {
@@ -165,15 +165,15 @@ impl Core {
             };
             self.totals.timers_run += 1;
             call.router.handle_timeout(now, &mut self.outbox);
-            self.touch(position);
+            self.mark_dirty(position);
             if share.is_used_up() {
                 return;
             }
         }
     }
 
-    /// The next round flushes this call and hears its events.
-    pub(crate) fn touch(&mut self, position: u32) {
+    /// Marks a call to be flushed, and its events to be drained, in the next round.
+    pub(crate) fn mark_dirty(&mut self, position: u32) {
         if let Some(call) = self.calls.get_mut(position)
             && !call.dirty
         {
@@ -212,9 +212,14 @@ impl Core {
         }
     }
 
-    /// Takes up a TCP connection; another that nothing has validated may have to make room.
-    pub(crate) fn welcome(&mut self, stream: TcpStream, remote: SocketAddr, now: Instant) {
-        while let Some(id) = self.outbox.connections.in_the_way_of(remote.ip()) {
+    /// Accepts a TCP connection; the oldest unvalidated one may be closed to make room.
+    pub(crate) fn accept_connection(
+        &mut self,
+        stream: TcpStream,
+        remote: SocketAddr,
+        now: Instant,
+    ) {
+        while let Some(id) = self.outbox.connections.connection_to_evict(remote.ip()) {
             self.close_connection(id, now);
         }
         let connections = &mut self.outbox.connections;
@@ -226,7 +231,7 @@ impl Core {
         }
     }
 
-    /// Ends a TCP connection; its transport goes on by another way if it has one.
+    /// Closes a TCP connection; its transport continues on another path if it has one.
     pub(crate) fn close_connection(&mut self, id: SocketId, now: Instant) {
         let Some((gone, owner)) = self.outbox.connections.close(id) else {
             return;
@@ -238,7 +243,7 @@ impl Core {
             let key = TransportKey(target.transport);
             call.router
                 .remove_destination(key, &gone, now, &mut self.outbox);
-            self.touch(target.router);
+            self.mark_dirty(target.router);
         }
     }
 
@@ -263,7 +268,7 @@ impl Core {
         }
     }
 
-    /// Once a second: closes connections that nobody validated.
+    /// Once a second: closes connections that no ICE check validated in time.
     pub(crate) fn sweep(&mut self, now: Instant) {
         for id in self.outbox.connections.overdue(now) {
             self.close_connection(id, now);

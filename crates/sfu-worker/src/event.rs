@@ -18,7 +18,7 @@ use crate::command::{
     CommandError, ConsumerId, IceCandidate, MediaKind, ProducerId, Protocol, RouterId, TransportId,
 };
 
-/// Something the control plane should know.
+/// An event for the control plane.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Event {
@@ -92,7 +92,7 @@ pub enum Event {
         /// Of all streams of the producer.
         producer_scores: Vec<u8>,
     },
-    /// Who is heard how loud; empty once when all fall silent.
+    /// Audio levels of the producers; empty once when all fall silent.
     Volumes {
         /// The router.
         router: RouterId,
@@ -103,7 +103,7 @@ pub enum Event {
     ActiveSpeaker {
         /// The router.
         router: RouterId,
-        /// Whose producer, or nobody.
+        /// The producer of the dominant speaker, or null.
         producer: Option<ProducerId>,
     },
     /// Totals of the worker, at most once a second.
@@ -244,7 +244,7 @@ pub struct Stats {
     pub remotes: u64,
     /// Transports closed because handling their input panicked.
     pub transport_panics: u64,
-    /// State events lost because nobody read them.
+    /// State events dropped because they were not read.
     pub events_dropped: u64,
 }
 

@@ -130,7 +130,7 @@ fn open_call(core: &mut Core, now: Instant) {
     call.router
         .connect(key, DtlsRole::Client, &[fingerprint], now, outbox)
         .expect("first call");
-    core.touch(position);
+    core.mark_dirty(position);
 }
 
 #[test]

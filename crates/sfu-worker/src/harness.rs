@@ -94,7 +94,7 @@ impl Harness {
                     .insert(TransportId(u64::from(key.0)), key.0, record);
             }
         }
-        core.touch(position);
+        core.mark_dirty(position);
     }
 
     /// Keeps the send window at its most, whatever the load.
@@ -112,7 +112,7 @@ impl Harness {
         if let Some(call) = self.inner.core.calls.get_mut(0) {
             act(&mut call.router, Instant::now());
         }
-        self.inner.core.touch(0);
+        self.inner.core.mark_dirty(0);
     }
 
     /// Remembers the trains sent from now on.

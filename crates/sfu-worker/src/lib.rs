@@ -33,10 +33,10 @@ mod run;
 mod share;
 mod sockets;
 mod stats;
-mod strangers;
 #[cfg(any(test, feature = "bench"))]
 mod test_media;
 mod totals;
+mod unvalidated;
 mod window;
 mod worker;
 

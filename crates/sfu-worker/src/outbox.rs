@@ -1,4 +1,4 @@
-//! Where routers put finished datagrams.
+//! The send side of a worker.
 //!
 //! # Job
 //! The [`Sink`] of a worker: UDP datagrams into the send arena, those of TCP connections into their buffers.
@@ -52,7 +52,7 @@ impl Outbox {
         }
     }
 
-    /// A destination with the own address it is reached from.
+    /// The local and remote address of a path.
     pub(crate) fn tuple(&self, to: Destination) -> Option<SelectedTuple> {
         Some(SelectedTuple {
             local: self.local_of(to.socket)?,

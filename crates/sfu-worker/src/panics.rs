@@ -3,7 +3,7 @@
 //! # Job
 //! std's hook writes message and backtrace on the thread that panics, before anybody can learn of it. Naming
 //! the frames reads the debug information of the whole library, a tenth of a second and more where it is not
-//! in memory, and standard error may be a pipe that nobody empties. All calls of the worker would stand still
+//! in memory, and standard error may be a pipe that is not read. All calls of the worker would stand still
 //! meanwhile, so it hands over what it knows and goes on.
 //!
 //! # Invariants

@@ -1,4 +1,4 @@
-//! What routers say, in the words of events.
+//! Router events as events of the worker.
 //!
 //! # Job
 //! Takes a router's events after it was called, keeps handles and addresses in step, and reports to the
@@ -21,7 +21,7 @@ use crate::event::{Event, StreamScore, Volume};
 use crate::outbox::Outbox;
 
 impl Core {
-    /// Reports all that the router at `position` has to say.
+    /// Drains the events of the router at `position` and reports them.
     pub(crate) fn events_of(&mut self, position: u32, now: Instant) {
         while let Some(call) = self.calls.get_mut(position)
             && let Some(event) = call.router.poll_event()
@@ -62,7 +62,7 @@ impl Core {
     }
 }
 
-/// Events that only need words.
+/// Converts an event that changes nothing here.
 fn translate(call: &Call, outbox: &Outbox, event: RouterEvent) -> Option<Event> {
     let router = call.id;
     Some(match event {

@@ -46,7 +46,7 @@ use crate::window::Window;
 /// Messages per receive call, and most per round and socket.
 const BATCH: usize = 64;
 const ROUND: usize = 4 * BATCH;
-/// Messages whose state is fetched from far memory together, before the first of them is handled.
+/// Messages whose state is prefetched together before the first of them is handled.
 const AHEAD: usize = 16;
 /// How often statistics are reported and idle connections looked at.
 const REPORT: Duration = Duration::from_secs(1);
@@ -192,7 +192,7 @@ impl Loop {
         let timeout = if self.more || !self.core.dirty.is_empty() {
             Duration::ZERO
         } else if self.busy && !window.is_zero() {
-            // On the grid of the window: as long as there is traffic nobody has to wake us for it.
+            // Sleep to the end of the window: with traffic no socket needs to wake the thread.
             self.tick = (self.tick + window).max(Instant::now());
             sleep_until(self.tick);
             Duration::ZERO
@@ -283,14 +283,14 @@ impl Loop {
         for _ in 0..BATCH {
             let listener = &self.listeners[position];
             match listener.accept() {
-                Ok((stream, remote)) => self.core.welcome(stream, remote, now),
+                Ok((stream, remote)) => self.core.accept_connection(stream, remote, now),
                 Err(e) if e.kind() == ErrorKind::WouldBlock => return,
                 // The peer gave up before we came to it.
                 Err(e) if e.kind() == ErrorKind::ConnectionAborted => {}
                 Err(_) => {
                     // Out of descriptors or memory: a connection that has shown nothing yet makes room.
                     self.core.totals.tcp_failed += 1;
-                    if let Some(id) = self.core.outbox.connections.first_stranger() {
+                    if let Some(id) = self.core.outbox.connections.oldest_unvalidated() {
                         self.core.close_connection(id, now);
                         continue;
                     }

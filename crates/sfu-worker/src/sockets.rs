@@ -85,7 +85,7 @@ fn check(listen: &[IpAddr]) -> Result<(), StartError> {
     Ok(())
 }
 
-/// An address of a family that nothing listens on would be told to nobody.
+/// An announced address of a family without a socket would never be offered.
 fn check_announced(config: &WorkerConfig) -> Result<(), StartError> {
     let announced = config.announced.as_deref();
     let Some(ip) = announced.and_then(|a| a.parse::<IpAddr>().ok()) else {

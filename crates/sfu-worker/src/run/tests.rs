@@ -48,7 +48,7 @@ fn looks_per_round(calls: u64) -> u64 {
     let now = Instant::now();
     for id in 0..calls {
         assert!(core.calls.insert(call(id, now)));
-        core.touch(id as u32);
+        core.mark_dirty(id as u32);
     }
     core.flush(now);
     core.timers(now, Share::new(|| now));
@@ -60,7 +60,7 @@ fn looks_per_round(calls: u64) -> u64 {
     );
     let (before, ran) = (core.calls.timers.looked_at(), core.totals.timers_run);
     for _ in 0..1000 {
-        core.touch(0);
+        core.mark_dirty(0);
         core.timers(now, Share::new(|| now));
         assert_eq!(core.dirty, [0]);
         core.flush(now);
@@ -85,7 +85,7 @@ fn silent_rooms_do_not_wake_the_worker() {
     let start = Instant::now();
     for id in 0..1000 {
         assert!(core.calls.insert(call(id, start)));
-        core.touch(id as u32);
+        core.mark_dirty(id as u32);
     }
     core.flush(start);
     // A minute in which the worker wakes exactly when somebody wants it to.
@@ -159,7 +159,7 @@ fn timers_that_come_due_together_share_rounds_with_packets() {
     let start = Instant::now();
     for id in 0..100 {
         assert!(core.calls.insert(call(id, start)));
-        core.touch(id as u32);
+        core.mark_dirty(id as u32);
     }
     core.flush(start);
     let now = start + Duration::from_secs(10);

@@ -12,12 +12,12 @@ use std::net::{IpAddr, Ipv6Addr};
 
 /// Connections by address, oldest first.
 #[derive(Debug, Default)]
-pub(crate) struct Strangers {
+pub(crate) struct Unvalidated {
     groups: HashMap<IpAddr, VecDeque<u16>>,
     by_size: BTreeSet<(usize, IpAddr)>,
 }
 
-impl Strangers {
+impl Unvalidated {
     /// Takes up the connection in `slot`.
     pub(crate) fn add(&mut self, address: IpAddr, slot: u16) {
         let key = group_of(address);
@@ -82,58 +82,58 @@ mod tests {
 
     #[test]
     fn the_oldest_of_an_address_goes_first() {
-        let mut strangers = Strangers::default();
+        let mut unvalidated = Unvalidated::default();
         for slot in 0..4 {
-            strangers.add(v4(1), slot);
+            unvalidated.add(v4(1), slot);
         }
-        strangers.remove(v4(1), 0);
-        strangers.remove(v4(1), 2);
-        assert_eq!(strangers.oldest_of(v4(1)), Some(1));
-        assert_eq!(strangers.of(v4(1)), 2);
-        assert_eq!(strangers.oldest_of(v4(2)), None);
+        unvalidated.remove(v4(1), 0);
+        unvalidated.remove(v4(1), 2);
+        assert_eq!(unvalidated.oldest_of(v4(1)), Some(1));
+        assert_eq!(unvalidated.of(v4(1)), 2);
+        assert_eq!(unvalidated.oldest_of(v4(2)), None);
     }
 
     #[test]
     fn the_address_with_the_most_loses_its_oldest() {
-        let mut strangers = Strangers::default();
-        assert_eq!(strangers.oldest_of_largest(), None);
-        strangers.add(v4(1), 10);
+        let mut unvalidated = Unvalidated::default();
+        assert_eq!(unvalidated.oldest_of_largest(), None);
+        unvalidated.add(v4(1), 10);
         for slot in 20..23 {
-            strangers.add(v4(2), slot);
+            unvalidated.add(v4(2), slot);
         }
-        strangers.add(v4(3), 30);
-        assert_eq!(strangers.oldest_of_largest(), Some(20));
-        strangers.remove(v4(2), 20);
-        strangers.remove(v4(2), 21);
-        strangers.remove(v4(2), 22);
-        strangers.add(v4(3), 31);
-        assert_eq!(strangers.oldest_of_largest(), Some(30));
+        unvalidated.add(v4(3), 30);
+        assert_eq!(unvalidated.oldest_of_largest(), Some(20));
+        unvalidated.remove(v4(2), 20);
+        unvalidated.remove(v4(2), 21);
+        unvalidated.remove(v4(2), 22);
+        unvalidated.add(v4(3), 31);
+        assert_eq!(unvalidated.oldest_of_largest(), Some(30));
         for (address, slot) in [(1, 10), (3, 30), (3, 31)] {
-            strangers.remove(v4(address), slot);
+            unvalidated.remove(v4(address), slot);
         }
-        assert_eq!(strangers.oldest_of_largest(), None);
-        assert!(strangers.groups.is_empty());
+        assert_eq!(unvalidated.oldest_of_largest(), None);
+        assert!(unvalidated.groups.is_empty());
     }
 
     #[test]
     fn what_is_not_here_changes_nothing() {
-        let mut strangers = Strangers::default();
-        strangers.add(v4(1), 1);
-        strangers.remove(v4(1), 2);
-        strangers.remove(v4(9), 1);
-        assert_eq!(strangers.oldest_of_largest(), Some(1));
+        let mut unvalidated = Unvalidated::default();
+        unvalidated.add(v4(1), 1);
+        unvalidated.remove(v4(1), 2);
+        unvalidated.remove(v4(9), 1);
+        assert_eq!(unvalidated.oldest_of_largest(), Some(1));
     }
 
     #[test]
     fn a_network_of_ipv6_counts_as_one_and_mapped_addresses_as_what_they_are() {
-        let mut strangers = Strangers::default();
-        strangers.add("2001:db8:0:1::1".parse().unwrap(), 1);
-        strangers.add("2001:db8:0:1:ffff::2".parse().unwrap(), 2);
-        strangers.add("2001:db8:0:2::1".parse().unwrap(), 3);
-        strangers.add("::ffff:192.0.2.1".parse().unwrap(), 4);
-        strangers.add(v4(1), 5);
-        assert_eq!(strangers.of("2001:db8:0:1::9".parse().unwrap()), 2);
-        assert_eq!(strangers.of("2001:db8:0:2::9".parse().unwrap()), 1);
-        assert_eq!(strangers.of(v4(1)), 2);
+        let mut unvalidated = Unvalidated::default();
+        unvalidated.add("2001:db8:0:1::1".parse().unwrap(), 1);
+        unvalidated.add("2001:db8:0:1:ffff::2".parse().unwrap(), 2);
+        unvalidated.add("2001:db8:0:2::1".parse().unwrap(), 3);
+        unvalidated.add("::ffff:192.0.2.1".parse().unwrap(), 4);
+        unvalidated.add(v4(1), 5);
+        assert_eq!(unvalidated.of("2001:db8:0:1::9".parse().unwrap()), 2);
+        assert_eq!(unvalidated.of("2001:db8:0:2::9".parse().unwrap()), 1);
+        assert_eq!(unvalidated.of(v4(1)), 2);
     }
 }
