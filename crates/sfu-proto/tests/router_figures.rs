@@ -273,3 +273,30 @@ fn datagrams_too_short_for_their_tag_are_counted_as_malformed() {
     call.deliver(&alice, &[0x80, 201, 0, 1, 0, 0, 0, 1]);
     assert_eq!(call.router.stats().drops.malformed, 3);
 }
+
+#[test]
+fn a_transport_counts_the_rtp_and_rtcp_it_sends() {
+    let mut call = Call::new();
+    let (mut alice, mut bob, ..) = call.pair(video(1000), video_consumer(5000, "0"));
+    for step in 0..5u16 {
+        call.send(&mut alice, &video_packet(1000, step, 0, step == 0));
+        call.wait(Duration::from_secs(1));
+    }
+    let bytes = |to: &Peer| -> Vec<u64> {
+        let sent = call
+            .sent
+            .datagrams
+            .iter()
+            .filter(|(at, _)| *at == to.address);
+        sent.map(|(_, datagram)| datagram.len() as u64).collect()
+    };
+    let lens = bytes(&bob);
+    let stats = call.router.transport_stats(bob.transport).unwrap();
+    assert_eq!(
+        (stats.packets_out, stats.bytes_out),
+        (lens.len() as u64, lens.iter().sum())
+    );
+    let inbox = call.inbox(&mut bob);
+    assert_eq!(inbox.rtp.len(), 5);
+    assert!(inbox.rtcp.len() >= 2, "{}", inbox.rtcp.len());
+}

@@ -625,3 +625,18 @@ fn a_late_packet_of_an_unknown_codec_starts_no_new_segment() {
     call.flush();
     assert_eq!(call.inbox(&mut bob).rtp.len(), 1, "older than the first");
 }
+
+#[test]
+fn a_transport_that_closes_leaves_the_pending_packets_of_others() {
+    let mut call = Call::new();
+    let (mut alice, bob, producer, _) = call.pair(audio(1000), audio_consumer(5000, "0"));
+    let mut carol = call.peer();
+    call.consume(&carol, producer, audio_consumer(6000, "0"));
+    let datagram = alice.protect(&audio_packet(1000, 0, 0, 40));
+    call.deliver(&alice, &datagram);
+    call.router
+        .close_transport(bob.transport, call.now, &mut call.sent);
+    assert_eq!(call.router.pending(), 1);
+    call.flush();
+    assert_eq!(call.inbox(&mut carol).rtp.len(), 1);
+}

@@ -429,4 +429,15 @@ mod tests {
         assert_eq!(asked(&mut generator, 10 * MS + 1), [12]);
         assert_eq!(generator.deadline(), Some(50 * MS + 1));
     }
+
+    #[test]
+    fn a_gap_gives_up_packets_whose_slots_it_reuses() {
+        let mut generator = NackGenerator::new(64);
+        for index in [1, 3].into_iter().chain(4..65) {
+            generator.received(index, false, true, 0);
+        }
+        assert_eq!(generator.len(), 1, "2 is missing");
+        generator.received(66, false, true, 0);
+        assert_eq!(generator.len(), 1, "66 has its slot, 65 is missing");
+    }
 }

@@ -48,3 +48,18 @@ impl Renumber {
         self.len += 1;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_counted_from_where_they_were_dropped() {
+        let mut renumber = Renumber::default();
+        for index in [10, 11, 20] {
+            renumber.drop_number(index);
+        }
+        let totals = [9, 10, 12, 15, 20, 21].map(|index| renumber.total_before(index));
+        assert_eq!(totals, [0, 0, 2, 2, 2, 3].map(Some));
+    }
+}

@@ -445,4 +445,19 @@ mod tests {
         let header = RtpHeader::parse(&out[..len]).expect("well-formed");
         assert_eq!(elements(&header).len(), 8);
     }
+
+    #[test]
+    fn a_mid_over_sixteen_characters_needs_the_two_byte_form() {
+        let map = ids(&[(1, ExtensionUri::Mid)]);
+        for (len, two_byte) in [(16, false), (17, true), (20, true)] {
+            let mid = "m".repeat(len);
+            let template = Template::new(&mid, &map, false, true);
+            assert_eq!(template.two_byte, two_byte, "{len}");
+            let mut out = [0; MAX_HEADER];
+            let packet = slot(0);
+            let end = template.write(&mut out, &fields(&packet, None));
+            let header = RtpHeader::parse(&out[..end]).expect("well-formed");
+            assert_eq!(elements(&header), [(1, mid.into_bytes())]);
+        }
+    }
 }
