@@ -239,7 +239,7 @@ async def test_an_admin_may_end_and_put_out_without_being_in_the_call(
     await boss.ask("call:force-leave", payload)
     left = await ada.wait("call:participant-left")
     assert (left["participantId"], left["reason"]) == (bob.id, "forced")
-    assert "put out" in (await bob.wait("call:error", holds=lambda p: p["code"] == "KICKED"))["message"]
+    assert "removed" in (await bob.wait("call:error", holds=lambda p: p["code"] == "KICKED"))["message"]
     await boss.ask("call:end", {"callId": ada.call_id})
     assert (await ada.wait("call:ended"))["reason"] == "forced"
 

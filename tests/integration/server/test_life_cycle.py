@@ -110,7 +110,7 @@ async def test_without_a_secret_development_mode_prints_a_token_that_works(tmp_p
     ("variables", "arguments", "code", "words"),
     [
         ({"MEESHY_MAX_ROMS": "1"}, (), 2, ["MEESHY_MAX_ROMS", "did you mean MEESHY_MAX_ROOMS"]),
-        ({"PORT": "x"}, (), 2, ["PORT in the environment", "integer"]),
+        ({"PORT": "x"}, (), 2, ["PORT in the environment", "whole number"]),
         (
             {"JWT_SECRET": "", "MEESHY_HOST": "0.0.0.0"},
             (),
