@@ -1,6 +1,6 @@
 """Every error of the project, with its wire code and HTTP status.
 
-Draws the tree once, for Python and for the native module; what a client sees of it is decided in server/.
+Draws the tree once, for Python and for the native module; what a client sees of it is decided in edge/.
 
     MeeshyError                          500 INTERNAL_SERVER_ERROR
     ├── RequestError                     400 INVALID_REQUEST            the caller can do something about it

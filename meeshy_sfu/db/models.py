@@ -1,7 +1,8 @@
 """Tables of the gateway and the values that leave the repository.
 
-Column names are the plan's in snake_case. What Phase 1B added is marked; the migrations in `migrations/versions`
-are the authority for a real database, and a test compares them with this file.
+Column names are those of the plan (docs/glossary.md), in snake_case. Phase 1A knows calls that are peer to peer alone; what
+Phase 1B added for the media server is marked. The migrations in `migrations/versions` are the authority for a real database,
+and a test compares them with this file.
 """
 
 from __future__ import annotations

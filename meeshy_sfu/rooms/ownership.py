@@ -1,7 +1,8 @@
 """Which session a participant's transports belong to: what ends when a newer session takes over, and what goes on.
 
 Pure. A session is one stay of one client at the participant's place; requests that make transports do not name it, so it
-is read from their order. What a session is on the wire is known to the services above.
+is inferred from the order in which sessions begin and transports are made. What a session is on the wire is known to
+server/signaling.py.
 """
 
 from dataclasses import dataclass

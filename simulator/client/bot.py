@@ -1,7 +1,7 @@
 """What every kind of bot can do, so that one runner drives them all.
 
-Declares; native bots are in bots/native.py, aiortc ones in bots/aiortc.py. Bots do media and know no signalling:
-they are told the server's parameters and tell their own, as the wire carries them.
+Declares; native bots are in bots/native.py, aiortc ones in bots/aiortc.py. Bots do media alone, no signalling:
+their owner hands them the server's parameters and sends theirs to the server, both in the form of the wire.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The rows of live calls: store what happened without holding up the call.
 
-Everything but the beginning of a call is written late (see calls/late_writes.py); until it is, memory knows better than the
+Everything but the beginning of a call is written late (see late_writes.py); until it is, memory knows better than the
 database. What happens is decided elsewhere.
 """
 

@@ -1,6 +1,6 @@
 """What members report of their paths: whether a transition works for them, and whether a prewarmed SFU leg does.
 
-Who is a member is up to `calls`; what follows for the mode is decided by the machine and carried out by `switching`.
+Who is a member is up to `calls`; what follows for the mode is decided by `mode` and carried out by `switching`.
 """
 
 from __future__ import annotations

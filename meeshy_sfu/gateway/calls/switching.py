@@ -1,4 +1,4 @@
-"""Carry out what the mode machine decides: event log, rooms, database, messages; then remove rooms no call needs.
+"""Carry out what `mode` decides: event log, rooms, database, messages; then remove rooms no call needs.
 
 Decides nothing itself. Callers hold the call's lock, so that decisions of one call never overlap.
 """

@@ -1,4 +1,4 @@
-"""Remove from media servers what is condemned, repeatedly, until each server has confirmed it."""
+"""Remove from media servers what is condemned (condemned.py), repeatedly, until each server has confirmed it."""
 
 from __future__ import annotations
 
