@@ -1,6 +1,6 @@
 """What a bot shows of its peers when several legs bring it, for bots whose frames are in Python.
 
-The same rules as the native bots' (crates/sfu-bot/src/selector.rs): each track is shown from one leg at a time, and changes
+The same rules as the native bots' (crates/sfu-bot/src/stage.rs): each track is shown from one leg at a time, and changes
 to the preferred one with its first decodable frame. A pure function of the frames handed in; also chooses what a
 bot sends, so that all legs carry the same frames.
 """
