@@ -74,6 +74,7 @@ async def test_two_browsers_exchange_audio_and_video(tmp_path: Path, codec: str)
                 assert {stream["codec"].lower() for stream in decoded(report, "video")} == {codec.lower()}
 
 
+@pytest.mark.slow(reason="waits for Chromium's estimate to climb")
 async def test_send_rate_climbs_and_ice_restart_keeps_the_call(tmp_path: Path) -> None:
     """Transport-wide feedback must lift Chromium past 1 Mbit/s; an ICE restart must not stop the picture."""
     await browser.build_page()

@@ -122,6 +122,7 @@ def is_known_small(statement: str) -> bool:
     return "alembic_version" in statement or "gateway_identity" in statement
 
 
+@pytest.mark.slow(reason="writes 100,000 calls, without which the planner would scan")
 @pytest.mark.timeout(180)
 async def test_no_query_scans_or_sorts_a_table_of_100_000_calls(engine: AsyncEngine) -> None:
     await schema.upgrade(engine)

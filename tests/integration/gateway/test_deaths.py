@@ -376,6 +376,7 @@ async def test_a_gateway_that_starts_again_does_not_wait_for_a_media_server_that
         assert rehomed(await person.wait("call:mode-switch", holds=lambda p: p["epoch"] > 1, within_s=20))
 
 
+@pytest.mark.slow(reason="waits until the supervisor gives a silent media server up")
 @slow_start
 async def test_a_server_that_is_deaf_altogether_is_not_taken_for_a_slow_room(
     start_process: Start,
