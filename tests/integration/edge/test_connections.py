@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from meeshy_sfu.edge import deadlines
 from meeshy_sfu.edge.deadlines import Stage
 from tests.integration.edge.conftest import StartService
-from tests.integration.gateway.people import Caller
+from tests.integration.gateway.callers import Caller
 from tests.integration.hearing import eventually
 from tests.integration.raw_http import RawConnection, raw_connection
 from tests.integration.server.peers import Person

@@ -13,7 +13,7 @@ import pytest
 from meeshy_sfu.config import Settings, load_settings
 from meeshy_sfu.gateway.app import Gateway
 from meeshy_sfu.server.app import MediaServer
-from tests.integration.gateway.people import SECRET, Caller
+from tests.integration.gateway.callers import SECRET, Caller
 
 StartGateway = Callable[..., Awaitable[Gateway]]
 StartMedia = Callable[..., Awaitable[MediaServer]]

@@ -16,8 +16,8 @@ from meeshy_sfu.gateway.app import Gateway
 from meeshy_sfu.lock_file import HeldError, Holder
 from meeshy_sfu.server.app import MediaServer
 from tests.integration.db.conftest import database_url, postgres_server  # noqa: F401
+from tests.integration.gateway.callers import SECRET
 from tests.integration.gateway.conftest import MakeCaller, settings_for
-from tests.integration.gateway.people import SECRET
 from tests.integration.gateway.stored import stored_call
 from tests.integration.gateway.test_switch import trio
 from tests.integration.server.processes import meeshy

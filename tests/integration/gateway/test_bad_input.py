@@ -9,8 +9,8 @@ import pytest
 
 from meeshy_sfu.gateway.app import Gateway
 from meeshy_sfu.gateway.wire import messages
+from tests.integration.gateway.callers import CANDIDATE, SDP
 from tests.integration.gateway.conftest import MakeCaller, StartGateway
-from tests.integration.gateway.people import CANDIDATE, SDP
 from tests.integration.gateway.test_switch import pair, trio
 from tests.integration.hearing import eventually
 

@@ -13,8 +13,8 @@ from pydantic import BaseModel
 
 from meeshy_sfu.gateway.app import Gateway
 from meeshy_sfu.gateway.wire.messages import EVENTS
+from tests.integration.gateway.callers import Caller
 from tests.integration.gateway.conftest import MakeCaller
-from tests.integration.gateway.people import Caller
 from tests.integration.gateway.test_bad_input import BODIES, GOOD_BODY, good
 from tests.integration.gateway.test_switch import pair
 from tests.integration.hearing import eventually

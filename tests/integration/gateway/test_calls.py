@@ -11,8 +11,8 @@ import pytest
 from meeshy_sfu.gateway.app import Gateway
 from meeshy_sfu.gateway.wire.auth import Conversation
 from meeshy_sfu.server.app import MediaServer
+from tests.integration.gateway.callers import CANDIDATE, SDP, Caller, person_id
 from tests.integration.gateway.conftest import MakeCaller, StartGateway
-from tests.integration.gateway.people import CANDIDATE, SDP, Caller, person_id
 from tests.integration.gateway.stored import stored_call, stored_metrics
 from tests.integration.gateway.test_switch import pair, trio
 from tests.integration.hearing import eventually

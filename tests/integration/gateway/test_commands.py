@@ -18,8 +18,8 @@ from meeshy_sfu.errors import ConfigError, PortInUseError, StartError
 from meeshy_sfu.gateway.app import Gateway
 from meeshy_sfu.gateway.banner import banner
 from meeshy_sfu.gateway.wire.auth import read_user_token
+from tests.integration.gateway.callers import SECRET
 from tests.integration.gateway.conftest import settings_for
-from tests.integration.gateway.people import SECRET
 
 Output = pytest.CaptureFixture[str]
 

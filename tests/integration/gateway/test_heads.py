@@ -20,7 +20,7 @@ from meeshy_sfu.edge.token_signing import sign_media_token, sign_token, sign_use
 from meeshy_sfu.gateway.app import Gateway
 from meeshy_sfu.gateway.wire.auth import MAX_CONVERSATIONS, Conversation
 from meeshy_sfu.server.app import MediaServer
-from tests.integration.gateway.people import SECRET
+from tests.integration.gateway.callers import SECRET
 from tests.integration.hearing import DEADLINE_S
 
 CANARY = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJjYW5hcnkifQ.c2lnbmF0dXJlLWNhbmFyeQ"

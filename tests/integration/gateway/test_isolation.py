@@ -9,8 +9,8 @@ import pytest
 from meeshy_sfu.gateway.app import Gateway
 from meeshy_sfu.gateway.wire.auth import Conversation
 from meeshy_sfu.gateway.wire.rest import CALL, CONVERSATION
+from tests.integration.gateway.callers import Caller
 from tests.integration.gateway.conftest import MakeCaller
-from tests.integration.gateway.people import Caller
 from tests.integration.gateway.test_bad_input import EVENTS, GOOD_BODY, good
 from tests.integration.gateway.test_switch import trio
 

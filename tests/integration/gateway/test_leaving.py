@@ -6,8 +6,8 @@ import pytest
 
 from meeshy_sfu.gateway.app import Gateway
 from meeshy_sfu.gateway.wire.auth import Conversation
+from tests.integration.gateway.callers import Caller
 from tests.integration.gateway.conftest import MakeCaller, StartGateway
-from tests.integration.gateway.people import Caller
 from tests.integration.gateway.test_switch import pair
 
 BOSS = [Conversation("c1", "GROUP", "admin")]

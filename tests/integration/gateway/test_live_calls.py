@@ -14,8 +14,8 @@ from meeshy_sfu.edge.token_signing import sign_media_token, sign_token
 from meeshy_sfu.gateway.app import Gateway
 from meeshy_sfu.gateway.wire.auth import Conversation
 from meeshy_sfu.server.app import MediaServer
+from tests.integration.gateway.callers import SECRET, Caller
 from tests.integration.gateway.conftest import MakeCaller
-from tests.integration.gateway.people import SECRET, Caller
 from tests.integration.gateway.test_switch import trio
 
 Output = pytest.CaptureFixture[str]

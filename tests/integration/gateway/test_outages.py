@@ -15,8 +15,8 @@ from sqlalchemy import event
 from meeshy_sfu.gateway.app import Gateway
 from meeshy_sfu.gateway.wire.auth import Conversation
 from meeshy_sfu.server.app import MediaServer
+from tests.integration.gateway.callers import Caller
 from tests.integration.gateway.conftest import MakeCaller, StartGateway
-from tests.integration.gateway.people import Caller
 from tests.integration.gateway.stored import stored_call, stored_metrics
 from tests.integration.gateway.test_room_grace import writes_blocked
 from tests.integration.gateway.test_switch import pair, start_switch

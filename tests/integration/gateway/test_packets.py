@@ -11,8 +11,8 @@ import pytest
 
 from meeshy_sfu.edge import socketio_server
 from meeshy_sfu.gateway.app import Gateway
+from tests.integration.gateway.callers import Caller
 from tests.integration.gateway.conftest import StartGateway
-from tests.integration.gateway.people import Caller
 from tests.integration.hearing import eventually
 from tests.integration.wire_socket import WireSocket
 

@@ -15,10 +15,10 @@ from meeshy_sfu.gateway.calls.mode import ModePolicy
 from meeshy_sfu.gateway.media.media_client import MediaServerClient
 from meeshy_sfu.gateway.wire.auth import Conversation
 from meeshy_sfu.server.app import MediaServer
+from tests.integration.gateway.callers import SECRET, Caller
 from tests.integration.gateway.conftest import MakeCaller, StartGateway, StartMedia
-from tests.integration.gateway.people import SECRET, Caller
 from tests.integration.gateway.stored import stored_call, stored_metrics
-from tests.integration.gateway.test_deaths import follow
+from tests.integration.gateway.test_crashes import follow
 from tests.integration.gateway.test_switch import meet, pair, start_switch, trio
 from tests.integration.hearing import eventually
 

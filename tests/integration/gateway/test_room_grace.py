@@ -12,8 +12,8 @@ import pytest
 from meeshy_sfu.gateway.app import Gateway
 from meeshy_sfu.gateway.calls.switching import ROOM_GRACE_S
 from meeshy_sfu.server.app import MediaServer
+from tests.integration.gateway.callers import Caller
 from tests.integration.gateway.conftest import MakeCaller
-from tests.integration.gateway.people import Caller
 from tests.integration.gateway.test_switch import pair, start_switch, trio
 from tests.integration.hearing import eventually
 

@@ -15,8 +15,8 @@ from meeshy_sfu.gateway.media.media_client import ClientPolicy, MediaServerClien
 from meeshy_sfu.rooms.participant import ParticipantId
 from meeshy_sfu.rooms.room import CallId
 from meeshy_sfu.server.app import MediaServer
+from tests.integration.gateway.callers import SECRET
 from tests.integration.gateway.conftest import MakeCaller, StartGateway, StartMedia
-from tests.integration.gateway.people import SECRET
 from tests.integration.gateway.test_switch import pair, start_switch, trio
 from tests.integration.hearing import eventually
 

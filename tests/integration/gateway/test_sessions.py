@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from meeshy_sfu.gateway.app import Gateway
+from tests.integration.gateway.callers import SDP, Caller
 from tests.integration.gateway.conftest import MakeCaller
-from tests.integration.gateway.people import SDP, Caller
 from tests.integration.hearing import eventually
 
 TAKE = pytest.mark.parametrize("take", ["rejoin", "join"])

@@ -14,8 +14,8 @@ import pytest
 import socketio
 
 from meeshy_sfu.server.app import MediaServer
+from tests.integration.gateway.callers import Caller
 from tests.integration.gateway.conftest import FREE
-from tests.integration.gateway.people import Caller
 from tests.integration.gateway.test_switch import meet
 from tests.integration.server.processes import meeshy
 

@@ -12,7 +12,7 @@ import pytest
 from meeshy_sfu.gateway.app import Gateway
 from simulator.client.gateway import ANSWER_TIMEOUT_S, RECONNECTED, GatewaySocket, user_token
 from simulator.errors import SignalingError
-from tests.integration.gateway.people import SECRET
+from tests.integration.gateway.callers import SECRET
 from tests.integration.hearing import eventually
 
 SLOW_S = 1.5

@@ -11,8 +11,8 @@ from meeshy_sfu.gateway.app import Gateway
 from meeshy_sfu.gateway.calls import journal
 from meeshy_sfu.gateway.wire.auth import Conversation
 from meeshy_sfu.server.app import MediaServer
+from tests.integration.gateway.callers import Caller
 from tests.integration.gateway.conftest import MakeCaller, StartGateway
-from tests.integration.gateway.people import Caller
 from tests.integration.gateway.stored import stored_call, stored_metrics
 from tests.integration.hearing import eventually
 

@@ -230,7 +230,7 @@ def test_a_run_whose_name_was_taken_meanwhile_is_kept_under_another(tmp_path: Pa
 class DyingChild(ChildProcess):
     """A child that answers the first order and is killed in the middle of its next answer."""
 
-    program = "tests.integration.simulate.dying_child"
+    program = "tests.integration.simulate.killed_child"
 
 
 def test_a_child_that_dies_in_the_middle_of_an_answer_is_named(tmp_path: Path) -> None:
@@ -260,7 +260,7 @@ def test_a_child_that_dies_in_the_middle_of_an_answer_is_named(tmp_path: Path) -
 class DeafChild(ChildProcess):
     """A child that closes its standard input, and is killed a moment later."""
 
-    program = "tests.integration.simulate.deaf_child"
+    program = "tests.integration.simulate.stdin_closing_child"
 
 
 def test_a_child_that_is_killed_between_orders_is_named(tmp_path: Path) -> None:

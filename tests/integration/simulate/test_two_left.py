@@ -16,8 +16,8 @@ from simulator.client.call_records import MediaServers, ParticipantIndex, Shared
 from simulator.client.caller import Caller
 from simulator.client.gateway import GatewaySocket, user_token
 from simulator.scenario import Network
+from tests.integration.gateway.callers import SECRET
 from tests.integration.gateway.conftest import settings_for
-from tests.integration.gateway.people import SECRET
 
 pytestmark = [pytest.mark.slow(reason="waits for a leg that never comes up"), pytest.mark.timeout(120)]
 

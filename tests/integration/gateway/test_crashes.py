@@ -23,8 +23,8 @@ from meeshy_sfu.gateway.app import Gateway
 from meeshy_sfu.gateway.calls import journal
 from meeshy_sfu.gateway.media import media_events
 from meeshy_sfu.server.app import MediaServer
+from tests.integration.gateway.callers import SECRET, Caller
 from tests.integration.gateway.conftest import FREE, MakeCaller, StartGateway, StartMedia, settings_for
-from tests.integration.gateway.people import SECRET, Caller
 from tests.integration.gateway.stored import stored_call
 from tests.integration.gateway.test_switch import pair, start_switch, trio
 from tests.integration.hearing import eventually
