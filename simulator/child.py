@@ -30,7 +30,7 @@ def bound_command(command: Sequence[str]) -> list[str]:
 
 
 def how_it_ended(code: int | None) -> str:
-    """Say how a process ended, by its return code: by a signal, whose name is given, or by itself."""
+    """Describe how a process ended, by its return code: by a signal, whose name is given, or by itself."""
     if code is None:
         return "has ended"
     if code < 0:

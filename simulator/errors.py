@@ -8,7 +8,7 @@ arrive as ServerRefusedError and keep the server's own code.
     │   ├── ScenarioError
     │   ├── SloError
     │   └── RunDirectoryError
-    ├── StackError                 1   our own server did not come up, or died
+    ├── StackError                 1   our own server did not start, or crashed
     ├── SignalingError             1   the server did not answer as the contract says
     │   ├── ServerRefusedError     1   it answered with an error; names limit and wait for 429
     │   └── SdpError               1   a peer's offer or answer cannot be used

@@ -135,13 +135,13 @@ def _contradictions(raw: RawRun, found: EndState) -> Iterator[str]:
         participants[row.call_id].append(row)
     counts = {row.call_id: row for row in found.metrics}
     lived = {str(call_id): part for call_id, part in raw.tables["arrivals"].groupby("call_id")}
-    told = {str(call_id): part for call_id, part in raw.tables["transitions"].groupby("call_id")}
+    notified = {str(call_id): part for call_id, part in raw.tables["transitions"].groupby("call_id")}
     known = {call.call_id for call in found.calls}
     for call_id in sorted(lived.keys() - known):
         yield f"call {call_id}, which bots were in, is not in the database"
     for call in found.calls:
         arrivals = lived.get(call.call_id, raw.tables["arrivals"].iloc[0:0])
-        rows = told.get(call.call_id, raw.tables["transitions"].iloc[0:0])
+        rows = notified.get(call.call_id, raw.tables["transitions"].iloc[0:0])
         yield from _of_call(call, changes[call.call_id])
         yield from _of_changes(call.call_id, changes[call.call_id], rows, arrivals, faults)
         yield from _of_participants(call, participants[call.call_id], arrivals, faults)
@@ -177,19 +177,23 @@ def _of_call(call: CallRow, changes: list[ChangeRow]) -> Iterator[str]:
 
 
 def _of_changes(
-    call_id: str, changes: list[ChangeRow], told: pd.DataFrame, arrivals: pd.DataFrame, faults: list[float]
+    call_id: str,
+    changes: list[ChangeRow],
+    notified: pd.DataFrame,
+    arrivals: pd.DataFrame,
+    faults: list[float],
 ) -> Iterator[str]:
     """Compare the mode changes that participants were notified of with those of the database."""
-    heard: dict[int, set[tuple[str, str, bool]]] = defaultdict(set)
+    outcomes_of: dict[int, set[tuple[str, str, bool]]] = defaultdict(set)
     when: dict[int, float] = {}
-    for row in told.to_dict("records"):
+    for row in notified.to_dict("records"):
         if int(row["completed_ns"]) > 0:
             epoch = int(row["epoch"])
-            heard[epoch].add((str(row["old"]), str(row["new"]), bool(row["success"])))
+            outcomes_of[epoch].add((str(row["old"]), str(row["new"]), bool(row["success"])))
             when[epoch] = int(row["completed_ns"]) / 1e9
     left = list(changes)
-    for epoch in sorted(heard):
-        outcomes = heard[epoch]
+    for epoch in sorted(outcomes_of):
+        outcomes = outcomes_of[epoch]
         if len({(new, success) for _, new, success in outcomes}) > 1:
             yield f"call {call_id}: participants were notified differently of epoch {epoch}: {sorted(outcomes)}"
             continue

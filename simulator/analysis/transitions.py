@@ -141,12 +141,12 @@ def recoveries(raw: RawRun) -> Percentiles | None:
 
     None when no fault was injected.
     """
-    deaths = raw.tables["deaths"]
-    if deaths.empty:
+    faults = raw.tables["deaths"]
+    if faults.empty:
         return None
     tracks, stays = shown(raw), _stays(raw)
     found: list[float] = []
-    for fault in deaths["unix_ns"].astype("int64"):
+    for fault in faults["unix_ns"].astype("int64"):
         end = int(fault) + RECOVERY_NS
         # Streams of participants who joined or left meanwhile stopped for another reason.
         here = {
@@ -162,9 +162,9 @@ def recoveries(raw: RawRun) -> Percentiles | None:
                 came = max(here[receiver][0], here[sender][0])
                 left = min(here[receiver][1], here[sender][1])
                 together = np.append(times[(times >= came) & (times <= left)], left)
-                pause = _longest(together, int(fault), end, usual)
-                if pause > AFFECTED_NS:
-                    found.append(pause / _NS_PER_MS)
+                gap_ns = _longest(together, int(fault), end, usual)
+                if gap_ns > AFFECTED_NS:
+                    found.append(gap_ns / _NS_PER_MS)
     return percentiles(pd.Series(found, dtype="float64"))
 
 
@@ -223,13 +223,13 @@ def _longest(times: NDArray[np.int64], start: int, end: int, usual: float) -> fl
     around = times[max(0, first - 1) : last + 1]
     if len(around) == 0:
         return float(end - start)
-    pauses = np.diff(around).astype(float).tolist()
+    gaps_ns = np.diff(around).astype(float).tolist()
     # A track that begins or ends within the window is silent from or until the window's edge.
     if first == 0:
-        pauses.append(float(around[0] - start))
+        gaps_ns.append(float(around[0] - start))
     if last == len(times):
-        pauses.append(float(end - around[-1]))
-    return max(0.0, max(pauses, default=0.0) - usual)
+        gaps_ns.append(float(end - around[-1]))
+    return max(0.0, max(gaps_ns, default=0.0) - usual)
 
 
 def _since_decision(rows: pd.DataFrame, name: str) -> Percentiles:

@@ -62,7 +62,7 @@ class AiortcBot:
         )
 
     async def connect(self, which: Direction, transport: Json) -> Json:
-        """Begin ICE and DTLS towards the server's transport; returns the `dtlsParameters` to tell the server."""
+        """Begin ICE and DTLS towards the server's transport; returns the `dtlsParameters` for the server."""
         if which == "send":
             self._addresses = candidate_addresses(transport)
         dtls: Json = await self._order("connect", which=which, transport=transport)
@@ -142,7 +142,7 @@ class ChildProcess:
         return self._process.pid
 
     async def order(self, do: str, **values: object) -> Any:
-        """Have something done and give the answer.
+        """Have something done and return the answer.
 
         Raises:
             BotError: The child refused, is gone, or did not answer in time.
@@ -273,7 +273,7 @@ class AiortcGenerator:
         }
         for child, answer in zip(self._children, answers, strict=True):
             if isinstance(answer, BotError):
-                continue  # failures() tells of it
+                continue  # failures() reports it
             if isinstance(answer, BaseException):
                 raise answer
             batches["streams"].append(rows_to_batch(STREAMS, answer["streams"]))
@@ -294,7 +294,7 @@ class AiortcGenerator:
         return batches
 
     def failures(self) -> list[str]:
-        """Say what broke on its own since the last call."""
+        """Return what failed on its own since the last call."""
         found = [text for child in self._children for text in child.broken]
         for child in self._children:
             child.broken.clear()

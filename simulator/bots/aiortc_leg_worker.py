@@ -55,7 +55,7 @@ class NumberedClock(SendClock):
         now = time.monotonic()
         soonest = math.ceil((now - self._origin_s) / self._period_s)
         behind = self.number >= 0 and soonest - self.number <= 1 / self._period_s
-        # A short delay is made up for, after a long one frames are left out.
+        # After a short delay frames are sent faster, after a long one they are skipped.
         self.number = self.number + 1 if behind else max(soonest, self.number + 1)
         due = self._origin_s + self.number * self._period_s
         if due > now:
@@ -65,7 +65,7 @@ class NumberedClock(SendClock):
 
 
 class LegVideo(ClipVideo):
-    """The bot's video, as one leg sends them; begins with a key frame."""
+    """The bot's video, as one leg sends it; begins with a key frame."""
 
     def __init__(self, clip: Clip, clock: NumberedClock, sequence: FrameSequence[VideoFrame]) -> None:
         super().__init__(clip, clock)
@@ -74,11 +74,11 @@ class LegVideo(ClipVideo):
         self._begun = False
 
     def request_key_frame(self) -> None:
-        """Go on with a key frame, on all legs."""
+        """Continue with a key frame, on all legs."""
         self._sequence.request_key_frame()
 
     async def recv(self) -> Packet[Any]:
-        """Return the next picture when it is due."""
+        """Return the next frame when it is due."""
         await self._clock.wait()
         if not self._begun:
             self._begun = True
@@ -183,7 +183,7 @@ class ServerLegPeer(Peer):
 
 
 class _PeerReceiver(MeasuringReceiver):
-    """A receiver that a peer connection starts with what the other side's SDP says."""
+    """A receiver that a peer connection starts with what the remote SDP says."""
 
     async def receive(self, parameters: RTCRtpReceiveParameters) -> None:
         """Receive, measure and decode."""
@@ -192,8 +192,8 @@ class _PeerReceiver(MeasuringReceiver):
             self._ssrc = encoding.ssrc
             self._rtx_ssrc = encoding.rtx.ssrc if encoding.rtx else 0
         await super().receive(parameters)
-        if self._playing is None:
-            self._playing = asyncio.create_task(self._play())
+        if self._decoding is None:
+            self._decoding = asyncio.create_task(self._decode())
 
 
 class PeerLeg:
@@ -212,14 +212,14 @@ class PeerLeg:
         self._receivers: list[_PeerReceiver] = []
         self._closed = False
         self._reach = reach
-        # Told even when there are none: aiortc's default is a STUN server on the internet.
+        # Set even when empty: aiortc's default is a STUN server on the internet.
         self._connection = RTCPeerConnection(
             RTCConfiguration(list(reach.servers), reach.policy, RTCBundlePolicy.MAX_BUNDLE)
         )
         self._connection.on("connectionstatechange", self._changed)
 
     async def open(self, offer: str | None) -> str:
-        """Return the own offer, or the answer to one."""
+        """Return an offer, or the answer to the one that is passed."""
         PeerLeg.making = self
         try:
             for kind in KINDS:

@@ -31,12 +31,12 @@ from av import AudioFrame, Packet
 from av.frame import Frame
 
 from simulator.bots import stamp
-from simulator.bots.clip import FPS, SAMPLE_RATE, Clip, pictures, sound
+from simulator.bots.clip import FPS, SAMPLE_RATE, Clip, tone, video_frames
 from simulator.bots.stream_stats import Sample, StreamStats
 from simulator.client.media_server import Json
 
 LATE_S = 0.005
-"""Media that leaves later than this after its time is a late send."""
+"""Media that is sent more than this after it was due is a late send."""
 AUDIO_STAMP_EVERY = 10
 """Every so many opus packets one carries a stamp, as native bots do it."""
 _GIVE_UP_S = 1.0
@@ -64,18 +64,18 @@ class SendClock:
             now = time.monotonic()
         self.sends += 1
         self.late += now - due > LATE_S
-        # After a long stop media goes on from now instead of rushing through what was missed.
+        # After a long stall media resumes from now; what was missed is skipped, not sent in a burst.
         self._next_s = now if now - due > _GIVE_UP_S else due + self._period_s
 
 
 class ClipVideo(MediaStreamTrack):
-    """The clip's pictures, already encoded, from a key frame on and again from one when asked."""
+    """The clip's video, already encoded; starts at a key frame, and continues at the next one on request."""
 
     kind = "video"
     number: int | None = None
-    """Number of the frame given last, if frames are numbered; then it is what the stamp tells."""
+    """Number of the last frame returned, if frames are numbered; the stamp then carries it."""
     key = False
-    """The frame given last is known to be a key frame."""
+    """Whether the last frame returned is known to be a key frame."""
 
     def __init__(self, clip: Clip, clock: SendClock) -> None:
         super().__init__()
@@ -85,14 +85,14 @@ class ClipVideo(MediaStreamTrack):
         self._pts = 0
 
     def request_key_frame(self) -> None:
-        """Go on at the next key frame of the clip."""
+        """Continue at the next key frame of the clip."""
         self._at = next(
             (i for i in range(self._at, len(self._frames)) if self._frames[i].key),
             0,
         )
 
     async def recv(self) -> Packet[Any]:
-        """Return the next picture when it is due."""
+        """Return the next frame when it is due."""
         await self._clock.wait()
         packet = Packet(self._frames[self._at].data)
         packet.pts, packet.time_base = self._pts, Fraction(1, FPS)
@@ -101,11 +101,11 @@ class ClipVideo(MediaStreamTrack):
 
 
 class ClipAudio(MediaStreamTrack):
-    """The clip's sound, already encoded."""
+    """The clip's audio, already encoded."""
 
     kind = "audio"
     number: int | None = None
-    """Number of the packet given last, if they are numbered; then each is stamped with it."""
+    """Number of the last packet returned, if packets are numbered; each is then stamped with it."""
     key = False
 
     def __init__(self, clip: Clip, clock: SendClock) -> None:
@@ -114,7 +114,7 @@ class ClipAudio(MediaStreamTrack):
         self._clock = clock
         self._pts = 0
         self.level = 127
-        """Level of the packet given last, as in RFC 6464."""
+        """Level of the last packet returned, as in RFC 6464."""
 
     async def recv(self) -> Packet[Any]:
         """Return the next 20 ms when they are due."""
@@ -134,12 +134,12 @@ class SyntheticVideo(MediaStreamTrack):
 
     def __init__(self, clock: SendClock) -> None:
         super().__init__()
-        self._frames = list(pictures(_SYNTHETIC_LOOP))
+        self._frames = list(video_frames(_SYNTHETIC_LOOP))
         self._clock = clock
         self._pts = 0
 
     async def recv(self) -> Frame:
-        """Return the next picture when it is due."""
+        """Return the next frame when it is due."""
         await self._clock.wait()
         frame = self._frames[self._pts % len(self._frames)]
         frame.pts, frame.time_base = self._pts, Fraction(1, FPS)
@@ -160,14 +160,14 @@ class SyntheticAudio(MediaStreamTrack):
     async def recv(self) -> Frame:
         """Return the next 20 ms when they are due."""
         await self._clock.wait()
-        frame = AudioFrame.from_ndarray(sound(self._pts)[None, :], format="s16", layout="mono")
+        frame = AudioFrame.from_ndarray(tone(self._pts)[None, :], format="s16", layout="mono")
         frame.sample_rate, frame.time_base, frame.pts = SAMPLE_RATE, Fraction(1, SAMPLE_RATE), self._pts * 960
         self._pts += 1
         return frame
 
 
 class StampingSender(RTCRtpSender):
-    """Sends a track and puts a stamp into every picture and every tenth packet of sound."""
+    """Sends a track and puts a stamp into every video frame and every tenth audio packet."""
 
     def __init__(self, track: MediaStreamTrack, transport: RTCDtlsTransport, bot: int) -> None:
         super().__init__(track, transport)
@@ -181,7 +181,7 @@ class StampingSender(RTCRtpSender):
         if frame is None:
             return None
         if isinstance(self._source, ClipAudio):
-            # aiortc measures levels of raw sound only; without one the server hears no speaker.
+            # aiortc measures the level of raw audio only; without a level the server detects no active speaker.
             frame.audio_level = -self._source.level
         self._frames += 1
         source = self._source if isinstance(self._source, ClipVideo | ClipAudio) else None
@@ -220,7 +220,7 @@ class MeasuringReceiver(RTCRtpReceiver):
         self._on_playout = on_playout
         self._stamped: dict[int, int] = {}
         self._ssrc = self._rtx_ssrc = 0
-        self._playing: asyncio.Task[None] | None = None
+        self._decoding: asyncio.Task[None] | None = None
         self._track = RemoteStreamTrack(kind)
         self._set_rtcp_ssrc(random32())
 
@@ -230,15 +230,15 @@ class MeasuringReceiver(RTCRtpReceiver):
         self._ssrc = int(encoding["ssrc"])
         self._rtx_ssrc = int((encoding.get("rtx") or {}).get("ssrc", 0))
         await self.receive(_receive_parameters(rtp_parameters, self._ssrc, self._rtx_ssrc))
-        self._playing = asyncio.create_task(self._play())
+        self._decoding = asyncio.create_task(self._decode())
 
     async def close(self) -> None:
         """Stop receiving. Idempotent."""
         await self.stop()
-        if self._playing is not None:
-            self._playing.cancel()
-            await asyncio.gather(self._playing, return_exceptions=True)
-            self._playing = None
+        if self._decoding is not None:
+            self._decoding.cancel()
+            await asyncio.gather(self._decoding, return_exceptions=True)
+            self._decoding = None
 
     async def _handle_rtp_packet(self, packet: RtpPacket, arrival_time_ms: int) -> None:
         now_ns = time.time_ns()
@@ -258,21 +258,21 @@ class MeasuringReceiver(RTCRtpReceiver):
                 del self._stamped[next(iter(self._stamped))]
         await super()._handle_rtp_packet(packet, arrival_time_ms)
 
-    async def _play(self) -> None:
-        """Take decoded frames, as a player would."""
+    async def _decode(self) -> None:
+        """Take decoded frames as soon as they come out of the decoder."""
         try:
             while True:
                 frame = await self._track.recv()  # type: ignore[union-attr]
-                self._played(frame)
+                self._note_playout(frame)
                 if isinstance(frame, AudioFrame):
-                    self.meter.sound(_energy(frame))
+                    self.meter.audio_frame(_energy(frame))
                 else:
-                    self.meter.picture(time.time_ns())
+                    self.meter.video_frame(time.time_ns())
         except MediaStreamError:
             return
 
-    def _played(self, frame: Frame) -> None:
-        """Take the time from a frame's stamp until now, if it had one."""
+    def _note_playout(self, frame: Frame) -> None:
+        """Record the time from a frame's stamp until now, if it had one."""
         # aiortc counts a frame's time from the stream's first; its mapper knows where that was.
         origin = self._RTCRtpReceiver__timestamp_mapper._origin  # type: ignore[attr-defined]
         if frame.pts is None or origin is None:
@@ -285,7 +285,7 @@ class MeasuringReceiver(RTCRtpReceiver):
 
 
 def _energy(frame: AudioFrame) -> float:
-    """Measure sound: mean square of full-scale samples times seconds."""
+    """Measure the energy of audio: mean square of full-scale samples times seconds."""
     values = frame.to_ndarray().astype(np.float64) / 32768.0
     return float(np.mean(values**2)) * frame.samples / frame.sample_rate
 

@@ -73,7 +73,7 @@ class Reach:
         known = []
         for server in servers:
             urls = [server["urls"]] if isinstance(server["urls"], str) else list(server["urls"])
-            # aiortc knows no address in brackets, and takes one malformed URL for a reason to give up.
+            # aiortc knows no address in brackets, and refuses all URLs because of a malformed one.
             urls = [url for url in urls if "[" not in url]
             if urls:
                 known.append(RTCIceServer(urls, server.get("username"), server.get("credential")))
@@ -85,7 +85,7 @@ class Reach:
         return RTCIceTransportPolicy.RELAY if self.relay_only else RTCIceTransportPolicy.ALL
 
     def check(self, types: Sequence[str]) -> None:
-        """See that there are candidates to go on with.
+        """Check that there are candidates to connect with.
 
         Raises:
             ConnectionError: Only relays may be used, and no TURN server gave one.
@@ -100,7 +100,7 @@ class Reach:
 
 
 def selected(connection: Any) -> Json:
-    """Return what kind of candidates an aioice connection settled on, on this side and on the other."""
+    """Return the types of the local and the remote candidate that an aioice connection uses."""
     pair = connection._nominated.get(1)
     if pair is None:
         return {}
@@ -156,7 +156,7 @@ class Transport:
         ]
 
     async def close(self) -> None:
-        """Say goodbye and close the socket. Idempotent."""
+        """Close DTLS and the socket. Idempotent."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -233,7 +233,7 @@ class Peer:
         transport = Transport(which, RTCCertificate.generateCertificate(), self._reach)
         self._transports[which] = transport
         up, down = self._links(which)
-        await transport.connect(server, up, down, self._told)
+        await transport.connect(server, up, down, self._notify)
         return {"role": "client", "fingerprints": transport.fingerprints()}
 
     async def produce(self, kind: Kind) -> Json:
@@ -292,7 +292,7 @@ class Peer:
         )
         await asyncio.gather(*(t.close() for t in self._transports.values()), return_exceptions=True)
 
-    def _told(self, event: str, **values: object) -> None:
+    def _notify(self, event: str, **values: object) -> None:
         if not self.closed:
             self._notice(event, bot=self.number, **values)
 
@@ -328,7 +328,7 @@ def impair(connection: Any, up: EmulatedLink, down: EmulatedLink) -> None:
 
 
 class _SlowTransport:
-    """A datagram transport behind an emulated link; everything but sending is the real one's."""
+    """A datagram transport behind an emulated link; everything but sending is passed through."""
 
     def __init__(self, transport: Any, link: EmulatedLink, loop: asyncio.AbstractEventLoop) -> None:
         self._transport = transport

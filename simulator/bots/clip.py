@@ -1,6 +1,6 @@
-"""The clip every bot plays: ten seconds of VP8 and opus, encoded once and kept in the state directory.
+"""The clip every bot sends: ten seconds of VP8 and opus, encoded once and kept in the state directory.
 
-Makes and reads the file; playing it is done by bots. The format is that of crates/sfu-bot/src/clip.rs: all
+Makes and reads the file; sending it is done by bots. The format is that of crates/sfu-bot/src/clip.rs: all
 little-endian, no padding, read front to back::
 
     "MSHYCLIP"  version u16  layers u16  audio_packets u32  frame_ticks u32 (90 kHz)  audio_ticks u32 (48 kHz)
@@ -153,7 +153,7 @@ def ensure_clip(cache: Path) -> Path:
 
 
 def make_clip(seconds: int = SECONDS) -> Clip:
-    """Encode the clip: a moving pattern, and a tone that rises, falls and pauses. The same bytes every time."""
+    """Encode the clip: a moving pattern, and a tone that rises, falls and is silent for a while. The same bytes every time."""
     return Clip(
         width=WIDTH,
         height=HEIGHT,
@@ -164,7 +164,7 @@ def make_clip(seconds: int = SECONDS) -> Clip:
     )
 
 
-def pictures(count: int, width: int = WIDTH, height: int = HEIGHT) -> Iterator[av.VideoFrame]:
+def video_frames(count: int, width: int = WIDTH, height: int = HEIGHT) -> Iterator[av.VideoFrame]:
     """Draw a pattern that moves, with a bright block and some noise, so that every frame costs the encoder."""
     rows, columns = np.mgrid[0:height, 0:width]
     noise = np.random.default_rng(1).integers(0, 12, (height, width), dtype=np.uint8)
@@ -186,8 +186,8 @@ def pictures(count: int, width: int = WIDTH, height: int = HEIGHT) -> Iterator[a
         yield frame
 
 
-def sound(index: int) -> NDArray[np.int16]:
-    """Compute 20 ms of sound: a gliding tone that is silent for the last fifth of each five seconds."""
+def tone(index: int) -> NDArray[np.int16]:
+    """Compute 20 ms of audio: a gliding tone that is silent for the last fifth of each five seconds."""
     n = np.arange(AUDIO_FRAME) + index * AUDIO_FRAME
     seconds = n / SAMPLE_RATE
     envelope = np.where(seconds % 5 < 4, 0.5 + 0.5 * np.sin(n / 20_000), 0.0)
@@ -211,7 +211,7 @@ def _encode_video(seconds: int) -> Iterator[VideoFrame]:
         "bufsize": rate,
         "static-thresh": "1",
     }
-    for i, picture in enumerate(pictures(FPS * seconds)):
+    for i, picture in enumerate(video_frames(FPS * seconds)):
         picture.pts, picture.time_base = i, codec.time_base
         for packet in codec.encode(picture):
             yield VideoFrame(bool(packet.is_keyframe), bytes(packet))
@@ -225,7 +225,7 @@ def _encode_audio(seconds: int) -> Iterator[AudioPacket]:
     codec.time_base = fractions.Fraction(1, SAMPLE_RATE)
     codec.options = {"application": "voip", "frame_duration": "20"}
     for i in range(seconds * SAMPLE_RATE // AUDIO_FRAME):
-        wave = sound(i)
+        wave = tone(i)
         frame = av.AudioFrame.from_ndarray(np.repeat(wave, 2)[None, :], format="s16", layout="stereo")
         frame.sample_rate, frame.pts, frame.time_base = SAMPLE_RATE, i * AUDIO_FRAME, codec.time_base
         level = _level(wave)
@@ -234,6 +234,6 @@ def _encode_audio(seconds: int) -> Iterator[AudioPacket]:
 
 
 def _level(wave: NDArray[np.int16]) -> int:
-    """Measure 20 ms of sound as RFC 6464 wants it: dB below full scale, 127 for silence."""
+    """Measure the level of 20 ms of audio as RFC 6464 defines it: dB below full scale, 127 for silence."""
     mean_square = float(np.mean((wave / 32768.0) ** 2))
     return 127 if mean_square <= 0 else min(127, max(0, round(-10 * math.log10(mean_square))))

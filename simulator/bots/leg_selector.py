@@ -1,4 +1,4 @@
-"""What a bot shows of its peers when several legs bring it, for bots whose frames are in Python.
+"""Which frames of its peers a bot shows when several legs receive them, for bots whose frames are in Python.
 
 The same rules as the native bots' (crates/sfu-bot/src/stage.rs): each track is shown from one leg at a time, and changes
 to the preferred one with its first decodable frame. A pure function of the frames handed in; also chooses what a
@@ -16,7 +16,7 @@ LEAD = {"video": 6, "audio": 10}
 BUFFER = 3
 """Frames that a jitter buffer waits for."""
 RESTART = 3000
-"""Numbers this far back are those of a sender that began anew."""
+"""Numbers this far back are those of a sender that was restarted."""
 MEMORY = 64
 """Choices that are remembered; a leg that is further behind gets frames of its own."""
 

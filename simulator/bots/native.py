@@ -95,7 +95,7 @@ class NativeBot:
         )
 
     async def connect(self, which: Direction, transport: Json) -> Json:
-        """Begin ICE and DTLS towards the server's transport; returns the `dtlsParameters` to tell the server."""
+        """Begin ICE and DTLS towards the server's transport; returns the `dtlsParameters` for the server."""
         local: LocalParameters = json.loads(self._pool.local(self.number))
         parameters: ConnectParameters = {
             "iceParameters": transport["iceParameters"],
@@ -184,7 +184,7 @@ class NativeGenerator:
 
     async def collect(self, tick: int) -> Mapping[str, Sequence[pa.RecordBatch]]:
         """Return what was measured since the last call, by table."""
-        # These wait for the threads' next look at their queues.
+        # These wait until the threads read their queues.
         rows, samples, health = await asyncio.to_thread(self._fetch)
         now_ns = time.time_ns()
         return {
@@ -194,7 +194,7 @@ class NativeGenerator:
         }
 
     def failures(self) -> list[str]:
-        """Say what broke on its own since the last call."""
+        """Return what failed on its own since the last call."""
         return []
 
     def _fetch(self) -> tuple[bytes, bytes, str]:

@@ -167,7 +167,7 @@ class NativeCallBot:
         self._legs: list[NativeServerLeg | NativePeerLeg] = []
 
     def use_ice_servers(self, servers: Sequence[Json]) -> None:
-        """Use none of them: native bots know host candidates alone, and reach relays of others as any peer does."""
+        """Use none of them: native bots know host candidates alone, and reach the relays of peers like any other address."""
 
     async def server_leg(self) -> ServerLeg:
         """Make a leg to a media server; nothing is connected yet."""
@@ -267,7 +267,7 @@ class NativeCallBotGenerator:
         }
 
     def failures(self) -> list[str]:
-        """Say what broke on its own since the last call."""
+        """Return what failed on its own since the last call."""
         health: Health = json.loads(self.pool.health())
         return (
             []

@@ -31,7 +31,7 @@ class EmulatedLink:
         """Those that will never arrive."""
 
     def due_s(self, size: int, now_s: float) -> float | None:
-        """Say when a datagram of `size` bytes comes out, never before one that went in earlier; None: it is lost."""
+        """Return when a datagram of `size` bytes arrives, never before one that was sent earlier; None: it is lost."""
         link = self._link
         self.passed += 1
         if link.loss and self._drops.random() < link.loss:

@@ -92,7 +92,7 @@ class LocalParameters(TypedDict):
 
 
 class ThreadHealth(TypedDict):
-    """What a thread of the pool has seen of itself."""
+    """What a thread of the pool has measured of itself."""
 
     alive: bool
     cpu_ns: int
@@ -114,7 +114,7 @@ class ThreadHealth(TypedDict):
 
 
 class Health(TypedDict):
-    """What the pool has seen of itself."""
+    """What the pool has measured of itself."""
 
     threads: list[ThreadHealth]
     socket_drops: int
@@ -185,7 +185,7 @@ class PliEvent(_Event):
 
 
 class FreezeEvent(_Event):
-    """Nothing came for more than half a second."""
+    """No packet was received for more than half a second."""
 
     type: Literal["freeze"]
     tag: int

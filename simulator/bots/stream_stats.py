@@ -1,4 +1,4 @@
-"""Counting one received stream: loss before and after repair, duplicates, disorder, stamps, pictures, sound.
+"""Counting one received stream: loss before and after repair, duplicates, disorder, stamps, decoded video and audio.
 
 Pure: times are handed in. Used by bots written in Python; native bots count the same in crates/sfu-bot.
 """
@@ -9,7 +9,7 @@ from simulator.bots import stamp
 from simulator.samples.schema import SAMPLE_FOREIGN, SAMPLE_KEY
 
 FREEZE_NS = 500_000_000
-"""A pause between two pictures longer than this is a freeze."""
+"""A gap between two decoded video frames longer than this is a freeze."""
 _REPAIRABLE = 20_000
 """Sequence numbers further back than this are lost for good and no longer remembered one by one."""
 
@@ -61,7 +61,7 @@ class StreamStats:
         return self.expected - self.missing
 
     def original(self, seq: int, payload: bytes, size: int, now_ns: int) -> Sample | None:
-        """Take a packet as it was first sent; `seq` is its 16-bit number. Gives a sample if it carries a stamp."""
+        """Take a packet as it was first sent; `seq` is its 16-bit number. Return a sample if it carries a stamp."""
         self.bytes += size
         self.last_packet_ns = now_ns
         index = self._index(seq)
@@ -98,22 +98,22 @@ class StreamStats:
         self.last_packet_ns = now_ns
         return self._stamp(payload, now_ns)
 
-    def picture(self, now_ns: int) -> bool:
-        """Take a decoded picture; tells whether it ended a freeze."""
+    def video_frame(self, now_ns: int) -> bool:
+        """Count a decoded video frame; return whether it ended a freeze."""
         frozen = self._last_frame_ns > 0 and now_ns - self._last_frame_ns > FREEZE_NS
         self.freezes += frozen
         self._last_frame_ns = now_ns
         self.frames_decoded = (self.frames_decoded or 0) + 1
         return frozen
 
-    def sound(self, energy: float) -> None:
-        """Take decoded sound: mean square of full-scale samples times seconds."""
+    def audio_frame(self, energy: float) -> None:
+        """Count decoded audio and its energy: mean square of full-scale samples times seconds."""
         self.frames_decoded = (self.frames_decoded or 0) + 1
         self.audio_energy = (self.audio_energy or 0.0) + energy
 
     def row(self, tick: int, now_ns: int) -> tuple[object, ...]:
         """Return the row of the streams table."""
-        # A picture that stands still now is a freeze already.
+        # A freeze that has not ended yet counts too.
         frozen_now = self._last_frame_ns > 0 and now_ns - self._last_frame_ns > FREEZE_NS
         return (
             tick,

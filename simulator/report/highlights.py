@@ -41,8 +41,8 @@ def _in_short(value: object, unit: Unit, summary: Summary) -> str:
         case Loss(ratio=float(ratio)):
             return f"{number(ratio, 'ratio')} ({number(value.before_repair, 'ratio')} before repair)"
         case Decoded():
-            heard = f"sound in {value.audible} of {value.audio_streams}"
-            return f"{value.frames:,} video frames, {value.freezes} freezes, {heard}"
+            audible = f"sound in {value.audible} of {value.audio_streams}"
+            return f"{value.frames:,} video frames, {value.freezes} freezes, {audible}"
         case Leaks():
             things = f"{value.rooms} rooms, {value.calls} calls, {value.people} participants"
             return f"{things}; {value.contradictions} contradictions"

@@ -143,7 +143,7 @@ class RunPattern(ABC):
             state: Directory of the media clip, and of runs without `out`.
             out: The run directory to make.
             target: The media server to use; None starts one for the run.
-            watcher: Who is shown the progress.
+            watcher: What is notified of the progress.
 
         Raises:
             UsageError: The scenario does not fit this machine, its environment or the target.

@@ -48,7 +48,7 @@ class ChurnOptions(Table):
 
 
 class FaultInjector:
-    """Kills clients, workers and services, one at a time; :attr:`gateway_is_up` keeps callers from asking a dead gateway."""
+    """Kills clients, workers and services, one at a time; :attr:`gateway_is_up` holds requests back while the gateway is down."""
 
     def __init__(self, environment: CallEnvironment, seed: int) -> None:
         self._environment = environment
@@ -120,10 +120,10 @@ class ChurningCall:
     async def churn(self, until_s: float) -> None:
         """Let participants join and leave until this time (monotonic seconds)."""
         while True:
-            pause_s = self._random.expovariate(1 / self._options.pause_s)
-            if time.monotonic() + pause_s >= until_s:
+            wait_s = self._random.expovariate(1 / self._options.pause_s)
+            if time.monotonic() + wait_s >= until_s:
                 return
-            await asyncio.sleep(pause_s)
+            await asyncio.sleep(wait_s)
             await self._faults.gateway_is_up.wait()
             try:
                 await self._one_event()

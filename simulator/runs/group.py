@@ -1,4 +1,4 @@
-"""Running a scenario: ramp up, hold and measure, tear down; whatever happens, nothing stays behind.
+"""Running a scenario: ramp up, hold and measure, tear down; no process, socket or file outlives a run.
 
 Puts bots, signalling, server and collecting together. What is written is judged afterwards by report/write.py, and
 shown meanwhile by report/live.py.
@@ -54,7 +54,7 @@ class Plan:
         self.native, self.aiortc = list(range(split)), list(range(split, count))
 
     def wants(self, receiver: int, sender: int) -> bool:
-        """Return whether one bot receives another: native ones everyone, aiortc ones in a mixed call the next few."""
+        """Return whether one bot receives another: native ones receive all, aiortc ones in a mixed call the next few."""
         if receiver == sender:
             return False
         participants = self.scenario.participants
@@ -69,9 +69,9 @@ class Plan:
 
     def expected(self) -> list[tuple[int, int, int]]:
         """Return the streams that should flow, as rows of the table of expected ones."""
-        everyone = self.native + self.aiortc
+        bots = self.native + self.aiortc
         kinds = [KINDS.index(kind) for kind in self.scenario.media.kinds]
-        return [(r, s, k) for r in everyone for s in everyone if self.wants(r, s) for k in kinds]
+        return [(r, s, k) for r in bots for s in bots if self.wants(r, s) for k in kinds]
 
 
 class GroupRun(Run):
@@ -127,7 +127,7 @@ class GroupRun(Run):
                         await rest.destroy_room(call_id, credentials.for_service())
 
     async def _call(self, recorder: Recorder, directory: Path, clip: str, server: _Server) -> None:
-        """Bring everyone in, measure, and bring everyone out."""
+        """Let all participants join, measure, and let them leave."""
         settings = BotSettings(
             seed=self._scenario.seed,
             network=self._scenario.network,
@@ -168,7 +168,7 @@ class GroupRun(Run):
                 await self._leave()
 
     async def _ramp(self, recorder: Recorder, server: _Server) -> None:
-        """Let everyone join, spread over the ramp, and wait until all streams flow or the patience ends."""
+        """Let all participants join, spread over the ramp, and wait until all streams flow or the timeout passes."""
         self._watcher.phase("ramp")
         ramp = self._scenario.ramp
         gap_s = ramp.over_s / max(1, len(self._participants) - 1)
@@ -212,7 +212,7 @@ class GroupRun(Run):
         recorder.event("hold-done", ticks=tick)
 
     async def _tick(self, recorder: Recorder, server: _Server, tick: int) -> None:
-        """Collect from everyone; counters outside the measured time go to disk only for their first packets."""
+        """Collect from all bots; counters outside the measured time go to disk only for their first packets."""
         figures, *collected = await asyncio.gather(
             server_figures(server.rest, server.token), *(g.collect(tick) for g in self._generators)
         )
@@ -235,7 +235,7 @@ class GroupRun(Run):
             raise SimulatorError("; ".join(problems))
 
     async def _leave(self) -> None:
-        """Bring everyone out, in order if that works in time."""
+        """Let all participants leave, in order if that works in time."""
         self._watcher.phase("leaving")
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_LEAVE_TIMEOUT_S):
@@ -261,7 +261,7 @@ class GroupRun(Run):
             noted(reason)
             self._cut_off.add(name)
             if len(self._cut_off) == self._scenario.participants.count:
-                # a server that died cannot say that the call is over
+                # a server that crashed cannot say that the call is over
                 self._room_closed(recorder, "every socket broke off")
 
         session.on_disconnect = cut_off

@@ -1,7 +1,7 @@
-"""Suites: several scenarios run one after the other and told in one report.
+"""Suites: several scenarios run one after the other, with one report.
 
-A programme is a TOML file with `[[parts]]`, each of which names a ready scenario and what is different about it. Every
-part is a run of its own in a directory of its own, judged by its own objectives; the programme's verdict is the worst.
+A suite is a TOML file with `[[parts]]`, each of which names a ready scenario and what is different about it. Every
+part is a run of its own in a directory of its own, judged by its own objectives; the suite's verdict is the worst.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ class _Head(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One run of a programme."""
+    """One run of a suite."""
 
     title: str
     scenario: Scenario
     folder: str
-    """Its run directory inside the programme's."""
+    """Its run directory inside that of the suite."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class Suite:
         return Suite(self.name, self.description, parts)
 
     def to_toml(self) -> str:
-        """Write what is needed to tell the report again: names, titles, folders."""
+        """Write what is needed to write the report again: names, titles, folders."""
         head = to_toml({"name": self.name, "description": self.description})
         tables = (
             "[[parts]]\n" + to_toml({"title": p.title, "scenario": p.scenario.name, "folder": p.folder})
@@ -81,7 +81,7 @@ class Suite:
 
 
 class PartResult(BaseModel):
-    """What became of one part."""
+    """The result of one part."""
 
     title: str
     folder: str
@@ -89,7 +89,7 @@ class PartResult(BaseModel):
 
 
 class SuiteSummary(BaseModel):
-    """What became of a programme; written as its summary.json."""
+    """The result of a suite; written as its summary.json."""
 
     summary_schema: Literal["meeshy.programme/1"] = Field(default="meeshy.programme/1", alias="schema")
     name: str
@@ -104,7 +104,7 @@ class SuiteSummary(BaseModel):
 
 
 def load(name_or_path: str) -> Scenario | Suite:
-    """Read a scenario or a programme by the name of a ready one, or from a TOML file.
+    """Read a scenario or a suite by the name of a ready one, or from a TOML file.
 
     Raises:
         ScenarioError: There is none, or its content is wrong.
@@ -123,49 +123,47 @@ def load(name_or_path: str) -> Scenario | Suite:
 
 
 def is_suite(directory: Path) -> bool:
-    """Return whether a directory holds the runs of a programme."""
+    """Return whether a directory holds the runs of a suite."""
     return (directory / _FILE).is_file()
 
 
 async def execute(
-    programme: Suite,
+    suite: Suite,
     make_run: Callable[[Scenario, Path], Run],
     *,
     state: Path,
     out: Path | None,
     watcher: Watcher,
 ) -> tuple[Path, SuiteSummary]:
-    """Run all parts and judge; returns the directory and what became of them.
+    """Run all parts and judge; returns the directory and the results.
 
     Raises:
         UsageError: The directory cannot be written.
         SimulatorError: There was nothing to judge: no server, no clip.
     """
-    directory = (
-        RunDirectory(out) if out else RunDirectory.in_folder(state / "runs", programme.name, utc_now())
-    )
+    directory = RunDirectory(out) if out else RunDirectory.in_folder(state / "runs", suite.name, utc_now())
     with directory, Watchdog() as watchdog:
         watchdog.watch_directory(directory.partial)
-        for number, part in enumerate(programme.parts, 1):
-            watcher.begin(f"part {number} of {len(programme.parts)}: {part.title}")
+        for number, part in enumerate(suite.parts, 1):
+            watcher.begin(f"part {number} of {len(suite.parts)}: {part.title}")
             await make_run(part.scenario, directory.partial / part.folder).execute()
-        (directory.partial / _FILE).write_text(programme.to_toml(), encoding="utf-8")
+        (directory.partial / _FILE).write_text(suite.to_toml(), encoding="utf-8")
         summary = await asyncio.to_thread(write_suite_report, directory.partial)
         return directory.complete(), summary
 
 
 def write_suite_report(directory: Path) -> SuiteSummary:
-    """Compute the figures of all parts again from raw data, and write the report that tells of all.
+    """Compute the figures of all parts again from raw data, and write one report on all parts.
 
     Raises:
-        RunDirectoryError: The directory holds no programme.
+        RunDirectoryError: The directory holds no suite.
     """
     try:
         values = tomllib.loads((directory / _FILE).read_text(encoding="utf-8"))
         named = [(str(part["title"]), str(part["folder"])) for part in values["parts"]]
         name, description = str(values["name"]), str(values["description"])
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, KeyError, TypeError) as error:
-        raise RunDirectoryError(f"{directory} holds no programme that can be read: {error!r}") from error
+        raise RunDirectoryError(f"{directory} holds no suite that can be read: {error!r}") from error
     results: list[PartResult] = []
     chapters: list[Chapter] = []
     for title, folder in named:

@@ -1,7 +1,7 @@
 """The whole stack of a run: our own media server and gateway under ``meeshy serve``; scenarios may kill either.
 
-Starts, kills and takes down; what that does to calls is up to the scenarios. Starting a dead service again is the
-supervisor's work, as it is in production; it takes the port it had.
+Starts, kills and takes down; what that does to calls is up to the scenarios. The supervisor restarts a killed service, as
+it does in production, on the port it had.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from typing import Self
 from simulator.child import bound_command, how_it_ended
 from simulator.client.media_server import Credentials
 from simulator.errors import StackError
-from simulator.stack.media_server import OWN_PLACE, ROOMY, START_TIMEOUT_S, end_process, last_words, passed_on
+from simulator.stack.media_server import OWN_PLACE, ROOMY, START_TIMEOUT_S, end_process, log_tail, passed_on
 
 SWITCH_DEADLINE_S = 10.0
 JOURNAL = "events/gateway.jsonl"
-"""What the gateway writes down of every call, below its state directory."""
+"""The gateway's log of events, below its state directory."""
 EVENT_LOG = "gateway.jsonl"
 """The same in the run directory."""
 PORTS = range(12_000, 32_000)
 """Below what Linux gives to outgoing connections (32768 to 60999): one of those could have the port of a service that is
-about to start, or dead for a moment."""
+about to start or restart."""
 _PORT_TRIES = 100
 _POLL_S = 0.02
 _LOG_MAX_BYTES = 1_000_000_000
-"""No log of a run is turned over."""
+"""Logs of a run are never rotated."""
 _GATEWAY_ROOMY = {
     "MEESHY_RATE_CALLS": "0",
     "MEESHY_RATE_INITIATE": "0",
@@ -49,22 +49,22 @@ _GATEWAY_ROOMY = {
 
 
 class SupervisedService:
-    """One of the two services that ``meeshy serve`` keeps running; it may be killed and comes back by itself."""
+    """One of the two services that ``meeshy serve`` keeps running; it may be killed and is restarted."""
 
     def __init__(self, name: str, port: int, state: Path) -> None:
         self.name = name
         self.url = f"http://127.0.0.1:{port}"
         """Where it answers, whichever process it is."""
         self.pid = 0
-        """The process that runs it; 0 while none is known to."""
+        """The process that runs it; 0 while none is known."""
         self.state = state
-        """Its state directory, which it shares with the other one."""
+        """Its state directory, which both services share."""
         self._port = port
         self._pid_file = state / "run" / f"{name}.pid"
         self._killed = 0
 
     async def start(self) -> None:
-        """Wait until it takes calls, again if it was killed.
+        """Wait until it is ready, again if it was killed.
 
         Raises:
             StackError: It did not in time.
@@ -161,10 +161,10 @@ class GatewayStack:
         return [pid for pid in (supervisor, self.media.pid, self.gateway.pid) if pid]
 
     async def start(self) -> None:
-        """Start both and wait until they take calls.
+        """Start both and wait until they are ready.
 
         Raises:
-            StackError: One ended, or was not ready in time; the message holds its own last words.
+            StackError: One ended, or was not ready in time; the message holds the end of its log.
         """
         self._state.mkdir(exist_ok=True)
         with self._console.open("ab") as console:
@@ -184,7 +184,7 @@ class GatewayStack:
                     await service.start()
                 watching.cancel()
         except* StackError as group:
-            raise StackError(f"{group.exceptions[0]}:\n{last_words(self._console)}") from None
+            raise StackError(f"{group.exceptions[0]}:\n{log_tail(self._console)}") from None
 
     def complaint(self) -> str | None:
         """Say what ended on its own; None while all runs."""
@@ -207,7 +207,7 @@ class GatewayStack:
             for file in [self._state / JOURNAL, *(logs.iterdir() if logs.is_dir() else ())]:
                 if file.exists():
                     shutil.copy(file, self._directory / file.name)
-            # Keys and databases were made for this run and are of no use to anybody.
+            # Keys and databases were made for this run alone.
             shutil.rmtree(self._state, ignore_errors=True)
 
     async def _fail_if_ended(self, process: asyncio.subprocess.Process) -> None:

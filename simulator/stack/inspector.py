@@ -1,7 +1,7 @@
 """What our own stack holds, before the first participant joins and after the last has left.
 
 Looks from outside: the kernel's list of open files, /metrics, the media server's rooms, the rows of the database. Waits a
-while for what ends a moment later; what is a leak is decided in analysis/leaks.py.
+while for what closes a moment later; what is a leak is decided in analysis/leaks.py.
 """
 
 from __future__ import annotations
@@ -59,10 +59,10 @@ class StackInspector:
     async def before(self) -> None:
         """Record what the services hold before the first join, once the gateway is connected to the media server."""
         await self._until_connected()
-        self._before = {service.name: await _stock(service) for service in self._services()}
+        self._before = {service.name: await _resources(service) for service in self._services()}
 
     async def after(self, conversations: Sequence[str]) -> EndState:
-        """Find what is there of the calls of these conversations once it has settled, or after a while.
+        """Collect what is left of the calls of these conversations, once nothing more will close or after a while.
 
         Raises:
             StackError: A service does not answer.
@@ -75,7 +75,7 @@ class StackInspector:
             await asyncio.sleep(_LOOK_S)
 
     async def _until_connected(self) -> None:
-        """Wait for the gateway's connection to the media server, which would count as left open afterwards."""
+        """Wait for the gateway's connection to the media server, which would count as a leak afterwards."""
         deadline = time.monotonic() + PATIENCE_S
         url = f"{self._stack.gateway.url}/ready"
         async with aiohttp.ClientSession(timeout=_TIMEOUT) as http:
@@ -93,7 +93,7 @@ class StackInspector:
         return (self._stack.media, self._stack.gateway)
 
     async def _look(self, conversations: Sequence[str]) -> EndState:
-        stocks = [(service.name, await _stock(service)) for service in self._services()]
+        resources = [(service.name, await _resources(service)) for service in self._services()]
         async with Rest(self._stack.media.url) as rest:
             try:
                 answer = await rest.request("GET", "/api/rooms", self._stack.credentials.for_service())
@@ -103,7 +103,9 @@ class StackInspector:
         calls, participants, changes, metrics = await self._rows(conversations)
         return EndState(
             rooms=rooms,
-            services=[Service(name=name, before=self._before[name], after=s) for name, s in stocks],
+            services=[
+                Service(name=name, before=self._before[name], after=after) for name, after in resources
+            ],
             calls=calls,
             participants=participants,
             changes=changes,
@@ -123,7 +125,7 @@ class StackInspector:
                     for row in sessions
                     if row["conversation_id"] in conversations and _unix_s(row["created_at"]) >= self._begun_s
                 }
-                people = [
+                participants = [
                     row for row in await _select(db, "call_participants") if row["call_session_id"] in ours
                 ]
                 metrics = [row for row in await _select(db, "call_metrics") if row["call_session_id"] in ours]
@@ -131,7 +133,7 @@ class StackInspector:
             await engine.dispose()
         return (
             [_call(row) for row in ours.values()],
-            [_person(row) for row in people],
+            [_participant(row) for row in participants],
             [change for row in metrics for change in _changes(row)],
             [
                 MetricsRow(
@@ -145,11 +147,11 @@ class StackInspector:
 
 
 def database_url(gateway: SupervisedService, environment: Mapping[str, str]) -> str:
-    """Say where a run's gateway keeps its rows: the configured database, or the embedded one."""
+    """Return where a run's gateway keeps its rows: the configured database, or the embedded one."""
     return environment.get("MEESHY_DATABASE_URL") or f"sqlite:///{gateway.state / 'meeshy.db'}"
 
 
-async def _stock(service: SupervisedService) -> Resources:
+async def _resources(service: SupervisedService) -> Resources:
     sockets, files, rss_bytes = await asyncio.to_thread(_of_process, service.pid)
     try:
         # A connection of its own that is closed at once, and so is not counted the next time.
@@ -159,7 +161,7 @@ async def _stock(service: SupervisedService) -> Resources:
         ):
             page = await answer.text()
     except (aiohttp.ClientError, TimeoutError) as error:
-        raise StackError(f"the {service.name} service does not give its figures: {error!r}") from error
+        raise StackError(f"the {service.name} service does not answer at /metrics: {error!r}") from error
     tasks = {m["name"]: int(float(m["number"])) for m in _TASKS.finditer(page)}
     return Resources(sockets=sockets, files=files, rss_bytes=rss_bytes, tasks=tasks)
 
@@ -194,7 +196,7 @@ def _call(row: Mapping[str, Any]) -> CallRow:
     )
 
 
-def _person(row: Mapping[str, Any]) -> ParticipantRow:
+def _participant(row: Mapping[str, Any]) -> ParticipantRow:
     return ParticipantRow(
         call_id=row["call_session_id"],
         user=row["user_id"] or row["anonymous_user_id"] or "",

@@ -77,7 +77,7 @@ class Stack:
     url: str
     """Where it answers, once started."""
     credentials: Credentials
-    """How to get in, with a secret made for this run."""
+    """How to be admitted, with a secret made for this run."""
 
     def __init__(self, directory: Path) -> None:
         self.url = ""
@@ -93,10 +93,10 @@ class Stack:
         return None if self._process is None else self._process.pid
 
     async def start(self) -> None:
-        """Start it and wait until it takes calls.
+        """Start it and wait until it is ready.
 
         Raises:
-            StackError: It ended, or was not ready in time; the message holds its own last words.
+            StackError: It ended, or was not ready in time; the message holds the end of its log.
         """
         self._state.mkdir()
         port_file = self._state / "url"
@@ -115,11 +115,11 @@ class Stack:
         deadline = time.monotonic() + START_TIMEOUT_S
         while not port_file.exists():
             if self._process.returncode is not None:
-                raise StackError(f"the media server did not start:\n{last_words(self._log_path)}")
+                raise StackError(f"the media server did not start:\n{log_tail(self._log_path)}")
             if time.monotonic() > deadline:
                 raise StackError(
                     f"the media server was not ready within {START_TIMEOUT_S:g} s:\n"
-                    f"{last_words(self._log_path)}"
+                    f"{log_tail(self._log_path)}"
                 )
             await asyncio.sleep(_POLL_S)
         self.url = port_file.read_text(encoding="ascii").strip()
@@ -129,7 +129,9 @@ class Stack:
         code = None if self._process is None else self._process.returncode
         if code is None:
             return None
-        words = "" if code < 0 else f": {last_words(self._log_path, 3)}"  # who is killed says nothing of it
+        words = (
+            "" if code < 0 else f": {log_tail(self._log_path, 3)}"
+        )  # a killed process logs nothing about it
         return f"the media server {how_it_ended(code)}; its log is {self._log_path.name} of the run{words}"
 
     async def stop(self) -> None:
@@ -138,7 +140,7 @@ class Stack:
             await end_process(self._process)
         if self._log is not None:
             self._log.close()
-        # Its keys were made for this run and are of no use to anybody.
+        # Its keys were made for this run alone.
         shutil.rmtree(self._state, ignore_errors=True)
 
     async def __aenter__(self) -> Self:
@@ -176,7 +178,7 @@ async def end_process(process: asyncio.subprocess.Process) -> None:
         await process.wait()
 
 
-def last_words(log: Path, lines: int = 15) -> str:
+def log_tail(log: Path, lines: int = 15) -> str:
     """Return the end of a child's log."""
     try:
         text = log.read_text(errors="replace").strip().splitlines()

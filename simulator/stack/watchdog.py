@@ -1,4 +1,4 @@
-"""The watchdog: a tiny process that clears up when a run is killed in a way no program can catch.
+"""The watchdog: a small process that cleans up when a run is killed by a signal that it cannot catch.
 
 It waits on a pipe whose other end only the run holds. When the run ends in order it says so and the watchdog goes;
 when the pipe breaks without that, it ends the children that were named and removes the half-written directory.
@@ -18,7 +18,7 @@ from typing import Self
 
 
 class Watchdog:
-    """The run's side: names what must not stay behind. Use as a context manager; leaving it dismisses it."""
+    """The run's side: names what must not outlive it. Use as a context manager; leaving it dismisses it."""
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
@@ -38,21 +38,21 @@ class Watchdog:
 
     def watch_directory(self, path: Path) -> None:
         """Remove this directory if the run is killed."""
-        self._tell(f"directory {path.absolute()}")
+        self._send(f"directory {path.absolute()}")
 
     def watch_process(self, pid: int) -> None:
         """End this process if the run is killed."""
-        self._tell(f"process {pid} {_start_time(pid)}")
+        self._send(f"process {pid} {_start_time(pid)}")
 
     def dismiss(self) -> None:
         """Say that the run ended in order. Idempotent."""
         if self._process.stdin is not None and not self._process.stdin.closed:
-            self._tell("done")
+            self._send("done")
             with contextlib.suppress(BrokenPipeError):
                 self._process.stdin.close()
         self._process.wait()
 
-    def _tell(self, line: str) -> None:
+    def _send(self, line: str) -> None:
         if self._process.stdin is None:
             return
         try:
@@ -72,7 +72,7 @@ def _start_time(pid: int) -> str:
 
 
 def main() -> None:
-    """Wait for the run to end, and clear up if it was killed."""
+    """Wait for the run to end, and clean up if it was killed."""
     directories: list[str] = []
     processes: list[tuple[int, str]] = []
     for line in sys.stdin:

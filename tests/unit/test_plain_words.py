@@ -38,7 +38,15 @@ def test_a_retired_word_is_found_wherever_it_stands(rules: ModuleType, name: str
 
 
 @pytest.mark.parametrize(
-    "line", ["planes and airplane", "programmed", "strike-through", "x = lane_count", "tells it"]
+    "line",
+    [
+        "planes and airplane",
+        "programmed",
+        "strike-through",
+        "x = lane_count",
+        "tells it",
+        '_FILE = "programme.toml"',
+    ],
 )
 def test_longer_words_and_other_places_are_left_alone(rules: ModuleType, line: str) -> None:
     assert not list(rules.wordings("a.py", line))

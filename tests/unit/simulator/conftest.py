@@ -1,4 +1,4 @@
-"""A run that never was: raw data as a perfect call would leave it, for tests to bend."""
+"""A synthetic run: the raw data of a perfect call, which tests change."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PACKETS_PER_S = {0: 50, 1: 40}
 
 
 class SyntheticRun:
-    """Three bots, everyone to everyone, ten seconds; each table is a list of mutable rows."""
+    """Three bots, each sends to all others for ten seconds; each table is a list of mutable rows."""
 
     start_ns = START
     seconds = SECONDS
@@ -132,13 +132,13 @@ class SyntheticRun:
         )
 
     def of_stream(self, receiver: int, sender: int, kind: int) -> list[dict[str, object]]:
-        """Give the rows of one stream, in order of time."""
+        """Return the rows of one stream, in order of time."""
         return [
             r for r in self.streams if (r["receiver"], r["sender"], r["kind"]) == (receiver, sender, kind)
         ]
 
     def write(self, directory: Path) -> Path:
-        """Write it as the runner would."""
+        """Write it as a run does."""
         directory.mkdir(parents=True, exist_ok=True)
         collector = Recorder(directory)
         for table, schema in TABLES.items():
@@ -157,11 +157,11 @@ class SyntheticRun:
 
 @pytest.fixture
 def run() -> SyntheticRun:
-    """Give a perfect run, to be bent."""
+    """A perfect run, for a test to change."""
     return SyntheticRun()
 
 
 @pytest.fixture
 def make_run() -> type[SyntheticRun]:
-    """Give the maker of runs, for those with another scenario."""
+    """Make runs with another scenario."""
     return SyntheticRun

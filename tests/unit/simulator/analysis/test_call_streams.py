@@ -1,4 +1,4 @@
-"""Who should have seen whom in calls that switch, on rows made for it."""
+"""Which streams should have flowed in calls that switch, on synthetic rows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ S = 1_000_000_000
 
 @pytest.fixture
 def call(make_run: Any) -> Any:
-    """Three people who are together for ten seconds and see each other ten times a second."""
+    """Three participants in one call for ten seconds, each shown ten frames a second of each other."""
     run = make_run(scenario={"pattern": "churn"})
     run.expected, run.streams, run.joins = [], [], []
     for row in run.latency:
@@ -41,7 +41,7 @@ def flowing(run: Any, directory: Path) -> tuple[int, int]:
 
 
 def forget(run: Any, receiver: int, from_s: float, to_s: float) -> None:
-    """Let a person see and hear nobody for a while."""
+    """Remove what a participant was shown for a while."""
     run.latency = [
         row
         for row in run.latency
@@ -49,44 +49,44 @@ def forget(run: Any, receiver: int, from_s: float, to_s: float) -> None:
     ]
 
 
-def test_everybody_should_see_everybody_they_were_together_with(call: Any, tmp_path: Path) -> None:
+def test_streams_are_expected_between_all_who_were_in_a_call_together(call: Any, tmp_path: Path) -> None:
     assert flowing(call, tmp_path) == (12, 12)
 
 
-def test_people_of_different_calls_are_not_together(call: Any, tmp_path: Path) -> None:
+def test_participants_of_different_calls_are_not_together(call: Any, tmp_path: Path) -> None:
     call.arrivals[2]["call_id"] = "another"
     assert flowing(call, tmp_path) == (4, 4)
 
 
-def test_who_met_for_a_moment_only_need_not_have_seen_each_other(call: Any, tmp_path: Path) -> None:
+def test_no_stream_is_expected_between_two_who_were_together_for_a_moment(call: Any, tmp_path: Path) -> None:
     call.arrivals[2]["left_ns"] = call.start_ns + S // 3
     assert flowing(call, tmp_path) == (4, 4)
 
 
-def test_a_stream_that_paused_for_over_two_seconds_does_not_flow(call: Any, tmp_path: Path) -> None:
+def test_a_stream_with_a_gap_of_over_two_seconds_does_not_flow(call: Any, tmp_path: Path) -> None:
     forget(call, 1, 3, 5.2)
     assert flowing(call, tmp_path) == (8, 12)
 
 
-def test_a_stream_that_never_was_or_ended_early_does_not_flow(call: Any, tmp_path: Path) -> None:
+def test_a_stream_that_never_began_or_ended_early_does_not_flow(call: Any, tmp_path: Path) -> None:
     forget(call, 0, 0, 99)
     forget(call, 1, 7, 99)
     assert flowing(call, tmp_path) == (4, 12)
 
 
-def test_a_standstill_after_a_death_is_a_recovery_and_no_silence(call: Any, tmp_path: Path) -> None:
+def test_a_gap_after_a_fault_is_a_recovery_and_no_silence(call: Any, tmp_path: Path) -> None:
     forget(call, 1, 3, 6)
     call.deaths = [{"unix_ns": call.start_ns + 3 * S, "what": "media"}]
     assert flowing(call, tmp_path) == (12, 12)
 
 
-def test_who_never_saw_everybody_is_missed_all_the_same(call: Any, tmp_path: Path) -> None:
+def test_streams_are_expected_of_one_that_never_received_all_others(call: Any, tmp_path: Path) -> None:
     call.arrivals[2]["flowing_ns"] = 0
     forget(call, 2, 0, 99)
     assert flowing(call, tmp_path) == (8, 12)
 
 
-def test_pairs_tell_latency_and_frames_of_each_stream(call: Any, tmp_path: Path) -> None:
+def test_pairs_hold_latency_and_frames_of_each_stream(call: Any, tmp_path: Path) -> None:
     forget(call, 1, 0, 99)
     table = pairs(RawRun.read(call.write(tmp_path))).set_index(["receiver", "sender", "kind"])
     assert table.loc[(0, 1, "video"), "samples"] == 100
@@ -95,9 +95,7 @@ def test_pairs_tell_latency_and_frames_of_each_stream(call: Any, tmp_path: Path)
     assert not table.loc[(1, 0, "audio"), "flowing"]
 
 
-def test_people_who_were_together_for_exactly_half_a_second_should_have_seen_each_other(
-    call: Any, tmp_path: Path
-) -> None:
+def test_streams_are_expected_from_exactly_half_a_second_together(call: Any, tmp_path: Path) -> None:
     second = call.start_ns + 10  # from when on the second is there
     for at, left in (("exactly", second + S // 2), ("short", second + S // 2 - 1)):
         call.arrivals[1]["left_ns"] = left
@@ -105,12 +103,12 @@ def test_people_who_were_together_for_exactly_half_a_second_should_have_seen_eac
         assert flowing(call, tmp_path / at)[1] == (4 if at == "exactly" else 0)
 
 
-def test_the_spans_begin_when_somebody_sees_everybody_and_end_when_they_leave_or_the_run_ends(
+def test_a_span_begins_when_all_others_are_received_and_ends_with_the_leave_or_the_run(
     call: Any, tmp_path: Path
 ) -> None:
     start = call.start_ns
     call.arrivals[0]["flowing_ns"] = 0  # began the call
-    call.arrivals[1]["flowing_ns"] = 0  # came to somebody and never saw them
+    call.arrivals[1]["flowing_ns"] = 0  # joined and never received the other
     call.arrivals[2] |= {"flowing_ns": 1, "left_ns": start + 99 * S}
     found = spans(RawRun.read(call.write(tmp_path / "window")))
     assert found == {
@@ -125,7 +123,7 @@ def test_the_spans_begin_when_somebody_sees_everybody_and_end_when_they_leave_or
 
 
 @pytest.mark.parametrize(("over_ns", "expected"), [(0, (12, 12)), (1, (8, 12))])
-def test_a_pause_of_exactly_two_seconds_is_no_silence(
+def test_a_gap_of_exactly_two_seconds_is_no_silence(
     call: Any, tmp_path: Path, over_ns: int, expected: tuple[int, int]
 ) -> None:
     forget(call, 1, 3.05, 5.05)  # frames at 3.0 and 5.1 are left
@@ -144,7 +142,7 @@ def test_a_pause_of_exactly_two_seconds_is_no_silence(
         (6 * S + 1, 8),
     ],
 )
-def test_a_silence_is_a_recovery_from_eight_seconds_after_a_death_back_to_the_death(
+def test_a_silence_is_a_recovery_up_to_eight_seconds_after_a_fault(
     call: Any, tmp_path: Path, death_ns: int, flow: int
 ) -> None:
     forget(call, 1, 3, 6)  # the last frame is at 2.9, the next at 6
@@ -152,7 +150,7 @@ def test_a_silence_is_a_recovery_from_eight_seconds_after_a_death_back_to_the_de
     assert flowing(call, tmp_path) == (flow, 12)
 
 
-def test_a_stream_that_never_was_is_excused_by_a_death_while_it_should_have_been(
+def test_a_stream_that_never_flowed_does_not_count_if_a_fault_came_while_it_was_expected(
     call: Any, tmp_path: Path
 ) -> None:
     forget(call, 1, 0, 99)
@@ -187,7 +185,7 @@ def test_the_summary_counts_the_streams_of_calls_of_the_gateway(call: Any, tmp_p
     assert call.summary(tmp_path / "again").streams == expected
 
 
-def test_pairs_are_sorted_by_who_sends_whatever_flows(call: Any, tmp_path: Path) -> None:
+def test_pairs_are_sorted_by_sender_whatever_flows(call: Any, tmp_path: Path) -> None:
     forget(call, 2, 3, 8)
     table = pairs(RawRun.read(call.write(tmp_path)))
     order = list(zip(table["receiver"], table["sender"], table["kind"], strict=True))
@@ -195,7 +193,7 @@ def test_pairs_are_sorted_by_who_sends_whatever_flows(call: Any, tmp_path: Path)
     assert table["flowing"].tolist() == [True] * 8 + [False] * 4
 
 
-def test_one_who_left_before_another_joined_owes_it_no_stream(call: Any, tmp_path: Path) -> None:
+def test_no_stream_is_expected_to_one_that_joined_after_the_sender_left(call: Any, tmp_path: Path) -> None:
     call.arrivals[0]["left_ns"] = call.start_ns + 3 * S
     call.arrivals[1] |= {"started_ns": call.start_ns + 5 * S, "flowing_ns": call.start_ns + 5 * S}
     assert flowing(call, tmp_path) == (8, 8)

@@ -126,7 +126,7 @@ def call(make_run: Any) -> SyntheticRun:
     return run
 
 
-def test_a_run_that_left_nothing_passes(call: SyntheticRun, tmp_path: Path) -> None:
+def test_a_run_without_leaks_passes(call: SyntheticRun, tmp_path: Path) -> None:
     summary = call.summary(tmp_path)
     assert summary.leftovers is not None
     assert summary.leftovers.findings == []
@@ -189,7 +189,7 @@ LEFT: list[tuple[str, Bend, str, str]] = [
 @pytest.mark.parametrize(
     ("bend", "objective", "words"), [row[1:] for row in LEFT], ids=[row[0] for row in LEFT]
 )
-def test_what_is_left_behind_fails_the_verdict_and_is_named(
+def test_a_leak_fails_the_verdict_and_is_named(
     call: SyntheticRun, tmp_path: Path, bend: Bend, objective: str, words: str
 ) -> None:
     bend(call)
@@ -251,17 +251,17 @@ CONTRADICTIONS: list[tuple[str, Bend, str]] = [
     ),
     ("a call without a row", lambda run: found(run).calls.clear(), "is not in the database"),
     (
-        "a person without a row",
+        "a participant without a row",
         lambda run: without(found(run).participants, 0),
         "person-1 was in call c, but has no row",
     ),
     (
-        "a row without a person",
+        "a row without a participant",
         lambda run: run.arrivals.pop(),
         "person-3 has a row in call c, but no bot joined",
     ),
     (
-        "a person with two rows",
+        "a participant with two rows",
         lambda run: found(run).participants.append(found(run).participants[0]),
         "person-1 has 2 rows",
     ),
@@ -322,13 +322,13 @@ def test_a_missed_notification_around_a_fault_is_no_contradiction(call: Syntheti
     assert leaks(RawRun.read(call.write(tmp_path))).findings == []  # type: ignore[union-attr]
 
 
-def test_a_change_of_the_last_moment_need_not_have_been_heard(call: SyntheticRun, tmp_path: Path) -> None:
+def test_a_change_of_the_last_moment_needs_no_notification(call: SyntheticRun, tmp_path: Path) -> None:
     found(call).changes.append(ChangeRow(call_id="c", old="p2p", new="sfu", at=BEGIN_S + 14.8))
     found(call).calls[0].mode, found(call).calls[0].mode_change_count = "sfu", 3
     assert leaks(RawRun.read(call.write(tmp_path))).findings == []  # type: ignore[union-attr]
 
 
-def test_a_run_that_took_no_stock_has_no_such_figures(run: SyntheticRun, tmp_path: Path) -> None:
+def test_a_run_that_was_not_inspected_has_no_such_figures(run: SyntheticRun, tmp_path: Path) -> None:
     assert run.summary(tmp_path).leftovers is None
 
 

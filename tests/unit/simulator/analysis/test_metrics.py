@@ -71,7 +71,7 @@ def test_a_stream_that_stopped_before_the_end_does_not_flow(run: Any, tmp_path: 
     assert run.summary(tmp_path).streams.flowing == 11
 
 
-def test_loss_is_told_before_and_after_repair_and_by_kind(run: Any, tmp_path: Path) -> None:
+def test_loss_is_counted_before_and_after_repair_and_by_kind(run: Any, tmp_path: Path) -> None:
     for row in run.streams:
         lost = 5 * row["tick"]
         row["missing_first"] = 100 + lost
@@ -86,7 +86,9 @@ def test_loss_is_told_before_and_after_repair_and_by_kind(run: Any, tmp_path: Pa
     assert loss.ratio == pytest.approx(50 / 900, abs=1e-6)
 
 
-def test_foreign_frames_by_sample_flag_fail_the_run_and_stay_out_of_latency(run: Any, tmp_path: Path) -> None:
+def test_misrouted_frames_by_sample_flag_fail_the_run_and_stay_out_of_latency(
+    run: Any, tmp_path: Path
+) -> None:
     run.latency[0] |= {"flags": 1, "owd_ns": 99 * NS_PER_S}
     summary = run.summary(tmp_path)
     assert summary.foreign_frames == 1
@@ -95,7 +97,7 @@ def test_foreign_frames_by_sample_flag_fail_the_run_and_stay_out_of_latency(run:
     assert summary.latency_ms.audio.max == 100
 
 
-def test_foreign_frames_by_counter_count_even_before_the_measured_time(run: Any, tmp_path: Path) -> None:
+def test_misrouted_frames_by_counter_count_even_before_the_measured_time(run: Any, tmp_path: Path) -> None:
     for row in run.of_stream(0, 1, 1):
         row["foreign"] = 3
     assert run.summary(tmp_path).foreign_frames == 3
@@ -109,7 +111,7 @@ def test_duplicates_and_disorder_are_counted_in_the_measured_time(run: Any, tmp_
 
 
 def test_a_join_lasts_until_the_slowest_stream_to_or_from_those_before(run: Any, tmp_path: Path) -> None:
-    for row in run.of_stream(0, 2, 1):  # the first hears the last late: counts for the last
+    for row in run.of_stream(0, 2, 1):  # the first receives the last late: counts for the last
         row["first_packet_ns"] = run.joins[2]["started_ns"] + 900_000_000
     joins = run.summary(tmp_path).join_ms
     assert joins is not None
@@ -218,7 +220,7 @@ def test_a_run_without_any_sample_is_an_error_and_not_a_crash(run: Any, tmp_path
     assert summary.streams.expected == 0
 
 
-def test_decoding_bots_report_pictures_freezes_and_sound(run: Any, tmp_path: Path) -> None:
+def test_decoding_bots_report_video_frames_freezes_and_audio(run: Any, tmp_path: Path) -> None:
     for sender in (1, 2):
         for row in run.of_stream(0, sender, 1):
             row["frames_decoded"], row["freezes"] = 30 * row["tick"], int(sender == 2 and row["tick"] > 5)

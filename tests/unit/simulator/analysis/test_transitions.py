@@ -1,4 +1,4 @@
-"""Figures of calls that switch, on rows made for it."""
+"""Figures of calls that switch, on synthetic rows."""
 
 from __future__ import annotations
 
@@ -95,11 +95,11 @@ def drop(run: SyntheticRun, receiver: int, kind: int, from_ms: int, to_ms: int) 
 
 def test_a_change_without_a_missing_frame_has_no_gap(switched: SyntheticRun, tmp_path: Path) -> None:
     table = gaps(read(switched, tmp_path / "run"))
-    assert len(table) == 4  # two people, one peer each, two kinds
+    assert len(table) == 4  # two participants, one peer each, two kinds
     assert table["gap_ms"].max() == 0
 
 
-def test_a_gap_is_the_pause_beyond_the_usual(switched: SyntheticRun, tmp_path: Path) -> None:
+def test_a_gap_is_the_time_between_frames_beyond_the_usual(switched: SyntheticRun, tmp_path: Path) -> None:
     drop(switched, 0, 1, 5_000, 5_200)
     table = gaps(read(switched, tmp_path / "run")).set_index(["bot", "kind"])["gap_ms"]
     assert table[0, "video"] == pytest.approx(198, abs=33)
@@ -141,7 +141,7 @@ def test_a_fault_around_one_change_takes_no_gap_from_another(switched: Synthetic
     assert set(gaps(read(switched, tmp_path / "run"))["epoch"]) == {1}
 
 
-def test_a_pause_far_from_a_change_is_none_of_its(switched: SyntheticRun, tmp_path: Path) -> None:
+def test_a_gap_far_from_a_change_does_not_count(switched: SyntheticRun, tmp_path: Path) -> None:
     drop(switched, 0, 1, 2_000, 2_500)
     drop(switched, 0, 1, 7_500, 8_000)
     assert gaps(read(switched, tmp_path / "run"))["gap_ms"].max() == 0
@@ -163,7 +163,7 @@ def test_a_track_that_began_with_the_change_has_no_gap(switched: SyntheticRun, t
     assert (1, "video") not in table.index
 
 
-def test_what_is_missed_after_somebody_left_is_no_gap(switched: SyntheticRun, tmp_path: Path) -> None:
+def test_what_is_missed_after_a_participant_left_is_no_gap(switched: SyntheticRun, tmp_path: Path) -> None:
     switched.arrivals = arrivals({0: [(0, 10_000)], 1: [(0, 5_500)]})
     for receiver, kind in ((0, 0), (0, 1), (1, 0), (1, 1)):
         drop(switched, receiver, kind, 5_500, 9_000)  # back again at nine seconds
@@ -209,7 +209,7 @@ def test_a_change_superseded_for_one_is_superseded_for_all(switched: SyntheticRu
 @pytest.mark.parametrize(
     ("killed_ms", "failed"), [(3_999, 1), (4_000, 0), (5_050, 0), (5_100, 0), (5_101, 1)]
 )
-def test_a_change_met_by_a_death_is_interrupted_and_has_not_failed(
+def test_a_change_during_a_fault_is_interrupted_and_has_not_failed(
     switched: SyntheticRun, tmp_path: Path, killed_ms: int, failed: int
 ) -> None:
     switched.transitions[1] = transition(1, success=False)
@@ -313,7 +313,7 @@ def test_a_summary_judges_changes_and_gaps(switched: SyntheticRun, tmp_path: Pat
     assert any("gap_ms.video.max" in reason for reason in summary.reasons)
 
 
-def test_a_recovery_is_the_pause_of_who_stayed(switched: SyntheticRun, tmp_path: Path) -> None:
+def test_a_recovery_is_the_gap_of_participants_who_stayed(switched: SyntheticRun, tmp_path: Path) -> None:
     switched.transitions = []
     switched.arrivals = arrivals({0: [(0, 10_000)], 1: [(0, 10_000)]})
     switched.deaths = [{"unix_ns": START + S, "what": "worker"}]
@@ -329,7 +329,7 @@ def test_a_recovery_is_the_pause_of_who_stayed(switched: SyntheticRun, tmp_path:
     assert figures.samples == 0
 
 
-def test_a_pause_by_a_death_just_after_a_change_is_no_gap_of_the_change(
+def test_a_gap_caused_by_a_fault_just_after_a_change_is_none_of_the_change(
     switched: SyntheticRun, tmp_path: Path
 ) -> None:
     # completed at 5,100; the last second that counts ends at 6,100 ms, between two frames
@@ -340,7 +340,7 @@ def test_a_pause_by_a_death_just_after_a_change_is_no_gap_of_the_change(
     assert gaps(read(switched, tmp_path / "lived"))["gap_ms"].max() > 500
 
 
-def test_the_time_before_somebody_came_back_into_the_call_is_no_standstill(
+def test_the_time_before_a_participant_rejoined_is_no_recovery_time(
     switched: SyntheticRun, tmp_path: Path
 ) -> None:
     switched.transitions = []
@@ -355,17 +355,17 @@ def test_the_time_before_somebody_came_back_into_the_call_is_no_standstill(
 
 
 @pytest.mark.parametrize(
-    ("silent_from_ms", "standstill_ms"),
+    ("silent_from_ms", "recovery_ms"),
     [
         pytest.param(None, None, id="flowing-to-the-last"),
         pytest.param(7_000, 2_010, id="silent-to-the-last"),
     ],
 )
-def test_the_time_after_somebody_left_is_no_standstill(
-    switched: SyntheticRun, tmp_path: Path, silent_from_ms: int | None, standstill_ms: int | None
+def test_the_time_after_a_participant_left_is_no_recovery_time(
+    switched: SyntheticRun, tmp_path: Path, silent_from_ms: int | None, recovery_ms: int | None
 ) -> None:
     switched.transitions = []
-    # the last look at a death falls between somebody's last frame and their leaving; they come again later
+    # the time of a recovery ends between a participant's last frame and its leave; it rejoins later
     switched.arrivals = arrivals({0: [(0, 40_000)], 1: [(0, 9_010), (30_000, 40_000)]})
     away = {"receiver": 0, "sender": 1, "kind": 1, "flags": SAMPLE_SHOWN, "seq": 0, "owd_ns": MS}
     switched.latency = [
@@ -378,7 +378,7 @@ def test_the_time_after_somebody_left_is_no_standstill(
         drop(switched, 0, 1, silent_from_ms, 9_000)
     figures = recoveries(read(switched, tmp_path / "run"))
     assert figures is not None
-    assert figures.max == (None if standstill_ms is None else pytest.approx(standstill_ms, abs=40))
+    assert figures.max == (None if recovery_ms is None else pytest.approx(recovery_ms, abs=40))
 
 
 def test_the_worst_change_is_drawn_with_its_frames_and_who_left(

@@ -48,7 +48,7 @@ def test_capabilities_keep_the_wanted_codecs_with_their_rtx_and_nothing_else() -
 
 
 @pytest.mark.parametrize("bots", ["native", "aiortc"])
-def test_everyone_receives_everyone_else(bots: str) -> None:
+def test_each_bot_receives_all_others(bots: str) -> None:
     assert len(Plan(scenario(5, bots)).expected()) == 5 * 4 * 2
 
 
@@ -72,7 +72,7 @@ def test_a_small_mixed_call_is_a_full_mesh() -> None:
 
 
 @pytest.mark.parametrize("name", ["ada", "bot-", "bot-x", "bot--1", "robot-3"])
-def test_strangers_in_the_call_are_no_bots_of_ours(name: str) -> None:
+def test_other_participants_of_the_call_are_no_bots_of_ours(name: str) -> None:
     assert _bot_number(name) is None
 
 
@@ -80,7 +80,7 @@ def test_a_bot_is_known_by_its_name() -> None:
     assert _bot_number(_participant_id(17)) == 17
 
 
-def test_a_met_limit_is_named_with_its_remedy() -> None:
+def test_a_reached_limit_is_named_with_its_remedy() -> None:
     error = refusal(
         "POST",
         "/x/consume",
@@ -151,7 +151,7 @@ def test_rows_of_the_pool_become_rows_of_the_streams_table() -> None:
     assert (row["missing_first"], row["missing"], row["frames_decoded"]) == (5, 2, None)
 
 
-def test_samples_of_the_pool_keep_their_foreign_flag_only() -> None:
+def test_samples_of_the_pool_keep_only_the_flag_of_misrouted_frames() -> None:
     samples = np.zeros(2, SAMPLE_DTYPE)
     samples["flags"], samples["owd_ns"] = [0b101, 0b010], [5, -6]
     rows = latency_batch(samples).to_pylist()
@@ -182,7 +182,7 @@ def test_the_live_table_shows_where_the_run_is() -> None:
     assert "5.000%" in out.getvalue()
 
 
-def test_the_live_table_counts_no_streams_where_people_come_and_go() -> None:
+def test_the_live_table_counts_no_streams_where_participants_join_and_leave() -> None:
     out = StringIO()
     progress = Progress(participants=3, expected=4, flowing=12, steady=False)
     Console(file=out, width=100).print(progress_table(progress, "switch"))

@@ -1,4 +1,4 @@
-"""What a person sees when several legs bring it, and what it sends on all of them."""
+"""What a bot shows when several legs receive it, and what it sends on all of them."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_a_leg_that_stalls_is_left_for_one_that_flows() -> None:
     assert shown(selector, SFU, 10) == (True, True)
 
 
-def test_a_sender_that_begins_anew_is_shown() -> None:
+def test_a_sender_that_restarts_is_shown() -> None:
     selector = LegSelector()
     shown(selector, P2P, 100_000)
     assert shown(selector, P2P, 1) == (True, False)

@@ -1,7 +1,7 @@
 """Options, parameters and events of the native pool: Python has every field that Rust has, and no other.
 
-A red test here after a change of crates/sfu-bot/interface.json: give simulator/bots/pool_wire.py the field too, or take
-it away. That the bots write and read by these types is what mypy checks.
+A red test here after a change of crates/sfu-bot/interface.json: add the field to simulator/bots/pool_wire.py too, or
+remove it. That the bots write and read by these types is what mypy checks.
 """
 
 from types import NoneType, UnionType
@@ -32,7 +32,7 @@ FOR_RTP_PARAMETERS = {"rtp_parameters"}
 
 
 def misfits(of: Any, sample: Any, place: str) -> list[str]:
-    """Say where a type and a sample are not of one form."""
+    """List where a type and a sample differ in form."""
     if is_typeddict(of):
         hints = get_type_hints(of)
         missing = [f"{place}.{name}: Python does not have it" for name in sample.keys() - hints.keys()]

@@ -1,4 +1,4 @@
-"""The meter: what it counts is what was done to the stream."""
+"""Stream statistics: what is counted is what was done to the stream."""
 
 import random
 
@@ -82,7 +82,7 @@ def test_a_stamp_gives_a_sample_with_its_delay() -> None:
     assert meter().original(1, payload, 40, 5000) == (1, 2, 1, 0, 9, 5000, 4000)
 
 
-def test_a_stamp_of_somebody_else_is_foreign() -> None:
+def test_a_stamp_of_another_sender_is_a_misrouted_frame() -> None:
     m = meter()
     sample = m.original(1, stamp.encode(stamp.Stamp(3, 9, 1000)), 40, 5000)
     assert sample is not None
@@ -98,9 +98,9 @@ def test_a_duplicate_gives_no_second_sample() -> None:
     assert m.original(1, payload, 40, 6000) is None
 
 
-def test_a_pause_of_over_half_a_second_is_a_freeze() -> None:
+def test_a_video_gap_of_over_half_a_second_is_a_freeze() -> None:
     m = meter()
-    assert [m.picture(t * MS) for t in (1, 34, 67, 567, 600, 1101)] == [
+    assert [m.video_frame(t * MS) for t in (1, 34, 67, 567, 600, 1101)] == [
         False,
         False,
         False,
@@ -112,9 +112,9 @@ def test_a_pause_of_over_half_a_second_is_a_freeze() -> None:
     assert m.frames_decoded == 6
 
 
-def test_a_picture_that_stands_still_is_a_freeze_before_it_moves_again() -> None:
+def test_a_freeze_counts_before_the_next_frame() -> None:
     m = meter()
-    m.picture(MS)
+    m.video_frame(MS)
     row = dict(zip(STREAMS.names, m.row(3, 700 * MS), strict=True))
     assert row["freezes"] == 1
     assert m.freezes == 0
@@ -122,6 +122,6 @@ def test_a_picture_that_stands_still_is_a_freeze_before_it_moves_again() -> None
 
 def test_a_row_has_the_columns_of_the_table() -> None:
     m = meter()
-    m.sound(0.25)
+    m.audio_frame(0.25)
     row = dict(zip(STREAMS.names, m.row(3, 5 * MS), strict=True))
     assert (row["tick"], row["receiver"], row["sender"], row["audio_energy"]) == (3, 1, 2, 0.25)

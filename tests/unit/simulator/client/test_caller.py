@@ -1,4 +1,4 @@
-"""One person in a call: what happens to the work that goes on beside what the gateway says."""
+"""One caller: what happens to the tasks that run beside the gateway's events."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Waiting for media: of everybody who is wanted, whoever leaves meanwhile, and in a crowd without a look for each."""
+"""Waiting for media: of all wanted senders, with leaves meanwhile, and at constant cost for each arrival."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-async def test_the_last_of_those_who_are_wanted_ends_the_wait() -> None:
+async def test_the_last_of_the_wanted_streams_ends_the_wait() -> None:
     arrivals = Arrivals()
     arrivals.entered(ADA, 10)
     waiting = asyncio.ensure_future(arrivals.wait_for(lambda: [ADA, BOB]))
@@ -30,7 +30,7 @@ async def test_the_last_of_those_who_are_wanted_ends_the_wait() -> None:
     assert await waiting == 30
 
 
-async def test_who_has_left_is_not_waited_for() -> None:
+async def test_a_participant_that_has_left_is_not_waited_for() -> None:
     arrivals, wanted = Arrivals(), [ADA, BOB]
     waiting = asyncio.ensure_future(arrivals.wait_for(lambda: list(wanted)))
     arrivals.entered(ADA, 10)
@@ -40,7 +40,7 @@ async def test_who_has_left_is_not_waited_for() -> None:
     assert await waiting == 10
 
 
-async def test_a_leg_that_breaks_says_who_is_missing() -> None:
+async def test_a_leg_that_fails_names_what_is_missing() -> None:
     arrivals = Arrivals()
     waiting = asyncio.ensure_future(arrivals.wait_for(lambda: [ADA, BOB]))
     arrivals.entered(ADA, 10)
@@ -50,7 +50,7 @@ async def test_a_leg_that_breaks_says_who_is_missing() -> None:
         await waiting
 
 
-async def test_one_who_gives_up_waiting_takes_nobody_along() -> None:
+async def test_a_wait_that_is_cancelled_cancels_no_other() -> None:
     arrivals = Arrivals()
     impatient, patient = (asyncio.ensure_future(arrivals.wait_for(lambda: [ADA])) for _ in range(2))
     await settle()
@@ -61,7 +61,7 @@ async def test_one_who_gives_up_waiting_takes_nobody_along() -> None:
 
 
 @pytest.mark.parametrize("crowd", [CROWD, CROWD[::-1]], ids=["in order", "the other way round"])
-async def test_a_crowd_is_not_looked_through_for_each_who_arrives(crowd: list[Track]) -> None:
+async def test_an_arrival_costs_the_same_however_many_are_waited_for(crowd: list[Track]) -> None:
     looks = 0
 
     def wanted() -> Sequence[Track]:

@@ -1,4 +1,4 @@
-"""What is seen of a run while it goes on."""
+"""The progress of a run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from simulator.samples.schema import LATENCY, SAMPLE_SHOWN, SAMPLE_SURPLUS, rows
 
 
 def frames(*rows: tuple[int, int, int, int]) -> dict[str, list[pa.RecordBatch]]:
-    """Give frames by receiver, sender, kind and flags."""
+    """Make frames by receiver, sender, kind and flags."""
     fields = [field.name for field in LATENCY]
     values = [dict(zip(("receiver", "sender", "kind", "flags"), row, strict=True)) for row in rows]
     batch = rows_to_batch(LATENCY, [tuple(value.get(name, 0) for name in fields) for value in values])

@@ -39,7 +39,7 @@ def test_a_summary_is_recomputed_from_the_raw_data_and_not_from_itself(run: Any,
     assert write_report(tmp_path) == first
 
 
-def test_troubles_on_the_way_are_listed_but_those_of_leaving_are_not(run: Any, tmp_path: Path) -> None:
+def test_errors_during_the_run_are_listed_but_not_those_of_leaving(run: Any, tmp_path: Path) -> None:
     run.write(tmp_path)
     lines = [
         {"unix_ns": run.start_ns, "event": "closed", "bot": 3, "reason": "ICE failed"},
@@ -122,7 +122,7 @@ def test_objectives_are_said_in_words_and_what_was_not_measured_is_left_out(run:
     assert "more are about figures that this kind of run does not have" in text
 
 
-def test_legs_that_close_in_a_call_that_switches_are_no_trouble(make_run: Any, tmp_path: Path) -> None:
+def test_legs_that_close_in_a_call_that_switches_are_no_error(make_run: Any, tmp_path: Path) -> None:
     run = make_run(bots=2, scenario={"pattern": "switch"})
     run.expected, run.streams = [], []
     run.write(tmp_path)
@@ -139,7 +139,7 @@ def test_legs_that_close_in_a_call_that_switches_are_no_trouble(make_run: Any, t
     assert "TARGET_NOT_FOUND" not in text
 
 
-def test_what_was_killed_is_told_with_its_time(make_run: Any, tmp_path: Path) -> None:
+def test_injected_faults_are_listed_with_their_times(make_run: Any, tmp_path: Path) -> None:
     run = make_run(bots=2, scenario={"pattern": "churn"})
     run.expected, run.streams = [], []
     run.deaths = [{"unix_ns": run.start_ns + 2 * NS_PER_S, "what": "gateway"}]

@@ -1,4 +1,4 @@
-"""What surrounds every run."""
+"""What all runs have in common."""
 
 from __future__ import annotations
 

@@ -33,9 +33,9 @@ def test_the_demo_switches_first_and_then_fills_a_call() -> None:
 def test_a_part_is_a_ready_scenario_with_changes(tmp_path: Path) -> None:
     path = tmp_path / "two.toml"
     path.write_text(FILE)
-    programme = load(str(path))
-    assert isinstance(programme, Suite)
-    first, second = programme.parts
+    suite = load(str(path))
+    assert isinstance(suite, Suite)
+    first, second = suite.parts
     assert (first.title, first.folder, first.scenario.hold.duration_s) == ("First", "1-group", 3.0)
     assert (second.title, second.scenario) == ("switch", Scenario.load("switch"))
 
@@ -57,7 +57,7 @@ def test_options_change_every_part() -> None:
         ('name = "x"\nseed = 1\n[[parts]]\nscenario = "group"', "seed: extra inputs are not permitted"),
     ],
 )
-def test_a_wrong_programme_is_refused_with_the_reason(text: str, message: str, tmp_path: Path) -> None:
+def test_a_wrong_suite_is_refused_with_the_reason(text: str, message: str, tmp_path: Path) -> None:
     path = tmp_path / "x.toml"
     path.write_text(text)
     with pytest.raises(ScenarioError) as caught:
@@ -82,7 +82,7 @@ def write(directory: Path, *runs: Any) -> Path:
     return directory
 
 
-def test_one_report_tells_of_all_parts_and_the_worst_verdict_counts(make_run: Any, tmp_path: Path) -> None:
+def test_one_report_has_all_parts_and_the_worst_verdict_counts(make_run: Any, tmp_path: Path) -> None:
     good, bad = make_run(), make_run()
     bad.context.dropped_calls = 1
     whole = write_suite_report(write(tmp_path, good, bad))
@@ -105,7 +105,7 @@ def test_a_run_that_broke_off_counts_more_than_one_below_an_objective(make_run: 
     assert write_suite_report(write(tmp_path, below, broken)).verdict == "error"
 
 
-def test_a_part_that_is_gone_is_named(make_run: Any, tmp_path: Path) -> None:
+def test_a_missing_part_is_named(make_run: Any, tmp_path: Path) -> None:
     write(tmp_path, make_run())
     (tmp_path / "1-part" / "run.json").unlink()
     with pytest.raises(RunDirectoryError, match="1-part"):
