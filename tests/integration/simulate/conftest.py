@@ -1,4 +1,4 @@
-"""Runs of `meeshy simulate` on a stack of its own, as a person would start them."""
+"""Runs of `meeshy simulate` on a stack of its own, as a user would start them."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def simulate(state: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Simulate:
-    """Run a scenario to its end, in this process; gives exit code, summary and run directory.
+    """Run a scenario to its end, in this process; returns exit code, summary and run directory.
 
     With `unhurried`, objectives on how fast things were do not count: neighbours on the same cores can starve a call of
     CPU for seconds. What must flow, arrive and be decoded counts all the same.

@@ -1,6 +1,6 @@
-"""A tiny ICE-lite server that sends back what it gets, so that bots can be tested without the media server.
+"""A small ICE-lite server that sends back what it receives, so that bots can be tested without the media server.
 
-STUN by aioice, DTLS and SRTP by aiortc. Drops what it is told to, and answers NACKs with nothing.
+STUN by aioice, DTLS and SRTP by aiortc. Drops the packets that a test names, and ignores NACKs.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from aiortc.rtp import RtpPacket
 
 
 class LiteIce(asyncio.DatagramProtocol):
-    """The ICE side of a transport: answers checks, and looks like aiortc's ICE transport to DTLS."""
+    """The ICE side of a transport: answers checks, with the interface that aiortc's DTLS expects of an ICE transport."""
 
     role = "controlled"
     state = "completed"
@@ -52,7 +52,7 @@ class LiteIce(asyncio.DatagramProtocol):
         self._transport.close()
 
 
-class MirrorDtls(RTCDtlsTransport):
+class EchoDtls(RTCDtlsTransport):
     """DTLS that hands RTP to a function instead of receivers."""
 
     on_rtp: Callable[[RtpPacket], Any] | None = None
@@ -65,13 +65,13 @@ class MirrorDtls(RTCDtlsTransport):
         return
 
 
-class MirrorTransport:
+class EchoTransport:
     """One transport of the server."""
 
     def __init__(self) -> None:
         self.ice = LiteIce()
         certificate = RTCCertificate.generateCertificate()
-        self.dtls = MirrorDtls(self.ice, [certificate])  # type: ignore[arg-type]
+        self.dtls = EchoDtls(self.ice, [certificate])  # type: ignore[arg-type]
         self.dtls._set_role("server")
         self._port = 0
 
@@ -117,11 +117,11 @@ class MirrorTransport:
         self.ice.close()
 
 
-class Mirror:
+class Echo:
     """Sends what comes in on one transport out on another, whole packets untouched, but for those dropped."""
 
     def __init__(self, drop: Callable[[int], bool] = lambda number: False) -> None:
-        self.send, self.recv = MirrorTransport(), MirrorTransport()
+        self.send, self.recv = EchoTransport(), EchoTransport()
         self._drop = drop
         self._numbers: dict[int, int] = {}
         self.dropped = 0

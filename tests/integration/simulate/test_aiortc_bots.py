@@ -1,4 +1,4 @@
-"""aiortc bots in their child process, against a mirror that is not our server."""
+"""aiortc bots in their child process, against an echo server that is not ours."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from simulator.errors import BotError
 from simulator.samples.schema import KINDS, LATENCY, PLAYOUT, STREAMS
 from simulator.scenario import Network
 
-from .mirror import Mirror
+from .echo import Echo
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -43,9 +43,9 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return ensure_clip(tmp_path_factory.mktemp("cache"))
 
 
-async def reflect(bot: Bot | InProcess, mirror: Mirror, sender: int) -> None:
-    """Connect a bot to the mirror, and let it receive what it sends."""
-    for which, transport in (("send", mirror.send), ("recv", mirror.recv)):
+async def connect_to_echo(bot: Bot | InProcess, echo: Echo, sender: int) -> None:
+    """Connect a bot to the echo server, and let it receive what it sends."""
+    for which, transport in (("send", echo.send), ("recv", echo.recv)):
         dtls = await bot.connect(which, await transport.open())  # type: ignore[arg-type]
         assert dtls["role"] == "client"
         await asyncio.wait_for(transport.accept(dtls), 10)
@@ -53,13 +53,13 @@ async def reflect(bot: Bot | InProcess, mirror: Mirror, sender: int) -> None:
     await bot.consume(
         [Incoming(tag, sender, kind, p) for tag, (kind, p) in enumerate(zip(KINDS, parameters, strict=True))]
     )
-    mirror.start()
+    echo.start()
     for kind in KINDS:
         await bot.start_sending(kind)
 
 
 class InProcess:
-    """A peer of this process with the face of a bot."""
+    """A peer of this process with the interface of a bot."""
 
     def __init__(self, peer: Peer) -> None:
         self.connect, self.produce, self.start_sending = peer.connect, peer.produce, peer.start_sending
@@ -91,10 +91,10 @@ def rows(collected: Mapping[str, Sequence[Any]], table: str) -> list[dict[str, A
 
 
 async def test_a_bot_in_a_child_measures_and_decodes_what_it_sends_itself(clip: Path, tmp_path: Path) -> None:
-    mirror = Mirror()
+    echo = Echo()
     async with AiortcGenerator(settings(clip), tmp_path) as generator:
         (bot,) = await generator.spawn([7])
-        await reflect(bot, mirror, sender=7)
+        await connect_to_echo(bot, echo, sender=7)
         await asyncio.sleep(2)
         collected = await generator.collect(0)
         check(rows(collected, "streams"), rows(collected, "latency"), rows(collected, "playout"))
@@ -103,7 +103,7 @@ async def test_a_bot_in_a_child_measures_and_decodes_what_it_sends_itself(clip: 
         assert health["generator"] == "aiortc-0"
         await bot.close()
         await bot.close()
-    await mirror.close()
+    await echo.close()
     assert generator.failures() == []
 
 
@@ -112,7 +112,7 @@ async def test_a_peer_measures_and_decodes_what_it_sends_itself(
     clip: Path, monkeypatch: pytest.MonkeyPatch, synthetic: bool
 ) -> None:
     monkeypatch.setattr("aioice.ice.get_host_addresses", lambda use_ipv4, use_ipv6: ["127.0.0.1"])
-    samples, playouts, notices, mirror = [], [], [], Mirror()
+    samples, playouts, notices, echo = [], [], [], Echo()
     peer = Peer(
         7,
         clip=Clip.load(clip),
@@ -123,7 +123,7 @@ async def test_a_peer_measures_and_decodes_what_it_sends_itself(
         on_playout=playouts.append,
         notice=lambda event, **values: notices.append((event, values)),
     )
-    await reflect(InProcess(peer), mirror, sender=7)
+    await connect_to_echo(InProcess(peer), echo, sender=7)
     await asyncio.sleep(2)
     streams = [dict(zip(STREAMS.names, row, strict=True)) for row in peer.rows(0)]
     check(
@@ -134,7 +134,7 @@ async def test_a_peer_measures_and_decodes_what_it_sends_itself(
     assert all(clock.sends > 40 for clock in peer.clocks)
     await peer.close()
     await peer.close()
-    await mirror.close()
+    await echo.close()
     assert ("dtls", {"bot": 7, "which": "recv", "state": "connected"}) in notices
 
 
@@ -157,29 +157,29 @@ async def test_media_that_is_late_is_counted_and_not_rushed() -> None:
 
 
 async def test_loss_and_foreign_stamps_are_counted(clip: Path, tmp_path: Path) -> None:
-    mirror = Mirror(drop=lambda number: number % 8 == 5)
+    echo = Echo(drop=lambda number: number % 8 == 5)
     async with AiortcGenerator(settings(clip), tmp_path) as generator:
         (bot,) = await generator.spawn([7])
-        await reflect(bot, mirror, sender=8)
+        await connect_to_echo(bot, echo, sender=8)
         await asyncio.sleep(2)
         audio = next(row for row in rows(await generator.collect(0), "streams") if row["kind"] == 0)
         assert audio["missing"] / audio["expected"] == pytest.approx(0.125, abs=0.03)
         assert audio["missing_first"] == audio["missing"]
         assert audio["foreign"] > 3
-    await mirror.close()
+    await echo.close()
 
 
 async def test_an_emulated_delay_is_measured(clip: Path, tmp_path: Path) -> None:
-    mirror = Mirror()
+    echo = Echo()
     network = {"down": {"delay_ms": 100}, "up": {"delay_ms": 50}}
     async with AiortcGenerator(settings(clip, network=network), tmp_path) as generator:
         (bot,) = await generator.spawn([7])
-        await reflect(bot, mirror, sender=7)
+        await connect_to_echo(bot, echo, sender=7)
         await asyncio.sleep(2)
         delays = sorted(row["owd_ns"] / 1e6 for row in rows(await generator.collect(0), "latency"))
         assert delays[len(delays) // 2] == pytest.approx(150, abs=10)
         assert delays[0] >= 149  # timers of the event loop count in milliseconds
-    await mirror.close()
+    await echo.close()
 
 
 async def test_a_child_that_was_killed_is_reported(clip: Path, tmp_path: Path) -> None:

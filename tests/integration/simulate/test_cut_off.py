@@ -1,4 +1,4 @@
-"""Somebody loses their network in the middle of a change of mode: the others go on, and the call does too."""
+"""A participant loses its network during a mode change: the media of the others and the call continue."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ pytestmark = [
 
 CUT_S = 3.0
 UNDISTURBED_S = 1.0
-"""A quiet machine shows pauses below a tenth of this."""
+"""A quiet machine shows gaps below a tenth of this."""
 PATIENCE_S = 20.0
 
 
 async def cut_off_while_switching(environment: CallEnvironment) -> None:
-    """Let a third person join while one of the pair is cut off for three seconds."""
+    """Let a third participant join while one of the pair is cut off for three seconds."""
     bots = environment.bots
     first, second = environment.caller(bots[0], "c"), environment.caller(bots[1], "c")
     call_id = await first.initiate("c")
@@ -42,11 +42,11 @@ async def cut_off_while_switching(environment: CallEnvironment) -> None:
     await first.until("a change of mode", lambda: bool(first.record.transitions), PATIENCE_S)
     await bots[1].impair(lost=True)
     await joining
-    # The two who are not cut off see each other meanwhile.
+    # The two that are not cut off receive each other meanwhile.
     await third.until_receiving([1], CUT_S)
     await asyncio.sleep(CUT_S)
     await bots[1].impair(lost=False)
-    # The change ends or is rolled back by its deadline, and is tried again: all get there.
+    # The change ends or is rolled back by its deadline, and is tried again: all reach the SFU.
     for caller in (first, second, third):
         await caller.until_in("sfu", PATIENCE_S)
     for caller in (first, second, third):
@@ -59,33 +59,35 @@ def perform(tmp_path: Path, steps: Callable[[CallEnvironment], Awaitable[None]])
     return asyncio.run(run.execute())[1]
 
 
-def test_a_person_cut_off_while_the_call_moves_comes_back(tmp_path: Path) -> None:
+def test_a_participant_cut_off_during_a_mode_change_comes_back(tmp_path: Path) -> None:
     summary = perform(tmp_path, cut_off_while_switching)
     assert summary.verdict != "error", summary.reasons
     assert summary.dropped_calls == 0
     assert summary.foreign_frames == 0
     raw = RawRun.read(tmp_path / "run")
-    # The two who are not cut off go on without a pause, from the moment they see each other.
+    # The two that are not cut off have no gap, from the moment they receive each other.
     for receiver, sender in ((1, 3), (3, 1)):
         for kind in (0, 1):
-            assert longest_pause_s(raw, receiver, sender, kind) < UNDISTURBED_S, (receiver, sender, kind)
-    # The third was really cut off, and is back: seen by the others and seeing them until the end.
+            assert longest_gap_s(raw, receiver, sender, kind) < UNDISTURBED_S, (receiver, sender, kind)
+    # The third was really cut off, and is back: it is received by the others and receives them until the end.
     for receiver, sender in ((1, 2), (2, 1)):
-        assert CUT_S - 0.5 < longest_pause_s(raw, receiver, sender, 0) < CUT_S + SWITCH_DEADLINE_S
-    # Whatever became of each change of mode, it was over by its deadline, and the last one went through.
-    told = raw.tables["transitions"]
-    told = told[told["told_ns"] <= raw.context.window_end_ns]  # at the end people leave one by one
-    lasted_s = (told["completed_ns"] - told["decided_ns"]) / 1e9
+        assert CUT_S - 0.5 < longest_gap_s(raw, receiver, sender, 0) < CUT_S + SWITCH_DEADLINE_S
+    # Each mode change was over by its deadline, and the last one went through.
+    notified = raw.tables["transitions"]
+    notified = notified[
+        notified["told_ns"] <= raw.context.window_end_ns
+    ]  # at the end participants leave one by one
+    lasted_s = (notified["completed_ns"] - notified["decided_ns"]) / 1e9
     assert lasted_s.max() < SWITCH_DEADLINE_S + 1, lasted_s.tolist()
-    last = told[told["epoch"] == told["epoch"].max()]
+    last = notified[notified["epoch"] == notified["epoch"].max()]
     assert set(last["new"]) == {"sfu"}
     assert last["success"].all()
     assert summary.leftovers is not None
     assert summary.leftovers.findings == []
 
 
-def longest_pause_s(raw: RawRun, receiver: int, sender: int, kind: int) -> float:
-    """Give the longest time between two shown frames while all three were there."""
+def longest_gap_s(raw: RawRun, receiver: int, sender: int, kind: int) -> float:
+    """Return the longest time between two shown frames while all three were there."""
     times, _ = shown(raw)[receiver, sender, kind]
     end_ns = raw.context.window_end_ns
     assert end_ns is not None
@@ -93,8 +95,8 @@ def longest_pause_s(raw: RawRun, receiver: int, sender: int, kind: int) -> float
     return float(np.diff([*inside.tolist(), end_ns]).max()) / 1e9
 
 
-def test_waiting_in_vain_says_for_whom(tmp_path: Path) -> None:
-    async def lonely(environment: CallEnvironment) -> None:
+def test_a_wait_for_media_that_times_out_names_what_is_missing(tmp_path: Path) -> None:
+    async def wait_alone(environment: CallEnvironment) -> None:
         caller = environment.caller(environment.bots[0], "c")
         await caller.initiate("c")
         with pytest.raises(
@@ -103,5 +105,5 @@ def test_waiting_in_vain_says_for_whom(tmp_path: Path) -> None:
         ):
             await caller.until_receiving([2], 0.5)
 
-    summary = perform(tmp_path, lonely)
+    summary = perform(tmp_path, wait_alone)
     assert summary.verdict != "error", summary.reasons

@@ -29,13 +29,13 @@ from simulator.stack.full import free_ports
 
 @pytest.fixture
 def free_port() -> int:
-    """A port that nothing listens on."""
+    """A port without a listener."""
     return free_ports(1)[0]
 
 
 @asynccontextmanager
 async def service(answer: bytes, certificate: tuple[Path, Path] | None = None) -> AsyncIterator[int]:
-    """Some HTTP service that is not ours; gives its port."""
+    """The port of an HTTP service that is not ours."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(65_536)
@@ -53,7 +53,7 @@ async def service(answer: bytes, certificate: tuple[Path, Path] | None = None) -
 
 
 def self_signed(directory: Path) -> tuple[Path, Path]:
-    """A certificate that nobody vouches for, and its key."""
+    """A self-signed certificate and its key."""
     certificate, key = directory / "cert.pem", directory / "key.pem"
     subprocess.run(
         [
@@ -227,20 +227,20 @@ def test_a_run_whose_name_was_taken_meanwhile_is_kept_under_another(tmp_path: Pa
     assert (taken / "summary.json").read_text() == "theirs"
 
 
-class DyingChild(ChildProcess):
+class KilledChild(ChildProcess):
     """A child that answers the first order and is killed in the middle of its next answer."""
 
     program = "tests.integration.simulate.killed_child"
 
 
-def test_a_child_that_dies_in_the_middle_of_an_answer_is_named(tmp_path: Path) -> None:
+def test_a_child_that_is_killed_in_the_middle_of_an_answer_is_named(tmp_path: Path) -> None:
     """Under uvloop, as runs are; every order afterwards is refused with how the child ended."""
 
     async def run() -> list[str]:
         settings = BotSettings(
             seed=1, network=Network(), clip="", bind="127.0.0.1", on_event=lambda *_, **__: None
         )
-        child = DyingChild("aiortc-0", settings, tmp_path / "aiortc-0.log")
+        child = KilledChild("aiortc-0", settings, tmp_path / "aiortc-0.log")
         await child.start()
         said: list[str] = []
         for _ in range(50):
@@ -257,7 +257,7 @@ def test_a_child_that_dies_in_the_middle_of_an_answer_is_named(tmp_path: Path) -
     assert set(said) == {"aiortc-0 was killed by SIGKILL; its log is aiortc-0.log of the run"}
 
 
-class DeafChild(ChildProcess):
+class StdinClosingChild(ChildProcess):
     """A child that closes its standard input, and is killed a moment later."""
 
     program = "tests.integration.simulate.stdin_closing_child"
@@ -270,7 +270,7 @@ def test_a_child_that_is_killed_between_orders_is_named(tmp_path: Path) -> None:
         settings = BotSettings(
             seed=1, network=Network(), clip="", bind="127.0.0.1", on_event=lambda *_, **__: None
         )
-        child = DeafChild("aiortc-0", settings, tmp_path / "aiortc-0.log")
+        child = StdinClosingChild("aiortc-0", settings, tmp_path / "aiortc-0.log")
         await child.start()
         assert child._process is not None
         assert child._process.stdin is not None

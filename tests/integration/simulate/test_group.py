@@ -27,7 +27,7 @@ pytestmark = [
 
 
 def judged(run: Finished) -> dict[str, Any]:
-    """Give the summary of a run that was measured; a busy machine may make it void, never anything worse."""
+    """Return the summary of a run that was measured; a busy machine may make it void, never worse."""
     assert run.code in {0, 4}, (run.code, run.summary.get("reasons"), run.stderr[-2000:])
     assert run.summary["verdict"] == ("pass" if run.code == 0 else "void")
     return run.summary
@@ -47,7 +47,7 @@ def test_a_native_group_flows_without_loss(simulate: Simulate) -> None:
     assert summary["join_ms"]["samples"] >= 4
 
 
-def test_aiortc_bots_decode_everyone_without_a_freeze(simulate: Simulate) -> None:
+def test_aiortc_bots_decode_all_others_without_a_freeze(simulate: Simulate) -> None:
     run = simulate(
         {
             "name": "decoding",
@@ -67,7 +67,7 @@ def test_aiortc_bots_decode_everyone_without_a_freeze(simulate: Simulate) -> Non
     decoded = summary["decoded"]
     assert decoded["streams"] == 40
     assert decoded["frames"] > 20 * 5 * 25
-    assert decoded["freezes"] == 0 or run.code == 4  # starved bots cannot tell whose fault it was
+    assert decoded["freezes"] == 0 or run.code == 4  # starved bots cannot judge the server
     assert decoded["audible"] == decoded["audio_streams"] == 20
     assert decoded["playout_ms"]["video"]["samples"] > 20 * 5 * 20
 
@@ -160,7 +160,7 @@ def test_a_broken_objective_ends_with_its_own_code(simulate: Simulate) -> None:
         (("group", "--server", "nowhere"), "is no URL"),
     ],
 )
-def test_wrong_usage_is_told_with_code_two(simulate: Simulate, options: tuple[str, ...], words: str) -> None:
+def test_wrong_usage_ends_with_code_two(simulate: Simulate, options: tuple[str, ...], words: str) -> None:
     run = simulate(*options)
     assert run.code == 2
     assert words in run.stderr
@@ -191,7 +191,7 @@ def test_a_server_that_does_not_answer_is_an_error_with_its_name(
     assert not run.directory.exists()
 
 
-def test_a_limit_that_was_met_is_named_and_the_run_is_an_error(
+def test_a_limit_that_was_reached_is_named_and_the_run_is_an_error(
     simulate: Simulate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MEESHY_RATE_OTHER", "3")
@@ -203,7 +203,7 @@ def test_a_limit_that_was_met_is_named_and_the_run_is_an_error(
     assert "limit 3 per window" in reason
 
 
-def test_a_server_that_cannot_start_is_told_with_its_own_words(
+def test_a_server_that_cannot_start_is_reported_with_the_end_of_its_log(
     simulate: Simulate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MEESHY_WORKERS", "many")
@@ -230,10 +230,10 @@ def test_several_scenarios_run_one_after_the_other_and_end_in_one_report(
 ) -> None:
     source, out = tmp_path / "both.toml", tmp_path / "run"
     part = '[[parts]]\nscenario = "group"\nslo = ["{}"]\n[parts.hold]\nduration_s = 1.0\nsettle_s = 0.2\n'
-    people = '[parts.participants]\ncount = 2\nbots = "native"\n'
+    participants = '[parts.participants]\ncount = 2\nbots = "native"\n'
     source.write_text(
         'name = "both"\n'
-        + "".join(part.format(slo) + people for slo in ("streams.flowing>0", "streams.flowing>9"))
+        + "".join(part.format(slo) + participants for slo in ("streams.flowing>0", "streams.flowing>9"))
     )
     code = main(["simulate", str(source), "--out", str(out), "--json", "--state-dir", str(state)])
     whole = json.loads(capsys.readouterr().out)
@@ -279,11 +279,9 @@ def test_a_run_that_lost_a_child_is_an_error_that_names_it(
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
-def test_however_a_run_is_ended_nothing_stays_behind(
-    state: Path, tmp_path: Path, how: signal.Signals
-) -> None:
+def test_however_a_run_is_ended_nothing_leaks(state: Path, tmp_path: Path, how: signal.Signals) -> None:
     arguments = ("group", "--participants", "4", "--duration", "60", "--out", str(tmp_path / "run"))
-    # Where the tests run in the background of a shell, Ctrl-C is ignored, and whoever they start would inherit that.
+    # Where the tests run in the background of a shell, Ctrl-C is ignored, and their children would inherit that.
     heeding = ["env", "--default-signal=INT", *command(state, *arguments)]
     with subprocess.Popen(heeding, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as run:
         assert eventually(lambda: len(descendants(run.pid)) >= 3, 60), "server, watchdog and aiortc child"
@@ -301,7 +299,7 @@ def command_line(pid: int) -> str:
 
 
 def descendants(pid: int) -> set[int]:
-    """Give the processes that descend from one."""
+    """Return the processes that descend from one."""
     found: set[int] = set()
     parents = {pid}
     while parents:

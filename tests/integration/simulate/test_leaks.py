@@ -18,34 +18,34 @@ from simulator.stack import inspector
 from tests.integration.db.databases import postgres, postgres_programs
 
 pytestmark = [
-    pytest.mark.slow(reason="whole runs, and the wait for what never goes"),
+    pytest.mark.slow(reason="whole runs, and the wait for what never closes"),
     pytest.mark.timeout(120),
 ]
 
-SABOTAGE = (
+SPOILED_ROWS = (
     "UPDATE call_participants SET status = 'connected', left_at = NULL WHERE user_id = 'person-3'",
     "UPDATE call_sessions SET mode = 'sfu'",
     "UPDATE call_metrics SET mode_transitions = '[]'",
     "INSERT INTO call_sessions (id, conversation_id, mode, status, type, initiator_id, created_at, updated_at)"
-    " SELECT 'forgotten', conversation_id, 'p2p', 'active', 'video', 'person-1', created_at, updated_at"
+    " SELECT 'leaked', conversation_id, 'p2p', 'active', 'video', 'person-1', created_at, updated_at"
     " FROM call_sessions",
 )
 CONNECTIONS = 25
 
 
-def test_everything_left_on_purpose_is_found_and_named(
+def test_every_leak_made_on_purpose_is_found_and_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One change each way, and then a room, rows, sockets and their jobs that nobody clears away."""
+    """One change each way, and then a room, rows, sockets and their tasks that leak."""
     monkeypatch.setattr(inspector, "PATIENCE_S", 1.0)
     clean = inspector.StackInspector.after
     held = contextlib.AsyncExitStack()
 
-    async def spoilt(self: inspector.StackInspector, conversations: list[str]) -> object:
-        """Spoil the stack once everybody has left, just before stock is taken."""
+    async def spoiled(self: inspector.StackInspector, conversations: list[str]) -> object:
+        """Spoil the stack once all participants have left, just before it is inspected."""
         stack = self._stack
         async with Rest(stack.media.url) as rest:
-            await rest.create_room("nobodys-room", stack.credentials.for_service())
+            await rest.create_room("leaked-room", stack.credentials.for_service())
         http = await held.enter_async_context(
             aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, force_close=False))
         )
@@ -54,11 +54,11 @@ def test_everything_left_on_purpose_is_found_and_named(
             assert answer.status == 200
         database = sqlite3.connect(stack.gateway.state / "meeshy.db")
         with contextlib.closing(database), database:
-            for statement in SABOTAGE:
+            for statement in SPOILED_ROWS:
                 database.execute(statement)
         return await clean(self, conversations)
 
-    monkeypatch.setattr(inspector.StackInspector, "after", spoilt)
+    monkeypatch.setattr(inspector.StackInspector, "after", spoiled)
     scenario = Scenario.load("switch").with_values({"switching": {"transitions": 1, "stay_s": 0.2}})
 
     async def run() -> None:
@@ -66,23 +66,23 @@ def test_everything_left_on_purpose_is_found_and_named(
             _, summary = (
                 await pattern_of(scenario).make_run(scenario, state=tmp_path, out=tmp_path / "run").execute()
             )
-        left = summary.leftovers
-        assert left is not None
-        assert (left.rooms, left.calls, left.people) == (1, 1, 1), left
-        assert left.sockets >= CONNECTIONS - 5
-        assert left.tasks >= CONNECTIONS - 5
+        leaks = summary.leftovers
+        assert leaks is not None
+        assert (leaks.rooms, leaks.calls, leaks.people) == (1, 1, 1), leaks
+        assert leaks.sockets >= CONNECTIONS - 5
+        assert leaks.tasks >= CONNECTIONS - 5
         assert summary.verdict in {"fail", "void"}
         text = "\n".join(summary.reasons)
         for words in (
-            "call nobodys-room still has a room on the media server",
-            "call forgotten is still active in the database",
+            "call leaked-room still has a room on the media server",
+            "call leaked is still active in the database",
             "person-3 is still connected in call",
             "more sockets open than at its start",
             "RequestHandler.start",
             "is sfu in call_sessions, but its changes lead to p2p",
             "but call_metrics has no such change",
         ):
-            assert words in text, (words, left.findings)
+            assert words in text, (words, leaks.findings)
 
     asyncio.run(run())
 

@@ -18,7 +18,7 @@ def test_a_taken_port_is_passed_over() -> None:
             assert port not in free_ports(1, [port, *PORTS[:3]])
 
 
-def test_ports_differ_and_are_none_of_outgoing_connections() -> None:
+def test_ports_differ_and_are_outside_the_range_of_outgoing_connections() -> None:
     first_outgoing = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
     found = free_ports(50)
     assert len(set(found)) == 50

@@ -1,4 +1,4 @@
-"""Child processes and the watchdog: what a killed run leaves behind is nothing."""
+"""Child processes and the watchdog: a killed run leaks nothing."""
 
 import os
 import signal
@@ -43,7 +43,7 @@ def is_running(pid: int) -> bool:
         return False
 
 
-def test_a_killed_run_leaves_no_process_and_no_directory(tmp_path: Path) -> None:
+def test_a_killed_run_leaks_no_process_and_no_directory(tmp_path: Path) -> None:
     directory = tmp_path / ".run.partial-1"
     directory.mkdir()
     (directory / "file").write_text("x")

@@ -42,23 +42,23 @@ async def turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
 
 
 async def there_and_back(environment: CallEnvironment) -> None:
-    """Two talk, a third joins and leaves again; in each mode everybody sees and hears everybody."""
-    first, second, third = (environment.caller(person, "c") for person in environment.bots)
+    """Two talk, a third joins and leaves again; in each mode all receive all others."""
+    first, second, third = (environment.caller(bot, "c") for bot in environment.bots)
     call_id = await first.initiate("c")
     await second.join(call_id)
 
-    async def all_see(mode: str, *callers: Any) -> None:
+    async def all_receive(mode: str, *callers: Any) -> None:
         numbers = {caller.bot.number for caller in callers}
         for caller in callers:
             await caller.until_in(mode, PATIENCE_S)
             await caller.until_receiving(numbers - {caller.bot.number}, PATIENCE_S)
         await asyncio.sleep(STAY_S)
 
-    await all_see("p2p", first, second)
+    await all_receive("p2p", first, second)
     await third.join(call_id)
-    await all_see("sfu", first, second, third)
+    await all_receive("sfu", first, second, third)
     await environment.dismiss(third)
-    await all_see("p2p", first, second)
+    await all_receive("p2p", first, second)
 
 
 async def perform(
@@ -74,17 +74,17 @@ async def perform(
 
 
 def pairs(events: list[dict[str, Any]], name: str) -> list[tuple[int, str, str]]:
-    """Whose connections settled on which kinds of candidates; `ice` towards the server, `dtls` among people."""
+    """The candidate types that each bot's connections use: event `ice` towards the server, `dtls` between peers."""
     return [(e["bot"], e["local"], e["remote"]) for e in events if e["event"] == name and "local" in e]
 
 
-def relayed(usages: list[Usage], person: int) -> tuple[int, int]:
-    """How many packets coturn relayed from and to one person."""
-    own = [usage for usage in usages if usage.user.endswith(f":person-{person}")]
+def relayed(usages: list[Usage], bot: int) -> tuple[int, int]:
+    """How many packets coturn relayed from and to one participant."""
+    own = [usage for usage in usages if usage.user.endswith(f":person-{bot}")]
     return sum(usage.sent for usage in own), sum(usage.received for usage in own)
 
 
-async def test_aiortc_people_talk_through_relays_alone_in_both_modes_and_across_the_change(
+async def test_aiortc_bots_talk_through_relays_alone_in_both_modes_and_across_the_change(
     state: Path, tmp_path: Path, turn: Coturn
 ) -> None:
     summary, events = await perform(state, tmp_path, "aiortc")
@@ -96,13 +96,13 @@ async def test_aiortc_people_talk_through_relays_alone_in_both_modes_and_across_
     assert set(to_server) == {(1, "relay", "host"), (2, "relay", "host"), (3, "relay", "host")}
     # A connection to a peer takes one allocation, one to the server another each way: all of them were used.
     usages = await turn.usages(len(direct) + len(to_server))
-    for person, seconds in ((1, 3), (2, 3), (3, 1)):
-        sent, received = relayed(usages, person)
+    for bot, seconds in ((1, 3), (2, 3), (3, 1)):
+        sent, received = relayed(usages, bot)
         assert sent > 50 * seconds * STAY_S
         assert received > 50 * seconds * STAY_S
 
 
-async def test_an_aiortc_person_whose_relay_takes_only_tcp_talks_to_native_ones(
+async def test_an_aiortc_bot_whose_relay_takes_only_tcp_talks_to_native_ones(
     state: Path, tmp_path: Path, turn: Coturn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MEESHY_TURN_SERVERS", f"turn:127.0.0.1:{turn.port}?transport=tcp")
@@ -126,7 +126,7 @@ async def test_a_relay_that_is_refused_is_named(
     monkeypatch.setenv("MEESHY_TURN_SECRET", "not the secret")
 
     async def call(environment: CallEnvironment) -> None:
-        first, second = (environment.caller(person, "c") for person in environment.bots[:2])
+        first, second = (environment.caller(bot, "c") for bot in environment.bots[:2])
         await second.join(await first.initiate("c"))
         await first.until("trouble", lambda: False, 3)
 
@@ -171,14 +171,14 @@ def test_switches_are_read_from_the_environment(simulate: Simulate, monkeypatch:
     assert "native bots have no TURN client" in run.stderr
 
 
-async def test_people_ask_no_server_that_they_were_not_told_of(
+async def test_bots_ask_no_server_that_was_not_named_to_them(
     state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[Any] = []
 
     async def ask(_: Any, server: Any) -> None:
         asked.append(server)
-        raise ConnectionError("nobody is to be asked")
+        raise ConnectionError("no server is to be asked")
 
     monkeypatch.setattr("aioice.ice.server_reflexive_candidate", ask)
     monkeypatch.setattr("aioice.ice.get_host_addresses", lambda use_ipv4, use_ipv6: ["127.0.0.1"])

@@ -1,4 +1,4 @@
-"""Two who are left of three without a media server see and hear each other, with real ICE, DTLS and SRTP."""
+"""The last two of three, whose switch failed, receive each other, with real ICE, DTLS and SRTP."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ pytestmark = [pytest.mark.slow(reason="waits for a leg that never comes up"), py
 PATIENCE_S = 20.0
 
 
-async def test_two_people_left_after_a_failed_switch_see_and_hear_each_other(tmp_path: Path) -> None:
+async def test_two_participants_left_after_a_failed_switch_receive_each_other(tmp_path: Path) -> None:
     clip = str(ensure_clip(tmp_path / "cache"))
     bots = BotSettings(seed=1, network=Network(), clip=clip, bind="127.0.0.1", on_event=lambda *_, **__: None)
     async with AsyncExitStack() as stack:
         settings = settings_for(tmp_path, media_server_urls=["http://127.0.0.1:9"])
         gateway = await stack.enter_async_context(await Gateway.start(settings))
         servers = await stack.enter_async_context(MediaServers())
-        people = await stack.enter_async_context(NativeCallBotGenerator(bots))
+        generator = await stack.enter_async_context(NativeCallBotGenerator(bots))
         around = SharedContext(ParticipantIndex(), servers, lambda *_, **__: None)
         first, second, third = [
-            Caller(person, GatewaySocket(gateway.url, user_token(SECRET, user_name(number), "c1")), around)
-            for number, person in enumerate(await people.spawn_call_bots([1, 2, 3]), start=1)
+            Caller(bot, GatewaySocket(gateway.url, user_token(SECRET, user_name(number), "c1")), around)
+            for number, bot in enumerate(await generator.spawn_call_bots([1, 2, 3]), start=1)
         ]
         running = [asyncio.create_task(caller.run()) for caller in (first, second, third)]
         stack.push_async_callback(asyncio.gather, *running, return_exceptions=True)
