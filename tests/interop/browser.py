@@ -123,7 +123,7 @@ async def participant(origin: str, profile: Path, **config: Any) -> AsyncIterato
 
 @asynccontextmanager
 async def callers(origin: str, profile: Path, **config: Any) -> AsyncIterator[None]:
-    """One browser with people for calls of the gateway; killed with all its processes on exit."""
+    """One browser with participants for calls of the gateway; killed with all its processes on exit."""
     async with _browser(f"{origin}/call#{quote(json.dumps(config))}", profile):
         yield
 

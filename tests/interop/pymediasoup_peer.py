@@ -61,7 +61,7 @@ class MovingBar(VideoStreamTrack):
 
 
 class Sink:
-    """Takes decoded frames of one track and remembers what matters of them."""
+    """Takes decoded frames of one track and counts them."""
 
     def __init__(self, track: MediaStreamTrack) -> None:
         self.kind = track.kind

@@ -1,4 +1,4 @@
-"""A media server of our own in a child process, for clients that nobody here wrote.
+"""A media server of our own in a child process, for clients of other projects.
 
 Talks to it as any client would: HTTP with tokens made by PyJWT, nothing imported from the server.
 """

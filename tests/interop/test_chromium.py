@@ -30,7 +30,7 @@ def decoded(report: dict[str, Any], kind: str) -> list[dict[str, Any]]:
     return [stream for stream in report["inbound"] if stream["kind"] == kind]
 
 
-def sees_and_hears(report: dict[str, Any]) -> bool:
+def receives_audio_and_video(report: dict[str, Any]) -> bool:
     video, audio = decoded(report, "video"), decoded(report, "audio")
     return (
         bool(video)
@@ -70,13 +70,13 @@ async def test_two_browsers_exchange_audio_and_video(tmp_path: Path, codec: str)
             ),
         ):
             for who in ("one", "two"):
-                report = await pages.wait(who, sees_and_hears, within_s=60)
+                report = await pages.wait(who, receives_audio_and_video, within_s=60)
                 assert {stream["codec"].lower() for stream in decoded(report, "video")} == {codec.lower()}
 
 
 @pytest.mark.slow(reason="waits for Chromium's estimate to climb")
 async def test_send_rate_climbs_and_ice_restart_keeps_the_call(tmp_path: Path) -> None:
-    """Transport-wide feedback must lift Chromium past 1 Mbit/s; an ICE restart must not stop the picture."""
+    """Transport-wide feedback must lift Chromium past 1 Mbit/s; an ICE restart must not stop the video."""
     await browser.build_page()
     pages = browser.PageServer()
     async with pages.running(), media_server(tmp_path / "state", origin=pages.origin) as server:
@@ -102,7 +102,7 @@ async def test_send_rate_climbs_and_ice_restart_keeps_the_call(tmp_path: Path) -
                 token=server.token("climb", "watcher"),
             ),
         ):
-            await pages.wait("watcher", sees_and_hears, within_s=60)
+            await pages.wait("watcher", receives_audio_and_video, within_s=60)
             await pages.wait("sender", lambda r: r["availableOutgoingBitrate"] > 1_000_000, within_s=60)
 
             pages.orders.update(sender="restart-ice", watcher="restart-ice")

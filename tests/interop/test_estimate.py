@@ -1,4 +1,4 @@
-"""What Chromium believes its path carries does not depend on how long the answer of `produce` takes."""
+"""Chromium's bandwidth estimate does not depend on how long the answer of `produce` takes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The STUN and TURN URLs that clients are told, handed to a browser's constructor: one bad URL throws for all servers."""
+"""The STUN and TURN URLs that clients are sent, handed to a browser's constructor: one bad URL throws for all servers."""
 
 from __future__ import annotations
 
@@ -48,7 +48,9 @@ async def taken_by_chromium(urls: list[str], directory: Path) -> dict[str, bool]
     return dict(json.loads(unescape(found[1])))
 
 
-async def test_a_browser_takes_what_clients_are_told_and_we_refuse_what_it_throws_at(tmp_path: Path) -> None:
+async def test_a_browser_accepts_the_urls_clients_are_sent_and_we_refuse_those_it_throws_at(
+    tmp_path: Path,
+) -> None:
     told = [url for entry, _ in ENTRIES for url in parse_server(entry)]
     refused = [entry for entry, _ in REFUSED]
     taken = await taken_by_chromium([*told, *refused], tmp_path)

@@ -23,7 +23,7 @@ pytestmark = [
 ]
 
 
-async def test_two_pymediasoup_participants_hear_and_see_each_other(tmp_path: Path) -> None:
+async def test_two_pymediasoup_participants_receive_each_other(tmp_path: Path) -> None:
     async with media_server(tmp_path) as server:
         await server.create_room("duet")
         ada, bob = PyMediasoupPeer(server, "duet", "ada"), PyMediasoupPeer(server, "duet", "bob")

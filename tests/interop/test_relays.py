@@ -46,7 +46,7 @@ def _needs_both() -> None:
 
 
 class Place:
-    """A gateway, a media server, a TURN server and pages of people who may call."""
+    """A gateway, a media server, a TURN server and pages of participants who may call."""
 
     def __init__(self, stack: GatewayStack, turn: Coturn, pages: PageServer, directory: Path) -> None:
         self.stack, self.turn, self.pages = stack, turn, pages
@@ -54,14 +54,14 @@ class Place:
 
     @asynccontextmanager
     async def browser(self, *numbers: int) -> AsyncIterator[None]:
-        """A Chromium with these people, who are connected to the gateway; each may only use relays."""
-        people = [{"name": user_name(n), "token": self.token(n)} for n in numbers]
+        """A Chromium with these participants, connected to the gateway; each may only use relays."""
+        participants = [{"name": user_name(n), "token": self.token(n)} for n in numbers]
         profile = self._directory / f"chromium-{numbers[0]}"
         async with browser.callers(
             self.pages.origin,
             profile,
             gateway=self.stack.gateway.url,
-            people=people,
+            participants=participants,
             iceTransportPolicy="relay",
         ):
             for number in numbers:
@@ -78,11 +78,11 @@ class Place:
         return await self.pages.wait(user_name(number), holds, within_s=within_s)
 
     async def call_of(self, number: int) -> str:
-        """The call somebody of a page has begun."""
+        """The call that a participant of a page has begun."""
         return str((await self.wait(number, lambda report: report["callId"]))["callId"])
 
     async def all_leave(self, *numbers: int, packets: int) -> None:
-        """Let people of pages leave; coturn must have relayed so many packets each way for each of them."""
+        """Let participants of pages leave; coturn must have relayed so many packets each way for each of them."""
         for number in numbers:
             self.order(number, "leave")
         for number in numbers:
@@ -98,7 +98,7 @@ class Place:
 
 
 def relayed(usages: list[Usage], number: int) -> tuple[int, int]:
-    """How many packets coturn relayed from and to one person."""
+    """How many packets coturn relayed from and to one participant."""
     own = [usage for usage in usages if usage.user.endswith(f":{user_name(number)}")]
     return sum(usage.sent for usage in own), sum(usage.received for usage in own)
 
@@ -125,28 +125,30 @@ async def place(directory: Path, *, transport: str = "") -> AsyncIterator[Place]
         yield Place(stack, turn, pages, directory)
 
 
-def plays(streams: list[dict[str, Any]], *, people: int = 1) -> bool:
-    """Pictures and sound of so many others are decoded."""
+def decodes(streams: list[dict[str, Any]], *, others: int = 1) -> bool:
+    """Whether video and audio of so many others are decoded."""
     video = [s for s in streams if s["kind"] == "video" and s["framesDecoded"] >= 20]
     audio = [
         s for s in streams if s["kind"] == "audio" and s["totalAudioEnergy"] > 0 and s["packetsReceived"] > 50
     ]
-    return len(video) == len(audio) == people
+    return len(video) == len(audio) == others
 
 
-def is_heard(path: dict[str, Any]) -> bool:
-    """The other side has told that it receives sound and pictures, and how long that takes."""
+def is_received(path: dict[str, Any]) -> bool:
+    """Whether the remote peer reported that it receives audio and video, and the round-trip time."""
     return {s["kind"] for s in path["heard"] if s.get("roundTripTime") is not None} == {"audio", "video"}
 
 
 def in_p2p(report: dict[str, Any]) -> bool:
     path = report.get("p2p")
-    return bool(report["mode"] == "p2p" and path and plays(path["inbound"]) and is_heard(path))
+    return bool(report["mode"] == "p2p" and path and decodes(path["inbound"]) and is_received(path))
 
 
-def in_sfu(report: dict[str, Any], *, people: int) -> bool:
+def in_sfu(report: dict[str, Any], *, others: int) -> bool:
     path = report.get("sfu")
-    return bool(report["mode"] == "sfu" and path and plays(path["inbound"], people=people) and is_heard(path))
+    return bool(
+        report["mode"] == "sfu" and path and decodes(path["inbound"], others=others) and is_received(path)
+    )
 
 
 @asynccontextmanager
@@ -169,17 +171,17 @@ async def bot_caller(at: Place, kind: str, number: int, directory: Path) -> Asyn
     generator = (
         NativeCallBotGenerator(settings) if kind == "native" else AiortcCallBotGenerator(settings, directory)
     )
-    async with generator as people, MediaServers() as servers:
-        (person,) = await people.spawn_call_bots([number])
+    async with generator as spawned, MediaServers() as servers:
+        (bot,) = await spawned.spawn_call_bots([number])
         socket = GatewaySocket(at.stack.gateway.url, at.token(number))
-        caller = Caller(person, socket, SharedContext(ParticipantIndex(), servers, note))
+        caller = Caller(bot, socket, SharedContext(ParticipantIndex(), servers, note))
         running = asyncio.create_task(caller.run())
         yield caller
         assert not [values for name, values in notes if name == "trouble"]
         await caller.leave()
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
-        await person.close()
+        await bot.close()
 
 
 @pytest.mark.parametrize(
@@ -198,7 +200,7 @@ async def test_a_page_behind_a_relay_talks_to_a_bot(
         bot_caller(at, kind, 1, tmp_path) as bot,
         at.browser(2),
     ):
-        # Whoever was there first makes the offer.
+        # The participant who was there first makes the offer.
         if first == "page":
             at.order(2, "initiate")
             await bot.join(await at.call_of(2))
@@ -220,7 +222,7 @@ async def test_pages_behind_relays_go_from_peer_to_peer_to_the_sfu_and_back(tmp_
 
         at.order(3, "join", callId=call_id)
         for number in (1, 2, 3):
-            report = await at.wait(number, lambda r: in_sfu(r, people=2))
+            report = await at.wait(number, lambda r: in_sfu(r, others=2))
             assert report["p2p"] is None
             for way in ("send", "recv"):
                 assert report["sfu"][way]["local"] == "relay"

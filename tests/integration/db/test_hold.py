@@ -1,4 +1,4 @@
-"""One holder at a time has a database; whoever comes second is told who has it."""
+"""One holder at a time has a database; a second is refused with the holder's name."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ async def test_two_databases_of_one_server_are_held_apart(request: pytest.Fixtur
         await engine.dispose()
 
 
-async def test_a_hold_that_broke_with_the_server_is_taken_again_or_its_loss_is_told(
+async def test_a_hold_that_broke_with_the_server_is_taken_again_or_its_loss_is_reported(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     request.getfixturevalue("postgres_server")

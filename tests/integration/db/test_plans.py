@@ -13,7 +13,7 @@ from sqlalchemy import event, insert, text
 from meeshy_sfu.db import schema
 from meeshy_sfu.db.models import CallMetrics, CallParticipant, CallSession, Figures, ModeTransition
 from meeshy_sfu.db.repository import Repository
-from tests.integration.db.test_repository import person
+from tests.integration.db.test_repository import participant
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -103,7 +103,7 @@ async def use_everything(calls: Repository) -> set[str]:
         change = ModeTransition(number, "p2p", mode, T0, 0.1, "test")
         await calls.set_mode(call.id, mode, room_id="r", rtp_capabilities={}, transition=change)
     await calls.record_roll_back(call.id, ModeTransition(9, "p2p", "sfu", T0, 0.1, "test", success=False))
-    guest = person(call, None, "guest")
+    guest = participant(call, None, "guest")
     for _ in range(2):
         await calls.store_participant(guest, T0)
     await calls.get_metrics(call.id)

@@ -24,7 +24,7 @@ async def new_call(calls: Repository, conversation: str = "c1", *, at: datetime 
     return await calls.create_call(conversation, "video", "ada", mode="p2p", settings={"a": 1}, now=at)
 
 
-def person(call: Call, user: str | None, guest: str | None = None) -> Participant:
+def participant(call: Call, user: str | None, guest: str | None = None) -> Participant:
     return Participant(
         id=new_id(),
         call_session_id=call.id,
@@ -43,7 +43,7 @@ def person(call: Call, user: str | None, guest: str | None = None) -> Participan
 
 
 async def join(calls: Repository, call: Call, user: str | None, guest: str | None = None) -> Participant:
-    row = person(call, user, guest)
+    row = participant(call, user, guest)
     await calls.store_participant(row, T0)
     return row
 
@@ -93,7 +93,7 @@ async def test_ending_writes_end_duration_and_reason_once(calls: Repository) -> 
 
 async def test_a_call_begins_with_its_initiator_or_not_at_all(calls: Repository) -> None:
     call = await new_call(calls)
-    first = replace(person(call, "ada"), call_session_id="f" * 24)
+    first = replace(participant(call, "ada"), call_session_id="f" * 24)
     begun = await calls.create_call(
         "c2", "audio", "ada", mode="p2p", settings={}, now=T0, call_id="f" * 24, initiator=first
     )
@@ -220,8 +220,8 @@ async def test_roll_backs_are_kept_as_such_once_each_and_only_the_newest(calls: 
         for epoch in range(1, ROLL_BACKS_MAX + 4)
     ]
     await calls.record_roll_back(call.id, failed[0])
-    (person_now,) = (await stored(calls, call)).participants
-    assert person_now.sfu_send_transport_id is None
+    (participant_now,) = (await stored(calls, call)).participants
+    assert participant_now.sfu_send_transport_id is None
     await calls.set_mode(call.id, "sfu", room_id="r", rtp_capabilities=None, transition=to_sfu(T0, 1000))
     for transition in [*failed, failed[-1]]:
         await calls.record_roll_back(call.id, transition)

@@ -30,7 +30,7 @@ OLD_CALLS = table(
     col("created_at", UtcDateTime()),
     col("updated_at", UtcDateTime()),
 )
-OLD_PEOPLE = table(
+OLD_PARTICIPANTS = table(
     "call_participants",
     *(col(name) for name in ("id", "call_session_id", "user_id", "status")),
     col("joined_at", UtcDateTime()),
@@ -52,7 +52,7 @@ def old_call(n: int) -> dict[str, Any]:
     }
 
 
-def old_person(n: int) -> dict[str, Any]:
+def old_participant(n: int) -> dict[str, Any]:
     return {
         "id": f"{n:024x}",
         "call_session_id": f"{n:024x}",
@@ -68,14 +68,14 @@ async def fill(engine: AsyncEngine, rows: int) -> None:
         for start in range(0, rows, 2000):
             numbers = range(start, min(start + 2000, rows))
             await db.execute(insert(OLD_CALLS), [old_call(n) for n in numbers])
-            await db.execute(insert(OLD_PEOPLE), [old_person(n) for n in numbers])
+            await db.execute(insert(OLD_PARTICIPANTS), [old_participant(n) for n in numbers])
 
 
 async def snapshot(engine: AsyncEngine) -> tuple[list[Any], list[Any]]:
     async with engine.connect() as db:
         calls = (await db.execute(select(OLD_CALLS).order_by(OLD_CALLS.c.id))).all()
-        people = (await db.execute(select(OLD_PEOPLE).order_by(OLD_PEOPLE.c.id))).all()
-    return [tuple(row) for row in calls], [tuple(row) for row in people]
+        participants = (await db.execute(select(OLD_PARTICIPANTS).order_by(OLD_PARTICIPANTS.c.id))).all()
+    return [tuple(row) for row in calls], [tuple(row) for row in participants]
 
 
 async def columns(engine: AsyncEngine) -> dict[str, set[str]]:
@@ -143,7 +143,7 @@ async def test_calls_written_during_the_upgrade_are_all_there(engine: AsyncEngin
         while not stop.is_set():
             async with engine.begin() as db:
                 await db.execute(insert(OLD_CALLS), [old_call(n)])
-                await db.execute(insert(OLD_PEOPLE), [old_person(n)])
+                await db.execute(insert(OLD_PARTICIPANTS), [old_participant(n)])
             written.append(n)
             n += 1
             await asyncio.sleep(0.002)
@@ -154,10 +154,10 @@ async def test_calls_written_during_the_upgrade_are_all_there(engine: AsyncEngin
     await asyncio.sleep(0.2)
     stop.set()
     await asyncio.gather(*writers)
-    calls, people = await snapshot(engine)
+    calls, participants = await snapshot(engine)
     assert len(written) > 20
     assert {row[0] for row in calls} == {f"{n:024x}" for n in [*range(5000), *written]}
-    assert len(people) == len(calls)
+    assert len(participants) == len(calls)
     assert await schema.check(engine) is None
 
 
@@ -195,7 +195,7 @@ async def test_check_names_what_to_do(engine: AsyncEngine) -> None:
     assert await schema.downgrade(engine, "base") == (schema.GATEWAY_IDENTITY, None)
 
 
-async def test_four_who_upgrade_at_once_all_succeed(database_url: str) -> None:
+async def test_four_upgrades_at_once_all_succeed(database_url: str) -> None:
     engines = [create_engine(database_url) for _ in range(4)]
     done = await asyncio.gather(*(schema.upgrade(engine) for engine in engines))
     assert sorted(str(before) for before, _ in done) == ["None", *[schema.GATEWAY_IDENTITY] * 3]

@@ -1,4 +1,4 @@
-"""A body that nobody reads is never inflated and never waited for, whatever its path."""
+"""A body that no handler reads is never inflated and never waited for, whatever its path."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ async def test_an_unread_body_closes_the_connection(url: str, line: str) -> None
             assert await connection.is_closed()
 
 
-async def test_an_expectation_that_nobody_knows_is_told_in_the_envelope(url: str) -> None:
+async def test_an_unknown_expectation_is_refused_in_the_envelope(url: str) -> None:
     async with raw_connection(url) as connection:
         connection.ask("GET /health", "Expect: the-unexpected")
         assert (await connection.answer()).code == "INVALID_REQUEST"

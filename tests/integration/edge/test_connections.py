@@ -23,7 +23,7 @@ from tests.integration.edge.conftest import StartService
 from tests.integration.gateway.callers import Caller
 from tests.integration.hearing import eventually
 from tests.integration.raw_http import RawConnection, raw_connection
-from tests.integration.server.peers import Person
+from tests.integration.server.peers import Peer
 from tests.integration.server.processes import Meeshy, environment
 
 MALLORY, NEIGHBOUR, WATCHER = "127.0.0.2", "127.0.0.3", "127.0.0.4"
@@ -46,7 +46,7 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
 async def many(
     url: str, number: int, *, source: str, line: str = "GET /health"
 ) -> AsyncIterator[list[RawConnection]]:
-    """Open connections of a stranger that stay open, each after one answer."""
+    """Open connections of an unauthenticated client that stay open, each after one answer."""
     async with AsyncExitStack() as stack:
         opened = []
         for _ in range(number):
@@ -72,10 +72,10 @@ async def health(url: str, source: str) -> int:
 
 
 @asynccontextmanager
-async def in_call(url: str, kind: type[Person] | type[Caller], name: str) -> AsyncIterator[Person | Caller]:
-    """Somebody with a live socket."""
+async def in_call(url: str, kind: type[Peer] | type[Caller], name: str) -> AsyncIterator[Peer | Caller]:
+    """A client with a live socket."""
     async with aiohttp.ClientSession() as session:
-        one = Person(session, url, "call-1", name) if kind is Person else Caller(session, url, name)
+        one = Peer(session, url, "call-1", name) if kind is Peer else Caller(session, url, name)
         await one.connect()
         try:
             yield one
@@ -84,9 +84,9 @@ async def in_call(url: str, kind: type[Person] | type[Caller], name: str) -> Asy
 
 
 @pytest.fixture
-def kind(request: pytest.FixtureRequest) -> type[Person] | type[Caller]:
-    """Who talks to the service of the test."""
-    return Caller if "gateway" in request.node.callspec.id else Person
+def kind(request: pytest.FixtureRequest) -> type[Peer] | type[Caller]:
+    """The kind of client for the service of the test."""
+    return Caller if "gateway" in request.node.callspec.id else Peer
 
 
 @pytest.mark.parametrize("beginning", ["", "GET /health HT", "GET /health HTTP/1.1\r\nHost: x\r\n"])
@@ -141,7 +141,7 @@ async def test_a_connection_is_kept_for_its_next_request_but_not_for_long(
         assert await connection.is_closed(within_s=5)
 
 
-async def test_an_answer_that_nobody_takes_is_given_up(url: str, hurried: None) -> None:
+async def test_an_answer_that_the_client_does_not_read_is_given_up(url: str, hurried: None) -> None:
     port = int(url.rpartition(":")[2])
     with socket.socket() as deaf:
         deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -158,19 +158,19 @@ async def test_an_answer_that_nobody_takes_is_given_up(url: str, hurried: None) 
 
 
 async def test_idle_connections_of_one_address_do_not_keep_others_out(
-    start_service: StartService, kind: type[Person] | type[Caller]
+    start_service: StartService, kind: type[Peer] | type[Caller]
 ) -> None:
     url = await start_service(max_connections_per_address=20)
     async with in_call(url, kind, "alice") as alice, many(url, 60, source=MALLORY) as idle:
         assert await still_open(idle) <= 20
-        # neither newcomers behind the same address nor anybody else
+        # neither newcomers behind the same address nor others
         for source in (MALLORY, NEIGHBOUR, "127.0.0.1"):
             assert await health(url, source) == 200
         assert alice.socket.connected
 
 
 async def test_sockets_without_a_token_do_not_keep_neighbours_out(
-    start_service: StartService, kind: type[Person] | type[Caller]
+    start_service: StartService, kind: type[Peer] | type[Caller]
 ) -> None:
     url = await start_service(max_connections_per_address=20)
     async with many(url, 60, source="127.0.0.1", line=OPEN_SOCKET) as nameless:
@@ -186,7 +186,7 @@ async def test_sockets_without_a_token_do_not_keep_neighbours_out(
 
 
 async def test_when_all_room_is_taken_the_address_with_the_most_strangers_loses(
-    start_service: StartService, kind: type[Person] | type[Caller]
+    start_service: StartService, kind: type[Peer] | type[Caller]
 ) -> None:
     url = await start_service(max_connections=30)
     async with (
@@ -202,8 +202,8 @@ async def test_when_all_room_is_taken_the_address_with_the_most_strangers_loses(
         assert alice.socket.connected
 
 
-async def test_one_person_with_many_sockets_does_not_keep_neighbours_out(
-    start_service: StartService, kind: type[Person] | type[Caller]
+async def test_one_client_with_many_sockets_does_not_keep_neighbours_out(
+    start_service: StartService, kind: type[Peer] | type[Caller]
 ) -> None:
     url = await start_service(max_connections_per_address=4)
     async with AsyncExitStack() as stack:
@@ -256,7 +256,7 @@ async def test_a_tls_handshake_that_does_not_come_counts_and_ends(
 
 
 @pytest.mark.timeout(90)
-async def test_a_thousand_idle_connections_leave_descriptors_for_everybody_else(tmp_path: Path) -> None:
+async def test_a_thousand_idle_connections_leave_descriptors_for_others(tmp_path: Path) -> None:
     command = f"ulimit -n 300 && exec {sys.executable} -m meeshy_sfu serve media"
     process = await asyncio.create_subprocess_exec(
         "sh",
@@ -270,14 +270,14 @@ async def test_a_thousand_idle_connections_leave_descriptors_for_everybody_else(
     running = Meeshy(process, tmp_path)
     try:
         await running.wait_for("REST and Socket.IO")
-        async with in_call(running.url, Person, "alice") as alice, AsyncExitStack() as stack:
+        async with in_call(running.url, Peer, "alice") as alice, AsyncExitStack() as stack:
             for number in range(10):
                 source = f"127.0.1.{number}"
                 await stack.enter_async_context(many(running.url, 100, source=source))
             for number in range(5):
                 assert await health(running.url, f"127.0.2.{number}") == 200
             assert alice.socket.connected
-            async with in_call(running.url, Person, "bob") as bob:
+            async with in_call(running.url, Peer, "bob") as bob:
                 assert bob.socket.connected
     finally:
         process.kill()

@@ -1,4 +1,4 @@
-"""Whom a request comes from, whatever it says of itself."""
+"""The client address of a request, whatever its headers claim."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ FOREIGN_HOSTS = [
 OWN_HOSTS = ["localhost", "localhost:3001", "LocalHost.", "sfu.localhost:1", "127.0.0.1:3001", "[::1]:3001"]
 
 
-async def test_the_figures_are_for_this_machine_and_nobody_behind_it(
+async def test_the_figures_are_for_this_machine_and_not_for_clients_behind_it(
     start_service: StartService,
 ) -> None:
     url = await start_service(metrics_token="let-me-see")
@@ -93,7 +93,7 @@ async def check_figures(url: str, path: str) -> None:
     assert await status("evil.example", "Via: 1.1 proxy", "Authorization: Bearer let-me-see") == 200
 
 
-async def test_a_proxy_that_is_trusted_opens_the_figures_to_nobody(start_service: StartService) -> None:
+async def test_a_trusted_proxy_does_not_open_the_figures(start_service: StartService) -> None:
     url = await start_service(trusted_proxies=["127.0.0.1"])
     for client in ("127.0.0.1", "::1", "198.51.100.9"):
         answer = await ask(url, "GET /metrics", f"X-Forwarded-For: {client}")

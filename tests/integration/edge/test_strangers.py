@@ -1,4 +1,4 @@
-"""What one stranger with few bytes tries: floods of frames, requests ahead of answers, headers that are kept."""
+"""What one hostile client with few bytes tries: floods of frames, requests ahead of answers, headers that are kept."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ async def test_requests_of_the_socket_transport_have_small_heads(url: str) -> No
             assert (answer.status, answer.code) == (431, "HEADERS_TOO_LARGE")
 
 
-async def test_no_bearer_that_is_no_utf_8_ends_in_an_error_of_ours(start_service: StartService) -> None:
+async def test_a_bearer_that_is_no_utf_8_is_no_internal_error(start_service: StartService) -> None:
     url = await start_service(metrics_token="the-metrics-token-of-this-test-0123")
     for path in ("/metrics", "/api/stats", "/api/rooms/call-1"):
         async with raw_connection(url) as connection:
@@ -76,7 +76,7 @@ async def test_no_bearer_that_is_no_utf_8_ends_in_an_error_of_ours(start_service
             assert (await connection.answer()).status in (401, 404)
 
 
-async def test_pages_of_elsewhere_see_no_figures_whatever_origins_may_call(
+async def test_pages_of_other_origins_read_no_figures_whatever_origins_may_call(
     start_service: StartService,
 ) -> None:
     url = await start_service(cors_origins=["*"])
@@ -109,7 +109,7 @@ async def test_what_to_send_is_said_without_stars(url: str) -> None:
         assert b"***" not in (await connection.answer()).body
 
 
-async def test_a_long_poll_hears_in_the_envelope_why_its_packets_ended_it(url: str) -> None:
+async def test_a_long_poll_is_told_in_the_envelope_why_its_packets_ended_it(url: str) -> None:
     for body, code in ((b"4" + b"a" * 20_000, "INVALID_REQUEST"), (b"451-[]", "INVALID_REQUEST")):
         async with raw_connection(url) as connection:
             connection.ask("GET /socket.io/?EIO=4&transport=polling")

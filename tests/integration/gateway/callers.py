@@ -1,4 +1,4 @@
-"""People who call over the wire: events by python-socketio's client, REST by aiohttp, media by requests alone."""
+"""Callers over the wire: events by python-socketio's client, REST by aiohttp, media by requests alone."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ CANDIDATE = "candidate:1 1 udp 2130706431 192.0.2.7 49422 typ host"
 
 
 class Caller(Hearing):
-    """One person with a socket to the gateway."""
+    """A user with a socket to the gateway."""
 
     def __init__(
         self,
@@ -84,17 +84,17 @@ class Caller(Hearing):
         return self
 
     async def reconnect(self, url: str | None = None) -> None:
-        """A new socket, as after a broken one; what was heard before is kept."""
+        """A new socket, as after a broken one; events received before are kept."""
         self.url = url or self.url
         self.socket = self._new_socket()
         await self.connect()
 
     async def vanish(self) -> None:
-        """Break the connection without a word."""
+        """Break the connection without a close."""
         self.socket.eio.ws._response.connection.transport.abort()
         await self.socket.wait()
 
-    async def hang_up_without_a_word(self) -> None:
+    async def close_without_a_frame(self) -> None:
         """End the connection as the kernel does for a process that was killed: a FIN, no close frame."""
         self.socket.eio.ws._response.connection.transport.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
         await self.socket.wait()
@@ -192,6 +192,6 @@ class Caller(Hearing):
         await self.socket.disconnect()
 
 
-def person_id(told: dict[str, Any]) -> str:
-    """Whose coming an event tells of."""
+def participant_id(told: dict[str, Any]) -> str:
+    """Return whose join an event announces."""
     return str(told["participant"]["participantId"])

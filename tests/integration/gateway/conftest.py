@@ -1,4 +1,4 @@
-"""A gateway and a media server in this process, on free ports, with the real core; and people who call."""
+"""A gateway and a media server in this process, on free ports, with the real core; and callers."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ async def http() -> AsyncIterator[aiohttp.ClientSession]:
 
 @pytest.fixture
 async def caller(http: aiohttp.ClientSession) -> AsyncIterator[MakeCaller]:
-    """Make people who are connected to a gateway; their sockets are closed afterwards."""
+    """Make callers that are connected to a gateway; their sockets are closed afterwards."""
     made: list[Caller] = []
 
     async def make(gateway: Gateway, name: str, **options: Any) -> Caller:

@@ -1,4 +1,4 @@
-"""Who serves a database or a state directory is alone: the second is told who has it, and touches nothing."""
+"""One process serves a database or a state directory: a second is refused with the holder's name, and changes nothing."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ async def test_a_second_gateway_on_the_same_database_is_refused_and_touches_no_c
         assert (await stored_call(first, ada.call_id)).ended_at is None
         await eve.leave()
         told = await ada.wait("call:mode-switch", holds=lambda p: p["newMode"] == "p2p")
-        for person in (ada, bob):
-            await person.confirm(told["epoch"], "p2p")
+        for peer in (ada, bob):
+            await peer.confirm(told["epoch"], "p2p")
         assert (await ada.switched(told["epoch"], "p2p"))["success"]
-    # who was refused has left nothing that keeps the next one out
+    # the refused process left no lock that keeps the next one out
     async with await Gateway.start(settings_for(tmp_path / "two", **flags)) as second:
         assert list(second.calls.live) == [ada.call_id]
 
@@ -78,7 +78,7 @@ async def test_a_second_serve_on_one_state_directory_is_refused_and_leaves_the_f
                 holder = first.process.pid if command == ("serve",) else int(pids["gateway.pid"])
                 assert f"process {holder} " in second.output
         assert {path.name: path.read_text() for path in (first.state_dir / "run").iterdir()} == pids
-        # released by the death of the holder, however it dies
+        # released when the holder ends, however it ends
         first.signal(signal.SIGKILL)
         await first.ended(within_s=10)
     async with meeshy(tmp_path, "serve", MEESHY_STANDBY="false") as third:

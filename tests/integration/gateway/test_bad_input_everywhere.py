@@ -67,7 +67,7 @@ def test_the_good_bodies_hold_every_field(gateway: Gateway) -> None:
 
 
 async def check_unharmed(gateway: Gateway, ada: Caller, bob: Caller, call_id: str) -> None:
-    """The other one's call goes on."""
+    """Check that the other caller's call goes on."""
     assert {ada.id, bob.id} <= set(gateway.calls.live[call_id].members)
     assert (await bob.signal(ada))["success"]
 

@@ -1,4 +1,4 @@
-"""Calls as people use them, each feature peer to peer and through the SFU."""
+"""Calls as users make them, each feature peer to peer and through the SFU."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from meeshy_sfu.gateway.app import Gateway
 from meeshy_sfu.gateway.wire.auth import Conversation
 from meeshy_sfu.server.app import MediaServer
-from tests.integration.gateway.callers import CANDIDATE, SDP, Caller, person_id
+from tests.integration.gateway.callers import CANDIDATE, SDP, Caller, participant_id
 from tests.integration.gateway.conftest import MakeCaller, StartGateway
 from tests.integration.gateway.stored import stored_call, stored_metrics
 from tests.integration.gateway.test_switch import pair, trio
@@ -22,13 +22,13 @@ MODES = pytest.mark.parametrize("mode", ["p2p", "sfu"])
 
 
 async def in_call(gateway: Gateway, caller: MakeCaller, mode: str) -> list[Caller]:
-    """People whose call is in this mode: two or three."""
-    people = list(await (pair if mode == "p2p" else trio)(gateway, caller))
-    assert gateway.calls.live[people[0].call_id].phase == mode
-    return people
+    """Two or three callers whose call is in this mode."""
+    callers = list(await (pair if mode == "p2p" else trio)(gateway, caller))
+    assert gateway.calls.live[callers[0].call_id].phase == mode
+    return callers
 
 
-async def test_a_call_rings_for_everyone_of_the_conversation(gateway: Gateway, caller: MakeCaller) -> None:
+async def test_a_call_rings_for_all_members_of_the_conversation(gateway: Gateway, caller: MakeCaller) -> None:
     ada, bob = await caller(gateway, "ada"), await caller(gateway, "bob")
     stranger = await caller(gateway, "sam", conversations=[Conversation("c2", "GROUP")])
     answer = await ada.initiate(settings={"videoEnabled": False})
@@ -62,12 +62,12 @@ async def test_a_call_does_not_ring_for_its_initiator_on_other_sockets(
     )
     guest = await caller(gateway, "ada", anonymous=True)
     await ada.initiate()
-    for person in (bob, guest):
-        await person.wait("call:initiated")
+    for peer in (bob, guest):
+        await peer.wait("call:initiated")
     assert ada.heard("call:initiated") == tablet.heard("call:initiated") == []
 
 
-async def test_of_two_the_one_who_was_there_offers(gateway: Gateway, caller: MakeCaller) -> None:
+async def test_of_two_the_one_already_there_offers(gateway: Gateway, caller: MakeCaller) -> None:
     ada, bob = await pair(gateway, caller)
     assert (bob.answer["initiator"], bob.answer["peer"]) == (False, ada.id)
     joined = await ada.wait("call:participant-joined")
@@ -75,7 +75,9 @@ async def test_of_two_the_one_who_was_there_offers(gateway: Gateway, caller: Mak
     assert joined["participant"]["userId"] == "bob"
 
 
-async def test_who_is_told_to_offer_reaches_the_other_at_once(gateway: Gateway, caller: MakeCaller) -> None:
+async def test_an_offer_of_the_initiator_reaches_its_peer_at_once(
+    gateway: Gateway, caller: MakeCaller
+) -> None:
     for number in range(8):
         conversation = [Conversation(f"c{number}", "GROUP")]
         ada = await caller(gateway, f"ada{number}", conversations=conversation)
@@ -83,7 +85,10 @@ async def test_who_is_told_to_offer_reaches_the_other_at_once(gateway: Gateway, 
         await ada.initiate(f"c{number}")
         joining = asyncio.create_task(bob.join(ada.call_id))
         joined = await ada.wait("call:participant-joined")
-        payload = {"callId": ada.call_id, "signal": {"type": "offer", "sdp": SDP, "to": person_id(joined)}}
+        payload = {
+            "callId": ada.call_id,
+            "signal": {"type": "offer", "sdp": SDP, "to": participant_id(joined)},
+        }
         answer = await ada.emit("call:signal", payload)
         assert answer["success"], (number, answer)
         await joining
@@ -91,7 +96,7 @@ async def test_who_is_told_to_offer_reaches_the_other_at_once(gateway: Gateway, 
         assert first == "call:join", "an offer came before its target knew who it is"
 
 
-async def test_nobody_is_told_to_offer_to_a_place_without_a_socket(
+async def test_no_participant_is_told_to_offer_to_one_without_a_socket(
     gateway: Gateway, caller: MakeCaller
 ) -> None:
     ada, bob = await caller(gateway, "ada"), await caller(gateway, "bob")
@@ -101,11 +106,11 @@ async def test_nobody_is_told_to_offer_to_a_place_without_a_socket(
     assert not ada.heard("call:participant-joined")
     assert (await bob.join(ada.call_id))["initiator"] is False
     joined = await ada.wait("call:participant-joined")
-    assert (person_id(joined), joined["initiator"]) == (bob.id, True)
+    assert (participant_id(joined), joined["initiator"]) == (bob.id, True)
     bob_left = asyncio.create_task(ada.wait("call:participant-left"))
     await bob.leave()
     await bob_left
-    # a place that was never taken up comes and goes unheard
+    # a participant without a socket joins and leaves without a notification
     assert (await bob.request("POST", f"/api/calls/{ada.call_id}/participants", {})).status == 200
     assert (await bob.request("POST", f"/api/calls/{ada.call_id}/leave")).status == 200
     assert len(ada.heard("call:participant-joined")) == len(ada.heard("call:participant-left")) == 1
@@ -137,8 +142,8 @@ async def test_a_conversation_has_one_call(gateway: Gateway, caller: MakeCaller)
 
 @MODES
 async def test_signals_reach_their_target_alone(gateway: Gateway, caller: MakeCaller, mode: str) -> None:
-    people = await in_call(gateway, caller, mode)
-    ada, bob = people[:2]
+    callers = await in_call(gateway, caller, mode)
+    ada, bob = callers[:2]
     assert (await ada.signal(bob, sdp=SDP))["success"]
     candidate = {"candidate": CANDIDATE, "sdpMid": "0", "sdpMLineIndex": 0, "usernameFragment": "u"}
     assert (await ada.signal(bob, type="ice-candidate", candidate=candidate))["success"]
@@ -148,7 +153,7 @@ async def test_signals_reach_their_target_alone(gateway: Gateway, caller: MakeCa
     assert first == {"type": "offer", "from": ada.id, "to": bob.id, "sdp": SDP}
     assert second["candidate"] == candidate
     assert (third["candidate"], third["sdpMid"]) == ("", "0")
-    assert all(person.heard("call:signal") == [] for person in people if person is not bob)
+    assert all(peer.heard("call:signal") == [] for peer in callers if peer is not bob)
 
 
 @MODES
@@ -171,7 +176,7 @@ async def test_signals_of_others_and_to_others_are_refused(
 
 
 @MODES
-async def test_toggles_are_told_and_stored(gateway: Gateway, caller: MakeCaller, mode: str) -> None:
+async def test_toggles_are_announced_and_stored(gateway: Gateway, caller: MakeCaller, mode: str) -> None:
     ada, bob, *_ = await in_call(gateway, caller, mode)
     answer = await ada.ask("call:toggle-audio", {"callId": ada.call_id, "enabled": False})
     assert (answer["mediaType"], answer["enabled"], answer["participantId"]) == ("audio", False, ada.id)
@@ -187,23 +192,23 @@ async def test_toggles_are_told_and_stored(gateway: Gateway, caller: MakeCaller,
 
 
 @MODES
-async def test_leaving_is_told_and_the_last_one_ends_the_call(
+async def test_a_leave_is_announced_and_the_last_one_ends_the_call(
     gateway: Gateway, media: MediaServer, caller: MakeCaller, mode: str
 ) -> None:
-    people = await in_call(gateway, caller, mode)
-    call_id = people[0].call_id
-    for number, person in enumerate(people[:-1], start=1):
-        await person.leave()
-        left = await people[-1].wait(
-            "call:participant-left", holds=lambda p, who=person: p["participantId"] == who.id
+    callers = await in_call(gateway, caller, mode)
+    call_id = callers[0].call_id
+    for number, peer in enumerate(callers[:-1], start=1):
+        await peer.leave()
+        left = await callers[-1].wait(
+            "call:participant-left", holds=lambda p, who=peer: p["participantId"] == who.id
         )
-        assert (left["reason"], left["totalParticipants"]) == ("left", len(people) - number)
-    await people[-1].leave()
-    ended = await people[0].wait("call:ended")
-    assert (ended["callId"], ended["reason"], ended["endedBy"]) == (call_id, "normal", people[-1].name)
-    assert await people[0].code("call:join", {"callId": call_id}) == "CALL_ENDED"
+        assert (left["reason"], left["totalParticipants"]) == ("left", len(callers) - number)
+    await callers[-1].leave()
+    ended = await callers[0].wait("call:ended")
+    assert (ended["callId"], ended["reason"], ended["endedBy"]) == (call_id, "normal", callers[-1].name)
+    assert await callers[0].code("call:join", {"callId": call_id}) == "CALL_ENDED"
     row = await stored_call(gateway, call_id)
-    assert (row.status, row.end_reason, row.ended_by) == ("ended", "normal", people[-1].name)
+    assert (row.status, row.end_reason, row.ended_by) == ("ended", "normal", callers[-1].name)
     assert row.ended_at is not None
     assert row.duration is not None
     assert all(p.left_at for p in row.participants)
@@ -229,7 +234,7 @@ async def test_ending_destroys_the_room_and_writes_the_end(
 
 
 @MODES
-async def test_an_admin_may_end_and_put_out_without_being_in_the_call(
+async def test_an_admin_may_end_and_kick_without_being_in_the_call(
     gateway: Gateway, caller: MakeCaller, mode: str
 ) -> None:
     ada, bob, *_ = await in_call(gateway, caller, mode)
@@ -244,11 +249,11 @@ async def test_an_admin_may_end_and_put_out_without_being_in_the_call(
     assert (await ada.wait("call:ended"))["reason"] == "forced"
 
 
-async def test_who_was_put_out_does_not_stay_on_the_media_server(
+async def test_a_kicked_participant_does_not_stay_on_the_media_server(
     gateway: Gateway, media: MediaServer, caller: MakeCaller
 ) -> None:
-    people = await in_call(gateway, caller, "sfu")
-    ada, bob, eve = people
+    callers = await in_call(gateway, caller, "sfu")
+    ada, bob, eve = callers
     access = await bob.wait("call:mode-switch")
     zoe = await caller(gateway, "zoe")
     boss = await caller(gateway, "boss", conversations=ADMIN)
@@ -269,7 +274,7 @@ async def test_who_was_put_out_does_not_stay_on_the_media_server(
 
 
 @MODES
-async def test_one_may_give_up_a_stale_place_from_another_socket(
+async def test_a_user_may_leave_for_a_broken_socket_from_another_one(
     gateway: Gateway, caller: MakeCaller, mode: str
 ) -> None:
     ada, bob, *_ = await in_call(gateway, caller, mode)
@@ -280,7 +285,7 @@ async def test_one_may_give_up_a_stale_place_from_another_socket(
 
 
 @MODES
-async def test_a_broken_socket_keeps_its_place_and_a_rejoin_disturbs_nobody(
+async def test_a_broken_socket_keeps_its_place_and_a_rejoin_does_not_disturb_the_others(
     gateway: Gateway, caller: MakeCaller, mode: str
 ) -> None:
     ada, bob, *_ = await in_call(gateway, caller, mode)
@@ -298,7 +303,7 @@ async def test_a_broken_socket_keeps_its_place_and_a_rejoin_disturbs_nobody(
     assert metrics.reconnections == 1
 
 
-async def test_a_connection_that_ends_without_a_close_frame_is_no_goodbye(
+async def test_a_connection_that_ends_without_a_close_frame_is_no_leave(
     gateway: Gateway, caller: MakeCaller
 ) -> None:
     ada, bob, *_ = await in_call(gateway, caller, "p2p")
@@ -309,7 +314,7 @@ async def test_a_connection_that_ends_without_a_close_frame_is_no_goodbye(
 
 
 @MODES
-async def test_who_does_not_come_back_has_left_after_the_grace(
+async def test_a_participant_that_does_not_rejoin_has_left_after_the_grace(
     start_gateway: StartGateway, caller: MakeCaller, mode: str
 ) -> None:
     gateway = await start_gateway(reconnect_grace_s=0.4)
@@ -325,14 +330,16 @@ async def test_who_does_not_come_back_has_left_after_the_grace(
 
 
 @MODES
-async def test_who_says_goodbye_leaves_at_once(gateway: Gateway, caller: MakeCaller, mode: str) -> None:
+async def test_a_socket_that_disconnects_on_purpose_leaves_at_once(
+    gateway: Gateway, caller: MakeCaller, mode: str
+) -> None:
     ada, bob, *_ = await in_call(gateway, caller, mode)
     await bob.close()
     assert (await ada.wait("call:participant-left"))["reason"] == "left"
 
 
 @MODES
-async def test_joining_again_begins_anew_and_takes_the_place_of_the_other_socket(
+async def test_joining_again_starts_anew_and_replaces_the_other_socket(
     gateway: Gateway, caller: MakeCaller, mode: str
 ) -> None:
     ada, bob, *_ = await in_call(gateway, caller, mode)
@@ -356,8 +363,8 @@ async def test_an_unanswered_call_ends_after_the_ring_time(
     gateway = await start_gateway(ring_timeout_s=0.4)
     ada, bob = await caller(gateway, "ada"), await caller(gateway, "bob")
     await ada.initiate()
-    for person in (ada, bob):
-        assert (await person.wait("call:ended"))["reason"] == "timeout"
+    for peer in (ada, bob):
+        assert (await peer.wait("call:ended"))["reason"] == "timeout"
     row = await stored_call(gateway, ada.call_id)
     assert (row.end_reason, row.duration, row.ended_by) == ("timeout", 0, None)
 
@@ -387,7 +394,7 @@ async def test_there_is_no_media_token_without_a_room(gateway: Gateway, caller: 
     assert await ada.code("call:media-token", {"callId": ada.call_id}) == "MEDIA_SERVER_ERROR"
 
 
-async def test_saying_no_ends_an_unanswered_call_of_two_and_only_that(
+async def test_a_rejection_ends_an_unanswered_call_of_two_and_only_that(
     gateway: Gateway, caller: MakeCaller
 ) -> None:
     both = [Conversation("d1", "DIRECT"), Conversation("c1", "GROUP")]
@@ -402,7 +409,9 @@ async def test_saying_no_ends_an_unanswered_call_of_two_and_only_that(
     assert ada.call_id in gateway.calls.live
 
 
-async def test_guests_and_users_of_the_same_id_are_two_people(gateway: Gateway, caller: MakeCaller) -> None:
+async def test_guests_and_users_of_the_same_id_are_two_participants(
+    gateway: Gateway, caller: MakeCaller
+) -> None:
     ada = await caller(gateway, "ada")
     guest = await caller(gateway, "ada", anonymous=True)
     await ada.initiate()
@@ -425,7 +434,7 @@ async def test_a_socket_is_in_one_call(gateway: Gateway, caller: MakeCaller) -> 
     await ada.initiate("c2")
 
 
-async def test_turn_servers_are_told_with_a_credential(
+async def test_turn_servers_are_sent_with_a_credential(
     start_gateway: StartGateway, caller: MakeCaller
 ) -> None:
     gateway = await start_gateway(
@@ -453,7 +462,7 @@ async def test_an_expired_token_may_be_renewed_and_else_cuts_the_socket_off(
     await ada.initiate()
 
 
-async def test_who_is_in_the_conversation_no_more_is_out_of_its_call(
+async def test_a_user_who_is_no_longer_a_member_is_removed_from_the_call(
     gateway: Gateway, caller: MakeCaller
 ) -> None:
     ada, bob = await pair(gateway, caller)
@@ -479,13 +488,13 @@ async def test_media_tokens_are_renewed(start_gateway: StartGateway, caller: Mak
     await eventually(lambda: len(ada.heard("call:media-token")) == before + 1)
 
 
-async def test_nobody_of_another_conversation_learns_or_disturbs_anything(
+async def test_members_of_another_conversation_learn_and_change_nothing(
     gateway: Gateway, caller: MakeCaller
 ) -> None:
-    people = await trio(gateway, caller)
-    ada, bob, _ = people
+    callers = await trio(gateway, caller)
+    ada, bob, _ = callers
     spy = await caller(gateway, "spy", conversations=[Conversation("c2", "GROUP", "admin")])
-    heard_before = [len(person.events) for person in people]
+    heard_before = [len(peer.events) for peer in callers]
     call = {"callId": ada.call_id}
     signal = {"type": "offer", "from": ada.id, "to": bob.id, "sdp": SDP}
     confirmation = {"mode": "sfu", "epoch": 1, "success": False}
@@ -525,12 +534,12 @@ async def test_nobody_of_another_conversation_learns_or_disturbs_anything(
         denied = await spy.request(method, route, body)
         assert (denied.status, denied.code) == (403, "PERMISSION_DENIED"), route
     assert {name for name, _ in spy.events} == {"authenticated", "call:error"}
-    assert [len(person.events) for person in people] == heard_before
+    assert [len(peer.events) for peer in callers] == heard_before
     assert len(gateway.calls.live[ada.call_id].members) == 3
 
 
 @pytest.mark.parametrize("table", ["call_participants", "call_metrics"])
-async def test_people_talk_on_when_the_database_fails(
+async def test_calls_go_on_when_the_database_fails(
     gateway: Gateway, media: MediaServer, caller: MakeCaller, tmp_path: Path, table: str
 ) -> None:
     ada, bob, eve = await trio(gateway, caller)
@@ -542,8 +551,8 @@ async def test_people_talk_on_when_the_database_fails(
     await eve.leave()
     assert (await ada.wait("call:participant-left"))["participantId"] == eve.id
     back = await ada.wait("call:mode-switch", holds=lambda p: p["newMode"] == "p2p")
-    for person in (ada, bob):
-        await person.confirm(back["epoch"], "p2p")
+    for peer in (ada, bob):
+        await peer.confirm(back["epoch"], "p2p")
     assert (await bob.switched(back["epoch"], "p2p"))["success"]
     await bob.vanish()
     await bob.reconnect()
@@ -557,7 +566,7 @@ async def test_people_talk_on_when_the_database_fails(
     await eventually(lambda: not media.rooms.rooms and not gateway.calls.live)
 
 
-async def test_who_comes_back_needs_no_database(
+async def test_a_rejoin_needs_no_database(
     start_gateway: StartGateway, caller: MakeCaller, tmp_path: Path
 ) -> None:
     gateway = await start_gateway(reconnect_grace_s=0.3)
@@ -575,7 +584,7 @@ async def test_who_comes_back_needs_no_database(
     assert await ada.wait("call:participant-left", holds=lambda p: p["reason"] == "timeout")
 
 
-async def test_a_join_that_is_overtaken_by_another_socket_is_told(
+async def test_a_join_that_is_overtaken_by_another_socket_is_refused(
     gateway: Gateway, media: MediaServer, caller: MakeCaller
 ) -> None:
     ada, _ = await pair(gateway, caller)

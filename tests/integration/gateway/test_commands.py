@@ -95,7 +95,7 @@ async def test_the_gateway_refuses_a_database_of_a_newer_version(tmp_path: Path)
         await Gateway.start(settings)
 
 
-def test_tokens_of_people(capsys: Output) -> None:
+def test_tokens_of_users(capsys: Output) -> None:
     command = ["token", "--user", "ada", "--username", "Ada", "--conversation", "c1:group"]
     assert main([*command, "--conversation", "d:1:DIRECT:admin", "--anonymous"]) == 0
     user = read_user_token(capsys.readouterr().out.strip(), TokenRules(secret=SECRET), now_s=time.time())
@@ -137,7 +137,7 @@ def test_the_checker_of_event_logs_tells_good_from_bad(capsys: Output, tmp_path:
     assert main(["gateway", "check-events", str(tmp_path / "missing")]) == 2
 
 
-def test_clients_are_told_an_address_they_can_reach() -> None:
+def test_clients_are_sent_an_address_they_can_reach() -> None:
     secret = {"jwt_secret": SECRET}
     assert load_settings(flags=secret | {"host": "0.0.0.0"}).media_urls == ("http://127.0.0.1:3001",)
     behind_nat = load_settings(flags=secret | {"host": "0.0.0.0", "announced_ip": "192.0.2.1"})

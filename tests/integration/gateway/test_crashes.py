@@ -1,4 +1,4 @@
-"""Workers, media servers and gateways that die and come back, as processes of their own."""
+"""Workers, media servers and gateways that crash and restart, as processes of their own."""
 
 from __future__ import annotations
 
@@ -40,46 +40,46 @@ def rehomed(payload: dict[str, Any]) -> bool:
     return {name: payload[name] for name in SFU_AGAIN} == SFU_AGAIN
 
 
-async def follow(people: list[Caller], *, after: int) -> dict[str, Any]:
-    """Go where a re-homing says, and confirm."""
+async def follow(callers: list[Caller], *, after: int) -> dict[str, Any]:
+    """Move to the room that a re-homing names, and confirm."""
     told = {}
-    for person in people:
-        told = await person.wait("call:mode-switch", holds=lambda p: rehomed(p) and p["epoch"] > after)
-        await person.confirm(told["epoch"], **await person.go_to_sfu(told))
-    for person in people:
-        assert (await person.switched(told["epoch"], "sfu"))["success"]
+    for peer in callers:
+        told = await peer.wait("call:mode-switch", holds=lambda p: rehomed(p) and p["epoch"] > after)
+        await peer.confirm(told["epoch"], **await peer.go_to_sfu(told))
+    for peer in callers:
+        assert (await peer.switched(told["epoch"], "sfu"))["success"]
     return told
 
 
-async def test_calls_of_a_dead_worker_get_another_room(
+async def test_calls_of_a_crashed_worker_get_another_room(
     gateway: Gateway, media: MediaServer, caller: MakeCaller
 ) -> None:
-    people = list(await trio(gateway, caller))
+    callers = list(await trio(gateway, caller))
     room = media.rooms.rooms[0].id
     await media.pool.workers[0].panic()
-    told = await follow(people, after=1)
+    told = await follow(callers, after=1)
     assert told["reason"] == "worker-died"
     assert told["mediaServerConfig"]["roomId"] != room
-    row = await stored_call(gateway, people[0].call_id)
+    row = await stored_call(gateway, callers[0].call_id)
     assert (row.mode, row.sfu_room_id) == ("sfu", told["mediaServerConfig"]["roomId"])
 
 
-async def test_calls_of_a_dead_media_server_move_to_another(
+async def test_calls_of_a_crashed_media_server_move_to_another(
     start_media: StartMedia, start_gateway: StartGateway, media: MediaServer, caller: MakeCaller
 ) -> None:
     other = await start_media()
     gateway = await start_gateway(media_server_urls=[media.url, other.url], media_down_s=0.2)
-    people = list(await trio(gateway, caller))
+    callers = list(await trio(gateway, caller))
     servers = {server.url: server for server in (media, other)}
-    home = gateway.media.server_of(people[0].call_id)
+    home = gateway.media.server_of(callers[0].call_id)
     assert home is not None
     await servers.pop(home).close()
-    told = await follow(people, after=1)
+    told = await follow(callers, after=1)
     assert told["mediaServerUrl"] == next(iter(servers))
     assert told["reason"] == "media-server-died"
 
 
-async def test_who_comes_while_the_room_is_lost_is_told_to_wait(
+async def test_a_join_while_the_room_is_lost_is_told_to_wait(
     start_gateway: StartGateway, media: MediaServer, caller: MakeCaller
 ) -> None:
     gateway = await start_gateway(media_down_s=0.1)
@@ -97,19 +97,19 @@ async def test_who_comes_while_the_room_is_lost_is_told_to_wait(
     assert (await ada.signal(bob))["success"]
 
 
-async def test_a_worker_that_dies_in_the_middle_of_a_switch_leaves_the_pair_on_p2p(
+async def test_a_worker_that_crashes_in_the_middle_of_a_switch_leaves_the_pair_on_p2p(
     gateway: Gateway, media: MediaServer, caller: MakeCaller
 ) -> None:
     ada, bob, eve, _ = await start_switch(gateway, caller)
     await media.pool.workers[0].panic()
-    for person in (ada, bob, eve):
-        told = await person.wait("call:mode-switched")
+    for peer in (ada, bob, eve):
+        told = await peer.wait("call:mode-switched")
         assert (told["success"], told["mode"], told["reason"]) == (False, "p2p", "worker-died")
     again = await ada.wait("call:mode-switch", holds=lambda p: p["epoch"] == 2)
     assert again["newMode"] == "sfu"
 
 
-async def test_asking_twice_at_once_for_a_room_ends_nobodys_media(
+async def test_asking_twice_at_once_for_a_room_ends_no_media(
     gateway: Gateway, media: MediaServer, caller: MakeCaller
 ) -> None:
     ada, *_ = await trio(gateway, caller)
@@ -147,12 +147,12 @@ async def test_a_killed_media_server_that_comes_back_gets_its_calls_back(
     first = await start_process("media")
     url = first.url
     gateway = await start_gateway(media_server_urls=[url], media_down_s=0.2)
-    people = list(await trio(gateway, caller))
+    callers = list(await trio(gateway, caller))
     first.signal(signal.SIGKILL)
     await first.ended(within_s=5)
     await eventually(lambda: gateway.media_events.connected() == {url: False})
     await start_process("media", PORT=url.rpartition(":")[2])
-    await follow(people, after=1)
+    await follow(callers, after=1)
     assert journal.check(gateway.journal.recent).problems == []
 
 
@@ -162,28 +162,28 @@ async def test_a_killed_gateway_takes_its_calls_up_again(
 ) -> None:
     variables = {"MEDIA_SERVER_URL": media.url, "MEESHY_PREWARM": "false"}
     first = await start_process("gateway", **variables)
-    people = [Caller(http, first.url, name) for name in ("ada", "bob", "eve")]
+    callers = [Caller(http, first.url, name) for name in ("ada", "bob", "eve")]
     try:
-        for person in people:
-            await person.connect()
-        ada, bob, eve = people
+        for peer in callers:
+            await peer.connect()
+        ada, bob, eve = callers
         await ada.initiate()
         await bob.join(ada.call_id)
         access = await eve.join(ada.call_id)
-        for person in people:
-            await person.confirm(1, **await person.go_to_sfu(access | await person_access(person, access)))
+        for peer in callers:
+            await peer.confirm(1, **await peer.go_to_sfu(access | await access_of(peer, access)))
         await ada.switched(1, "sfu")
         room = media.rooms.rooms[0].id
 
         first.signal(signal.SIGKILL)
         await first.ended(within_s=5)
-        for person in people:
-            await person.wait_disconnected()
+        for peer in callers:
+            await peer.wait_disconnected()
         second = await start_process("gateway", **variables)
         epochs = []
-        for person in people:
-            await person.reconnect(second.url)
-            answer = await person.rejoin()
+        for peer in callers:
+            await peer.reconnect(second.url)
+            answer = await peer.rejoin()
             assert (answer["mode"], answer["phase"]) == ("sfu", "sfu")
             assert answer["mediaServerConfig"]["roomId"] == room
             epochs.append(answer["epoch"])
@@ -198,15 +198,15 @@ async def test_a_killed_gateway_takes_its_calls_up_again(
         assert (await ada.switched(back["epoch"], "p2p"))["success"]
         await eventually(lambda: not media.rooms.rooms)
     finally:
-        for person in people:
-            await person.close()
+        for peer in callers:
+            await peer.close()
     verdict = journal.check(journal.read(tmp_path / "events" / "gateway.jsonl"))
     assert (verdict.transitions, verdict.completed, verdict.problems) == (2, 2, [])
 
 
-async def person_access(person: Caller, access: dict[str, Any]) -> dict[str, Any]:
-    """What this person was told: the newcomer by the answer, the others by the event."""
-    return access if person.id == access["participantId"] else await person.wait("call:mode-switch")
+async def access_of(peer: Caller, access: dict[str, Any]) -> dict[str, Any]:
+    """Return where a peer is sent: the newcomer by the answer, the others by the event."""
+    return access if peer.id == access["participantId"] else await peer.wait("call:mode-switch")
 
 
 async def test_a_transition_that_a_restart_cut_off_is_rolled_back_and_begun_anew(
@@ -216,9 +216,9 @@ async def test_a_transition_that_a_restart_cut_off_is_rolled_back_and_begun_anew
     async with await Gateway.start(settings) as gateway:
         ada, bob, eve, _ = await start_switch(gateway, caller)
     async with await Gateway.start(settings) as gateway:
-        for person in (ada, bob, eve):
-            await person.reconnect(gateway.url)
-            answer = await person.rejoin()
+        for peer in (ada, bob, eve):
+            await peer.reconnect(gateway.url)
+            answer = await peer.rejoin()
             assert (answer["mode"], answer["phase"]) == ("p2p", "p2p")
         assert (await ada.signal(bob))["success"]
         told = await ada.wait("call:mode-switch", holds=lambda p: p["epoch"] > 1)
@@ -264,8 +264,8 @@ async def test_a_second_gateway_on_the_same_port_does_not_touch_calls(
     with pytest.raises(PortInUseError):
         await Gateway.start(settings_for(tmp_path, gateway_port=port, media_server_urls=[media.url]))
     await asyncio.sleep(0.2)
-    for person, access in zip((ada, bob, eve), accesses, strict=True):
-        await person.confirm(1, **await person.go_to_sfu(access))
+    for peer, access in zip((ada, bob, eve), accesses, strict=True):
+        await peer.confirm(1, **await peer.go_to_sfu(access))
     assert (await ada.switched(1, "sfu"))["success"]
 
 
@@ -282,7 +282,7 @@ async def test_stopping_the_gateway_leaves_rooms_and_rows_as_they_are(
     assert (row.status, row.mode, [p.left_at for p in row.participants]) == ("active", "sfu", [None] * 3)
 
 
-async def test_who_does_not_come_back_after_a_restart_has_left_after_the_grace(
+async def test_a_participant_that_does_not_rejoin_after_a_restart_has_left_after_the_grace(
     tmp_path: Path, media: MediaServer, caller: MakeCaller
 ) -> None:
     settings = settings_for(tmp_path, media_server_urls=[media.url], reconnect_grace_s=0.5)
@@ -310,7 +310,7 @@ async def test_rooms_of_calls_that_ended_meanwhile_are_destroyed(
 
 
 async def forget(settings: Any, call_id: str) -> None:
-    """End a call in the database behind everybody's back."""
+    """End a call in the database without the gateway."""
     engine = create_engine(settings_url(settings))
     await Repository(engine).end_call(call_id, reason="error", ended_by=None, now=datetime.now(UTC))
     await engine.dispose()
@@ -360,25 +360,25 @@ async def test_a_gateway_that_starts_again_does_not_wait_for_a_media_server_that
 ) -> None:
     hanging = await start_process("media")
     first = await start_gateway(media_server_urls=[hanging.url])
-    people = list(await trio(first, caller))
+    callers = list(await trio(first, caller))
     await first.close()
     hanging.signal(signal.SIGSTOP)
     try:
-        # three attempts of three seconds were made before anybody was let in
+        # three attempts of three seconds were made before a connection was accepted
         async with asyncio.timeout(6):
             second = await start_gateway(media_server_urls=[hanging.url])
     finally:
         hanging.signal(signal.SIGCONT)
-    for person in people:
-        await person.reconnect(second.url)
-        await person.rejoin()
-    for person in people:
-        assert rehomed(await person.wait("call:mode-switch", holds=lambda p: p["epoch"] > 1, within_s=20))
+    for peer in callers:
+        await peer.reconnect(second.url)
+        await peer.rejoin()
+    for peer in callers:
+        assert rehomed(await peer.wait("call:mode-switch", holds=lambda p: p["epoch"] > 1, within_s=20))
 
 
 @pytest.mark.slow(reason="waits until the supervisor gives a silent media server up")
 @slow_start
-async def test_a_server_that_is_deaf_altogether_is_not_taken_for_a_slow_room(
+async def test_a_server_that_answers_nothing_is_not_taken_for_a_slow_room(
     start_process: Start,
     start_gateway: StartGateway,
     caller: MakeCaller,

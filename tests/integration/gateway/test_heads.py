@@ -1,4 +1,4 @@
-"""What no handler sees: heads too long, no HTTP, broken bodies. One envelope on both services, and no word of the input."""
+"""What no handler sees: heads too long, no HTTP, broken bodies. One envelope on both services, and no part of the input."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ T = CANARY.encode()
 REFUSED = {
     "a header line that is too long": get(b"Authorization: Bearer " + T * 4000 + b"\r\n"),
     "a header name that is too long": get(T * 4000 + b": x\r\n"),
-    "more headers than anybody needs": get(b"".join(b"X-%d: %s\r\n" % (n, T) for n in range(300))),
+    "more headers than the limit": get(b"".join(b"X-%d: %s\r\n" % (n, T) for n in range(300))),
     "a head that is too long as a whole": get(b"".join(b"X-%d: %s\r\n" % (n, T * 1000) for n in range(100))),
     "a request line that is too long": get(b"", path=b"/health?token=" + T * 400),
     "no method": T + b"\r\n\r\n",
@@ -155,14 +155,14 @@ async def test_whatever_is_refused_gets_the_envelope_and_no_piece_of_a_token(
     [
         ("a header line that is too long", 431, "HEADERS_TOO_LARGE"),
         ("a header name that is too long", 431, "HEADERS_TOO_LARGE"),
-        ("more headers than anybody needs", 431, "HEADERS_TOO_LARGE"),
+        ("more headers than the limit", 431, "HEADERS_TOO_LARGE"),
         ("a head that is too long as a whole", 431, "HEADERS_TOO_LARGE"),
         ("a request line that is too long", 414, "URI_TOO_LONG"),
         ("a method that is none", 400, "INVALID_REQUEST"),
         ("no host", 400, "INVALID_REQUEST"),
     ],
 )
-async def test_a_head_that_is_too_long_is_told_what_the_limit_is(
+async def test_the_answer_to_a_head_that_is_too_long_names_the_limit(
     url: str, name: str, status: int, code: str
 ) -> None:
     got, _, raw = await answer_to(url, REFUSED[name])
@@ -210,7 +210,7 @@ def long_token(chars: int) -> str:
 
 
 def many(count: int = MAX_CONVERSATIONS) -> str:
-    """The token of somebody in so many conversations, with ids and roles as long as real ones."""
+    """The token of a user in so many conversations, with ids and roles as long as real ones."""
     return sign_user_token(
         secret=SECRET,
         now_s=time.time(),
@@ -283,7 +283,7 @@ async def test_the_polling_handshake_waits_for_all_of_a_long_token(gateway: Gate
         assert '40{"sid"' in welcome, welcome
 
 
-async def test_a_token_beyond_the_limit_is_told_so_in_the_same_words_everywhere(
+async def test_a_token_beyond_the_limit_is_refused_in_the_same_words_everywhere(
     gateway: Gateway, media: MediaServer, http: aiohttp.ClientSession
 ) -> None:
     token = long_token(MAX_TOKEN_CHARS + 4)
@@ -406,7 +406,7 @@ PACKETS = [
 
 
 async def answers_to_packet(http: aiohttp.ClientSession, url: str, token: str, packet: str) -> str:
-    """All that a connection with a good token hears after a packet, for a while."""
+    """All that a connection with a good token receives after a packet, for a while."""
     heard = ""
     async with http.ws_connect(f"{url}/socket.io/?EIO=4&transport=websocket") as socket:
         await socket.send_str(f"40{json.dumps({'token': token})}")

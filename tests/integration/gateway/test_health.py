@@ -65,7 +65,7 @@ async def test_a_database_without_space_makes_health_503_until_it_has_some(
     assert await health(http, gateway.url) == (200, "ok")
 
 
-async def test_many_who_ask_at_once_are_all_answered(
+async def test_many_requests_at_once_are_all_answered(
     gateway: Gateway, media: MediaServer, http: aiohttp.ClientSession
 ) -> None:
     for _ in range(5):
@@ -73,7 +73,7 @@ async def test_many_who_ask_at_once_are_all_answered(
         assert set(await asyncio.gather(*asked)) == {(200, "ok")}
 
 
-async def test_who_asks_while_a_try_ends_takes_nobody_s_answer_away(tmp_path: Path) -> None:
+async def test_a_request_while_a_check_ends_takes_no_other_request_its_answer(tmp_path: Path) -> None:
     probe = DiskProbe(tmp_path, "media")
     first = asyncio.create_task(probe.serves())
     await asyncio.sleep(0)
@@ -126,7 +126,7 @@ async def test_a_full_disk_makes_health_503_on_both_services(
             assert not list(state.glob("**/*.probe"))
 
 
-async def test_a_directory_that_cannot_be_made_is_a_disk_that_does_not_serve(
+async def test_a_directory_that_cannot_be_made_makes_health_503(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "file").touch()

@@ -19,7 +19,7 @@ SPIES_OWN = [Conversation("c2", "GROUP", "admin")]
 
 
 def without(answer: object, *ids: str) -> str:
-    """An answer as text, with ids blotted out."""
+    """An answer as text, with ids removed."""
     text = str(answer)
     for known in ids:
         text = text.replace(known, "<id>")
@@ -27,54 +27,56 @@ def without(answer: object, *ids: str) -> str:
 
 
 async def spy_in_a_call(gateway: Gateway, caller: MakeCaller) -> Caller:
-    """Somebody who is in a call of another conversation, and admin there."""
+    """A user in a call of another conversation, and admin there."""
     spy = await caller(gateway, "spy", conversations=SPIES_OWN)
     await spy.initiate("c2")
     return spy
 
 
 @pytest.mark.parametrize("event", [name for name, fields in EVENTS.items() if "callId" in fields])
-async def test_events_about_calls_of_others_are_refused_without_a_word_of_them(
+async def test_events_about_calls_of_others_are_refused_and_reveal_nothing(
     gateway: Gateway, caller: MakeCaller, event: str
 ) -> None:
-    ada, bob, eve = people = await trio(gateway, caller)
+    ada, bob, eve = callers = await trio(gateway, caller)
     spy = await spy_in_a_call(gateway, caller)
-    heard = [len(person.events) for person in people]
+    heard = [len(peer.events) for peer in callers]
     theirs = await spy.emit(event, good(event, ada.call_id, ada.id, bob.id))
-    nobodys = await spy.emit(event, good(event, ada.call_id, NOWHERE, NOWHERE))
+    unknown = await spy.emit(event, good(event, ada.call_id, NOWHERE, NOWHERE))
     assert theirs["error"]["code"] in ("PERMISSION_DENIED", "ALREADY_IN_CALL")
-    assert theirs == nobodys
+    assert theirs == unknown
     nowhere = await spy.emit(event, good(event, NOWHERE, NOWHERE, NOWHERE))
     assert nowhere["error"]["code"] in ("CALL_NOT_FOUND", "ALREADY_IN_CALL")
-    assert [len(person.events) for person in people] == heard
+    assert [len(peer.events) for peer in callers] == heard
     assert {eve.id, ada.id, bob.id} == set(gateway.calls.live[ada.call_id].members)
 
 
-async def test_people_of_other_calls_are_nobody_in_ones_own(gateway: Gateway, caller: MakeCaller) -> None:
-    ada, *_ = people = await trio(gateway, caller)
+async def test_participants_of_other_calls_are_unknown_in_ones_own(
+    gateway: Gateway, caller: MakeCaller
+) -> None:
+    ada, *_ = callers = await trio(gateway, caller)
     spy = await spy_in_a_call(gateway, caller)
-    heard = [len(person.events) for person in people]
+    heard = [len(peer.events) for peer in callers]
     for event in ("call:signal", "call:rejoin", "call:force-leave"):
         asked = [
             good(event, spy.call_id, spy.id, target) | {"conversationId": "c2"}
             for target in (ada.id, NOWHERE)
         ]
-        theirs, nobodys = [await spy.emit(event, payload) for payload in asked]
+        theirs, unknown = [await spy.emit(event, payload) for payload in asked]
         assert not theirs["success"], event
-        assert without(theirs, ada.id) == without(nobodys, NOWHERE)
+        assert without(theirs, ada.id) == without(unknown, NOWHERE)
     paths = [f"/api/calls/{spy.call_id}/participants/{target}" for target in (ada.id, NOWHERE)]
-    theirs, nobodys = [await spy.request("DELETE", path) for path in paths]
+    theirs, unknown = [await spy.request("DELETE", path) for path in paths]
     assert (theirs.status, theirs.code) == (404, "PARTICIPANT_NOT_FOUND")
-    assert without(theirs.body, ada.id) == without(nobodys.body, NOWHERE)
-    assert [len(person.events) for person in people] == heard
+    assert without(theirs.body, ada.id) == without(unknown.body, NOWHERE)
+    assert [len(peer.events) for peer in callers] == heard
 
 
-async def test_requests_about_calls_of_others_are_refused_without_a_word_of_them(
+async def test_requests_about_calls_of_others_are_refused_and_reveal_nothing(
     gateway: Gateway, caller: MakeCaller
 ) -> None:
-    ada, bob, _ = people = await trio(gateway, caller)
+    ada, bob, _ = callers = await trio(gateway, caller)
     spy = await spy_in_a_call(gateway, caller)
-    heard = [len(person.events) for person in people]
+    heard = [len(peer.events) for peer in callers]
     asked = 0
     for bound in gateway.routes:
         route = bound.route
@@ -99,10 +101,10 @@ async def test_requests_about_calls_of_others_are_refused_without_a_word_of_them
         assert answers[0] == answers[1]
         assert not any(known in str(answers) for known in (ada.id, bob.id))
     assert asked >= 9
-    assert [len(person.events) for person in people] == heard
+    assert [len(peer.events) for peer in callers] == heard
 
 
-async def test_a_call_that_is_over_is_still_nobody_elses(gateway: Gateway, caller: MakeCaller) -> None:
+async def test_a_call_that_is_over_is_still_closed_to_others(gateway: Gateway, caller: MakeCaller) -> None:
     ada, *_ = await trio(gateway, caller)
     spy = await spy_in_a_call(gateway, caller)
     await ada.ask("call:end", {"callId": ada.call_id})

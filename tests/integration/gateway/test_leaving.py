@@ -1,4 +1,4 @@
-"""To leave is idempotent: the second answers with what happened, and nobody hears of it."""
+"""To leave is idempotent: the second answers with what happened, and no notification is sent."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from tests.integration.gateway.test_switch import pair
 BOSS = [Conversation("c1", "GROUP", "admin")]
 
 
-async def leave(person: Caller, how: str) -> dict[str, object]:
+async def leave(peer: Caller, how: str) -> dict[str, object]:
     """Leave over REST or the socket; it has to be a success."""
     if how == "event":
-        return await person.leave()
-    method, path = ("POST", "leave") if how == "post" else ("DELETE", f"participants/{person.id}")
-    answer = await person.request(method, f"/api/calls/{person.call_id}/{path}")
+        return await peer.leave()
+    method, path = ("POST", "leave") if how == "post" else ("DELETE", f"participants/{peer.id}")
+    answer = await peer.request(method, f"/api/calls/{peer.call_id}/{path}")
     assert answer.status == 200, answer
     return answer.data
 
@@ -53,7 +53,7 @@ async def test_the_second_leave_of_the_last_one_out_finds_the_call_over_and_answ
 
 
 @pytest.mark.parametrize("again", HOW)
-async def test_who_leaves_after_the_end_of_the_call_is_told_that_it_ended(
+async def test_a_leave_after_the_end_of_the_call_answers_that_it_ended(
     start_gateway: StartGateway, caller: MakeCaller, again: str
 ) -> None:
     gateway = await start_gateway()
@@ -63,7 +63,7 @@ async def test_who_leaves_after_the_end_of_the_call_is_told_that_it_ended(
     assert (told["reason"], told["leftAt"]) == ("ended", ended["endedAt"])
 
 
-async def test_who_was_put_out_is_told_so_over_rest_and_may_come_back(
+async def test_a_kicked_participant_is_told_so_over_rest_and_may_rejoin(
     gateway: Gateway, caller: MakeCaller
 ) -> None:
     ada, bob = await pair(gateway, caller)
@@ -80,7 +80,7 @@ async def test_who_was_put_out_is_told_so_over_rest_and_may_come_back(
     assert (await leave(bob, "event"))["message"] == "left"
 
 
-async def test_who_was_never_in_the_call_has_not_left_it(gateway: Gateway, caller: MakeCaller) -> None:
+async def test_a_user_who_was_never_in_the_call_has_not_left_it(gateway: Gateway, caller: MakeCaller) -> None:
     ada, bob = await pair(gateway, caller)
     eve = await caller(gateway, "eve")
     stranger = await caller(gateway, "zoe", conversations=[Conversation("c2", "GROUP")])

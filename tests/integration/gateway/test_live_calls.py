@@ -35,7 +35,7 @@ def signed(**claims: object) -> str:
 
 
 async def two_calls(gateway: Gateway, caller: MakeCaller) -> tuple[Caller, Caller]:
-    """A call of three on the SFU, whose third has no socket just now; and one who rings alone."""
+    """A call of three on the SFU, whose third has no socket now; and one that is still ringing."""
     ada, _, eve = await trio(gateway, caller)
     await eve.vanish()
     await ada.wait("call:participant-connection")

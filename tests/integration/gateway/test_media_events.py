@@ -45,7 +45,7 @@ async def test_the_connection_comes_back_after_the_database_failed_while_it_caug
     gateway = await start_gateway(media_down_s=60)
     ada, _, eve = await trio(gateway, caller)
     # a room of no call we know has the gateway look into its database
-    await media.rooms.create("a-room-of-nobody")  # type: ignore[arg-type]
+    await media.rooms.create("a-room-of-no-call")  # type: ignore[arg-type]
     database = sqlite3.connect(tmp_path / "state" / "meeshy.db")
     database.execute("ALTER TABLE call_sessions RENAME TO elsewhere")
     database.commit()
@@ -59,7 +59,7 @@ async def test_the_connection_comes_back_after_the_database_failed_while_it_caug
     await ada.wait("new-producer", holds=lambda p: p["producerId"] == producer)
 
 
-async def test_a_room_that_does_not_answer_in_time_costs_no_other_its_events(
+async def test_a_room_that_does_not_answer_in_time_loses_no_event_of_another(
     start_gateway: StartGateway,
     media: MediaServer,
     caller: MakeCaller,
@@ -77,7 +77,7 @@ async def test_a_room_that_does_not_answer_in_time_costs_no_other_its_events(
         asked.append(payload["callId"])
         if len(asked) == 1:
             await asyncio.sleep(0.6)
-            return {"success": False, "error": {"code": "TOO_LATE", "message": "nobody waits for it"}}
+            return {"success": False, "error": {"code": "TOO_LATE", "message": "no request waits for it"}}
         return await join(sid, payload, *more)
 
     events["join-room"] = slow_once

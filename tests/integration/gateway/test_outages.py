@@ -1,4 +1,4 @@
-"""A database without space, or locked: told as such, by REST and by events, and all is well once it serves again."""
+"""A database without space, or locked: reported as such by REST and by events, and everything works once it is back."""
 
 from __future__ import annotations
 
@@ -57,11 +57,11 @@ async def locked(gateway: Gateway, *, busy_ms: int = 200) -> AsyncIterator[None]
         yield
 
 
-async def begin_until_refused(person: Caller) -> tuple[str, str]:
-    """Begin calls until the database takes no more; gives code and conversation of the first refused."""
+async def begin_until_refused(peer: Caller) -> tuple[str, str]:
+    """Begin calls until the database takes no more; returns code and conversation of the first refused."""
     for conversation in CONVERSATIONS[:-1]:
         body = {"conversationId": conversation.id, "type": "video"}
-        answer = await person.request("POST", "/api/calls", body)
+        answer = await peer.request("POST", "/api/calls", body)
         if answer.status != 201:
             assert answer.status == 503, answer
             return answer.code, conversation.id
@@ -113,16 +113,20 @@ async def test_what_happens_in_a_call_waits_for_no_write_and_reaches_the_rows_af
         assert gateway.late.waits(ada.call_id)
     row = await stored_call(gateway, ada.call_id)
     assert row.status == "active"
-    people = {one.identity: one for one in row.participants}
-    assert {name for name, one in people.items() if one.left_at is None} == {"bob", "eve"}
-    assert {one.status for one in people.values() if one.left_at} == {"disconnected"}
-    assert (people["bob"].id, people["bob"].video_enabled, people["eve"].id) == (bob.id, False, eve.id)
+    participants = {one.identity: one for one in row.participants}
+    assert {name for name, one in participants.items() if one.left_at is None} == {"bob", "eve"}
+    assert {one.status for one in participants.values() if one.left_at} == {"disconnected"}
+    assert (participants["bob"].id, participants["bob"].video_enabled, participants["eve"].id) == (
+        bob.id,
+        False,
+        eve.id,
+    )
     metrics = await stored_metrics(gateway, ada.call_id)
     assert (metrics.peak_participants, metrics.total_participants) == (4, 4)
     assert (metrics.reconnections, metrics.avg_rtt) == (1, 40.0)
 
 
-async def test_who_left_during_an_outage_does_not_come_back_with_a_restart(
+async def test_a_participant_that_left_during_an_outage_does_not_come_back_with_a_restart(
     start_gateway: StartGateway, caller: MakeCaller
 ) -> None:
     first = await start_gateway()
@@ -187,11 +191,11 @@ async def test_a_change_of_mode_that_could_not_be_stored_holds_after_a_restart(
     first = await start_gateway()
     ada, bob, eve, answer = await start_switch(first, caller)
     told = await ada.wait("call:mode-switch")
-    people = ((ada, told), (bob, await bob.wait("call:mode-switch")), (eve, answer))
-    ids = [await person.go_to_sfu(access) for person, access in people]
+    participants = ((ada, told), (bob, await bob.wait("call:mode-switch")), (eve, answer))
+    ids = [await peer.go_to_sfu(access) for peer, access in participants]
     async with locked(first):
-        for (person, _), known in zip(people, ids, strict=True):
-            await person.confirm(told["epoch"], **known)
+        for (peer, _), known in zip(participants, ids, strict=True):
+            await peer.confirm(told["epoch"], **known)
         assert (await ada.switched(told["epoch"], "sfu"))["success"]
         await eventually(lambda: at_once or first.late.failing)
     await eventually(lambda: at_once or "everything is in the database now" in caplog.text)
@@ -212,8 +216,8 @@ async def test_changes_of_mode_that_could_not_be_stored_are_stored_in_their_orde
 ) -> None:
     ada, bob, eve, answer = await start_switch(gateway, caller)
     async with locked(gateway):
-        for person in (ada, bob, eve):
-            await person.confirm(answer["epoch"])
+        for peer in (ada, bob, eve):
+            await peer.confirm(answer["epoch"])
         await ada.switched(answer["epoch"], "sfu")
         await eve.leave()
         told = await ada.wait("call:mode-switch", holds=lambda p: p["newMode"] == "p2p")
@@ -233,8 +237,8 @@ async def test_a_locked_database_stalls_no_decision_about_media(
     ada, bob, eve, answer = await start_switch(gateway, caller)
     async with locked(gateway, busy_ms=60_000):
         began_s = time.monotonic()
-        for person in (ada, bob, eve):
-            await person.confirm(answer["epoch"])
+        for peer in (ada, bob, eve):
+            await peer.confirm(answer["epoch"])
         assert (await ada.switched(answer["epoch"], "sfu"))["success"]
         assert time.monotonic() - began_s < 5
         for path in ("health", "ready"):
@@ -248,7 +252,7 @@ async def test_a_locked_database_stalls_no_decision_about_media(
         began_s = time.monotonic()
         assert await zoe.code("call:initiate", BEGIN) == "DATABASE_UNAVAILABLE"
         assert time.monotonic() - began_s < 4
-        assert all(person.socket.connected for person in (ada, bob, eve, zoe))
+        assert all(peer.socket.connected for peer in (ada, bob, eve, zoe))
     row = await stored_call(gateway, ada.call_id)
     assert (row.mode, row.mode_change_count) == ("sfu", 1)
     async with http.get(f"{gateway.url}/health") as told:

@@ -33,7 +33,7 @@ async def test_an_anonymous_guest_cannot_pile_up_attachments(
     await socket.close()
 
 
-async def test_an_ack_flood_of_a_guest_ends_with_one_line(
+async def test_an_ack_flood_of_a_guest_ends_with_one_log_line(
     start_gateway: StartGateway, http: aiohttp.ClientSession, caplog: pytest.LogCaptureFixture
 ) -> None:
     gateway = await start_gateway(rate_events=30)

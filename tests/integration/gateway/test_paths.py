@@ -1,4 +1,4 @@
-"""Everybody in a call is told of a path to everybody else, or why there is none and when it is tried again."""
+"""Each participant is notified of a path to each other one, or why there is none and when it is tried again."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def direct(payload: dict[str, Any]) -> bool:
 
 
 async def connect_directly(gateway: Gateway, first: Caller, second: Caller) -> None:
-    """Check that two are told to connect to each other, one to offer, and do it."""
-    told = [await person.wait("call:mode-switch", holds=direct) for person in (first, second)]
+    """Check that two are told to connect to each other, one of them to offer, and connect them."""
+    told = [await peer.wait("call:mode-switch", holds=direct) for peer in (first, second)]
     assert [one["peer"] for one in told] == [second.id, first.id]
     assert {one["initiator"] for one in told} == {True, False}
     assert told[0]["epoch"] == told[1]["epoch"]
@@ -40,15 +40,15 @@ async def connect_directly(gateway: Gateway, first: Caller, second: Caller) -> N
     assert (await offering.signal(answering))["success"]
     await answering.wait("call:signal", holds=lambda p: p["signal"]["from"] == offering.id)
     epoch = told[0]["epoch"]
-    for person in (first, second):
-        await person.confirm(epoch, "p2p")
-    for person in (first, second):
-        assert (await person.switched(epoch, "p2p"))["success"]
+    for peer in (first, second):
+        await peer.confirm(epoch, "p2p")
+    for peer in (first, second):
+        assert (await peer.switched(epoch, "p2p"))["success"]
     assert gateway.calls.live[first.call_id].mode.pair == {first.id, second.id}
     assert journal.check(gateway.journal.recent).problems == []
 
 
-async def test_two_people_left_after_a_failed_switch_are_connected(
+async def test_two_participants_left_after_a_failed_switch_are_connected(
     gateway: Gateway, media: MediaServer, caller: MakeCaller
 ) -> None:
     ada, bob, eve, _ = await start_switch(gateway, caller)
@@ -62,7 +62,7 @@ async def test_two_people_left_after_a_failed_switch_are_connected(
     await eventually(lambda: not media.rooms.rooms)
 
 
-async def test_two_people_left_of_a_call_without_a_media_server_are_connected(
+async def test_two_participants_left_of_a_call_without_a_media_server_are_connected(
     start_gateway: StartGateway, caller: MakeCaller
 ) -> None:
     gateway = await start_gateway(media_server_urls=["http://127.0.0.1:9"])
@@ -73,10 +73,10 @@ async def test_two_people_left_of_a_call_without_a_media_server_are_connected(
     await connect_directly(gateway, ada, eve)
 
 
-async def test_two_people_are_connected_once_both_have_a_socket(
+async def test_two_participants_are_connected_once_both_have_a_socket(
     gateway: Gateway, caller: MakeCaller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # on a busy machine the next try of the switch could come before somebody has left
+    # on a busy machine the next try of the switch could come before a participant has left
     monkeypatch.setattr(calls, "mode_policy", lambda _: ModePolicy(retry_delays_s=(60.0,)))
     ada, bob, eve, _ = await start_switch(gateway, caller)
     await ada.confirm(1, success=False, error="udp blocked")
@@ -89,7 +89,7 @@ async def test_two_people_are_connected_once_both_have_a_socket(
     await connect_directly(gateway, bob, eve)
 
 
-async def test_who_comes_back_while_two_are_to_connect_hears_whether_to_offer_and_to_whom(
+async def test_a_rejoin_while_two_are_to_connect_answers_whether_to_offer_and_to_whom(
     gateway: Gateway, caller: MakeCaller
 ) -> None:
     ada, bob, eve = await trio(gateway, caller)
@@ -130,11 +130,11 @@ async def test_the_first_of_two_who_comes_back_after_the_other_came_offers_witho
     assert (answer["initiator"], answer["peer"], answer["epoch"]) == (True, bob.id, 0)
     assert gateway.calls.live[ada.call_id].mode.pair == {ada.id, bob.id}
     eve = await caller(gateway, "eve")
-    assert (await eve.join(ada.call_id))["epoch"] == 1, "two who know of each other were switched"
+    assert (await eve.join(ada.call_id))["epoch"] == 1, "two who are connected already were switched"
     assert not [p for p in ada.heard("call:mode-switch") if direct(p)]
 
 
-async def test_people_without_a_socket_do_not_veto_a_switch(
+async def test_participants_without_a_socket_do_not_block_a_switch(
     start_gateway: StartGateway, caller: MakeCaller
 ) -> None:
     gateway = await start_gateway(switch_deadline_s=0.8)
@@ -144,8 +144,8 @@ async def test_people_without_a_socket_do_not_veto_a_switch(
     eve, zoe = await caller(gateway, "eve"), await caller(gateway, "zoe")
     answer = await eve.join(ada.call_id)
     await zoe.join(ada.call_id)
-    for person in (eve, zoe):
-        await person.confirm(answer["epoch"])
+    for peer in (eve, zoe):
+        await peer.confirm(answer["epoch"])
     told = await eve.switched(answer["epoch"], "sfu")
     assert (told["success"], told["missing"]) == (True, sorted([ada.id, bob.id]))
     await zoe.switched(answer["epoch"], "sfu")
@@ -155,7 +155,7 @@ async def test_people_without_a_socket_do_not_veto_a_switch(
     assert back["mediaToken"]
 
 
-async def test_confirmations_before_anybody_was_told_are_refused(
+async def test_confirmations_before_the_announcement_are_refused(
     gateway: Gateway, caller: MakeCaller
 ) -> None:
     ada, bob = await pair(gateway, caller)
@@ -165,8 +165,8 @@ async def test_confirmations_before_anybody_was_told_are_refused(
         joining = asyncio.create_task(eve.join(ada.call_id))
         await eventually(lambda: call.phase == "switching_to_sfu")
         payload = {"callId": ada.call_id, "mode": "sfu", "epoch": 1, "success": True}
-        for person in (ada, bob):
-            answer = await person.emit("call:mode-switched", payload)
+        for peer in (ada, bob):
+            answer = await peer.emit("call:mode-switched", payload)
             assert answer["error"]["code"] == "VALIDATION_ERROR"
             assert answer["error"]["details"]["path"] == "epoch"
         assert (await ada.ask("call:mode-switched", {"success": True}))["phase"] == "switching_to_sfu"
@@ -174,28 +174,28 @@ async def test_confirmations_before_anybody_was_told_are_refused(
         assert ada.heard("call:mode-switched") == []
     gateway.switcher.keeper.reconcile(call)
     assert (await joining)["mediaServerConfig"]
-    for person in (ada, bob, eve):
-        await person.confirm(1)
+    for peer in (ada, bob, eve):
+        await peer.confirm(1)
     assert (await ada.switched(1, "sfu"))["success"]
 
 
-async def waits(person: Caller, reason: str) -> datetime:
-    """Check that somebody is told that they wait, why, and until when; gives the latter."""
-    told = await person.wait(
+async def waits(peer: Caller, reason: str) -> datetime:
+    """Check that a participant is notified that it waits, why, and until when; return the latter."""
+    told = await peer.wait(
         "call:error", holds=lambda p: p["code"] == "MODE_SWITCH_FAILED" and p["details"]["reason"] == reason
     )
-    assert told["callId"] == person.call_id
+    assert told["callId"] == peer.call_id
     return datetime.fromisoformat(told["details"]["retryAt"])
 
 
 @pytest.fixture
-def long_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+def long_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     """Failed switches are not tried again by themselves while a test runs."""
     monkeypatch.setattr(calls, "mode_policy", lambda _: ModePolicy(retry_delays_s=(0.2, 300.0)))
 
 
 async def full_call(gateway: Gateway, caller: MakeCaller) -> tuple[Caller, Caller, Caller]:
-    """Three people of conversation c2 whose third waits because all media servers are full."""
+    """Three callers of conversation c2 whose third waits because all media servers are full."""
     dan, fay, gil = [await caller(gateway, name, conversations=TWO) for name in ("dan", "fay", "gil")]
     await dan.initiate("c2")
     await fay.join(dan.call_id)
@@ -205,8 +205,8 @@ async def full_call(gateway: Gateway, caller: MakeCaller) -> tuple[Caller, Calle
     return dan, fay, gil
 
 
-async def test_who_waits_is_told_why_and_until_when_and_the_switch_goes_on_once_capacity_is_freed(
-    start_media: StartMedia, start_gateway: StartGateway, caller: MakeCaller, long_pauses: None
+async def test_a_waiting_participant_is_notified_why_and_until_when_and_the_switch_goes_on_once_capacity_is_freed(
+    start_media: StartMedia, start_gateway: StartGateway, caller: MakeCaller, long_retries: None
 ) -> None:
     small = await start_media(max_rooms=1)
     gateway = await start_gateway(media_server_urls=[small.url])
@@ -225,7 +225,7 @@ async def test_who_waits_is_told_why_and_until_when_and_the_switch_goes_on_once_
 
 
 async def test_a_call_that_ends_while_it_waits_is_waited_for_no_more(
-    start_media: StartMedia, start_gateway: StartGateway, caller: MakeCaller, long_pauses: None
+    start_media: StartMedia, start_gateway: StartGateway, caller: MakeCaller, long_retries: None
 ) -> None:
     small = await start_media(max_rooms=1)
     gateway = await start_gateway(media_server_urls=[small.url])
@@ -237,8 +237,8 @@ async def test_a_call_that_ends_while_it_waits_is_waited_for_no_more(
     await eventually(lambda: len(gateway.jobs) <= 2)
 
 
-async def test_capacity_that_somebody_else_frees_is_used(
-    start_media: StartMedia, start_gateway: StartGateway, caller: MakeCaller, long_pauses: None
+async def test_capacity_that_another_gateway_frees_is_used(
+    start_media: StartMedia, start_gateway: StartGateway, caller: MakeCaller, long_retries: None
 ) -> None:
     small = await start_media(max_rooms=1)
     gateway = await start_gateway(media_server_urls=[small.url])
@@ -250,8 +250,8 @@ async def test_capacity_that_somebody_else_frees_is_used(
     assert (await dan.wait("call:mode-switch"))["newMode"] == "sfu"
 
 
-async def test_who_waits_for_a_media_server_that_is_away_hears_so_also_on_coming_back(
-    start_gateway: StartGateway, caller: MakeCaller, long_pauses: None
+async def test_a_wait_for_an_unreachable_media_server_is_repeated_in_the_answer_to_a_rejoin(
+    start_gateway: StartGateway, caller: MakeCaller, long_retries: None
 ) -> None:
     gateway = await start_gateway(media_server_urls=["http://127.0.0.1:9"])
     ada, bob = await pair(gateway, caller)
@@ -266,46 +266,46 @@ async def test_who_waits_for_a_media_server_that_is_away_hears_so_also_on_coming
     assert bob.heard("call:error") == []
 
 
-async def test_a_call_without_any_path_is_told_once_why(
+async def test_a_call_without_any_path_is_notified_once_why(
     start_gateway: StartGateway, media: MediaServer, caller: MakeCaller
 ) -> None:
     gateway = await start_gateway(media_down_s=0.1)
-    people = await trio(gateway, caller)
+    callers = await trio(gateway, caller)
     await media.close()
-    for person in people:
-        await waits(person, "sfu-unavailable")
-    call = gateway.calls.live[people[0].call_id]
+    for peer in callers:
+        await waits(peer, "sfu-unavailable")
+    call = gateway.calls.live[callers[0].call_id]
     epoch = call.mode.epoch
     await eventually(lambda: call.mode.epoch > epoch + 2)
-    assert [len(person.heard("call:error")) for person in people] == [1, 1, 1]
+    assert [len(peer.heard("call:error")) for peer in callers] == [1, 1, 1]
 
 
-async def test_people_whom_their_first_room_does_not_serve_are_told_so_and_led_there_again(
+async def test_participants_whose_first_room_fails_are_notified_and_sent_there_again(
     gateway: Gateway, caller: MakeCaller
 ) -> None:
-    people = [await caller(gateway, name) for name in ("ada", "bob", "eve")]
-    ada, bob, eve = people
+    callers = [await caller(gateway, name) for name in ("ada", "bob", "eve")]
+    ada, bob, eve = callers
     access = [
         await ada.initiate(expectedParticipants=3),
         await bob.join(ada.call_id),
         await eve.join(ada.call_id),
     ]
     assert [one["mode"] for one in access] == ["sfu"] * 3
-    for person in people:
-        await person.confirm(1, success=False, error="ICE failed")
-    for person in people:
-        told = await person.switched(1, "sfu")
+    for peer in callers:
+        await peer.confirm(1, success=False, error="ICE failed")
+    for peer in callers:
+        told = await peer.switched(1, "sfu")
         assert (told["success"], told["reason"]) == (False, "participant_failed")
-        assert set(told["failed"]) == {one.id for one in people}
-        await waits(person, "participant_failed")
+        assert set(told["failed"]) == {one.id for one in callers}
+        await waits(peer, "participant_failed")
     rooms = {one["mediaServerConfig"]["roomId"] for one in access}
-    for person in people:
-        again = await person.wait("call:mode-switch")
+    for peer in callers:
+        again = await peer.wait("call:mode-switch")
         assert (again["oldMode"], again["newMode"], again["epoch"]) == ("sfu", "sfu", 2)
         assert {again["mediaServerConfig"]["roomId"]} == rooms
-        await person.confirm(2)
-    for person in people:
-        assert (await person.switched(2, "sfu"))["success"]
+        await peer.confirm(2)
+    for peer in callers:
+        assert (await peer.switched(2, "sfu"))["success"]
     assert gateway.calls.live[ada.call_id].mode.without_path == frozenset()
     assert journal.check(gateway.journal.recent).problems == []
 
@@ -329,13 +329,13 @@ async def test_reasons_of_transitions_are_the_true_ones(
     assert (await bob.wait("call:mode-switch", holds=lambda p: p["epoch"] == 3))["reason"] == "manual"
     await gateway.close()
     second = await start_gateway()
-    for person in (ada, bob, eve):
-        await person.reconnect(second.url)
-        await person.rejoin()
+    for peer in (ada, bob, eve):
+        await peer.reconnect(second.url)
+        await peer.rejoin()
     assert (await ada.wait("call:mode-switch", holds=lambda p: p["epoch"] > 3))["reason"] == "restart"
 
 
-async def test_after_a_restart_two_who_never_connected_are_told_to_and_two_who_talk_are_left_alone(
+async def test_after_a_restart_two_who_never_connected_are_told_to_connect_and_two_who_talk_are_not(
     start_gateway: StartGateway, caller: MakeCaller
 ) -> None:
     nowhere = {"media_server_urls": ["http://127.0.0.1:9"]}
@@ -353,9 +353,9 @@ async def test_after_a_restart_two_who_never_connected_are_told_to_and_two_who_t
     await fay.join(dan.call_id)
     await first.close()
     second = await start_gateway(**nowhere)
-    for person in (bob, eve, dan, fay):
-        await person.reconnect(second.url)
-        await person.rejoin()
+    for peer in (bob, eve, dan, fay):
+        await peer.reconnect(second.url)
+        await peer.rejoin()
     await connect_directly(second, bob, eve)
     assert bob.heard("call:mode-switch")[-1]["reason"] == "restart"
     assert second.calls.live[dan.call_id].mode.pair == {dan.id, fay.id}
@@ -365,14 +365,14 @@ async def test_after_a_restart_two_who_never_connected_are_told_to_and_two_who_t
 async def test_a_re_homing_does_not_count_as_a_change_of_mode(
     gateway: Gateway, media: MediaServer, caller: MakeCaller
 ) -> None:
-    people = list(await trio(gateway, caller))
-    before = await stored_call(gateway, people[0].call_id)
+    callers = list(await trio(gateway, caller))
+    before = await stored_call(gateway, callers[0].call_id)
     await media.pool.workers[0].panic()
-    await follow(people, after=1)
-    after = await stored_call(gateway, people[0].call_id)
+    await follow(callers, after=1)
+    after = await stored_call(gateway, callers[0].call_id)
     assert after.sfu_room_id != before.sfu_room_id
     assert (after.mode_change_count, after.last_mode_change) == (1, before.last_mode_change)
-    figures = await people[0].session.get(f"{gateway.url}/metrics")
+    figures = await callers[0].session.get(f"{gateway.url}/metrics")
     assert "calls_mode_transitions_total 1.0" in await figures.text()
 
 
@@ -382,8 +382,8 @@ async def test_switches_that_were_rolled_back_are_in_the_metrics_of_the_call(
     ada, bob, eve, _ = await start_switch(gateway, caller)
     await bob.confirm(1, success=False, error="udp blocked")
     await ada.wait("call:mode-switch", holds=lambda p: p["epoch"] == 2)
-    for person in (ada, bob, eve):
-        await person.confirm(2)
+    for peer in (ada, bob, eve):
+        await peer.confirm(2)
     await ada.switched(2, "sfu")
     metrics = await stored_metrics(gateway, ada.call_id)
     row = await stored_call(gateway, ada.call_id)
@@ -395,14 +395,14 @@ async def test_switches_that_were_rolled_back_are_in_the_metrics_of_the_call(
 
 
 async def test_the_ordinary_start_of_two_costs_no_transition(gateway: Gateway, caller: MakeCaller) -> None:
-    people = [await caller(gateway, name) for name in ("ada", "bob")]
-    await meet(people)
-    call = gateway.calls.live[people[0].call_id]
-    told = await people[0].wait("call:participant-joined")
+    callers = [await caller(gateway, name) for name in ("ada", "bob")]
+    await meet(callers)
+    call = gateway.calls.live[callers[0].call_id]
+    told = await callers[0].wait("call:participant-joined")
     assert (told["initiator"], told["epoch"]) == (True, 0)
-    await eventually(lambda: call.mode.pair == {person.id for person in people})
-    await people[1].vanish()
-    await people[1].reconnect()
-    await people[1].rejoin()
+    await eventually(lambda: call.mode.pair == {peer.id for peer in callers})
+    await callers[1].vanish()
+    await callers[1].reconnect()
+    await callers[1].rejoin()
     await eventually(lambda: len(gateway.jobs) <= 2)
-    assert (call.mode.epoch, people[0].heard("call:mode-switch")) == (0, [])
+    assert (call.mode.epoch, callers[0].heard("call:mode-switch")) == (0, [])

@@ -29,9 +29,9 @@ async def test_a_call_goes_through_both_modes_and_a_restart_on_postgresql(
     async with await Gateway.start(settings) as gateway:
         ada, bob, eve = await trio(gateway, caller)
     async with await Gateway.start(settings) as gateway:
-        for person in (ada, bob, eve):
-            await person.reconnect(gateway.url)
-            assert (await person.rejoin())["mode"] == "sfu"
+        for peer in (ada, bob, eve):
+            await peer.reconnect(gateway.url)
+            assert (await peer.rejoin())["mode"] == "sfu"
         await eve.leave()
         back = await ada.wait("call:mode-switch", holds=lambda p: p["newMode"] == "p2p")
         await ada.confirm(back["epoch"], "p2p")
@@ -44,7 +44,7 @@ async def test_a_call_goes_through_both_modes_and_a_restart_on_postgresql(
         assert (len(metrics.mode_transitions), metrics.reconnections, metrics.peak_participants) == (2, 3, 3)
 
 
-async def test_people_talk_on_while_postgresql_is_down(
+async def test_calls_go_on_while_postgresql_is_down(
     postgres_server: PostgresServer,  # noqa: F811
     tmp_path: Path,
     media: MediaServer,
@@ -60,8 +60,8 @@ async def test_people_talk_on_while_postgresql_is_down(
                 assert answer.status == 503
             await eve.leave()
             back = await ada.wait("call:mode-switch", holds=lambda p: p["newMode"] == "p2p")
-            for person in (ada, bob):
-                await person.confirm(back["epoch"], "p2p")
+            for peer in (ada, bob):
+                await peer.confirm(back["epoch"], "p2p")
             assert (await bob.switched(back["epoch"], "p2p"))["success"]
             await bob.vanish()
             await bob.reconnect()
@@ -93,8 +93,8 @@ async def test_locked_tables_of_postgresql_stall_no_decision_about_media(
         async with other.begin() as db:
             await db.execute(text("LOCK TABLE call_sessions, call_participants, call_metrics"))
             began_s = time.monotonic()
-            for person in (ada, bob, eve):
-                await person.confirm(answer["epoch"])
+            for peer in (ada, bob, eve):
+                await peer.confirm(answer["epoch"])
             assert (await ada.switched(answer["epoch"], "sfu"))["success"]
             await eve.leave()
             assert time.monotonic() - began_s < 5

@@ -13,9 +13,9 @@ from tests.integration.hearing import eventually
 
 
 async def warm_pair(gateway: Gateway, caller: MakeCaller) -> tuple[Caller, Caller, str]:
-    """Two people in P2P who were invited to prepare their SFU leg."""
+    """Two callers in P2P who were invited to prepare their SFU leg."""
     ada, bob = await pair(gateway, caller)
-    rooms = [(await person.wait("call:prewarm"))["mediaServerConfig"]["roomId"] for person in (ada, bob)]
+    rooms = [(await peer.wait("call:prewarm"))["mediaServerConfig"]["roomId"] for peer in (ada, bob)]
     assert rooms[0] == rooms[1]
     return ada, bob, rooms[0]
 
@@ -30,17 +30,17 @@ async def test_the_switch_uses_the_room_made_in_advance(
     row = await stored_call(gateway, ada.call_id)
     assert (row.mode, row.sfu_room_id, row.sfu_rtp_capabilities) == ("p2p", None, None)
     ids = {}
-    for person in (ada, bob):
-        ids[person.id] = await person.go_to_sfu(person.heard("call:prewarm")[0])
-        await person.ask("call:sfu-ready", {"callId": ada.call_id, "success": True})
+    for peer in (ada, bob):
+        ids[peer.id] = await peer.go_to_sfu(peer.heard("call:prewarm")[0])
+        await peer.ask("call:sfu-ready", {"callId": ada.call_id, "success": True})
     eve = await caller(gateway, "eve")
     answer = await eve.join(ada.call_id)
     assert answer["mediaServerConfig"]["roomId"] == room
     assert {p["participantId"] for p in answer["producers"]} == {ada.id, bob.id}
     assert (await ada.wait("call:mode-switch"))["mediaServerConfig"]["roomId"] == room
     assert not media.rooms.rooms[0].in_advance
-    for person in (ada, bob):
-        await person.confirm(1, **ids[person.id])
+    for peer in (ada, bob):
+        await peer.confirm(1, **ids[peer.id])
     await eve.confirm(1, **await eve.go_to_sfu(answer))
     assert (await ada.switched(1, "sfu"))["success"]
     row = await stored_call(gateway, ada.call_id)
@@ -54,8 +54,8 @@ async def test_after_the_way_back_a_fresh_room_is_made_in_advance(
     ada, bob, room = await warm_pair(gateway, caller)
     eve = await caller(gateway, "eve")
     await eve.join(ada.call_id)
-    for person in (ada, bob, eve):
-        await person.confirm(1)
+    for peer in (ada, bob, eve):
+        await peer.confirm(1)
     await ada.switched(1, "sfu")
     await eve.leave()
     await ada.wait("call:mode-switch", holds=lambda p: p["newMode"] == "p2p")
@@ -66,13 +66,15 @@ async def test_after_the_way_back_a_fresh_room_is_made_in_advance(
     assert [r.id for r in media.rooms.rooms] == [again["mediaServerConfig"]["roomId"]]
 
 
-async def test_a_blocked_sfu_path_is_told_to_both(start_gateway: StartGateway, caller: MakeCaller) -> None:
+async def test_a_blocked_sfu_path_is_announced_to_both(
+    start_gateway: StartGateway, caller: MakeCaller
+) -> None:
     gateway = await start_gateway(prewarm=True)
     ada, bob, _ = await warm_pair(gateway, caller)
     for _ in range(2):
         await bob.ask("call:sfu-ready", {"callId": ada.call_id, "success": False, "error": "ice failed"})
-    for person in (ada, bob):
-        told = await person.wait("call:sfu-unreachable")
+    for peer in (ada, bob):
+        told = await peer.wait("call:sfu-unreachable")
         assert (told["participantId"], told["reason"]) == (bob.id, "ice failed")
     assert len(ada.heard("call:sfu-unreachable")) == 1
     metrics = await stored_metrics(gateway, ada.call_id)
@@ -99,7 +101,7 @@ async def test_rooms_in_advance_do_not_count_against_the_calls_per_server(
     assert (other["mode"], other["reason"]) == ("p2p", "sfu-full")
 
 
-async def test_direct_calls_and_lonely_people_get_no_room(
+async def test_direct_calls_and_single_participants_get_no_room(
     start_gateway: StartGateway, media: MediaServer, caller: MakeCaller
 ) -> None:
     gateway = await start_gateway(prewarm=True)

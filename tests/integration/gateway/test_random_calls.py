@@ -1,4 +1,4 @@
-"""Random calls through everything but sockets: after each step machine, database, rooms and what was told agree.
+"""Random calls through everything but sockets: after each step state machine, database, rooms and notifications agree.
 
 Time is moved by hand; the media server is real. The seed is printed and comes from MEESHY_TEST_SEED.
 """
@@ -39,8 +39,8 @@ def user(name: str) -> User:
     return User(name, name, False, {"c1": Conversation("c1", "GROUP", "admin")}, float("inf"))
 
 
-class Ears:
-    """What each socket was told."""
+class Notifications:
+    """What each socket was sent."""
 
     def __init__(self) -> None:
         self.told: dict[str, list[tuple[str, dict[str, Any]]]] = defaultdict(list)
@@ -66,11 +66,11 @@ class MovedClock(ManualClock):
 
 
 class Walk:
-    """One random story."""
+    """One random sequence."""
 
     def __init__(self, gateway: Gateway, media: MediaServer, clock: ManualClock, rng: random.Random) -> None:
         self.gateway, self.media, self.clock, self.rng = gateway, media, clock, rng
-        self.ears = Ears()
+        self.ears = Notifications()
         gateway.notices.outbox = self.ears
         self.call: LiveCall | None = None
         self.sids: dict[str, str] = {}
@@ -90,7 +90,7 @@ class Walk:
 
     async def step(self) -> None:
         actions = [self.join] * 4 + [self.leave] * 2 + [self.confirm] * 8 + [self.wait] * 2
-        actions += [self.vanish, self.rejoin, self.fail, self.room_dies] + [self.everybody_confirms] * 5
+        actions += [self.vanish, self.rejoin, self.fail, self.room_is_lost] + [self.all_confirm] * 5
         action = self.rng.choice(actions)
         self.counts[action.__name__] += 1
         try:
@@ -100,7 +100,7 @@ class Walk:
         await self.settle()
         await self.check()
 
-    def someone(self) -> str:
+    def random_user(self) -> str:
         return self.rng.choice(NAMES)
 
     def new_sid(self, name: str) -> str:
@@ -109,7 +109,7 @@ class Walk:
         return self.sids[name]
 
     async def join(self) -> None:
-        name = self.someone()
+        name = self.random_user()
         if self.call is None or self.call.ended:
             await self.gateway.calls.initiate(
                 user(name), "c1", "video", MediaSettings(), sid=self.new_sid(name)
@@ -121,7 +121,7 @@ class Walk:
 
     def member(self) -> tuple[LiveCall, str]:
         if self.call is None or not self.call.members:
-            raise MeeshyError("nobody is there")
+            raise MeeshyError("no participant is there")
         return self.call, self.rng.choice([m.user_id for m in self.call.members.values()])
 
     async def leave(self) -> None:
@@ -140,7 +140,7 @@ class Walk:
         )
         await self.gateway.confirmations.confirm(user(name or who), call.id, request)
 
-    async def everybody_confirms(self) -> None:
+    async def all_confirm(self) -> None:
         call, _ = self.member()
         for member in list(call.members.values()):
             await self.confirm(name=member.user_id)
@@ -162,7 +162,7 @@ class Walk:
         self.clock.advance(self.rng.choice([0.1, 1.0, 3.0, 11.0, 40.0]))
         self.gateway.calls.sweep()
 
-    async def room_dies(self) -> None:
+    async def room_is_lost(self) -> None:
         if self.rng.random() < 0.3 and self.call is not None and self.call.room is not None:
             for room in list(self.media.rooms.rooms):
                 room.close("worker died: 0")
@@ -190,7 +190,7 @@ class Walk:
         if row.mode == "p2p" and call.phase.value == "p2p":
             assert row.sfu_room_id is None
             assert not any(getattr(p, name) for p in row.participants for name in SFU_FIELDS)
-        # the row names the room that serves somebody, not one that nobody has confirmed yet
+        # the row names the room that is in use, not one that is not confirmed yet
         if call.phase.value == "sfu" and call.room is not None and not call.mode.without_path:
             assert row.sfu_room_id == call.room.room_id
         rooms = [room for room in self.media.rooms.rooms if room.call_id == call.id]
@@ -205,7 +205,7 @@ class Walk:
             if ended is not None:
                 assert ended["epoch"] <= call.mode.epoch
                 if begun is None or begun["epoch"] <= ended["epoch"]:
-                    # nothing was told since; what was told last is what is
+                    # nothing was sent since; what was sent last holds
                     assert ended["mode"] == call.mode.mode.value
             if begun is not None and call.phase.value.startswith("switching"):
                 assert begun["epoch"] <= call.mode.announced_epoch
@@ -223,7 +223,7 @@ async def walk(tmp_path: Path, media: MediaServer) -> AsyncIterator[Walk]:
 
 @pytest.mark.slow(reason="1,500 steps, after each of which database and rooms are compared")
 @pytest.mark.timeout(180)
-async def test_machine_database_rooms_and_what_was_told_agree_after_every_step(walk: Walk) -> None:
+async def test_machine_database_rooms_and_notifications_agree_after_every_step(walk: Walk) -> None:
     for _ in range(STEPS):
         await walk.step()
     verdict = journal.check(walk.gateway.journal.recent)

@@ -69,8 +69,8 @@ async def test_a_call_over_rest_from_its_beginning_to_its_end(
     metrics = await stored_metrics(gateway, data["callId"])
     assert (metrics.avg_packet_loss, metrics.avg_jitter, metrics.avg_rtt) == (0.01, 4.0, 20.5)
     assert (metrics.total_data_sent, metrics.total_data_received) == (None, None)
-    for person, figures in ((ada, {"bytesSent": 10, "bytesReceived": 7}), (bob, {"bytesSent": 5})):
-        assert (await person.request("POST", f"{call}/quality-metrics", figures)).status == 200
+    for peer, figures in ((ada, {"bytesSent": 10, "bytesReceived": 7}), (bob, {"bytesSent": 5})):
+        assert (await peer.request("POST", f"{call}/quality-metrics", figures)).status == 200
     metrics = await stored_metrics(gateway, data["callId"])
     assert (metrics.total_data_sent, metrics.total_data_received, metrics.avg_jitter) == (15, 7, 4.0)
 
@@ -309,7 +309,7 @@ async def test_pages_of_calls_go_on_by_cursor_to_the_last(
         assert (refused.status, refused.body["error"]["details"]["path"]) == (400, field)
 
 
-async def test_a_call_that_is_over_still_shows_the_names_of_its_people(
+async def test_a_call_that_is_over_still_shows_the_names_of_its_participants(
     start_gateway: StartGateway, caller: MakeCaller
 ) -> None:
     gateway = await start_gateway()
@@ -319,7 +319,7 @@ async def test_a_call_that_is_over_still_shows_the_names_of_its_people(
     await bob.leave()
     await ada.ask("call:end", {"callId": ada.call_id})
     over = (await ada.request("GET", f"/api/calls/{ada.call_id}")).data
-    assert [person["username"] for person in over["participants"]] == ["Ada", "Bob", "Gil"]
+    assert [peer["username"] for peer in over["participants"]] == ["Ada", "Bob", "Gil"]
     (listed,) = (await ada.request("GET", "/api/conversations/c1/calls")).data["calls"]
     assert listed["participants"] == over["participants"]
 
@@ -332,5 +332,5 @@ async def test_names_outlive_the_gateway(start_gateway: StartGateway, caller: Ma
     names = [member.username for member in second.calls.live[ada.call_id].members.values()]
     assert names == ["Ada", "Bob"]
     await bob.reconnect(second.url)
-    people = (await bob.rejoin())["participants"]
-    assert [person["username"] for person in people] == ["Ada", "Bob"]
+    participants = (await bob.rejoin())["participants"]
+    assert [peer["username"] for peer in participants] == ["Ada", "Bob"]

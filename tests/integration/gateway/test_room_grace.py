@@ -1,4 +1,4 @@
-"""A room that a call needs no more: its people hear so first, then it goes, and it always goes."""
+"""A room that a call needs no more: its participants are notified first, then it is destroyed, in every case."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.integration.hearing import eventually
 
 @contextlib.asynccontextmanager
 async def writes_blocked(gateway: Gateway) -> AsyncIterator[None]:
-    """Somebody else holds the database's write lock: what the gateway writes meanwhile waits."""
+    """Another process holds the database's write lock: what the gateway writes meanwhile waits."""
     blocker = sqlite3.connect(gateway.settings.state_dir / "meeshy.db", isolation_level=None)
     while len(gateway.late):
         # a write that has begun needs this event loop, which the next statement keeps for itself
@@ -33,18 +33,18 @@ async def writes_blocked(gateway: Gateway) -> AsyncIterator[None]:
         blocker.close()
 
 
-async def heard_before_the_room_goes(media: MediaServer, people: tuple[Caller, ...], epoch: int) -> None:
-    """Check that everyone hears of the end of a transition while its room is still there; then it goes."""
+async def notified_before_the_room_goes(media: MediaServer, callers: tuple[Caller, ...], epoch: int) -> None:
+    """Check that all are notified of the end of a transition while its room is still there; then it goes."""
     (room,) = media.rooms.rooms
-    for person in people:
-        await person.wait("call:mode-switched", holds=lambda told: told["epoch"] == epoch)
-    assert media.rooms.rooms == (room,), "the room was destroyed before its people heard of it"
+    for peer in callers:
+        await peer.wait("call:mode-switched", holds=lambda told: told["epoch"] == epoch)
+    assert media.rooms.rooms == (room,), "the room was destroyed before its participants were notified"
     await asyncio.sleep(ROOM_GRACE_S / 3)
     assert media.rooms.rooms == (room,), "no grace"
     await eventually(lambda: room not in media.rooms.rooms)
 
 
-async def test_back_on_p2p_the_room_goes_after_its_people_have_heard(
+async def test_back_on_p2p_the_room_goes_after_its_participants_were_notified(
     gateway: Gateway, media: MediaServer, caller: MakeCaller
 ) -> None:
     ada, bob, eve = await trio(gateway, caller)
@@ -55,11 +55,11 @@ async def test_back_on_p2p_the_room_goes_after_its_people_have_heard(
         confirming = asyncio.create_task(bob.confirm(2, "p2p"))
         await asyncio.sleep(0.3)
         assert media.rooms.rooms
-    await heard_before_the_room_goes(media, (ada, bob), 2)
+    await notified_before_the_room_goes(media, (ada, bob), 2)
     await confirming
 
 
-async def test_after_a_rollback_the_room_goes_after_its_people_have_heard(
+async def test_after_a_rollback_the_room_goes_after_its_participants_were_notified(
     gateway: Gateway, media: MediaServer, caller: MakeCaller
 ) -> None:
     ada, bob, eve, _ = await start_switch(gateway, caller)
@@ -67,23 +67,23 @@ async def test_after_a_rollback_the_room_goes_after_its_people_have_heard(
         failing = asyncio.create_task(bob.confirm(1, success=False, error="udp blocked"))
         await asyncio.sleep(0.3)
         assert media.rooms.rooms
-    await heard_before_the_room_goes(media, (ada, bob, eve), 1)
+    await notified_before_the_room_goes(media, (ada, bob, eve), 1)
     await failing
 
 
-async def test_who_joins_during_the_grace_gets_a_room_of_the_call_s_own(
+async def test_a_join_during_the_grace_gets_a_new_room(
     gateway: Gateway, media: MediaServer, caller: MakeCaller
 ) -> None:
     ada, bob, eve = await trio(gateway, caller)
     await eve.leave()
     await ada.wait("call:mode-switch", holds=lambda p: p["newMode"] == "p2p")
     (old,) = media.rooms.rooms
-    for person in (ada, bob):
-        await person.confirm(2, "p2p")
+    for peer in (ada, bob):
+        await peer.confirm(2, "p2p")
     answer = await eve.join(ada.call_id)
     assert answer["mediaServerConfig"]["roomId"] != old.id
-    for person in (ada, bob):
-        told = await person.wait("call:mode-switch", holds=lambda p: p["epoch"] == 3)
+    for peer in (ada, bob):
+        told = await peer.wait("call:mode-switch", holds=lambda p: p["epoch"] == 3)
         assert told["mediaServerConfig"]["roomId"] == answer["mediaServerConfig"]["roomId"]
     await asyncio.sleep(ROOM_GRACE_S * 1.5)
     assert [room.id for room in media.rooms.rooms] == [answer["mediaServerConfig"]["roomId"]]
@@ -95,8 +95,8 @@ async def test_a_call_that_ends_during_the_grace_leaves_no_room(
     ada, bob, eve = await trio(gateway, caller)
     await eve.leave()
     await ada.wait("call:mode-switch", holds=lambda p: p["newMode"] == "p2p")
-    for person in (ada, bob):
-        await person.confirm(2, "p2p")
+    for peer in (ada, bob):
+        await peer.confirm(2, "p2p")
     await ada.ask("call:end", {"callId": ada.call_id})
     await eventually(lambda: not media.rooms.rooms)
     await eventually(lambda: len(gateway.jobs) <= 2)
@@ -126,9 +126,9 @@ async def test_room_that_its_switch_did_not_wait_for_is_not_announced_to_the_nex
     await eventually(lambda: call.phase == "switching_to_sfu")
     slow.set()
     answer = await coming
-    for person in (ada, bob):
-        told = await person.wait("call:mode-switch")
+    for peer in (ada, bob):
+        told = await peer.wait("call:mode-switch")
         assert told["mediaServerConfig"]["roomId"] == answer["mediaServerConfig"]["roomId"] != old.id
-        await person.confirm(told["epoch"])
+        await peer.confirm(told["epoch"])
     await zoe.confirm(answer["epoch"])
     assert (await ada.switched(answer["epoch"], "sfu"))["success"]

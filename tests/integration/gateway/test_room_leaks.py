@@ -1,4 +1,4 @@
-"""Rooms that have to go, when their media server refuses, answers too late, or nobody heard of their end."""
+"""Rooms to be destroyed whose media server refuses, answers too late, or whose end was not announced."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def refusing(gateway: Gateway) -> Iterator[None]:
 
 @asynccontextmanager
 async def slow_to_create(media: MediaServer, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
-    """The media server makes rooms only when the block is over, whoever still waits."""
+    """The media server makes rooms only when the block is over."""
     over = asyncio.Event()
     create = media.pool.create_router
 
@@ -51,13 +51,13 @@ def clean(gateway: Gateway, *servers: MediaServer) -> bool:
     return not gateway.media.condemned and not any(server.rooms.rooms for server in servers)
 
 
-async def test_a_room_whose_destroy_is_refused_goes_once_the_media_server_takes_it(
+async def test_a_room_whose_destroy_is_refused_goes_once_the_media_server_accepts_it(
     gateway: Gateway, media: MediaServer, caller: MakeCaller
 ) -> None:
     ada, *_ = await trio(gateway, caller)
     with refusing(gateway):
         await ada.ask("call:end", {"callId": ada.call_id})
-        (what,) = await eventually_condemned(gateway)
+        (what,) = await eventually_to_be_removed(gateway)
         assert (what.server_url, what.call_id) == (media.url, ada.call_id)
         await asyncio.sleep(0.7)  # two tries that are refused
         assert [room.call_id for room in media.rooms.rooms] == [ada.call_id]
@@ -66,19 +66,19 @@ async def test_a_room_whose_destroy_is_refused_goes_once_the_media_server_takes_
     await eventually(lambda: clean(gateway, media))
 
 
-async def eventually_condemned(gateway: Gateway) -> list[object]:
+async def eventually_to_be_removed(gateway: Gateway) -> list[object]:
     await eventually(lambda: len(gateway.media.condemned) > 0)
     return list(gateway.media.condemned)
 
 
-async def test_who_left_is_put_out_of_the_room_once_the_media_server_takes_it(
+async def test_a_participant_that_left_is_removed_from_the_room_once_the_media_server_accepts_it(
     gateway: Gateway, media: MediaServer, caller: MakeCaller
 ) -> None:
     ada, bob, eve, answer = await start_switch(gateway, caller)
     ids = await eve.go_to_sfu(answer)
-    for person in (ada, bob):
-        await person.go_to_sfu(person.heard("call:mode-switch")[0])
-        await person.confirm(1)
+    for peer in (ada, bob):
+        await peer.go_to_sfu(peer.heard("call:mode-switch")[0])
+        await peer.confirm(1)
     await eve.confirm(1, **ids)
     await ada.switched(1, "sfu")
     zoe = await caller(gateway, "zoe")
@@ -86,7 +86,7 @@ async def test_who_left_is_put_out_of_the_room_once_the_media_server_takes_it(
     room = media.rooms.get(CallId(ada.call_id))
     with refusing(gateway):
         await eve.leave()
-        await eventually_condemned(gateway)
+        await eventually_to_be_removed(gateway)
         await asyncio.sleep(0.2)
         assert ParticipantId(eve.id) in room.participants
     await eventually(lambda: ParticipantId(eve.id) not in room.participants)
@@ -94,16 +94,16 @@ async def test_who_left_is_put_out_of_the_room_once_the_media_server_takes_it(
     assert ParticipantId(ada.id) in room.participants
 
 
-async def test_who_is_back_before_they_could_be_put_out_stays(
+async def test_a_participant_that_rejoins_before_its_removal_stays(
     gateway: Gateway, media: MediaServer, caller: MakeCaller
 ) -> None:
-    people = await trio(gateway, caller)
+    callers = await trio(gateway, caller)
     zoe = await caller(gateway, "zoe")
-    await zoe.join(people[0].call_id)
+    await zoe.join(callers[0].call_id)
     with refusing(gateway):
         await zoe.leave()
-        await eventually_condemned(gateway)
-        answer = await zoe.join(people[0].call_id)
+        await eventually_to_be_removed(gateway)
+        answer = await zoe.join(callers[0].call_id)
         assert not gateway.media.condemned
     await zoe.go_to_sfu(answer)
     await asyncio.sleep(0.7)
@@ -120,7 +120,7 @@ async def test_a_room_whose_create_answers_too_late_goes(
         answer = await eve.join(ada.call_id)
         assert (answer["mode"], answer["reason"]) == ("p2p", "sfu-unavailable")
         await ada.ask("call:end", {"callId": ada.call_id})
-        assert await eventually_condemned(gateway)
+        assert await eventually_to_be_removed(gateway)
         await asyncio.sleep(0.5)
         assert gateway.media.condemned, "taken off the list while the room was being made"
     await eventually(lambda: clean(gateway, media))
@@ -159,9 +159,9 @@ def compared_often(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_rooms_of_this_gateway_that_no_call_needs_go_by_the_timer_and_those_of_others_stay(
     compared_often: None, gateway: Gateway, media: MediaServer, caller: MakeCaller
 ) -> None:
-    people = await trio(gateway, caller)
+    callers = await trio(gateway, caller)
     async with MediaServerClient([media.url], secret=SECRET, clock=SystemClock()) as client:
-        await client.create_room("of-nobody")
+        await client.create_room("of-no-call")
         client.owner = "another-gateway"
         await client.create_room("of-another-gateway")
         client.owner = gateway.media.owner
@@ -169,7 +169,7 @@ async def test_rooms_of_this_gateway_that_no_call_needs_go_by_the_timer_and_thos
     await eventually(lambda: media.rooms.find(CallId("of-this-gateway")) is None)
     await asyncio.sleep(0.5)
     left = {room.call_id for room in media.rooms.rooms}
-    assert left == {people[0].call_id, "of-nobody", "of-another-gateway"}
+    assert left == {callers[0].call_id, "of-no-call", "of-another-gateway"}
 
 
 async def test_a_room_of_a_call_that_does_not_use_it_goes_by_the_timer(
@@ -182,7 +182,7 @@ async def test_a_room_of_a_call_that_does_not_use_it_goes_by_the_timer(
     await eventually(lambda: not media.rooms.rooms)
 
 
-async def test_a_room_that_was_lost_unheard_is_made_again_by_the_timer(
+async def test_a_room_whose_loss_was_not_announced_is_made_again_by_the_timer(
     compared_often: None, gateway: Gateway, media: MediaServer, caller: MakeCaller
 ) -> None:
     ada, *_ = await trio(gateway, caller)
@@ -201,7 +201,7 @@ async def test_rooms_of_calls_that_ended_while_the_gateway_was_away_go(
     ada, *_ = await trio(first, caller)
     with refusing(first):
         await ada.ask("call:end", {"callId": ada.call_id})
-        await eventually_condemned(first)
+        await eventually_to_be_removed(first)
         await first.close()
     assert [room.owner for room in media.rooms.rooms] == [owner]
     second = await start_gateway()

@@ -1,4 +1,4 @@
-"""Acts in a call belong to the socket that speaks for somebody: who was kicked can do nothing more."""
+"""Only the current socket of a participant acts in a call: a kicked one can do nothing more."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ async def two(gateway: Gateway, caller: MakeCaller) -> tuple[Caller, Caller]:
 
 
 async def second_tab(gateway: Gateway, caller: MakeCaller, first: Caller, take: str) -> Caller:
-    """The same person on another socket, which takes the place."""
+    """The same user on another socket, which takes the place."""
     tab = await caller(gateway, first.name)
     tab.call_id, tab.id = first.call_id, first.id
     if take == "rejoin":
@@ -34,7 +34,7 @@ async def second_tab(gateway: Gateway, caller: MakeCaller, first: Caller, take: 
 
 
 def acts(tab: Caller, peer: Caller) -> dict[str, dict[str, Any]]:
-    """Everything a socket does in a call but coming in."""
+    """Everything a socket does in a call but joining."""
     call: dict[str, Any] = {"callId": tab.call_id}
     signal = {"type": "offer", "from": tab.id, "to": peer.id, "sdp": SDP}
     return {
@@ -73,7 +73,7 @@ async def test_a_kicked_tab_can_do_nothing_more(gateway: Gateway, caller: MakeCa
     await tab.leave()
 
 
-async def test_the_goodbye_of_a_kicked_tab_ends_nobody(gateway: Gateway, caller: MakeCaller) -> None:
+async def test_the_leave_of_a_kicked_tab_ends_no_session(gateway: Gateway, caller: MakeCaller) -> None:
     ada, bob = await two(gateway, caller)
     tab = await second_tab(gateway, caller, ada, "rejoin")
     await ada.close()
@@ -102,7 +102,7 @@ async def test_a_kicked_tab_stays_kicked_when_the_other_breaks_off(
     assert len(gateway.calls.live[ada.call_id].members) == 2
 
 
-async def test_another_socket_of_a_person_does_not_act_in_their_call(
+async def test_another_socket_of_a_user_does_not_act_in_their_call(
     gateway: Gateway, caller: MakeCaller
 ) -> None:
     ada, bob = await two(gateway, caller)
@@ -116,7 +116,7 @@ async def test_another_socket_of_a_person_does_not_act_in_their_call(
     assert (await bob.wait("call:participant-left"))["participantId"] == ada.id
 
 
-async def test_who_was_put_out_can_do_nothing_more(gateway: Gateway, caller: MakeCaller) -> None:
+async def test_a_removed_participant_can_do_nothing_more(gateway: Gateway, caller: MakeCaller) -> None:
     ada, bob = await two(gateway, caller)
     eve = await caller(gateway, "eve")
     await eve.join(ada.call_id)

@@ -1,4 +1,4 @@
-"""The end of `meeshy serve` while people are connected: in order, soon, and without a frightening word."""
+"""The end of `meeshy serve` while callers are connected: in order, soon, and without an error in the log."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ VARIABLES = {f"MEESHY_{name.upper()}": str(value) for name, value in FREE.items(
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("mode", ["p2p", "sfu"])
-async def test_the_stack_ends_quietly_with_people_connected(
+async def test_the_stack_ends_quietly_with_callers_connected(
     tmp_path: Path, http: aiohttp.ClientSession, number: signal.Signals, mode: str
 ) -> None:
     async with meeshy(tmp_path, "serve", **VARIABLES) as running:
         for service in ("call gateway", "media server"):
             await running.wait_for(f"Meeshy {service}", within_s=60)
         url = running.output.partition("Meeshy call gateway")[2].partition("Socket.IO")[2].split()[0]
-        people = [await Caller(http, url, name).connect() for name in ("ada", "bob", "eve")]
-        await meet(people if mode == "sfu" else people[:2])
+        callers = [await Caller(http, url, name).connect() for name in ("ada", "bob", "eve")]
+        await meet(callers if mode == "sfu" else callers[:2])
         poller = socketio.AsyncClient(reconnection=False)
-        await poller.connect(url, auth={"token": people[0].token}, transports=["polling"])
+        await poller.connect(url, auth={"token": callers[0].token}, transports=["polling"])
         silent = await http.ws_connect(f"{url}/socket.io/?EIO=4&transport=websocket")
-        asking = asyncio.create_task(ask_on(people[0], url))
+        asking = asyncio.create_task(ask_on(callers[0], url))
 
         before, began_s = len(running.output), time.monotonic()
         running.signal(number)
@@ -51,18 +51,18 @@ async def test_the_stack_ends_quietly_with_people_connected(
         await asking
         await silent.close()
         await poller.disconnect()
-        for person in people:
-            await person.close()
+        for peer in callers:
+            await peer.close()
         assert code == 0, told
         assert took_s < 5, told
         assert not [line for line in told.splitlines() if ALARMING.search(line)]
 
 
-async def ask_on(person: Caller, url: str) -> None:
-    """Requests without a pause, as long as there are answers."""
+async def ask_on(peer: Caller, url: str) -> None:
+    """Requests one after the other, as long as there are answers."""
     with contextlib.suppress(aiohttp.ClientError):
         while True:
-            await person.request("GET", "/api/conversations/c1/calls")
+            await peer.request("GET", "/api/conversations/c1/calls")
 
 
 @pytest.mark.timeout(180)
@@ -80,8 +80,8 @@ async def test_a_gateway_by_itself_ends_quietly_while_it_listens_to_a_media_serv
         running.signal(number)
         code = await running.ended(within_s=5)
         told = running.output[before:]
-        for person in (ada, bob, eve):
-            await person.close()
+        for peer in (ada, bob, eve):
+            await peer.close()
         assert code == 0, told
         assert "stopped" in told
         assert not [line for line in told.splitlines() if ALARMING.search(line)]

@@ -1,4 +1,4 @@
-"""The socket of the simulator's people to a gateway: what it does when the connection breaks at a bad moment."""
+"""The socket of the simulator's callers to a gateway: what it does when the connection breaks at a bad moment."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.integration.gateway.callers import SECRET
 from tests.integration.hearing import eventually
 
 SLOW_S = 1.5
-"""Longer than the Socket.IO client waits for a welcome by itself."""
+"""Longer than the Socket.IO client waits for the answer to its connect."""
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ async def socket(gateway: Gateway) -> AsyncIterator[GatewaySocket]:
 
 
 def break_off(gateway: Gateway) -> None:
-    """End the connections of all people as the death of the gateway does: without a word."""
+    """End all connections as a killed gateway does: without a close."""
     for socket in gateway.events._io._websockets.values():
         socket.environ["aiohttp.request"].transport.abort()
 
@@ -37,7 +37,7 @@ async def initiate(socket: GatewaySocket) -> dict[str, Any]:
     return await socket.ask("call:initiate", {"conversationId": "c1", "type": "video"})
 
 
-async def test_an_answer_that_a_broken_connection_took_along_is_not_waited_for(
+async def test_an_answer_lost_with_its_connection_is_not_waited_for(
     gateway: Gateway, socket: GatewaySocket
 ) -> None:
     place = {
@@ -65,7 +65,7 @@ async def test_an_answer_that_a_broken_connection_took_along_is_not_waited_for(
     assert time.monotonic() - began < ANSWER_TIMEOUT_S / 3
 
 
-async def test_a_gateway_that_is_slow_to_welcome_who_comes_back_is_given_the_time(
+async def test_a_gateway_that_is_slow_to_accept_a_reconnect_is_waited_for(
     gateway: Gateway, socket: GatewaySocket
 ) -> None:
     handlers = gateway.events._io.handlers["/"]

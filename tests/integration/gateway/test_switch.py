@@ -17,32 +17,32 @@ from tests.integration.gateway.stored import stored_call, stored_metrics
 from tests.integration.hearing import eventually
 
 
-async def meet(people: list[Caller]) -> None:
-    """Two people, or three, begin a call; it ends up P2P, or on the SFU."""
-    first, second, *third = people
+async def meet(callers: list[Caller]) -> None:
+    """Begin a call of two callers, which stays P2P, or of three, which moves to the SFU."""
+    first, second, *third = callers
     await first.initiate()
     await second.join(first.call_id)
     for newcomer in third:
         answer = await newcomer.join(first.call_id)
-        for person, access in (
+        for peer, access in (
             (first, await first.wait("call:mode-switch")),
             (second, await second.wait("call:mode-switch")),
             (newcomer, answer),
         ):
-            await person.confirm(answer["epoch"], **await person.go_to_sfu(access))
-        for person in people:
-            assert (await person.switched(answer["epoch"], "sfu"))["success"]
+            await peer.confirm(answer["epoch"], **await peer.go_to_sfu(access))
+        for peer in callers:
+            assert (await peer.switched(answer["epoch"], "sfu"))["success"]
 
 
 async def pair(gateway: Gateway, caller: MakeCaller) -> tuple[Caller, Caller]:
-    """Two people in a P2P call of a group."""
+    """Two callers in a P2P call of a group."""
     ada, bob = await caller(gateway, "ada"), await caller(gateway, "bob")
     await meet([ada, bob])
     return ada, bob
 
 
 async def trio(gateway: Gateway, caller: MakeCaller) -> tuple[Caller, Caller, Caller]:
-    """Three people whose call has moved to the SFU."""
+    """Three callers whose call has moved to the SFU."""
     ada, bob, eve = [await caller(gateway, name) for name in ("ada", "bob", "eve")]
     await meet([ada, bob, eve])
     return ada, bob, eve
@@ -64,8 +64,8 @@ async def test_two_to_three_to_two(gateway: Gateway, media: MediaServer, caller:
     assert (back["peer"], other["peer"]) == (bob.id, ada.id)
     assert back["epoch"] == 2
     assert media.rooms.rooms
-    for person in (ada, bob):
-        await person.confirm(2, "p2p")
+    for peer in (ada, bob):
+        await peer.confirm(2, "p2p")
     assert (await ada.switched(2, "p2p"))["success"]
     await bob.switched(2, "p2p")
     await eventually(lambda: not media.rooms.rooms)
@@ -82,7 +82,7 @@ async def test_two_to_three_to_two(gateway: Gateway, media: MediaServer, caller:
 
 
 async def start_switch(gateway: Gateway, caller: MakeCaller) -> tuple[Caller, Caller, Caller, dict[str, Any]]:
-    """A pair that a third person has just joined; all told, nobody has confirmed."""
+    """A pair that a third has just joined; all are notified, none has confirmed."""
     ada, bob = await pair(gateway, caller)
     eve = await caller(gateway, "eve")
     answer = await eve.join(ada.call_id)
@@ -110,21 +110,21 @@ async def test_the_newcomers_answer_is_the_mode_switch_of_the_others(
     assert (joined["participant"]["participantId"], joined["initiator"]) == (eve.id, False)
 
 
-async def test_one_of_the_pair_failing_keeps_p2p_and_tells_why_then_it_is_tried_again(
+async def test_one_of_the_pair_failing_keeps_p2p_with_the_reason_and_is_tried_again(
     gateway: Gateway, media: MediaServer, caller: MakeCaller
 ) -> None:
     ada, bob, eve, _ = await start_switch(gateway, caller)
     await eve.confirm(1)
     await bob.confirm(1, success=False, error="udp blocked")
-    for person in (ada, bob, eve):
-        told = await person.wait("call:mode-switched")
+    for peer in (ada, bob, eve):
+        told = await peer.wait("call:mode-switched")
         assert (told["success"], told["mode"], told["reason"]) == (False, "p2p", "participant_failed")
         assert (told["failed"], told["errors"]) == ([bob.id], {bob.id: "udp blocked"})
     again = await ada.wait("call:mode-switch", holds=lambda p: p["epoch"] == 2)
     assert again["mediaServerConfig"]["roomId"] == media.rooms.rooms[0].id
     await eve.wait("call:mode-switch", holds=lambda p: p["epoch"] == 2)
-    for person in (ada, bob, eve):
-        await person.confirm(2)
+    for peer in (ada, bob, eve):
+        await peer.confirm(2)
     assert (await ada.switched(2, "sfu"))["success"]
 
 
@@ -182,7 +182,7 @@ async def test_a_third_who_leaves_at_once_leaves_the_pair_on_p2p(
     assert gateway.calls.live[ada.call_id].phase == "p2p"
 
 
-async def test_somebody_who_comes_during_the_way_back_keeps_the_call_on_the_sfu(
+async def test_a_join_during_the_way_back_keeps_the_call_on_the_sfu(
     gateway: Gateway, media: MediaServer, caller: MakeCaller
 ) -> None:
     ada, _, eve = await trio(gateway, caller)
@@ -198,7 +198,7 @@ async def test_somebody_who_comes_during_the_way_back_keeps_the_call_on_the_sfu(
     assert (told["success"], told["mode"]) == (False, "sfu")
 
 
-async def test_a_bare_confirmation_is_of_the_transition_one_was_told_of(
+async def test_a_confirmation_without_epoch_is_of_the_announced_transition(
     gateway: Gateway, caller: MakeCaller
 ) -> None:
     ada, bob, eve, _ = await start_switch(gateway, caller)
@@ -209,8 +209,8 @@ async def test_a_bare_confirmation_is_of_the_transition_one_was_told_of(
     assert (await ada.switched(1, "sfu"))["success"]
     await eve.leave()
     await ada.wait("call:mode-switch", holds=lambda p: p["newMode"] == "p2p")
-    for person in (ada, bob):
-        await person.ask("call:mode-switched", {"success": True})
+    for peer in (ada, bob):
+        await peer.ask("call:mode-switched", {"success": True})
     assert (await bob.switched(2, "p2p"))["success"]
     stranger = await caller(gateway, "sam")
     refused = await stranger.emit("call:mode-switched", {"success": True})
@@ -230,13 +230,13 @@ async def test_confirmations_of_former_epochs_change_nothing_and_of_later_ones_a
         assert refused["error"]["details"]["path"] == "epoch"
     payload = {"callId": ada.call_id, "mode": "p2p", "epoch": 1, "success": True}
     assert await ada.code("call:mode-switched", payload) == "INVALID_MODE"
-    for person in (ada, bob, eve):
-        answer = await person.emit("call:mode-switch-ack", payload | {"mode": "sfu"})
+    for peer in (ada, bob, eve):
+        answer = await peer.emit("call:mode-switch-ack", payload | {"mode": "sfu"})
         assert answer["success"]
     assert (await ada.switched(1, "sfu"))["success"]
 
 
-async def test_without_a_media_server_the_pair_talks_on_and_the_newcomer_is_told(
+async def test_without_a_media_server_the_pair_stays_on_p2p_and_the_newcomer_is_notified(
     start_gateway: StartGateway, caller: MakeCaller
 ) -> None:
     gateway = await start_gateway(media_server_urls=["http://127.0.0.1:9"])
@@ -263,16 +263,16 @@ async def test_direct_conversations_stay_p2p_and_hold_two(gateway: Gateway, call
 async def test_fifty_who_join_within_a_second_make_one_transition(
     gateway: Gateway, media: MediaServer, caller: MakeCaller
 ) -> None:
-    people = await asyncio.gather(*(caller(gateway, f"p{number}") for number in range(50)))
-    ada = people[0]
+    callers = await asyncio.gather(*(caller(gateway, f"p{number}") for number in range(50)))
+    ada = callers[0]
     await ada.initiate()
-    answers = await asyncio.gather(*(person.join(ada.call_id) for person in people[1:]))
+    answers = await asyncio.gather(*(peer.join(ada.call_id) for peer in callers[1:]))
     in_sfu = [answer for answer in answers if answer["mode"] == "sfu"]
     assert len(in_sfu) == 48
     assert {answer["epoch"] for answer in in_sfu} == {1}
-    await asyncio.gather(*(person.confirm(1) for person in people))
-    for person in people:
-        assert (await person.switched(1, "sfu"))["success"]
+    await asyncio.gather(*(peer.confirm(1) for peer in callers))
+    for peer in callers:
+        assert (await peer.switched(1, "sfu"))["success"]
     verdict = journal.check(gateway.journal.recent)
     assert (verdict.transitions, verdict.completed, verdict.problems) == (1, 1, [])
     late = await caller(gateway, "late")
@@ -307,7 +307,7 @@ async def test_a_group_that_opens_with_three_starts_on_the_sfu(
     assert journal.check(gateway.journal.recent).problems == []
 
 
-async def test_who_vanishes_in_the_middle_of_a_switch_comes_back_into_it_and_disturbs_nobody(
+async def test_a_participant_lost_in_the_middle_of_a_switch_rejoins_it_without_disturbing_the_others(
     gateway: Gateway, caller: MakeCaller
 ) -> None:
     ada, bob, eve, _ = await start_switch(gateway, caller)

@@ -48,7 +48,7 @@ async def refusal(server: Coturn, username: str, credential: str) -> int:
 
 
 def settings_for(turn: Coturn, **more: Any) -> dict[str, Any]:
-    """What tells a gateway of this TURN server."""
+    """The settings that name this TURN server."""
     return {"turn_servers": [turn.server], "turn_secret": turn.secret, **more}
 
 

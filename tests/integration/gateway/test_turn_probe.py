@@ -49,7 +49,7 @@ async def tried(server: Coturn, transport: str = "udp", **changes: Any) -> Verdi
 
 @asynccontextmanager
 async def held(server: Coturn, number: int) -> AsyncIterator[None]:
-    """Keep allocations of somebody else."""
+    """Keep allocations of another client."""
     made = turn_credential(server.secret, "eve", now_s=time.time(), ttl_s=600)
     async with AsyncExitStack() as stack:
         for _ in range(number):
@@ -132,7 +132,7 @@ async def test_a_server_with_users_of_its_own_is_told_to_take_the_secret(tmp_pat
         assert "use-auth-secret" in verdict.remedy
 
 
-async def test_a_server_that_relays_for_anybody_is_warned_of(tmp_path: Path) -> None:
+async def test_a_server_that_relays_without_authentication_is_warned_of(tmp_path: Path) -> None:
     async with coturn(tmp_path, use_auth_secret=None, static_auth_secret=None, no_auth=True) as server:
         verdict = await tried(server)
         assert verdict.status == "warn", verdict
@@ -181,7 +181,7 @@ async def test_a_relay_address_that_is_not_the_servers_is_out_of_reach(tmp_path:
 
 
 @pytest.mark.parametrize("transport", ["udp", "tcp"])
-async def test_a_port_where_nobody_listens_is_told_at_once(tmp_path: Path, transport: str) -> None:
+async def test_a_port_without_a_listener_is_reported_at_once(tmp_path: Path, transport: str) -> None:
     kind = socket.SOCK_DGRAM if transport == "udp" else socket.SOCK_STREAM
     with socket.socket(socket.AF_INET, kind) as taken:
         taken.bind(("127.0.0.1", 0))
@@ -195,7 +195,7 @@ async def test_a_port_where_nobody_listens_is_told_at_once(tmp_path: Path, trans
 
 @contextmanager
 def silent(transport: str) -> Iterator[int]:
-    """A port that takes everything and says nothing."""
+    """A port that accepts everything and answers nothing."""
     kind = socket.SOCK_DGRAM if transport == "udp" else socket.SOCK_STREAM
     with socket.socket(socket.AF_INET, kind) as deaf:
         deaf.bind(("127.0.0.1", 0))
@@ -250,8 +250,8 @@ async def test_a_nonce_that_is_always_stale_is_named() -> None:
     assert "stale-nonce" in verdict.remedy
 
 
-async def test_an_address_that_cannot_be_sent_to_is_told() -> None:
-    # The kernel lets nobody send to everybody unasked.
+async def test_an_address_that_cannot_be_sent_to_is_reported() -> None:
+    # The kernel allows broadcasts only after SO_BROADCAST.
     verdict = await probe("turn:255.255.255.255:3478", Credentials("s", time.time(), 600))
     assert verdict.status == "fail"
     assert "cannot send to udp port 3478 of 255.255.255.255" in verdict.found
@@ -293,7 +293,7 @@ async def test_a_stun_server_of_another_kind_is_understood_or_named(
     assert words in verdict.found
 
 
-async def test_a_name_that_does_not_resolve_is_told() -> None:
+async def test_a_name_that_does_not_resolve_is_reported() -> None:
     verdict = await probe("turn:turn..example", Credentials("s", time.time(), 600))  # no label may be empty
     assert verdict.status == "fail"
     assert "turn..example does not resolve" in verdict.found

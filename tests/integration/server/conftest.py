@@ -1,4 +1,4 @@
-"""A media server in this process, on free ports, with the real core; and people who talk to it."""
+"""A media server in this process, on free ports, with the real core; and peers that talk to it."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import pytest
 
 from meeshy_sfu.config import load_settings
 from meeshy_sfu.server.app import MediaServer
-from tests.integration.server.peers import SECRET, Person
+from tests.integration.server.peers import SECRET, Peer
 
 StartServer = Callable[..., Awaitable[MediaServer]]
-MakePerson = Callable[..., Person]
+MakePeer = Callable[..., Peer]
 
 
 @pytest.fixture
@@ -51,13 +51,13 @@ async def http() -> AsyncIterator[aiohttp.ClientSession]:
 
 
 @pytest.fixture
-async def person(server: MediaServer, http: aiohttp.ClientSession) -> AsyncIterator[MakePerson]:
-    """Make people of the default server; their sockets are closed afterwards."""
-    made: list[Person] = []
+async def peer(server: MediaServer, http: aiohttp.ClientSession) -> AsyncIterator[MakePeer]:
+    """Make peers of the default server; their sockets are closed afterwards."""
+    made: list[Peer] = []
 
-    def make(name: str = "alice", call_id: str = "call-1", **options: Any) -> Person:
+    def make(name: str = "alice", call_id: str = "call-1", **options: Any) -> Peer:
         url = options.pop("url", server.url)
-        made.append(Person(http, url, call_id, name, **options))
+        made.append(Peer(http, url, call_id, name, **options))
         return made[-1]
 
     yield make

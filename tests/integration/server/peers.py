@@ -1,4 +1,4 @@
-"""People who talk to a server over the wire: REST by aiohttp, events by python-socketio's client."""
+"""Peers that talk to a server over the wire: REST by aiohttp, events by python-socketio's client."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Answer:
         return f"{self.status} {self.body}"
 
 
-class Person(Hearing):
+class Peer(Hearing):
     """One participant, or a service."""
 
     def __init__(

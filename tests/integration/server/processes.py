@@ -106,7 +106,7 @@ async def meeshy(state_dir: Path, *arguments: str, **variables: str) -> AsyncIte
 
 
 async def run(state_dir: Path, *arguments: str, **variables: str) -> tuple[int, str]:
-    """Run a command to its end; give its exit code and output."""
+    """Run a command to its end; return its exit code and output."""
     async with meeshy(state_dir, *arguments, **variables) as running:
         return await running.ended(within_s=START_S), running.output
 

@@ -20,8 +20,8 @@ from meeshy_sfu.server.messages import EVENTS
 from meeshy_sfu.server.rest import RestApi
 from meeshy_sfu.server.rest_consumers import ConsumerApi
 from meeshy_sfu.server.rest_services import ServiceApi
-from tests.integration.server.conftest import MakePerson, StartServer
-from tests.integration.server.peers import CAPABILITIES, DTLS, Person, rtp_parameters
+from tests.integration.server.conftest import MakePeer, StartServer
+from tests.integration.server.peers import CAPABILITIES, DTLS, Peer, rtp_parameters
 
 ROUTES: dict[str, Route] = {
     name: function.__route__
@@ -47,7 +47,7 @@ ALLOWED = {200, 400, 403, 404, 409, 413, 422}
 class Call:
     """A call with all kinds of objects in it, and valid bodies for every route."""
 
-    def __init__(self, alice: Person, bob: Person) -> None:
+    def __init__(self, alice: Peer, bob: Peer) -> None:
         self.alice, self.bob = alice, bob
         self.ids: dict[str, str] = {}
 
@@ -110,9 +110,9 @@ async def unlimited(start_server: StartServer) -> MediaServer:
 
 
 @pytest.fixture
-async def call(unlimited: MediaServer, person: MakePerson) -> Call:
+async def call(unlimited: MediaServer, peer: MakePeer) -> Call:
     """Alice and Bob, with a track each."""
-    made = Call(person("alice", url=unlimited.url), person("bob", url=unlimited.url))
+    made = Call(peer("alice", url=unlimited.url), peer("bob", url=unlimited.url))
     await made.set_up()
     return made
 
@@ -145,7 +145,7 @@ def changed(document: Any, path: tuple[Any, ...], value: Any) -> Any:
 async def check_unharmed(call: Call) -> None:
     """The other participant's things still work, and so do new calls."""
     assert (await call.bob.post(f"producers/{call.ids['bobsProducer']}/resume")).status == 200
-    other = Person(call.bob.session, call.bob.url, "another-call", "carol")
+    other = Peer(call.bob.session, call.bob.url, "another-call", "carol")
     assert len((await other.join(create=True))["rtpCapabilities"]["codecs"]) > 1
     assert (await other.post("participants/carol/leave")).status == 200
 
@@ -195,8 +195,8 @@ async def test_a_refusal_names_the_required_field(call: Call, name: str) -> None
             assert answer.body["error"]["details"]["path"].startswith(field.alias), answer
 
 
-async def test_what_others_are_told_stays_json_whatever_somebody_attaches(person: MakePerson) -> None:
-    alice, bob = person("alice"), person("bob")
+async def test_what_others_are_sent_stays_json_whatever_app_data_holds(peer: MakePeer) -> None:
+    alice, bob = peer("alice"), peer("bob")
     await alice.create()
     joined = await bob.post(
         "join", b'{"participantId": "bob", "appData": {"a": 1e999, "b": 1%s}}' % (b"0" * 30)
@@ -284,9 +284,9 @@ async def test_another_call_is_forbidden(call: Call, name: str) -> None:
 @pytest.mark.parametrize(
     "name", [name for name in in_call if name not in ("create_room", "join", "activate")]
 )
-async def test_a_call_without_a_room_is_not_found(call: Call, person: MakePerson, name: str) -> None:
+async def test_a_call_without_a_room_is_not_found(call: Call, peer: MakePeer, name: str) -> None:
     route = ROUTES[name]
-    alone = person("alice", "call-9", url=call.alice.url)
+    alone = peer("alice", "call-9", url=call.alice.url)
     body = call.body(name) if route.body is not None else None
     answer = await alone.request(route.method, call.path(route, callId="call-9"), body)
     assert (answer.status, answer.code) == (404, "ROOM_NOT_FOUND"), answer
@@ -306,7 +306,7 @@ async def test_without_a_good_token_nothing_is_done(call: Call, name: str) -> No
 
 
 @pytest.mark.parametrize("name", ["join", "create_transport", "produce", "consume"])
-async def test_nobody_acts_in_the_name_of_another(call: Call, name: str) -> None:
+async def test_no_participant_acts_in_the_name_of_another(call: Call, name: str) -> None:
     route = ROUTES[name]
     body = call.body(name) | {"participantId": "bob"}
     answer = await call.alice.request(route.method, call.path(route), body)
@@ -314,20 +314,20 @@ async def test_nobody_acts_in_the_name_of_another(call: Call, name: str) -> None
 
 
 @pytest.mark.parametrize("name", ["list_rooms", "activate"])
-async def test_some_things_are_for_services_alone(call: Call, person: MakePerson, name: str) -> None:
+async def test_some_things_are_for_services_alone(call: Call, peer: MakePeer, name: str) -> None:
     route = ROUTES[name]
     for role in ("participant", "initiator"):
-        someone = person("alice", url=call.alice.url, role=role)
-        answer = await someone.request(route.method, call.path(route))
+        requester = peer("alice", url=call.alice.url, role=role)
+        answer = await requester.request(route.method, call.path(route))
         assert (answer.status, answer.code) == (403, "FORBIDDEN")
-    service = person("gateway", url=call.alice.url, role="service")
+    service = peer("gateway", url=call.alice.url, role="service")
     assert (await service.request(route.method, call.path(route))).status == 200
     if name == "activate":
         answer = await service.request(route.method, call.path(route, callId="call-9"))
         assert (answer.status, answer.code) == (404, "ROOM_NOT_FOUND")
 
 
-async def test_nobody_makes_another_leave(call: Call) -> None:
+async def test_no_participant_makes_another_leave(call: Call) -> None:
     assert (await call.alice.post("participants/bob/leave")).code == "FORBIDDEN"
 
 
@@ -410,7 +410,7 @@ async def test_events_of_any_shape_are_answered(call: Call, event: str) -> None:
     ],
 )
 @pytest.mark.parametrize("named", [False, True], ids=["nameless", "named"])
-async def test_frames_that_are_no_socketio_harm_nobody(call: Call, frames: list[Any], named: bool) -> None:
+async def test_frames_that_are_no_socketio_harm_no_call(call: Call, frames: list[Any], named: bool) -> None:
     url = call.alice.url.replace("http", "ws") + "/socket.io/?EIO=4&transport=websocket"
     for frame in frames:
         async with call.alice.session.ws_connect(url) as ws:
@@ -429,7 +429,7 @@ async def test_frames_that_are_no_socketio_harm_nobody(call: Call, frames: list[
      "EIO=4&transport=websocket&sid=x", "EIO=4&transport=polling&j=1%3Balert", "EIO=4&transport=polling&sid=%00"],
 )  # fmt: skip
 @pytest.mark.parametrize("method", ["GET", "POST"])
-async def test_odd_handshakes_harm_nobody(call: Call, query: str, method: str) -> None:
+async def test_malformed_handshakes_harm_no_call(call: Call, query: str, method: str) -> None:
     async with call.alice.session.request(
         method, f"{call.alice.url}/socket.io/?{query}", data=b"x"
     ) as answer:

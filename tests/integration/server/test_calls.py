@@ -1,4 +1,4 @@
-"""A call over the wire, from creating the room to the last one out."""
+"""A call over the wire, from creating the room to the last leave."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import pytest
 
 from meeshy_sfu.server.app import MediaServer
 from tests.integration.hearing import eventually
-from tests.integration.server.conftest import MakePerson
-from tests.integration.server.peers import CAPABILITIES, DTLS, Person, rtp_parameters
+from tests.integration.server.conftest import MakePeer
+from tests.integration.server.peers import CAPABILITIES, DTLS, Peer, rtp_parameters
 
 
-async def test_the_single_forms_carry_a_whole_call(person: MakePerson, server: MediaServer) -> None:
-    alice, bob = person("alice"), person("bob")
+async def test_the_single_forms_carry_a_whole_call(peer: MakePeer, server: MediaServer) -> None:
+    alice, bob = peer("alice"), peer("bob")
     room = await alice.create()
     assert set(room) == {"roomId", "routerId", "rtpCapabilities"}
     send = await alice.transport("send")
@@ -55,8 +55,8 @@ async def test_the_single_forms_carry_a_whole_call(person: MakePerson, server: M
     assert not server.rooms.rooms
 
 
-async def test_the_batched_forms_carry_a_whole_call(person: MakePerson) -> None:
-    alice, bob = person("alice"), person("bob")
+async def test_the_batched_forms_carry_a_whole_call(peer: MakePeer) -> None:
+    alice, bob = peer("alice"), peer("bob")
     joined = await alice.join(create=True)
     send = joined["sendTransport"]["id"]
     ids = [(await alice.produce(send, kind))["producerId"] for kind in ("audio", "video")]
@@ -74,16 +74,16 @@ async def test_the_batched_forms_carry_a_whole_call(person: MakePerson) -> None:
     assert paused == {"paused": consumer_ids, "errors": []}
 
 
-async def test_consumers_flow_at_once_when_asked_to(person: MakePerson) -> None:
-    alice, bob = person("alice"), person("bob")
+async def test_consumers_flow_at_once_when_asked_to(peer: MakePeer) -> None:
+    alice, bob = peer("alice"), peer("bob")
     joined = await alice.join(create=True)
     producer = await alice.produce(joined["sendTransport"]["id"], "video")
     await bob.join()
     assert (await bob.consume(producer["producerId"], paused=False))["paused"] is False
 
 
-async def test_the_paths_the_plan_forgot(person: MakePerson) -> None:
-    alice = person("alice")
+async def test_the_paths_the_plan_forgot(peer: MakePeer) -> None:
+    alice = peer("alice")
     joined = await alice.join(create=True)
     send = joined["sendTransport"]
     fresh = (await alice.post(f"transports/{send['id']}/restart-ice")).data["iceParameters"]
@@ -98,7 +98,7 @@ async def test_the_paths_the_plan_forgot(person: MakePerson) -> None:
     assert (await alice.post(f"{path}/pause")).status == 200
     assert (await alice.post(f"{path}/resume")).status == 200
     assert (await alice.request("GET", f"{path}/stats")).status == 200
-    bob = person("bob")
+    bob = peer("bob")
     await bob.join()
     consumer = await bob.consume(producer["producerId"])
     layers = await bob.post(f"consumers/{consumer['id']}/preferred-layers", {"spatialLayer": 0})
@@ -107,8 +107,8 @@ async def test_the_paths_the_plan_forgot(person: MakePerson) -> None:
     assert (await alice.post(f"{path}/pause")).code == "PRODUCER_NOT_FOUND"
 
 
-async def test_a_room_can_be_made_for_certain_codecs(person: MakePerson) -> None:
-    alice = person()
+async def test_a_room_can_be_made_for_certain_codecs(peer: MakePeer) -> None:
+    alice = peer()
     codecs = [{"kind": "audio", "mimeType": "audio/opus", "clockRate": 48000, "channels": 2}]
     room = await alice.create({"mediaCodecs": codecs})
     assert [codec["mimeType"] for codec in room["rtpCapabilities"]["codecs"]] == ["audio/opus"]
@@ -117,15 +117,15 @@ async def test_a_room_can_be_made_for_certain_codecs(person: MakePerson) -> None
     assert (await alice.post(f"transports/{send['id']}/produce", body)).code == "UNSUPPORTED_CODEC"
 
 
-async def test_creating_a_room_again_is_a_conflict(person: MakePerson) -> None:
-    alice = person()
+async def test_creating_a_room_again_is_a_conflict(peer: MakePeer) -> None:
+    alice = peer()
     await alice.create()
     again = await alice.post("create")
     assert (again.status, again.code) == (409, "ROOM_ALREADY_EXISTS")
 
 
-async def test_the_same_kind_from_the_same_source_is_a_conflict(person: MakePerson) -> None:
-    alice = person()
+async def test_the_same_kind_from_the_same_source_is_a_conflict(peer: MakePeer) -> None:
+    alice = peer()
     joined = await alice.join(create=True)
     send = joined["sendTransport"]["id"]
     await alice.produce(send, "video", appData={"source": "camera"})
@@ -137,8 +137,8 @@ async def test_the_same_kind_from_the_same_source_is_a_conflict(person: MakePers
     assert screen.status == 200
 
 
-async def test_a_transport_is_connected_once(person: MakePerson) -> None:
-    alice = person()
+async def test_a_transport_is_connected_once(peer: MakePeer) -> None:
+    alice = peer()
     await alice.create()
     send = await alice.transport("send")
     body = {"dtlsParameters": DTLS}
@@ -147,8 +147,8 @@ async def test_a_transport_is_connected_once(person: MakePerson) -> None:
     assert (again.status, again.code) == (409, "INVALID_STATE")
 
 
-async def test_a_client_that_cannot_decode_is_told_so(person: MakePerson) -> None:
-    alice, bob = person("alice"), person("bob")
+async def test_a_client_that_cannot_decode_is_told_so(peer: MakePeer) -> None:
+    alice, bob = peer("alice"), peer("bob")
     joined = await alice.join(create=True)
     producer = await alice.produce(joined["sendTransport"]["id"], "video")
     await bob.join()
@@ -158,8 +158,8 @@ async def test_a_client_that_cannot_decode_is_told_so(person: MakePerson) -> Non
     assert (answer.status, answer.code) == (422, "UNSUPPORTED_CODEC")
 
 
-async def test_forcing_tcp_offers_nothing_else(person: MakePerson) -> None:
-    alice = person()
+async def test_forcing_tcp_offers_nothing_else(peer: MakePeer) -> None:
+    alice = peer()
     joined = await alice.join(create=True, forceTcp=True)
     for name in ("sendTransport", "recvTransport"):
         candidates = joined[name]["iceCandidates"]
@@ -175,34 +175,32 @@ async def test_forcing_tcp_offers_nothing_else(person: MakePerson) -> None:
         ("gw", "service", 200),
     ],
 )
-async def test_only_some_may_end_a_call_for_everybody(
-    person: MakePerson, who: str, role: str, status: int
-) -> None:
-    await person("alice").create()
-    assert (await person(who, role=role).request("DELETE", "")).status == status
+async def test_only_some_roles_may_end_a_call(peer: MakePeer, who: str, role: str, status: int) -> None:
+    await peer("alice").create()
+    assert (await peer(who, role=role).request("DELETE", "")).status == status
 
 
-async def test_a_service_may_act_for_anybody_in_any_call(person: MakePerson) -> None:
-    alice = person("alice")
+async def test_a_service_may_act_for_any_participant_in_any_call(peer: MakePeer) -> None:
+    alice = peer("alice")
     joined = await alice.join(create=True)
     producer = await alice.produce(joined["sendTransport"]["id"], "audio")
-    service = person("gateway", role="service")
+    service = peer("gateway", role="service")
     assert (await service.post(f"producers/{producer['id']}/pause")).status == 200
     assert (await service.post("participants/alice/leave")).status == 200
     assert (await service.request("GET", "")).code == "ROOM_NOT_FOUND"
 
 
-async def test_many_may_create_and_join_at_once(person: MakePerson, server: MediaServer) -> None:
-    people = [person(f"p{number}") for number in range(8)]
-    await asyncio.gather(*(one.join(create=True) for one in people))
+async def test_many_may_create_and_join_at_once(peer: MakePeer, server: MediaServer) -> None:
+    peers = [peer(f"p{number}") for number in range(8)]
+    await asyncio.gather(*(one.join(create=True) for one in peers))
     (room,) = server.rooms.rooms
     assert len(room.participants) == 8
 
 
-async def test_joining_again_replaces_the_former_self(person: MakePerson, server: MediaServer) -> None:
-    alice = person("alice")
+async def test_joining_again_replaces_the_former_session(peer: MakePeer, server: MediaServer) -> None:
+    alice = peer("alice")
     first = await alice.join(create=True)
-    bob: Person = person("bob")
+    bob: Peer = peer("bob")
     await bob.join()
     second = await alice.join()
     assert second["sendTransport"]["id"] != first["sendTransport"]["id"]
@@ -210,9 +208,9 @@ async def test_joining_again_replaces_the_former_self(person: MakePerson, server
     await eventually(lambda: room.transport_count == 4)
 
 
-async def test_who_joins_while_the_room_is_being_created_waits_for_it(person: MakePerson) -> None:
+async def test_a_join_while_the_room_is_being_created_waits_for_it(peer: MakePeer) -> None:
     for number in range(5):
-        alice, bob = person("alice", f"call-{number}"), person("bob", f"call-{number}")
+        alice, bob = peer("alice", f"call-{number}"), peer("bob", f"call-{number}")
         body = {"participantId": "bob", "create": True}
         created, joined = await asyncio.gather(alice.post("create"), bob.post("join", body))
         assert joined.status == 200, joined

@@ -50,7 +50,7 @@ def test_help_of_serve_names_every_setting(capsys: pytest.CaptureFixture[str]) -
     text = capsys.readouterr().out
     assert "--max-rooms" in text
     assert "--no-gso" in text
-    assert "--jwt-secret" not in text, "arguments can be read by everybody"
+    assert "--jwt-secret" not in text, "arguments can be read by every user"
 
 
 @pytest.mark.parametrize(

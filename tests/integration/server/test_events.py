@@ -1,4 +1,4 @@
-"""Sockets hear what concerns them, and only with a good token."""
+"""Sockets receive the events that concern them, and only with a good token."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from meeshy_sfu.edge import socketio_server
 from meeshy_sfu.server.app import MediaServer
 from meeshy_sfu.server.messages import EVENTS
 from tests.integration.hearing import eventually
-from tests.integration.server.conftest import MakePerson, StartServer
-from tests.integration.server.peers import Person
+from tests.integration.server.conftest import MakePeer, StartServer
+from tests.integration.server.peers import Peer
 
 
-async def in_call(person: MakePerson, *names: str) -> list[Person]:
-    """People with transports and a socket in the room."""
-    people = [person(name) for name in names]
-    for one in people:
+async def in_call(peer: MakePeer, *names: str) -> list[Peer]:
+    """Peers with transports and a socket in the room."""
+    peers = [peer(name) for name in names]
+    for one in peers:
         one.joined = await one.join(create=True)  # type: ignore[attr-defined]
         await one.connect()
         assert (await one.join_room())["success"]
-    return people
+    return peers
 
 
-def send_transport(one: Person) -> str:
+def send_transport(one: Peer) -> str:
     return one.joined["sendTransport"]["id"]  # type: ignore[attr-defined]
 
 
-async def test_others_hear_of_a_new_producer_and_the_owner_does_not(person: MakePerson) -> None:
-    alice, bob, service = *(await in_call(person, "alice", "bob")), person("gateway", role="service")
+async def test_others_are_notified_of_a_new_producer_and_the_owner_is_not(peer: MakePeer) -> None:
+    alice, bob, service = *(await in_call(peer, "alice", "bob")), peer("gateway", role="service")
     await service.connect()
     assert (await service.join_room())["success"]
     producer = await alice.produce(send_transport(alice), "audio", appData={"source": "microphone"})
@@ -49,10 +49,10 @@ async def test_others_hear_of_a_new_producer_and_the_owner_does_not(person: Make
     assert not alice.heard("new-producer")
 
 
-async def test_who_comes_late_hears_of_what_is_there(person: MakePerson) -> None:
-    (alice,) = await in_call(person, "alice")
+async def test_a_late_join_is_notified_of_what_is_there(peer: MakePeer) -> None:
+    (alice,) = await in_call(peer, "alice")
     ids = {(await alice.produce(send_transport(alice), kind))["id"] for kind in ("audio", "video")}
-    bob = person("bob")
+    bob = peer("bob")
     await bob.connect()
     answer = await bob.join_room()
     assert answer["data"]["producers"] == 2
@@ -62,8 +62,8 @@ async def test_who_comes_late_hears_of_what_is_there(person: MakePerson) -> None
 
 
 @pytest.mark.parametrize("how", ["delete", "leave", "leave-room", "disconnect"])
-async def test_others_hear_when_a_producer_ends(person: MakePerson, how: str) -> None:
-    alice, bob = await in_call(person, "alice", "bob")
+async def test_others_are_notified_when_a_producer_ends(peer: MakePeer, how: str) -> None:
+    alice, bob = await in_call(peer, "alice", "bob")
     producer = await alice.produce(send_transport(alice), "video")
     await bob.wait("new-producer")
     match how:
@@ -84,8 +84,8 @@ async def test_others_hear_when_a_producer_ends(person: MakePerson, how: str) ->
     assert not alice.heard("producer-closed")
 
 
-async def test_receivers_hear_when_the_sender_pauses(person: MakePerson) -> None:
-    alice, bob = await in_call(person, "alice", "bob")
+async def test_receivers_are_notified_when_the_sender_pauses(peer: MakePeer) -> None:
+    alice, bob = await in_call(peer, "alice", "bob")
     producer = await alice.produce(send_transport(alice), "video")
     consumer = await bob.consume(producer["id"])
     expected = {"callId": "call-1", "consumerId": consumer["id"], "producerId": producer["id"]}
@@ -96,8 +96,8 @@ async def test_receivers_hear_when_the_sender_pauses(person: MakePerson) -> None
     assert not alice.heard("consumer-paused")
 
 
-async def test_consumers_can_be_resumed_by_events_as_well(person: MakePerson) -> None:
-    alice, bob = await in_call(person, "alice", "bob")
+async def test_consumers_can_be_resumed_by_events_as_well(peer: MakePeer) -> None:
+    alice, bob = await in_call(peer, "alice", "bob")
     producer = await alice.produce(send_transport(alice), "video")
     consumer = await bob.consume(producer["id"])
     assert (await bob.call("resume-consumer", {"consumerId": consumer["id"]}))["success"]
@@ -106,8 +106,8 @@ async def test_consumers_can_be_resumed_by_events_as_well(person: MakePerson) ->
     assert other["error"]["code"] == "FORBIDDEN"
 
 
-async def test_all_hear_that_the_call_was_ended(person: MakePerson, server: MediaServer) -> None:
-    alice, bob = await in_call(person, "alice", "bob")
+async def test_all_are_notified_that_the_call_was_ended(peer: MakePeer, server: MediaServer) -> None:
+    alice, bob = await in_call(peer, "alice", "bob")
     (room,) = server.rooms.rooms
     await alice.request("DELETE", "")
     for one in (alice, bob):
@@ -115,14 +115,14 @@ async def test_all_hear_that_the_call_was_ended(person: MakePerson, server: Medi
         assert not one.heard("participant-left")
 
 
-async def test_a_broken_connection_is_waited_for(start_server: StartServer, http, person: MakePerson) -> None:
+async def test_a_broken_connection_is_waited_for(start_server: StartServer, http, peer: MakePeer) -> None:
     server = await start_server(disconnect_grace_s=1.0)
-    alice, bob = await in_call(lambda *a, **o: person(*a, url=server.url, **o), "alice", "bob")
+    alice, bob = await in_call(lambda *a, **o: peer(*a, url=server.url, **o), "alice", "bob")
     producer = await alice.produce(send_transport(alice), "audio")
     began_s = time.monotonic()
     alice.socket.eio.ws._response.connection.transport.abort()
     await eventually(lambda: not alice.socket.connected)
-    again = person("alice", url=server.url)
+    again = peer("alice", url=server.url)
     await again.connect()
     await again.join_room(resume=True)
     await asyncio.sleep(1.7)
@@ -139,37 +139,37 @@ async def test_a_broken_connection_is_waited_for(start_server: StartServer, http
     [None, "", "nonsense", "a.b.c", 7, {"token": "x"}],
     ids=["none", "empty", "word", "dots", "int", "dict"],
 )
-async def test_a_socket_without_a_good_token_is_refused(person: MakePerson, token: object) -> None:
-    alice = person()
+async def test_a_socket_without_a_good_token_is_refused(peer: MakePeer, token: object) -> None:
+    alice = peer()
     with pytest.raises(socketio.exceptions.ConnectionError):
         await alice.socket.connect(alice.url, auth={"token": token}, transports=["websocket"])
     assert not alice.socket.connected
 
 
 @pytest.mark.parametrize("auth", [None, "text", [], {}, {"Token": "x"}])
-async def test_a_handshake_of_another_shape_is_refused(person: MakePerson, auth: object) -> None:
-    alice = person()
+async def test_a_handshake_of_another_shape_is_refused(peer: MakePeer, auth: object) -> None:
+    alice = peer()
     with pytest.raises(socketio.exceptions.ConnectionError):
         await alice.socket.connect(alice.url, auth=auth, transports=["websocket"])
 
 
-async def test_an_expired_token_opens_no_socket(person: MakePerson) -> None:
-    alice = person(lifetime_s=-10)
+async def test_an_expired_token_opens_no_socket(peer: MakePeer) -> None:
+    alice = peer(lifetime_s=-10)
     with pytest.raises(socketio.exceptions.ConnectionError):
         await alice.connect()
 
 
-async def test_sockets_work_by_polling_too(person: MakePerson) -> None:
-    alice = person()
+async def test_sockets_work_by_polling_too(peer: MakePeer) -> None:
+    alice = peer()
     await alice.create()
     await alice.socket.connect(alice.url, auth={"token": alice.token}, transports=["polling"])
     assert (await alice.join_room())["success"]
 
 
-async def test_one_joins_ones_own_call_as_oneself_alone(person: MakePerson) -> None:
-    alice = person("alice")
+async def test_one_joins_ones_own_call_as_oneself_alone(peer: MakePeer) -> None:
+    alice = peer("alice")
     await alice.create()
-    await person("bob", "call-2").create()
+    await peer("bob", "call-2").create()
     await alice.connect()
     for payload in (
         {"callId": "call-2", "participantId": "alice"},
@@ -178,8 +178,8 @@ async def test_one_joins_ones_own_call_as_oneself_alone(person: MakePerson) -> N
         assert (await alice.call("join-room", payload))["error"]["code"] == "FORBIDDEN"
 
 
-async def test_joining_a_call_without_a_room_says_so(person: MakePerson) -> None:
-    alice = person()
+async def test_joining_a_call_without_a_room_says_so(peer: MakePeer) -> None:
+    alice = peer()
     await alice.connect()
     answer = await alice.join_room()
     assert answer["error"]["code"] == "ROOM_NOT_FOUND"
@@ -187,11 +187,11 @@ async def test_joining_a_call_without_a_room_says_so(person: MakePerson) -> None
 
 
 async def test_a_token_that_expires_in_mid_call_ends_it_after_the_grace(
-    start_server: StartServer, person: MakePerson
+    start_server: StartServer, peer: MakePeer
 ) -> None:
     server = await start_server(token_grace_s=0.5, token_leeway_s=0)
-    alice = person("alice", url=server.url, lifetime_s=2)
-    bob = person("bob", url=server.url)
+    alice = peer("alice", url=server.url, lifetime_s=2)
+    bob = peer("bob", url=server.url)
     for one in (alice, bob):
         await one.join(create=True)
         await one.connect()
@@ -205,7 +205,7 @@ async def test_a_token_that_expires_in_mid_call_ends_it_after_the_grace(
 
 
 async def test_expiry_and_grace_go_on_after_a_sweep_that_failed(
-    start_server: StartServer, person: MakePerson, monkeypatch: pytest.MonkeyPatch
+    start_server: StartServer, peer: MakePeer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = await start_server(token_grace_s=0, token_leeway_s=0, disconnect_grace_s=0.1)
     failed: list[str] = []
@@ -215,7 +215,7 @@ async def test_expiry_and_grace_go_on_after_a_sweep_that_failed(
         monkeypatch.undo()
         raise RuntimeError("on purpose")
 
-    alice, bob = person("alice", url=server.url, lifetime_s=3), person("bob", url=server.url)
+    alice, bob = peer("alice", url=server.url, lifetime_s=3), peer("bob", url=server.url)
     for one in (alice, bob):
         await one.join(create=True)
         await one.connect()
@@ -226,13 +226,13 @@ async def test_expiry_and_grace_go_on_after_a_sweep_that_failed(
     assert (left["participantId"], left["reason"]) == ("alice", "token-expired")
 
 
-async def test_a_renewed_token_keeps_one_in_the_call(start_server: StartServer, person: MakePerson) -> None:
+async def test_a_renewed_token_keeps_one_in_the_call(start_server: StartServer, peer: MakePeer) -> None:
     server = await start_server(token_grace_s=0.5, token_leeway_s=0)
-    alice = person("alice", url=server.url, lifetime_s=2)
+    alice = peer("alice", url=server.url, lifetime_s=2)
     await alice.join(create=True)
     await alice.connect()
     await alice.join_room()
-    other = person("mallory", url=server.url)
+    other = peer("mallory", url=server.url)
     refused = await alice.call("refresh-token", {"token": other.token})
     assert refused["error"]["code"] == "FORBIDDEN"
     assert (await alice.call("refresh-token", {"token": alice.new_token(60)}))["success"]
@@ -241,11 +241,11 @@ async def test_a_renewed_token_keeps_one_in_the_call(start_server: StartServer, 
     assert server.rooms.rooms
 
 
-async def test_who_never_presents_a_token_is_cut_off(
-    person: MakePerson, http, monkeypatch: pytest.MonkeyPatch
+async def test_a_socket_that_never_presents_a_token_is_cut_off(
+    peer: MakePeer, http, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(socketio_server, "HANDSHAKE_TIMEOUT_S", 0.2)
-    alice = person()
+    alice = peer()
     url = alice.url.replace("http", "ws") + "/socket.io/?EIO=4&transport=websocket"
     async with http.ws_connect(url) as ws:
         opened = await ws.receive()
@@ -255,12 +255,12 @@ async def test_who_never_presents_a_token_is_cut_off(
                 await ws.receive()
 
 
-async def test_a_client_that_takes_nothing_is_cut_off_and_holds_up_nobody(
-    start_server: StartServer, person: MakePerson, http
+async def test_a_client_that_reads_nothing_is_cut_off_and_delays_no_other(
+    start_server: StartServer, peer: MakePeer, http
 ) -> None:
     server = await start_server(max_queued_events=50, rate_other=0)
-    alice, bob = await in_call(lambda *a, **o: person(*a, url=server.url, **o), "alice", "bob")
-    slow = person("slow", url=server.url)
+    alice, bob = await in_call(lambda *a, **o: peer(*a, url=server.url, **o), "alice", "bob")
+    slow = peer("slow", url=server.url)
     url = server.url.replace("http", "ws") + "/socket.io/?EIO=4&transport=websocket"
     async with http.ws_connect(url, max_msg_size=0) as ws:
         await ws.receive()
@@ -288,10 +288,10 @@ def _told(server: MediaServer, producer_id: str):
     return room, owner, producer
 
 
-async def test_all_hear_who_speaks_and_the_owner_hears_scores(
-    person: MakePerson, server: MediaServer
+async def test_all_are_notified_of_the_active_speaker_and_the_owner_of_scores(
+    peer: MakePeer, server: MediaServer
 ) -> None:
-    alice, bob = await in_call(person, "alice", "bob")
+    alice, bob = await in_call(peer, "alice", "bob")
     made = await alice.produce(send_transport(alice), "audio")
     made_consumer = await bob.consume(made["id"])
     room, owner, producer = _told(server, made["id"])
@@ -303,7 +303,7 @@ async def test_all_hear_who_speaks_and_the_owner_hears_scores(
         event = await one.wait("active-speaker", holds=lambda e: bool(e["volumes"]))
         assert (event["participantId"], event["producerId"]) == ("alice", made["id"])
         assert event["volumes"] == [loud]
-    carol = person("carol")
+    carol = peer("carol")
     await carol.connect()
     await carol.join_room()
     assert (await carol.wait("active-speaker"))["participantId"] == "alice"
@@ -322,8 +322,10 @@ async def test_all_hear_who_speaks_and_the_owner_hears_scores(
     assert receiver.id == "bob"
 
 
-async def test_the_owner_hears_how_a_transport_gets_on(person: MakePerson, server: MediaServer) -> None:
-    alice, bob = await in_call(person, "alice", "bob")
+async def test_the_owner_is_notified_of_the_states_of_a_transport(
+    peer: MakePeer, server: MediaServer
+) -> None:
+    alice, bob = await in_call(peer, "alice", "bob")
     await alice.request("DELETE", f"transports/{send_transport(alice)}")
     assert await alice.wait("transport-state") == {
         "callId": "call-1",
@@ -335,9 +337,9 @@ async def test_the_owner_hears_how_a_transport_gets_on(person: MakePerson, serve
     assert not bob.heard("transport-state")
 
 
-async def test_others_hear_who_comes_and_goes(person: MakePerson) -> None:
-    (alice,) = await in_call(person, "alice")
-    bob = person("bob")
+async def test_others_are_notified_of_joins_and_leaves(peer: MakePeer) -> None:
+    (alice,) = await in_call(peer, "alice")
+    bob = peer("bob")
     await bob.join()
     assert await alice.wait("participant-joined") == {"callId": "call-1", "participantId": "bob"}
     await bob.post("participants/bob/leave")
@@ -345,8 +347,8 @@ async def test_others_hear_who_comes_and_goes(person: MakePerson) -> None:
     assert left == {"callId": "call-1", "participantId": "bob", "reason": "left"}
 
 
-async def test_events_are_as_documented(person: MakePerson, server: MediaServer) -> None:
-    alice, bob = await in_call(person, "alice", "bob")
+async def test_events_are_as_documented(peer: MakePeer, server: MediaServer) -> None:
+    alice, bob = await in_call(peer, "alice", "bob")
     made = await alice.produce(send_transport(alice), "audio")
     await bob.consume(made["id"])
     room, owner, producer = _told(server, made["id"])
@@ -360,7 +362,7 @@ async def test_events_are_as_documented(person: MakePerson, server: MediaServer)
     await alice.request("DELETE", f"transports/{send_transport(alice)}")
     await alice.post("participants/alice/leave")
     await bob.request("DELETE", "")
-    await person("gw", role="service").request("DELETE", "")
+    await peer("gw", role="service").request("DELETE", "")
     await bob.wait("room-closed")
     heard = alice.events + bob.events
     assert {event for event, _ in heard} == set(EVENTS.server)

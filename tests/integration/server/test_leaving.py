@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from tests.integration.server.conftest import MakePerson
+from tests.integration.server.conftest import MakePeer
 
 
-async def test_the_second_leave_answers_200_with_what_happened(person: MakePerson) -> None:
-    alice, bob = person("alice"), person("bob")
+async def test_the_second_leave_answers_200_with_what_happened(peer: MakePeer) -> None:
+    alice, bob = peer("alice"), peer("bob")
     await alice.join(create=True)
     await bob.join()
     first = await alice.post("participants/alice/leave")
@@ -23,8 +23,8 @@ async def test_the_second_leave_answers_200_with_what_happened(person: MakePerso
         assert (answer.status, answer.data["participantId"], answer.data["reason"]) == (200, name, "left")
 
 
-async def test_who_was_put_out_or_whose_room_was_destroyed_is_told_so(person: MakePerson) -> None:
-    alice, bob, service = person("alice"), person("bob"), person("gateway", role="service")
+async def test_a_kicked_participant_or_one_whose_room_was_destroyed_is_told_so(peer: MakePeer) -> None:
+    alice, bob, service = peer("alice"), peer("bob"), peer("gateway", role="service")
     await alice.join(create=True)
     await bob.join()
     assert (await service.post("participants/alice/leave")).data["reason"] == "removed"
@@ -34,18 +34,18 @@ async def test_who_was_put_out_or_whose_room_was_destroyed_is_told_so(person: Ma
     assert (await bob.post("participants/bob/leave")).data["reason"] == "closed"
 
 
-async def test_who_is_back_leaves_again(person: MakePerson) -> None:
-    alice, bob = person("alice"), person("bob")
+async def test_a_participant_that_rejoined_leaves_again(peer: MakePeer) -> None:
+    alice, bob = peer("alice"), peer("bob")
     await alice.join(create=True)
     await bob.join()
-    service = person("gateway", role="service")
+    service = peer("gateway", role="service")
     await service.post("participants/alice/leave")
     await alice.join()
     assert (await alice.post("participants/alice/leave")).data["reason"] == "left"
 
 
-async def test_who_was_never_there_has_not_left(person: MakePerson) -> None:
-    alice, carol = person("alice"), person("carol")
+async def test_a_user_who_was_never_there_has_not_left(peer: MakePeer) -> None:
+    alice, carol = peer("alice"), peer("carol")
     assert (await alice.post("participants/alice/leave")).code == "ROOM_NOT_FOUND"
     await alice.join(create=True)
     assert (await carol.post("participants/carol/leave")).code == "PARTICIPANT_NOT_FOUND"

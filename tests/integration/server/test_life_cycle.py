@@ -16,14 +16,14 @@ import aiohttp
 import pytest
 
 from tests.integration.hearing import eventually
-from tests.integration.server.peers import SECRET, Person
+from tests.integration.server.peers import SECRET, Peer
 from tests.integration.server.processes import is_running, meeshy, run
 
 READY = "as offered to clients"
 
 
-async def in_call(session: aiohttp.ClientSession, url: str) -> Person:
-    alice = Person(session, url, "call-1", "alice")
+async def in_call(session: aiohttp.ClientSession, url: str) -> Peer:
+    alice = Peer(session, url, "call-1", "alice")
     await alice.join(create=True)
     await alice.connect()
     await alice.join_room()
@@ -47,7 +47,7 @@ async def test_a_signal_ends_calls_in_order_within_five_seconds(
         await alice.close()
 
 
-async def test_a_client_that_takes_nothing_does_not_hold_up_the_end(tmp_path: Path) -> None:
+async def test_a_client_that_reads_nothing_does_not_delay_the_shutdown(tmp_path: Path) -> None:
     async with meeshy(tmp_path, "serve", "media") as server, aiohttp.ClientSession() as session:
         await server.wait_for(READY)
         alice = await in_call(session, server.url)
@@ -185,7 +185,7 @@ async def test_with_a_certificate_everything_is_encrypted(tmp_path: Path) -> Non
         trust = ssl.create_default_context(cafile=certificate)
         connector = aiohttp.TCPConnector(ssl=trust)
         async with aiohttp.ClientSession(connector=connector) as session:
-            alice = Person(session, server.url, "call-1", "alice")
+            alice = Peer(session, server.url, "call-1", "alice")
             alice.socket.eio.http = session
             await alice.join(create=True)
             await alice.connect()
@@ -206,7 +206,7 @@ async def test_a_key_that_does_not_belong_to_the_certificate_is_named(tmp_path: 
 # ---- the supervisor ------------------------------------------------------------------------------------------------
 
 
-async def test_the_supervisor_starts_a_dead_service_again(tmp_path: Path) -> None:
+async def test_the_supervisor_restarts_a_crashed_service(tmp_path: Path) -> None:
     async with meeshy(tmp_path, "serve") as supervisor:
         await supervisor.wait_for(READY)
         first = await supervisor.service()
@@ -284,8 +284,8 @@ async def test_flags_of_the_supervisor_reach_the_service(tmp_path: Path) -> None
         await supervisor.wait_for(READY)
         assert '"logger": "meeshy_sfu.edge.process"' in supervisor.output
         async with aiohttp.ClientSession() as session:
-            await Person(session, supervisor.url, "call-1", "a").create()
-            full = await Person(session, supervisor.url, "call-2", "a").post("create")
+            await Peer(session, supervisor.url, "call-1", "a").create()
+            full = await Peer(session, supervisor.url, "call-2", "a").post("create")
             assert full.code == "SERVER_AT_CAPACITY"
 
 
@@ -295,7 +295,7 @@ async def test_options_before_the_service_are_refused_not_ignored(tmp_path: Path
     assert "behind" in output
 
 
-async def test_the_port_file_tells_tools_the_url(tmp_path: Path) -> None:
+async def test_the_port_file_has_the_url_for_tools(tmp_path: Path) -> None:
     file = tmp_path / "url"
     async with meeshy(tmp_path, "serve", "media", "--port-file", str(file)) as server:
         await server.wait_for(READY)

@@ -1,4 +1,4 @@
-"""Limits, caps, CORS, proxies, figures and documentation at the border of the server."""
+"""Limits, caps, CORS, proxies, figures and documentation in the middleware of the server."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from meeshy_sfu.server.app import MediaServer
 from meeshy_sfu.server.messages import EVENTS
 from tests.integration.hearing import eventually
 from tests.integration.raw_http import raw_connection
-from tests.integration.server.conftest import MakePerson, StartServer
-from tests.integration.server.peers import CAPABILITIES, DTLS, Person, rtp_parameters
+from tests.integration.server.conftest import MakePeer, StartServer
+from tests.integration.server.peers import CAPABILITIES, DTLS, Peer, rtp_parameters
 
 
 @pytest.mark.parametrize(
@@ -30,8 +30,8 @@ from tests.integration.server.peers import CAPABILITIES, DTLS, Person, rtp_param
         ("rate_other", 200, "GET"),
     ],
 )
-async def test_the_limits_of_the_api_hold(person: MakePerson, name: str, limit: int, step: str) -> None:
-    alice = person("alice")
+async def test_the_limits_of_the_api_hold(peer: MakePeer, name: str, limit: int, step: str) -> None:
+    alice = peer("alice")
 
     async def once() -> Any:
         return await (
@@ -52,39 +52,39 @@ async def test_the_limits_of_the_api_hold(person: MakePerson, name: str, limit: 
     assert refused.body["error"]["details"]["limit"] == name
 
 
-async def test_a_limit_ends_with_its_window(start_server: StartServer, person: MakePerson) -> None:
+async def test_a_limit_ends_with_its_window(start_server: StartServer, peer: MakePeer) -> None:
     server = await start_server(rate_other=2, rate_window_s=1)
-    alice = person(url=server.url)
+    alice = peer(url=server.url)
     assert [(await alice.request("GET", "")).status for _ in range(3)] == [404, 404, 429]
     await asyncio.sleep(1.1)
     assert (await alice.request("GET", "")).status == 404
 
 
-async def test_guessing_tokens_is_limited(start_server: StartServer, person: MakePerson) -> None:
+async def test_guessing_tokens_is_limited(start_server: StartServer, peer: MakePeer) -> None:
     server = await start_server(rate_other=3)
-    alice = person(url=server.url)
+    alice = peer(url=server.url)
     statuses = [(await alice.request("GET", "", token="guess")).status for _ in range(5)]
     assert statuses == [401, 401, 401, 429, 429]
 
 
-async def test_services_have_no_limits(start_server: StartServer, person: MakePerson) -> None:
+async def test_services_have_no_limits(start_server: StartServer, peer: MakePeer) -> None:
     server = await start_server(rate_other=3, rate_create=1, rate_events=3)
-    alice, gateway = person("alice", url=server.url), person("gateway", url=server.url, role="service")
+    alice, gateway = peer("alice", url=server.url), peer("gateway", url=server.url, role="service")
     for _ in range(5):
         assert (await gateway.post("create")).status == 200
         assert (await gateway.request("DELETE", "")).status == 200
     await gateway.post("create")
     await gateway.connect()
     assert all([(await gateway.join_room())["success"] for _ in range(10)])
-    # and what they ask does not count against people behind the same address
+    # and their requests do not count against other clients of the same address
     assert [(await alice.request("GET", "")).status for _ in range(4)] == [200, 200, 200, 429]
 
 
 async def test_one_participant_does_not_use_up_anothers_limit(
-    start_server: StartServer, person: MakePerson
+    start_server: StartServer, peer: MakePeer
 ) -> None:
     server = await start_server(rate_transports=2)
-    alice, bob = person("alice", url=server.url), person("bob", url=server.url)
+    alice, bob = peer("alice", url=server.url), peer("bob", url=server.url)
     await alice.join(create=True)
     body = {"participantId": "alice", "direction": "send"}
     assert (await alice.post("transports", body)).status == 429
@@ -92,10 +92,10 @@ async def test_one_participant_does_not_use_up_anothers_limit(
 
 
 async def test_a_flood_of_events_is_refused_and_then_cut_off(
-    start_server: StartServer, person: MakePerson
+    start_server: StartServer, peer: MakePeer
 ) -> None:
     server = await start_server(rate_events=5)
-    alice = person(url=server.url)
+    alice = peer(url=server.url)
     await alice.create()
     await alice.connect()
     answers = [await alice.join_room() for _ in range(7)]
@@ -108,8 +108,8 @@ async def test_a_flood_of_events_is_refused_and_then_cut_off(
     await alice.wait_disconnected()
 
 
-async def test_a_server_takes_ten_calls_by_default(server: MediaServer, person: MakePerson) -> None:
-    answers = [await person("alice", f"call-{number}").post("create") for number in range(11)]
+async def test_a_server_takes_ten_calls_by_default(server: MediaServer, peer: MakePeer) -> None:
+    answers = [await peer("alice", f"call-{number}").post("create") for number in range(11)]
     assert [answer.status for answer in answers] == [200] * 10 + [503]
     assert (answers[-1].code, answers[-1].body["error"]["details"]) == (
         "SERVER_AT_CAPACITY",
@@ -126,11 +126,11 @@ async def test_a_server_takes_ten_calls_by_default(server: MediaServer, person: 
     ],
 )
 async def test_caps_hold(
-    start_server: StartServer, person: MakePerson, flags: dict[str, int], code: str, status: int
+    start_server: StartServer, peer: MakePeer, flags: dict[str, int], code: str, status: int
 ) -> None:
     server = await start_server(**flags)
-    alice, bob = person("alice", url=server.url), person("bob", url=server.url)
-    carol = person("carol", "call-2", url=server.url)
+    alice, bob = peer("alice", url=server.url), peer("bob", url=server.url)
+    carol = peer("carol", "call-2", url=server.url)
     answers = [
         await one.post("join", {"participantId": one.name, "create": True}) for one in (alice, bob, carol)
     ]
@@ -141,10 +141,10 @@ async def test_caps_hold(
 
 
 async def test_one_participant_does_not_take_all_transports(
-    start_server: StartServer, person: MakePerson
+    start_server: StartServer, peer: MakePeer
 ) -> None:
     server = await start_server(max_transports_per_participant=2)
-    alice = person(url=server.url)
+    alice = peer(url=server.url)
     await alice.join(create=True)
     answer = await alice.post("transports", {"participantId": "alice", "direction": "send"})
     assert (answer.status, answer.code) == (503, "SERVER_AT_CAPACITY")
@@ -152,10 +152,10 @@ async def test_one_participant_does_not_take_all_transports(
 
 @pytest.mark.parametrize(("flags", "offered"), [({"udp": False}, {"tcp"}), ({"tcp": False}, {"udp"})])
 async def test_protocols_that_are_off_are_not_offered(
-    start_server: StartServer, person: MakePerson, flags: dict[str, bool], offered: set[str]
+    start_server: StartServer, peer: MakePeer, flags: dict[str, bool], offered: set[str]
 ) -> None:
     server = await start_server(**flags)
-    alice = person(url=server.url)
+    alice = peer(url=server.url)
     joined = await alice.join(create=True)
     assert {c["protocol"] for c in joined["sendTransport"]["iceCandidates"]} == offered
     assert {address.split()[0] for address in server.addresses} == offered
@@ -163,15 +163,15 @@ async def test_protocols_that_are_off_are_not_offered(
     assert forced.status == (200 if "tcp" in offered else 400)
 
 
-async def test_rooms_that_nobody_enters_are_closed(start_server: StartServer, person: MakePerson) -> None:
+async def test_rooms_without_a_join_are_closed(start_server: StartServer, peer: MakePeer) -> None:
     server = await start_server(empty_room_s=1)
-    await person(url=server.url).create()
+    await peer(url=server.url).create()
     await eventually(lambda: not server.rooms.rooms)
 
 
-async def test_caps_on_producers_and_consumers_hold(start_server: StartServer, person: MakePerson) -> None:
+async def test_caps_on_producers_and_consumers_hold(start_server: StartServer, peer: MakePeer) -> None:
     server = await start_server(max_producers_per_participant=1, max_consumers_per_participant=1)
-    alice, bob = person("alice", url=server.url), person("bob", url=server.url)
+    alice, bob = peer("alice", url=server.url), peer("bob", url=server.url)
     joined = await alice.join(create=True)
     send = joined["sendTransport"]["id"]
     producer = await alice.produce(send, "audio")
@@ -183,22 +183,22 @@ async def test_caps_on_producers_and_consumers_hold(start_server: StartServer, p
     assert again.code == "SERVER_AT_CAPACITY"
 
 
-async def test_connections_of_one_address_are_capped(start_server: StartServer, person: MakePerson) -> None:
+async def test_connections_of_one_address_are_capped(start_server: StartServer, peer: MakePeer) -> None:
     server = await start_server(max_connections_per_address=2)
-    people = [person(name, url=server.url) for name in ("alice", "bob", "carol")]
-    await people[0].connect()
-    await people[1].connect()
+    peers = [peer(name, url=server.url) for name in ("alice", "bob", "carol")]
+    await peers[0].connect()
+    await peers[1].connect()
     with pytest.raises(socketio.exceptions.ConnectionError):
-        await people[2].connect()
-    await people[0].close()
+        await peers[2].connect()
+    await peers[0].close()
     await eventually(lambda: server.metrics.connections == 1)
-    await people[2].connect()
+    await peers[2].connect()
 
 
 async def test_a_body_that_cannot_be_decoded_is_the_senders_fault(
-    server: MediaServer, person: MakePerson, caplog: pytest.LogCaptureFixture
+    server: MediaServer, peer: MakePeer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    alice = person()
+    alice = peer()
     async with raw_connection(server.url) as connection:
         headers = (f"Authorization: Bearer {alice.token}", "Transfer-Encoding: chunked")
         connection.ask("POST /api/rooms/call-1/create", *headers, body=b"no chunk\r\n{}\r\n0\r\n\r\n")
@@ -209,10 +209,10 @@ async def test_a_body_that_cannot_be_decoded_is_the_senders_fault(
 
 
 async def test_a_body_that_does_not_come_is_not_waited_for(
-    server: MediaServer, person: MakePerson, monkeypatch: pytest.MonkeyPatch
+    server: MediaServer, peer: MakePeer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(middleware, "BODY_TIMEOUT_S", 0.3)
-    alice = person()
+    alice = peer()
     port = int(server.url.rpartition(":")[2])
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     lines = ["POST /api/rooms/call-1/create HTTP/1.1", "Host: x", f"Authorization: Bearer {alice.token}"]
@@ -223,10 +223,10 @@ async def test_a_body_that_does_not_come_is_not_waited_for(
 
 
 async def test_addresses_come_from_trusted_proxies_alone(
-    start_server: StartServer, person: MakePerson, http: aiohttp.ClientSession
+    start_server: StartServer, peer: MakePeer, http: aiohttp.ClientSession
 ) -> None:
     async def statuses(server: MediaServer) -> list[int]:
-        alice = person(url=server.url)
+        alice = peer(url=server.url)
         found = []
         for number in range(3):
             headers = {"Authorization": f"Bearer {alice.token}", "X-Forwarded-For": f"198.51.100.{number}"}
@@ -323,8 +323,8 @@ async def test_what_can_be_read_can_be_asked_for_without_its_body(
         assert await answer.read() == b""
 
 
-async def test_figures_show_what_is_there(person: MakePerson, server: MediaServer, http) -> None:
-    alice = person()
+async def test_figures_show_what_is_there(peer: MakePeer, server: MediaServer, http) -> None:
+    alice = peer()
     joined = await alice.join(create=True)
     await alice.produce(joined["sendTransport"]["id"], "audio")
     await alice.connect()
@@ -368,7 +368,7 @@ async def test_figures_show_what_is_there(person: MakePerson, server: MediaServe
 
 @pytest.mark.parametrize("path", ["/metrics", "/api/stats"])
 async def test_figures_are_for_this_machine_or_a_token(
-    start_server: StartServer, person: MakePerson, http: aiohttp.ClientSession, path: str
+    start_server: StartServer, peer: MakePeer, http: aiohttp.ClientSession, path: str
 ) -> None:
     server = await start_server(metrics_token="let-me-see", trusted_proxies=["127.0.0.1"])
     away = {"X-Forwarded-For": "198.51.100.9"}
@@ -380,9 +380,9 @@ async def test_figures_are_for_this_machine_or_a_token(
 
     assert await status(None) == 401
     assert await status("wrong") == 401
-    assert await status(person("alice").token) == 401
+    assert await status(peer("alice").token) == 401
     assert await status("let-me-see") == 200
-    assert await status(person("gw", role="service").token) == 200
+    assert await status(peer("gw", role="service").token) == 200
 
 
 async def test_a_proxy_on_this_machine_does_not_open_the_figures(
@@ -418,7 +418,7 @@ async def test_every_reference_in_the_document_leads_somewhere(server: MediaServ
         assert schema.get("description") or name == "Error", f"{name} is not explained"
 
 
-async def test_answers_are_as_documented(server: MediaServer, person: MakePerson) -> None:
+async def test_answers_are_as_documented(server: MediaServer, peer: MakePeer) -> None:
     document = server.service_routes.document
 
     def check(method: str, path: str, answer: Any) -> None:
@@ -429,7 +429,7 @@ async def test_answers_are_as_documented(server: MediaServer, person: MakePerson
         jsonschema.validate(answer.body, schema)
 
     room = "/api/rooms/{callId}"
-    alice, bob = person("alice"), person("bob")
+    alice, bob = peer("alice"), peer("bob")
     check("get", room, await alice.request("GET", ""))
     check("post", f"{room}/create", await alice.post("create"))
     check("post", f"{room}/create", await alice.post("create"))
@@ -483,27 +483,27 @@ async def test_the_page_needs_nothing_from_elsewhere(
         assert (answer.status, answer.headers["Location"]) == (302, "/docs")
 
 
-async def test_a_broken_worker_is_told_and_replaced(
-    start_server: StartServer, person: MakePerson, http
+async def test_a_crashed_worker_is_reported_and_replaced(
+    start_server: StartServer, peer: MakePeer, http
 ) -> None:
     server = await start_server(development=True, workers=2)
-    service = person("gw", role="service", url=server.url)
-    people: list[Person] = []
+    service = peer("gw", role="service", url=server.url)
+    peers: list[Peer] = []
     for number in range(2):
-        one = person("alice", f"call-{number}", url=server.url)
+        one = peer("alice", f"call-{number}", url=server.url)
         await one.join(create=True)
         await one.connect()
         await one.join_room()
-        people.append(one)
-    assert (await people[0].post("/api/dev/workers/0/panic")).code == "FORBIDDEN"
+        peers.append(one)
+    assert (await peers[0].post("/api/dev/workers/0/panic")).code == "FORBIDDEN"
     assert (await service.post("/api/dev/workers/7/panic")).code == "NOT_FOUND"
     assert (await service.post("/api/dev/workers/0/panic")).status == 200
-    closed = await people[0].wait("room-closed")
+    closed = await peers[0].wait("room-closed")
     assert closed["reason"] == "worker-died"
-    assert (await people[0].request("GET", "")).code == "ROOM_NOT_FOUND"
-    assert (await people[1].request("GET", "")).status == 200, "the other worker's call goes on"
-    assert not people[1].heard("room-closed")
-    await people[0].join(create=True)
+    assert (await peers[0].request("GET", "")).code == "ROOM_NOT_FOUND"
+    assert (await peers[1].request("GET", "")).status == 200, "the other worker's call goes on"
+    assert not peers[1].heard("room-closed")
+    await peers[0].join(create=True)
     await eventually(lambda: server.pool.healthy)
     async with http.get(f"{server.url}/ready") as answer:
         body = await answer.json()
@@ -512,13 +512,13 @@ async def test_a_broken_worker_is_told_and_replaced(
         assert "\nmeeshy_workers_died_total 1.0" in await answer.text()
 
 
-async def test_nothing_is_left_after_many_joins_and_leaves(
-    person: MakePerson, start_server: StartServer, monkeypatch: pytest.MonkeyPatch
+async def test_many_joins_and_leaves_leak_nothing(
+    peer: MakePeer, start_server: StartServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # a ping's timer outlives its socket by one interval
     monkeypatch.setattr(socketio_server, "PING_INTERVAL_S", 1)
     server = await start_server(rate_other=0, rate_create=0, rate_transports=0)
-    alice = person(url=server.url)
+    alice = peer(url=server.url)
     await alice.join(create=True)
     await alice.post("participants/alice/leave")
     before = server.metrics.stats()

@@ -8,34 +8,34 @@ import pytest
 
 from meeshy_sfu.rooms.room import CallId
 from meeshy_sfu.server.app import MediaServer
-from tests.integration.server.conftest import MakePerson
+from tests.integration.server.conftest import MakePeer
 
 
-async def test_a_service_names_the_owner_of_a_room_and_finds_it_again(person: MakePerson) -> None:
-    service = person("gateway", role="service")
+async def test_a_service_names_the_owner_of_a_room_and_finds_it_again(peer: MakePeer) -> None:
+    service = peer("gateway", role="service")
     assert (await service.post("create", {"owner": "gateway-1"})).status == 200
     (room,) = (await service.request("GET", "/api/rooms")).data["rooms"]
     assert (room["callId"], room["owner"]) == ("call-1", "gateway-1")
 
 
-async def test_only_services_name_owners(person: MakePerson, server: MediaServer) -> None:
-    answer = await person("alice").post("create", {"owner": "alice"})
+async def test_only_services_name_owners(peer: MakePeer, server: MediaServer) -> None:
+    answer = await peer("alice").post("create", {"owner": "alice"})
     assert (answer.status, answer.code) == (403, "FORBIDDEN")
     assert not server.rooms.rooms
 
 
 @pytest.mark.parametrize("owner", ["", "a b", "x" * 129, 7, ["gateway"]])
-async def test_an_owner_is_an_id(person: MakePerson, server: MediaServer, owner: object) -> None:
-    answer = await person("gateway", role="service").post("create", {"owner": owner})
+async def test_an_owner_is_an_id(peer: MakePeer, server: MediaServer, owner: object) -> None:
+    answer = await peer("gateway", role="service").post("create", {"owner": owner})
     assert (answer.status, answer.code) == (400, "INVALID_REQUEST")
     assert answer.body["error"]["details"]["path"] == "owner"
     assert not server.rooms.rooms
 
 
 async def test_a_destroy_waits_for_the_room_that_is_being_made(
-    person: MakePerson, server: MediaServer, monkeypatch: pytest.MonkeyPatch
+    peer: MakePeer, server: MediaServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    service, over = person("gateway", role="service"), asyncio.Event()
+    service, over = peer("gateway", role="service"), asyncio.Event()
     create = server.pool.create_router
 
     async def late(*args: object, **kwargs: object) -> object:

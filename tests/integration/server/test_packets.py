@@ -12,8 +12,8 @@ import pytest
 from meeshy_sfu.edge import socketio_server
 from meeshy_sfu.server.app import MediaServer
 from tests.integration.hearing import eventually
-from tests.integration.server.conftest import MakePerson, StartServer
-from tests.integration.server.peers import Person
+from tests.integration.server.conftest import MakePeer, StartServer
+from tests.integration.server.peers import Peer
 from tests.integration.wire_socket import WireSocket
 
 LIMIT = 20
@@ -74,13 +74,13 @@ def lines_of(caplog: pytest.LogCaptureFixture) -> list[str]:
 @NAMES
 async def test_attachments_end_the_connection_with_a_reason(
     server: MediaServer,
-    person: MakePerson,
+    peer: MakePeer,
     wire: MakeWire,
     packets: tuple[str | bytes, ...],
     way: str,
     named: bool,
 ) -> None:
-    socket = await wire(server, way, person().token if named else None)
+    socket = await wire(server, way, peer().token if named else None)
     await socket.send(*packets)
     await socket.ended()
     assert socket.told("attachments")
@@ -98,7 +98,7 @@ async def test_attachments_end_the_connection_with_a_reason(
 @NAMES
 async def test_every_packet_counts_and_a_flood_ends_with_one_log_line(
     start_server: StartServer,
-    person: MakePerson,
+    peer: MakePeer,
     wire: MakeWire,
     caplog: pytest.LogCaptureFixture,
     kind: str,
@@ -106,7 +106,7 @@ async def test_every_packet_counts_and_a_flood_ends_with_one_log_line(
     named: bool,
 ) -> None:
     server = await start_server(rate_events=LIMIT)
-    socket = await wire(server, way, person().token if named else None)
+    socket = await wire(server, way, peer().token if named else None)
     if kind == "second-connect" and not named:
         await socket.send("40{}")  # the first is free
     caplog.set_level(logging.INFO)
@@ -125,14 +125,14 @@ async def test_every_packet_counts_and_a_flood_ends_with_one_log_line(
 @WAYS
 async def test_packets_within_the_limit_end_nothing(
     start_server: StartServer,
-    person: MakePerson,
+    peer: MakePeer,
     wire: MakeWire,
     caplog: pytest.LogCaptureFixture,
     kind: str,
     way: str,
 ) -> None:
     server = await start_server(rate_events=LIMIT)
-    socket = await wire(server, way, person().token)
+    socket = await wire(server, way, peer().token)
     caplog.set_level(logging.INFO)
     caplog.clear()
     for _ in range((LIMIT - 5) // 5):
@@ -144,10 +144,10 @@ async def test_packets_within_the_limit_end_nothing(
 
 
 async def test_a_flood_of_what_needs_no_answer_reaches_no_handler(
-    start_server: StartServer, person: MakePerson, wire: MakeWire
+    start_server: StartServer, peer: MakePeer, wire: MakeWire
 ) -> None:
     server = await start_server(rate_events=LIMIT)
-    socket = await wire(server, "websocket", person().token)
+    socket = await wire(server, "websocket", peer().token)
     await socket.send(*["431[]"] * 2000)
     await socket.ended()
     assert 'meeshy_rate_limited_total{limit="rate_events"} 21.0' in server.metrics.text().decode()
@@ -172,11 +172,11 @@ async def test_a_post_that_is_no_payload_ends_the_connection_with_one_line(
 
 @WAYS
 async def test_answers_to_pings_and_the_first_connect_are_free(
-    start_server: StartServer, person: MakePerson, wire: MakeWire, monkeypatch: pytest.MonkeyPatch, way: str
+    start_server: StartServer, peer: MakePeer, wire: MakeWire, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
     monkeypatch.setattr(socketio_server, "PING_INTERVAL_S", 0.05)
     server = await start_server(rate_events=1)
-    socket = await wire(server, way, person().token)
+    socket = await wire(server, way, peer().token)
     await socket.until(lambda: socket.got.count("2") > 5)
     await socket.send('421["leave-room",{"callId":"call-1","participantId":"alice"}]')
     await socket.until(lambda: any(packet.startswith("431[") for packet in socket.got))
@@ -185,9 +185,9 @@ async def test_answers_to_pings_and_the_first_connect_are_free(
 
 @WAYS
 async def test_a_wrong_namespace_gets_a_message(
-    server: MediaServer, person: MakePerson, wire: MakeWire, way: str
+    server: MediaServer, peer: MakePeer, wire: MakeWire, way: str
 ) -> None:
-    socket = await wire(server, way, person().token)
+    socket = await wire(server, way, peer().token)
     await socket.send("40/other,{}", '42/other,5["join-room",{}]')
     await socket.until(lambda: any(packet.startswith("43/other,5[") for packet in socket.got))
     refused = next(packet for packet in socket.got if packet.startswith("44/other,"))
@@ -223,13 +223,13 @@ def sticking(server: MediaServer) -> Stuck:
 
 @WAYS
 async def test_pings_are_read_whatever_a_handler_does(
-    start_server: StartServer, person: MakePerson, wire: MakeWire, monkeypatch: pytest.MonkeyPatch, way: str
+    start_server: StartServer, peer: MakePeer, wire: MakeWire, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
     monkeypatch.setattr(socketio_server, "PING_INTERVAL_S", 0.1)
     monkeypatch.setattr(socketio_server, "PING_TIMEOUT_S", 0.3)
     server = await start_server()
     stuck = sticking(server)
-    socket = await wire(server, way, person().token)
+    socket = await wire(server, way, peer().token)
     await socket.send('421["refresh-token",1]', '422["refresh-token",2]', '423["leave-room",{}]')
     await socket.until(lambda: socket.got.count("2") > 12)
     assert socket.is_open
@@ -242,11 +242,11 @@ async def test_pings_are_read_whatever_a_handler_does(
 
 
 async def test_what_waits_for_a_handler_is_bounded(
-    start_server: StartServer, person: MakePerson, wire: MakeWire
+    start_server: StartServer, peer: MakePeer, wire: MakeWire
 ) -> None:
     server = await start_server(max_event_bytes=2000, rate_events=1000)
     stuck = sticking(server)
-    socket = await wire(server, "websocket", person().token)
+    socket = await wire(server, "websocket", peer().token)
     await socket.send('42["refresh-token",0]')
     await eventually(lambda: stuck.seen == [0])
     (connection,) = server.signaling._io._connections.values()
@@ -262,11 +262,11 @@ async def test_what_waits_for_a_handler_is_bounded(
 
 
 async def test_what_was_said_before_a_break_is_still_done(
-    start_server: StartServer, person: MakePerson, wire: MakeWire
+    start_server: StartServer, peer: MakePeer, wire: MakeWire
 ) -> None:
     server = await start_server(disconnect_grace_s=30)
     stuck = sticking(server)
-    alice, bob = person("alice", url=server.url), person("bob", url=server.url)
+    alice, bob = peer("alice", url=server.url), peer("bob", url=server.url)
     for one in (alice, bob):
         await one.join(create=True)
     await bob.connect()
@@ -283,11 +283,11 @@ async def test_what_was_said_before_a_break_is_still_done(
 
 
 async def test_a_service_is_waited_for_and_never_ended(
-    start_server: StartServer, person: MakePerson, wire: MakeWire
+    start_server: StartServer, peer: MakePeer, wire: MakeWire
 ) -> None:
     server = await start_server(max_queued_events=10, rate_events=5)
     stuck = sticking(server)
-    gateway: Person = person("gateway", role="service")
+    gateway: Peer = peer("gateway", role="service")
     socket = await wire(server, "websocket", gateway.token)
     await socket.send(*(f'42["refresh-token",{number}]' for number in range(50)))
     await eventually(lambda: stuck.seen == [0])
@@ -298,10 +298,8 @@ async def test_a_service_is_waited_for_and_never_ended(
     assert socket.is_open
 
 
-async def test_a_long_poll_becomes_a_websocket_once(
-    server: MediaServer, person: MakePerson, http: Any
-) -> None:
-    alice = person()
+async def test_a_long_poll_becomes_a_websocket_once(server: MediaServer, peer: MakePeer, http: Any) -> None:
+    alice = peer()
     await alice.create()
     await alice.socket.connect(server.url, auth={"token": alice.token})
     await eventually(lambda: alice.socket.transport() == "websocket")

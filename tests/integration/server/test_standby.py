@@ -1,4 +1,4 @@
-"""The process in reserve under `meeshy serve`: it takes the place of what dies, and is replaced."""
+"""The process in reserve under `meeshy serve`: it takes the place of a crashed service, and is replaced."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 
 from tests.integration.hearing import eventually
-from tests.integration.server.peers import Person
+from tests.integration.server.peers import Peer
 from tests.integration.server.processes import Meeshy, children, is_running, meeshy
 
 READY = "as offered to clients"
@@ -57,7 +57,7 @@ async def supervisor(tmp_path: Path) -> AsyncIterator[Meeshy]:
         yield running
 
 
-async def test_the_standby_becomes_what_died_and_is_replaced(supervisor: Meeshy) -> None:
+async def test_the_standby_becomes_the_crashed_service_and_is_replaced(supervisor: Meeshy) -> None:
     for name, ready, times in (("media", READY, 2), ("gateway", GATEWAY_READY, 2)):
         reserve = await standby_of(supervisor)
         dead = await supervisor.service(name)
@@ -69,19 +69,19 @@ async def test_the_standby_becomes_what_died_and_is_replaced(supervisor: Meeshy)
     assert "Traceback" not in supervisor.output
 
 
-async def test_what_the_standby_becomes_has_the_settings_of_what_died(supervisor: Meeshy) -> None:
+async def test_the_standby_takes_the_settings_of_the_crashed_service(supervisor: Meeshy) -> None:
     reserve = await standby_of(supervisor)
     url = supervisor.url
     os.kill(await supervisor.service(), signal.SIGKILL)
     await supervisor.wait_for(READY, times=2)
     assert await supervisor.service() == reserve
     async with aiohttp.ClientSession() as session:
-        await Person(session, url, "call-1", "a").create()
-        full = await Person(session, url, "call-2", "a").post("create")
+        await Peer(session, url, "call-1", "a").create()
+        full = await Peer(session, url, "call-2", "a").post("create")
         assert full.code == "SERVER_AT_CAPACITY"
 
 
-async def test_a_standby_that_dies_is_replaced_and_harms_nobody(supervisor: Meeshy) -> None:
+async def test_a_crashed_standby_is_replaced_and_ends_no_service(supervisor: Meeshy) -> None:
     services = [await supervisor.service(name) for name in ("media", "gateway")]
     reserve = await standby_of(supervisor)
     os.kill(reserve, signal.SIGKILL)
@@ -90,7 +90,7 @@ async def test_a_standby_that_dies_is_replaced_and_harms_nobody(supervisor: Mees
     assert [await supervisor.service(name) for name in ("media", "gateway")] == services
 
 
-async def test_a_service_that_dies_while_the_standby_hangs_on_is_taken_over_once_it_goes_on(
+async def test_a_service_that_crashes_while_the_standby_is_stopped_is_taken_over_once_it_continues(
     supervisor: Meeshy,
 ) -> None:
     reserve = await standby_of(supervisor)
@@ -101,7 +101,7 @@ async def test_a_service_that_dies_while_the_standby_hangs_on_is_taken_over_once
     await supervisor.wait_for(READY, times=2)
 
 
-async def test_both_services_may_die_at_once(supervisor: Meeshy) -> None:
+async def test_both_services_may_crash_at_once(supervisor: Meeshy) -> None:
     await standby_of(supervisor)
     for name in ("media", "gateway"):
         os.kill(await supervisor.service(name), signal.SIGKILL)

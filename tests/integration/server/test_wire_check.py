@@ -6,13 +6,13 @@ import pytest
 
 from meeshy_sfu.edge.wire import Message
 from tests import wire_check
-from tests.integration.server.conftest import MakePerson
+from tests.integration.server.conftest import MakePeer
 
 
 async def test_a_field_of_no_model_is_noticed_in_event_answer_and_body(
-    person: MakePerson, monkeypatch: pytest.MonkeyPatch
+    peer: MakePeer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    alice, bob = person("alice"), person("bob")
+    alice, bob = peer("alice"), peer("bob")
     await alice.create()
     await alice.connect()
     await alice.join_room()

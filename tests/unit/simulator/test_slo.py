@@ -116,7 +116,7 @@ def test_a_figure_that_is_no_number_was_not_measured() -> None:
         assert (outcome.value, outcome.passed) == (None, False)
 
 
-def test_objectives_and_outcomes_are_values_that_nobody_changes() -> None:
+def test_objectives_and_outcomes_are_immutable_values() -> None:
     slo = Slo.parse("loss.ratio<1")
     for value in (slo, slo.judge(SUMMARY)):
         assert not hasattr(value, "__dict__")

@@ -8,7 +8,7 @@ const config = JSON.parse(decodeURIComponent(location.hash.slice(1)));
 const KINDS = ['audio', 'video'];
 const pause = (ms) => new Promise((done) => { setTimeout(done, ms); });
 
-class Person {
+class Participant {
   constructor({ name, token }) {
     this.name = name;
     this.token = token;
@@ -249,7 +249,7 @@ class Person {
   }
 }
 
-// A track nobody plays is not decoded: give each one an element, as a page would.
+// A track without a media element is not decoded: attach each to one, as a page would.
 function show(track) {
   const element = document.createElement(track.kind);
   element.autoplay = true; element.muted = track.kind === 'video'; element.playsInline = true;
@@ -300,7 +300,7 @@ async function heard(source) {
   return found;
 }
 
-for (const one of config.people) {
-  const person = new Person(one);
-  person.start().catch(person.failed('start'));
+for (const one of config.participants) {
+  const participant = new Participant(one);
+  participant.start().catch(participant.failed('start'));
 }

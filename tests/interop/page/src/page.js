@@ -1,5 +1,5 @@
 // One participant of a call with unmodified mediasoup-client and socket.io-client: produces fake camera and
-// microphone, consumes everybody else, and reports what the browser's own statistics say to the test.
+// microphone, consumes all others, and reports what the browser's own statistics say to the test.
 import { Device } from 'mediasoup-client';
 import { io } from 'socket.io-client';
 
@@ -58,7 +58,7 @@ async function consume({ producerId, participantId }) {
     id: answer.consumerId, producerId, kind: answer.kind, rtpParameters: answer.rtpParameters,
   });
   consumers.set(consumer.id, consumer);
-  // A track nobody plays is not decoded: give each one an element, as a page would.
+  // A track without a media element is not decoded: attach each to one, as a page would.
   const element = document.createElement(answer.kind);
   element.autoplay = true; element.muted = answer.kind === 'video'; element.playsInline = true;
   element.srcObject = new MediaStream([consumer.track]);

@@ -160,7 +160,7 @@ LEFT: list[tuple[str, Bend, str, str]] = [
         "call c is still active in the database",
     ),
     (
-        "person",
+        "participant",
         lambda run: setattr(found(run).participants[2], "status", "connected"),
         "leftovers.people==0",
         "person-3 is still connected in call c in the database",
