@@ -66,11 +66,11 @@ def transitions(raw: RawRun) -> Transitions | None:
     )
 
 
-def _interrupted(change: Mapping[Hashable, Any], deaths: pd.DataFrame) -> bool:
+def _interrupted(change: Mapping[Hashable, Any], faults: pd.DataFrame) -> bool:
     """Return whether a fault was injected during a change, or so shortly before that it was not noticed yet."""
     begun = int(change["decided_ns"] or change["told_ns"])
     ended = int(change["completed_ns"]) or begun + DEADLINE_NS
-    return bool(((deaths["unix_ns"] >= begun - UNNOTICED_NS) & (deaths["unix_ns"] <= ended)).any())
+    return bool(((faults["unix_ns"] >= begun - UNNOTICED_NS) & (faults["unix_ns"] <= ended)).any())
 
 
 def gaps(raw: RawRun) -> pd.DataFrame:
@@ -81,10 +81,10 @@ def gaps(raw: RawRun) -> pd.DataFrame:
     rows = changes(raw)
     rows = rows[rows["success"].fillna(False).astype(bool) & (rows["completed_ns"] > 0)]
     tracks, stays = shown(raw), _stays(raw)
-    deaths = raw.tables["deaths"]["unix_ns"].to_numpy(dtype=np.int64)
+    faults = raw.tables["deaths"]["unix_ns"].to_numpy(dtype=np.int64)
     found: list[dict[str, Any]] = []
     for row in rows.to_dict("records"):
-        lateness = int(row["completed_ns"]) + AFTER_NS - deaths
+        lateness = int(row["completed_ns"]) + AFTER_NS - faults
         # A gap that begins with the last frame that counts may be caused by a fault shortly after it.
         if bool(((lateness > -AFFECTED_NS) & (lateness < RECOVERY_NS)).any()):
             continue  # gaps after a fault are counted by recoveries()

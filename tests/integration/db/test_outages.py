@@ -38,7 +38,7 @@ def own_server(postgres_server: PostgresServer) -> Iterator[PostgresServer]:
 
 @contextmanager
 def hanging(server: PostgresServer) -> Iterator[None]:
-    """Have all processes of a server stand still."""
+    """Stop all processes of a server with SIGSTOP."""
     stopped = server.pids()
     for pid in stopped:
         os.kill(pid, signal.SIGSTOP)

@@ -130,7 +130,7 @@ async def test_the_first_of_two_who_comes_back_after_the_other_came_offers_witho
     assert (answer["initiator"], answer["peer"], answer["epoch"]) == (True, bob.id, 0)
     assert gateway.calls.live[ada.call_id].mode.pair == {ada.id, bob.id}
     eve = await caller(gateway, "eve")
-    assert (await eve.join(ada.call_id))["epoch"] == 1, "two who are connected already were switched"
+    assert (await eve.join(ada.call_id))["epoch"] == 1, "two who needed no switch were switched"
     assert not [p for p in ada.heard("call:mode-switch") if direct(p)]
 
 

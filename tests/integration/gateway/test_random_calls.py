@@ -70,8 +70,8 @@ class Walk:
 
     def __init__(self, gateway: Gateway, media: MediaServer, clock: ManualClock, rng: random.Random) -> None:
         self.gateway, self.media, self.clock, self.rng = gateway, media, clock, rng
-        self.ears = Notifications()
-        gateway.notices.outbox = self.ears
+        self.notifications = Notifications()
+        gateway.notices.outbox = self.notifications
         self.call: LiveCall | None = None
         self.sids: dict[str, str] = {}
         self.counter = 0
@@ -200,8 +200,8 @@ class Walk:
         for member in call.members.values():
             if member.sid is None:
                 continue
-            ended = self.ears.last(member.sid, "call:mode-switched")
-            begun = self.ears.last(member.sid, "call:mode-switch")
+            ended = self.notifications.last(member.sid, "call:mode-switched")
+            begun = self.notifications.last(member.sid, "call:mode-switch")
             if ended is not None:
                 assert ended["epoch"] <= call.mode.epoch
                 if begun is None or begun["epoch"] <= ended["epoch"]:

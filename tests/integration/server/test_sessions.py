@@ -182,21 +182,21 @@ async def test_the_replaced_session_is_notified_and_can_do_nothing_more(begin: B
     assert not bob.heard("producer-closed")
 
 
-@pytest.mark.parametrize("goodbye", ["disconnect", "leave-room", "break"])
-async def test_a_leave_of_a_replaced_session_never_changes_its_successor(begin: Begin, goodbye: str) -> None:
+@pytest.mark.parametrize("leave", ["disconnect", "leave-room", "break"])
+async def test_a_leave_of_a_replaced_session_never_changes_its_successor(begin: Begin, leave: str) -> None:
     """Also when the successor has come in by a request, and its socket is not there yet."""
     setup = await begin(disconnect_grace_s=0.1)
     alice, again, bob = setup.peers
     joined = await again.join()
     await alice.wait("participant-left", holds=lambda told: told["reason"] == REPLACED)
-    match goodbye:
+    match leave:
         case "leave-room":
             assert (await alice.call("leave-room", PLACE))["error"]["code"] == "KICKED"
         case "disconnect":
             await alice.close()
         case "break":
             vanish(alice)
-    if goodbye != "leave-room":
+    if leave != "leave-room":
         await eventually(lambda: len(setup.server.signaling._sessions) == 1)
     await produces_again(again, send_of(joined), bob)
     await again.connect()
@@ -205,14 +205,14 @@ async def test_a_leave_of_a_replaced_session_never_changes_its_successor(begin: 
     assert len(bob.heard("participant-left")) == 1
 
 
-@pytest.mark.parametrize("goodbye", ["disconnect", "leave-room", "break"])
+@pytest.mark.parametrize("leave", ["disconnect", "leave-room", "break"])
 async def test_a_leave_while_a_successor_joins_ends_only_what_was_the_sessions(
-    begin: Begin, goodbye: str
+    begin: Begin, leave: str
 ) -> None:
     setup = await begin(disconnect_grace_s=0.1)
     (alice, again, bob), before = setup.peers, setup.alices
     made = (await again.transport("send"))["id"]
-    match goodbye:
+    match leave:
         case "leave-room":
             assert (await alice.call("leave-room", PLACE))["success"]
         case "disconnect":
@@ -220,7 +220,7 @@ async def test_a_leave_while_a_successor_joins_ends_only_what_was_the_sessions(
         case "break":
             vanish(alice)
     assert (await bob.wait("producer-closed"))["producerId"] == before["producerId"]
-    if goodbye == "leave-room":
+    if leave == "leave-room":
         assert (await alice.call("leave-room", PLACE))["success"], "a second time changes nothing"
     await produces_again(again, made, bob)
     assert not bob.heard("participant-left")

@@ -60,9 +60,9 @@ async def supervisor(tmp_path: Path) -> AsyncIterator[Meeshy]:
 async def test_the_standby_becomes_the_crashed_service_and_is_replaced(supervisor: Meeshy) -> None:
     for name, ready, times in (("media", READY, 2), ("gateway", GATEWAY_READY, 2)):
         reserve = await standby_of(supervisor)
-        dead = await supervisor.service(name)
-        os.kill(dead, signal.SIGKILL)
-        assert await supervisor.service(name, but=dead) == reserve
+        crashed = await supervisor.service(name)
+        os.kill(crashed, signal.SIGKILL)
+        assert await supervisor.service(name, but=crashed) == reserve
         await supervisor.wait_for(ready, times=times)
     supervisor.signal(signal.SIGTERM)
     assert await supervisor.ended(within_s=6) == 0, supervisor.output

@@ -134,7 +134,7 @@ def test_a_gap_of_exactly_two_seconds_is_no_silence(
 
 
 @pytest.mark.parametrize(
-    ("death_ns", "flow"),
+    ("fault_ns", "flow"),
     [
         (-5 * S - 100_000_001, 8),  # eight seconds before the silence began, and a little
         (-5 * S - 100_000_000, 12),
@@ -143,10 +143,10 @@ def test_a_gap_of_exactly_two_seconds_is_no_silence(
     ],
 )
 def test_a_silence_is_a_recovery_up_to_eight_seconds_after_a_fault(
-    call: Any, tmp_path: Path, death_ns: int, flow: int
+    call: Any, tmp_path: Path, fault_ns: int, flow: int
 ) -> None:
     forget(call, 1, 3, 6)  # the last frame is at 2.9, the next at 6
-    call.deaths = [{"unix_ns": call.start_ns + death_ns, "what": "media"}]
+    call.deaths = [{"unix_ns": call.start_ns + fault_ns, "what": "media"}]
     assert flowing(call, tmp_path) == (flow, 12)
 
 

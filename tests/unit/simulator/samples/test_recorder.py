@@ -61,11 +61,11 @@ def test_two_runs_in_the_same_second_get_different_names(tmp_path: Path) -> None
 
 
 def test_partial_directories_of_killed_runs_are_removed_and_of_running_ones_kept(tmp_path: Path) -> None:
-    dead, alive = tmp_path / f".a.partial-{NO_PROCESS}", tmp_path / f".b.partial-{os.getpid()}"
-    for path in (dead, alive):
+    killed, running = tmp_path / f".a.partial-{NO_PROCESS}", tmp_path / f".b.partial-{os.getpid()}"
+    for path in (killed, running):
         path.mkdir()
-    assert remove_partial_runs(tmp_path) == [dead]
-    assert alive.exists()
+    assert remove_partial_runs(tmp_path) == [killed]
+    assert running.exists()
 
 
 def test_every_table_is_written_even_without_rows(tmp_path: Path) -> None:
