@@ -1,4 +1,4 @@
-"""Running a scenario: ramp up, hold and measure, tear down; no process, socket or file outlives a run.
+"""Running a scenario: ramp up, hold and measure, tear down; no process or socket outlives a run.
 
 Puts bots, signalling, server and collecting together. What is written is judged afterwards by report/write.py, and
 shown meanwhile by report/live.py.

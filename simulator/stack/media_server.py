@@ -129,9 +129,8 @@ class Stack:
         code = None if self._process is None else self._process.returncode
         if code is None:
             return None
-        words = (
-            "" if code < 0 else f": {log_tail(self._log_path, 3)}"
-        )  # a killed process logs nothing about it
+        # A process that was killed logs nothing about it.
+        words = "" if code < 0 else f": {log_tail(self._log_path, 3)}"
         return f"the media server {how_it_ended(code)}; its log is {self._log_path.name} of the run{words}"
 
     async def stop(self) -> None:
