@@ -3,7 +3,7 @@
 from enum import StrEnum
 from types import MappingProxyType
 
-from meeshy_sfu.edge.middleware import BODY_TIMEOUT_S
+from meeshy_sfu.edge.json_body import BODY_TIMEOUT_S
 
 
 class Stage(StrEnum):

@@ -13,11 +13,13 @@ from aiohttp import web
 
 from meeshy_sfu.clock import Clock
 from meeshy_sfu.config import Settings
+from meeshy_sfu.edge.client_address import ADDRESS
 from meeshy_sfu.edge.connection_limits import Credential
 from meeshy_sfu.edge.connections import authenticate
+from meeshy_sfu.edge.envelope import failure
+from meeshy_sfu.edge.json_body import parse_object, read_body
 from meeshy_sfu.edge.limits import Quota, RateLimitedError, RateLimiter, Standing, address_key
 from meeshy_sfu.edge.metrics import EdgeMetrics
-from meeshy_sfu.edge.middleware import ADDRESS, failure, parse_object, read_body
 from meeshy_sfu.edge.routes import BoundRoute, Route
 from meeshy_sfu.errors import MeeshyError, UnauthorizedError
 

@@ -12,7 +12,7 @@ from aiohttp import http_exceptions, web, web_protocol
 from aiohttp.http_exceptions import BadHttpMessage, HttpProcessingError
 
 from meeshy_sfu.edge.auth import MAX_TOKEN_CHARS
-from meeshy_sfu.edge.middleware import failure
+from meeshy_sfu.edge.envelope import failure
 from meeshy_sfu.edge.request_checks import with_request_checks
 from meeshy_sfu.errors import HeadersTooLargeError, InvalidRequestError, MeeshyError, UriTooLongError
 from meeshy_sfu.log import log_ids

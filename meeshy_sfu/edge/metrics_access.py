@@ -5,7 +5,8 @@ from aiohttp import web
 from meeshy_sfu.clock import Clock
 from meeshy_sfu.config import Settings
 from meeshy_sfu.edge.auth import MEDIA_AUDIENCE, SERVICE_ROLE, TokenRules, bearer, check_audience, open_token
-from meeshy_sfu.edge.middleware import is_local, same_secret
+from meeshy_sfu.edge.client_address import is_local
+from meeshy_sfu.edge.secret import same_secret
 from meeshy_sfu.errors import UnauthorizedError
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"

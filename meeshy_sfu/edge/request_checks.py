@@ -7,7 +7,8 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from meeshy_sfu.edge.middleware import answer_for, failure
+from meeshy_sfu.edge.envelope import failure
+from meeshy_sfu.edge.middleware import answer_for
 from meeshy_sfu.errors import InvalidRequestError, MeeshyError, UnsupportedMediaTypeError
 
 Handle = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]

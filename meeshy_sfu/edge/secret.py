@@ -4,6 +4,7 @@ Keeps the development secret in the state directory, so that ``meeshy token`` in
 restarted server agree. Never logs or prints it.
 """
 
+import hmac
 import os
 import secrets
 from pathlib import Path
@@ -23,6 +24,14 @@ def signing_secret(settings: Settings) -> str:
     if settings.jwt_secret is not None:
         return settings.jwt_secret.get_secret_value()
     return _development_secret(settings.state_dir / "development-secret")
+
+
+def same_secret(given: str | None, expected: str | None) -> bool:
+    """Compare secrets in constant time; an absent one equals nothing."""
+    if not given or not expected:
+        return False
+    # a header that is no UTF-8 comes with surrogates
+    return hmac.compare_digest(given.encode(errors="surrogatepass"), expected.encode(errors="surrogatepass"))
 
 
 def _development_secret(path: Path) -> str:

@@ -12,10 +12,10 @@ from typing import Any, Generic, TypeVar, cast
 from socketio import exceptions
 
 from meeshy_sfu.clock import Clock
+from meeshy_sfu.edge.envelope import error_body, hidden
 from meeshy_sfu.edge.http_dispatch import Translate
 from meeshy_sfu.edge.limits import Quota, RateLimitedError, RateLimiter, address_key
 from meeshy_sfu.edge.metrics import EdgeMetrics
-from meeshy_sfu.edge.middleware import error_body, hidden
 from meeshy_sfu.edge.socketio_server import SocketServer
 from meeshy_sfu.edge.wire import ErrorBody, Message, WireModel, read
 from meeshy_sfu.errors import (

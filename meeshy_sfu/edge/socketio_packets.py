@@ -11,8 +11,8 @@ from engineio import packet as engine_packet
 from socketio.packet import ACK, CONNECT, EVENT
 
 from meeshy_sfu.edge.auth import MAX_TOKEN_CHARS
+from meeshy_sfu.edge.json_body import json_bytes, strict_json
 from meeshy_sfu.edge.limits import check_json_depth
-from meeshy_sfu.edge.middleware import json_bytes, strict_json
 from meeshy_sfu.errors import InvalidRequestError, MeeshyError
 
 TOKEN_PACKET_BYTES = MAX_TOKEN_CHARS + 1024

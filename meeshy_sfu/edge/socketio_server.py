@@ -23,13 +23,14 @@ from socketio.packet import ACK, CONNECT, CONNECT_ERROR, EVENT
 
 from meeshy_sfu.clock import Clock
 from meeshy_sfu.config import Settings
+from meeshy_sfu.edge.client_address import ADDRESS
 from meeshy_sfu.edge.connection_limits import ConnectionLimits, Credential
 from meeshy_sfu.edge.connections import CROWDED, authenticate, revoke
+from meeshy_sfu.edge.cors import Origins
 from meeshy_sfu.edge.descriptors import MOST_CONNECTIONS
 from meeshy_sfu.edge.event_table import PayloadT, ServerEvent
 from meeshy_sfu.edge.limits import Quota, RateLimitedError, RateLimiter, address_key
 from meeshy_sfu.edge.metrics import EdgeMetrics
-from meeshy_sfu.edge.middleware import ADDRESS, Origins
 from meeshy_sfu.edge.receive_queue import Message, OverRate, ReceiveQueue
 from meeshy_sfu.edge.socketio_connection import SocketConnection
 from meeshy_sfu.edge.socketio_packets import (

@@ -12,11 +12,11 @@ from aiohttp import web
 from meeshy_sfu.clock import Clock
 from meeshy_sfu.config import Settings
 from meeshy_sfu.edge.auth import TokenRules
+from meeshy_sfu.edge.client_address import ADDRESS
 from meeshy_sfu.edge.event_table import EventTable
 from meeshy_sfu.edge.http_dispatch import Translate
 from meeshy_sfu.edge.limits import Quota, RateLimiter
 from meeshy_sfu.edge.metrics import EdgeMetrics
-from meeshy_sfu.edge.middleware import ADDRESS
 from meeshy_sfu.edge.socketio_dispatch import EventDispatcher, SessionT
 from meeshy_sfu.edge.socketio_server import SocketServer
 from meeshy_sfu.edge.wire import ErrorBody

@@ -13,7 +13,8 @@ from aiohttp import ClientError, StreamReader, WSMessage, WSMsgType, web
 from engineio.async_drivers import aiohttp as engine_driver
 from engineio.exceptions import EngineIOError
 
-from meeshy_sfu.edge.middleware import BODY_TIMEOUT_S, failure
+from meeshy_sfu.edge.envelope import failure
+from meeshy_sfu.edge.json_body import BODY_TIMEOUT_S
 from meeshy_sfu.errors import HeadersTooLargeError, MeeshyError, RateLimitError
 
 SOCKET_HEAD_BYTES = 16_384

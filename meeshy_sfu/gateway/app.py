@@ -21,10 +21,11 @@ from meeshy_sfu.db.hold import WAIT_S, DatabaseHold
 from meeshy_sfu.db.repository import Repository
 from meeshy_sfu.db.session import create_engine, settings_url
 from meeshy_sfu.edge.auth import TokenRules
+from meeshy_sfu.edge.cors import Origins
 from meeshy_sfu.edge.disk_probe import DiskProbe
 from meeshy_sfu.edge.limits import RateLimiter
 from meeshy_sfu.edge.metrics_access import MetricsAccess
-from meeshy_sfu.edge.middleware import Origins, edge_middleware
+from meeshy_sfu.edge.middleware import edge_middleware
 from meeshy_sfu.edge.process import Listener, run_until_stopped, tls_context
 from meeshy_sfu.edge.routes import BoundRoute, bound_routes, register
 from meeshy_sfu.edge.secret import signing_secret

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from meeshy_sfu import __version__
-from meeshy_sfu.edge.middleware import is_loopback
+from meeshy_sfu.edge.client_address import is_loopback
 from meeshy_sfu.edge.secret import signing_secret
 from meeshy_sfu.edge.token_signing import sign_user_token
 from meeshy_sfu.gateway.wire.auth import Conversation

@@ -15,10 +15,11 @@ from aiohttp.typedefs import Handler
 from meeshy_sfu.clock import Clock, SystemClock
 from meeshy_sfu.config import Settings
 from meeshy_sfu.edge.auth import TokenRules
+from meeshy_sfu.edge.cors import Origins
 from meeshy_sfu.edge.descriptors import descriptors, media_connections
 from meeshy_sfu.edge.limits import RateLimiter
 from meeshy_sfu.edge.metrics_access import MetricsAccess
-from meeshy_sfu.edge.middleware import Origins, edge_middleware
+from meeshy_sfu.edge.middleware import edge_middleware
 from meeshy_sfu.edge.process import Listener, run_until_stopped, tls_context
 from meeshy_sfu.edge.routes import BoundRoute, bound_routes, register
 from meeshy_sfu.edge.secret import signing_secret

@@ -7,8 +7,8 @@ from aiohttp import web
 
 from meeshy_sfu.config import Settings
 from meeshy_sfu.edge.disk_probe import DiskProbe
+from meeshy_sfu.edge.envelope import success
 from meeshy_sfu.edge.metrics_access import MetricsAccess
-from meeshy_sfu.edge.middleware import success
 from meeshy_sfu.edge.routes import Route, handles
 from meeshy_sfu.errors import MeeshyError
 from meeshy_sfu.media.worker import WorkerPool

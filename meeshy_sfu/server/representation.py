@@ -6,7 +6,7 @@ Only writes; the shapes are described there.
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
-from meeshy_sfu.edge.middleware import error_body
+from meeshy_sfu.edge.envelope import error_body
 from meeshy_sfu.errors import MeeshyError
 from meeshy_sfu.media.consumer import Consumer
 from meeshy_sfu.media.ids import ProducerId

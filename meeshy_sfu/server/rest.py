@@ -13,7 +13,7 @@ from aiohttp import web
 from meeshy_sfu.clock import Clock
 from meeshy_sfu.config import Settings
 from meeshy_sfu.edge.auth import check_id
-from meeshy_sfu.edge.middleware import success
+from meeshy_sfu.edge.envelope import success
 from meeshy_sfu.edge.routes import Route, handles
 from meeshy_sfu.errors import (
     CapacityError,

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from aiohttp import web
 
 from meeshy_sfu.clock import Clock
-from meeshy_sfu.edge.middleware import success
+from meeshy_sfu.edge.envelope import success
 from meeshy_sfu.edge.routes import Route, handles
 from meeshy_sfu.errors import (
     CapacityError,

@@ -5,7 +5,7 @@ What calls themselves need is in rest.py.
 
 from aiohttp import web
 
-from meeshy_sfu.edge.middleware import success
+from meeshy_sfu.edge.envelope import success
 from meeshy_sfu.edge.routes import Route, handles
 from meeshy_sfu.errors import CapacityError, ForbiddenError, RoomNotFoundError
 from meeshy_sfu.rooms.registry import RoomRegistry

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from meeshy_sfu.clock import Clock
 from meeshy_sfu.config import Settings
 from meeshy_sfu.edge.auth import TokenRules
+from meeshy_sfu.edge.cors import Origins
 from meeshy_sfu.edge.event_table import PayloadT, ServerEvent, handles_event
 from meeshy_sfu.edge.limits import RateLimiter
-from meeshy_sfu.edge.middleware import Origins
 from meeshy_sfu.edge.socketio_dispatch import SocketSession
 from meeshy_sfu.edge.socketio_server import SocketServer
 from meeshy_sfu.edge.socketio_service import Connection, SocketService

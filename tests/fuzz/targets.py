@@ -13,7 +13,7 @@ from typing import Any
 import jwt
 
 from meeshy_sfu.edge.auth import TokenRules, bearer
-from meeshy_sfu.edge.middleware import json_bytes, parse_object
+from meeshy_sfu.edge.json_body import json_bytes, parse_object
 from meeshy_sfu.edge.token_signing import sign_media_token, sign_user_token
 from meeshy_sfu.edge.wire import WireModel, read
 from meeshy_sfu.errors import (

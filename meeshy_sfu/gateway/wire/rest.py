@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from meeshy_sfu.edge.auth import check_id
-from meeshy_sfu.edge.middleware import success
+from meeshy_sfu.edge.envelope import success
 from meeshy_sfu.edge.routes import Route, handles
 from meeshy_sfu.errors import (
     CallAlreadyActiveError,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from meeshy_sfu.edge.middleware import success
+from meeshy_sfu.edge.envelope import success
 from meeshy_sfu.edge.routes import Route, handles
 from meeshy_sfu.errors import InvalidRequestError, PermissionDeniedError
 from meeshy_sfu.gateway.wire import schemas

@@ -11,7 +11,7 @@ import jsonschema
 import pytest
 import socketio
 
-from meeshy_sfu.edge import middleware, socketio_server
+from meeshy_sfu.edge import json_body, socketio_server
 from meeshy_sfu.server.app import MediaServer
 from meeshy_sfu.server.messages import EVENTS
 from tests.integration.hearing import eventually

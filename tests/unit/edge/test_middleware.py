@@ -15,8 +15,11 @@ from meeshy_sfu.cli.supervisor import RESTART_DELAYS_S, restart_delay_s
 from meeshy_sfu.clock import ManualClock
 from meeshy_sfu.config import load_settings
 from meeshy_sfu.edge.auth import TokenRules
-from meeshy_sfu.edge.middleware import Origins, failure, is_loopback, parse_object, same_secret, success
-from meeshy_sfu.edge.secret import signing_secret
+from meeshy_sfu.edge.client_address import is_loopback
+from meeshy_sfu.edge.cors import Origins
+from meeshy_sfu.edge.envelope import failure, success
+from meeshy_sfu.edge.json_body import parse_object
+from meeshy_sfu.edge.secret import same_secret, signing_secret
 from meeshy_sfu.edge.socketio_server import JsonPacket, PacketJson, SocketServer
 from meeshy_sfu.edge.wire import read
 from meeshy_sfu.errors import (
