@@ -53,7 +53,7 @@ from meeshy_sfu.server.representation import (
     room_details,
     transport_data,
 )
-from meeshy_sfu.server.rest_dispatch import Call
+from meeshy_sfu.server.rest_dispatch import RestRequest
 
 ROOM = "/api/rooms/{callId}"
 TRANSPORTS = f"{ROOM}/transports"
@@ -99,23 +99,23 @@ class RestApi:
             errors=(RoomAlreadyExistsError, UnsupportedCodecError, CapacityError, UnavailableError),
         )
     )
-    async def create_room(self, call: Call, body: schemas.CreateRoomRequest) -> web.Response:
+    async def create_room(self, request: RestRequest, body: schemas.CreateRoomRequest) -> web.Response:
         """Open a room; optional mediaCodecs say what it forwards."""
-        if body.prewarm and not call.claims.is_service:
+        if body.prewarm and not request.claims.is_service:
             raise ForbiddenError("only a service may make rooms in advance")
-        if body.owner is not None and not call.claims.is_service:
+        if body.owner is not None and not request.claims.is_service:
             raise ForbiddenError("only a service may name the owner of a room")
-        async with self._creation(call):
-            room = await self._create(call, body.media_codecs, in_advance=body.prewarm)
+        async with self._creation(request):
+            room = await self._create(request, body.media_codecs, in_advance=body.prewarm)
         room.owner = body.owner
         return success(room_data(room))
 
     @handles(
         Route("GET", ROOM, "Look at a room", _ROOMS, data=schemas.RoomDetails, errors=(RoomNotFoundError,))
     )
-    async def get_room(self, call: Call) -> web.Response:
+    async def get_room(self, request: RestRequest) -> web.Response:
         """Show a room with its size."""
-        return success(room_details(self._room(call)))
+        return success(room_details(self._room(request)))
 
     @handles(
         Route(
@@ -126,15 +126,15 @@ class RestApi:
             errors=(RoomNotFoundError,),
         )
     )
-    async def destroy_room(self, call: Call) -> web.Response:
+    async def destroy_room(self, request: RestRequest) -> web.Response:
         """Close a room with all in it; one that is being made is waited for, so that 404 holds."""
-        async with self._creation(call):
-            self._destroy(call)
+        async with self._creation(request):
+            self._destroy(request)
         return success(message="Room destroyed")
 
-    def _destroy(self, call: Call) -> None:
-        room = self._room(call)
-        may = call.claims.role in ROOM_OWNER_ROLES or self._creators.get(room.id) == call.claims.subject
+    def _destroy(self, request: RestRequest) -> None:
+        room = self._room(request)
+        may = request.claims.role in ROOM_OWNER_ROLES or self._creators.get(room.id) == request.claims.subject
         if not may:
             raise ForbiddenError(
                 "only a service, the call's initiator or the creator of the room may end it for everybody"
@@ -154,10 +154,10 @@ class RestApi:
             errors=(RoomNotFoundError, RoomFullError, CapacityError, UnavailableError, UnsupportedCodecError),
         )
     )
-    async def join(self, call: Call, body: schemas.JoinRequest) -> web.Response:
+    async def join(self, request: RestRequest, body: schemas.JoinRequest) -> web.Response:
         """Let a participant in with a send and a receive transport, and list what there is to receive."""
-        call.claims.require_participant(body.participant_id)
-        room = await self._find_or_create(call) if body.create else self._room(call)
+        request.claims.require_participant(body.participant_id)
+        room = await self._find_or_create(request) if body.create else self._room(request)
         self._check_tcp(force=body.force_tcp)
         participant, send, recv = await room.join_with_transports(
             ParticipantId(body.participant_id),
@@ -181,20 +181,20 @@ class RestApi:
             errors=(RoomNotFoundError, ParticipantNotFoundError),
         )
     )
-    async def leave(self, call: Call) -> web.Response:
+    async def leave(self, request: RestRequest) -> web.Response:
         """Close all that a participant has; again, it only says what happened."""
-        participant_id = ParticipantId(check_id(call.id("participantId"), "participantId"))
-        call.claims.require_participant(participant_id)
-        room = self._rooms.find(CallId(call.call_id))
+        participant_id = ParticipantId(check_id(request.id("participantId"), "participantId"))
+        request.claims.require_participant(participant_id)
+        room = self._rooms.find(CallId(request.call_id))
         here = None if room is None else room.participants.get(participant_id)
         if here is not None:
-            removed = call.claims.is_service and call.claims.participant_id != participant_id
+            removed = request.claims.is_service and request.claims.participant_id != participant_id
             here.leave("removed" if removed else "left")
-        departure = self._rooms.departures.find(call.call_id, participant_id)
+        departure = self._rooms.departures.find(request.call_id, participant_id)
         if departure is None:
             # nobody of this id has been there
-            self._room(call).participant(participant_id)
-            raise ParticipantNotFoundError(f"participant {participant_id} is not in call {call.call_id}")
+            self._room(request).participant(participant_id)
+            raise ParticipantNotFoundError(f"participant {participant_id} is not in call {request.call_id}")
         data = schemas.LeftData(
             participant_id=participant_id,
             left_at=moment_wire(departure.left_at_s),
@@ -216,10 +216,12 @@ class RestApi:
             errors=(RoomNotFoundError, RoomFullError, CapacityError, UnavailableError, KickedError),
         )
     )
-    async def create_transport(self, call: Call, body: schemas.CreateTransportRequest) -> web.Response:
+    async def create_transport(
+        self, request: RestRequest, body: schemas.CreateTransportRequest
+    ) -> web.Response:
         """Open an ICE and DTLS endpoint."""
-        call.claims.require_participant(body.participant_id)
-        room = self._room(call)
+        request.claims.require_participant(body.participant_id)
+        room = self._room(request)
         self._check_tcp(force=body.force_tcp)
         participant_id = ParticipantId(body.participant_id)
         known = room.participants.get(participant_id)
@@ -250,9 +252,11 @@ class RestApi:
             errors=(RoomNotFoundError, TransportNotFoundError, InvalidStateError, TransportConnectionError),
         )
     )
-    async def connect_transport(self, call: Call, body: schemas.ConnectTransportRequest) -> web.Response:
+    async def connect_transport(
+        self, request: RestRequest, body: schemas.ConnectTransportRequest
+    ) -> web.Response:
         """Start the DTLS handshake as soon as ICE has found the client."""
-        _, transport = self._own_transport(call)
+        _, transport = self._own_transport(request)
         await transport.connect(body.dtls_parameters)
         return success(message="Transport connected")
 
@@ -267,9 +271,9 @@ class RestApi:
             errors=(RoomNotFoundError, TransportNotFoundError),
         )
     )
-    async def restart_ice(self, call: Call) -> web.Response:
+    async def restart_ice(self, request: RestRequest) -> web.Response:
         """Renew the credentials; the old ones hold until the first check with the new."""
-        _, transport = self._own_transport(call)
+        _, transport = self._own_transport(request)
         fresh = await transport.restart_ice()
         return success(schemas.IceRestartData(ice_parameters=fresh.to_wire()))
 
@@ -284,10 +288,10 @@ class RestApi:
         )
     )
     async def set_max_incoming_bitrate(
-        self, call: Call, body: schemas.MaxIncomingBitrateRequest
+        self, request: RestRequest, body: schemas.MaxIncomingBitrateRequest
     ) -> web.Response:
         """Set or lift the limit."""
-        _, transport = self._own_transport(call)
+        _, transport = self._own_transport(request)
         await transport.set_max_incoming_bitrate(body.bitrate or None)
         return success(message="Limit set")
 
@@ -301,9 +305,9 @@ class RestApi:
             errors=(RoomNotFoundError, TransportNotFoundError),
         )
     )
-    async def transport_stats(self, call: Call) -> web.Response:
+    async def transport_stats(self, request: RestRequest) -> web.Response:
         """Return the counters."""
-        _, transport = self._own_transport(call)
+        _, transport = self._own_transport(request)
         state: dict[str, object] = {
             "iceState": transport.ice_state,
             "dtlsState": transport.dtls_state,
@@ -328,9 +332,9 @@ class RestApi:
             errors=(RoomNotFoundError, TransportNotFoundError),
         )
     )
-    async def close_transport(self, call: Call) -> web.Response:
+    async def close_transport(self, request: RestRequest) -> web.Response:
         """Close it; the participant stays."""
-        _, transport = self._own_transport(call)
+        _, transport = self._own_transport(request)
         transport.close("closed by the participant")
         return success(message="Transport closed")
 
@@ -354,11 +358,11 @@ class RestApi:
             ),
         )
     )
-    async def produce(self, call: Call, body: schemas.ProduceRequest) -> web.Response:
+    async def produce(self, request: RestRequest, body: schemas.ProduceRequest) -> web.Response:
         """Take in a track and tell the others."""
         began_s = self._clock.monotonic_s()
-        call.claims.require_participant(body.participant_id)
-        participant, transport = self._own_transport(call)
+        request.claims.require_participant(body.participant_id)
+        participant, transport = self._own_transport(request)
         if participant.id != body.participant_id:
             raise ForbiddenError(f"transport {transport.id} belongs to another participant")
         limit = self._settings.max_producers_per_participant
@@ -383,9 +387,9 @@ class RestApi:
             errors=(RoomNotFoundError, ProducerNotFoundError),
         )
     )
-    async def pause_producer(self, call: Call) -> web.Response:
+    async def pause_producer(self, request: RestRequest) -> web.Response:
         """Stop forwarding; receivers hear consumer-paused."""
-        await self._own_producer(call).pause()
+        await self._own_producer(request).pause()
         return success(message="Producer paused")
 
     @handles(
@@ -397,9 +401,9 @@ class RestApi:
             errors=(RoomNotFoundError, ProducerNotFoundError),
         )
     )
-    async def resume_producer(self, call: Call) -> web.Response:
+    async def resume_producer(self, request: RestRequest) -> web.Response:
         """Forward again; receivers hear consumer-resumed."""
-        await self._own_producer(call).resume()
+        await self._own_producer(request).resume()
         return success(message="Producer resumed")
 
     @handles(
@@ -412,9 +416,9 @@ class RestApi:
             errors=(RoomNotFoundError, ProducerNotFoundError),
         )
     )
-    async def producer_stats(self, call: Call) -> web.Response:
+    async def producer_stats(self, request: RestRequest) -> web.Response:
         """Return the counters."""
-        return success(schemas.StatsData(stats=camel_case(await self._own_producer(call).stats())))
+        return success(schemas.StatsData(stats=camel_case(await self._own_producer(request).stats())))
 
     @handles(
         Route(
@@ -425,9 +429,9 @@ class RestApi:
             errors=(RoomNotFoundError, ProducerNotFoundError),
         )
     )
-    async def close_producer(self, call: Call) -> web.Response:
+    async def close_producer(self, request: RestRequest) -> web.Response:
         """Close it."""
-        self._own_producer(call).close()
+        self._own_producer(request).close()
         return success(message="Producer closed")
 
     # ---- development ---------------------------------------------------------------------------------------------
@@ -442,11 +446,11 @@ class RestApi:
             development_only=True,
         )
     )
-    async def panic_worker(self, call: Call) -> web.Response:
+    async def panic_worker(self, request: RestRequest) -> web.Response:
         """Break a worker; the pool replaces it."""
-        if not call.claims.is_service:
+        if not request.claims.is_service:
             raise ForbiddenError("only a service may break workers")
-        index = call.id("index")
+        index = request.id("index")
         workers = [worker for worker in self._pool.workers if str(worker.index) == index]
         if not workers:
             raise NotFoundError(f"there is no worker {index[:20]}")
@@ -455,22 +459,22 @@ class RestApi:
 
     # ---- parts ---------------------------------------------------------------------------------------------------
 
-    def _room(self, call: Call) -> Room:
-        return self._rooms.get(CallId(call.call_id))
+    def _room(self, request: RestRequest) -> Room:
+        return self._rooms.get(CallId(request.call_id))
 
-    async def _find_or_create(self, call: Call) -> Room:
+    async def _find_or_create(self, request: RestRequest) -> Room:
         """Return the call's room; of requests that come at once, the first creates it and the others wait for it."""
-        async with self._creation(call):
-            return self._rooms.find(CallId(call.call_id)) or await self._create(call, None)
+        async with self._creation(request):
+            return self._rooms.find(CallId(request.call_id)) or await self._create(request, None)
 
-    def _creation(self, call: Call) -> asyncio.Lock:
-        return self._creating.setdefault(call.call_id, asyncio.Lock())
+    def _creation(self, request: RestRequest) -> asyncio.Lock:
+        return self._creating.setdefault(request.call_id, asyncio.Lock())
 
-    async def _create(self, call: Call, media_codecs: Any, *, in_advance: bool = False) -> Room:
-        room = await self._rooms.create(CallId(call.call_id), media_codecs, in_advance=in_advance)
+    async def _create(self, request: RestRequest, media_codecs: Any, *, in_advance: bool = False) -> Room:
+        room = await self._rooms.create(CallId(request.call_id), media_codecs, in_advance=in_advance)
         live = {known.id for known in self._rooms.rooms}
         self._creators = {room_id: who for room_id, who in self._creators.items() if room_id in live}
-        self._creators[room.id] = call.claims.subject
+        self._creators[room.id] = request.claims.subject
         return room
 
     def _check_tcp(self, *, force: bool) -> None:
@@ -490,8 +494,12 @@ class RestApi:
 
         return note
 
-    def _own_transport(self, call: Call) -> tuple[Participant, WebRtcTransport]:
-        return self._room(call).transport(TransportId(call.id("transportId")), by=acting_for(call.claims))
+    def _own_transport(self, request: RestRequest) -> tuple[Participant, WebRtcTransport]:
+        return self._room(request).transport(
+            TransportId(request.id("transportId")), by=acting_for(request.claims)
+        )
 
-    def _own_producer(self, call: Call) -> Producer:
-        return self._room(call).producer(ProducerId(call.id("producerId")), by=acting_for(call.claims))[1]
+    def _own_producer(self, request: RestRequest) -> Producer:
+        return self._room(request).producer(
+            ProducerId(request.id("producerId")), by=acting_for(request.claims)
+        )[1]

@@ -37,7 +37,7 @@ from meeshy_sfu.server.representation import (
     consumer_data,
     consumer_failure,
 )
-from meeshy_sfu.server.rest_dispatch import Call
+from meeshy_sfu.server.rest_dispatch import RestRequest
 
 ROOM = "/api/rooms/{callId}"
 CONSUMERS = f"{ROOM}/consumers"
@@ -75,11 +75,11 @@ class ConsumerApi:
             ),
         )
     )
-    async def consume(self, call: Call, body: schemas.ConsumeRequest) -> web.Response:
+    async def consume(self, request: RestRequest, body: schemas.ConsumeRequest) -> web.Response:
         """Make consumers, born paused; of a batch, each succeeds or fails alone."""
         began_s = self._clock.monotonic_s()
-        call.claims.require_participant(body.participant_id)
-        participant = self._consuming_participant(call, body)
+        request.claims.require_participant(body.participant_id)
+        participant = self._consuming_participant(request, body)
         wanted = body.producer_ids or [str(body.producer_id)]
         results = await participant.consume(
             [ProducerId(producer_id) for producer_id in wanted], body.rtp_capabilities, paused=body.paused
@@ -110,9 +110,9 @@ class ConsumerApi:
             errors=(RoomNotFoundError,),
         )
     )
-    async def resume_consumers(self, call: Call, body: schemas.ConsumersRequest) -> web.Response:
+    async def resume_consumers(self, request: RestRequest, body: schemas.ConsumersRequest) -> web.Response:
         """Resume a batch; each succeeds or fails alone."""
-        done, errors = await self._set_paused(call, body.consumer_ids, paused=False)
+        done, errors = await self._set_paused(request, body.consumer_ids, paused=False)
         return success(schemas.ResumedData(resumed=done, errors=errors))
 
     @handles(
@@ -126,9 +126,9 @@ class ConsumerApi:
             errors=(RoomNotFoundError,),
         )
     )
-    async def pause_consumers(self, call: Call, body: schemas.ConsumersRequest) -> web.Response:
+    async def pause_consumers(self, request: RestRequest, body: schemas.ConsumersRequest) -> web.Response:
         """Pause a batch; each succeeds or fails alone."""
-        done, errors = await self._set_paused(call, body.consumer_ids, paused=True)
+        done, errors = await self._set_paused(request, body.consumer_ids, paused=True)
         return success(schemas.PausedData(paused=done, errors=errors))
 
     @handles(
@@ -140,9 +140,9 @@ class ConsumerApi:
             errors=(RoomNotFoundError, ConsumerNotFoundError),
         )
     )
-    async def resume_consumer(self, call: Call) -> web.Response:
+    async def resume_consumer(self, request: RestRequest) -> web.Response:
         """Resume one."""
-        await self._own_consumer(call).resume()
+        await self._own_consumer(request).resume()
         return success(message="Consumer resumed")
 
     @handles(
@@ -154,9 +154,9 @@ class ConsumerApi:
             errors=(RoomNotFoundError, ConsumerNotFoundError),
         )
     )
-    async def pause_consumer(self, call: Call) -> web.Response:
+    async def pause_consumer(self, request: RestRequest) -> web.Response:
         """Pause one."""
-        await self._own_consumer(call).pause()
+        await self._own_consumer(request).pause()
         return success(message="Consumer paused")
 
     @handles(
@@ -170,9 +170,11 @@ class ConsumerApi:
             errors=(RoomNotFoundError, ConsumerNotFoundError),
         )
     )
-    async def set_preferred_layers(self, call: Call, body: schemas.PreferredLayersRequest) -> web.Response:
+    async def set_preferred_layers(
+        self, request: RestRequest, body: schemas.PreferredLayersRequest
+    ) -> web.Response:
         """Set the layers, clamped to what there is."""
-        layers = self._own_consumer(call).set_preferred_layers(body.spatial_layer, body.temporal_layer)
+        layers = self._own_consumer(request).set_preferred_layers(body.spatial_layer, body.temporal_layer)
         chosen = None
         if layers is not None:
             chosen = schemas.PreferredLayers(
@@ -190,9 +192,9 @@ class ConsumerApi:
             errors=(RoomNotFoundError, ConsumerNotFoundError),
         )
     )
-    async def consumer_stats(self, call: Call) -> web.Response:
+    async def consumer_stats(self, request: RestRequest) -> web.Response:
         """Return the counters."""
-        return success(schemas.StatsData(stats=camel_case(await self._own_consumer(call).stats())))
+        return success(schemas.StatsData(stats=camel_case(await self._own_consumer(request).stats())))
 
     @handles(
         Route(
@@ -203,21 +205,23 @@ class ConsumerApi:
             errors=(RoomNotFoundError, ConsumerNotFoundError),
         )
     )
-    async def close_consumer(self, call: Call) -> web.Response:
+    async def close_consumer(self, request: RestRequest) -> web.Response:
         """Close it."""
-        self._own_consumer(call).close("closed by the receiver")
+        self._own_consumer(request).close("closed by the receiver")
         return success(message="Consumer closed")
 
     # ---- parts ---------------------------------------------------------------------------------------------------
 
-    def _room(self, call: Call) -> Room:
-        return self._rooms.get(CallId(call.call_id))
+    def _room(self, request: RestRequest) -> Room:
+        return self._rooms.get(CallId(request.call_id))
 
-    def _own_consumer(self, call: Call) -> Consumer:
-        return self._room(call).consumer(ConsumerId(call.id("consumerId")), by=acting_for(call.claims))[1]
+    def _own_consumer(self, request: RestRequest) -> Consumer:
+        return self._room(request).consumer(
+            ConsumerId(request.id("consumerId")), by=acting_for(request.claims)
+        )[1]
 
-    def _consuming_participant(self, call: Call, body: schemas.ConsumeRequest) -> Participant:
-        room = self._room(call)
+    def _consuming_participant(self, request: RestRequest, body: schemas.ConsumeRequest) -> Participant:
+        room = self._room(request)
         participant = room.participants.get(ParticipantId(body.participant_id))
         if participant is None:
             # without a transport there is nothing to consume on, whoever asks
@@ -229,9 +233,9 @@ class ConsumerApi:
         return participant
 
     async def _set_paused(
-        self, call: Call, consumer_ids: Sequence[str], *, paused: bool
+        self, request: RestRequest, consumer_ids: Sequence[str], *, paused: bool
     ) -> tuple[list[str], list[schemas.ConsumerFailure]]:
-        room, who = self._room(call), acting_for(call.claims)
+        room, who = self._room(request), acting_for(request.claims)
         by_owner: dict[Participant, list[ConsumerId]] = {}
         errors: list[schemas.ConsumerFailure] = []
         for consumer_id in dict.fromkeys(consumer_ids):

@@ -20,8 +20,8 @@ from meeshy_sfu.server.quotas import Quotas
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
-    """Who calls, for which call, about which object."""
+class RestRequest:
+    """A checked request: by whom, about which call and which object."""
 
     claims: Claims
     call_id: str
@@ -34,7 +34,7 @@ class Call:
 
 
 class RestDispatcher(RequestDispatcher):
-    """Check requests and call ``handler(call)`` or ``handler(call, body)``.
+    """Check requests and call ``handler(request)`` or ``handler(request, body)``.
 
     Args:
         rules: For tokens.
@@ -63,10 +63,10 @@ class RestDispatcher(RequestDispatcher):
             self.take(self._quotas.other, context.address)
             raise
         context.standing = self._take(context, claims, call_id, raw)
-        call = Call(claims, call_id, context.raw.match_info)
+        request = RestRequest(claims, call_id, context.raw.match_info)
         body_model = bound.route.body
         response: web.Response = await (
-            bound.handler(call) if body_model is None else bound.handler(call, read(body_model, raw))
+            bound.handler(request) if body_model is None else bound.handler(request, read(body_model, raw))
         )
         self._expiry.note(claims, call_id)
         return response

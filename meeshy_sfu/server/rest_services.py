@@ -11,7 +11,7 @@ from meeshy_sfu.errors import CapacityError, ForbiddenError, RoomNotFoundError
 from meeshy_sfu.rooms.registry import RoomRegistry
 from meeshy_sfu.rooms.room import CallId
 from meeshy_sfu.server import schemas
-from meeshy_sfu.server.rest_dispatch import Call
+from meeshy_sfu.server.rest_dispatch import RestRequest
 
 
 class ServiceApi:
@@ -21,9 +21,9 @@ class ServiceApi:
         self._rooms = rooms
 
     @handles(Route("GET", "/api/rooms", "List all rooms; for services", "Rooms", data=schemas.RoomList))
-    async def list_rooms(self, call: Call) -> web.Response:
+    async def list_rooms(self, request: RestRequest) -> web.Response:
         """Show all rooms, so that a gateway can compare them with its calls."""
-        self._require_service(call)
+        self._require_service(request)
         rooms = [
             schemas.ListedRoom(
                 call_id=room.call_id,
@@ -45,12 +45,12 @@ class ServiceApi:
             errors=(RoomNotFoundError, CapacityError),
         )
     )
-    async def activate(self, call: Call) -> web.Response:
+    async def activate(self, request: RestRequest) -> web.Response:
         """Count it."""
-        self._require_service(call)
-        self._rooms.activate(CallId(call.call_id))
+        self._require_service(request)
+        self._rooms.activate(CallId(request.call_id))
         return success(message="Room active")
 
-    def _require_service(self, call: Call) -> None:
-        if not call.claims.is_service:
+    def _require_service(self, request: RestRequest) -> None:
+        if not request.claims.is_service:
             raise ForbiddenError("this is for services, such as the gateway")

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from meeshy_sfu.gateway.calls.calls import Calls
     from meeshy_sfu.gateway.calls.live_call import LiveCall
     from meeshy_sfu.gateway.wire.notices import Notices
-    from meeshy_sfu.gateway.wire.rest_dispatch import Request
+    from meeshy_sfu.gateway.wire.rest_dispatch import RestRequest
 
 CALL = "/api/calls/{callId}"
 CONVERSATION = "/api/conversations/{conversationId}"
@@ -74,7 +74,7 @@ class RestApi:
             errors=(PermissionDeniedError, CallsNotSupportedError, CallAlreadyActiveError),
         )
     )
-    async def initiate(self, request: Request, body: schemas.InitiateRequest) -> web.Response:
+    async def initiate(self, request: RestRequest, body: schemas.InitiateRequest) -> web.Response:
         """Begin a call."""
         answer = await self._calls.initiate(
             request.user,
@@ -94,7 +94,7 @@ class RestApi:
     @handles(
         Route("GET", CALL, "Look at a call, live or over", _CALLS, data=schemas.CallData, errors=_FINDING)
     )
-    async def get_call(self, request: Request) -> web.Response:
+    async def get_call(self, request: RestRequest) -> web.Response:
         """Show a call."""
         call_id = check_id(request.id("callId"), "callId")
         live = self._calls.live.get(call_id)
@@ -114,7 +114,7 @@ class RestApi:
             errors=_LIVE,
         )
     )
-    async def end_call(self, request: Request) -> web.Response:
+    async def end_call(self, request: RestRequest) -> web.Response:
         """End a call."""
         return success(await self._calls.end(request.user, check_id(request.id("callId"), "callId")))
 
@@ -129,7 +129,7 @@ class RestApi:
             errors=(*_LIVE, InvalidModeError),
         )
     )
-    async def set_mode(self, request: Request, body: schemas.SetModeBody) -> web.Response:
+    async def set_mode(self, request: RestRequest, body: schemas.SetModeBody) -> web.Response:
         """Try a switch again that failed, or see that all is as it should be."""
         call = await self._calls.retry_mode(request.user, check_id(request.id("callId"), "callId"), body.mode)
         return success(_mode(call))
@@ -145,7 +145,7 @@ class RestApi:
             errors=(*_LIVE, NotAParticipantError),
         )
     )
-    async def quality(self, request: Request, body: schemas.QualityBody) -> web.Response:
+    async def quality(self, request: RestRequest, body: schemas.QualityBody) -> web.Response:
         """Take a client's figures into the averages of the call."""
         call = await self._calls.find(request.user, check_id(request.id("callId"), "callId"))
         call.require_member(request.user)
@@ -166,7 +166,7 @@ class RestApi:
             errors=(*_LIVE, CallFullError),
         )
     )
-    async def join(self, request: Request, body: schemas.JoinBody) -> web.Response:
+    async def join(self, request: RestRequest, body: schemas.JoinBody) -> web.Response:
         """Take a place."""
         call_id = check_id(request.id("callId"), "callId")
         return success(await self._calls.join(request.user, call_id, body.media(), sid=None))
@@ -182,7 +182,7 @@ class RestApi:
             errors=(*_LIVE, ParticipantNotFoundError),
         )
     )
-    async def remove(self, request: Request) -> web.Response:
+    async def remove(self, request: RestRequest) -> web.Response:
         """Take somebody out."""
         call_id = check_id(request.id("callId"), "callId")
         participant_id = check_id(request.id("participantId"), "participantId")
@@ -199,7 +199,7 @@ class RestApi:
             errors=(*_LIVE, NotAParticipantError),
         )
     )
-    async def leave(self, request: Request) -> web.Response:
+    async def leave(self, request: RestRequest) -> web.Response:
         """Leave."""
         return success(await self._calls.leave(request.user, check_id(request.id("callId"), "callId")))
 
@@ -216,7 +216,7 @@ class RestApi:
             errors=(PermissionDeniedError, InvalidRequestError),
         )
     )
-    async def list_calls(self, request: Request) -> web.Response:
+    async def list_calls(self, request: RestRequest) -> web.Response:
         """List calls."""
         conversation_id = self._conversation(request)
         limit = request.number("limit", PAGE_DEFAULT, least=1, most=PAGE_MAX)
@@ -252,13 +252,13 @@ class RestApi:
             errors=(PermissionDeniedError,),
         )
     )
-    async def active_call(self, request: Request) -> web.Response:
+    async def active_call(self, request: RestRequest) -> web.Response:
         """Show it, or null."""
         call = self._calls.active_in(self._conversation(request))
         view = None if call is None else self._notices.live_view(call)
         return success(schemas.ActiveCallData(call=view))
 
-    def _conversation(self, request: Request) -> str:
+    def _conversation(self, request: RestRequest) -> str:
         conversation_id = check_id(request.id("conversationId"), "conversationId")
         request.user.conversation(conversation_id)
         return conversation_id

@@ -27,7 +27,7 @@ REPORTS = "quality"
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class RestRequest:
     """Who asks, about what."""
 
     user: User
@@ -85,16 +85,16 @@ class RestDispatcher(RequestDispatcher):
         )
         return response
 
-    def _request(self, context: RequestContext, route: Route) -> Request:
+    def _request(self, context: RequestContext, route: Route) -> RestRequest:
         # counted first, so that guessing tokens and ids is slow
         context.standing = self.take(self._quotas.calls, context.address)
         if route.access == "overseer":
             service = read_service_token(_token(context.raw), self._rules, now_s=self._clock.unix_s())
             if service is not None:
-                return Request(service, context.raw, is_service=True)
-        return Request(self._authenticate(context.raw), context.raw)
+                return RestRequest(service, context.raw, is_service=True)
+        return RestRequest(self._authenticate(context.raw), context.raw)
 
-    def _report(self, context: RequestContext) -> Request:
+    def _report(self, context: RequestContext) -> RestRequest:
         """Count reports by themselves: they come all the time, and many users may share an address."""
         try:
             user = self._authenticate(context.raw)
@@ -102,7 +102,7 @@ class RestDispatcher(RequestDispatcher):
             context.standing = self.take(self._quotas.calls, context.address)
             raise
         context.standing = self.take(self._quotas.quality, user.key)
-        return Request(user, context.raw)
+        return RestRequest(user, context.raw)
 
     def _authenticate(self, raw: web.Request) -> User:
         return read_user_token(_token(raw), self._rules, now_s=self._clock.unix_s())

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from meeshy_sfu.gateway.calls.calls import Calls
     from meeshy_sfu.gateway.calls.live_call import LiveCall
-    from meeshy_sfu.gateway.wire.rest_dispatch import Request
+    from meeshy_sfu.gateway.wire.rest_dispatch import RestRequest
 
 LIMIT_DEFAULT, LIMIT_MAX = 1_000, 10_000
 
@@ -40,13 +40,13 @@ class OverviewApi:
             errors=(PermissionDeniedError, InvalidRequestError),
         )
     )
-    async def list_calls(self, request: Request) -> web.Response:
+    async def list_calls(self, request: RestRequest) -> web.Response:
         """List them."""
         limit = request.number("limit", LIMIT_DEFAULT, least=1, most=LIMIT_MAX)
         calls = sorted(self._visible(request), key=lambda call: (call.created_at, call.id))
         return success(schemas.LiveCalls(calls=[_line(call) for call in calls[:limit]], total=len(calls)))
 
-    def _visible(self, request: Request) -> Iterable[LiveCall]:
+    def _visible(self, request: RestRequest) -> Iterable[LiveCall]:
         live = tuple(self._calls.live.values())
         if request.is_service:
             return live
