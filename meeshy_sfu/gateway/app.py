@@ -35,11 +35,14 @@ from meeshy_sfu.errors import ConfigError, StartError
 from meeshy_sfu.gateway.calls.call_rows import CallRows
 from meeshy_sfu.gateway.calls.calls import Calls
 from meeshy_sfu.gateway.calls.confirmations import Confirmations
+from meeshy_sfu.gateway.calls.joining import Joining
 from meeshy_sfu.gateway.calls.journal import Journal
 from meeshy_sfu.gateway.calls.late_writes import LateWrites
+from meeshy_sfu.gateway.calls.leaving import Leaving
 from meeshy_sfu.gateway.calls.relay import Relay
 from meeshy_sfu.gateway.calls.supervision import Supervision
 from meeshy_sfu.gateway.calls.switching import Switcher
+from meeshy_sfu.gateway.calls.timeouts import Timeouts
 from meeshy_sfu.gateway.health import HealthApi
 from meeshy_sfu.gateway.jobs import Jobs
 from meeshy_sfu.gateway.media.media_client import MediaServerClient
@@ -122,16 +125,34 @@ class Gateway:
             metrics=self.metrics,
             jobs=self.jobs,
         )
-        self.calls = Calls(
+        self.calls = Calls(clock=clock, rows=self.rows, notices=notices, detach=sessions.detach)
+        self.joining = Joining(
             settings=settings,
             clock=clock,
             rows=self.rows,
+            calls=self.calls,
             switcher=self.switcher,
             notices=notices,
             journal=self.journal,
             metrics=self.metrics,
+        )
+        self.leaving = Leaving(
+            clock=clock,
+            rows=self.rows,
+            calls=self.calls,
+            switcher=self.switcher,
+            notices=notices,
+            journal=self.journal,
+            metrics=self.metrics,
+        )
+        self.timeouts = Timeouts(
+            settings=settings,
+            clock=clock,
+            calls=self.calls,
+            leaving=self.leaving,
+            switcher=self.switcher,
+            notices=notices,
             jobs=self.jobs,
-            detach=sessions.detach,
         )
         self.metrics.show(self.calls.live, self.media.condemned)
         self.confirmations = Confirmations(
@@ -151,7 +172,9 @@ class Gateway:
             metrics=self.metrics,
             io=sockets,
             sessions=sessions,
-            calls=self.calls,
+            joining=self.joining,
+            leaving=self.leaving,
+            timeouts=self.timeouts,
             confirmations=self.confirmations,
             relay=Relay(settings=settings, rows=self.rows, calls=self.calls, notices=notices),
         )
@@ -160,6 +183,7 @@ class Gateway:
             clock=clock,
             repository=self.repository,
             calls=self.calls,
+            leaving=self.leaving,
             media=self.media,
             events=self.media_events,
             notices=notices,
@@ -180,7 +204,13 @@ class Gateway:
             description=DESCRIPTION,
         )
         rest = RestApi(
-            calls=self.calls, rows=self.rows, repository=self.repository, notices=notices, clock=clock
+            calls=self.calls,
+            joining=self.joining,
+            leaving=self.leaving,
+            confirmations=self.confirmations,
+            rows=self.rows,
+            repository=self.repository,
+            notices=notices,
         )
         self._dispatcher = RestDispatcher(
             settings=settings,
@@ -297,7 +327,7 @@ class Gateway:
         while True:
             await asyncio.sleep(SWEEP_INTERVAL_S)
             try:
-                self.calls.sweep()
+                self.timeouts.sweep()
                 self.switcher.removal.try_due()
                 self.supervision.sweep()
                 self.events.sweep()

@@ -1,6 +1,7 @@
 """What members report of their paths: whether a transition works for them, and whether a prewarmed SFU leg does.
 
-Who is a member is up to `calls`; what follows for the mode is decided by `mode` and carried out by `switching`.
+Also what a moderator asks of the mode: to try a transition again. Who is a member is up to `calls`; what follows for the mode
+is decided by the machine and carried out by `switching`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from meeshy_sfu.errors import (
     InvalidRequestError,
     MediaServerError,
 )
-from meeshy_sfu.gateway.calls.mode import Phase
+from meeshy_sfu.gateway.calls.mode import Phase, determine_mode
 from meeshy_sfu.gateway.wire.messages import CallAnswer, MediaTokenData, ModeSwitchedAnswer
 from meeshy_sfu.log import log_ids
 
@@ -151,3 +152,22 @@ class Confirmations:
         if payload is None:
             raise MediaServerError(f"call {call_id} has no room on a media server; wait for call:mode-switch")
         return payload
+
+    async def retry_mode(self, user: User, call_id: str, mode: str) -> LiveCall:
+        """Look at the mode again now, for example after a failed switch.
+
+        Raises:
+            PermissionDeniedError: One is neither initiator nor admin.
+            InvalidModeError: The number of participants does not lead to this mode.
+        """
+        call = await self._calls.find(user, call_id)
+        async with call.lock:
+            call.require_live()
+            call.require_moderator(user)
+            wanted = determine_mode(call.conversation_type, len(call.members)).value
+            if mode != wanted:
+                raise InvalidModeError(
+                    f"a {call.conversation_type} call of {len(call.members)} is {wanted}", {"mode": wanted}
+                )
+            await self._switcher.carry_out(call, call.mode.retry(self._clock.monotonic_s()))
+        return call

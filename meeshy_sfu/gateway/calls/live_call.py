@@ -19,6 +19,7 @@ from meeshy_sfu.errors import (
     NotAParticipantError,
     NotInCallError,
     ParticipantNotFoundError,
+    PermissionDeniedError,
 )
 from meeshy_sfu.gateway.calls.mode import CallMode, ConversationType, ModeController, Phase
 from meeshy_sfu.gateway.calls.room_state import RoomNeed, RoomState
@@ -231,6 +232,17 @@ class LiveCall:
             return False
         own, other = self.members[participant_id], self.members[peer]
         return (own.joined_at, own.id) < (other.joined_at, other.id)
+
+    def require_moderator(self, user: User) -> None:
+        """Check that a user may act on others of the call.
+
+        Raises:
+            PermissionDeniedError: They are neither its initiator nor an admin of its conversation.
+        """
+        initiator = self.settings.get("initiator") or {}
+        is_initiator = user.id == self.initiator_id and user.anonymous is bool(initiator.get("anonymous"))
+        if not (is_initiator or user.conversation(self.conversation_id).is_admin):
+            raise PermissionDeniedError("only the call's initiator and the conversation's admins may do this")
 
     def due_s(self, *, grace_s: float) -> float | None:
         """Return when something has to be done at the latest."""

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from meeshy_sfu.db.models import Call
     from meeshy_sfu.db.repository import Repository
     from meeshy_sfu.gateway.calls.journal import Journal
+    from meeshy_sfu.gateway.calls.leaving import Leaving
     from meeshy_sfu.gateway.calls.switching import Switcher
     from meeshy_sfu.gateway.jobs import Jobs
     from meeshy_sfu.gateway.media.media_client import ListedRoom, MediaRoom, MediaServerClient
@@ -60,6 +61,7 @@ class Supervision:
         clock: Clock,
         repository: Repository,
         calls: Calls,
+        leaving: Leaving,
         media: MediaServerClient,
         events: MediaEvents,
         notices: Notices,
@@ -71,6 +73,7 @@ class Supervision:
         self._clock = clock
         self._repository = repository
         self._calls = calls
+        self._leaving = leaving
         self._media = media
         self._events = events
         self._notices = notices
@@ -229,7 +232,7 @@ class Supervision:
             self._calls.add(call)
             if not call.members:
                 # the gateway died between the call and its first member: no participant would come back to it
-                await self._calls.abandon(call)
+                await self._leaving.abandon(call)
                 continue
             await self._find_room(call, rooms.get(call.id, []))
             self._journal.note(call.id, log.RESTORED, epoch=call.mode.epoch, mode=call.mode.mode.value)

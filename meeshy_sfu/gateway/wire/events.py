@@ -1,6 +1,6 @@
 """Socket.IO of the gateway: connections and the handlers of their events.
 
-Handlers pass checked events on to `calls`. The events are declared in messages.py, payloads to clients are made in
+Handlers pass checked events on to the modules of `calls`. The events are declared in messages.py, payloads to clients are made in
 notices.py and go through sessions.py; connections and their limits are in edge/socketio_server.py.
 """
 
@@ -32,10 +32,12 @@ if TYPE_CHECKING:
     from meeshy_sfu.edge.auth import TokenRules
     from meeshy_sfu.edge.limits import RateLimiter
     from meeshy_sfu.edge.socketio_server import SocketServer
-    from meeshy_sfu.gateway.calls.calls import Calls
     from meeshy_sfu.gateway.calls.confirmations import Confirmations
+    from meeshy_sfu.gateway.calls.joining import Joining
+    from meeshy_sfu.gateway.calls.leaving import Leaving
     from meeshy_sfu.gateway.calls.member import MediaType
     from meeshy_sfu.gateway.calls.relay import Relay
+    from meeshy_sfu.gateway.calls.timeouts import Timeouts
     from meeshy_sfu.gateway.metrics import Metrics
     from meeshy_sfu.gateway.wire.quotas import Quotas
 
@@ -59,7 +61,9 @@ class Events(SocketService[Session]):
         metrics: Metrics,
         io: SocketServer,
         sessions: Sessions,
-        calls: Calls,
+        joining: Joining,
+        leaving: Leaving,
+        timeouts: Timeouts,
         confirmations: Confirmations,
         relay: Relay,
     ) -> None:
@@ -77,7 +81,9 @@ class Events(SocketService[Session]):
             translate=database_failure,
         )
         self._outbox = sessions
-        self._calls = calls
+        self._joining = joining
+        self._leaving = leaving
+        self._timeouts = timeouts
         self._confirmations = confirmations
         self._relay = relay
         self.count_with(metrics)
@@ -114,7 +120,7 @@ class Events(SocketService[Session]):
         """Report to the call that a socket is gone; not when all are closed, as nobody leaves a call by that."""
         self._outbox.remove(session)
         if session.call_id is not None and session.participant_id is not None and not self._closing:
-            self._calls.socket_gone(session.call_id, session.participant_id, session.sid, clean=clean)
+            self._timeouts.socket_gone(session.call_id, session.participant_id, session.sid, clean=clean)
 
     def _read_token(self, token: object) -> User:
         return read_user_token(token, self._rules, now_s=self._clock.unix_s())
@@ -142,13 +148,13 @@ class Events(SocketService[Session]):
         user = fresh.view()
         self._outbox.deliver([session.sid], messages.AUTHENTICATED, messages.Authenticated(user=user))
         if session.call_id is not None:
-            await self._calls.recheck_membership(fresh, session.call_id)
+            await self._leaving.recheck_membership(fresh, session.call_id)
         return messages.AuthenticateAnswer(user=user)
 
     @handles_event(messages.INITIATE)
     async def _initiate(self, session: Session, request: InitiateRequest) -> JoinAnswer:
         self._require_free(session, None)
-        answer = await self._calls.initiate(
+        answer = await self._joining.initiate(
             session.user,
             request.conversation_id,
             request.type,
@@ -161,13 +167,13 @@ class Events(SocketService[Session]):
     @handles_event(messages.JOIN, messages.ACCEPT)
     async def _join(self, session: Session, request: messages.JoinRequest) -> JoinAnswer:
         self._require_free(session, request.call_id)
-        answer = await self._calls.join(session.user, request.call_id, request.media(), sid=session.sid)
+        answer = await self._joining.join(session.user, request.call_id, request.media(), sid=session.sid)
         return self._came_in(session, messages.JOINED, answer)
 
     @handles_event(messages.REJOIN)
     async def _rejoin(self, session: Session, request: messages.RejoinRequest) -> JoinAnswer:
         self._require_free(session, request.call_id)
-        answer = await self._calls.rejoin(
+        answer = await self._joining.rejoin(
             session.user, request.call_id, request.participant_id, sid=session.sid
         )
         return self._came_in(session, messages.REJOINED, answer)
@@ -178,11 +184,11 @@ class Events(SocketService[Session]):
         call_id, participant_id = answer.call_id, answer.participant_id
         if self._sessions.get(session.sid) is not session:
             # its connection broke while the join was carried out
-            self._calls.socket_gone(call_id, participant_id, session.sid, clean=False)
+            self._timeouts.socket_gone(call_id, participant_id, session.sid, clean=False)
             return answer
         self._outbox.attach(session, call_id, participant_id)
         self._outbox.deliver([session.sid], event, messages.Joined(**dict(answer)))
-        asyncio.get_running_loop().call_soon(self._calls.after_answer, call_id, participant_id)
+        asyncio.get_running_loop().call_soon(self._joining.after_answer, call_id, participant_id)
         return answer
 
     def _require_free(self, session: Session, call_id: str | None) -> None:
@@ -193,11 +199,11 @@ class Events(SocketService[Session]):
 
     @handles_event(messages.LEAVE)
     async def _leave(self, session: Session, request: messages.CallRequest) -> LeftData:
-        return await self._calls.leave(session.user, request.call_id, sid=session.sid)
+        return await self._leaving.leave(session.user, request.call_id, sid=session.sid)
 
     @handles_event(messages.REJECT)
     async def _reject(self, session: Session, request: messages.RejectRequest) -> messages.CallAnswer:
-        await self._calls.reject(session.user, request.call_id, request.reason, sid=session.sid)
+        await self._leaving.reject(session.user, request.call_id, request.reason, sid=session.sid)
         return messages.CallAnswer(call_id=request.call_id)
 
     @handles_event(messages.SIGNAL)
@@ -237,11 +243,11 @@ class Events(SocketService[Session]):
 
     @handles_event(messages.END)
     async def _end(self, session: Session, request: messages.CallRequest) -> EndedData:
-        return await self._calls.end(session.user, request.call_id, sid=session.sid)
+        return await self._leaving.end(session.user, request.call_id, sid=session.sid)
 
     @handles_event(messages.FORCE_LEAVE)
     async def _force_leave(self, session: Session, request: messages.ForceLeaveRequest) -> LeftData:
-        return await self._calls.force_leave(
+        return await self._leaving.force_leave(
             session.user, request.conversation_id, request.participant_id, sid=session.sid
         )
 

@@ -27,10 +27,12 @@ from meeshy_sfu.gateway.wire.times import iso
 if TYPE_CHECKING:
     from aiohttp import web
 
-    from meeshy_sfu.clock import Clock
     from meeshy_sfu.db.repository import Repository
     from meeshy_sfu.gateway.calls.call_rows import CallRows
     from meeshy_sfu.gateway.calls.calls import Calls
+    from meeshy_sfu.gateway.calls.confirmations import Confirmations
+    from meeshy_sfu.gateway.calls.joining import Joining
+    from meeshy_sfu.gateway.calls.leaving import Leaving
     from meeshy_sfu.gateway.calls.live_call import LiveCall
     from meeshy_sfu.gateway.wire.notices import Notices
     from meeshy_sfu.gateway.wire.rest_dispatch import RestRequest
@@ -51,13 +53,23 @@ class RestApi:
     """Answer requests about calls; every call is looked up in the caller's own conversations."""
 
     def __init__(
-        self, *, calls: Calls, rows: CallRows, repository: Repository, notices: Notices, clock: Clock
+        self,
+        *,
+        calls: Calls,
+        joining: Joining,
+        leaving: Leaving,
+        confirmations: Confirmations,
+        rows: CallRows,
+        repository: Repository,
+        notices: Notices,
     ) -> None:
         self._calls = calls
+        self._joining = joining
+        self._leaving = leaving
+        self._confirmations = confirmations
         self._rows = rows
         self._repository = repository
         self._notices = notices
-        self._clock = clock
 
     # ---- calls
 
@@ -76,7 +88,7 @@ class RestApi:
     )
     async def initiate(self, request: RestRequest, body: schemas.InitiateRequest) -> web.Response:
         """Begin a call."""
-        answer = await self._calls.initiate(
+        answer = await self._joining.initiate(
             request.user,
             body.conversation_id,
             body.type,
@@ -116,7 +128,7 @@ class RestApi:
     )
     async def end_call(self, request: RestRequest) -> web.Response:
         """End a call."""
-        return success(await self._calls.end(request.user, check_id(request.id("callId"), "callId")))
+        return success(await self._leaving.end(request.user, check_id(request.id("callId"), "callId")))
 
     @handles(
         Route(
@@ -131,7 +143,9 @@ class RestApi:
     )
     async def set_mode(self, request: RestRequest, body: schemas.SetModeBody) -> web.Response:
         """Try a switch again that failed, or see that all is as it should be."""
-        call = await self._calls.retry_mode(request.user, check_id(request.id("callId"), "callId"), body.mode)
+        call = await self._confirmations.retry_mode(
+            request.user, check_id(request.id("callId"), "callId"), body.mode
+        )
         return success(_mode(call))
 
     @handles(
@@ -169,7 +183,7 @@ class RestApi:
     async def join(self, request: RestRequest, body: schemas.JoinBody) -> web.Response:
         """Take a place."""
         call_id = check_id(request.id("callId"), "callId")
-        return success(await self._calls.join(request.user, call_id, body.media(), sid=None))
+        return success(await self._joining.join(request.user, call_id, body.media(), sid=None))
 
     @handles(
         Route(
@@ -186,7 +200,7 @@ class RestApi:
         """Take somebody out."""
         call_id = check_id(request.id("callId"), "callId")
         participant_id = check_id(request.id("participantId"), "participantId")
-        return success(await self._calls.remove(request.user, call_id, participant_id))
+        return success(await self._leaving.remove(request.user, call_id, participant_id))
 
     @handles(
         Route(
@@ -201,7 +215,7 @@ class RestApi:
     )
     async def leave(self, request: RestRequest) -> web.Response:
         """Leave."""
-        return success(await self._calls.leave(request.user, check_id(request.id("callId"), "callId")))
+        return success(await self._leaving.leave(request.user, check_id(request.id("callId"), "callId")))
 
     # ---- conversations
 

@@ -10,7 +10,7 @@ import pytest
 
 from meeshy_sfu.clock import SystemClock
 from meeshy_sfu.gateway.app import Gateway
-from meeshy_sfu.gateway.calls import calls, journal
+from meeshy_sfu.gateway.calls import joining, journal
 from meeshy_sfu.gateway.calls.mode import ModePolicy
 from meeshy_sfu.gateway.media.media_client import MediaServerClient
 from meeshy_sfu.gateway.wire.auth import Conversation
@@ -191,7 +191,7 @@ async def waits(peer: Caller, reason: str) -> datetime:
 @pytest.fixture
 def long_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     """Failed switches are not tried again by themselves while a test runs."""
-    monkeypatch.setattr(calls, "mode_policy", lambda _: ModePolicy(retry_delays_s=(0.2, 300.0)))
+    monkeypatch.setattr(joining, "mode_policy", lambda _: ModePolicy(retry_delays_s=(0.2, 300.0)))
 
 
 async def full_call(gateway: Gateway, caller: MakeCaller) -> tuple[Caller, Caller, Caller]:

@@ -111,13 +111,13 @@ class Walk:
     async def join(self) -> None:
         name = self.random_user()
         if self.call is None or self.call.ended:
-            await self.gateway.calls.initiate(
+            await self.gateway.joining.initiate(
                 user(name), "c1", "video", MediaSettings(), sid=self.new_sid(name)
             )
             self.call = self.gateway.calls.active_in("c1")
             return
         if len(self.call.members) < 5 or self.call.member_of(user(name)):
-            await self.gateway.calls.join(user(name), self.call.id, MediaSettings(), sid=self.new_sid(name))
+            await self.gateway.joining.join(user(name), self.call.id, MediaSettings(), sid=self.new_sid(name))
 
     def member(self) -> tuple[LiveCall, str]:
         if self.call is None or not self.call.members:
@@ -126,7 +126,7 @@ class Walk:
 
     async def leave(self) -> None:
         call, name = self.member()
-        await self.gateway.calls.leave(user(name), call.id)
+        await self.gateway.leaving.leave(user(name), call.id)
 
     async def confirm(self, *, success: bool = True, name: str | None = None) -> None:
         call, who = self.member()
@@ -151,16 +151,16 @@ class Walk:
     async def vanish(self) -> None:
         call, name = self.member()
         member = call.require_member(user(name))
-        self.gateway.calls.socket_gone(call.id, member.id, member.sid or "", clean=self.rng.random() < 0.2)
+        self.gateway.timeouts.socket_gone(call.id, member.id, member.sid or "", clean=self.rng.random() < 0.2)
 
     async def rejoin(self) -> None:
         call, name = self.member()
         member = call.require_member(user(name))
-        await self.gateway.calls.rejoin(user(name), call.id, member.id, sid=self.new_sid(name))
+        await self.gateway.joining.rejoin(user(name), call.id, member.id, sid=self.new_sid(name))
 
     async def wait(self) -> None:
         self.clock.advance(self.rng.choice([0.1, 1.0, 3.0, 11.0, 40.0]))
-        self.gateway.calls.sweep()
+        self.gateway.timeouts.sweep()
 
     async def room_is_lost(self) -> None:
         if self.rng.random() < 0.3 and self.call is not None and self.call.room is not None:
