@@ -71,15 +71,13 @@ class EventDispatcher(Generic[SessionT]):
         clock: For the limits.
         limiter: Shared with REST.
         quota: Events per socket.
+        metrics: What is counted.
         session_of: Returns the session of a socket id, or None.
         report: Sends an error to a socket as an event; gets session, event, payload and the error's body.
         no_token: The refusal of an event from a socket without a session.
         codes: Codes that events name otherwise than REST.
         translate: As of requests.
     """
-
-    metrics: EdgeMetrics
-    """Set before the first event."""
 
     def __init__(
         self,
@@ -88,6 +86,7 @@ class EventDispatcher(Generic[SessionT]):
         clock: Clock,
         limiter: RateLimiter,
         quota: Quota,
+        metrics: EdgeMetrics,
         session_of: Callable[[str], SessionT | None],
         report: Report[SessionT],
         no_token: MeeshyError,
@@ -98,12 +97,14 @@ class EventDispatcher(Generic[SessionT]):
         self._clock = clock
         self._limiter = limiter
         self._quota = quota
+        self._metrics = metrics
         self._session_of = session_of
         self._send_error = report
         self._no_token = no_token
         self._codes = codes or {}
         self._translate = translate
         io.limit_by(limiter, quota)
+        io.metrics = metrics
         io.on_closing = self._on_closing
         io.unconnected = self._unconnected
 
@@ -130,7 +131,7 @@ class EventDispatcher(Generic[SessionT]):
             session = self._session_of(sid)
             if session is None:
                 return self.failed(self._no_token)
-            self.metrics.events.labels(label or event).inc()
+            self._metrics.events.labels(label or event).inc()
             if (over := self._io.over_rate(session.eio_sid)) is not None:
                 # reported once; an answer to each event of a flood would be a flood as well
                 refuse = self._report if over.refused == 1 else self._silently
@@ -179,7 +180,7 @@ class EventDispatcher(Generic[SessionT]):
 
     def refusal(self, error: UnauthorizedError, address: str, quota: Quota) -> Exception:
         """Count a handshake without a valid token, so that guessing is slow, and return the exception that refuses it."""
-        self.metrics.unauthorized.inc()
+        self._metrics.unauthorized.inc()
         answer: MeeshyError = error
         try:
             self._limiter.take(quota, address_key(address), now_s=self._clock.monotonic_s())
@@ -215,7 +216,7 @@ class EventDispatcher(Generic[SessionT]):
     def _on_flood(
         self, session: SessionT, event: str, payload: object, error: RateLimitedError
     ) -> Acknowledgement:
-        self.metrics.rate_limited.labels(error.standing.quota.name).inc()
+        self._metrics.rate_limited.labels(error.standing.quota.name).inc()
         session.refused += 1
         if session.refused > max(error.standing.quota.limit, self._quota.limit):
             self._io.close_for(

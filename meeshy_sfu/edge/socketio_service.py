@@ -50,6 +50,7 @@ class SocketService(ABC, Generic[SessionT]):
         io: The connections, of which none was accepted yet.
         limiter: Shared with REST.
         quotas: The limits of the service; those that events name are among them.
+        metrics: What is counted.
         handshakes: What handshakes without a valid token count against.
         no_token: The refusal of an event from a socket without a session.
         codes: Codes that events name otherwise than REST.
@@ -66,6 +67,7 @@ class SocketService(ABC, Generic[SessionT]):
         io: SocketServer,
         limiter: RateLimiter,
         quotas: EventQuotas,
+        metrics: EdgeMetrics,
         handshakes: Quota,
         no_token: MeeshyError,
         codes: Mapping[str, str] | None = None,
@@ -77,6 +79,7 @@ class SocketService(ABC, Generic[SessionT]):
         self._handshakes = handshakes
         self._sessions: dict[str, SessionT] = {}
         self._closing = False
+        self._metrics = metrics
         self._io = io
         self._io.on("connect", self._on_connect)
         self._io.on("disconnect", self._on_disconnect)
@@ -85,6 +88,7 @@ class SocketService(ABC, Generic[SessionT]):
             clock=clock,
             limiter=limiter,
             quota=quotas.events,
+            metrics=metrics,
             session_of=self._sessions.get,
             report=self.report_error,
             no_token=no_token,
@@ -115,10 +119,6 @@ class SocketService(ABC, Generic[SessionT]):
     @abstractmethod
     def report_error(self, session: SessionT, event: str, payload: object, error: ErrorBody) -> None:
         """Send a client the error of an event or packet, as an event."""
-
-    def count_with(self, metrics: EdgeMetrics) -> None:
-        """Set the metrics of the service, before the first socket."""
-        self._metrics = self._dispatcher.metrics = self._io.metrics = metrics
 
     def attach(self, app: web.Application) -> None:
         """Serve Socket.IO under /socket.io/."""

@@ -24,11 +24,14 @@ from meeshy_sfu.edge.process import Listener, run_until_stopped, tls_context
 from meeshy_sfu.edge.routes import BoundRoute, bound_routes, register
 from meeshy_sfu.edge.secret import signing_secret
 from meeshy_sfu.edge.service_routes import ServiceRoutes
+from meeshy_sfu.edge.socketio_server import SocketServer
 from meeshy_sfu.errors import AddressUnavailableError, PortInUseError
 from meeshy_sfu.media.certificate import load_or_create
 from meeshy_sfu.media.worker import TCP_CONNECTIONS_MAX, WorkerPool, WorkerSettings
 from meeshy_sfu.rooms.limits import RoomLimits
 from meeshy_sfu.rooms.registry import RoomRegistry
+from meeshy_sfu.server.absences import Absences
+from meeshy_sfu.server.audiences import Audiences
 from meeshy_sfu.server.description import DESCRIPTION
 from meeshy_sfu.server.expiry import Expiry
 from meeshy_sfu.server.health import HealthApi
@@ -65,14 +68,16 @@ class MediaServer:
         quotas = Quotas.of(settings)
         limiter = RateLimiter()
         origins = Origins(settings)
-        self.signaling = Signaling(
-            settings=settings, rules=rules, clock=clock, origins=origins, limiter=limiter, quotas=quotas
+        sockets = SocketServer(settings, origins, clock)
+        self.absences = Absences()
+        self.audiences = Audiences(
+            sockets, clock, absences=self.absences, grace_s=settings.disconnect_grace_s
         )
         self.rooms = RoomRegistry(
             pool,
             limits=_room_limits(settings),
             clock=clock,
-            listener=self.signaling,
+            listener=self.audiences,
             padding=settings.padding,
             udp=settings.udp,
             tcp=settings.tcp,
@@ -81,7 +86,19 @@ class MediaServer:
         self.expiry = Expiry(
             self.rooms, clock, grace_s=settings.token_grace_s, empty_room_s=settings.empty_room_s
         )
-        self.signaling.use(rooms=self.rooms, metrics=self.metrics, expiry=self.expiry)
+        self.signaling = Signaling(
+            settings=settings,
+            rules=rules,
+            clock=clock,
+            limiter=limiter,
+            quotas=quotas,
+            metrics=self.metrics,
+            io=sockets,
+            rooms=self.rooms,
+            audiences=self.audiences,
+            absences=self.absences,
+            expiry=self.expiry,
+        )
         metrics_access = MetricsAccess(settings, rules, clock)
         self.health = HealthApi(
             settings=settings, metrics_access=metrics_access, pool=pool, metrics=self.metrics
@@ -95,7 +112,7 @@ class MediaServer:
             rooms=self.rooms,
             clock=clock,
             metrics=self.metrics,
-            on_transport=self.signaling.watch_transport,
+            on_transport=self.audiences.watch_transport,
         )
         self.consumers = ConsumerApi(rooms=self.rooms, clock=clock, metrics=self.metrics)
         self._dispatcher = RestDispatcher(

@@ -75,6 +75,7 @@ class Events(SocketService[Session]):
             io=io,
             limiter=limiter,
             quotas=quotas,
+            metrics=metrics,
             handshakes=quotas.calls,
             no_token=NotAuthenticatedError("this socket has no token"),
             codes=CODES,
@@ -86,7 +87,6 @@ class Events(SocketService[Session]):
         self._timeouts = timeouts
         self._confirmations = confirmations
         self._relay = relay
-        self.count_with(metrics)
 
     @property
     def names(self) -> tuple[str, ...]:

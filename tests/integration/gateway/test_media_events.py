@@ -81,7 +81,7 @@ async def test_a_room_that_does_not_answer_in_time_loses_no_event_of_another(
         return await join(sid, payload, *more)
 
     events["join-room"] = slow_once
-    media.signaling._unwatch(media.signaling._sessions[sid], ada.call_id)
+    media.audiences.unwatch(media.signaling._sessions[sid], ada.call_id)
     producer = next(p["producerId"] for p in ada.heard("new-producer") if p["participantId"] == eve.id)
     answer = await eve.media(eve.answer, "DELETE", f"producers/{producer}")
     assert answer.status == 200, answer

@@ -272,7 +272,7 @@ async def test_a_client_that_reads_nothing_is_cut_off_and_delays_no_other(
         producer = await alice.produce(send_transport(alice), "audio", appData={"text": "x" * 4000})
         await bob.wait("new-producer")
         for _ in range(3000):
-            server.signaling.new_producer(*_told(server, producer["id"]))
+            server.audiences.new_producer(*_told(server, producer["id"]))
             await asyncio.sleep(0)
             if server.metrics.connections == 2:
                 break
@@ -296,8 +296,8 @@ async def test_all_are_notified_of_the_active_speaker_and_the_owner_of_scores(
     made_consumer = await bob.consume(made["id"])
     room, owner, producer = _told(server, made["id"])
     receiver, consumer = room.consumer(made_consumer["id"], by=None)
-    server.signaling.active_speaker(room, owner, producer)
-    server.signaling.volumes(room, [(owner, producer, -20)])
+    server.audiences.active_speaker(room, owner, producer)
+    server.audiences.volumes(room, [(owner, producer, -20)])
     loud = {"participantId": "alice", "producerId": made["id"], "volume": -20}
     for one in (alice, bob):
         event = await one.wait("active-speaker", holds=lambda e: bool(e["volumes"]))
@@ -307,8 +307,8 @@ async def test_all_are_notified_of_the_active_speaker_and_the_owner_of_scores(
     await carol.connect()
     await carol.join_room()
     assert (await carol.wait("active-speaker"))["participantId"] == "alice"
-    server.signaling.active_speaker(room, None, None)
-    server.signaling.volumes(room, [])
+    server.audiences.active_speaker(room, None, None)
+    server.audiences.volumes(room, [])
     silent = await bob.wait("active-speaker", holds=lambda e: e["participantId"] is None)
     assert silent["volumes"] == []
 
@@ -352,7 +352,7 @@ async def test_events_are_as_documented(peer: MakePeer, server: MediaServer) -> 
     made = await alice.produce(send_transport(alice), "audio")
     await bob.consume(made["id"])
     room, owner, producer = _told(server, made["id"])
-    server.signaling.active_speaker(room, owner, producer)
+    server.audiences.active_speaker(room, owner, producer)
     for consumer in producer.consumers:
         consumer.score_changed.emit()
     producer.score_changed.emit()

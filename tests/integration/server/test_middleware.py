@@ -538,7 +538,7 @@ async def test_many_joins_and_leaves_leak_nothing(
         return all(close) and after["counts"] == before["counts"]
 
     await eventually(is_as_before)
-    assert not server.signaling._audiences
+    assert not server.audiences._audiences
     assert not server.signaling._sessions
 
 
