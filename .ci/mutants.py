@@ -56,6 +56,9 @@ PYTHON_AREAS = (
         ("tests/unit/gateway/calls/test_mode.py", "tests/unit/gateway/calls/test_mode_without_path.py"),
     ),
     PythonArea(
+        "call_mode", "meeshy_sfu/gateway/calls/call_mode.py", ("tests/unit/gateway/calls/test_mode.py",)
+    ),
+    PythonArea(
         "room_state",
         "meeshy_sfu/gateway/calls/room_state.py",
         ("tests/unit/gateway/calls/test_room_state.py",),

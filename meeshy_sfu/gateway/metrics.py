@@ -18,8 +18,8 @@ from meeshy_sfu.edge.tasks import tasks_metric
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
 
+    from meeshy_sfu.gateway.calls.call_mode import CallMode
     from meeshy_sfu.gateway.calls.live_call import LiveCall
-    from meeshy_sfu.gateway.calls.mode import CallMode
 
 TRANSITIONS_S = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
 CALLS_S = (60, 300, 600, 1800, 3600, 7200)

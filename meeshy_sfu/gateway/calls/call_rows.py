@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from meeshy_sfu.db.models import NAME, Call, Figures, ModeTransition, Participant, seconds_between
 from meeshy_sfu.db.repository import SFU_FIELDS, new_id
+from meeshy_sfu.gateway.calls.call_mode import CallMode
 from meeshy_sfu.gateway.calls.live_call import LiveCall, moment
 from meeshy_sfu.gateway.calls.member import Member
-from meeshy_sfu.gateway.calls.mode import CallMode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from meeshy_sfu.clock import Clock
     from meeshy_sfu.db.repository import Repository
+    from meeshy_sfu.gateway.calls.decisions import CompleteSwitch, RollBack
     from meeshy_sfu.gateway.calls.late_writes import LateWrites
-    from meeshy_sfu.gateway.calls.mode import CompleteSwitch, RollBack
     from meeshy_sfu.gateway.wire.auth import User
     from meeshy_sfu.gateway.wire.schemas import MediaSettings
 

@@ -15,7 +15,7 @@ from meeshy_sfu.errors import (
     InvalidRequestError,
     MediaServerError,
 )
-from meeshy_sfu.gateway.calls.mode import Phase, determine_mode
+from meeshy_sfu.gateway.calls.call_mode import Phase, determine_mode
 from meeshy_sfu.gateway.wire.messages import CallAnswer, MediaTokenData, ModeSwitchedAnswer
 from meeshy_sfu.log import log_ids
 

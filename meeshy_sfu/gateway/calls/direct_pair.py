@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from meeshy_sfu.gateway.calls.mode import P2P_PARTICIPANTS_MAX, CallMode
+from meeshy_sfu.gateway.calls.call_mode import P2P_PARTICIPANTS_MAX, CallMode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

@@ -14,10 +14,11 @@ from weakref import WeakValueDictionary
 from meeshy_sfu.db.repository import new_id
 from meeshy_sfu.errors import CallAlreadyActiveError, CallFullError, KickedError, NotAParticipantError
 from meeshy_sfu.gateway.calls import journal as log
+from meeshy_sfu.gateway.calls.call_mode import P2P_PARTICIPANTS_MAX, ConversationType, Phase
 from meeshy_sfu.gateway.calls.call_rows import new_member
 from meeshy_sfu.gateway.calls.calls import mode_policy
 from meeshy_sfu.gateway.calls.live_call import LiveCall
-from meeshy_sfu.gateway.calls.mode import P2P_PARTICIPANTS_MAX, ConversationType, ModeController, Phase
+from meeshy_sfu.gateway.calls.mode import ModeController
 from meeshy_sfu.log import log_ids
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from meeshy_sfu.errors import CallEndedError, CallNotFoundError
 from meeshy_sfu.gateway.calls import journal as log
+from meeshy_sfu.gateway.calls.call_mode import ConversationType
 from meeshy_sfu.gateway.calls.member import identity_key
-from meeshy_sfu.gateway.calls.mode import ConversationType
 from meeshy_sfu.gateway.wire.schemas import EndedData, LeftData
 from meeshy_sfu.gateway.wire.times import iso
 from meeshy_sfu.log import log_ids

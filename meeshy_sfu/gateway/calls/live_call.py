@@ -21,13 +21,14 @@ from meeshy_sfu.errors import (
     ParticipantNotFoundError,
     PermissionDeniedError,
 )
-from meeshy_sfu.gateway.calls.mode import CallMode, ConversationType, ModeController, Phase
+from meeshy_sfu.gateway.calls.call_mode import CallMode, ConversationType, Phase
+from meeshy_sfu.gateway.calls.mode import ModeController
 from meeshy_sfu.gateway.calls.room_state import RoomNeed, RoomState
 
 if TYPE_CHECKING:
     from meeshy_sfu.db.models import Participant
+    from meeshy_sfu.gateway.calls.decisions import CompleteSwitch, RollBack, StartSwitch
     from meeshy_sfu.gateway.calls.member import Member
-    from meeshy_sfu.gateway.calls.mode import CompleteSwitch, RollBack, StartSwitch
     from meeshy_sfu.gateway.media.media_client import MediaRoom
     from meeshy_sfu.gateway.wire.auth import User
 

@@ -29,51 +29,30 @@ transition is tried again, after growing pauses (`ModePolicy`); participants ser
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import StrEnum
 
-P2P_PARTICIPANTS_MAX = 2
-
-
-class CallMode(StrEnum):
-    """How media flows: between two participants directly, or through the media server."""
-
-    P2P = "p2p"
-    SFU = "sfu"
-
-
-class Phase(StrEnum):
-    """The four states of a call's mode."""
-
-    P2P = "p2p"
-    SWITCHING_TO_SFU = "switching_to_sfu"
-    SFU = "sfu"
-    SWITCHING_TO_P2P = "switching_to_p2p"
-
-
-class ConversationType(StrEnum):
-    """Conversations that may call. A direct one never leaves P2P."""
-
-    DIRECT = "DIRECT"
-    GROUP = "GROUP"
-
-
-def determine_mode(conversation: ConversationType, connected: int) -> CallMode:
-    """Return the mode of a call with so many participants.
-
-    Example:
-        ```python
-        assert determine_mode(ConversationType.GROUP, 3) is CallMode.SFU
-        assert determine_mode(ConversationType.DIRECT, 2) is CallMode.P2P
-        ```
-    """
-    if conversation is ConversationType.DIRECT or connected <= P2P_PARTICIPANTS_MAX:
-        return CallMode.P2P
-    return CallMode.SFU
-
-
-def should_switch(current: CallMode, target: CallMode) -> bool:
-    """Return whether the media has to move."""
-    return current is not target
+from meeshy_sfu.gateway.calls.call_mode import (
+    P2P_PARTICIPANTS_MAX,
+    CallMode,
+    ConversationType,
+    Phase,
+    determine_mode,
+)
+from meeshy_sfu.gateway.calls.decisions import (
+    FAILED,
+    JOINED,
+    LATE,
+    LEFT,
+    MANUAL,
+    NO_SFU,
+    NOBODY_CAME,
+    RESTART,
+    RETRY,
+    SUPERSEDED,
+    CompleteSwitch,
+    Decision,
+    RollBack,
+    StartSwitch,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,64 +73,6 @@ class ModePolicy:
     hysteresis_s: float = 0.0
     retry_delays_s: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0, 16.0)
     rehome_retry_s: float = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class StartSwitch:
-    """Begin a transition: make the new path while the old one keeps flowing."""
-
-    epoch: int
-    source: CallMode
-    target: CallMode
-    participants: frozenset[str]
-    deadline: float
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class CompleteSwitch:
-    """The new path carries the media: notify all participants, then close the old one.
-
-    `missing` have not confirmed (newcomers without an old path to fall back on); they may still follow.
-    """
-
-    epoch: int
-    source: CallMode
-    target: CallMode
-    confirmed: frozenset[str]
-    missing: frozenset[str]
-    duration_s: float
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class RollBack:
-    """The old path stays: notify all participants, then close what was made of the new one.
-
-    `waiting` are served by no path until the next try, at `retry_at` (None if there is none).
-    """
-
-    epoch: int
-    source: CallMode
-    target: CallMode
-    reason: str
-    failed: frozenset[str]
-    duration_s: float
-    retry_at: float | None = None
-    waiting: frozenset[str] = frozenset()
-
-
-Decision = StartSwitch | CompleteSwitch | RollBack
-
-SUPERSEDED = "superseded"
-"""Why a transition ends that is not wanted any more."""
-JOINED, LEFT, RESTART, RETRY, MANUAL = "participant_joined", "participant_left", "restart", "retry", "manual"
-"""Why a transition begins; another reason is how a room was lost."""
-NOBODY_CAME = "expected_participants_absent"
-NO_SFU = "sfu-unavailable"
-"""Why a transition fails that could not be announced in time."""
-FAILED, LATE = "participant_failed", "deadline"
-"""Why a transition fails that was announced."""
 
 
 @dataclass(slots=True)

@@ -15,11 +15,12 @@ from sqlalchemy.exc import SQLAlchemyError
 from meeshy_sfu.db.models import Figures
 from meeshy_sfu.errors import MeeshyError
 from meeshy_sfu.gateway.calls import journal as log
+from meeshy_sfu.gateway.calls.call_mode import CallMode, ConversationType, Phase
 from meeshy_sfu.gateway.calls.calls import Calls, mode_policy
 from meeshy_sfu.gateway.calls.direct_pair import direct_pair
 from meeshy_sfu.gateway.calls.live_call import LiveCall
 from meeshy_sfu.gateway.calls.member import Member, identity_key
-from meeshy_sfu.gateway.calls.mode import CallMode, ConversationType, ModeController, Phase
+from meeshy_sfu.gateway.calls.mode import ModeController
 from meeshy_sfu.gateway.media.media_events import ROOM_LOST
 from meeshy_sfu.gateway.wire import messages
 from meeshy_sfu.gateway.wire.schemas import RemoteProducer

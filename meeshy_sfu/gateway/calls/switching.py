@@ -10,9 +10,10 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from meeshy_sfu.gateway.calls import journal as log
+from meeshy_sfu.gateway.calls.call_mode import CallMode, Phase
+from meeshy_sfu.gateway.calls.decisions import CompleteSwitch, Decision, RollBack, StartSwitch
 from meeshy_sfu.gateway.calls.live_call import LiveCall, moment
 from meeshy_sfu.gateway.calls.member import Member
-from meeshy_sfu.gateway.calls.mode import CallMode, CompleteSwitch, Decision, Phase, RollBack, StartSwitch
 from meeshy_sfu.gateway.calls.room_keeper import RoomKeeper
 from meeshy_sfu.gateway.calls.waiting_calls import WaitingCalls
 from meeshy_sfu.gateway.media.removal import Removal

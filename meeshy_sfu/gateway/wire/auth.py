@@ -28,7 +28,7 @@ from meeshy_sfu.errors import (
     PermissionDeniedError,
     UnauthorizedError,
 )
-from meeshy_sfu.gateway.calls.mode import ConversationType
+from meeshy_sfu.gateway.calls.call_mode import ConversationType
 from meeshy_sfu.gateway.wire.schemas import UserView
 
 if TYPE_CHECKING:

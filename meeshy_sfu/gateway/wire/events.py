@@ -88,11 +88,6 @@ class Events(SocketService[Session]):
         self._confirmations = confirmations
         self._relay = relay
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The events that clients may send."""
-        return tuple(messages.EVENTS.client)
-
     def sweep(self) -> None:
         """Cut off sockets whose token and its grace have run out, and those that never had one."""
         self._io.sweep()

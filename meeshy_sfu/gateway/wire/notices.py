@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from meeshy_sfu.edge.token_signing import sign_media_token
 from meeshy_sfu.errors import MeeshyError, ModeSwitchFailedError
-from meeshy_sfu.gateway.calls.mode import CallMode, CompleteSwitch, Phase, RollBack, StartSwitch
+from meeshy_sfu.gateway.calls.call_mode import CallMode, Phase
+from meeshy_sfu.gateway.calls.decisions import CompleteSwitch, RollBack, StartSwitch
 from meeshy_sfu.gateway.calls.waiting_calls import FULL, UNAVAILABLE
 from meeshy_sfu.gateway.turn.ice_servers import ice_servers
 from meeshy_sfu.gateway.wire import messages

@@ -9,9 +9,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import meeshy_sfu.gateway
+from meeshy_sfu.gateway.calls.call_mode import CallMode, ConversationType
+from meeshy_sfu.gateway.calls.decisions import RollBack
 from meeshy_sfu.gateway.calls.live_call import REPLACED_MAX, LiveCall
 from meeshy_sfu.gateway.calls.member import Member
-from meeshy_sfu.gateway.calls.mode import CallMode, ConversationType, ModeController, RollBack
+from meeshy_sfu.gateway.calls.mode import ModeController
 
 GATEWAY = Path(meeshy_sfu.gateway.__file__).parent
 OWNERS = {"calls/live_call.py", "calls/member.py"}

@@ -8,19 +8,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from meeshy_sfu.gateway.calls.mode import (
-    CallMode,
-    CompleteSwitch,
-    ConversationType,
-    Decision,
-    ModeController,
-    ModePolicy,
-    Phase,
-    RollBack,
-    StartSwitch,
-    determine_mode,
-    should_switch,
-)
+from meeshy_sfu.gateway.calls.call_mode import CallMode, ConversationType, Phase, determine_mode
+from meeshy_sfu.gateway.calls.decisions import CompleteSwitch, Decision, RollBack, StartSwitch
+from meeshy_sfu.gateway.calls.mode import ModeController, ModePolicy
 
 GROUP = ConversationType.GROUP
 
@@ -50,8 +40,6 @@ def in_sfu(*people: str, policy: ModePolicy | None = None) -> ModeController:
 
 def test_mode_follows_the_number_of_people() -> None:
     assert [determine_mode(GROUP, n) for n in (0, 1, 2, 3, 50)] == [CallMode.P2P] * 3 + [CallMode.SFU] * 2
-    assert should_switch(CallMode.P2P, CallMode.SFU)
-    assert not should_switch(CallMode.SFU, CallMode.SFU)
 
 
 def test_direct_conversations_never_leave_p2p() -> None:

@@ -4,16 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from meeshy_sfu.gateway.calls.mode import (
-    CallMode,
-    CompleteSwitch,
-    Decision,
-    ModeController,
-    ModePolicy,
-    Phase,
-    RollBack,
-    StartSwitch,
-)
+from meeshy_sfu.gateway.calls.call_mode import CallMode, Phase
+from meeshy_sfu.gateway.calls.decisions import CompleteSwitch, Decision, RollBack, StartSwitch
+from meeshy_sfu.gateway.calls.mode import ModeController, ModePolicy
 from tests.unit.gateway.calls.test_mode import DEADLINE_S, GROUP, call, in_sfu, told
 
 

@@ -13,7 +13,7 @@ from meeshy_sfu.edge.auth import TokenRules
 from meeshy_sfu.edge.token_signing import sign_media_token, sign_token, sign_user_token
 from meeshy_sfu.errors import CallsNotSupportedError, PermissionDeniedError, UnauthorizedError
 from meeshy_sfu.gateway.banner import banner as gateway_banner
-from meeshy_sfu.gateway.calls.mode import ConversationType
+from meeshy_sfu.gateway.calls.call_mode import ConversationType
 from meeshy_sfu.gateway.media.media_client import MediaServerClient
 from meeshy_sfu.gateway.wire.auth import MAX_CONVERSATIONS, Conversation, read_user_token
 from meeshy_sfu.server.auth import read_token
