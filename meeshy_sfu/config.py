@@ -125,7 +125,7 @@ class Settings(BaseSettings):
     disconnect_grace_s: float = setting(
         10.0, HTTP,
         "How long a participant whose socket broke off is kept; a clean disconnect leaves at once.",
-        "The others see a frozen picture meanwhile.", "Up for phones that change networks.", unit="seconds",
+        "The other participants see a frozen picture meanwhile.", "Up for phones that change networks.", unit="seconds",
         ge=0, le=3600)
 
     development: bool = setting(
@@ -244,11 +244,11 @@ class Settings(BaseSettings):
         "The media server carries them that much longer.", "Up where participants come and go.", unit="seconds", ge=0,
         le=3600)
     ring_timeout_s: float = setting(
-        60.0, CALLS, "When a call that nobody answered ends.", "None.", "To what your clients show.",
+        60.0, CALLS, "When a call that was not answered ends.", "None.", "To what your clients show.",
         unit="seconds", gt=0, le=3600)
     reconnect_grace_s: float = setting(
-        60.0, CALLS, "How long a person whose socket broke off stays in the call.",
-        "The others wait for a participant who may be gone.", "With disconnect_grace_s.", unit="seconds", ge=0,
+        60.0, CALLS, "How long a participant whose socket broke off stays in the call.",
+        "The other participants wait for one who may be gone.", "With disconnect_grace_s.", unit="seconds", ge=0,
         le=3600)
     media_down_s: float = setting(
         1.0, CALLS, "How long a media server may be unreachable before its calls are made again on another.",
@@ -273,7 +273,7 @@ class Settings(BaseSettings):
         "CPU and memory by participants: with the default caps, 500 of them.", "Up where calls are small, by `meeshy simulate`.",
         unit="rooms", ge=1, le=100_000)
     empty_room_s: float = setting(
-        300.0, CAPS, "How long a room that nobody has entered is kept.", "Counts against max_rooms.",
+        300.0, CAPS, "How long a room that no participant has joined is kept.", "Counts against max_rooms.",
         "Up when participants are slow to join.", unit="seconds", ge=1, le=86400)
     max_participants_per_room: int = setting(
         50, CAPS, "Participants in one call.", "Streams grow with the square of it.", "By `meeshy simulate`.",

@@ -1,6 +1,6 @@
-"""``meeshy db``: the version of the gateway's database, and the way between versions.
+"""``meeshy db``: shows and changes the schema revision of the gateway's database.
 
-What the versions are is in db/migrations; `meeshy serve` upgrades by itself.
+The revisions are in db/migrations; `meeshy serve` upgrades by itself.
 """
 
 import asyncio
@@ -17,10 +17,11 @@ from meeshy_sfu.errors import StartError
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-app = typer.Typer(help="Show and change the version of the gateway's database.", no_args_is_help=True)
+app = typer.Typer(help="Show and change the schema revision of the gateway's database.", no_args_is_help=True)
 SETTINGS = ["state_dir"]
 FORCE = Annotated[
-    bool, typer.Option("--force", help="Also while a gateway serves the database, which fails from then on.")
+    bool,
+    typer.Option("--force", help="Even while a gateway uses the database; that gateway fails from then on."),
 ]
 Result = TypeVar("Result")
 
@@ -30,9 +31,9 @@ Result = TypeVar("Result")
 def upgrade(
     *,
     settings: Settings,
-    revision: Annotated[str, typer.Argument(help="Revision to go to.")] = "head",
+    revision: Annotated[str, typer.Argument(help="Revision to upgrade to.")] = "head",
 ) -> None:
-    """Bring the database to the newest version, or to a revision."""
+    """Upgrade the database to the newest revision, or to this one."""
     from meeshy_sfu.db import schema  # noqa: PLC0415
 
     before, after = _run(settings, lambda engine: schema.upgrade(engine, revision))
@@ -44,10 +45,10 @@ def upgrade(
 def downgrade(
     *,
     settings: Settings,
-    revision: Annotated[str, typer.Argument(help="Revision to go back to; base for empty.")],
+    revision: Annotated[str, typer.Argument(help="Revision to downgrade to; base for an empty database.")],
     force: FORCE = False,
 ) -> None:
-    """Take the database back to a revision; data of what stays is kept."""
+    """Downgrade the database to a revision; data in tables and columns that remain is kept."""
     from meeshy_sfu.db import schema  # noqa: PLC0415
 
     before, after = _run(settings, _alone(lambda engine: schema.downgrade(engine, revision), force=force))
@@ -57,7 +58,7 @@ def downgrade(
 @app.command()
 @with_settings(SETTINGS)
 def current(*, settings: Settings) -> None:
-    """Print the revision the database has, and the one this program needs."""
+    """Print the revision of the database, and the one this program needs."""
     from meeshy_sfu.db import schema  # noqa: PLC0415
 
     found = _run(settings, schema.current)
@@ -67,7 +68,7 @@ def current(*, settings: Settings) -> None:
 @app.command()
 @with_settings(SETTINGS)
 def check(*, settings: Settings) -> None:
-    """Say whether the database has the version this program needs; exit code 1 if not."""
+    """Check that the database has the revision this program needs; exit code 1 if not."""
     from meeshy_sfu.db import schema  # noqa: PLC0415
 
     problem = _run(settings, schema.check)
@@ -82,10 +83,10 @@ def check(*, settings: Settings) -> None:
 def stamp(
     *,
     settings: Settings,
-    revision: Annotated[str, typer.Argument(help="Revision the database has.")],
+    revision: Annotated[str, typer.Argument(help="Revision to record.")],
     force: FORCE = False,
 ) -> None:
-    """Say which revision the database has, without touching its tables."""
+    """Record a revision as that of the database, without changing its tables."""
     from meeshy_sfu.db import schema  # noqa: PLC0415
 
     _run(settings, _alone(lambda engine: schema.stamp(engine, revision), force=force))
@@ -95,7 +96,7 @@ def stamp(
 def _alone(
     work: "Callable[[AsyncEngine], Awaitable[Result]]", *, force: bool
 ) -> "Callable[[AsyncEngine], Awaitable[Result]]":
-    """Let no gateway serve the database meanwhile, and refuse while one does."""
+    """Hold the lock of the database during the work; refuse if a gateway holds it."""
     from meeshy_sfu.db.hold import DatabaseHold  # noqa: PLC0415
     from meeshy_sfu.lock_file import HeldError  # noqa: PLC0415
 

@@ -1,4 +1,4 @@
-"""``meeshy gateway``: looks at a gateway's calls and at what it left behind. Starting one is `meeshy serve gateway`."""
+"""``meeshy gateway``: lists a gateway's live calls and checks its event log. Starting one is `meeshy serve gateway`."""
 
 import asyncio
 from pathlib import Path
@@ -21,7 +21,7 @@ from meeshy_sfu.gateway.wire.rest_overview import LIMIT_MAX
 TIMEOUT_S = 10.0
 TOKEN_LIFETIME_S = 60.0
 
-app = typer.Typer(help="Look at a gateway's live calls, and at what it left behind.", no_args_is_help=True)
+app = typer.Typer(help="List a gateway's live calls, and check its event log.", no_args_is_help=True)
 
 
 @app.callback()
@@ -31,9 +31,11 @@ def _group() -> None:
 
 @app.command("check-events")
 def check_events(
-    path: Annotated[Path, typer.Argument(help="The event log, as .meeshy/events/gateway.jsonl.")],
+    path: Annotated[
+        Path, typer.Argument(help="Path of the event log, for example .meeshy/events/gateway.jsonl.")
+    ],
 ) -> None:
-    """Prove from an event log that transitions of a call never overlapped; exit code 1 if they did."""
+    """Check in an event log that transitions of a call never overlapped; exit code 1 if they did."""
     try:
         verdict = journal.check(journal.read(path))
     except OSError as error:
@@ -59,19 +61,19 @@ def calls(
     settings: Settings,
     url: Annotated[
         str | None,
-        typer.Option("--url", help="The gateway; without it the one on this machine's --gateway-port."),
+        typer.Option("--url", help="URL of the gateway; default: this machine, on --gateway-port."),
     ] = None,
     token: Annotated[
         str | None,
         typer.Option(
             "--token",
             envvar="MEESHY_TOKEN",
-            help="A service's token, or of an admin of conversations; without it one is signed with JWT_SECRET.",
+            help="Token of a service, or of a user who is admin of conversations; default: one signed with JWT_SECRET.",
         ),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
 ) -> None:
-    """List live calls: how many participants each has, on which path and media server."""
+    """List live calls: participants, mode and media server of each."""
     base = _base(url, settings)
     answer = asyncio.run(_live_calls(base, token or _service_token(settings)))
     if json:
@@ -108,7 +110,7 @@ async def _live_calls(base: str, token: str) -> dict[str, Any]:
     """Ask a gateway.
 
     Raises:
-        UnavailableError: Nobody answers, or something else than a gateway.
+        UnavailableError: No gateway answers at this URL.
         MeeshyError: It refuses.
     """
     headers = {"Authorization": f"Bearer {token}"}
@@ -120,11 +122,13 @@ async def _live_calls(base: str, token: str) -> dict[str, Any]:
             status = response.status
             answer = await response.json(content_type=None)
     except ValueError as error:
-        raise UnavailableError(f"what answers at {base} is no gateway; name it with --url") from error
+        raise UnavailableError(
+            f"the server at {base} is not a gateway; set the gateway's URL with --url"
+        ) from error
     except (aiohttp.ClientError, OSError) as error:
         reason = str(error) or f"no answer within {TIMEOUT_S:g} s"
         raise UnavailableError(
-            f"no gateway answers at {base}: {reason}; start one with `meeshy serve`, or name it with --url"
+            f"no gateway answers at {base}: {reason}; start one with `meeshy serve`, or set its URL with --url"
         ) from error
     match answer:
         case {"success": True, "data": {"calls": [*_], "total": int()}}:
@@ -132,13 +136,13 @@ async def _live_calls(base: str, token: str) -> dict[str, Any]:
             return data
         case {"success": False, "error": {"code": "UNAUTHORIZED", "message": str(message)}}:
             raise MeeshyError(
-                f"{base} takes no such token: {message}; give one with MEESHY_TOKEN, or the gateway's own JWT_SECRET"
+                f"{base} refuses the token: {message}; set a valid one in MEESHY_TOKEN, or the gateway's JWT_SECRET"
             )
         case {"success": False, "error": {"code": "NOT_FOUND"}}:
-            raise UnavailableError(f"what answers at {base} lists no calls; name the gateway with --url")
+            raise UnavailableError(f"the server at {base} lists no calls; set the gateway's URL with --url")
         case {"success": False, "error": {"code": str(code), "message": str(message)}}:
             raise MeeshyError(f"{base} refuses with {status} {code}: {message}")
-    raise UnavailableError(f"what answers at {base} is no gateway; name it with --url")
+    raise UnavailableError(f"the server at {base} is not a gateway; set the gateway's URL with --url")
 
 
 def _row(call: dict[str, Any]) -> tuple[str, ...]:

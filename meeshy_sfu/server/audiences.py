@@ -83,7 +83,7 @@ class Audiences(RoomListener):
                 session.call_id = session.participant_id = None
 
     def participant_joined(self, room: Room, participant: Participant) -> None:
-        """Notify the others; a participant that was waited for is back, even if the socket is not yet."""
+        """Notify the other participants; one that was waited for is back, even if the socket is not yet."""
         self._absences.back(room.call_id, participant.id)
         if self.speaker(room.call_id, participant.id) is not None:
             participant.take_over()
@@ -106,12 +106,12 @@ class Audiences(RoomListener):
             self._silence(speaker, room)
 
     def new_producer(self, room: Room, participant: Participant, producer: Producer) -> None:
-        """Notify the others of a track that they can receive."""
+        """Notify the other participants of a track that they can receive."""
         payload = representation.new_producer(room, participant, producer)
         self._to_others(room, participant, messages.NEW_PRODUCER, payload)
 
     def producer_closed(self, room: Room, participant: Participant, producer: Producer, reason: str) -> None:
-        """Notify the others of a track that has ended."""
+        """Notify the other participants of a track that has ended."""
         if room.is_closed:
             return
         payload = messages.ProducerClosed(

@@ -113,7 +113,7 @@ class ActiveSpeaker(Message):
 
     call_id: str
     participant_id: str | None
-    """The dominant speaker, or null when nobody spoke yet."""
+    """The dominant speaker; null before the first."""
     producer_id: str | None
     volumes: list[SpeakerVolume]
     """Loudest first; empty in silence."""
@@ -223,7 +223,7 @@ REFRESH_TOKEN = EVENTS.from_client(
     "Present a new token for the same call, participant and role, before the old one expires",
 )
 
-_ALL, _OTHERS = "all", "the others"
+_ALL, _OTHERS = "all", "the other participants"
 _RECEIVER, _PRODUCER_OWNER, _TRANSPORT_OWNER = "the receiver", "owner of the track", "owner of the transport"
 
 NEW_PRODUCER = EVENTS.to_client(

@@ -121,7 +121,7 @@ class RestApi:
         Route(
             "DELETE",
             ROOM,
-            "End a call for everybody; for services, initiators and whoever created the room",
+            "End a call for all participants; for services, initiators and whoever created the room",
             _ROOMS,
             errors=(RoomNotFoundError,),
         )
@@ -137,7 +137,7 @@ class RestApi:
         may = request.claims.role in ROOM_OWNER_ROLES or self._creators.get(room.id) == request.claims.subject
         if not may:
             raise ForbiddenError(
-                "only a service, the call's initiator or the creator of the room may end it for everybody"
+                "only a service, the call's initiator or the creator of the room may end it for all participants"
             )
         room.close("closed")
 
@@ -175,7 +175,7 @@ class RestApi:
         Route(
             "POST",
             f"{ROOM}/participants/{{participantId}}/leave",
-            "Leave a call; the last one out closes the room. Who has left already is told when and why",
+            "Leave a call; the last one out closes the room. A participant who has left already gets when and why",
             _ROOMS,
             data=schemas.LeftData,
             errors=(RoomNotFoundError, ParticipantNotFoundError),
@@ -359,7 +359,7 @@ class RestApi:
         )
     )
     async def produce(self, request: RestRequest, body: schemas.ProduceRequest) -> web.Response:
-        """Take in a track and tell the others."""
+        """Take in a track and notify the other participants."""
         began_s = self._clock.monotonic_s()
         request.claims.require_participant(body.participant_id)
         participant, transport = self._own_transport(request)
@@ -382,7 +382,7 @@ class RestApi:
         Route(
             "POST",
             f"{PRODUCER}/pause",
-            "Hold a track for everybody",
+            "Pause a track for all receivers",
             _PRODUCERS,
             errors=(RoomNotFoundError, ProducerNotFoundError),
         )
@@ -424,7 +424,7 @@ class RestApi:
         Route(
             "DELETE",
             PRODUCER,
-            "End a track; closes its consumers and tells the others",
+            "End a track; closes its consumers and notifies the other participants",
             _PRODUCERS,
             errors=(RoomNotFoundError, ProducerNotFoundError),
         )

@@ -1,6 +1,6 @@
 """Dispatch of the media server's REST requests: checks token, call, body and limit, in this order.
 
-Handlers of rest.py receive checked input only. What may be done with it they decide.
+Handlers in rest.py get checked input only; whether the caller may do what they ask is checked there.
 """
 
 from dataclasses import dataclass
@@ -25,11 +25,11 @@ class RestRequest:
 
     claims: Claims
     call_id: str
-    """Empty for the few routes that are about no call."""
+    """Empty for routes without a call in their path."""
     path: "web.UrlMappingMatchInfo"
 
     def id(self, name: str) -> str:
-        """Return an id out of the path."""
+        """Return an id from the path."""
         return self.path[name]
 
 

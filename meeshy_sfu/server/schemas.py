@@ -141,7 +141,7 @@ class ProduceRequest(WireModel):
     kind: Kind
     rtp_parameters: RtpParametersField
     app_data: AppData = Field(default_factory=dict)
-    """Passed on to the others; ``source`` (microphone, camera, screen) tells tracks of one kind apart."""
+    """Passed on to the other participants; ``source`` (microphone, camera, screen) tells tracks of one kind apart."""
     paused: bool = False
 
 
@@ -220,7 +220,7 @@ class RoomList(Message):
 
 
 class LeftData(Message):
-    """How somebody left, now or before."""
+    """How a participant left, now or before."""
 
     participant_id: str
     left_at: str

@@ -157,7 +157,7 @@ class Confirmations:
         """Look at the mode again now, for example after a failed switch.
 
         Raises:
-            PermissionDeniedError: One is neither initiator nor admin.
+            PermissionDeniedError: The user is neither initiator nor admin.
             InvalidModeError: The number of participants does not lead to this mode.
         """
         call = await self._calls.find(user, call_id)

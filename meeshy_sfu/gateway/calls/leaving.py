@@ -57,10 +57,10 @@ class Leaving:
         self._metrics = metrics
 
     async def leave(self, user: User, call_id: str, *, sid: str | None = None) -> LeftData:
-        """Take oneself out of a call, by the socket that speaks for one, or over REST; again, it says what happened.
+        """Leave a call, by the socket that speaks for the user, or over REST; repeated, return when and why they left.
 
         Raises:
-            NotAParticipantError: One has never been in it.
+            NotAParticipantError: The user has never been in it.
             KickedError: Another socket took the place.
             NotInCallError: Another socket has it.
         """
@@ -81,7 +81,7 @@ class Leaving:
         return answer
 
     async def remove(self, user: User, call_id: str, participant_id: str) -> LeftData:
-        """Remove oneself, which repeated returns what happened; or as initiator or admin another participant.
+        """Leave a call, which repeated returns when and why; or as initiator or admin remove another participant.
 
         Raises:
             ParticipantNotFoundError: No member has this id.
@@ -137,7 +137,7 @@ class Leaving:
 
         Raises:
             CallNotFoundError: The conversation has no call.
-            NotAParticipantError: One is not in it.
+            NotAParticipantError: The user is not in it.
             KickedError: This socket has lost its place in it.
         """
         user.conversation(conversation_id)
@@ -156,10 +156,10 @@ class Leaving:
         return answer
 
     async def end(self, user: User, call_id: str, *, sid: str | None = None) -> EndedData:
-        """End a call for everybody.
+        """End a call for all participants.
 
         Raises:
-            PermissionDeniedError: One is neither its initiator nor an admin, nor one of two.
+            PermissionDeniedError: The user is neither its initiator nor an admin, nor a participant of a direct call.
             KickedError: This socket has lost its place in it.
         """
         call = await self._calls.find(user, call_id)

@@ -1,4 +1,4 @@
-"""Tokens of the gateway: who somebody is and which conversations are theirs; and the tokens for the media server.
+"""Tokens of the gateway: who a user is and which conversations they are a member of; and the tokens for the media server.
 
 Pure: secret and time are handed in. What every token must fulfil is known to edge/auth.py.
 """

@@ -218,7 +218,7 @@ class CallInitiated(Message):
     """The same as `initiator`."""
     participants: list[ParticipantData]
     expires_at: str | None
-    """When it ends if nobody answers."""
+    """When it ends if it is not answered."""
 
 
 class Joined(JoinAnswer):
@@ -379,7 +379,7 @@ class ActiveSpeaker(Message):
 
     call_id: str
     participant_id: str | None
-    """The dominant speaker, or null when nobody spoke yet."""
+    """The dominant speaker; null before the first."""
     producer_id: str | None
     volumes: list[SpeakerVolume]
     """Loudest first; empty in silence."""
@@ -411,7 +411,7 @@ class CallEnded(Message):
     duration: int
     """Seconds since it was answered."""
     ended_by: str | None
-    """A user's id; null if nobody ended it."""
+    """A user's id; null if no user ended it."""
     reason: EndReason
     ended_at: str
 

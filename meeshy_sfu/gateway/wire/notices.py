@@ -115,7 +115,7 @@ class Notices:
     # ---- participants
 
     def participant_joined(self, call: LiveCall, member: Member) -> None:
-        """Notify the others; in P2P the member who was there makes the offer when this arrives."""
+        """Notify the other members; in P2P the member who was there makes the offer when this arrives."""
         for other in list(call.members.values()):
             if other.id == member.id or other.sid is None:
                 continue
@@ -133,7 +133,7 @@ class Notices:
             self.outbox.deliver([other.sid], messages.PARTICIPANT_JOINED, payload)
 
     def participant_left(self, call: LiveCall, member: Member, reason: str) -> None:
-        """Notify the others."""
+        """Notify the other members."""
         payload = messages.ParticipantLeft(
             call_id=call.id,
             participant_id=member.id,
@@ -148,7 +148,7 @@ class Notices:
         self.outbox.deliver(call.sids(but=[member.id]), messages.PARTICIPANT_LEFT, payload)
 
     def connection(self, call: LiveCall, member: Member) -> None:
-        """Notify the others that a member's socket is away, or back."""
+        """Notify the other members that a member's socket is away, or back."""
         payload = messages.ParticipantConnection(
             call_id=call.id,
             participant_id=member.id,

@@ -20,7 +20,7 @@ from meeshy_sfu.errors import (
     PermissionDeniedError,
 )
 from meeshy_sfu.gateway.wire import schemas
-from meeshy_sfu.gateway.wire.cursor import cursor_behind, read_cursor
+from meeshy_sfu.gateway.wire.cursor import cursor_after, read_cursor
 from meeshy_sfu.gateway.wire.notices import media_config
 from meeshy_sfu.gateway.wire.times import iso
 
@@ -43,14 +43,14 @@ STATUSES = ("initiated", "ringing", "active", "ended", "failed")
 PAGE_MAX = 100
 PAGE_DEFAULT = 20
 OFFSET_MAX = 1_000
-"""Further pages are asked for by cursor: a database looks at every call that an offset skips."""
-_CALLS, _PEOPLE, _CONVERSATIONS = "Calls", "Participants", "Conversations"
-_FINDING = (CallNotFoundError, PermissionDeniedError)
-_LIVE = (*_FINDING, CallEndedError)
+"""Later pages need a cursor: the database reads every row that an offset skips."""
+_CALLS, _PARTICIPANTS, _CONVERSATIONS = "Calls", "Participants", "Conversations"
+_LOOKUP = (CallNotFoundError, PermissionDeniedError)
+_LIVE = (*_LOOKUP, CallEndedError)
 
 
 class RestApi:
-    """Answer requests about calls; every call is looked up in the caller's own conversations."""
+    """Handle requests about calls; a call is found only in conversations that the user's token names."""
 
     def __init__(
         self,
@@ -77,7 +77,7 @@ class RestApi:
         Route(
             "POST",
             "/api/calls",
-            "Begin a call; its initiator has a place in it, and takes it by call:join on a socket",
+            "Begin a call; its initiator is a participant at once, and connects by call:join on a socket",
             _CALLS,
             body=schemas.InitiateRequest,
             data=schemas.InitiatedData,
@@ -103,11 +103,9 @@ class RestApi:
         )
         return success(data, status=201)
 
-    @handles(
-        Route("GET", CALL, "Look at a call, live or over", _CALLS, data=schemas.CallData, errors=_FINDING)
-    )
+    @handles(Route("GET", CALL, "Get a call, live or ended", _CALLS, data=schemas.CallData, errors=_LOOKUP))
     async def get_call(self, request: RestRequest) -> web.Response:
-        """Show a call."""
+        """Return a call."""
         call_id = check_id(request.id("callId"), "callId")
         live = self._calls.live.get(call_id)
         if live is not None:
@@ -119,7 +117,8 @@ class RestApi:
         Route(
             "DELETE",
             CALL,
-            "End a call for everybody: its initiator, an admin of the conversation, or one of two",
+            "End a call for all participants; for its initiator, for admins of the conversation, and for both participants of a "
+            "direct call",
             _CALLS,
             data=schemas.EndedData,
             quota="leave",
@@ -134,7 +133,8 @@ class RestApi:
         Route(
             "PUT",
             f"{CALL}/mode",
-            "Ask for a mode, as admin; possible is the one the number of people gives",
+            "Retry a failed mode switch, as initiator or admin; the mode must be the one that follows from the number of "
+            "participants",
             _CALLS,
             body=schemas.SetModeBody,
             data=schemas.ModeData,
@@ -142,7 +142,7 @@ class RestApi:
         )
     )
     async def set_mode(self, request: RestRequest, body: schemas.SetModeBody) -> web.Response:
-        """Try a switch again that failed, or see that all is as it should be."""
+        """Retry a failed switch; without one nothing changes."""
         call = await self._confirmations.retry_mode(
             request.user, check_id(request.id("callId"), "callId"), body.mode
         )
@@ -152,7 +152,7 @@ class RestApi:
         Route(
             "POST",
             f"{CALL}/quality-metrics",
-            "Report figures of the last seconds",
+            "Report quality figures of the last seconds",
             _CALLS,
             body=schemas.QualityBody,
             quota="quality",
@@ -160,20 +160,20 @@ class RestApi:
         )
     )
     async def quality(self, request: RestRequest, body: schemas.QualityBody) -> web.Response:
-        """Take a client's figures into the averages of the call."""
+        """Add a client's figures to the averages of the call."""
         call = await self._calls.find(request.user, check_id(request.id("callId"), "callId"))
         call.require_member(request.user)
         self._rows.quality(call, _sample(body))
         return success(message="Noted")
 
-    # ---- people
+    # ---- participants
 
     @handles(
         Route(
             "POST",
             f"{CALL}/participants",
-            "Take a place in a call; a socket has to take it up by call:join",
-            _PEOPLE,
+            "Join a call; the participant connects by call:join on a socket",
+            _PARTICIPANTS,
             body=schemas.JoinBody,
             data=schemas.JoinAnswer,
             quota="join",
@@ -181,7 +181,7 @@ class RestApi:
         )
     )
     async def join(self, request: RestRequest, body: schemas.JoinBody) -> web.Response:
-        """Take a place."""
+        """Join a call."""
         call_id = check_id(request.id("callId"), "callId")
         return success(await self._joining.join(request.user, call_id, body.media(), sid=None))
 
@@ -189,15 +189,15 @@ class RestApi:
         Route(
             "DELETE",
             f"{CALL}/participants/{{participantId}}",
-            "Leave, or as initiator or admin put somebody out; who has left already themselves is told when and why",
-            _PEOPLE,
+            "Leave, or as initiator or admin remove a participant; a participant who has left already gets when and why",
+            _PARTICIPANTS,
             data=schemas.LeftData,
             quota="leave",
             errors=(*_LIVE, ParticipantNotFoundError),
         )
     )
     async def remove(self, request: RestRequest) -> web.Response:
-        """Take somebody out."""
+        """Remove a participant."""
         call_id = check_id(request.id("callId"), "callId")
         participant_id = check_id(request.id("participantId"), "participantId")
         return success(await self._leaving.remove(request.user, call_id, participant_id))
@@ -206,15 +206,15 @@ class RestApi:
         Route(
             "POST",
             f"{CALL}/leave",
-            "Leave; who has left already is told when and why",
-            _PEOPLE,
+            "Leave; a participant who has left already gets when and why",
+            _PARTICIPANTS,
             data=schemas.LeftData,
             quota="leave",
             errors=(*_LIVE, NotAParticipantError),
         )
     )
     async def leave(self, request: RestRequest) -> web.Response:
-        """Leave."""
+        """Leave a call."""
         return success(await self._leaving.leave(request.user, check_id(request.id("callId"), "callId")))
 
     # ---- conversations
@@ -224,14 +224,14 @@ class RestApi:
             "GET",
             f"{CONVERSATION}/calls",
             "List a conversation's calls, newest first; query: limit (20, at most 100), status, cursor (nextCursor of "
-            "the page before), or offset (at most 1000)",
+            "the previous page), or offset (at most 1000)",
             _CONVERSATIONS,
             data=schemas.CallPage,
             errors=(PermissionDeniedError, InvalidRequestError),
         )
     )
     async def list_calls(self, request: RestRequest) -> web.Response:
-        """List calls."""
+        """List a conversation's calls."""
         conversation_id = self._conversation(request)
         limit = request.number("limit", PAGE_DEFAULT, least=1, most=PAGE_MAX)
         offset = request.number("offset", 0, least=0, most=OFFSET_MAX)
@@ -241,7 +241,7 @@ class RestApi:
         await self._rows.settle_conversation(conversation_id, self._calls.active_in(conversation_id))
         cursor = request.query("cursor")
         if cursor is not None and offset:
-            raise InvalidRequestError("cannot be given together with cursor", path="offset")
+            raise InvalidRequestError("cannot be combined with cursor", path="offset")
         before = None if cursor is None else read_cursor(cursor)
         rows, total = await self._repository.list_calls(
             conversation_id, limit=limit, offset=offset, status=status, before=before
@@ -252,7 +252,7 @@ class RestApi:
             total=total,
             limit=limit,
             offset=offset,
-            next_cursor=cursor_behind(rows[-1]) if len(rows) == limit else None,
+            next_cursor=cursor_after(rows[-1]) if len(rows) == limit else None,
         )
         return success(page)
 
@@ -260,14 +260,14 @@ class RestApi:
         Route(
             "GET",
             f"{CONVERSATION}/active-call",
-            "The call of a conversation that is not over",
+            "Get the conversation's call that has not ended, or null",
             _CONVERSATIONS,
             data=schemas.ActiveCallData,
             errors=(PermissionDeniedError,),
         )
     )
     async def active_call(self, request: RestRequest) -> web.Response:
-        """Show it, or null."""
+        """Return the call that has not ended, or null."""
         call = self._calls.active_in(self._conversation(request))
         view = None if call is None else self._notices.live_view(call)
         return success(schemas.ActiveCallData(call=view))

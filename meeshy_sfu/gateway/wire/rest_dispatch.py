@@ -1,6 +1,6 @@
 """Dispatch of the gateway's REST requests: checks limit, token, body and the route's limit, in this order.
 
-Handlers of `rest` receive checked input only. What may be done with it they decide.
+Handlers in `rest` get checked input only; whether the user may do what they ask is checked there.
 """
 
 from __future__ import annotations
@@ -23,31 +23,31 @@ if TYPE_CHECKING:
     from meeshy_sfu.gateway.wire.quotas import Quotas
 
 REPORTS = "quality"
-"""The limit of routes that count against nothing else."""
+"""The quota of routes that do not count against the limit per address."""
 
 
 @dataclass(frozen=True, slots=True)
 class RestRequest:
-    """Who asks, about what."""
+    """A checked request: by whom, with its path and query."""
 
     user: User
     raw: web.Request
     is_service: bool = False
-    """Whether a program asks that acts for the whole system; only where the route lets it."""
+    """Whether the token has the role `service`; only routes for overseers take one."""
 
     def id(self, name: str) -> str:
-        """Return an id out of the path."""
+        """Return an id from the path."""
         return self.raw.match_info[name]
 
     def query(self, name: str) -> str | None:
-        """Return a field of the query, or None."""
+        """Return a query parameter, or None."""
         return self.raw.query.get(name)
 
     def number(self, name: str, default: int, *, least: int, most: int) -> int:
-        """Return a field of the query that is a whole number.
+        """Return a query parameter that must be an integer.
 
         Raises:
-            InvalidRequestError: It is none, or out of its range.
+            InvalidRequestError: It is not an integer, or out of range.
         """
         text = self.query(name)
         if text is None:
@@ -95,7 +95,7 @@ class RestDispatcher(RequestDispatcher):
         return RestRequest(self._authenticate(context.raw), context.raw)
 
     def _report(self, context: RequestContext) -> RestRequest:
-        """Count reports by themselves: they come all the time, and many users may share an address."""
+        """Count quality reports per user: they arrive every few seconds, and many users may share an address."""
         try:
             user = self._authenticate(context.raw)
         except MeeshyError:

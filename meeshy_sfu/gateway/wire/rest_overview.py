@@ -23,7 +23,7 @@ LIMIT_DEFAULT, LIMIT_MAX = 1_000, 10_000
 
 
 class OverviewApi:
-    """Show what a gateway carries."""
+    """Handle requests about all calls of a gateway."""
 
     def __init__(self, calls: Calls) -> None:
         self._calls = calls
@@ -32,7 +32,7 @@ class OverviewApi:
         Route(
             "GET",
             "/api/calls",
-            "List live calls, oldest first: to a service all, to a person those of conversations in which they are "
+            "List live calls, oldest first: all for a service, for a user those of conversations in which they are "
             "admin; query: limit (1000, at most 10000)",
             "Calls",
             data=schemas.LiveCalls,
@@ -41,7 +41,7 @@ class OverviewApi:
         )
     )
     async def list_calls(self, request: RestRequest) -> web.Response:
-        """List them."""
+        """List live calls."""
         limit = request.number("limit", LIMIT_DEFAULT, least=1, most=LIMIT_MAX)
         calls = sorted(self._visible(request), key=lambda call: (call.created_at, call.id))
         return success(schemas.LiveCalls(calls=[_line(call) for call in calls[:limit]], total=len(calls)))

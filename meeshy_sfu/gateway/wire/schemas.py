@@ -38,7 +38,7 @@ def _number(value: object) -> object:
 
 
 class MediaSettings(WireModel):
-    """What somebody sends when they come in."""
+    """What a participant sends at the start."""
 
     audio_enabled: bool = True
     video_enabled: bool = True
@@ -178,7 +178,7 @@ class CallData(Message):
     started_at: str | None
     ended_at: str | None
     expires_at: str | None
-    """When it ends if nobody answers."""
+    """When it ends if it is not answered."""
     duration: int | None
     """Seconds; null while it lasts."""
     end_reason: EndReason | None
@@ -260,7 +260,7 @@ class MediaAccess(Message):
     media_token: str | None
     media_server_url: str | None
     producers: list[RemoteProducer]
-    """The tracks of the others in the room."""
+    """The tracks of the other participants in the room."""
 
 
 class JoinAnswer(MediaAccess):
