@@ -1,6 +1,6 @@
 """What runs out: tokens in mid-call, and rooms that nobody enters.
 
-Remembers until when each participant's newest token holds, and removes participants when that and a grace are over.
+Remembers until when each participant's newest token holds, and removes participants when that time and a grace are over.
 Sockets are closed by signaling.py and audiences.py, which hear of it as of every leave.
 """
 

@@ -1,7 +1,7 @@
 """What members report of their paths: whether a transition works for them, and whether a prewarmed SFU leg does.
 
 Also what a moderator asks of the mode: to try a transition again. Who is a member is up to `calls`; what follows for the mode
-is decided by the machine and carried out by `switching`.
+is decided by `mode` and carried out by `switching`.
 """
 
 from __future__ import annotations

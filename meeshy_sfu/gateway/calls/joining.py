@@ -1,6 +1,6 @@
 """How calls begin and participants join them, anew or by a new socket.
 
-Checks permission and state, keeps rows and members in step, and hands the mode machine's decisions to `switching`.
+Checks permission and state, keeps rows and members in step, and hands the decisions of `mode` to `switching`.
 Sockets and HTTP are known to `events` and `rest`.
 """
 

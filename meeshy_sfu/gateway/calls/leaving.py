@@ -1,6 +1,6 @@
 """How members leave, are removed, and calls end.
 
-Checks permission and state, keeps rows and members in step, and hands the mode machine's decisions to `switching`.
+Checks permission and state, keeps rows and members in step, and hands the decisions of `mode` to `switching`.
 """
 
 from __future__ import annotations
