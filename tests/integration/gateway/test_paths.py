@@ -77,7 +77,7 @@ async def test_two_participants_are_connected_once_both_have_a_socket(
     gateway: Gateway, caller: MakeCaller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # on a busy machine the next try of the switch could come before a participant has left
-    monkeypatch.setattr(calls, "mode_policy", lambda _: ModePolicy(retry_delays_s=(60.0,)))
+    monkeypatch.setattr(joining, "mode_policy", lambda _: ModePolicy(retry_delays_s=(60.0,)))
     ada, bob, eve, _ = await start_switch(gateway, caller)
     await ada.confirm(1, success=False, error="udp blocked")
     await bob.vanish()

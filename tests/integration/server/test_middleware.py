@@ -211,7 +211,7 @@ async def test_a_body_that_cannot_be_decoded_is_the_senders_fault(
 async def test_a_body_that_does_not_come_is_not_waited_for(
     server: MediaServer, peer: MakePeer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(middleware, "BODY_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(json_body, "BODY_TIMEOUT_S", 0.3)
     alice = peer()
     port = int(server.url.rpartition(":")[2])
     reader, writer = await asyncio.open_connection("127.0.0.1", port)

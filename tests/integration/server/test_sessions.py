@@ -72,7 +72,7 @@ async def lose(setup: Setup, lost: str) -> None:
     """Break off Alice's socket, and wait until the server knows; or leave it open, as if nothing had shown yet."""
     if lost == "noticed":
         vanish(setup.alice)
-        await eventually(lambda: bool(setup.server.signaling._leaving))
+        await eventually(lambda: bool(setup.server.absences.disconnected))
 
 
 def vanish(one: Peer) -> None:
@@ -98,7 +98,7 @@ async def test_join_room_on_a_new_socket_after_a_hard_loss_loses_no_audio(begin:
     assert (await again.request("GET", f"transports/{send_of(before)}/stats")).code == "TRANSPORT_NOT_FOUND"
     await produces_again(again, (await again.transport("send"))["id"], bob)
     assert not bob.heard("participant-left")
-    assert not setup.server.signaling._leaving
+    assert not setup.server.absences.disconnected
 
 
 @pytest.mark.parametrize("lost", ["unnoticed", "noticed"])
@@ -145,7 +145,7 @@ async def test_a_session_that_resumes_goes_on_and_is_told_what_it_owns(begin: Be
         ],
     }
     assert not bob.heard("producer-closed")
-    assert not setup.server.signaling._leaving
+    assert not setup.server.absences.disconnected
     await again.close()
     assert (await bob.wait("participant-left"))["participantId"] == "alice"
 
