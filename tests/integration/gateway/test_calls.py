@@ -307,7 +307,7 @@ async def test_a_connection_that_ends_without_a_close_frame_is_no_leave(
     gateway: Gateway, caller: MakeCaller
 ) -> None:
     ada, bob, *_ = await in_call(gateway, caller, "p2p")
-    await bob.hang_up_without_a_word()
+    await bob.close_without_a_frame()
     away = await ada.wait("call:participant-connection", holds=lambda p: p["state"] == "reconnecting")
     assert away["participantId"] == bob.id
     assert ada.heard("call:participant-left") == []
