@@ -487,10 +487,10 @@ class Caller:
         if self._peer is not None and self._peer not in self._others:
             await self._drop_peer()
         if phase == "switching_to_sfu":
-            # The gateway knows the mode before; the leg to the peer may have gone with the peer.
+            old = "p2p" if self._peer_leg is not None else "sfu"
             # Without a server named, its room is still being made: call:mode-switch follows.
             if news and data.get("mediaServerConfig"):
-                self._switch({**data, "oldMode": mode, "newMode": "sfu"}, unix_ns)
+                self._switch({**data, "oldMode": old, "newMode": "sfu"}, unix_ns)
         elif phase == "switching_to_p2p" and news:
             if mode == "p2p":
                 await self._drop_peer()
