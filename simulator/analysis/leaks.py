@@ -185,12 +185,16 @@ def _of_changes(
 ) -> Iterator[str]:
     """Compare the mode changes that participants were notified of with those of the database."""
     outcomes_of: dict[int, set[tuple[str, str, bool]]] = defaultdict(set)
+    known: dict[int, set[str]] = defaultdict(set)
     when: dict[int, float] = {}
     for row in notified.to_dict("records"):
         if int(row["completed_ns"]) > 0:
             epoch = int(row["epoch"])
             outcomes_of[epoch].add((str(row["old"]), str(row["new"]), bool(row["success"])))
             when[epoch] = int(row["completed_ns"]) / 1e9
+            # Who finds a change on coming back is given no reason for it, and guesses the mode before.
+            if row["reason"]:
+                known[epoch].add(str(row["old"]))
     left = list(changes)
     for epoch in sorted(outcomes_of):
         outcomes = outcomes_of[epoch]
@@ -198,16 +202,16 @@ def _of_changes(
             yield f"call {call_id}: participants were notified differently of epoch {epoch}: {sorted(outcomes)}"
             continue
         _, new, success = next(iter(outcomes))
-        olds = {old for old, _, _ in outcomes}
+        olds = known[epoch]
         if not success:
             continue
-        # A participant who rejoins may not know the mode before; the database does.
+        # Where nobody knows the mode before, the database does.
         place = next(
             (
                 i
                 for i, change in enumerate(left)
                 if change.new == new
-                and (change.old in olds or len(olds) > 1)
+                and (change.old in olds or len(olds) != 1)
                 and _near(change.at, when[epoch])
             ),
             None,

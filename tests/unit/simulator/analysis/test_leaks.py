@@ -316,6 +316,16 @@ def test_rows_that_contradict_what_the_bots_recorded_fail_the_verdict(
     assert any(words in reason for reason in summary.reasons), summary.reasons
 
 
+def test_who_finds_a_change_on_coming_back_need_not_know_the_mode_before(
+    call: SyntheticRun, tmp_path: Path
+) -> None:
+    rows = [row for row in call.transitions if row["epoch"] == 1]
+    assert rows
+    for row in rows:
+        row.update(reason="", old="sfu")
+    assert call.summary(tmp_path).verdict == "pass"
+
+
 def test_a_missed_notification_around_a_fault_is_no_contradiction(call: SyntheticRun, tmp_path: Path) -> None:
     call.transitions = call.transitions[:2]
     call.deaths = [{"unix_ns": START + 6 * S, "what": "gateway"}]
