@@ -126,7 +126,7 @@ RETIRED = {
 FORMATS = re.compile(r"programme\.toml|meeshy\.programme/1|aftermath\.json")
 """Names of files and formats that are on users' disks; they stay as they are."""
 _RETIRED = re.compile(rf"(?<![\w-])({'|'.join(RETIRED)})(?![\w-])", re.I)
-WORDS_CHECKED = {".py", ".pyi", ".rs", ".md", ".html", ".j2"}
+WORDS_CHECKED = {".py", ".pyi", ".rs", ".md", ".html", ".j2", ".js"}
 # file or folder → why its words are not checked
 WORDS_ALLOWED = {
     ".ci/check_tree.py": "lists them",

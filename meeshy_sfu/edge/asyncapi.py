@@ -6,12 +6,12 @@ What the document says beside them a service states in a Description (openapi.py
 import functools
 import re
 from collections.abc import Iterable
-from importlib import resources
 from typing import Any
 
 from pydantic import BaseModel
 
 from meeshy_sfu import __version__
+from meeshy_sfu.edge.document_page import document_page
 from meeshy_sfu.edge.event_table import ClientEvent, EventTable, ServerEvent
 from meeshy_sfu.edge.json_schemas import definitions
 from meeshy_sfu.edge.openapi import Description
@@ -67,8 +67,8 @@ def asyncapi_document(description: Description) -> dict[str, Any]:
 
 
 def events_page() -> str:
-    """Return the page that shows the document; it needs nothing from elsewhere."""
-    return resources.files("meeshy_sfu.edge").joinpath("events.html").read_text(encoding="utf-8")
+    """Return the page that shows the document."""
+    return document_page(title="Meeshy: events", document="../asyncapi.json", script="asyncapi.js")
 
 
 _SERVER: dict[str, Any] = {

@@ -7,12 +7,12 @@ import functools
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from importlib import resources
 from typing import Any
 
 from pydantic import BaseModel
 
 from meeshy_sfu import __version__
+from meeshy_sfu.edge.document_page import document_page
 from meeshy_sfu.edge.event_table import EventTable
 from meeshy_sfu.edge.json_schemas import definitions
 from meeshy_sfu.edge.routes import Route
@@ -90,8 +90,8 @@ def _made(listed: tuple[Route, ...], description: Description, server_url: str) 
 
 
 def docs_page() -> str:
-    """Return the page that shows the document; it needs nothing from elsewhere."""
-    return resources.files("meeshy_sfu.edge").joinpath("docs.html").read_text(encoding="utf-8")
+    """Return the page that shows the document."""
+    return document_page(title="Meeshy: API", document="openapi.json", script="openapi.js")
 
 
 _ERROR_SCHEMA: dict[str, Any] = {

@@ -29,7 +29,9 @@ def test_no_docstring_begins_with_give_or_tell(rules: ModuleType, line: str) -> 
     assert found.startswith("meeshy_sfu/rooms/room.py:2: a docstring begins with ")
 
 
-@pytest.mark.parametrize("name", ["a.py", "crates/a/src/lib.rs", "docs/a.md", "meeshy_sfu/edge/docs.html"])
+@pytest.mark.parametrize(
+    "name", ["a.py", "crates/a/src/lib.rs", "docs/a.md", "meeshy_sfu/edge/document_page.html"]
+)
 @pytest.mark.parametrize("words", ["the Aftermath", "one lane", "it is none of yours", "a programme"])
 def test_a_retired_word_is_found_wherever_it_stands(rules: ModuleType, name: str, words: str) -> None:
     (found,) = rules.wordings(name, f"first\n# {words}, here\n")
