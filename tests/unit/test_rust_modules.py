@@ -1,24 +1,16 @@
 """The check of module circles in the Rust crates (.ci/check_rust_modules.py), over small crates written here."""
 
-import importlib.util
-import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-SCRIPT = Path(__file__).parents[2] / ".ci" / "check_rust_modules.py"
+from tests.unit.ci_scripts import ci_script
 
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("check_rust_modules", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look it up
-    spec.loader.exec_module(module)
-    return module
+    return ci_script("check_rust_modules")
 
 
 def crate(root: Path, **files: str) -> Path:

@@ -2,24 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-from types import ModuleType
-
-ROOT = Path(__file__).resolve().parents[2]
-
-
-def check_tree() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("check_tree", ROOT / ".ci" / "check_tree.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+from tests.unit.ci_scripts import ci_script
 
 
 def reads(source: str) -> list[str]:
-    return [line.split(": ")[1] for line in check_tree().private_reads("meeshy_sfu/a.py", source)]
+    return [line.split(": ")[1] for line in ci_script("check_tree").private_reads("meeshy_sfu/a.py", source)]
 
 
 def test_private_field_of_another_object_is_found_wherever_it_is_read_or_written() -> None:
