@@ -6,7 +6,6 @@ import asyncio
 import json
 import re
 import shutil
-import socket
 import subprocess
 import time
 from contextlib import asynccontextmanager
@@ -16,6 +15,7 @@ import aiohttp
 import pytest
 
 from simulator.child import bound_command
+from simulator.stack.full import free_ports
 from tests.docs.test_metrics_page import written
 from tests.integration.deploy.conftest import ROOT, program
 from tests.integration.gateway.test_switch import trio
@@ -155,12 +155,6 @@ class Prometheus:
             await asyncio.sleep(0.2)
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @asynccontextmanager
 async def prometheus(
     directory: Path, http: aiohttp.ClientSession, *, media: str, gateway: str
@@ -173,7 +167,7 @@ async def prometheus(
         assert ours in config
         config = config.replace(ours, theirs.removeprefix("http://"))
     (directory / "prometheus.yml").write_text(config.replace("10s", "1s"))
-    port = free_port()
+    (port,) = free_ports(1)
     with (directory / "log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(
             *bound_command(

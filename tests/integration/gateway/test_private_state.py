@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from simulator.stack.full import free_ports
 from tests.integration.server.processes import meeshy
 
 
@@ -24,7 +24,7 @@ async def test_the_state_directory_of_running_services_is_private(tmp_path: Path
     state = tmp_path / "state"
     (state / "logs").mkdir(parents=True)  # as an older version left it
     (state / "logs" / "gateway.log").touch()
-    variables = {"JWT_SECRET": "", "PORT": str(free_port()), "MEESHY_STANDBY": "false"}
+    variables = {"JWT_SECRET": "", "PORT": str(free_ports(1)[0]), "MEESHY_STANDBY": "false"}
     async with meeshy(state, "serve", **variables) as running:
         await running.wait_for("Meeshy call gateway")
         await running.wait_for("Meeshy media server")
@@ -38,9 +38,3 @@ async def test_the_state_directory_of_running_services_is_private(tmp_path: Path
     names = {path.name for path in modes}
     assert {"development-secret", "dtls-key.pem", "meeshy.db", "meeshy.db-wal", "meeshy.db-shm"} <= names
     assert {"gateway.log", "media.log", "gateway.jsonl", "gateway.pid", "media.pid"} <= names
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import ssl
-import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -25,6 +24,7 @@ from simulator.errors import BotError, SignalingError
 from simulator.samples.recorder import RunDirectory
 from simulator.scenario import Network
 from simulator.stack.full import free_ports
+from tests.integration.server.test_life_cycle import make_certificate
 
 
 @pytest.fixture
@@ -52,36 +52,6 @@ async def service(answer: bytes, certificate: tuple[Path, Path] | None = None) -
         yield server.sockets[0].getsockname()[1]
 
 
-def self_signed(directory: Path) -> tuple[Path, Path]:
-    """A self-signed certificate and its key."""
-    certificate, key = directory / "cert.pem", directory / "key.pem"
-    subprocess.run(
-        [
-            "openssl",
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:prime256v1",
-            "-nodes",
-            "-days",
-            "1",
-            "-subj",
-            "/CN=localhost",
-            "-addext",
-            "subjectAltName=IP:127.0.0.1",
-            "-keyout",
-            key,
-            "-out",
-            certificate,
-        ],
-        check=True,
-        capture_output=True,
-    )
-    return certificate, key
-
-
 async def refusal(url: str) -> str:
     async with Rest(url) as rest:
         with pytest.raises(SignalingError) as caught:
@@ -94,7 +64,7 @@ OTHER_JSON = b'HTTP/1.1 404 Not Found\r\nContent-Length: 18\r\n\r\n{"detail": "n
 
 
 async def test_a_certificate_that_is_not_trusted_is_named(tmp_path: Path) -> None:
-    async with service(PAGE, self_signed(tmp_path)) as port:
+    async with service(PAGE, make_certificate(tmp_path)) as port:
         text = await refusal(f"https://127.0.0.1:{port}")
     assert "its certificate is not trusted: self-signed certificate" in text
     assert "SSL_CERT_FILE" in text
@@ -108,7 +78,7 @@ async def test_https_towards_plain_http_is_named() -> None:
 
 
 async def test_http_towards_https_is_named(tmp_path: Path) -> None:
-    async with service(PAGE, self_signed(tmp_path)) as port:
+    async with service(PAGE, make_certificate(tmp_path)) as port:
         text = await refusal(f"http://127.0.0.1:{port}")
     assert f"it speaks TLS; write https://127.0.0.1:{port}" in text
 
