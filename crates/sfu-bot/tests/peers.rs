@@ -38,7 +38,7 @@ fn leg(pool: &BotPool, person: u16, offers: bool) -> u16 {
     pool.spawn(1, &options).unwrap()[0]
 }
 
-/// Tells `to` what `from` would write into its offer or answer.
+/// Passes to `to` what `from` would write into its offer or answer.
 fn tell(pool: &BotPool, from: u16, to: u16, person: u16) {
     let local = pool.local(from).unwrap().recv;
     let server = ConnectParameters {

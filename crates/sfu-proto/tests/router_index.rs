@@ -20,6 +20,22 @@ fn nack_of(ssrc: u32, sequences: &[u16]) -> Vec<u8> {
     out
 }
 
+/// A call in which alice sends video to bob, who gets packets again under their own numbers.
+fn video_without_rtx() -> (Call, Peer, Peer) {
+    let mut call = Call::new();
+    let (alice, bob) = (call.peer(), call.peer_with(true, None));
+    let producer = call.produce(&alice, video(1000));
+    call.consume(&bob, producer, without_rtx(video_consumer(5000, "0")));
+    (call, alice, bob)
+}
+
+/// A packet of that video with a payload of so many bytes.
+fn sized(sequence: u16, len: usize) -> Packet {
+    let mut packet = video_packet(1000, sequence, 0, sequence == 0);
+    packet.payload.truncate(len);
+    packet
+}
+
 #[test]
 #[should_panic(expected = "left with two texts")]
 fn the_ledger_sees_one_index_with_two_texts() {
@@ -38,15 +54,7 @@ fn the_ledger_sees_one_index_with_two_texts() {
 
 #[test]
 fn a_late_packet_requested_before_its_flush_is_sent_twice_with_the_same_bytes() {
-    let mut call = Call::new();
-    let (mut alice, mut bob) = (call.peer(), call.peer_with(true, None));
-    let producer = call.produce(&alice, video(1000));
-    call.consume(&bob, producer, without_rtx(video_consumer(5000, "0")));
-    let sized = |sequence: u16, len: usize| {
-        let mut packet = video_packet(1000, sequence, 0, sequence == 0);
-        packet.payload.truncate(len);
-        packet
-    };
+    let (mut call, mut alice, mut bob) = video_without_rtx();
     call.send(&mut alice, &sized(0, 150));
     let late = alice.protect(&sized(1, 150));
     call.send(&mut alice, &sized(2, 150));
@@ -308,15 +316,7 @@ fn nothing_leaves_twice_under_one_index_whatever_sources_and_receivers_do() {
 
 #[test]
 fn a_repaired_packet_retransmitted_before_its_flush_keeps_its_bytes_when_the_original_arrives() {
-    let mut call = Call::new();
-    let (mut alice, mut bob) = (call.peer(), call.peer_with(true, None));
-    let producer = call.produce(&alice, video(1000));
-    call.consume(&bob, producer, without_rtx(video_consumer(5000, "0")));
-    let sized = |sequence: u16, len: usize| {
-        let mut packet = video_packet(1000, sequence, 0, sequence == 0);
-        packet.payload.truncate(len);
-        packet
-    };
+    let (mut call, mut alice, mut bob) = video_without_rtx();
     call.send(&mut alice, &sized(0, 150));
     let original = sized(1, 150);
     let itself = alice.protect(&original);

@@ -5,6 +5,12 @@ mod router_call;
 
 use router_call::*;
 
+/// Whose packets a peer has received since it was last asked, in their order.
+fn ssrcs_of(call: &mut Call, peer: &mut Peer) -> Vec<u32> {
+    let received = call.inbox(peer).rtp;
+    received.iter().map(|one| one.ssrc).collect()
+}
+
 #[test]
 fn a_consumer_that_closes_takes_only_its_own_packets_along() {
     let mut call = Call::new();
@@ -19,13 +25,7 @@ fn a_consumer_that_closes_takes_only_its_own_packets_along() {
     }
     call.router.close_consumer(closed);
     call.flush();
-    let ssrcs: Vec<u32> = call
-        .inbox(&mut bob)
-        .rtp
-        .iter()
-        .map(|one| one.ssrc)
-        .collect();
-    assert_eq!(ssrcs, [6000]);
+    assert_eq!(ssrcs_of(&mut call, &mut bob), [6000]);
 }
 
 #[test]
@@ -46,13 +46,7 @@ fn packets_of_one_size_leave_in_the_order_they_came() {
     call.deliver(&carol, &two);
     call.deliver(&alice, &one);
     call.flush();
-    let ssrcs: Vec<u32> = call
-        .inbox(&mut bob)
-        .rtp
-        .iter()
-        .map(|one| one.ssrc)
-        .collect();
-    assert_eq!(ssrcs, [6000, 5000]);
+    assert_eq!(ssrcs_of(&mut call, &mut bob), [6000, 5000]);
 }
 
 #[test]

@@ -655,6 +655,16 @@ mod tests {
     }
 
     fn push(stream: &mut StreamRx, sequence: u16, len: usize, now: Micros) -> Accepted {
+        accept(stream, sequence, len, false, now)
+    }
+
+    fn accept(
+        stream: &mut StreamRx,
+        sequence: u16,
+        len: usize,
+        repair: bool,
+        now: Micros,
+    ) -> Accepted {
         let packet = Incoming {
             sequence,
             timestamp: 0,
@@ -663,7 +673,7 @@ mod tests {
             len,
             level: None,
             has_passthrough: false,
-            repair: false,
+            repair,
             arrived: now,
         };
         stream.accept(&packet, None, &PassthroughExtensions::default(), now)
@@ -735,18 +745,7 @@ mod tests {
     fn a_retransmission_moves_no_sequence_numbers() {
         let mut stream = video();
         push(&mut stream, 10, 100, 0);
-        let packet = Incoming {
-            sequence: 20_000,
-            timestamp: 0,
-            marker: false,
-            codec: 0,
-            len: 100,
-            level: None,
-            has_passthrough: false,
-            repair: true,
-            arrived: 0,
-        };
-        let late = stream.accept(&packet, None, &PassthroughExtensions::default(), 0);
+        let late = accept(&mut stream, 20_000, 100, true, 0);
         assert_eq!(late, Accepted::Late);
         assert!(matches!(
             push(&mut stream, 11, 100, 0),
@@ -880,18 +879,7 @@ mod tests {
             push(&mut stream, sequence, 100, 0);
         }
         assert_eq!(stream.lost(), 2);
-        let again = Incoming {
-            sequence: 11,
-            timestamp: 0,
-            marker: false,
-            codec: 0,
-            len: 100,
-            level: None,
-            has_passthrough: false,
-            repair: true,
-            arrived: 0,
-        };
-        stream.accept(&again, None, &PassthroughExtensions::default(), 0);
+        accept(&mut stream, 11, 100, true, 0);
         assert_eq!((stream.lost(), stream.counters.repaired), (1, 1));
         assert_eq!(push(&mut stream, 11, 100, 0), Accepted::Late);
         assert_eq!((stream.lost(), stream.counters.repaired), (1, 0));
