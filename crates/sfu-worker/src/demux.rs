@@ -89,8 +89,13 @@ impl Demux {
         known: impl Fn(&Destination) -> bool,
     ) -> Vec<Destination> {
         let mut gone = Vec::new();
-        if self.remotes.insert(from, target) == Some(target) && entries.remotes.contains(&from) {
-            return gone;
+        let owned = self.remotes.get(&from) == Some(&target);
+        if let Some(at) = entries.remotes.iter().position(|remote| *remote == from) {
+            if owned {
+                return gone;
+            }
+            // Another transport had it meanwhile: it becomes the newest, and must not make room for itself.
+            entries.remotes.remove(at);
         }
         if entries.remotes.len() == MAX_REMOTES {
             gone.extend(entries.remotes.extract_if(.., |remote| !known(remote)));
@@ -101,6 +106,7 @@ impl Demux {
                 self.forget(target, remote);
             }
         }
+        self.remotes.insert(from, target);
         entries.remotes.push(from);
         gone
     }
@@ -229,6 +235,34 @@ mod tests {
         assert_eq!(demux.by_remote(&from(1)), Some(B));
         demux.close(&mut b, B);
         assert_eq!(demux.remotes(), 0);
+    }
+
+    /// The fuzzer found it: the address that comes back was in the list, and made room for itself.
+    #[test]
+    fn an_address_that_comes_back_to_a_full_transport_is_found() {
+        for known in [true, false] {
+            let mut demux = Demux::new();
+            let (mut a, mut b) = (Entries::default(), Entries::default());
+            for port in 0..MAX_REMOTES as u16 {
+                demux.enter(&mut a, A, from(port), |_| true);
+            }
+            demux.enter(&mut b, B, from(0), |_| true);
+            demux.enter(&mut a, A, from(0), |_| known);
+            assert_eq!(demux.by_remote(&from(0)), Some(A));
+            assert_eq!(entries_of(&a, from(0)), 1);
+            demux.leave(&from(1));
+            demux.enter(&mut a, A, from(1), |_| known);
+            assert_eq!(demux.by_remote(&from(1)), Some(A));
+            assert_eq!(entries_of(&a, from(1)), 1);
+        }
+    }
+
+    fn entries_of(entries: &Entries, from: Destination) -> usize {
+        entries
+            .remotes
+            .iter()
+            .filter(|remote| **remote == from)
+            .count()
     }
 
     #[test]
