@@ -24,8 +24,6 @@ use str0m::{Candidate, Event, Input, Output, Rtc, RtcConfig};
 struct Str0m {
     rtc: Rtc,
     events: Vec<Event>,
-    /// Its handshake timed out: it sends its flights five times at most.
-    gave_up: bool,
     outbox: Vec<(Vec<u8>, SocketAddr)>,
     due: Option<Instant>,
 }
@@ -45,7 +43,6 @@ impl Str0m {
         Str0m {
             rtc,
             events: Vec::new(),
-            gave_up: false,
             outbox: Vec::new(),
             due: None,
         }
@@ -77,7 +74,7 @@ impl Str0m {
     }
 
     fn poll(&mut self) {
-        while !self.gave_up {
+        loop {
             match self.rtc.poll_output() {
                 Ok(Output::Timeout(due)) => {
                     self.due = Some(due);
@@ -88,12 +85,12 @@ impl Str0m {
                     .push((transmit.contents.to_vec(), transmit.destination)),
                 Ok(Output::Event(event)) => self.events.push(event),
                 Err(error) if error.to_string().contains("timeout: handshake") => {
-                    self.gave_up = true;
+                    // As an application would: it takes in and sends nothing more.
+                    self.rtc.disconnect();
                 }
                 Err(error) => panic!("str0m: {error}"),
             }
         }
-        self.due = None;
     }
 
     fn is_connected(&self) -> bool {
@@ -105,9 +102,6 @@ impl Str0m {
 
 impl End for Str0m {
     fn receive(&mut self, bytes: &[u8], from: SocketAddr, now: Instant) {
-        if self.gave_up {
-            return;
-        }
         let receive = Receive::new(Protocol::Udp, from, client_address(), bytes).unwrap();
         self.rtc.handle_input(Input::Receive(now, receive)).unwrap();
         self.poll();
