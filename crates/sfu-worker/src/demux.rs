@@ -89,14 +89,11 @@ impl Demux {
         known: impl Fn(&Destination) -> bool,
     ) -> Vec<Destination> {
         let mut gone = Vec::new();
-        let owned = self.remotes.get(&from) == Some(&target);
-        if let Some(at) = entries.remotes.iter().position(|remote| *remote == from) {
-            if owned {
-                return gone;
-            }
-            // Another transport had it meanwhile: it becomes the newest, and must not make room for itself.
-            entries.remotes.remove(at);
+        if self.remotes.get(&from) == Some(&target) {
+            return gone;
         }
+        // Another transport may have had it meanwhile: it becomes the newest, and must not make room for itself.
+        entries.remotes.retain(|remote| *remote != from);
         if entries.remotes.len() == MAX_REMOTES {
             gone.extend(entries.remotes.extract_if(.., |remote| !known(remote)));
             if gone.is_empty() {
@@ -247,11 +244,13 @@ mod tests {
                 demux.enter(&mut a, A, from(port), |_| true);
             }
             demux.enter(&mut b, B, from(0), |_| true);
-            demux.enter(&mut a, A, from(0), |_| known);
+            let gone = demux.enter(&mut a, A, from(0), |_| known);
+            assert!(!gone.contains(&from(0)), "{gone:?}");
             assert_eq!(demux.by_remote(&from(0)), Some(A));
             assert_eq!(entries_of(&a, from(0)), 1);
             demux.leave(&from(1));
-            demux.enter(&mut a, A, from(1), |_| known);
+            let gone = demux.enter(&mut a, A, from(1), |_| known);
+            assert!(!gone.contains(&from(1)), "{gone:?}");
             assert_eq!(demux.by_remote(&from(1)), Some(A));
             assert_eq!(entries_of(&a, from(1)), 1);
         }
