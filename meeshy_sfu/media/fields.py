@@ -1,6 +1,6 @@
 """Reading JSON that came from outside, field by field.
 
-Gives typed values or an error with the path of the field; what the fields mean is known to the caller.
+Returns typed values or an error with the path of the field; what the fields mean is known to the caller.
 """
 
 import math

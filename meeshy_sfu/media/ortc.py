@@ -158,7 +158,7 @@ def producer_mapping(
 ) -> tuple[RtpParameters, RtpMapping]:
     """Match a producer's codecs with the router's and number its streams.
 
-    Gives the parameters back with the H264 profile that both sides can live with.
+    Returns the parameters with the H264 profile that both sides can live with.
 
     Raises:
         UnsupportedCodecError: The router does not forward a codec, or has no RTX for it.

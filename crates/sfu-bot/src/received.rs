@@ -426,7 +426,7 @@ impl FrameTracker {
         done
     }
 
-    /// Gives up everything before `index` that is still missing.
+    /// Stops waiting for everything before `index` that is still missing.
     fn skip_to(&mut self, index: u64) -> Done {
         let mut done = Done::default();
         while self.next < index {
