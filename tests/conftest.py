@@ -1,7 +1,8 @@
-"""What all tests share: tests that take long without saying why are named at the end."""
+"""What all tests share: Ctrl-C reaches their children, and tests that take long without saying why are named at the end."""
 
 from __future__ import annotations
 
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,6 +11,12 @@ if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter
 
 LONG_S = 10.0
+
+
+def pytest_configure() -> None:
+    """Let children of tests be interrupted: a shell that starts the tests with `&` lets them inherit that SIGINT is ignored."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(wrapper=True)
