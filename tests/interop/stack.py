@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-import socket
 import sys
 import time
 from contextlib import asynccontextmanager
@@ -18,16 +17,11 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import jwt
 
+from simulator.stack.full import free_ports
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
-
-
-def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
-    """A port that was free a moment ago."""
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,14 +81,12 @@ async def _wait_ready(session: aiohttp.ClientSession, url: str, process: asyncio
 @asynccontextmanager
 async def media_server(state_dir: Path, *, origin: str = "") -> AsyncIterator[MediaServer]:
     """Start `meeshy serve media` on free loopback ports; ended and waited for on exit."""
-    port, secret = free_port(), secrets.token_urlsafe(48)
-    rtc_port = free_port(socket.SOCK_DGRAM)
+    (port,), secret = free_ports(1), secrets.token_urlsafe(48)
     environment = {
         **{k: v for k, v in os.environ.items() if not k.startswith("MEESHY_")},
         "PORT": str(port),
         "JWT_SECRET": secret,
-        "RTC_MIN_PORT": str(rtc_port),
-        "RTC_MAX_PORT": str(rtc_port + 1),
+        "RTC_MIN_PORT": "0",
         "ANNOUNCED_IP": "127.0.0.1",
         "MEESHY_STATE_DIR": str(state_dir),
     }
