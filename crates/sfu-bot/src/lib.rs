@@ -47,7 +47,7 @@ mod script;
 mod sender;
 mod session;
 mod ssrc_map;
-mod stage;
+mod leg_selector;
 mod stamp;
 mod vp8;
 mod window;

@@ -30,7 +30,7 @@ use crate::receiver::{Habits, Receiver};
 use crate::runner::{Rhythm, Runner};
 use crate::sender::{Common, Sender, Speaker, first_script};
 use crate::session::{Session, SessionConfig};
-use crate::stage::Stage;
+use crate::leg_selector::Stage;
 
 /// A group of bots and the threads that drive them. All methods take `&self` and may be called from any thread.
 #[derive(Debug)]

@@ -29,7 +29,7 @@ use crate::received::{Notice, StreamId, StreamIn};
 use crate::repair::Repair;
 use crate::session::{Keys, Session};
 use crate::ssrc_map::{Slot, SsrcMap};
-use crate::stage::{Stage, Unit};
+use crate::leg_selector::{Stage, Unit};
 use crate::window::SeqWindow;
 
 const REPORT_NS: u64 = 1_000_000_000;
