@@ -25,17 +25,17 @@ class Worker:
         Args:
             config_json: ``index``, ``listen`` (addresses), ``announced`` (or null), ``port`` (0: any free),
                 ``pin_cpu`` (or null), ``allow_panic``, ``window_max_us``, ``gso``, and perhaps
-                ``max_connections`` (of TCP, at most; absent: 4096).
+                ``max_connections`` (most TCP connections; absent: 4096).
             certificate_der: Shown in DTLS, ECDSA P-256.
             key_pkcs8_der: Its private key.
 
         Raises:
-            PortInUseError: Someone else listens on the port.
-            AddressUnavailableError: The address is none of this machine's.
-            BindPermissionError: The system forbids the port.
+            PortInUseError: Another process listens on the port.
+            AddressUnavailableError: No interface of this machine has the address.
+            BindPermissionError: The process lacks the right to bind the port.
             CertificateError: The certificate or key cannot be used.
             ConfigError: The configuration is malformed.
-            StartError: Anything else the system refused.
+            StartError: The system refused something else.
         """
 
     @property
@@ -104,19 +104,19 @@ class BotPool:
         """A descriptor that is readable while there are events; it belongs to the pool."""
 
     def spawn(self, count: int, options_json: str) -> list[int]:
-        """Make bots with keys and sockets and give their numbers; nothing is sent yet.
+        """Create bots with keys and sockets and return their numbers; nothing is sent yet.
 
         Args:
             count: How many.
             options_json: ``bind``, ``send_role``, ``recv_role``, ``layer``, ``stamp``, ``nack``,
-                ``transport_cc``, ``pli``, ``audio_stamp_every``; each may be left out. ``person`` makes the bot a
-                leg of that person: all its legs send the same frames under that number, and each track is shown
-                from one leg at a time. ``peer`` (``controlling`` or ``controlled``) gives it one transport towards
+                ``transport_cc``, ``pli``, ``audio_stamp_every``; each may be left out. ``person`` makes
+                the bot a leg of that participant: all its legs send the same frames under that number, and each
+                track is shown from one leg at a time. ``peer`` (``controlling`` or ``controlled``) gives it one transport towards
                 a peer, called ``recv``; ``audio`` and ``video`` are rtpParameters whose numbers it sends with.
         """
 
     def local(self, bot: int) -> str:
-        """Return what the server must be told: ``{"send": {"dtls", "ice", "address", "port"}, "recv": …}``."""
+        """Return both transports' parameters for the server: ``{"send": {"dtls", "ice", "address", "port"}, "recv": …}``."""
 
     def connect(self, bot: int, which: str, params_json: str) -> None:
         """Start ICE and DTLS of the ``send`` or ``recv`` transport.
@@ -142,17 +142,17 @@ class BotPool:
         Args:
             bot: Its number.
             consumers_json: ``[{"tag", "sender", "kind", "rtpParameters"}]``; a tag in use is replaced, sender
-                is the bot expected to be heard, or -1.
+                is the bot whose media is expected, or -1.
         """
 
     def unconsume(self, bot: int, tags: list[int]) -> None:
         """Forget streams; their rows stay."""
 
     def prefer(self, bot: int) -> None:
-        """Show a person's tracks from this leg as soon as they can be decoded there; the last preferred wins.
+        """Show a participant's tracks from this leg as soon as they can be decoded there; the last preferred wins.
 
-        A track that changes legs is told by the event ``entered``; each sample of a leg tells by bit 3 (shown)
-        or 4 (not shown, because another leg brought it) of its flags what became of its frame.
+        The event ``entered`` reports a track that changes legs; each sample of a leg has bit 3 (frame shown) or 4
+        (not shown, because another leg brought it) of its flags set.
         """
 
     def impair(self, bot: int, up_json: str, down_json: str) -> None:

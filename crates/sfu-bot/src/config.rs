@@ -26,7 +26,7 @@ pub struct PoolConfig {
     pub send_tick_us: u64,
     /// Clip file that every bot plays (format: [`crate::clip`]).
     pub clip_path: PathBuf,
-    /// Receive buffer asked for per socket, bytes. Default 4 MiB: most of a second of a 50-person call; the kernel may grant less (see `health`).
+    /// Receive buffer asked for per socket, bytes. Default 4 MiB: most of a second of a 50-participant call; the kernel may grant less (see `health`).
     pub rcvbuf: usize,
     /// Seed of everything that is random: SSRCs, phases, jitter, drops. Default 1.
     pub seed: u64,
@@ -76,9 +76,10 @@ pub struct SpawnOptions {
     pub pli: bool,
     /// Every n-th audio packet carries a stamp. Default 10; 1 distinguishes every packet from its copies on other legs.
     pub audio_stamp_every: u64,
-    /// Make the bot a leg of this person: all legs of a person send the same frames with its number in the stamps,
-    /// and each received track is shown from one leg at a time. Default none: the bot is a person of its own.
-    pub person: Option<u16>,
+    /// Make the bot a leg of this participant: all legs of a participant send the same frames with its number in the
+    /// stamps, and each received track is shown from one leg at a time. Default none: the bot is a participant by itself.
+    #[serde(rename = "person")]
+    pub participant: Option<u16>,
     /// One transport for both directions, towards a peer instead of a media server; it is called `recv`.
     /// Default none.
     pub peer: Option<IceRole>,
@@ -110,7 +111,7 @@ impl Default for SpawnOptions {
             transport_cc: true,
             pli: true,
             audio_stamp_every: 10,
-            person: None,
+            participant: None,
             peer: None,
             audio: None,
             video: None,
@@ -138,7 +139,7 @@ pub enum Kind {
     Video,
 }
 
-/// What signalling must tell the server about a bot's transports.
+/// Parameters of a bot's transports, for signalling to send to the server.
 #[derive(Debug, Clone, Serialize)]
 pub struct LocalParameters {
     /// Of the send transport; of the only one towards a peer.
@@ -222,16 +223,16 @@ pub struct BotEvent {
     pub bot: u16,
     /// When, Unix nanoseconds.
     pub unix_ns: u64,
-    /// What.
+    /// The event.
     #[serde(flatten)]
-    pub what: Happening,
+    pub what: EventKind,
 }
 
-/// What happened; `type` is the variant's name in snake_case.
+/// An event of a bot; `type` is the variant's name in snake_case.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 #[non_exhaustive]
-pub enum Happening {
+pub enum EventKind {
     /// ICE state of a transport changed.
     Ice {
         /// The transport.
@@ -273,7 +274,7 @@ pub enum Happening {
     Entered {
         /// The stream.
         tag: u32,
-        /// Who is seen or heard, by the stamp.
+        /// The sender, from the stamp.
         sender: u16,
         /// Audio or video.
         kind: Kind,
@@ -293,7 +294,7 @@ pub enum Happening {
     Thaw {
         /// The stream.
         tag: u32,
-        /// How long it stood still.
+        /// How long it was frozen.
         gap_ms: u64,
     },
     /// A transport ended, by the peer or by failure.

@@ -3,7 +3,7 @@
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crate::clip::Clip;
-use crate::config::{BotEvent, Happening, ThreadHealth};
+use crate::config::{BotEvent, EventKind, ThreadHealth};
 use crate::layout::Sample;
 
 /// Room for any datagram of ours or of a server.
@@ -68,7 +68,7 @@ impl<'a> Context<'a> {
         }
     }
 
-    pub(crate) fn tell(&mut self, bot: u16, what: Happening) {
+    pub(crate) fn tell(&mut self, bot: u16, what: EventKind) {
         self.events.push(BotEvent {
             bot,
             unix_ns: self.now.unix_ns,

@@ -40,7 +40,7 @@ fn spawn_options() -> SpawnOptions {
         transport_cc: true,
         pli: true,
         audio_stamp_every: 1,
-        person: Some(5),
+        participant: Some(5),
         peer: Some(IceRole::Controlling),
         audio: Some(rtp_parameters()),
         video: Some(rtp_parameters()),
@@ -172,38 +172,38 @@ fn health() -> Health {
 }
 
 /// One sample of the event that comes after this one; none after the last.
-fn next(before: Option<&Happening>) -> Option<Happening> {
+fn next(before: Option<&EventKind>) -> Option<EventKind> {
     let (which, tag, sender, kind) = (Direction::Recv, 1, 2, Kind::Video);
     // Without a wildcard: a new event does not compile until it has its place here.
     Some(match before {
-        None => Happening::Ice {
+        None => EventKind::Ice {
             which,
             state: "completed",
         },
-        Some(Happening::Ice { .. }) => Happening::IceRestarted { which },
-        Some(Happening::IceRestarted { .. }) => Happening::Dtls {
+        Some(EventKind::Ice { .. }) => EventKind::IceRestarted { which },
+        Some(EventKind::IceRestarted { .. }) => EventKind::Dtls {
             which,
             state: "connected",
             srtp_profile: Some("AEAD_AES_128_GCM"),
         },
-        Some(Happening::Dtls { .. }) => Happening::FirstPacket { tag, sender, kind },
-        Some(Happening::FirstPacket { .. }) => Happening::FirstFrame { tag, sender },
-        Some(Happening::FirstFrame { .. }) => Happening::Entered {
+        Some(EventKind::Dtls { .. }) => EventKind::FirstPacket { tag, sender, kind },
+        Some(EventKind::FirstPacket { .. }) => EventKind::FirstFrame { tag, sender },
+        Some(EventKind::FirstFrame { .. }) => EventKind::Entered {
             tag,
             sender: 2,
             kind,
         },
-        Some(Happening::Entered { .. }) => Happening::Pli,
-        Some(Happening::Pli) => Happening::Freeze { tag, sender, kind },
-        Some(Happening::Freeze { .. }) => Happening::Thaw { tag, gap_ms: 600 },
-        Some(Happening::Thaw { .. }) => Happening::Closed {
+        Some(EventKind::Entered { .. }) => EventKind::Pli,
+        Some(EventKind::Pli) => EventKind::Freeze { tag, sender, kind },
+        Some(EventKind::Freeze { .. }) => EventKind::Thaw { tag, gap_ms: 600 },
+        Some(EventKind::Thaw { .. }) => EventKind::Closed {
             which,
             reason: "why".into(),
         },
-        Some(Happening::Closed { .. }) => Happening::Error {
+        Some(EventKind::Closed { .. }) => EventKind::Error {
             message: "why".into(),
         },
-        Some(Happening::Error { .. }) => return None,
+        Some(EventKind::Error { .. }) => return None,
     })
 }
 
@@ -248,7 +248,7 @@ fn the_samples_are_all_there_is_and_the_file_has_them() {
 }
 
 #[test]
-fn an_option_with_a_key_nobody_knows_is_refused_with_the_keys_name() {
+fn an_option_with_an_unknown_key_is_refused_with_the_name_of_the_key() {
     samples::assert_strict::<PoolConfig>(&value(pool_config()), &[]);
     // What a media server or a peer wrote is passed on as it came, with what others than ours may add.
     samples::assert_strict::<SpawnOptions>(&value(spawn_options()), &["/audio", "/video"]);

@@ -8,7 +8,7 @@
 //! - Fields are ordered so that numpy's packed layout is also naturally aligned: 8-byte fields first.
 //! - 0 in a `*_unix_ns` field means "never".
 
-/// Flag of a sample: the frame was shown to the person whose leg received it.
+/// Flag of a sample: the frame was shown from the leg that received it.
 pub const SAMPLE_SHOWN: u8 = 8;
 /// Flag of a sample: the frame was not shown, because another leg brought it or brings the track.
 pub const SAMPLE_SURPLUS: u8 = 16;
@@ -202,7 +202,7 @@ record! {
         sender: u16,
         /// 0 audio, 1 video.
         kind: u8,
-        /// Bit 0 came as RTX, bit 1 foreign, bit 2 key frame; legs of a person: bit 3 shown, bit 4 not shown because
+        /// Bit 0 came as RTX, bit 1 foreign, bit 2 key frame; legs of a participant: bit 3 shown, bit 4 not shown because
         /// another leg brought it.
         flags: u8,
         /// Zero.

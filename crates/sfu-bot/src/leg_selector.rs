@@ -1,4 +1,4 @@
-//! What a person sees and hears of others when several legs bring it: one leg at a time for each track.
+//! The choice of the leg a track is shown from, when several legs of a participant receive it.
 //!
 //! # Job
 //! Decides for each frame that arrived whether it is shown, and when a track changes legs: as soon as a preferred leg
@@ -8,8 +8,8 @@
 //! - A frame is shown once, whichever leg brings it first, and in order, but for the few a jitter buffer would have
 //!   waited for: what was under way on the old leg when the new one took over.
 //! - Only decodable frames are shown, so a change of legs shows no broken picture.
-//! - A leg that is on stage and falls behind another gives its place up: a dying leg does not freeze a track that
-//!   still arrives by another one.
+//! - A selected leg that falls behind another is replaced: a failing leg does not freeze a track that still arrives
+//!   on another one.
 
 use std::sync::{Arc, Mutex};
 
@@ -22,7 +22,7 @@ const LEAD_VIDEO: u32 = 6;
 const LEAD_AUDIO: u32 = 10;
 /// Frames that a jitter buffer waits for.
 const BUFFER: i32 = 3;
-/// Numbers this far back are those of a sender that began anew.
+/// Numbers this far back are those of a sender that restarted.
 const RESTART: i32 = 3000;
 
 /// A frame (video, decodable) or packet (audio) that arrived on a leg.
@@ -35,7 +35,7 @@ pub(crate) struct Unit {
     pub(crate) number: u32,
 }
 
-/// What becomes of a frame.
+/// Whether a frame is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Verdict {
     /// It is shown.
@@ -55,14 +55,14 @@ impl Verdict {
     }
 }
 
-/// What one person sees, shared by its legs.
+/// The selected leg of each track of one participant, shared by its legs.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Stage(Arc<Mutex<State>>);
+pub(crate) struct LegSelector(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
     tracks: Vec<Track>,
-    /// Legs in the order they were preferred, the dearest last.
+    /// Legs in the order they were preferred, the most preferred last.
     ranks: Vec<u16>,
 }
 
@@ -76,7 +76,7 @@ struct Track {
     leaving: Option<(u16, u32, u32)>,
 }
 
-impl Stage {
+impl LegSelector {
     /// Prefers this leg to all others from its next decodable frames on.
     pub(crate) fn prefer(&self, leg: u16) {
         let mut state = lock(&self.0);
@@ -174,76 +174,76 @@ mod tests {
         }
     }
 
-    fn shown(stage: &Stage, leg: u16, number: u32) -> (bool, bool) {
-        let verdict = stage.take(unit(leg, Kind::Video, number));
+    fn shown(selector: &LegSelector, leg: u16, number: u32) -> (bool, bool) {
+        let verdict = selector.take(unit(leg, Kind::Video, number));
         (verdict.shown, verdict.entered)
     }
 
     #[test]
     fn a_track_changes_to_the_preferred_leg_without_showing_a_frame_twice() {
-        let stage = Stage::default();
-        stage.prefer(P2P);
-        assert_eq!(shown(&stage, P2P, 1), (true, true));
-        stage.prefer(SFU);
-        assert_eq!(shown(&stage, P2P, 2), (true, false));
+        let selector = LegSelector::default();
+        selector.prefer(P2P);
+        assert_eq!(shown(&selector, P2P, 1), (true, true));
+        selector.prefer(SFU);
+        assert_eq!(shown(&selector, P2P, 2), (true, false));
         // The slower leg brings what was shown already: it takes over, and shows from the next frame on.
-        assert_eq!(shown(&stage, SFU, 2), (false, true));
-        assert_eq!(shown(&stage, P2P, 3), (false, false));
-        assert_eq!(shown(&stage, SFU, 3), (true, false));
-        assert_eq!(shown(&stage, SFU, 4), (true, false));
-        assert_eq!(shown(&stage, P2P, 4), (false, false));
+        assert_eq!(shown(&selector, SFU, 2), (false, true));
+        assert_eq!(shown(&selector, P2P, 3), (false, false));
+        assert_eq!(shown(&selector, SFU, 3), (true, false));
+        assert_eq!(shown(&selector, SFU, 4), (true, false));
+        assert_eq!(shown(&selector, P2P, 4), (false, false));
     }
 
     #[test]
-    fn what_was_under_way_on_the_old_leg_is_shown_too_but_once() {
-        let stage = Stage::default();
-        stage.prefer(P2P);
-        shown(&stage, P2P, 1);
-        stage.prefer(SFU);
-        assert_eq!(shown(&stage, SFU, 3), (true, true));
-        assert_eq!(shown(&stage, P2P, 2), (true, false));
-        assert_eq!(shown(&stage, P2P, 2), (false, false));
-        assert_eq!(shown(&stage, P2P, 3), (false, false));
-        assert_eq!(shown(&stage, SFU, 4), (true, false));
-        assert_eq!(shown(&stage, P2P, 4), (false, false));
+    fn frames_in_flight_on_the_old_leg_are_shown_once() {
+        let selector = LegSelector::default();
+        selector.prefer(P2P);
+        shown(&selector, P2P, 1);
+        selector.prefer(SFU);
+        assert_eq!(shown(&selector, SFU, 3), (true, true));
+        assert_eq!(shown(&selector, P2P, 2), (true, false));
+        assert_eq!(shown(&selector, P2P, 2), (false, false));
+        assert_eq!(shown(&selector, P2P, 3), (false, false));
+        assert_eq!(shown(&selector, SFU, 4), (true, false));
+        assert_eq!(shown(&selector, P2P, 4), (false, false));
     }
 
     #[test]
     fn kinds_change_legs_on_their_own() {
-        let stage = Stage::default();
-        stage.prefer(P2P);
-        stage.take(unit(P2P, Kind::Audio, 1));
-        stage.take(unit(P2P, Kind::Video, 1));
-        stage.prefer(SFU);
-        assert!(stage.take(unit(SFU, Kind::Audio, 2)).entered);
-        assert!(stage.take(unit(P2P, Kind::Video, 2)).shown);
-        assert!(!stage.take(unit(P2P, Kind::Audio, 3)).shown);
+        let selector = LegSelector::default();
+        selector.prefer(P2P);
+        selector.take(unit(P2P, Kind::Audio, 1));
+        selector.take(unit(P2P, Kind::Video, 1));
+        selector.prefer(SFU);
+        assert!(selector.take(unit(SFU, Kind::Audio, 2)).entered);
+        assert!(selector.take(unit(P2P, Kind::Video, 2)).shown);
+        assert!(!selector.take(unit(P2P, Kind::Audio, 3)).shown);
     }
 
     #[test]
     fn a_leg_that_ends_gives_its_tracks_back() {
-        let stage = Stage::default();
-        stage.prefer(P2P);
-        shown(&stage, P2P, 1);
-        stage.prefer(SFU);
-        shown(&stage, SFU, 2);
-        assert_eq!(shown(&stage, P2P, 3), (false, false));
-        stage.retire(SFU);
-        assert_eq!(shown(&stage, P2P, 4), (true, true));
+        let selector = LegSelector::default();
+        selector.prefer(P2P);
+        shown(&selector, P2P, 1);
+        selector.prefer(SFU);
+        shown(&selector, SFU, 2);
+        assert_eq!(shown(&selector, P2P, 3), (false, false));
+        selector.retire(SFU);
+        assert_eq!(shown(&selector, P2P, 4), (true, true));
     }
 
     #[test]
     fn a_leg_that_stalls_is_left_for_one_that_flows_and_taken_again_when_it_recovers() {
-        let stage = Stage::default();
-        stage.prefer(P2P);
-        shown(&stage, P2P, 1);
-        stage.prefer(SFU);
-        shown(&stage, SFU, 2);
+        let selector = LegSelector::default();
+        selector.prefer(P2P);
+        shown(&selector, P2P, 1);
+        selector.prefer(SFU);
+        shown(&selector, SFU, 2);
         for number in 3..=8 {
-            assert_eq!(shown(&stage, P2P, number), (false, false));
+            assert_eq!(shown(&selector, P2P, number), (false, false));
         }
-        assert_eq!(shown(&stage, P2P, 9), (true, true));
-        assert_eq!(shown(&stage, SFU, 10), (true, true));
+        assert_eq!(shown(&selector, P2P, 9), (true, true));
+        assert_eq!(shown(&selector, SFU, 10), (true, true));
     }
 
     /// Every interleaving of a fast and a slow leg shows each frame once and none out of order.
@@ -251,18 +251,18 @@ mod tests {
     fn no_interleaving_shows_a_frame_twice_or_far_from_its_place() {
         for seed in 0..500 {
             let mut random = crate::random::Random::new(seed);
-            let stage = Stage::default();
-            stage.prefer(P2P);
+            let selector = LegSelector::default();
+            selector.prefer(P2P);
             let (mut next, mut last) = ([0_u32, 0], None::<u32>);
             let mut seen = std::collections::HashSet::new();
             for step in 0..400 {
                 if step == 100 {
-                    stage.prefer(SFU);
+                    selector.prefer(SFU);
                 }
                 let which = usize::from(step >= 80 && random.below(2) == 1);
                 next[which] = next[which].max(next[1 - which].saturating_sub(3)) + 1;
                 let leg = [P2P, SFU][which];
-                if shown(&stage, leg, next[which]).0 {
+                if shown(&selector, leg, next[which]).0 {
                     assert!(seen.insert(next[which]), "seed {seed}");
                     assert!(
                         last.is_none_or(|last| next[which] + 3 > last),

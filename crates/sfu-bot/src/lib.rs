@@ -1,4 +1,4 @@
-//! Load-test participants: many light WebRTC peers in few threads, which send a clip and measure all they receive.
+//! Native bots of load tests: many light WebRTC peers in few threads, which send a clip and measure all they receive.
 //!
 //! # Job
 //! A [`BotPool`] owns threads and bots. Each bot is a mediasoup-style client with a send and a recv transport (one UDP
@@ -6,9 +6,9 @@
 //! the caller: it fetches [`BotPool::local`], talks to the server, and hands the answers to [`BotPool::connect`] and
 //! [`BotPool::consume`].
 //!
-//! A bot may also be one of several legs of a person ([`SpawnOptions::person`]): towards a server, or straight to a peer
-//! over one transport ([`SpawnOptions::peer`]). Legs of a person send the same frames, and what they receive is shown
-//! from one leg at a time, so that a call can move from one path to another without a gap.
+//! A bot may also be one of several legs of a participant ([`SpawnOptions::participant`]): towards a server, or straight
+//! to a peer over one transport ([`SpawnOptions::peer`]). Legs of a participant send the same frames, and what they
+//! receive is shown from one leg at a time, so that a call can move from one path to another without a gap.
 //!
 //! # Invariants
 //! - No call blocks on the network; `rows`, `sender_rows` and `stop` wait at most for the threads' next tick.
@@ -30,6 +30,7 @@ mod impair;
 mod interface;
 mod lag;
 pub mod layout;
+mod leg_selector;
 mod lock;
 mod negotiation;
 mod opus;
@@ -47,14 +48,13 @@ mod script;
 mod sender;
 mod session;
 mod ssrc_map;
-mod leg_selector;
 mod stamp;
 mod vp8;
 mod window;
 
 pub use clip::{Clip, ClipError, ClipWriter};
 pub use config::{
-    BotEvent, ConnectParameters, ConsumeRequest, Direction, Happening, Health, IceRole, Kind,
+    BotEvent, ConnectParameters, ConsumeRequest, Direction, EventKind, Health, IceRole, Kind,
     LinkProfile, LocalParameters, PoolConfig, SpawnOptions, ThreadHealth,
 };
 pub use layout::{ConsumerRow, SAMPLE_SHOWN, SAMPLE_SURPLUS, Sample, SenderRow};

@@ -12,7 +12,7 @@ use meeshy_sfu_io::RecvBatch;
 use meeshy_sfu_proto::net::{Class, classify};
 use meeshy_sfu_proto::rtcp::packets;
 
-use crate::config::{ConnectParameters, ConsumeRequest, Direction, Happening, Kind, LinkProfile};
+use crate::config::{ConnectParameters, ConsumeRequest, Direction, EventKind, Kind, LinkProfile};
 use crate::context::Context;
 use crate::layout::{ConsumerRow, SenderRow};
 use crate::negotiation::{Incoming, Media};
@@ -42,7 +42,7 @@ impl Peer {
     ) {
         let result = self.session(which).connect(server, &ctx.now);
         if let Err(message) = result {
-            ctx.tell(self.bot, Happening::Error { message });
+            ctx.tell(self.bot, EventKind::Error { message });
         }
         self.due_ns = 0;
     }
@@ -62,7 +62,7 @@ impl Peer {
                 Ok(incoming) => self.receiver.add(incoming, &ctx.now),
                 Err(reason) => {
                     let message = format!("consumer {}: {reason}", request.tag);
-                    ctx.tell(self.bot, Happening::Error { message });
+                    ctx.tell(self.bot, EventKind::Error { message });
                 }
             }
         }
@@ -156,10 +156,10 @@ impl Peer {
         self.due_ns = due_ns;
     }
 
-    /// Says goodbye on both transports. The sockets close with the value.
+    /// Sends BYE and close_notify on both transports. The sockets close when the value is dropped.
     pub(crate) fn close(&mut self, ctx: &mut Context<'_>) {
         self.sender
-            .goodbye(self.send.as_mut().unwrap_or(&mut self.recv), ctx);
+            .send_bye(self.send.as_mut().unwrap_or(&mut self.recv), ctx);
         self.receiver.remove_all(&ctx.now);
         if let Some(send) = &mut self.send {
             send.close(ctx);

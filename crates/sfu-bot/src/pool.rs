@@ -20,17 +20,17 @@ use crate::config::{
     LocalParameters, LocalTransport, PoolConfig, SpawnOptions,
 };
 use crate::layout::Sample;
+use crate::leg_selector::LegSelector;
 use crate::lock::lock;
 use crate::negotiation::Media;
 use crate::params::{DtlsParameters, Fingerprint, RtpParameters};
 use crate::peer::Peer;
 use crate::port::{EventQueue, Port};
 use crate::random::Random;
-use crate::receiver::{Habits, Receiver};
+use crate::receiver::{Feedback, Receiver};
 use crate::runner::{Rhythm, Runner};
 use crate::sender::{Common, Sender, Speaker, first_script};
 use crate::session::{Session, SessionConfig};
-use crate::leg_selector::Stage;
 
 /// A group of bots and the threads that drive them. All methods take `&self` and may be called from any thread.
 #[derive(Debug)]
@@ -46,15 +46,15 @@ pub struct BotPool {
 #[derive(Debug, Default)]
 struct Bots {
     entries: Vec<Entry>,
-    people: HashMap<u16, Person>,
+    participants: HashMap<u16, Participant>,
     stopped: bool,
 }
 
-/// What the legs of one person share.
+/// State shared by the legs of one participant.
 #[derive(Debug, Clone)]
-struct Person {
+struct Participant {
     common: Common,
-    stage: Stage,
+    selector: LegSelector,
     layer: usize,
 }
 
@@ -171,10 +171,10 @@ impl BotPool {
         let mut numbers = Vec::with_capacity(count);
         for _ in 0..count {
             let bot = self.config.first_bot + bots.entries.len() as u16;
-            let person = options
-                .person
-                .map(|number| self.person(&mut bots.people, number, options));
-            let (peer, entry) = self.build(bot, options, person.transpose()?)?;
+            let participant = options
+                .participant
+                .map(|number| self.participant(&mut bots.participants, number, options));
+            let (peer, entry) = self.build(bot, options, participant.transpose()?)?;
             self.ports[entry.thread].send(Command::Adopt(Box::new(peer)));
             bots.entries.push(entry);
             numbers.push(bot);
@@ -182,7 +182,7 @@ impl BotPool {
         Ok(numbers)
     }
 
-    /// What signalling must tell the server about a bot.
+    /// Parameters of a bot's transports, for signalling to send to the server.
     pub fn local(&self, bot: u16) -> Result<LocalParameters, PoolError> {
         self.entry(bot, |entry| entry.local.clone())
     }
@@ -224,7 +224,7 @@ impl BotPool {
         self.command(bot, Command::Unconsume(bot, tags.to_vec()))
     }
 
-    /// Shows the tracks of a person from this leg as soon as they can be decoded there; the leg preferred last wins.
+    /// Shows the tracks of a participant from this leg as soon as they can be decoded there; the leg preferred last wins.
     pub fn prefer(&self, bot: u16) -> Result<(), PoolError> {
         self.command(bot, Command::Prefer(bot))
     }
@@ -251,7 +251,7 @@ impl BotPool {
         self.command(bot, Command::Impair(bot, up, down))
     }
 
-    /// Says goodbye (BYE, close_notify) and closes both sockets. Idempotent.
+    /// Sends BYE and close_notify and closes both sockets. Idempotent.
     pub fn close_bot(&self, bot: u16) -> Result<(), PoolError> {
         let mut bots = lock(&self.bots);
         let at = usize::from(bot).checked_sub(usize::from(self.config.first_bot));
@@ -326,46 +326,46 @@ impl BotPool {
         }
         self.ports.iter().for_each(|port| port.send(Command::Stop));
         for thread in lock(&self.threads).drain(..) {
-            // A thread that panicked has ended too; its rows tell how far it came.
+            // A thread that panicked has ended too; its rows hold what it measured.
             let _ = thread.join();
         }
     }
 
-    /// What the legs of a person share; made with its first leg.
-    fn person(
+    /// Returns the state the legs of a participant share; creates it with the first leg.
+    fn participant(
         &self,
-        people: &mut HashMap<u16, Person>,
+        participants: &mut HashMap<u16, Participant>,
         number: u16,
         options: &SpawnOptions,
-    ) -> Result<Person, PoolError> {
-        let person = people.entry(number).or_insert_with(|| {
+    ) -> Result<Participant, PoolError> {
+        let participant = participants.entry(number).or_insert_with(|| {
             let mut random = Random::derive(self.config.seed, 0x9e45 << 16 | u64::from(number));
             let script =
                 |kind, random: &mut Random| first_script(kind, options.layer, &self.clip, random);
-            Person {
+            Participant {
                 common: Common {
                     audio: script(Kind::Audio, &mut random),
                     video: script(Kind::Video, &mut random),
                     seed: random.next(),
                 },
-                stage: Stage::default(),
+                selector: LegSelector::default(),
                 layer: options.layer,
             }
         });
-        if person.layer != options.layer {
+        if participant.layer != options.layer {
             return Err(PoolError::Invalid(format!(
-                "layer is {}; the other legs of person {number} send layer {}",
-                options.layer, person.layer
+                "layer is {}; the other legs of participant {number} send layer {}",
+                options.layer, participant.layer
             )));
         }
-        Ok(person.clone())
+        Ok(participant.clone())
     }
 
     fn build(
         &self,
         bot: u16,
         options: &SpawnOptions,
-        person: Option<Person>,
+        participant: Option<Participant>,
     ) -> Result<(Peer, Entry), PoolError> {
         if options.audio_stamp_every == 0 {
             return Err(PoolError::Invalid("audio_stamp_every is above zero".into()));
@@ -420,15 +420,17 @@ impl BotPool {
                 None => ours,
             }
         };
-        let (stage, common) = person.map(|person| (person.stage, person.common)).unzip();
+        let (selector, common) = participant
+            .map(|participant| (participant.selector, participant.common))
+            .unzip();
         let speaker = Speaker {
-            number: options.person.unwrap_or(bot),
+            number: options.participant.unwrap_or(bot),
             stamp: options.stamp,
             audio_stamp_every: options.audio_stamp_every,
             layer: options.layer,
             common,
         };
-        let habits = Habits {
+        let feedback = Feedback {
             nack: options.nack,
             pli: options.pli,
             transport_cc: options.transport_cc,
@@ -438,15 +440,21 @@ impl BotPool {
             send,
             recv,
             sender: Sender::new(bot, cname.clone(), speaker, random.next()),
-            receiver: Receiver::new(bot, cname.clone(), random.next() as u32 | 1, habits, stage),
+            receiver: Receiver::new(
+                bot,
+                cname.clone(),
+                random.next() as u32 | 1,
+                feedback,
+                selector,
+            ),
             due_ns: 0,
         };
         Ok((
             peer,
             Entry {
                 open: true,
-                // The legs of a person share a clock, so they share a thread.
-                thread: usize::from(options.person.unwrap_or(bot)) % self.ports.len(),
+                // The legs of a participant share a clock, so they share a thread.
+                thread: usize::from(options.participant.unwrap_or(bot)) % self.ports.len(),
                 audio: media(Kind::Audio, &options.audio),
                 video: media(Kind::Video, &options.video),
                 cname,

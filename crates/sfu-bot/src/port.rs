@@ -250,7 +250,7 @@ mod tests {
         let event = BotEvent {
             bot: 1,
             unix_ns: 2,
-            what: crate::Happening::Pli,
+            what: crate::EventKind::Pli,
         };
         queue.put(&mut vec![event.clone(), event.clone()]);
         assert_eq!(queue.take(1).len(), 1);

@@ -21,15 +21,15 @@ use meeshy_sfu_proto::rtcp::{self, Packet, Pli, ReportBlock, ntp};
 use meeshy_sfu_proto::rtp::{RtpHeader, extension, seq};
 
 use crate::arrivals::Arrivals;
-use crate::config::{Happening, Kind};
+use crate::config::{EventKind, Kind};
 use crate::context::{Context, Now};
 use crate::layout::{ConsumerRow, Sample, UNKNOWN_SENDER};
+use crate::leg_selector::{LegSelector, Unit};
 use crate::negotiation::Incoming;
 use crate::received::{Notice, StreamId, StreamIn};
 use crate::repair::Repair;
 use crate::session::{Keys, Session};
 use crate::ssrc_map::{Slot, SsrcMap};
-use crate::leg_selector::{Stage, Unit};
 use crate::window::SeqWindow;
 
 const REPORT_NS: u64 = 1_000_000_000;
@@ -42,15 +42,15 @@ const RTT_SLACK_NS: u64 = 10_000_000;
 /// Bytes of RTCP in one datagram.
 const MAX_RTCP: usize = 1100;
 
-/// What a bot does about what it receives.
+/// The RTCP feedback a bot sends.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Habits {
+pub(crate) struct Feedback {
     pub(crate) nack: bool,
     pub(crate) pli: bool,
     pub(crate) transport_cc: bool,
 }
 
-/// The part of a stream that packets in order do not touch.
+/// The part of a stream that packets in order leave unchanged.
 #[derive(Debug)]
 struct Reception {
     incoming: Incoming,
@@ -68,10 +68,10 @@ struct Reception {
 #[derive(Debug)]
 pub(crate) struct Receiver {
     bot: u16,
-    habits: Habits,
-    /// Where frames are shown, if this is a leg of a person.
-    stage: Option<Stage>,
-    /// Who reports: a bot sends nothing on this transport, but reports need a name.
+    feedback: Feedback,
+    /// Decides which leg frames are shown from, if this is a leg of a participant.
+    selector: Option<LegSelector>,
+    /// Sender SSRC of reports; no media is sent with it.
     own_ssrc: u32,
     cname: String,
     map: SsrcMap,
@@ -81,7 +81,7 @@ pub(crate) struct Receiver {
     transport_cc: Option<u8>,
     arrivals: Arrivals,
     /// Some stream is missing packets or waits for a key frame.
-    troubled: bool,
+    needs_repair: bool,
     rtt_ns: Option<u64>,
     next_report_ns: u64,
     next_feedback_ns: u64,
@@ -94,13 +94,13 @@ impl Receiver {
         bot: u16,
         cname: String,
         own_ssrc: u32,
-        habits: Habits,
-        stage: Option<Stage>,
+        feedback: Feedback,
+        selector: Option<LegSelector>,
     ) -> Self {
         Self {
             bot,
-            habits,
-            stage,
+            feedback,
+            selector,
             own_ssrc,
             cname,
             map: SsrcMap::new(),
@@ -109,7 +109,7 @@ impl Receiver {
             finished: Vec::new(),
             transport_cc: None,
             arrivals: Arrivals::default(),
-            troubled: false,
+            needs_repair: false,
             rtt_ns: None,
             next_report_ns: 0,
             next_feedback_ns: 0,
@@ -136,8 +136,8 @@ impl Receiver {
         self.receptions.push(Reception {
             incoming,
             repair: Repair::new(
-                incoming.nack && self.habits.nack,
-                incoming.pli && self.habits.pli,
+                incoming.nack && self.feedback.nack,
+                incoming.pli && self.feedback.pli,
             ),
             rtx: SeqWindow::default(),
             held: None,
@@ -277,7 +277,7 @@ impl Receiver {
                 arrival_ns,
             )
         };
-        if self.stage.is_some() {
+        if self.selector.is_some() {
             self.show(slot.stream, sample, arrival_ns, ctx);
         } else if let Some(sample) = sample {
             ctx.samples.push(sample);
@@ -289,21 +289,21 @@ impl Receiver {
 
     /// Makes this leg the one from which tracks are taken, as soon as they can be decoded.
     pub(crate) fn prefer(&self) {
-        if let Some(stage) = &self.stage {
-            stage.prefer(self.bot);
+        if let Some(selector) = &self.selector {
+            selector.prefer(self.bot);
         }
     }
 
     /// Releases the tracks taken from this leg: nothing more will arrive here.
     pub(crate) fn retire(&self) {
-        if let Some(stage) = &self.stage {
-            stage.retire(self.bot);
+        if let Some(selector) = &self.selector {
+            selector.retire(self.bot);
         }
     }
 
-    /// Brings a frame before the person when it is complete; its sample tells the moment and what became of it.
+    /// Shows a frame when it is complete; its sample holds the moment and whether it was shown.
     fn show(&mut self, at: usize, sample: Option<Sample>, arrival_ns: u64, ctx: &mut Context<'_>) {
-        let (Some(stage), stream) = (&self.stage, &mut self.streams[at]) else {
+        let (Some(selector), stream) = (&self.selector, &mut self.streams[at]) else {
             return;
         };
         let held = &mut self.receptions[at].held;
@@ -323,7 +323,7 @@ impl Receiver {
             sample.owd_ns += (arrival_ns - sample.recv_unix_ns).cast_signed();
             sample.recv_unix_ns = arrival_ns;
         }
-        let verdict = stage.take(Unit {
+        let verdict = selector.take(Unit {
             leg: id.bot,
             sender: sample.sender,
             kind: id.kind,
@@ -335,7 +335,7 @@ impl Receiver {
             ctx.events.push(crate::config::BotEvent {
                 bot: id.bot,
                 unix_ns: arrival_ns,
-                what: Happening::Entered {
+                what: EventKind::Entered {
                     tag: id.tag,
                     sender: sample.sender,
                     kind: id.kind,
@@ -376,7 +376,7 @@ impl Receiver {
         if self.streams.is_empty() {
             return u64::MAX;
         }
-        let repair = if self.troubled {
+        let repair = if self.needs_repair {
             self.next_repair_ns
         } else {
             u64::MAX
@@ -404,7 +404,7 @@ impl Receiver {
                 session.send_rtcp(&mut ctx.out, length, &ctx.now);
             }
         }
-        if self.troubled && now_ns >= self.next_repair_ns {
+        if self.needs_repair && now_ns >= self.next_repair_ns {
             self.next_repair_ns = now_ns + REPAIR_NS;
             self.ask(session, ctx);
         }
@@ -426,7 +426,7 @@ impl Receiver {
 
     #[inline]
     fn transport_sequence(&self, header: &RtpHeader<'_>) -> Option<u16> {
-        let id = self.transport_cc.filter(|_| self.habits.transport_cc)?;
+        let id = self.transport_cc.filter(|_| self.feedback.transport_cc)?;
         let (_, value) = header.extensions().find(|(known, _)| *known == id)?;
         extension::transport_sequence(value)
     }
@@ -446,13 +446,13 @@ impl Receiver {
             if let Some((from, to)) = notice.gap {
                 repair.gap(from, to, ctx.now.mono_ns);
                 // What is asked for at once arrives soonest; the drain that runs has shown all there is.
-                self.troubled = true;
+                self.needs_repair = true;
                 self.next_repair_ns = ctx.now.mono_ns;
             }
             if let Some(index) = notice.filled {
                 repair.filled(index);
             }
-            self.troubled |= notice.first_packet;
+            self.needs_repair |= notice.first_packet;
         }
         let mut tell = |what| {
             ctx.events.push(crate::config::BotEvent {
@@ -462,17 +462,17 @@ impl Receiver {
             })
         };
         if notice.first_packet {
-            tell(Happening::FirstPacket {
+            tell(EventKind::FirstPacket {
                 tag,
                 sender,
                 kind: id.kind,
             });
         }
         if notice.first_frame {
-            tell(Happening::FirstFrame { tag, sender });
+            tell(EventKind::FirstFrame { tag, sender });
         }
         if let Some(gap_ns) = notice.thawed_ns {
-            tell(Happening::Thaw {
+            tell(EventKind::Thaw {
                 tag,
                 gap_ms: gap_ns / 1_000_000,
             });
@@ -483,7 +483,7 @@ impl Receiver {
     fn ask(&mut self, session: &mut Session, ctx: &mut Context<'_>) {
         let rtt_ns = self.rtt_ns.unwrap_or(RTT_GUESS_NS) + RTT_SLACK_NS;
         let now_ns = ctx.now.mono_ns;
-        let mut troubled = false;
+        let mut needs_repair = false;
         for at in 0..self.streams.len() {
             let stream = &mut self.streams[at];
             let repair = &mut self.receptions[at].repair;
@@ -495,7 +495,7 @@ impl Receiver {
             let due = repair.poll(now_ns, rtt_ns, &mut ctx.ask);
             stream.count_nacks(due.asked);
             let key_frame = repair.wants_key_frame(broken, now_ns);
-            troubled |= !repair.is_idle() || broken;
+            needs_repair |= !repair.is_idle() || broken;
             let media_ssrc = stream.id.ssrc;
             if key_frame {
                 stream.count_pli();
@@ -516,7 +516,7 @@ impl Receiver {
             }
             if let Some((index, count)) = due.given_up {
                 let notice = self.streams[at].give_up(index, count, ctx.now.unix_ns);
-                if self.stage.is_some() {
+                if self.selector.is_some() {
                     self.show(at, None, ctx.now.unix_ns, ctx);
                 }
                 if notice != Notice::default() {
@@ -530,10 +530,10 @@ impl Receiver {
                         ctx,
                     );
                 }
-                troubled = true;
+                needs_repair = true;
             }
         }
-        self.troubled = troubled;
+        self.needs_repair = needs_repair;
     }
 
     fn check_freezes(&mut self, ctx: &mut Context<'_>) {
@@ -547,7 +547,7 @@ impl Receiver {
                 };
                 ctx.tell(
                     id.bot,
-                    Happening::Freeze {
+                    EventKind::Freeze {
                         tag: id.tag,
                         sender,
                         kind: id.kind,

@@ -174,7 +174,7 @@ impl Runner {
         self.closed_rows.extend(peer.rows(ctx));
         self.closed_sender_rows.extend(peer.sender_rows());
         for session in peer.sessions() {
-            let (drops, refused) = session.troubles();
+            let (drops, refused) = session.drop_counts();
             self.closed_drops += drops;
             self.closed_refused += refused;
         }
@@ -228,7 +228,7 @@ impl Runner {
         let mut socket_drops = self.closed_drops;
         health.send_refused = self.closed_refused;
         for session in self.peers.iter().flat_map(Peer::sessions) {
-            let (drops, refused) = session.troubles();
+            let (drops, refused) = session.drop_counts();
             socket_drops += drops;
             health.send_refused += refused;
         }

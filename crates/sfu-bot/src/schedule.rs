@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn legs_of_one_person_number_their_frames_alike_whenever_they_begin() {
+    fn legs_of_one_participant_number_their_frames_alike_whenever_they_begin() {
         let mut early = Schedule::common(7 * MS, 960, 48, 1);
         let mut late = Schedule::common(7 * MS, 960, 48, 2);
         early.resume(0);

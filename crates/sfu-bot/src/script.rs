@@ -1,11 +1,11 @@
-//! Which frame of the clip a person shows at which moment, shared by all the legs that carry it.
+//! The frame of the clip that a participant sends at each moment, shared by all its legs.
 //!
 //! # Job
-//! Chooses the clip's frame for each number of a frame clock. Legs of one person ask for the same numbers and get the
-//! same frames, as one encoder feeds several connections. When a number is due belongs to `schedule`.
+//! Chooses the clip's frame for each number of a frame clock. Legs of one participant ask for the same numbers and get
+//! the same frames, as one encoder feeds several connections. When a number is due belongs to `schedule`.
 //!
 //! # Invariants
-//! - A number that was chosen within the last [`MEMORY`] numbers has the same choice for everyone who asks.
+//! - A number that was chosen within the last [`MEMORY`] numbers has the same choice for every leg.
 //! - A key frame that any leg was asked for is the next new number's frame.
 
 use std::sync::{Arc, Mutex};
@@ -27,7 +27,7 @@ pub(crate) struct Choice {
     pub(crate) requested: bool,
 }
 
-/// What one person shows of one kind.
+/// The frames one participant sends of one kind.
 #[derive(Debug, Clone)]
 pub(crate) struct Script(Arc<Mutex<State>>);
 

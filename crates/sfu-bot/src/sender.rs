@@ -21,7 +21,7 @@ use meeshy_sfu_proto::rtp::extension::{AbsSendTime, AudioLevel};
 use meeshy_sfu_proto::rtp::{ExtensionForm, HeaderFields, HeaderWriter, seq};
 
 use crate::clip::Clip;
-use crate::config::{Happening, Kind};
+use crate::config::{EventKind, Kind};
 use crate::context::{Context, Now};
 use crate::layout::SenderRow;
 use crate::negotiation::Media;
@@ -49,11 +49,11 @@ pub(crate) struct Speaker {
     pub(crate) audio_stamp_every: u64,
     /// Layer of the clip.
     pub(crate) layer: usize,
-    /// What it has in common with the other legs of its person; None if there are none.
+    /// State shared with the other legs of its participant; None if there are none.
     pub(crate) common: Option<Common>,
 }
 
-/// Shared by the senders of all legs of one person, so that a frame is the same on each of them.
+/// Shared by the senders of all legs of one participant, so that a frame is the same on each of them.
 #[derive(Debug, Clone)]
 pub(crate) struct Common {
     pub(crate) seed: u64,
@@ -204,7 +204,7 @@ impl Sender {
     }
 
     /// Sends BYE for the streams.
-    pub(crate) fn goodbye(&mut self, session: &mut Session, ctx: &mut Context<'_>) {
+    pub(crate) fn send_bye(&mut self, session: &mut Session, ctx: &mut Context<'_>) {
         let ssrcs: Vec<u32> = self
             .streams
             .iter()
@@ -264,7 +264,7 @@ impl Sender {
         if stream.media.kind == Kind::Video {
             stream.row.plis += 1;
             stream.script.request_key_frame();
-            ctx.tell(self.bot, Happening::Pli);
+            ctx.tell(self.bot, EventKind::Pli);
         }
     }
 

@@ -20,7 +20,7 @@ use meeshy_sfu_proto::link::{Link, LinkEvent};
 use meeshy_sfu_proto::net::{Class, Destination, SocketId, classify};
 use meeshy_sfu_proto::srtp::{SrtpProfile, SrtpRx, SrtpTx};
 
-use crate::config::{ConnectParameters, Direction, Happening, IceRole, LinkProfile};
+use crate::config::{ConnectParameters, Direction, EventKind, IceRole, LinkProfile};
 use crate::context::{Context, DATAGRAM, Now};
 use crate::impair::EmulatedLink;
 use crate::params::{self, DtlsRoleName};
@@ -276,7 +276,7 @@ impl Session {
         }
     }
 
-    /// Says goodbye on the DTLS level; the socket closes when the session is dropped.
+    /// Sends close_notify; the socket closes when the session is dropped.
     pub(crate) fn close(&mut self, ctx: &mut Context<'_>) {
         if let Some(link) = &mut self.link {
             link.close(ctx.now.instant);
@@ -285,8 +285,8 @@ impl Session {
         self.over = true;
     }
 
-    /// Drops by the kernel and datagrams it refused to send.
-    pub(crate) fn troubles(&self) -> (u64, u64) {
+    /// Datagrams dropped by the kernel, and datagrams it refused to send.
+    pub(crate) fn drop_counts(&self) -> (u64, u64) {
         (u64::from(self.drops), self.refused)
     }
 
@@ -335,7 +335,7 @@ impl Session {
         match event {
             LinkEvent::Ice(state) => ctx.tell(
                 bot,
-                Happening::Ice {
+                EventKind::Ice {
                     which,
                     state: ice_name(state),
                 },
@@ -354,7 +354,7 @@ impl Session {
                     .map(|keys| profile_name(keys.tx.profile()));
                 ctx.tell(
                     bot,
-                    Happening::Dtls {
+                    EventKind::Dtls {
                         which,
                         state: dtls_name(state),
                         srtp_profile,
@@ -364,7 +364,7 @@ impl Session {
                     self.over = true;
                     ctx.tell(
                         bot,
-                        Happening::Closed {
+                        EventKind::Closed {
                             which,
                             reason: "the server closed DTLS".into(),
                         },
@@ -375,13 +375,13 @@ impl Session {
                 self.over = true;
                 ctx.tell(
                     bot,
-                    Happening::Closed {
+                    EventKind::Closed {
                         which,
                         reason: failure.to_string(),
                     },
                 );
             }
-            LinkEvent::IceRestarted => ctx.tell(bot, Happening::IceRestarted { which }),
+            LinkEvent::IceRestarted => ctx.tell(bot, EventKind::IceRestarted { which }),
         }
     }
 

@@ -11,7 +11,7 @@ use forwarder::Forwarder;
 use measured::{column, rows, sent, video_sum, wait};
 use meeshy_sfu_bot::params::DtlsRoleName;
 use meeshy_sfu_bot::{
-    BotPool, Clip, ConsumeRequest, Direction, Happening, Kind, LinkProfile, PoolConfig, Sample,
+    BotPool, Clip, ConsumeRequest, Direction, EventKind, Kind, LinkProfile, PoolConfig, Sample,
     SpawnOptions,
 };
 
@@ -44,7 +44,7 @@ impl Call {
         wait("all transports connected", || {
             for event in pool.events(1000) {
                 match event.what {
-                    Happening::Dtls {
+                    EventKind::Dtls {
                         state: "connected",
                         srtp_profile,
                         ..
@@ -52,7 +52,7 @@ impl Call {
                         assert!(srtp_profile.is_some());
                         connected += 1;
                     }
-                    Happening::Closed { reason, .. } => panic!("{reason}"),
+                    EventKind::Closed { reason, .. } => panic!("{reason}"),
                     _ => {}
                 }
             }
@@ -368,12 +368,12 @@ fn a_video_without_key_frame_asks_for_one_and_gets_it() {
         first_frame |= pool
             .events(1000)
             .iter()
-            .any(|event| matches!(event.what, Happening::FirstFrame { tag: 9, .. }));
+            .any(|event| matches!(event.what, EventKind::FirstFrame { tag: 9, .. }));
         first_frame
     });
     let requested: i64 = sent(pool, "requested_key_frames").iter().sum();
     let plis: i64 = rows(pool, "plis").iter().sum();
-    // By chance a key frame of the clip may come first; then nobody asks.
+    // By chance a key frame of the clip may come first; then no PLI is sent.
     assert_eq!(requested - before > 0, plis > 0);
     assert_eq!(
         rows(pool, "tag").len(),
@@ -396,7 +396,7 @@ fn silence_freezes_and_speech_thaws() {
             event.bot == call.bots[1]
                 && matches!(
                     event.what,
-                    Happening::Freeze {
+                    EventKind::Freeze {
                         sender: 0,
                         kind: Kind::Audio,
                         ..
@@ -409,7 +409,7 @@ fn silence_freezes_and_speech_thaws() {
     let mut gap = 0;
     wait("the thaw", || {
         for event in pool.events(1000) {
-            if let Happening::Thaw { gap_ms, .. } = event.what {
+            if let EventKind::Thaw { gap_ms, .. } = event.what {
                 gap = gap_ms;
             }
         }

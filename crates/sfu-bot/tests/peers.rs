@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use meeshy_sfu_bot::params::DtlsRoleName;
 use meeshy_sfu_bot::params::IceCandidate;
 use meeshy_sfu_bot::{
-    BotEvent, BotPool, Clip, ConnectParameters, ConsumeRequest, Direction, Happening, IceRole,
+    BotEvent, BotPool, Clip, ConnectParameters, ConsumeRequest, Direction, EventKind, IceRole,
     Kind, PoolConfig, SAMPLE_SHOWN, SAMPLE_SURPLUS, Sample, SpawnOptions,
 };
 
@@ -18,10 +18,10 @@ fn pool() -> BotPool {
     BotPool::with_clip(PoolConfig::default(), Clip::synthetic(10, 250_000)).unwrap()
 }
 
-/// A leg of `person`; the one that offers leaves the DTLS role to the other.
-fn leg(pool: &BotPool, person: u16, offers: bool) -> u16 {
+/// A leg of `participant`; the one that offers leaves the DTLS role to the other.
+fn leg(pool: &BotPool, participant: u16, offers: bool) -> u16 {
     let options = SpawnOptions {
-        person: Some(person),
+        participant: Some(participant),
         peer: Some(if offers {
             IceRole::Controlling
         } else {
@@ -39,7 +39,7 @@ fn leg(pool: &BotPool, person: u16, offers: bool) -> u16 {
 }
 
 /// Passes to `to` what `from` would write into its offer or answer.
-fn tell(pool: &BotPool, from: u16, to: u16, person: u16) {
+fn tell(pool: &BotPool, from: u16, to: u16, participant: u16) {
     let local = pool.local(from).unwrap().recv;
     let server = ConnectParameters {
         ice_parameters: local.ice,
@@ -55,7 +55,7 @@ fn tell(pool: &BotPool, from: u16, to: u16, person: u16) {
     };
     let consumers = KINDS.map(|kind| ConsumeRequest {
         tag: kind as u32,
-        sender: person.into(),
+        sender: participant.into(),
         kind,
         rtp_parameters: pool.produce(from, kind).unwrap(),
     });
@@ -63,13 +63,16 @@ fn tell(pool: &BotPool, from: u16, to: u16, person: u16) {
     pool.connect(to, Direction::Recv, server).unwrap();
 }
 
-/// Connects two people by a new pair of legs and lets both send there.
-fn pair(pool: &BotPool, people: [u16; 2]) -> [u16; 2] {
-    let (offerer, answerer) = (leg(pool, people[0], true), leg(pool, people[1], false));
-    tell(pool, offerer, answerer, people[0]);
+/// Connects two participants by a new pair of legs and starts sending on both.
+fn pair(pool: &BotPool, participants: [u16; 2]) -> [u16; 2] {
+    let (offerer, answerer) = (
+        leg(pool, participants[0], true),
+        leg(pool, participants[1], false),
+    );
+    tell(pool, offerer, answerer, participants[0]);
     // An answer takes its time; the checks of the answerer do not wait for it.
     std::thread::sleep(Duration::from_millis(30));
-    tell(pool, answerer, offerer, people[1]);
+    tell(pool, answerer, offerer, participants[1]);
     for bot in [offerer, answerer] {
         pool.prefer(bot).unwrap();
         for kind in KINDS {
@@ -85,7 +88,7 @@ fn until(pool: &BotPool, seen: &mut Vec<BotEvent>, done: impl Fn(&[BotEvent]) ->
     while !done(seen) {
         assert!(Instant::now() < deadline, "waited in vain; seen: {seen:?}");
         for event in pool.events(1000) {
-            if let Happening::Closed { reason, .. } | Happening::Error { message: reason } =
+            if let EventKind::Closed { reason, .. } | EventKind::Error { message: reason } =
                 &event.what
             {
                 assert!(reason.contains("closed"), "{event:?}");
@@ -100,7 +103,7 @@ fn until(pool: &BotPool, seen: &mut Vec<BotEvent>, done: impl Fn(&[BotEvent]) ->
 fn entered(legs: [u16; 2]) -> impl Fn(&[BotEvent]) -> bool {
     move |seen| {
         let mine = |event: &&BotEvent| {
-            legs.contains(&event.bot) && matches!(event.what, Happening::Entered { .. })
+            legs.contains(&event.bot) && matches!(event.what, EventKind::Entered { .. })
         };
         seen.iter().filter(mine).count() >= 4
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use measured::{rows, sent, video_sum, wait};
 use meeshy_sfu_bot::{
-    BotPool, Clip, ConsumeRequest, Direction, Happening, Kind, LinkProfile, PoolConfig,
+    BotPool, Clip, ConsumeRequest, Direction, EventKind, Kind, LinkProfile, PoolConfig,
     SpawnOptions,
 };
 use meeshy_sfu_worker::Event;
@@ -143,7 +143,7 @@ fn a_late_joiner_sees_everyone_after_a_key_frame() {
             event.bot == late
                 && matches!(
                     event.what,
-                    Happening::Dtls {
+                    EventKind::Dtls {
                         state: "connected",
                         ..
                     }
@@ -169,7 +169,7 @@ fn a_late_joiner_sees_everyone_after_a_key_frame() {
         let events = pool.events(1000);
         seen += events
             .iter()
-            .filter(|event| event.bot == late && matches!(event.what, Happening::FirstFrame { .. }))
+            .filter(|event| event.bot == late && matches!(event.what, EventKind::FirstFrame { .. }))
             .count();
         seen == 2
     });
@@ -196,10 +196,10 @@ fn an_ice_restart_is_followed_without_a_gap() {
         wait("a check with the new credentials", || {
             for event in pool.events(1000) {
                 match event.what {
-                    Happening::IceRestarted { which: whose } => {
+                    EventKind::IceRestarted { which: whose } => {
                         restarted |= event.bot == bots[0] && whose == which;
                     }
-                    Happening::Closed { reason, .. } | Happening::Error { message: reason } => {
+                    EventKind::Closed { reason, .. } | EventKind::Error { message: reason } => {
                         panic!("{reason}")
                     }
                     _ => {}
@@ -231,7 +231,7 @@ fn a_transport_the_server_closes_is_reported() {
             event.bot == bots[1]
                 && matches!(
                     event.what,
-                    Happening::Closed {
+                    EventKind::Closed {
                         which: Direction::Send,
                         ..
                     }

@@ -279,7 +279,7 @@ fn a_pause_of_audio_is_a_freeze_while_it_lasts_and_after() {
         (1, 1, 1_000_000, 1_000_000)
     );
     assert_eq!(row.frames, 11);
-    // A freeze nobody looked at counts too.
+    // A freeze that no poll saw counts too.
     give(&mut stream, 11, &packet(11), T0 + 2180 * MS);
     assert_eq!(stream.row(T0 + 2180 * MS, true).freezes, 2);
 }

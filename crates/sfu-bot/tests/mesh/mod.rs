@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use meeshy_sfu_bot::{BotPool, ConsumeRequest, Direction, Happening, Kind, SpawnOptions};
+use meeshy_sfu_bot::{BotPool, ConsumeRequest, Direction, EventKind, Kind, SpawnOptions};
 
 use crate::measured::wait;
 use crate::server::Server;
@@ -24,10 +24,10 @@ pub fn join(pool: &BotPool, server: &mut Server, count: usize, options: &SpawnOp
     wait("all transports connected", || {
         for event in pool.events(10_000) {
             match event.what {
-                Happening::Dtls {
+                EventKind::Dtls {
                     state: "connected", ..
                 } => connected += 1,
-                Happening::Closed { reason, .. } => panic!("{reason}"),
+                EventKind::Closed { reason, .. } => panic!("{reason}"),
                 _ => {}
             }
         }
