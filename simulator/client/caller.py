@@ -19,6 +19,7 @@ from simulator.client.legs import Arrivals, CallBot, PeerLeg, Track
 from simulator.client.media_server import Json
 from simulator.client.sfu_session import SfuSession
 from simulator.errors import BotError, ServerRefusedError, SignalingError, SimulatorError
+from simulator.samples.schema import Kind
 
 NS_PER_MS = 1_000_000
 SIGNAL_ATTEMPTS, SIGNAL_PAUSE_S = 30, 0.1
@@ -104,6 +105,16 @@ class Caller:
         await self._socket.open()
         data = await self._socket.ask("call:join", {"callId": call_id, "settings": self._settings()})
         self._enter(data, started_ns)
+
+    async def toggle(self, kind: Kind, *, enabled: bool) -> None:
+        """Switch microphone or camera on or off, for the others to be told.
+
+        The track goes on as a browser's does that is disabled: packets flow, and nothing is heard or seen.
+
+        Raises:
+            SignalingError: The gateway refused.
+        """
+        await self._socket.ask(f"call:toggle-{kind}", {"callId": self.call_id, "enabled": enabled})
 
     async def leave(self) -> None:
         """Leave the call in order. Never fails; :meth:`run` is still to be cancelled."""
