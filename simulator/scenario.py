@@ -126,7 +126,7 @@ class Link(Table):
     delay_ms: float = Field(default=0.0, ge=0, le=10_000)
     """Added to every datagram."""
     jitter_ms: float = Field(default=0.0, ge=0, le=10_000)
-    """Extra delay, drawn evenly from 0 to this for each datagram; the order is kept."""
+    """Extra delay from 0 to this, every value equally frequent over time; the order is kept."""
     loss: Ratio = 0.0
     """Share of datagrams that are dropped, 0 to 1."""
     rate_bps: int = Field(default=0, ge=0)

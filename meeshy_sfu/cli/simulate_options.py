@@ -67,7 +67,8 @@ class SimulateOptions:
     ] = None
     delay_ms: Annotated[float | None, _option("delay-ms", "Added to what each bot receives.")] = None
     jitter_ms: Annotated[
-        float | None, _option("jitter-ms", "Up to this much more delay, drawn for each datagram.")
+        float | None,
+        _option("jitter-ms", "From 0 to this much more delay, evenly spread; the order is kept."),
     ] = None
     loss: Annotated[
         float | None, _option("loss", "Percent of what each bot would receive that is lost.", min=0, max=100)

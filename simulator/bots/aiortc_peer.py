@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -52,6 +53,8 @@ _MID_ID, _LEVEL_ID, _ABS_SEND_TIME_ID = 1, 2, 3
 _MID = "urn:ietf:params:rtp-hdrext:sdes:mid"
 _LEVEL = "urn:ietf:params:rtp-hdrext:ssrc-audio-level"
 _ABS_SEND_TIME = "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time"
+_TIMER_STEP_S = 0.001
+"""The event loop's timers have this resolution."""
 
 
 def use_address(bind: str) -> None:
@@ -318,13 +321,43 @@ def impair(connection: Any, up: EmulatedLink, down: EmulatedLink) -> None:
     for protocol in connection._protocols:
         protocol.transport = _SlowTransport(protocol.transport, up, loop)
         receive = protocol.datagram_received
+        line = DelayLine(loop)
 
-        def received(data: bytes, address: Any, receive: Any = receive) -> None:
+        def received(data: bytes, address: Any, receive: Any = receive, line: DelayLine = line) -> None:
             due = down.due_s(len(data), loop.time())
             if due is not None:
-                _later(loop, due, receive, data, address)
+                line.put(due, receive, data, address)
 
         protocol.datagram_received = received
+
+
+class DelayLine:
+    """Calls under way: each is made when it is due, in the order they were put in.
+
+    One timer for all: the event loop rounds times to milliseconds, and would make calls of two timers in any order.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._waiting: deque[tuple[float, Callable[[bytes, Any], None], bytes, Any]] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def put(self, due_s: float, call: Callable[[bytes, Any], None], data: bytes, address: Any) -> None:
+        """Make a call at a time of the loop's clock that is not before those of earlier calls; at once if it is past."""
+        if not self._waiting and due_s <= self._loop.time():
+            call(data, address)
+            return
+        self._waiting.append((due_s, call, data, address))
+        if self._timer is None:
+            self._timer = self._loop.call_at(due_s, self._deliver)
+
+    def _deliver(self) -> None:
+        self._timer = None
+        while self._waiting and self._waiting[0][0] <= self._loop.time() + _TIMER_STEP_S / 2:
+            _, call, data, address = self._waiting.popleft()
+            call(data, address)
+        if self._waiting and self._timer is None:
+            self._timer = self._loop.call_at(self._waiting[0][0], self._deliver)
 
 
 class _SlowTransport:
@@ -334,11 +367,12 @@ class _SlowTransport:
         self._transport = transport
         self._link = link
         self._loop = loop
+        self._line = DelayLine(loop)
 
     def sendto(self, data: bytes, address: Any = None) -> None:
         due = self._link.due_s(len(data), self._loop.time())
         if due is not None:
-            _later(self._loop, due, self._send, data, address)
+            self._line.put(due, self._send, data, address)
 
     def _send(self, data: bytes, address: Any) -> None:
         if not self._transport.is_closing():
@@ -346,13 +380,6 @@ class _SlowTransport:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
-
-
-def _later(loop: asyncio.AbstractEventLoop, due_s: float, call: Any, data: bytes, address: Any) -> None:
-    if due_s <= loop.time():
-        call(data, address)
-    else:
-        loop.call_at(due_s, call, data, address)
 
 
 def _send_parameters(kind: Kind, sender: StampingSender, number: int) -> Json:

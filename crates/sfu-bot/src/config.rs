@@ -204,9 +204,9 @@ pub struct LinkProfile {
     pub loss: f64,
     /// Fixed one-way delay, milliseconds. Default 0.
     pub delay_ms: f64,
-    /// Extra delay drawn uniformly from 0…jitter_ms, without reordering. Default 0.
+    /// Extra delay between 0 and this, every value equally frequent over time; the order is kept. Default 0.
     pub jitter_ms: f64,
-    /// Let jitter reorder datagrams. Default false.
+    /// Draw the jitter of each datagram for itself, so that it changes their order. Default false.
     pub reorder: bool,
     /// Link rate, bits per second; 0 (default) is unlimited.
     pub rate_bps: u64,

@@ -6,7 +6,8 @@
 //!
 //! # Invariants
 //! - The n-th datagram of a link is dropped or not by seed and n alone: neither jitter nor rate changes the choice.
-//! - Without `reorder` what goes in first comes out first.
+//! - Without `reorder` what goes in first comes out first, and the delay follows `jitter`; with it each datagram draws its
+//!   own.
 //! - The time a datagram comes out with is the exact due time, however late it is fetched.
 //!
 //! # Cost
@@ -16,6 +17,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use crate::config::LinkProfile;
+use crate::jitter::Jitter;
 use crate::random::Random;
 
 const DEFAULT_QUEUE_MS: f64 = 200.0;
@@ -38,7 +40,9 @@ pub(crate) struct UnderWay {
 pub(crate) struct EmulatedLink {
     profile: LinkProfile,
     drops: Random,
-    jitter: Random,
+    /// Draws of a link that may change the order.
+    draws: Random,
+    jitter: Jitter,
     /// When a limited link has sent all it was given.
     free_at_ns: u64,
     latest_due_ns: u64,
@@ -52,7 +56,8 @@ impl EmulatedLink {
         Self {
             profile,
             drops: Random::derive(profile.seed, 1),
-            jitter: Random::derive(profile.seed, 2),
+            draws: Random::derive(profile.seed, 2),
+            jitter: Jitter::new(profile.jitter_ms, profile.seed),
             free_at_ns: 0,
             latest_due_ns: 0,
             under_way: VecDeque::new(),
@@ -124,11 +129,6 @@ impl EmulatedLink {
     fn fate(&mut self, length: usize, now_ns: u64) -> Option<u64> {
         let profile = &self.profile;
         let lost = self.drops.unit() < profile.loss;
-        let jitter_ns = if profile.jitter_ms > 0.0 {
-            self.jitter.unit() * profile.jitter_ms * 1e6
-        } else {
-            0.0
-        };
         if lost || self.under_way.len() >= MAX_UNDER_WAY {
             return None;
         }
@@ -146,7 +146,12 @@ impl EmulatedLink {
             sent_ns = begin_ns + (length as u64 * 8 * 1_000_000_000).div_ceil(profile.rate_bps);
             self.free_at_ns = sent_ns;
         }
-        let mut due_ns = sent_ns + (profile.delay_ms.max(0.0) * 1e6 + jitter_ns) as u64;
+        let jitter_ns = if profile.reorder {
+            (self.draws.unit() * profile.jitter_ms.max(0.0) * 1e6) as u64
+        } else {
+            self.jitter.delay_ns(sent_ns)
+        };
+        let mut due_ns = sent_ns + (profile.delay_ms.max(0.0) * 1e6) as u64 + jitter_ns;
         if !profile.reorder {
             due_ns = due_ns.max(self.latest_due_ns);
         }
@@ -258,6 +263,32 @@ mod tests {
                 .iter()
                 .all(|&delay| (40 * MS..=50 * MS).contains(&delay))
         );
+    }
+
+    #[test]
+    fn a_busy_link_delivers_the_jitter_it_was_given_and_not_its_upper_end() {
+        // What a bot receives in a call of twelve.
+        for reorder in [false, true] {
+            let profile = LinkProfile {
+                jitter_ms: 50.0,
+                reorder,
+                seed: 5,
+                ..Default::default()
+            };
+            let gap_ns = 1_000_000_000 / 990;
+            let mut delays: Vec<u64> = arrivals(profile, 30_000, gap_ns)
+                .iter()
+                .map(|(number, at)| at - 1_000 * MS - number * gap_ns)
+                .collect();
+            delays.sort_unstable();
+            for (share, wanted_ms) in [(0.05, 2.5), (0.5, 25.0), (0.95, 47.5)] {
+                let seen_ms = delays[(delays.len() as f64 * share) as usize] as f64 / MS as f64;
+                assert!(
+                    (seen_ms - wanted_ms).abs() < 2.5,
+                    "{share} with reorder {reorder}: {seen_ms}"
+                );
+            }
+        }
     }
 
     #[test]

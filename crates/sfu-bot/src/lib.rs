@@ -28,6 +28,7 @@ mod context;
 mod impair;
 #[cfg(test)]
 mod interface;
+mod jitter;
 mod lag;
 pub mod layout;
 mod leg_selector;

@@ -401,7 +401,7 @@ impl Receiver {
         if now_ns >= self.next_feedback_ns && !self.arrivals.is_empty() {
             self.next_feedback_ns = now_ns + FEEDBACK_NS;
             while let Some(length) = self.arrivals.write(self.own_ssrc, &mut ctx.out[..MAX_RTCP]) {
-                session.send_rtcp(&mut ctx.out, length, &ctx.now);
+                session.send_rtcp(&mut ctx.out, length);
             }
         }
         if self.needs_repair && now_ns >= self.next_repair_ns {
@@ -504,14 +504,14 @@ impl Receiver {
                     media_ssrc,
                 };
                 if let Some(length) = pli.write(&mut ctx.out[..]) {
-                    session.send_rtcp(&mut ctx.out, length, &ctx.now);
+                    session.send_rtcp(&mut ctx.out, length);
                 }
             }
             let mut rest = &ctx.ask[..];
             while let Some(nack) =
                 rtcp::nack::write(self.own_ssrc, media_ssrc, rest, &mut ctx.out[..MAX_RTCP])
             {
-                session.send_rtcp(&mut ctx.out, nack.len, &ctx.now);
+                session.send_rtcp(&mut ctx.out, nack.len);
                 rest = &rest[nack.taken..];
             }
             if let Some((index, count)) = due.given_up {
@@ -586,7 +586,7 @@ impl Receiver {
                 length +=
                     rtcp::xr::write_rrtr(self.own_ssrc, time, &mut out[length..]).unwrap_or(0);
             }
-            session.send_rtcp(&mut ctx.out, length, &ctx.now);
+            session.send_rtcp(&mut ctx.out, length);
         }
     }
 

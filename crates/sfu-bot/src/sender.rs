@@ -218,7 +218,7 @@ impl Sender {
         let Some(bye) = rtcp::bye::write(&ssrcs, &mut out[report..]) else {
             return;
         };
-        session.send_rtcp(&mut ctx.out, report + bye, &ctx.now);
+        session.send_rtcp(&mut ctx.out, report + bye);
         self.streams
             .iter_mut()
             .for_each(|stream| stream.running = false);
@@ -290,7 +290,7 @@ impl Sender {
             else {
                 continue;
             };
-            session.send_rtcp(&mut ctx.out, report + names, &ctx.now);
+            session.send_rtcp(&mut ctx.out, report + names);
         }
     }
 }
@@ -530,7 +530,7 @@ impl StreamOut {
         let total = tx.protect_rtp(&mut ctx.out[..], header, &ctx.plain[..length], ssrc, index);
         self.octets = self.octets.wrapping_add(length as u32);
         self.row.bytes += total as u64;
-        session.send_media(&ctx.out[..total], &ctx.now);
+        session.send_media(&ctx.out[..total]);
     }
 
     fn header(

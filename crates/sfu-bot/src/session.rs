@@ -21,7 +21,7 @@ use meeshy_sfu_proto::net::{Class, Destination, SocketId, classify};
 use meeshy_sfu_proto::srtp::{SrtpProfile, SrtpRx, SrtpTx};
 
 use crate::config::{ConnectParameters, Direction, EventKind, IceRole, LinkProfile};
-use crate::context::{Context, DATAGRAM, Now};
+use crate::context::{Context, DATAGRAM, Now, unix_ns};
 use crate::impair::EmulatedLink;
 use crate::params::{self, DtlsRoleName};
 use crate::random::Random;
@@ -262,17 +262,17 @@ impl Session {
     }
 
     /// Seals the compound in `out[..length]` and sends it. Nothing happens before the transport is ready.
-    pub(crate) fn send_rtcp(&mut self, out: &mut [u8; DATAGRAM], length: usize, now: &Now) {
+    pub(crate) fn send_rtcp(&mut self, out: &mut [u8; DATAGRAM], length: usize) {
         let Some(keys) = &mut self.keys else { return };
         let length = keys.tx.protect_rtcp(out, length);
-        self.send_media(&out[..length], now);
+        self.send_media(&out[..length]);
     }
 
     /// Sends a sealed datagram to the selected path.
     #[inline]
-    pub(crate) fn send_media(&mut self, datagram: &[u8], now: &Now) {
+    pub(crate) fn send_media(&mut self, datagram: &[u8]) {
         if let (Some(remote), false) = (self.remote, self.over || datagram.is_empty()) {
-            self.put(datagram, remote, now);
+            self.put(datagram, remote);
         }
     }
 
@@ -305,11 +305,12 @@ impl Session {
         }
     }
 
-    fn put(&mut self, datagram: &[u8], to: SocketAddr, now: &Now) {
+    fn put(&mut self, datagram: &[u8], to: SocketAddr) {
         if self.up.is_perfect() {
             self.refused += u64::from(self.socket.send_to(datagram, to).is_err());
         } else {
-            self.up.push(datagram, to, now.unix_ns);
+            // Not the time the tick began: the stamp in the packet tells when it left the bot.
+            self.up.push(datagram, to, unix_ns());
         }
     }
 
@@ -320,7 +321,7 @@ impl Session {
         let mut buffer = [0; DATAGRAM];
         loop {
             while let Some((length, to)) = link.poll_transmit(&mut buffer) {
-                self.put(&buffer[..length], to.remote, &ctx.now);
+                self.put(&buffer[..length], to.remote);
             }
             let Some(event) = link.poll_event() else {
                 break;

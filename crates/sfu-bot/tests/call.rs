@@ -342,6 +342,48 @@ fn delay_of_the_emulated_link_shows_in_the_samples() {
 }
 
 #[test]
+fn jitter_arrives_as_it_was_given_either_way() {
+    let jittery = LinkProfile {
+        jitter_ms: 60.0,
+        seed: 3,
+        ..LinkProfile::default()
+    };
+    for (up, down) in [
+        (jittery, LinkProfile::default()),
+        (LinkProfile::default(), jittery),
+    ] {
+        let call = Call::start(3, &SpawnOptions::default());
+        let pool = &call.pool;
+        wait("video flows", || {
+            rows(pool, "frames").iter().all(|&frames| frames >= 5)
+        });
+        for &bot in &call.bots {
+            pool.impair(bot, up, down).unwrap();
+        }
+        std::thread::sleep(Duration::from_millis(300));
+        pool.samples(usize::MAX);
+        std::thread::sleep(Duration::from_secs(3));
+        let samples = pool.samples(usize::MAX);
+        let mut owd = column(&samples, Sample::SIZE, &Sample::dtype(), "owd_ns");
+        owd.sort_unstable();
+        let quantile_ms = |share: usize| owd[owd.len() * share / 100] as f64 / 1e6;
+        // Evenly from 0 to 60; a busy machine adds some.
+        assert!(quantile_ms(10) < 14.0, "{}", quantile_ms(10));
+        assert!(
+            (24.0..40.0).contains(&quantile_ms(50)),
+            "{}",
+            quantile_ms(50)
+        );
+        assert!(
+            (50.0..68.0).contains(&quantile_ms(90)),
+            "{}",
+            quantile_ms(90)
+        );
+        assert_eq!(video_sum(pool, "out_of_order"), 0);
+    }
+}
+
+#[test]
 fn a_video_without_key_frame_asks_for_one_and_gets_it() {
     let call = Call::start(2, &SpawnOptions::default());
     let pool = &call.pool;

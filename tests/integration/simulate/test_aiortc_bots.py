@@ -202,3 +202,19 @@ async def test_an_order_that_fails_says_why(clip: Path, tmp_path: Path) -> None:
 
 def _setup(clip: Path) -> dict[str, Any]:
     return {"seed": 1, "bind": "127.0.0.1", "clip": str(clip), "synthetic": False, "network": {}}
+
+
+@pytest.mark.parametrize("way", ["up", "down"])
+async def test_an_emulated_jitter_is_measured_as_it_was_given(way: str, clip: Path, tmp_path: Path) -> None:
+    echo = Echo()
+    async with AiortcGenerator(settings(clip, network={way: {"jitter_ms": 80}}), tmp_path) as generator:
+        (bot,) = await generator.spawn([7])
+        await connect_to_echo(bot, echo, sender=7)
+        await asyncio.sleep(4)
+        collected = await generator.collect(0)
+        delays = sorted(row["owd_ns"] / 1e6 for row in rows(collected, "latency"))
+        at = [delays[len(delays) * share // 100] for share in (10, 50, 90)]
+        # Evenly from 0 to 80; a busy machine adds some.
+        assert at == [pytest.approx(10, abs=8), pytest.approx(42, abs=8), pytest.approx(74, abs=8)]
+        assert all(row["out_of_order"] == 0 for row in rows(collected, "streams"))
+    await echo.close()

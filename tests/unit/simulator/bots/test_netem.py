@@ -1,5 +1,9 @@
 """The emulated link: seeded, in order, as lossy and slow as asked."""
 
+import itertools
+
+import pytest
+
 from simulator.bots.netem import EmulatedLink, link_seed
 from simulator.scenario import Link
 
@@ -31,6 +35,35 @@ def test_delay_and_jitter_stay_within_their_bounds_and_in_order() -> None:
     assert min(waits) >= 0.15
     assert max(waits) <= 0.1701
     assert out == sorted(out)
+
+
+def waits_ms(jitter_ms: float, per_second: int, seed: int = 1, seconds: int = 60) -> list[float]:
+    emulated = EmulatedLink(Link(jitter_ms=jitter_ms), seed)
+    times = [1000 + n / per_second for n in range(per_second * seconds)]
+    return [((emulated.due_s(1000, at) or 0) - at) * 1000 for at in times]
+
+
+@pytest.mark.parametrize("jitter_ms", [1, 10, 50, 200])
+@pytest.mark.parametrize("per_second", [50, 90, 990])
+def test_every_delay_of_the_jitter_is_equally_frequent_at_any_rate(jitter_ms: float, per_second: int) -> None:
+    for seed in range(1, 4):
+        seen = sorted(waits_ms(jitter_ms, per_second, seed))
+        for share in (0.05, 0.25, 0.5, 0.75, 0.95):
+            assert seen[int(len(seen) * share)] / jitter_ms == pytest.approx(share, abs=0.05)
+
+
+@pytest.mark.parametrize("jitter_ms", [10, 50])
+def test_packets_a_frame_time_apart_differ_about_as_much_as_independent_draws(jitter_ms: float) -> None:
+    seen = waits_ms(jitter_ms, 50)
+    mean = sum(abs(a - b) for a, b in itertools.pairwise(seen)) / (len(seen) - 1)
+    # Two independent draws from a range differ by a third of it on average.
+    assert 0.25 < mean / jitter_ms < 0.42
+
+
+def test_a_link_that_was_silent_for_a_day_goes_on_at_once() -> None:
+    emulated = EmulatedLink(Link(jitter_ms=0.001), 1)
+    for now in (0.0, 86_400.0):
+        assert (emulated.due_s(100, now) or 0) - now <= 1e-6
 
 
 def test_a_limited_link_queues_and_then_drops() -> None:
