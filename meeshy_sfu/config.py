@@ -45,7 +45,7 @@ def setting(
     bare: str = "",
     **limits: Any,
 ) -> Any:
-    """Describe one setting: its default and what a person needs to know to change it."""
+    """Describe one setting: its default, cost and reason to change it."""
     extra = {"group": group, "cost": cost, "when": when, "unit": unit, "bare": bare}
     return Field(default=default, description=does, json_schema_extra=cast(Any, extra), **limits)
 
@@ -146,7 +146,7 @@ class Settings(BaseSettings):
     token_grace_s: float = setting(
         30.0, SECRETS,
         "How long a participant whose token expired in mid-call may stay to present a new one.",
-        "A revoked person stays that long.", "To the time your client needs to renew.", unit="seconds", ge=0,
+        "A revoked participant stays that long.", "To the time your client needs to renew.", unit="seconds", ge=0,
         le=86400)
     max_token_lifetime_s: float = setting(
         31_536_000.0, SECRETS, "Farthest expiry of a token that is accepted, from now.",
@@ -279,7 +279,7 @@ class Settings(BaseSettings):
         50, CAPS, "Participants in one call.", "Streams grow with the square of it.", "By `meeshy simulate`.",
         unit="participants", ge=1, le=10_000)
     max_transports_per_room: int = setting(
-        200, CAPS, "Transports in one call; two per person are usual.", "About 20 kB each.",
+        200, CAPS, "Transports in one call; two per participant are usual.", "About 20 kB each.",
         "With max_participants_per_room.", unit="transports", ge=1, le=100_000)
     max_transports_per_participant: int = setting(
         8, CAPS, "Transports of one participant; the rest is room to reconnect.", "As above.", "Rarely.",
@@ -504,7 +504,7 @@ class Settings(BaseSettings):
 
 @dataclass(frozen=True, slots=True)
 class SettingNames:
-    """One row of the table: a setting under all its names, and what a person should know of it."""
+    """One row of the table: a setting under all its names, with its documentation."""
 
     key: str
     flag: str

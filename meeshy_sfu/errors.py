@@ -225,7 +225,7 @@ class TargetNotFoundError(NotFoundError):
 
 
 class ParticipantNotFoundError(NotFoundError):
-    """Nobody of this id is in the room."""
+    """No participant of this id is in the room."""
 
     code = "PARTICIPANT_NOT_FOUND"
 
@@ -293,7 +293,7 @@ class AlreadyInCallError(ConflictError):
 
 
 class KickedError(ConflictError):
-    """A newer socket of the same person took the place of this one."""
+    """A newer socket of the same participant replaced this one."""
 
     code = "KICKED"
 
@@ -431,7 +431,7 @@ class CertificateError(StartError):
 
 
 class PortInUseError(StartError):
-    """Someone else listens on the port."""
+    """Another process listens on the port."""
 
 
 class AddressUnavailableError(StartError):

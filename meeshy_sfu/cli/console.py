@@ -1,6 +1,6 @@
 """Everything the command line prints, and the exit code of every failure.
 
-The only module that prints; results go to standard output, troubles to standard error.
+The only module that prints; results go to standard output, problems to standard error.
 """
 
 import json
@@ -67,6 +67,6 @@ def fail(error: BaseException) -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return EXIT_ERROR
         case _:
-            # nobody expected this one: the trace is what helps
+            # an unexpected error: the traceback is needed
             notice("".join(traceback.format_exception(error)).rstrip())
             return EXIT_ERROR

@@ -316,7 +316,7 @@ class SupervisorLink:
 
     @classmethod
     def from_environment(cls, environ: "os._Environ[str]") -> "SupervisorLink | None":
-        """Return the link, or None when nobody supervises us; children of ours do not inherit it."""
+        """Return the link, or None without a supervisor; child processes do not inherit it."""
         descriptor = environ.pop(SUPERVISOR_VARIABLE, None)
         if descriptor is None:
             return None

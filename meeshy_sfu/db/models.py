@@ -103,7 +103,7 @@ class CallSession(Base):
 
 
 class CallParticipant(Base):
-    """One person in one call; a rejoin takes the same row again."""
+    """One participant of one call; a rejoin uses the same row again."""
 
     __tablename__ = "call_participants"
     __table_args__ = (

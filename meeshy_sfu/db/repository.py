@@ -289,7 +289,7 @@ class Repository:
     async def end_call(
         self, call_id: str, *, reason: str, ended_by: str | None, now: datetime
     ) -> Call | None:
-        """End a call that is not over: status, time, duration, reason; everyone in it has left. None if it is over.
+        """End a call that is not over: status, time, duration, reason; all its participants have left. None if it is over.
 
         The mode stays as it was; the SFU fields of participants are nulled, the room is gone.
         """
@@ -380,18 +380,18 @@ class Repository:
     # ---- participants
 
     @within("write_s")
-    async def store_participant(self, person: Participant, now: datetime) -> None:
+    async def store_participant(self, participant: Participant, now: datetime) -> None:
         """Store a participant as they are now, new or known; what else is known of their device stays."""
-        values = _values(person) | {"updated_at": now}
+        values = _values(participant) | {"updated_at": now}
         async with self._write() as db:
-            known = select(participants.c.device_info).where(participants.c.id == person.id)
+            known = select(participants.c.device_info).where(participants.c.id == participant.id)
             row = (await db.execute(known)).first()
             if row is None:
                 await db.execute(participants.insert().values(**values))
                 return
             before = row.device_info if isinstance(row.device_info, dict) else {}
-            values["device_info"] = before | (person.device_info or {})
-            await db.execute(update(participants).where(participants.c.id == person.id).values(**values))
+            values["device_info"] = before | (participant.device_info or {})
+            await db.execute(update(participants).where(participants.c.id == participant.id).values(**values))
 
     # ---- metrics
 

@@ -113,7 +113,7 @@ def _keep_private(engine: AsyncEngine, path: Path) -> None:
 
 
 def _name_refusals(engine: AsyncEngine) -> None:
-    """Turn a server that cannot be reached into an error of the database, as all its other troubles are."""
+    """Turn a server that cannot be reached into an error of the database, like its other failures."""
 
     @event.listens_for(engine.sync_engine, "do_connect")
     def connect(dialect: Any, _record: Any, args: Any, options: Any) -> Any:

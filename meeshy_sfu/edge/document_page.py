@@ -1,4 +1,4 @@
-"""The page that shows a document of the API to people: one frame with one script for each kind of document.
+"""The page that shows an API document in a browser: one frame with one script for each kind of document.
 
 The documents are made in openapi.py and asyncapi.py. The page needs nothing from elsewhere.
 """

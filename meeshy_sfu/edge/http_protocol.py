@@ -28,7 +28,7 @@ MAX_HEAD_BYTES = MAX_HEADER_BYTES + 65_536
 REQUESTS_AHEAD = 1
 """Requests of one connection that are read while another is answered; each may be as large as MAX_HEAD_BYTES."""
 LINGER_S = 1.0
-"""How long the rest of a body that nobody read is thrown away, so that its sender gets to see the answer."""
+"""How long the rest of an unread body is discarded, so that its sender receives the answer."""
 
 # 32 otherwise, and no option sets it; every one of them would be held in memory
 vars(web_protocol)["MAX_MSG_QUEUE_SIZE"] = REQUESTS_AHEAD

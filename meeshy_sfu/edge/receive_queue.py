@@ -1,4 +1,4 @@
-"""What a connection has sent and nobody has dealt with yet.
+"""Bytes that a connection has sent and that are not handled yet.
 
 Messages are dealt with one after the other, beside the reading, so that a handler that waits leaves nothing behind it
 unread. What a message is, and how much of them may wait, is known to socketio_server.py.

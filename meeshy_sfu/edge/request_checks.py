@@ -29,7 +29,7 @@ def with_request_checks(handle: Handle) -> Handle:
                 # from before or beside the middlewares: expectations, upgrades
                 response = answer_for(request, error)
         if not request.content.is_eof():
-            # a body that nobody read is not waited for
+            # an unread body is not waited for
             response.force_close()
         if not response.prepared:
             response.headers.setdefault("X-Content-Type-Options", "nosniff")

@@ -108,7 +108,7 @@ class ErrorBody(Message):
     code: str
     """For programs; the docs list the codes."""
     message: str
-    """For people."""
+    """The error in words; may change between versions."""
     details: Omittable[dict[str, Any]] = None
     """Values that belong to the code, such as the `path` of a wrong field."""
     retry_after: Omittable[int | float] = None

@@ -225,7 +225,7 @@ def consumable_parameters(
         for extension in capabilities.header_extensions
         if extension.kind == kind
         and extension.direction in ("sendrecv", "sendonly")
-        # Nobody but the sender knows when something was captured.
+        # Only the sender knows when a frame was captured.
         and (extension.uri != ABS_CAPTURE_TIME_URI or ABS_CAPTURE_TIME_URI in sent)
     )
     encodings = tuple(

@@ -108,7 +108,7 @@ class Producer:
         """Return a consumer's parameters but for its SSRCs and mid; worked out once per capability set.
 
         Raises:
-            UnsupportedCodecError: Someone with these capabilities cannot decode it.
+            UnsupportedCodecError: A receiver with these capabilities cannot decode it.
         """
         template = self._templates.get(capabilities)
         if template is None:

@@ -75,7 +75,7 @@ class RtcpFeedback:
 
 
 class _Codec:
-    """What is the same of a codec that someone can handle and of one in use."""
+    """The fields that a codec of the capabilities shares with one in use."""
 
     __slots__ = ()
 
@@ -113,7 +113,7 @@ class _Codec:
 
 @dataclass(frozen=True, slots=True)
 class RtpCodecCapability(_Codec):
-    """A codec that someone can handle."""
+    """A codec of the capabilities."""
 
     mime_type: str
     """In the canonical spelling where the codec is known, such as ``video/VP8``."""
@@ -138,7 +138,7 @@ class RtpCodecCapability(_Codec):
 
 @dataclass(frozen=True, slots=True)
 class RtpHeaderExtension:
-    """A header extension that someone can handle, for one kind."""
+    """A header extension of the capabilities, for one kind."""
 
     kind: MediaKind
     uri: str
@@ -174,7 +174,7 @@ class RtpHeaderExtension:
 
 @dataclass(frozen=True, slots=True)
 class RtpCapabilities:
-    """What someone can receive, or a router can forward. Hashing is cheap: it is done once."""
+    """What an endpoint can receive, or a router can forward. Hashing is cheap: it is done once."""
 
     codecs: tuple[RtpCodecCapability, ...]
     header_extensions: tuple[RtpHeaderExtension, ...] = ()

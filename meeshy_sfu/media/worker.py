@@ -116,7 +116,7 @@ class Worker:
         """Start one and wait until it is ready.
 
         Raises:
-            PortInUseError: Someone else has the port.
+            PortInUseError: Another process has the port.
             AddressUnavailableError: The machine does not have the address.
             BindPermissionError: The system forbids the port.
             StartError: It did not come up.
@@ -167,7 +167,7 @@ class Worker:
             {"type": "create_router", "router": handle}, undo={"type": "close_router", "router": handle}
         )
         if not self.alive:
-            # its death was read together with the answer: nobody would tell the router of it any more
+            # its death was read together with the answer: the router would not be notified of it any more
             raise WorkerDiedError(f"worker {self.index} died")
         router = Router(self, handle=handle, rtp_capabilities=capabilities, rng=self._rng)
         self._routers[handle] = router

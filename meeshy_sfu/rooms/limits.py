@@ -18,4 +18,4 @@ class RoomLimits:
     consumers_per_participant: int = 400
     """Twice the producers of a full room, so that a client may replace each of its consumers once."""
     idle_room_s: float = 120.0
-    """A room that nobody has entered for so long makes way for a new call when the server is full."""
+    """When the server is full, a room that no participant has joined for so long is closed for a new call."""

@@ -1,6 +1,6 @@
-"""A person in a room: their transports, tracks and what they receive.
+"""A participant of a room: their transports, producers and consumers.
 
-Owns them all and enforces what one person may do; who is in a room is decided in room.py.
+Owns them all and enforces the limits of one participant; who is in a room is decided in room.py.
 """
 
 from collections.abc import Mapping, Sequence
@@ -39,9 +39,9 @@ REPLACED = "replaced by a new connection"
 
 
 class Participant:
-    """One person in one room.
+    """One participant of one room.
 
-    Owned by the room, which makes it on the person's first request and closes it when they leave. Closing it
+    Owned by the room, which makes it on the participant's first request and closes it when they leave. Closing it
     closes the transports, and through them all tracks sent and received. A participant whose transports the
     media core has all given up leaves by itself.
     """
@@ -235,7 +235,7 @@ class Participant:
         A track is received once on a transport: who asks again would multiply what the server sends.
 
         Args:
-            producer_ids: Of anyone in the room.
+            producer_ids: Of other participants of the room.
             rtp_capabilities: What the client can decode; None takes what it said on joining.
             paused: Begin paused (default), so that the client can build its side before the key frame comes.
 

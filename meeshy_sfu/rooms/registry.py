@@ -157,7 +157,7 @@ class RoomRegistry:
         return self._rooms.get(call_id)
 
     def destroy(self, call_id: CallId, reason: str = "destroyed") -> None:
-        """Close the room of a call with everyone in it.
+        """Close the room of a call and its participants.
 
         Raises:
             RoomNotFoundError: The call has none.
@@ -165,7 +165,7 @@ class RoomRegistry:
         self.get(call_id).close(reason)
 
     def close_idle(self, *, older_than_s: float) -> int:
-        """Close rooms that nobody has entered for so long since their creation; gives their number."""
+        """Close rooms that no participant has joined for so long since their creation; return their number."""
         now_s = self._clock.monotonic_s()
         idle = [
             room
@@ -173,7 +173,7 @@ class RoomRegistry:
             if room.idle_since_s is not None and now_s - room.idle_since_s >= older_than_s
         ]
         for room in idle:
-            room.close("nobody came")
+            room.close("no participant came")
         return len(idle)
 
     def close(self, reason: str = "server closed") -> None:

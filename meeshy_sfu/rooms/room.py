@@ -46,7 +46,7 @@ class Room:
 
     Made by the registry. Closes when the last participant leaves, when it is destroyed, or when its worker
     dies; then all participants are closed, the listener is told ``room_closed`` and the registry forgets it.
-    A room that nobody has entered yet stays open.
+    A room that no participant has joined yet stays open.
     """
 
     id: RoomId
@@ -193,7 +193,7 @@ class Room:
         """Return the participant of this id.
 
         Raises:
-            ParticipantNotFoundError: Nobody of this id is in the room.
+            ParticipantNotFoundError: No participant of this id is in the room.
         """
         participant = self.participants.get(participant_id)
         if participant is None:
@@ -273,7 +273,7 @@ class Room:
         return self.closed_reason is not None
 
     def close(self, reason: str) -> None:
-        """Close it with everyone in it. Idempotent."""
+        """Close the room and its participants. Idempotent."""
         if self.closed_reason is not None:
             return
         self.closed_reason = reason

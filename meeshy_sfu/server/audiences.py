@@ -25,7 +25,7 @@ ROOM_REASONS = {
     "the last participant left": "empty",
     "worker died": "worker-died",
     "worker closed": "server-shutdown",
-    "nobody came": "empty",
+    "no participant came": "empty",
 }
 """Reasons of rooms, and the words that clients compare."""
 

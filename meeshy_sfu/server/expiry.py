@@ -1,4 +1,4 @@
-"""What runs out: tokens in mid-call, and rooms that nobody enters.
+"""Expiry: of tokens in mid-call, and of rooms that no participant joins.
 
 Remembers until when each participant's newest token holds, and removes participants when that time and a grace are over.
 Sockets are closed by signaling.py and audiences.py, which hear of it as of every leave.

@@ -13,21 +13,21 @@ from meeshy_sfu.server.schemas import CallId, KindName, ObjectId, Owned, Partici
 
 
 class RoomEventRequest(WireModel):
-    """Which participant of which call."""
+    """A participant of a call."""
 
     call_id: CallId
     participant_id: ParticipantId
 
 
 class JoinRoomRequest(RoomEventRequest):
-    """Which participant of which call, and whether a session goes on."""
+    """A participant of a call, and whether it resumes its session."""
 
     resume: bool = False
-    """Go on with what the former session owns, as after a broken connection; otherwise that is closed."""
+    """Resume the former session, as after a broken connection; otherwise what it owns is closed."""
 
 
 class ConsumerEventRequest(WireModel):
-    """Which consumer."""
+    """A consumer."""
 
     consumer_id: ObjectId
 
@@ -46,23 +46,23 @@ class JoinRoomAnswer(Message):
 
     room_id: str
     participants: int
-    """How many there are."""
+    """The number of participants."""
     producers: int
-    """How many others there are to receive."""
+    """The number of other participants' producers."""
     resumed: Omittable[bool] = None
-    """Whether there was a session to go on with; absent for a service."""
+    """Whether there was a session to resume; absent for a service."""
     owned: Omittable[Owned] = None
     """What the session owns; absent for a service."""
 
 
 class ConsumerAnswer(Message):
-    """Which consumer it was."""
+    """The consumer that was meant."""
 
     consumer_id: str
 
 
 class RefreshTokenAnswer(Message):
-    """How long the new token holds."""
+    """Until when the new token is valid."""
 
     expires_at: int | float
     """Seconds since 1970."""
@@ -100,7 +100,7 @@ class ConsumerFlow(Message):
 
 
 class SpeakerVolume(Message):
-    """How loud a participant is."""
+    """The audio level of a participant."""
 
     participant_id: str
     producer_id: str
@@ -109,7 +109,7 @@ class SpeakerVolume(Message):
 
 
 class ActiveSpeaker(Message):
-    """Who speaks."""
+    """The active speakers."""
 
     call_id: str
     participant_id: str | None
@@ -163,14 +163,14 @@ class TransportState(Message):
 
 
 class ParticipantJoined(Message):
-    """A participant came in."""
+    """A participant joined."""
 
     call_id: str
     participant_id: str
 
 
 class ParticipantLeft(Message):
-    """A participant is gone."""
+    """A participant left."""
 
     call_id: str
     participant_id: str
@@ -204,7 +204,7 @@ JOIN_ROOM = EVENTS.from_client(
     "join-room",
     JoinRoomRequest,
     JoinRoomAnswer,
-    "Get the events of a call, and speak for the participant from now on ([sessions](#sessions)). "
+    "Get the events of a call, and act for the participant from now on ([sessions](#sessions)). "
     "The room must exist; the participant need not be in it yet",
 )
 LEAVE_ROOM = EVENTS.from_client(
@@ -240,7 +240,10 @@ CONSUMER_RESUMED = EVENTS.to_client(
     "consumer-resumed", ConsumerFlow, to=_RECEIVER, summary="The sender has resumed the track"
 )
 ACTIVE_SPEAKER = EVENTS.to_client(
-    "active-speaker", ActiveSpeaker, to=_ALL, summary="Who speaks, and how loud each participant is"
+    "active-speaker",
+    ActiveSpeaker,
+    to=_ALL,
+    summary="The active speakers and the audio level of each participant",
 )
 SCORE = EVENTS.to_client(
     "score", Score, to=_PRODUCER_OWNER, summary="The quality of one of your tracks changed"
@@ -252,7 +255,7 @@ TRANSPORT_STATE = EVENTS.to_client(
     summary="ICE or DTLS of one of your transports changed",
 )
 PARTICIPANT_JOINED = EVENTS.to_client(
-    "participant-joined", ParticipantJoined, to=_OTHERS, summary="A participant came in"
+    "participant-joined", ParticipantJoined, to=_OTHERS, summary="A participant joined"
 )
 PARTICIPANT_LEFT = EVENTS.to_client(
     "participant-left",

@@ -31,7 +31,7 @@ _COUNTERS = {
     "forwarded": "RTP packets forwarded, without retransmissions.",
     "trains_out": "Buffers handed to the kernel; each holds one or more datagrams.",
     "transport_panics": "Transports closed because handling their input failed.",
-    "events_dropped": "Reports of the worker that were lost because nobody fetched them.",
+    "events_dropped": "Reports of the worker that were lost because its queue was full.",
 }
 _GAUGES = {
     "load": "Share of one core used in the last second, 0 to 1.",

@@ -192,7 +192,7 @@ class RestApi:
             here.leave("removed" if removed else "left")
         departure = self._rooms.departures.find(request.call_id, participant_id)
         if departure is None:
-            # nobody of this id has been there
+            # no participant of this id was in the room; raises the error that says so
             self._room(request).participant(participant_id)
             raise ParticipantNotFoundError(f"participant {participant_id} is not in call {request.call_id}")
         data = schemas.LeftData(

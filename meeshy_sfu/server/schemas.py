@@ -98,9 +98,9 @@ class CreateRoomRequest(WireModel):
     media_codecs: MediaCodecsField = None
     """Codecs of this call, most wanted first; the server's own choice when left out."""
     prewarm: bool = False
-    """Made in advance, by a service: it counts as a call from POST …/activate on."""
+    """Created in advance, by a service: it counts as a call from POST …/activate on."""
     owner: Annotated[str, an_id("owner"), Field(max_length=128)] | None = None
-    """The service that sees to the room, by a name of its own; GET /api/rooms shows it."""
+    """The name of the service that manages the room; GET /api/rooms shows it."""
 
 
 class JoinRequest(WireModel):
@@ -108,7 +108,7 @@ class JoinRequest(WireModel):
 
     participant_id: ParticipantId
     rtp_capabilities: RtpCapabilitiesField | None = None
-    """What the participant can receive; may be given later with each consume."""
+    """What the participant can receive; may be sent with each consume instead."""
     app_data: AppData = Field(default_factory=dict)
     force_tcp: bool = False
     create: bool = False
@@ -123,9 +123,9 @@ class CreateTransportRequest(WireModel):
     force_tcp: bool = False
     """Offer TCP candidates only."""
     producing: bool | None = None
-    """Ignored: direction says it."""
+    """Ignored; `direction` decides."""
     consuming: bool | None = None
-    """Ignored: direction says it."""
+    """Ignored; `direction` decides."""
 
 
 class ConnectTransportRequest(WireModel):
@@ -141,7 +141,7 @@ class ProduceRequest(WireModel):
     kind: Kind
     rtp_parameters: RtpParametersField
     app_data: AppData = Field(default_factory=dict)
-    """Passed on to the other participants; ``source`` (microphone, camera, screen) tells tracks of one kind apart."""
+    """Passed on to the other participants; ``source`` (microphone, camera, screen) distinguishes tracks of one kind."""
     paused: bool = False
 
 
@@ -152,9 +152,9 @@ class ConsumeRequest(WireModel):
     producer_id: ObjectId | None = None
     producer_ids: Ids | None = None
     rtp_capabilities: RtpCapabilitiesField | None = None
-    """May be left out if the join gave them."""
+    """May be left out if they were sent with the join."""
     paused: bool = True
-    """Consumers are born paused unless this is false."""
+    """Consumers are created paused unless this is false."""
 
     @model_validator(mode="after")
     def _one_of_both(self) -> Self:
@@ -170,7 +170,7 @@ class ConsumersRequest(WireModel):
 
 
 class PreferredLayersRequest(WireModel):
-    """The best layers that the participant wants of a consumer."""
+    """The highest layers that the participant wants of a consumer."""
 
     spatial_layer: Annotated[Whole, Field(ge=0, le=7)]
     temporal_layer: Annotated[Whole, Field(ge=0, le=7)] | None = None
@@ -210,7 +210,7 @@ class ListedRoom(Message):
     participant_count: int
     prewarm: bool
     owner: str | None
-    """Who sees to it, as said by whoever created it."""
+    """The service that manages the room, as named when it was created."""
 
 
 class RoomList(Message):
@@ -229,7 +229,7 @@ class LeftData(Message):
 
 
 class TransportData(Message):
-    """All that a client needs to build its side of a transport."""
+    """The parameters with which a client creates its side of a transport."""
 
     transport_id: str
     id: str
@@ -251,7 +251,7 @@ class ProducerSummary(Message):
 
 
 class JoinData(RoomData):
-    """The room, both transports, and who is there already."""
+    """The room, both transports, and the producers to consume."""
 
     send_transport: TransportData
     recv_transport: TransportData
@@ -278,7 +278,7 @@ class ConsumerData(Message):
     producer_paused: bool
     paused: bool
     participant_id: str
-    """Whose track it is."""
+    """The participant who sends the track."""
     app_data: dict[str, Any]
 
 
@@ -303,7 +303,7 @@ class PreferredLayers(Message):
 
 
 class PreferredLayersData(Message):
-    """The layers that are received at best; null for a simple track."""
+    """The highest layers that are received; null unless the track is simulcast or SVC."""
 
     preferred_layers: PreferredLayers | None
 
@@ -320,21 +320,21 @@ class ConsumerFailure(Message):
 
 
 class ResumedData(Message):
-    """Which consumers flow now."""
+    """The consumers that were resumed."""
 
     resumed: list[str]
     errors: list[ConsumerFailure]
 
 
 class PausedData(Message):
-    """Which consumers stand still now."""
+    """The consumers that were paused."""
 
     paused: list[str]
     errors: list[ConsumerFailure]
 
 
 class IceRestartData(Message):
-    """Fresh credentials; the old ones hold until the first check with the new."""
+    """New credentials; the old ones are valid until the first check with the new ones."""
 
     ice_parameters: Annotated[Wire, DescribedBy(media_schemas.IceParameters)]
 

@@ -205,7 +205,7 @@ class Signaling(SocketService[Session]):
         if participant is not None and speaker is session:
             self._end_session(participant, "left")
         elif participant is not None and session.left != request.call_id:
-            # nobody speaks for who has made requests alone
+            # a participant who only made REST requests has no session
             participant.leave("left")
         session.left = request.call_id
         return Nothing()

@@ -112,7 +112,7 @@ class Calls:
         member.detached()
 
     def detach(self, member: Member) -> None:
-        """Let the socket of a member who is not in the call any more speak for nobody."""
+        """Unbind the socket of a member who is not in the call any more."""
         if member.sid is not None:
             self._detach(member.sid)
 

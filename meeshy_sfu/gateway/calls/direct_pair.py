@@ -25,7 +25,7 @@ def direct_pair(
     """Return the two participants with a direct path, or an empty set.
 
     Args:
-        participants: Everybody who was in the call, also those who left.
+        participants: All who were in the call, also those who left.
         transitions: As they are kept in the call's metrics.
     """
     changes = [one for one in transitions if one.get("success", True)]

@@ -103,7 +103,7 @@ class Joining:
             logger.info("call initiated", extra=ids)
             async with call.lock:
                 await self._seat(call, member)
-                # before anybody else can come, or their status and this one would overtake each other
+                # before another participant can join, or their status and this one would overtake each other
                 if self._notices.initiated(call, but=user.key):
                     call.rings()
                     self._rows.status(call)

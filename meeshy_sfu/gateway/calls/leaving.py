@@ -114,11 +114,11 @@ class Leaving:
             CallEndedError: They were never in it.
         """
         row = await self._calls.find_row(user, call_id)
-        for person in row.participants:
-            own = identity_key(person.identity, anonymous=person.user_id is None) == user.key
-            if own and participant_id in (None, person.id) and row.ended_at is not None:
-                there = person.left_at is None or person.left_at >= row.ended_at
-                return departure(person, "ended" if there else None, ended_at=row.ended_at)
+        for participant in row.participants:
+            own = identity_key(participant.identity, anonymous=participant.user_id is None) == user.key
+            if own and participant_id in (None, participant.id) and row.ended_at is not None:
+                there = participant.left_at is None or participant.left_at >= row.ended_at
+                return departure(participant, "ended" if there else None, ended_at=row.ended_at)
         raise CallEndedError(f"call {row.id} is over", {"endReason": row.end_reason})
 
     async def recheck_membership(self, user: User, call_id: str) -> None:
@@ -229,15 +229,15 @@ class Leaving:
         return EndedData(message="ended", call_id=call.id, ended_at=iso(now), duration=duration_s)
 
 
-def departure(person: Participant, reason: str | None, *, ended_at: datetime | None = None) -> LeftData:
+def departure(participant: Participant, reason: str | None, *, ended_at: datetime | None = None) -> LeftData:
     """Return how a participant left before; the reason is None if it is not known any more."""
-    left_at = person.left_at or ended_at
+    left_at = participant.left_at or ended_at
     if left_at is None:
-        raise ValueError(f"participant {person.id} has not left")
+        raise ValueError(f"participant {participant.id} has not left")
     return LeftData(
         message="had left already",
-        call_id=person.call_session_id,
-        participant_id=person.id,
+        call_id=participant.call_session_id,
+        participant_id=participant.id,
         left_at=iso(left_at),
         reason=reason,
     )

@@ -60,7 +60,7 @@ class LiveCall:
     last_mode_change: datetime | None = None
     members: dict[str, Member] = field(default_factory=dict)
     participants: dict[str, Participant] = field(default_factory=dict)
-    """The row of everyone who is or was in the call, by User.key; in the database now or soon."""
+    """The rows of all who are or were in the call, by User.key; in the database now or soon."""
     figures: Figures = field(default_factory=Figures)
     room_state: RoomState = field(default_factory=RoomState)
     """Its room on a media server."""
@@ -152,11 +152,11 @@ class LiveCall:
             raise CallEndedError(f"call {self.id} is over")
 
     def member_of(self, user: User) -> Member | None:
-        """Return the membership of a person, or None."""
+        """Return the member who is this user, or None."""
         return next((member for member in self.members.values() if member.is_user(user)), None)
 
     def require_member(self, user: User) -> Member:
-        """Return the membership of a person.
+        """Return the member who is this user.
 
         Raises:
             NotAParticipantError: They are not in the call.
@@ -167,9 +167,7 @@ class LiveCall:
         return member
 
     def require_speaker(self, user: User, sid: str | None) -> Member:
-        """Return the membership of a person by the socket that asks, which has to be the one that speaks for them.
-
-        Without a socket it is a request over REST, which speaks for the person.
+        """Return the member who is this user, if the requesting socket is theirs; without one it is a REST request.
 
         Raises:
             NotAParticipantError: They are not in the call.

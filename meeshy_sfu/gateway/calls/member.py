@@ -21,7 +21,7 @@ MediaType = Literal["audio", "video", "screen"]
 
 
 def identity_key(user_id: str, *, anonymous: bool) -> str:
-    """Return the key of a person as User.key does."""
+    """Return the same key as User.key."""
     return f"{'guest' if anonymous else 'user'}:{user_id}"
 
 
@@ -70,7 +70,7 @@ class Member:
         )
 
     def is_user(self, user: User) -> bool:
-        """Return whether this is the person of that token."""
+        """Return whether this member is the user of that token."""
         return self.user_id == user.id and self.anonymous is user.anonymous
 
     @property

@@ -65,8 +65,8 @@ class ModePolicy:
             once; more avoids transitions in calls where participants come and go.
         retry_delays_s: Pauses before a failed transition is tried again. The last one repeats for as long as a
             participant has no path; two whom the SFU serves stay there after it, until one joins or leaves.
-        rehome_retry_s: Pause before a call without any path is given a room again; never given up. After a room that
-            served nobody the pauses are those above.
+        rehome_retry_s: Pause before a call without any path is given a room again; never given up. After a room in which no
+            path worked, the pauses are those above.
     """
 
     deadline_s: float = 10.0
@@ -106,8 +106,8 @@ class ModeController:
     Example:
         ```python
         mode = ModeController(ConversationType.GROUP)
-        for person in ("ada", "bob", "eve"):
-            decisions = mode.join(person, now=0.0)
+        for participant in ("ada", "bob", "eve"):
+            decisions = mode.join(participant, now=0.0)
         (start,) = decisions
         assert start.target is CallMode.SFU
         assert mode.phase is Phase.SWITCHING_TO_SFU
@@ -471,7 +471,7 @@ class ModeController:
         if running.is_between_peers:
             return bool(there)
         if not self._can_fall_back(running):
-            # nobody has a path to stay on; nothing is known of participants without a socket
+            # no participant has a path to stay on; nothing is known of those without a socket
             return not running.confirmed and bool(there or running.failed)
         return not running.confirmed or any(self._needs_old_path(who, running) for who in there)
 

@@ -199,7 +199,7 @@ class RoomState:
     def released(self) -> bool:
         """Participants were told that they need not stay; return whether a grace begins, for `grace_over` to end.
 
-        A room that nobody was told of goes without a grace. A prewarmed one stays for as long as it is worthwhile.
+        A room that was not announced is removed without a grace. A prewarmed one stays for as long as it is worthwhile.
         """
         if self._phase is RoomPhase.READY:
             self._phase = RoomPhase.STALE

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MODE_FROZEN_S = 8.0
-"""How long after a restart a call's mode is left alone while not everybody is back."""
+"""How long after a restart a call's mode is left alone while not all members are back."""
 ROOMS_WAIT_S = 1.5
 """How long a restart waits for a media server to list its rooms; clients wait for the gateway meanwhile."""
 COMPARE_INTERVAL_S = 30.0
@@ -273,10 +273,12 @@ class Supervision:
             ring_deadline_s=None if row.status == "active" else now_s + self._settings.ring_timeout_s,
             mode_frozen_until_s=now_s + MODE_FROZEN_S,
         )
-        for person in row.participants:
-            call.row_changed(identity_key(person.identity, anonymous=person.user_id is None), person)
-            if person.left_at is None:
-                call.joined(Member.restored(person, now_s=now_s))
+        for participant in row.participants:
+            call.row_changed(
+                identity_key(participant.identity, anonymous=participant.user_id is None), participant
+            )
+            if participant.left_at is None:
+                call.joined(Member.restored(participant, now_s=now_s))
         return call
 
     async def _rooms_by_call(self) -> dict[str, list[str]]:

@@ -1,4 +1,4 @@
-"""What time and lost sockets cause: calls that nobody answers, members who do not come back, deadlines of the mode.
+"""What time and lost sockets cause: unanswered calls, members who do not come back, deadlines of the mode.
 
 Nothing here runs by itself: `socket_gone` and `sweep` are called, and start what is due as jobs.
 """

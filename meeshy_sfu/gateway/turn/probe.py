@@ -103,7 +103,7 @@ async def _probe(address: ServerAddress, credentials: Credentials | None, peers:
         relay = _written(client.relay)
         if not client.asked_for_credentials:
             raise _FailedStep(
-                f"relays ({relay}) for anybody, without credentials",
+                f"relays ({relay}) without credentials",
                 "set use-auth-secret, static-auth-secret and realm in turnserver.conf, and remove no-auth",
                 "warn",
             )

@@ -38,12 +38,12 @@ MAX_CONVERSATIONS = 1000
 MAX_WORD_CHARS = 64
 """Longest type or role of a conversation."""
 ADMIN_ROLES = frozenset({"admin", "owner", "moderator"})
-"""Roles in a conversation that may end its calls and put people out."""
+"""Roles in a conversation that may end its calls and remove participants."""
 
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """One conversation of a person."""
+    """One conversation of a user."""
 
     id: str
     type: str

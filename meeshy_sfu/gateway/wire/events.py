@@ -112,7 +112,7 @@ class Events(SocketService[Session]):
         self._outbox.deliver([session.sid], messages.AUTHENTICATED, authenticated)
 
     def session_ended(self, session: Session, *, clean: bool) -> None:
-        """Report to the call that a socket is gone; not when all are closed, as nobody leaves a call by that."""
+        """Report to the call that a socket is gone; not at shutdown, which is no leave."""
         self._outbox.remove(session)
         if session.call_id is not None and session.participant_id is not None and not self._closing:
             self._timeouts.socket_gone(session.call_id, session.participant_id, session.sid, clean=clean)

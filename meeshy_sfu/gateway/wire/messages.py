@@ -52,26 +52,26 @@ class AuthenticateRequest(WireModel):
 
 
 class JoinRequest(JoinBody):
-    """Which call to join."""
+    """The call to join."""
 
     call_id: CallId
 
 
 class RejoinRequest(WireModel):
-    """Whose place to take again after a broken socket."""
+    """The participant whose socket broke."""
 
     call_id: CallId
     participant_id: ParticipantId
 
 
 class CallRequest(WireModel):
-    """Which call is meant."""
+    """The call."""
 
     call_id: CallId
 
 
 class RejectRequest(WireModel):
-    """Which call is refused, and why."""
+    """The call that is refused, and why."""
 
     call_id: CallId
     reason: Literal["busy", "declined", "unavailable"] = "declined"
@@ -85,7 +85,7 @@ class ToggleRequest(WireModel):
 
 
 class MediaStateRequest(WireModel):
-    """What is sent now; what is left out stays as it is."""
+    """The tracks that are on; a field that is left out stays as it is."""
 
     call_id: CallId
     audio_enabled: bool | None = None
@@ -94,15 +94,15 @@ class MediaStateRequest(WireModel):
 
 
 class ForceLeaveRequest(WireModel):
-    """Whose place in the call of a conversation is given up."""
+    """The participant who leaves the call of a conversation."""
 
     conversation_id: ConversationId
     participant_id: ParticipantId | None = None
-    """Left out: one's own."""
+    """Left out: the sender."""
 
 
 class CandidateBody(WireModel):
-    """An ICE candidate as browsers write it."""
+    """An ICE candidate, as RTCIceCandidate.toJSON writes it."""
 
     candidate: str
     """Empty: no more candidates."""
@@ -118,7 +118,7 @@ class Signal(WireModel):
     to: SignalTarget
     """participantId of the target."""
     sender: Annotated[SignalSender | None, Field(alias="from")] = None
-    """If it is there, the sender's own participantId."""
+    """The sender's participantId; may be left out."""
     sdp: str | None = None
     """Of an offer or answer."""
     candidate: str | CandidateBody | None = None
@@ -171,19 +171,19 @@ class SfuReadyRequest(WireModel):
 
 
 class AuthenticateAnswer(Message):
-    """Whose token it is."""
+    """The user of the token."""
 
     user: UserView
 
 
 class CallAnswer(Message):
-    """Which call it was."""
+    """The call that was meant."""
 
     call_id: str
 
 
 class ParticipantAnswer(CallAnswer):
-    """Which call and participant it was."""
+    """The call and participant that were meant."""
 
     participant_id: str
 
@@ -193,7 +193,7 @@ class ModeSwitchedAnswer(CallAnswer):
 
     mode: ModeName
     epoch: int
-    """The gateway's; with an older one confirmed, nothing has changed."""
+    """The current epoch; a confirmation of an older one changes nothing."""
     phase: PhaseName
 
 
@@ -218,7 +218,7 @@ class CallInitiated(Message):
     """The same as `initiator`."""
     participants: list[ParticipantData]
     expires_at: str | None
-    """When it ends if it is not answered."""
+    """When the call ends if it is not answered."""
 
 
 class Joined(JoinAnswer):
@@ -228,7 +228,7 @@ class Joined(JoinAnswer):
 
 
 class ParticipantJoined(Message):
-    """A participant came in."""
+    """A participant joined."""
 
     call_id: str
     participant: ParticipantData
@@ -242,12 +242,12 @@ class ParticipantJoined(Message):
 
 
 class ParticipantLeft(Message):
-    """A participant is gone."""
+    """A participant left."""
 
     call_id: str
     participant_id: str
     user_id: Omittable[str] = None
-    """Of a user; a guest has `anonymousId` instead."""
+    """Left out for a guest, who has `anonymousId`."""
     anonymous_id: Omittable[str] = None
     username: str
     reason: Annotated[str, OneOf("left", "timeout", "forced", "rejoined")]
@@ -257,7 +257,7 @@ class ParticipantLeft(Message):
 
 
 class ParticipantConnection(Message):
-    """A participant's socket is away, or back."""
+    """A participant's socket disconnected or reconnected."""
 
     call_id: str
     participant_id: str
@@ -265,7 +265,7 @@ class ParticipantConnection(Message):
 
 
 class RelayedCandidate(Message):
-    """An ICE candidate, as its sender wrote it."""
+    """An ICE candidate, unchanged."""
 
     candidate: str
     sdp_mid: Omittable[str] = None
@@ -303,7 +303,7 @@ class MediaToggled(ParticipantAnswer):
 
 
 class Rejected(Message):
-    """A user will not come."""
+    """A user refused the call."""
 
     call_id: str
     user_id: str
@@ -325,7 +325,7 @@ class ModeSwitch(MediaAccess):
     """To P2P: make the offer to `peer`."""
     role: Annotated[str, OneOf("initiator", "receiver")]
     peer: str | None
-    """To P2P: the participantId of the other one."""
+    """To P2P: the participantId of the peer."""
     switch_deadline: int | None
     """Milliseconds since 1970."""
     participants: list[ParticipantData]
@@ -345,15 +345,15 @@ class ModeSwitched(Message):
     """What began the transition, or why it failed."""
     duration_ms: int
     missing: Omittable[list[str]] = None
-    """Of a success: the participantIds that have not confirmed."""
+    """Of a completed transition: the participantIds that have not confirmed."""
     failed: Omittable[list[str]] = None
-    """Of a failure: the participantIds whose new path does not work."""
+    """Of a failed transition: the participantIds whose new path does not work."""
     errors: Omittable[dict[str, str]] = None
-    """Of a failure: what they said, by participantId."""
+    """Of a failed transition: the error each reported, by participantId."""
 
 
 class Prewarm(MediaAccess):
-    """A room that is made in advance."""
+    """A room that is created in advance."""
 
     call_id: str
     ice_servers: list[IceServer]
@@ -366,7 +366,7 @@ class SfuUnreachable(ParticipantAnswer):
 
 
 class SpeakerVolume(Message):
-    """How loud a participant is."""
+    """The audio level of a participant."""
 
     participant_id: str
     producer_id: str
@@ -375,7 +375,7 @@ class SpeakerVolume(Message):
 
 
 class ActiveSpeaker(Message):
-    """Who speaks."""
+    """The active speakers."""
 
     call_id: str
     participant_id: str | None
@@ -417,7 +417,7 @@ class CallEnded(Message):
 
 
 class CallError(Message):
-    """What is wrong."""
+    """An error."""
 
     event: Omittable[str] = None
     """The event that was refused, or `packet`."""
@@ -438,17 +438,15 @@ AUTHENTICATE = EVENTS.from_client(
     "authenticate", AuthenticateRequest, AuthenticateAnswer, "Present a new token before the old one expires"
 )
 INITIATE = EVENTS.from_client(
-    "call:initiate", InitiateRequest, JoinAnswer, "Begin a call and join it", quota="initiate"
+    "call:initiate", InitiateRequest, JoinAnswer, "Start a call and join it", quota="initiate"
 )
-JOIN = EVENTS.from_client(
-    "call:join", JoinRequest, JoinAnswer, "Join a call, or begin anew in it", quota="join"
-)
+JOIN = EVENTS.from_client("call:join", JoinRequest, JoinAnswer, "Join a call, or join it anew", quota="join")
 ACCEPT = EVENTS.from_client("call:accept", JoinRequest, JoinAnswer, "The same as `call:join`", quota="join")
 REJOIN = EVENTS.from_client(
     "call:rejoin",
     RejoinRequest,
     JoinAnswer,
-    "Take one's place again after a broken socket; media went on",
+    "Be the same participant again after the socket broke; media went on",
     quota="join",
 )
 LEAVE = EVENTS.from_client("call:leave", CallRequest, LeftData, "Leave", quota="leave")
@@ -475,12 +473,14 @@ MEDIA_STATE = EVENTS.from_client(
     "Switch microphone, camera and screen sharing at once",
     quota="toggle",
 )
-END = EVENTS.from_client("call:end", CallRequest, EndedData, "End the call for everyone", quota="leave")
+END = EVENTS.from_client(
+    "call:end", CallRequest, EndedData, "End the call for all participants", quota="leave"
+)
 FORCE_LEAVE = EVENTS.from_client(
     "call:force-leave",
     ForceLeaveRequest,
     LeftData,
-    "Give up one's own stale place, or as initiator or admin remove another participant",
+    "Leave a call that one is still in, or as initiator or admin remove another participant",
     quota="leave",
 )
 CONFIRM = EVENTS.from_client(
@@ -501,7 +501,7 @@ MEDIA_TOKEN = EVENTS.from_client(
 )
 
 _ALL, _OTHERS, _ONE = "the participants", "the other participants", "one participant"
-_CONVERSATION = "everyone of the conversation"
+_CONVERSATION = "all members of the conversation"
 _SENDER = "the sender"
 
 AUTHENTICATED = EVENTS.to_client(
@@ -521,7 +521,7 @@ REJOINED = EVENTS.to_client(
     "call:rejoined", Joined, to=_SENDER, summary="The answer of `call:rejoin` once more"
 )
 PARTICIPANT_JOINED = EVENTS.to_client(
-    "call:participant-joined", ParticipantJoined, to=_OTHERS, summary="A participant came in"
+    "call:participant-joined", ParticipantJoined, to=_OTHERS, summary="A participant joined"
 )
 PARTICIPANT_LEFT = EVENTS.to_client(
     "call:participant-left", ParticipantLeft, to=_OTHERS, summary="A participant left or was removed"
@@ -530,7 +530,7 @@ PARTICIPANT_CONNECTION = EVENTS.to_client(
     "call:participant-connection",
     ParticipantConnection,
     to=_OTHERS,
-    summary="A participant's socket is away, or back",
+    summary="A participant's socket disconnected or reconnected",
 )
 RELAYED_SIGNAL = EVENTS.to_client(
     "call:signal", SignalEvent, to="the target", summary="An offer, answer or candidate"

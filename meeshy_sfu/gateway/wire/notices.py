@@ -1,4 +1,4 @@
-"""Events to the participants of a call: makes their payloads, and says to which sockets they go.
+"""Events to the participants of a call: builds their payloads and chooses the sockets they go to.
 
 Decides nothing. The events are declared in messages.py.
 """
@@ -43,7 +43,7 @@ FAILURES = {
     "participant_failed": "a participant's new path does not work",
     "deadline": "not all participants confirmed in time",
 }
-"""Reasons of failed transitions in words; other reasons name how a media server was lost."""
+"""Texts for reasons of failed transitions; other reasons name how a media server was lost."""
 
 
 class Outbox(Protocol):
@@ -71,12 +71,12 @@ class Notices:
         self._secret = secret
         self._clock = clock
         self.outbox = outbox
-        """Where everything goes."""
+        """Delivers the events."""
 
     # ---- the call as such
 
     def initiated(self, call: LiveCall, *, but: str) -> int:
-        """Ring everyone of the conversation but the user of this key; return the number of sockets."""
+        """Ring all members of the conversation but the user of this key; return the number of sockets."""
         initiator = InitiatorData(user_id=call.initiator_id, username=call.initiator_name)
         payload = messages.CallInitiated(
             call_id=call.id,
@@ -85,18 +85,18 @@ class Notices:
             mode=call.mode.mode.value,
             initiator=initiator,
             caller=initiator,
-            participants=people(call),
+            participants=participants(call),
             expires_at=self.expires_at(call),
         )
-        heard = 0
+        delivered = 0
         for event in (messages.INITIATED, messages.INCOMING):
-            heard = self.outbox.deliver_to_conversation(call.conversation_id, event, payload, but=but)
-        return heard
+            delivered = self.outbox.deliver_to_conversation(call.conversation_id, event, payload, but=but)
+        return delivered
 
     def ended(
         self, call: LiveCall, *, reason: str, ended_by: str | None, ended_at: datetime, duration_s: int
     ) -> None:
-        """Notify everyone of the conversation, so that clients also stop ringing."""
+        """Notify all members of the conversation, so that clients also stop ringing."""
         payload = messages.CallEnded(
             call_id=call.id,
             conversation_id=call.conversation_id,
@@ -122,7 +122,7 @@ class Notices:
             direct = call.phase is Phase.P2P and call.peer_of(other.id) == member.id
             payload = messages.ParticipantJoined(
                 call_id=call.id,
-                participant=person(member),
+                participant=participant(member),
                 mode=call.mode.mode.value,
                 phase=call.phase.value,
                 epoch=call.mode.epoch,
@@ -148,7 +148,7 @@ class Notices:
         self.outbox.deliver(call.sids(but=[member.id]), messages.PARTICIPANT_LEFT, payload)
 
     def connection(self, call: LiveCall, member: Member) -> None:
-        """Notify the other members that a member's socket is away, or back."""
+        """Notify the other members that a member's socket disconnected or reconnected."""
         payload = messages.ParticipantConnection(
             call_id=call.id,
             participant_id=member.id,
@@ -179,7 +179,7 @@ class Notices:
     def mode_switch(self, call: LiveCall, start: StartSwitch) -> None:
         """Ask every member to build the new path."""
         direct = start.target is CallMode.P2P
-        everyone = people(call)
+        described = participants(call)
         for member in list(call.members.values()):
             if member.sid is None:
                 continue
@@ -195,7 +195,7 @@ class Notices:
                 role="initiator" if offers else "receiver",
                 peer=call.peer_of(member.id) if direct else None,
                 switch_deadline=call.deadline_unix_ms,
-                participants=everyone,
+                participants=described,
                 ice_servers=self.ice_servers(member),
                 **self._media_access(call, member, active=not direct),
             )
@@ -268,7 +268,7 @@ class Notices:
     # ---- views
 
     def join_answer(self, call: LiveCall, member: Member) -> JoinAnswer:
-        """Return all that a member who came in needs to build their path."""
+        """Return the answer to a join: what a member needs to build their path."""
         mode = call.build_mode
         # two participants whose room is being made again have no direct connection
         direct = mode is CallMode.P2P and call.mode.mode is CallMode.P2P
@@ -291,7 +291,7 @@ class Notices:
             status=call.status,
             joined_at=iso(member.joined_at),
             call_session=self.live_view(call),
-            participants=people(call),
+            participants=participants(call),
             ice_servers=self.ice_servers(member),
             **self._media_access(call, member, active=mode is CallMode.SFU),
         )
@@ -336,7 +336,7 @@ class Notices:
             initiator_id=call.initiator_id,
             initiator=InitiatorData(user_id=call.initiator_id, username=call.initiator_name),
             settings=public_settings(call.settings),
-            participants=people(call),
+            participants=participants(call),
             created_at=iso(call.created_at),
             started_at=iso(call.started_at),
             ended_at=None,
@@ -360,7 +360,7 @@ class Notices:
             initiator_id=row.initiator_id,
             initiator=InitiatorData(user_id=row.initiator_id, username=name),
             settings=public_settings(row.settings),
-            participants=[stored_person(p) for p in row.participants],
+            participants=[stored_participant(one) for one in row.participants],
             created_at=iso(row.created_at),
             started_at=iso(row.started_at),
             ended_at=iso(row.ended_at),
@@ -424,7 +424,7 @@ def _why_not_sfu(call: LiveCall) -> str | None:
     return call.room_state.failure or "sfu-unavailable"
 
 
-def person(member: Member) -> ParticipantData:
+def participant(member: Member) -> ParticipantData:
     """Return a member as a participant on the wire."""
     return ParticipantData(
         participant_id=member.id,
@@ -441,7 +441,7 @@ def person(member: Member) -> ParticipantData:
     )
 
 
-def stored_person(row: Participant) -> ParticipantData:
+def stored_participant(row: Participant) -> ParticipantData:
     """Return a participant out of the database."""
     return ParticipantData(
         participant_id=row.id,
@@ -458,9 +458,9 @@ def stored_person(row: Participant) -> ParticipantData:
     )
 
 
-def people(call: LiveCall) -> list[ParticipantData]:
+def participants(call: LiveCall) -> list[ParticipantData]:
     """List the members of a call, oldest first."""
-    return [person(member) for member in call.members.values()]
+    return [participant(member) for member in call.members.values()]
 
 
 def media_config(room: MediaRoom) -> MediaServerConfig:

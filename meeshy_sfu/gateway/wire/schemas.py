@@ -38,7 +38,7 @@ def _number(value: object) -> object:
 
 
 class MediaSettings(WireModel):
-    """What a participant sends at the start."""
+    """The tracks a participant sends at the start."""
 
     audio_enabled: bool = True
     video_enabled: bool = True
@@ -52,18 +52,18 @@ class InitiateRequest(WireModel):
     type: Kind
     settings: MediaSettings = MediaSettings()
     expected_participants: Annotated[int, Field(ge=0, le=500)] = 0
-    """How many will come, if that is known; a group of more than two begins on the media server."""
+    """The number of participants, if it is known; a group of more than two starts on the media server."""
 
 
 class JoinBody(WireModel):
-    """Come into the call of the path."""
+    """Join the call of the path."""
 
     settings: MediaSettings | None = None
     audio_enabled: bool | None = None
     video_enabled: bool | None = None
 
     def media(self) -> MediaSettings:
-        """Return the settings, wherever they stand."""
+        """Return the settings, from `settings` or from the body itself."""
         base = self.settings or MediaSettings()
         return MediaSettings(
             audio_enabled=base.audio_enabled if self.audio_enabled is None else self.audio_enabled,
@@ -73,13 +73,13 @@ class JoinBody(WireModel):
 
 
 class SetModeBody(WireModel):
-    """Ask for a mode; only the one the rules give is possible."""
+    """Ask for a mode; only the one that follows from the rules is accepted."""
 
     mode: Mode
 
 
 class QualityBody(WireModel):
-    """A client's figures of the last seconds."""
+    """A client's statistics of the last seconds."""
 
     packets_lost: Count | None = None
     packets_received: Count | None = None
@@ -138,13 +138,13 @@ class ParticipantData(Message):
 
     participant_id: str
     user_id: Omittable[str] = None
-    """Of a user; a guest has `anonymousUserId` instead."""
+    """Left out for a guest, who has `anonymousUserId`."""
     anonymous_user_id: Omittable[str] = None
     username: str
     """As in the token they joined with."""
     role: RoleName
     status: ParticipantStatus
-    """`connecting` while its socket is away."""
+    """`connecting` while its socket is disconnected."""
     joined_at: str
     left_at: str | None
     audio_enabled: bool
@@ -153,7 +153,7 @@ class ParticipantData(Message):
 
 
 class InitiatorData(Message):
-    """Who began a call."""
+    """The initiator of a call."""
 
     user_id: str
     username: str
@@ -172,21 +172,21 @@ class CallData(Message):
     initiator_id: str
     initiator: InitiatorData
     settings: dict[str, Any]
-    """`audioEnabled`, `videoEnabled` and `screenShareEnabled` as the call was begun with."""
+    """`audioEnabled`, `videoEnabled` and `screenShareEnabled` as the call was started with."""
     participants: list[ParticipantData]
     created_at: str
     started_at: str | None
     ended_at: str | None
     expires_at: str | None
-    """When it ends if it is not answered."""
+    """When the call ends if it is not answered."""
     duration: int | None
-    """Seconds; null while it lasts."""
+    """Seconds; null until the call has ended."""
     end_reason: EndReason | None
     media_server_config: MediaServerConfig | None
 
 
 class InitiatedData(CallData):
-    """A call that was begun over REST, and the place of its initiator."""
+    """A call that was started over REST, and its initiator as a participant."""
 
     participant_id: str
     ice_servers: list[IceServer]
@@ -204,7 +204,7 @@ class CallPage(Message):
 
 
 class LiveCallLine(Message):
-    """A live call at a glance."""
+    """A live call in short."""
 
     call_id: str
     conversation_id: str
@@ -216,15 +216,15 @@ class LiveCallLine(Message):
     epoch: int
     participant_count: int
     connected_count: int
-    """Those who have a socket."""
+    """Participants who have a socket."""
     created_at: str
     started_at: str | None
     media_server_url: str | None
     room_id: str | None
     prewarmed: bool
-    """The room is made in advance: no media of the call's needs it yet."""
+    """The room was created in advance: the call's media does not use it yet."""
     failure: str | None
-    """Why the last switch failed, while the next try is awaited."""
+    """Why the last switch failed; null unless a retry is due."""
 
 
 class LiveCalls(Message):
@@ -232,7 +232,7 @@ class LiveCalls(Message):
 
     calls: list[LiveCallLine]
     total: int
-    """How many there are, also beyond the limit."""
+    """The number of live calls, also those beyond the limit."""
 
 
 class ActiveCallData(Message):
@@ -253,7 +253,7 @@ class RemoteProducer(Message):
 
 
 class MediaAccess(Message):
-    """Where and with which token a participant reaches the call's room; without a room all is null, and no producers."""
+    """The address and token with which a participant reaches the call's room; without a room, null and no producers."""
 
     rtp_capabilities: RtpCapabilities | None
     media_server_config: MediaServerConfig | None
@@ -264,7 +264,7 @@ class MediaAccess(Message):
 
 
 class JoinAnswer(MediaAccess):
-    """All that a participant needs who came in; over REST without a socket until `call:join` or `call:rejoin` takes the place."""
+    """The state of the call for a participant who joined. After a join over REST, `call:join` or `call:rejoin` binds a socket."""
 
     call_id: str
     participant_id: str
@@ -277,11 +277,11 @@ class JoinAnswer(MediaAccess):
     initiator: bool
     """Make the offer to `peer`."""
     peer: str | None
-    """The participantId of the other one, in P2P with two."""
+    """The participantId of the peer, in P2P."""
     switch_deadline: int | None
     """Milliseconds since 1970, while a transition runs."""
     reason: str | None
-    """Why the call is not on the SFU though it should be."""
+    """Why the call is not on the SFU although the rules want it there."""
     prewarm: bool
     """A `call:prewarm` will follow."""
     status: CallStatus
@@ -292,7 +292,7 @@ class JoinAnswer(MediaAccess):
 
 
 class LeftData(Message):
-    """Who left, now or before."""
+    """The participant who left, now or before."""
 
     message: str
     call_id: str

@@ -86,8 +86,8 @@ class Sessions:
         but: str | None = None,
     ) -> int:
         """Queue an event for all sockets of a conversation but those of one user, by User.key; return their number."""
-        everyone = self._by_conversation.get(conversation_id, ())
-        sids = [sid for sid in everyone if self._sessions[sid].user.key != but]
+        members = self._by_conversation.get(conversation_id, ())
+        sids = [sid for sid in members if self._sessions[sid].user.key != but]
         self._io.deliver(sids, event, payload)
         return len(sids)
 

@@ -149,7 +149,7 @@ async def test_rooms_that_nobody_entered_are_closed_after_a_while(
     clock.advance(60)
     assert registry.close_idle(older_than_s=61) == 0
     assert registry.close_idle(older_than_s=60) == 1
-    assert room.closed_reason == "nobody came"
+    assert room.closed_reason == "no participant came"
     assert not entered.is_closed
 
 
@@ -179,7 +179,7 @@ async def test_a_room_that_nobody_entered_makes_way_when_the_server_is_full(
         await registry.create(CallId("call-3"))
     clock.advance(1)
     await registry.create(CallId("call-3"))
-    assert room.closed_reason == "nobody came"
+    assert room.closed_reason == "no participant came"
     with pytest.raises(CapacityError):
         await registry.create(CallId("call-4"))
 
