@@ -15,8 +15,8 @@ from typing import Any
 from meeshy_sfu.errors import MeeshyError
 from simulator.client.call_records import Arrival, Record, SharedContext, Transition
 from simulator.client.gateway import RECONNECTED, GatewaySocket, Message
-from simulator.client.legs import Arrivals, CallBot, PeerLeg, Track
-from simulator.client.media_server import Json
+from simulator.client.legs import Arrivals, CallBot, PeerLeg, ServerLeg, Track
+from simulator.client.media_server import Json, ParticipantSession
 from simulator.client.sfu_session import SfuSession
 from simulator.errors import BotError, ServerRefusedError, SignalingError, SimulatorError
 from simulator.samples.schema import Kind
@@ -24,6 +24,11 @@ from simulator.samples.schema import Kind
 NS_PER_MS = 1_000_000
 SIGNAL_ATTEMPTS, SIGNAL_PAUSE_S = 30, 0.1
 REJOIN_ATTEMPTS = 30
+GATHER_S = 0.005
+"""How long announcements are gathered into one consume request."""
+CROWD = 8
+CROWD_GATHER_S = 0.1
+"""The same once so many streams are received: in a storm of joins one request for all beats one for each."""
 _PATH_CHECK_S = 0.25
 _TROUBLES = (SimulatorError, MeeshyError, ConnectionError, OSError, ValueError, LookupError)
 """What may go wrong with one leg; the native module's own errors come when a leg is closed while it is used."""
@@ -48,7 +53,7 @@ class Caller:
         self._leaving = False
         self._peer_leg: PeerLeg | None = None
         self._peer: str | None = None
-        self._path: SfuSession | None = None
+        self._path: SfuSession[ServerLeg] | None = None
         self._opening: asyncio.Task[None] | None = None
         self._switching: asyncio.Task[None] | None = None
         self._transition: Transition | None = None
@@ -204,7 +209,7 @@ class Caller:
 
     def _arrivals_in_use(self) -> Arrivals | None:
         if self.mode == "sfu" and self._path is not None:
-            return self._path.leg.arrivals
+            return self._path.bot.arrivals
         if self.mode == "p2p" and self._peer_leg is not None:
             return self._peer_leg.arrivals
         return None
@@ -279,7 +284,7 @@ class Caller:
         if self._peer_leg is not None:
             self._peer_leg.arrivals.look()
         if self._path is not None:
-            self._path.leg.arrivals.look()
+            self._path.bot.arrivals.look()
 
     async def _signal(self, signal: Json) -> None:
         sender = str(signal["from"])
@@ -367,8 +372,8 @@ class Caller:
                 wanted = self._announced(payload["producers"])
             path = await self._path_for(payload, transition)
             await path.go_live()
-            await path.leg.prefer()
-            media_ns = await path.leg.arrivals.wait_for(self._still(wanted))
+            await path.bot.prefer()
+            media_ns = await path.bot.arrivals.wait_for(self._still(wanted))
         except _TROUBLES as error:
             await self._fail(epoch, "sfu", transition, error)
             return
@@ -392,7 +397,7 @@ class Caller:
             return
         await self._confirm(transition.epoch, "p2p", transition, (media_ns, wanted))
 
-    async def _path_for(self, payload: Json, transition: Transition | None) -> SfuSession:
+    async def _path_for(self, payload: Json, transition: Transition | None) -> SfuSession[ServerLeg]:
         """Return the pre-warmed way to the room that is named, or build one."""
         config = payload.get("mediaServerConfig")
         if not config:
@@ -414,28 +419,27 @@ class Caller:
         await path.open(paused=False)
         return path
 
-    async def _new_path(self, payload: Json) -> SfuSession:
+    async def _new_path(self, payload: Json) -> SfuSession[ServerLeg]:
         config = payload["mediaServerConfig"]
+        rest = self._shared.servers.at(str(payload["mediaServerUrl"]))
         path = self._path = SfuSession(
             await self.bot.server_leg(),
-            self._shared.servers.at(str(payload["mediaServerUrl"])),
-            call_id=self.call_id,
-            participant_id=self.participant_id,
-            token=str(payload["mediaToken"]),
-            room_id=config.get("roomId"),
+            ParticipantSession(rest, self.call_id, self.participant_id, str(payload["mediaToken"])),
             kinds=self._shared.kinds,
             sender_of=self._shared.participants.number,
+            gather_s=_gather_s,
+            room_id=config.get("roomId"),
         )
-        path.leg.arrivals.watch(self._shown.entered)
+        path.bot.arrivals.watch(self._shown.entered)
         self._changed.set()
         path.consuming = self._start(self._consume(path))
         return path
 
-    async def _consume(self, path: SfuSession) -> None:
+    async def _consume(self, path: SfuSession[ServerLeg]) -> None:
         try:
             await path.consume_forever()
         except _TROUBLES as error:
-            path.leg.arrivals.fail(str(error))
+            path.bot.arrivals.fail(str(error))
             self._note("consume-failed", error=str(error))
 
     async def _prewarm(self, payload: Json) -> None:
@@ -461,7 +465,7 @@ class Caller:
         mode: str,
         transition: Transition | None,
         media: tuple[int, Sequence[Track]],
-        path: SfuSession | None = None,
+        path: SfuSession[ServerLeg] | None = None,
     ) -> None:
         payload: Json = {"callId": self.call_id, "mode": mode, "epoch": epoch, "success": True}
         if path is not None:
@@ -628,3 +632,7 @@ class Caller:
 
     def _note(self, event: str, **values: object) -> None:
         self._shared.note(event, time.time_ns(), bot=self.bot.number, **values)
+
+
+def _gather_s(streams: int) -> float:
+    return GATHER_S if streams < CROWD else CROWD_GATHER_S

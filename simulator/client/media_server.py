@@ -1,6 +1,6 @@
 """The client's side of the signalling: REST requests and Socket.IO events of one participant.
 
-Speaks the wire contract and hands out plain values; what a bot does with them is up to client/participant.py. Nothing is
+Speaks the wire contract and hands out plain values; what a bot does with them is up to client/sfu_session.py. Nothing is
 retried: a load test that hides refusals measures nothing. Uses the batched forms of join, consume and resume.
 """
 

@@ -1,6 +1,6 @@
 """Consuming in a call on a media server: announced producers are consumed in batches, and handed to the bot.
 
-Who is wanted and how long announcements are gathered its owner says (client/participant.py, client/sfu_session.py).
+Who is wanted and how long announcements are gathered its owner says (client/sfu_session.py).
 """
 
 from __future__ import annotations

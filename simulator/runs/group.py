@@ -23,8 +23,8 @@ from simulator.bots.aiortc import AiortcGenerator
 from simulator.bots.native import NativeGenerator
 from simulator.client.bot import Bot, BotGenerator, BotSettings
 from simulator.client.media_server import Credentials, ParticipantSession, Rest
-from simulator.client.participant import Participant
 from simulator.client.server_figures import server_figures
+from simulator.client.sfu_session import SfuSession
 from simulator.errors import SimulatorError, StackError, first_error
 from simulator.report.live import Progress, Watcher
 from simulator.runs.base import TICK_S, Run, RunPattern, Target, note_server
@@ -36,6 +36,8 @@ from simulator.stack.watchdog import Watchdog
 
 STREAMS_PER_THREAD = 6000
 """Received streams that one thread of native bots carries."""
+GATHER_S = 0.2
+"""How long announcements are gathered into one consume request."""
 _RAMP_LOOK_S = 0.25
 _LEAVE_TIMEOUT_S = 5.0
 
@@ -91,7 +93,7 @@ class GroupRun(Run):
         self._target = target
         self._plan = Plan(scenario)
         self._cut_off: set[str] = set()
-        self._participants: list[Participant] = []
+        self._participants: list[SfuSession[Bot]] = []
         self._generators: list[BotGenerator] = []
         self._progress = Progress(
             expected=len(self._plan.expected()), participants=scenario.participants.count
@@ -173,9 +175,9 @@ class GroupRun(Run):
         ramp = self._scenario.ramp
         gap_s = ramp.over_s / max(1, len(self._participants) - 1)
 
-        async def join(index: int, participant: Participant) -> None:
+        async def join(index: int, participant: SfuSession[Bot]) -> None:
             await asyncio.sleep(index * gap_s)
-            await participant.join()
+            await participant.open()
             self._progress.joined += 1
 
         deadline = time.monotonic() + ramp.over_s + ramp.timeout_s
@@ -239,33 +241,33 @@ class GroupRun(Run):
         self._watcher.phase("leaving")
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_LEAVE_TIMEOUT_S):
-                await asyncio.gather(*(p.leave() for p in self._participants))
+                await asyncio.gather(*(p.close() for p in self._participants))
 
-    def _participant(self, bot: Bot, server: _Server, recorder: Recorder) -> Participant:
+    def _participant(self, bot: Bot, server: _Server, recorder: Recorder) -> SfuSession[Bot]:
         name = _participant_id(bot.number)
-        session = ParticipantSession(
-            server.rest, server.call_id, name, server.credentials.for_participant(server.call_id, name)
-        )
-        session.on_room_closed = lambda reason: self._room_closed(recorder, reason)
-        participant = Participant(
-            bot,
-            session,
-            kinds=self._scenario.media.kinds,
-            sender_of=_bot_number,
-            wants=lambda sender: self._plan.wants(bot.number, sender),
-            on_event=recorder.event,
-        )
-        noted = session.on_disconnect
 
-        def cut_off(reason: str) -> None:
-            noted(reason)
+        def sender_of(participant_id: str) -> int | None:
+            sender = _bot_number(participant_id)
+            return sender if sender is not None and self._plan.wants(bot.number, sender) else None
+
+        def cut_off(_: str) -> None:
             self._cut_off.add(name)
             if len(self._cut_off) == self._scenario.participants.count:
                 # a server that crashed cannot say that the call is over
                 self._room_closed(recorder, "every socket broke off")
 
-        session.on_disconnect = cut_off
-        return participant
+        return SfuSession(
+            bot,
+            ParticipantSession(
+                server.rest, server.call_id, name, server.credentials.for_participant(server.call_id, name)
+            ),
+            kinds=self._scenario.media.kinds,
+            sender_of=sender_of,
+            gather_s=lambda _: GATHER_S,
+            on_event=recorder.event,
+            on_room_closed=lambda reason: self._room_closed(recorder, reason),
+            on_disconnect=cut_off,
+        )
 
     def _room_closed(self, recorder: Recorder, reason: str) -> None:
         if not self._context.dropped_calls:
