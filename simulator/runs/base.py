@@ -114,8 +114,6 @@ class RunPattern(ABC):
     """As in the key `pattern` of a scenario file."""
     description: ClassVar[str]
     """One sentence, for the documentation."""
-    figures: ClassVar[frozenset[str]]
-    """Which figures of summary.json its runs measure."""
     options: type[Table] | None = None
     """Its own table of the scenario file, which has its name; None if the shared tables are enough."""
 

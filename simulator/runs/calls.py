@@ -40,30 +40,12 @@ from simulator.stack.watchdog import Watchdog
 _TURN_SETTINGS = ("TURN_SERVERS", "TURN_SECRET")
 
 
-CALL_FIGURES = frozenset(
-    {
-        "decoded",
-        "dropped_calls",
-        "foreign_frames",
-        "gap_ms",
-        "join_ms",
-        "latency_ms",
-        "leftovers",
-        "server",
-        "streams",
-        "transition_ms",
-    }
-)
-"""Figures of calls of the gateway. Packets are not counted there, so there is no loss."""
-
-
 class CallPattern(RunPattern):
     """A pattern of calls of the gateway; each run has a gateway and a media server of its own.
 
     A pattern of yours is a subclass with a name, a description, :meth:`describe` and :meth:`run` (docs/extending.md).
     """
 
-    figures = CALL_FIGURES
     settings: ClassVar[Mapping[str, str]] = {}
     """Settings of the stack that the pattern needs, as variables of the environment."""
 

@@ -21,7 +21,7 @@ from simulator.client.media_server import Rest
 from simulator.errors import BotError, ScenarioError, SignalingError, SimulatorError, first_error
 from simulator.report.live import Watcher
 from simulator.runs.base import Target
-from simulator.runs.calls import CALL_FIGURES, CallPattern, CallRun
+from simulator.runs.calls import CallPattern, CallRun
 from simulator.runs.environment import CallEnvironment
 from simulator.runs.expect import all_media_flows
 from simulator.scenario import Ratio, Scenario, Table
@@ -177,7 +177,6 @@ class Churn(CallPattern):
 
     name = "churn"
     description = "Participants join and leave several calls at random; with `chaos` clients, workers and services are killed."
-    figures = CALL_FIGURES | {"recovery_ms"}
     options = ChurnOptions
     settings: ClassVar[Mapping[str, str]] = {"MEESHY_RECONNECT_GRACE_S": f"{GRACE_S:g}"}
 

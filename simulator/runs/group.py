@@ -329,20 +329,6 @@ class Group(RunPattern):
 
     name = "group"
     description = "One call on the media server, without the gateway: every participant sends to all others."
-    figures = frozenset(
-        {
-            "decoded",
-            "dropped_calls",
-            "duplicates",
-            "foreign_frames",
-            "join_ms",
-            "latency_ms",
-            "loss",
-            "out_of_order",
-            "server",
-            "streams",
-        }
-    )
 
     def check(self, scenario: Scenario) -> None:
         """Refuse `relay_only`: only the gateway names TURN servers."""

@@ -11,7 +11,6 @@ from simulator.client.media_server import Credentials
 from simulator.errors import ScenarioError, UsageError
 from simulator.runs.base import RunPattern, Target, pattern_of
 from simulator.scenario import Scenario, patterns
-from simulator.summary import Summary
 
 ROOT = Path(__file__).parents[4]
 SOURCES = [*(ROOT / "simulator").rglob("*.py"), *(ROOT / "meeshy_sfu" / "cli").glob("*.py")]
@@ -27,7 +26,6 @@ def test_a_pattern_is_an_object_in_a_module_of_its_name(name: str) -> None:
     assert isinstance(pattern, RunPattern)
     assert type(pattern).__module__ == f"simulator.runs.{name}"
     assert pattern.description.endswith(".")
-    assert pattern.figures <= Summary.model_fields.keys()
     assert str(Scenario.load(name).participants.count) in pattern.describe(Scenario.load(name)) or name in {
         "switch",
         "churn",
