@@ -1,7 +1,7 @@
 """One participant's session on the media server: joins, connects, produces and consumes, from token to media.
 
 Joins a bot's media to the media server's signalling, in the group runs and in calls of the gateway. Who joins when is
-decided in runs/group.py, and when a call builds, resumes and drops its session in client/caller.py.
+decided in runs/group.py, and when a call builds, resumes and drops its session in client/server_path.py.
 """
 
 from __future__ import annotations
@@ -66,8 +66,6 @@ class SfuSession(Generic[BotT]):
         """It was told to send."""
         self.gone: str | None = None
         """Why its room is closed."""
-        self.consuming: asyncio.Task[None] | None = None
-        """The task that runs :meth:`consume_forever`, if it is to end with the session."""
         self._session = session
         self._kinds = tuple(kinds)
         self._gather_s = gather_s
@@ -122,8 +120,6 @@ class SfuSession(Generic[BotT]):
         if self._closed:
             return
         self._closed = True
-        if self.consuming is not None:
-            self.consuming.cancel()
         steps: list[Callable[[], Awaitable[None]]] = [self.bot.close, self._session.close]
         if leave and self.gone is None:
             steps.insert(0, self._session.leave)
