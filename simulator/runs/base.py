@@ -1,7 +1,7 @@
 """What all runs and all patterns have in common: the run directory, the recorder, the watchdog and the verdict.
 
 A pattern says what happens in a run. The pattern `group`, one call on the media server, is runs/group.py; patterns of the
-call gateway share runs/calls.py.
+call gateway share runs/call_run.py.
 """
 
 from __future__ import annotations

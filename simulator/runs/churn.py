@@ -21,7 +21,7 @@ from simulator.client.media_server import Rest
 from simulator.errors import BotError, ScenarioError, SignalingError, SimulatorError, first_error
 from simulator.report.live import Watcher
 from simulator.runs.base import Target
-from simulator.runs.calls import CallPattern, CallRun
+from simulator.runs.call_run import CallPattern, CallRun
 from simulator.runs.environment import CallEnvironment
 from simulator.runs.expect import all_media_flows
 from simulator.scenario import Ratio, Scenario, Table

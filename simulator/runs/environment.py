@@ -1,7 +1,7 @@
 """What patterns of the gateway work with: a running stack, bots, and callers that take the bots into calls.
 
 Who joins and leaves when is decided by the patterns (runs/switch.py and others); the callers are in runs/callers.py, what one
-of them does is in client/caller.py; starting, recording and ending a run are in runs/calls.py.
+of them does is in client/caller.py; starting, recording and ending a run are in runs/call_run.py.
 """
 
 from __future__ import annotations

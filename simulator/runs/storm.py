@@ -7,7 +7,7 @@ import secrets
 
 from simulator.client.caller import Caller
 from simulator.errors import first_error
-from simulator.runs.calls import CallPattern
+from simulator.runs.call_run import CallPattern
 from simulator.runs.environment import CallEnvironment
 from simulator.runs.expect import all_in_call, all_in_mode, all_media_flows
 from simulator.scenario import Scenario

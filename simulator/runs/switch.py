@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 
-from simulator.runs.calls import CallPattern
+from simulator.runs.call_run import CallPattern
 from simulator.runs.environment import CallEnvironment
 from simulator.runs.expect import PATIENCE_S, all_in_mode, all_media_flows
 from simulator.scenario import Scenario

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from simulator.runs.calls import CallPattern
+from simulator.runs.call_run import CallPattern
 from simulator.runs.environment import CallEnvironment
 from simulator.scenario import Scenario
 
