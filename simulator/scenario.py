@@ -11,7 +11,7 @@ import functools
 import importlib
 import pkgutil
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol, TypeVar
@@ -29,6 +29,14 @@ from pydantic import (
 from simulator.errors import ScenarioError, SloError
 from simulator.slo import Slo
 
+USED_BY_ALL = frozenset(
+    {
+        *("name", "schema", "description", "seed", "pattern", "slo", "media", "network", "limits"),
+        *("participants.bots", "participants.observers"),
+    }
+)
+"""Tables and keys that every pattern uses. A scenario that sets another one its pattern does not use is refused."""
+COUNT = "participants.count"
 PATTERN_PACKAGE = "simulator.runs"
 """Each module of it that holds a `PATTERN` is a pattern."""
 
@@ -52,6 +60,11 @@ class Pattern(Protocol):
     """As in the key `pattern`."""
     options: type[Table] | None
     """The pattern's own table of the scenario file, which has its name; None if it needs none."""
+    uses: frozenset[str]
+    """Which tables and keys it uses of those that not every pattern does, as `ramp` or `hold.duration_s`."""
+
+    def participants(self, scenario: Scenario) -> int | None:
+        """Return how many participants its own options make; None where `participants.count` says it."""
 
     def check(self, scenario: Scenario) -> None:
         """Refuse a scenario that this pattern can never run, with a ValueError."""
@@ -229,10 +242,14 @@ class Scenario(Table):
             raise ValueError(f"there is no pattern {value!r}; known: {', '.join(patterns())}")
         return value
 
-    @model_validator(mode="after")
-    def _possible(self) -> Scenario:
-        patterns()[self.pattern].check(self)
-        return self
+    def takes(self, key: str) -> bool:
+        """Return whether its pattern uses a key, given by its path."""
+        pattern = patterns()[self.pattern]
+        table, _, name = key.partition(".")
+        if table == pattern.name:
+            return pattern.options is not None and name in {"", *pattern.options.model_fields}
+        used = USED_BY_ALL | pattern.uses
+        return table in used or key in used
 
     def options(self, kind: type[T]) -> T:
         """Return the table of a pattern's own options; with defaults where the scenario does not set them."""
@@ -266,13 +283,42 @@ class Scenario(Table):
         """Check plain values as they stand in a TOML file; `flags` says which option set a key, by its path.
 
         Raises:
+            ScenarioError: The content is wrong, or sets what its pattern does not use.
+        """
+        flags = flags or {}
+        scenario = _validated(values, source, flags)
+        pattern = patterns()[scenario.pattern]
+        count = pattern.participants(scenario)
+        derived = () if count is None else (COUNT,)
+        if unused := [key for key in _keys(values) if not scenario.takes(key) and key not in derived]:
+            raise _refusal(source, [_unused(key, scenario, flags) for key in unused])
+        if count is not None:
+            given = scenario.participants.count
+            if "count" in scenario.participants.model_fields_set and given != count:
+                origin = f" (set by {flags[COUNT]})" if COUNT in flags else ""
+                made = f"the other options of the pattern {pattern.name!r} make {count} participants"
+                raise _refusal(
+                    source, [f"{COUNT}: {made}, got {given}{origin}; change those, or leave it out"]
+                )
+            scenario = _validated(_merge(values, {"participants": {"count": count}}), source, flags)
+        try:
+            pattern.check(scenario)
+        except ValueError as error:
+            raise _refusal(source, [f"scenario: {error}"]) from error
+        return scenario
+
+    @classmethod
+    def from_record(cls, values: Mapping[str, Any], *, source: str) -> Scenario:
+        """Read the scenario of a recorded run, which may hold what its pattern does not use: other versions wrote all keys.
+
+        Raises:
             ScenarioError: The content is wrong.
         """
-        try:
-            return scenario_model().model_validate(values)
-        except ValidationError as error:
-            lines = "\n".join(f"  {_explain(item, flags or {})}" for item in error.errors())
-            raise ScenarioError(f"{source} cannot be run:\n{lines}") from error
+        scenario = _validated(values, source, {})
+        used = _only_used(values, scenario)
+        if patterns()[scenario.pattern].participants(scenario) is not None:
+            used.get("participants", {}).pop("count", None)  # there may have been more than were needed
+        return cls.from_values(used, source=source)
 
     def with_values(
         self, changes: Mapping[str, Any], *, source: str = "options", flags: Mapping[str, str] | None = None
@@ -282,11 +328,14 @@ class Scenario(Table):
         Raises:
             ScenarioError: A changed value is wrong.
         """
-        return Scenario.from_values(_merge(self.to_values(), changes), source=source, flags=flags)
+        given = self.model_dump(mode="json", by_alias=True, exclude_unset=True)
+        if patterns()[self.pattern].participants(self) is not None:
+            given.get("participants", {}).pop("count", None)  # follows from what may change now
+        return Scenario.from_values(_merge(given, changes), source=source, flags=flags)
 
     def to_values(self) -> dict[str, Any]:
-        """Return the complete scenario, defaults included, as plain values."""
-        return self.model_dump(mode="json", by_alias=True)
+        """Return all that its pattern uses, defaults included, as plain values."""
+        return _only_used(self.model_dump(mode="json", by_alias=True), self)
 
 
 @functools.cache
@@ -352,6 +401,18 @@ def ready_scenarios() -> list[str]:
     return sorted(f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith(".toml"))
 
 
+def nested(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Turn values by the paths of their keys into tables."""
+    tables: dict[str, Any] = {}
+    for path, value in values.items():
+        *within, name = path.split(".")
+        table = tables
+        for part in within:
+            table = table.setdefault(part, {})
+        table[name] = value
+    return tables
+
+
 def to_toml(values: Mapping[str, Any]) -> str:
     """Write plain scenario values as TOML; what `Scenario.parse` reads back is equal."""
     lines: list[str] = []
@@ -386,6 +447,50 @@ def _toml_value(value: object) -> str:
         return "[" + ", ".join(_toml_value(v) for v in value) + "]"
     text = str(value).replace("\\", "\\\\").replace('"', '\\"')
     return '"' + text.replace("\n", "\\n").replace("\t", "\\t") + '"'
+
+
+def _validated(values: Mapping[str, Any], source: str, flags: Mapping[str, str]) -> Scenario:
+    try:
+        return scenario_model().model_validate(values)
+    except ValidationError as error:
+        raise _refusal(source, [_explain(item, flags) for item in error.errors()]) from error
+
+
+def _refusal(source: str, lines: Sequence[str]) -> ScenarioError:
+    return ScenarioError("\n".join([f"{source} cannot be run:", *(f"  {line}" for line in lines)]))
+
+
+def _unused(key: str, scenario: Scenario, flags: Mapping[str, str]) -> str:
+    """Describe a key that the pattern does not use."""
+    origin = f" (set by {flags[key]})" if key in flags else ""
+    others = sorted(
+        name
+        for name, pattern in patterns().items()
+        if key in pattern.uses or key.partition(".")[0] in {name, *pattern.uses}
+    )
+    where = f"; patterns that do: {', '.join(others)}" if others else "; no pattern does"
+    return f"{key}: the pattern {scenario.pattern!r} does not use it{origin}{where}"
+
+
+def _keys(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """Return the paths of all keys that are set."""
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _keys(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}"
+
+
+def _only_used(values: Mapping[str, Any], scenario: Scenario, prefix: str = "") -> dict[str, Any]:
+    """Leave out the keys that the pattern does not use."""
+    kept: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            if part := _only_used(value, scenario, f"{prefix}{name}."):
+                kept[name] = part
+        elif scenario.takes(f"{prefix}{name}"):
+            kept[name] = value
+    return kept
 
 
 def _ready_text(name: str) -> str:

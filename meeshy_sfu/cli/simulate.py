@@ -130,7 +130,10 @@ def _print_error(reason: str, code: int, *, as_json: bool) -> None:
 
 
 def _run_one(chosen: Scenario, options: SimulateOptions) -> NoReturn:
-    scenario = _with_options(chosen, options)
+    from simulator.runs.options import refuse_unused, with_options
+
+    refuse_unused(options, chosen.name, [chosen])
+    scenario = with_options(chosen, options)
     live = _live(
         options,
         f"{scenario.name}: {scenario.participants.count} participants, {scenario.participants.bots} bots",
@@ -142,8 +145,10 @@ def _run_one(chosen: Scenario, options: SimulateOptions) -> NoReturn:
 
 def _run_suite(chosen: Suite, options: SimulateOptions) -> NoReturn:
     from simulator.runs import suite
+    from simulator.runs.options import refuse_unused, with_options
 
-    whole = chosen.with_values(lambda scenario: _with_options(scenario, options))
+    refuse_unused(options, chosen.name, [part.scenario for part in chosen.parts])
+    whole = chosen.with_values(lambda scenario: with_options(scenario, options))
     live = _live(options, f"{whole.name}: {whole.description}")
     directory, summary = _execute(
         lambda: suite.execute(
@@ -188,15 +193,6 @@ def _execute(work: Callable[[], Coroutine[Any, Any, R]], live: LiveTable | Phase
 
     with live:
         return uvloop.run(execute())
-
-
-def _with_options(scenario: Scenario, options: SimulateOptions) -> Scenario:
-    """Return the scenario with the options in place of its own values."""
-    from simulator.runs.churn import ChurnOptions
-
-    per_call = scenario.options(ChurnOptions).people
-    changes = options.changes(slo=scenario.slo, participants_per_call=per_call)
-    return scenario.with_values(changes, source="these options", flags=options.flags())
 
 
 def _target(server: str | None, state_dir: Path) -> Target | None:

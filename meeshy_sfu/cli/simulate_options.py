@@ -29,6 +29,35 @@ def _option(name: str, text: str, **more: Any) -> Any:
     return typer.Option(f"--{name}", envvar=variable, help=text, **more)
 
 
+@dataclass(frozen=True, slots=True)
+class Given:
+    """An option that was given, and what it sets."""
+
+    flag: str
+    key: str
+    """The path of the key in the scenario."""
+    value: Any
+
+
+_KEYS = {
+    "participants": "participants.count",
+    "bots": "participants.bots",
+    "duration": "hold.duration_s",
+    "slo": "slo",
+    "delay_ms": "network.down.delay_ms",
+    "jitter_ms": "network.down.jitter_ms",
+    "loss": "network.down.loss",
+    "transitions": "switching.transitions",
+    "prewarm": "switching.prewarm",
+    "calls": "{pattern}.calls",
+    "chaos": "{pattern}.chaos",
+    "relay_only": "participants.relay_only",
+    "seed": "seed",
+}
+"""Which key of a scenario an option sets; the others are about the run, and hold for every pattern."""
+_PERCENT = frozenset({"loss", "chaos"})
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SimulateOptions:
     """What ``meeshy simulate`` was called with; None for options that were not given."""
@@ -39,7 +68,10 @@ class SimulateOptions:
             help="A ready scenario (demo, group, switch, churn, storm), or the path of a .toml file."
         ),
     ]
-    participants: Annotated[int | None, _option("participants", "Participants in the call.")] = None
+    participants: Annotated[
+        int | None,
+        _option("participants", "All participants of the run; several calls have the same share each."),
+    ] = None
     bots: Annotated[
         str | None,
         _option(
@@ -104,55 +136,16 @@ class SimulateOptions:
         Path, typer.Option("--state-dir", envvar="MEESHY_STATE_DIR", help="Where runs and the clip are kept.")
     ] = Path(".meeshy")
 
-    def changes(self, *, slo: tuple[str, ...], participants_per_call: int) -> dict[str, Any]:
-        """Return what these options change in a scenario, as nested tables; None where they change nothing.
-
-        Args:
-            slo: The objectives of the scenario, to which those of the options are added.
-            participants_per_call: The scenario's `churn.people`: `--calls` alone brings enough participants.
-        """
-        return {
-            "seed": self.seed,
-            "slo": [*slo, *self.slo] if self.slo else None,
-            "participants": {
-                "count": self._count(participants_per_call),
-                "bots": self.bots,
-                "relay_only": self.relay_only,
-            },
-            "switching": {"transitions": self.transitions, "prewarm": self.prewarm},
-            "churn": {"calls": self.calls, "chaos": _share(self.chaos)},
-            "hold": {"duration_s": self.duration},
-            "network": {
-                "down": {
-                    "delay_ms": self.delay_ms,
-                    "jitter_ms": self.jitter_ms,
-                    "loss": _share(self.loss),
-                }
-            },
-        }
-
-    def flags(self) -> dict[str, str]:
-        """Return which flag sets which key of a scenario, to name it in errors."""
-        return {
-            "seed": "--seed",
-            "slo": "--slo",
-            "participants.count": "--calls" if self.participants is None and self.calls else "--participants",
-            "participants.bots": "--bots",
-            "participants.relay_only": "--relay-only",
-            "switching.transitions": "--transitions",
-            "switching.prewarm": "--prewarm",
-            "churn.calls": "--calls",
-            "churn.chaos": "--chaos",
-            "hold.duration_s": "--duration",
-            "network.down.delay_ms": "--delay-ms",
-            "network.down.jitter_ms": "--jitter-ms",
-            "network.down.loss": "--loss",
-        }
-
-    def _count(self, participants_per_call: int) -> int | None:
-        if self.participants is not None or self.calls is None or self.calls < 1:
-            return self.participants  # a wrong number of calls is refused by its own name
-        return self.calls * participants_per_call
+    def given(self, pattern: str) -> list[Given]:
+        """List what was given of the options that set something in a scenario of this pattern."""
+        found: list[Given] = []
+        for name, key in _KEYS.items():
+            value = getattr(self, name)
+            if value is not None and value != []:
+                value = value / 100 if name in _PERCENT else value
+                flag = f"--{name.replace('_', '-')}"
+                found.append(Given(flag, key.format(pattern=pattern), value))
+        return found
 
 
 def takes_options(command: Callable[[SimulateOptions], None]) -> Callable[..., None]:
@@ -185,7 +178,3 @@ def known_variables() -> frozenset[str]:
 def given_variables() -> list[str]:
     """List the variables with our prefix that are set."""
     return sorted(name for name in os.environ if name.startswith(PREFIX))
-
-
-def _share(percent: float | None) -> float | None:
-    return None if percent is None else percent / 100

@@ -82,7 +82,7 @@ class RawRun:
         """
         try:
             context = _read_context(directory / "run.json")
-            scenario = Scenario.from_values(
+            scenario = Scenario.from_record(
                 tomllib.loads((directory / "scenario.toml").read_text(encoding="utf-8")),
                 source=str(directory / "scenario.toml"),
             )

@@ -13,11 +13,11 @@ import os
 import platform
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from simulator.analysis.raw_run import RunContext
 from simulator.bots.clip import ensure_clip
@@ -116,6 +116,27 @@ class RunPattern(ABC):
     """One sentence, for the documentation."""
     options: type[Table] | None = None
     """Its own table of the scenario file, which has its name; None if the shared tables are enough."""
+
+    uses: frozenset[str] = frozenset({"participants.count"})
+    """Which tables and keys of a scenario file it uses, as `ramp` or `hold.duration_s`, beside those that every pattern does
+    (`USED_BY_ALL`). A scenario, or an option of the command line, that sets another one is refused."""
+
+    def participants(self, scenario: Scenario) -> int | None:
+        """Return how many participants its own options make; None where `participants.count` says it."""
+        return None
+
+    def spread(self, scenario: Scenario, count: int, changes: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return what to change in a scenario so that it has so many participants.
+
+        Args:
+            scenario: As it is.
+            count: How many are wanted.
+            changes: What else changes in the pattern's own table.
+
+        Raises:
+            ScenarioError: It cannot have so many.
+        """
+        return {"participants": {"count": count}}
 
     def check(self, scenario: Scenario) -> None:  # noqa: B027
         """Refuse a scenario that this pattern can never run, with a ValueError that names the key."""

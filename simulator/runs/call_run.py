@@ -26,7 +26,7 @@ from simulator.client.call_records import user_name
 from simulator.client.legs import CallBotGenerator
 from simulator.client.media_server import Rest
 from simulator.client.server_figures import server_figures
-from simulator.errors import SimulatorError, StackError, UsageError
+from simulator.errors import ScenarioError, SimulatorError, StackError, UsageError
 from simulator.report.live import Watcher
 from simulator.runs.base import TICK_S, Run, RunPattern, Target, note_server
 from simulator.runs.environment import CallEnvironment
@@ -37,6 +37,8 @@ from simulator.stack.full import EVENT_LOG, GatewayStack
 from simulator.stack.inspector import StackInspector
 from simulator.stack.watchdog import Watchdog
 
+GATEWAY_USES = frozenset({"participants.relay_only", "switching.prewarm"})
+"""What all patterns of the gateway use."""
 _TURN_SETTINGS = ("TURN_SERVERS", "TURN_SECRET")
 
 
@@ -46,6 +48,7 @@ class CallPattern(RunPattern):
     A pattern of yours is a subclass with a name, a description, :meth:`describe` and :meth:`run` (docs/extending.md).
     """
 
+    uses = frozenset({"participants.count", *GATEWAY_USES})
     settings: ClassVar[Mapping[str, str]] = {}
     """Settings of the stack that the pattern needs, as variables of the environment."""
 
@@ -228,6 +231,21 @@ class CallRun(Run):
                     # Compression would hold up the event loop, and with it the signalling.
                     await asyncio.to_thread(recorder.add_batch, table, batch)
         return collected
+
+
+def people_per_call(calls: int, participants: int) -> int:
+    """Return how many participants each call has.
+
+    Raises:
+        ScenarioError: They cannot be spread evenly.
+    """
+    people, left = divmod(participants, max(1, calls))
+    if left:
+        raise ScenarioError(
+            f"{participants} participants cannot be spread evenly over {calls} calls; make it {participants - left} or "
+            f"{participants - left + calls}, or change the number of calls"
+        )
+    return people
 
 
 def _is_set(setting: str) -> bool:

@@ -10,18 +10,15 @@ import asyncio
 import random
 import time
 from collections.abc import Mapping
-from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pydantic import Field
 
 from simulator.client.caller import Caller
 from simulator.client.legs import CallBot
 from simulator.client.media_server import Rest
-from simulator.errors import BotError, ScenarioError, SignalingError, SimulatorError, first_error
-from simulator.report.live import Watcher
-from simulator.runs.base import Target
-from simulator.runs.call_run import CallPattern, CallRun
+from simulator.errors import BotError, SignalingError, SimulatorError, first_error
+from simulator.runs.call_run import GATEWAY_USES, CallPattern, people_per_call
 from simulator.runs.environment import CallEnvironment
 from simulator.runs.expect import all_media_flows
 from simulator.scenario import Ratio, Scenario, Table
@@ -178,7 +175,22 @@ class Churn(CallPattern):
     name = "churn"
     description = "Participants join and leave several calls at random; with `chaos` clients, workers and services are killed."
     options = ChurnOptions
+    uses = frozenset({"participants.count", "hold.duration_s", *GATEWAY_USES})
     settings: ClassVar[Mapping[str, str]] = {"MEESHY_RECONNECT_GRACE_S": f"{GRACE_S:g}"}
+
+    def participants(self, scenario: Scenario) -> int:
+        """Return how many participants all calls may need."""
+        options = scenario.options(ChurnOptions)
+        return options.calls * options.people
+
+    def spread(self, scenario: Scenario, count: int, changes: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Spread so many participants evenly over the calls.
+
+        Raises:
+            ScenarioError: That leaves some over.
+        """
+        calls = int(changes.get("calls", scenario.options(ChurnOptions).calls))
+        return {self.name: {"people": people_per_call(calls, count)}}
 
     def describe(self, scenario: Scenario) -> str:
         """Describe in a sentence what a run does."""
@@ -192,30 +204,6 @@ class Churn(CallPattern):
     def standby(self, scenario: Scenario) -> bool:
         """Whether the stack keeps a process in reserve: only if services are killed."""
         return scenario.options(ChurnOptions).chaos > 0
-
-    def make_run(
-        self,
-        scenario: Scenario,
-        *,
-        state: Path,
-        out: Path | None = None,
-        target: Target | None = None,
-        watcher: Watcher | None = None,
-    ) -> CallRun:
-        """Prepare a run.
-
-        Raises:
-            ScenarioError: There are fewer participants than the calls may need.
-            UsageError: As for every pattern of the gateway.
-        """
-        options = scenario.options(ChurnOptions)
-        needed = options.calls * options.people
-        if scenario.participants.count < needed:
-            raise ScenarioError(
-                f"{options.calls} calls of up to {options.people} participants (churn.calls, churn.people) need "
-                f"participants.count of at least {needed}, got {scenario.participants.count}"
-            )
-        return super().make_run(scenario, state=state, out=out, target=target, watcher=watcher)
 
     async def run(self, environment: CallEnvironment) -> None:
         """Let participants join and leave all calls for as long as the scenario asks.

@@ -329,14 +329,9 @@ class Group(RunPattern):
 
     name = "group"
     description = "One call on the media server, without the gateway: every participant sends to all others."
-
-    def check(self, scenario: Scenario) -> None:
-        """Refuse `relay_only`: only the gateway names TURN servers."""
-        if scenario.participants.relay_only:
-            raise ValueError(
-                "participants.relay_only: a group goes straight to the media server, and only the gateway names TURN "
-                "servers; run switch, churn or storm"
-            )
+    uses = frozenset(
+        {"participants.count", "participants.watched", "participants.bots_per_process", "ramp", "hold"}
+    )
 
     def describe(self, scenario: Scenario) -> str:
         """Describe in a sentence what a run does."""

@@ -7,7 +7,7 @@ import secrets
 
 from simulator.client.caller import Caller
 from simulator.errors import first_error
-from simulator.runs.call_run import CallPattern
+from simulator.runs.call_run import GATEWAY_USES, CallPattern
 from simulator.runs.environment import CallEnvironment
 from simulator.runs.expect import all_in_call, all_in_mode, all_media_flows
 from simulator.scenario import Scenario
@@ -18,6 +18,7 @@ class Storm(CallPattern):
 
     name = "storm"
     description = "All participants join one call within a second, while it changes to the media server."
+    uses = frozenset({"participants.count", "ramp", "hold.duration_s", *GATEWAY_USES})
 
     def describe(self, scenario: Scenario) -> str:
         """Describe in a sentence what a run does."""

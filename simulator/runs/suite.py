@@ -122,6 +122,16 @@ def load(name_or_path: str) -> Scenario | Suite:
     return Suite(head.name, head.description, tuple(parts))
 
 
+def parts_of(name_or_path: str) -> list[Scenario]:
+    """Read the scenarios of a suite, or the one scenario of that name.
+
+    Raises:
+        ScenarioError: As of :func:`load`.
+    """
+    found = load(name_or_path)
+    return [part.scenario for part in found.parts] if isinstance(found, Suite) else [found]
+
+
 def is_suite(directory: Path) -> bool:
     """Return whether a directory holds the runs of a suite."""
     return (directory / _FILE).is_file()

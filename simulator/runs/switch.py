@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 
-from simulator.runs.call_run import CallPattern
+from simulator.runs.call_run import GATEWAY_USES, CallPattern
 from simulator.runs.environment import CallEnvironment
 from simulator.runs.expect import PATIENCE_S, all_in_mode, all_media_flows
 from simulator.scenario import Scenario
@@ -24,6 +24,11 @@ class Switch(CallPattern):
     description = (
         "A call of two that a third participant joins and leaves: `transitions` changes of mode each way."
     )
+    uses = frozenset({"switching", *GATEWAY_USES})
+
+    def participants(self, scenario: Scenario) -> int:
+        """Return how many participants take part: two, and the third who joins and leaves."""
+        return 3
 
     def describe(self, scenario: Scenario) -> str:
         """Describe in a sentence what a run does."""

@@ -162,6 +162,31 @@ def test_a_wrong_value_is_named_by_its_flag(
     assert words in json.loads(printed.out)["reasons"][0]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "flag"),
+    [
+        (("group", "--calls", "5"), "--calls"),
+        (("group", "--transitions", "3"), "--transitions"),
+        (("switch", "--duration", "3"), "--duration"),
+    ],
+)
+def test_an_option_that_a_scenario_does_not_have_is_refused(
+    arguments: tuple[str, ...], flag: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["simulate", *arguments, "--json", "--out", str(tmp_path / "run")]) == 2
+    words = f"{flag}: the scenario '{arguments[0]}' does not take this option; scenarios that do: "
+    assert words in json.loads(capsys.readouterr().out)["reasons"][0]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_variable_that_a_scenario_does_not_have_is_refused_as_its_option(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MEESHY_SIMULATE_CALLS", "5")
+    assert main(["simulate", "group"]) == 2
+    assert "--calls: the scenario 'group' does not take this option" in capsys.readouterr().err
+
+
 def test_a_scenario_that_is_not_utf_8_is_named_with_the_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

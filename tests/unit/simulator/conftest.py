@@ -29,7 +29,7 @@ class SyntheticRun:
 
     def __init__(self, *, bots: int = 3, scenario: dict[str, object] | None = None) -> None:
         values: dict[str, object] = {"name": "synthetic", "participants": {"count": bots}}
-        self.scenario = Scenario.from_values(values | (scenario or {}))
+        self.scenario = Scenario.from_record(values | (scenario or {}), source="synthetic")
         self.context = RunContext(
             started_ns=START - 5 * S,
             window_start_ns=START,
