@@ -123,10 +123,20 @@ RETIRED = {
     "pause in sound": "audio gap",
 }
 """Words and phrases that the house has given up, and what stands for them."""
-FORMATS = re.compile(r"programme\.toml|meeshy\.programme/1|aftermath\.json")
-"""Names of files and formats that are on users' disks; they stay as they are."""
+PEOPLE = dict.fromkeys(
+    ("people", "person", "persons", "somebody", "someone", "anybody", "everybody"),
+    "participant, user or peer",
+)
+"""Words for participants that code and the pages of the protocols do not use; users' pages and tests may."""
+PEOPLE_CHECKED = ("meeshy_sfu/", "simulator/", "crates/", "deploy/", "docs/", "examples/", "scripts/")
+FORMATS = re.compile(
+    r"programme\.toml|meeshy\.programme/1|aftermath\.json"
+    r"|\.people\b|`people`|`person`|\"people\"|^ +people: int|\bpeople=|\bperson-|\"person\"|^ +person: int"
+)
+"""Names of files, options and fields that are on users' disks; they stay as they are."""
 _RETIRED = re.compile(rf"(?<![\w-])({'|'.join(RETIRED)})(?![\w-])", re.I)
-WORDS_CHECKED = {".py", ".pyi", ".rs", ".md", ".html", ".j2", ".js"}
+_PEOPLE = re.compile(rf"(?<![\w-])({'|'.join(PEOPLE)})(?![\w-])", re.I)
+WORDS_CHECKED = {".py", ".pyi", ".rs", ".md", ".html", ".j2", ".js", ".yml"}
 # file or folder → why its words are not checked
 WORDS_ALLOWED = {
     ".ci/check_tree.py": "lists them",
@@ -140,9 +150,11 @@ def wordings(name: str, text: str) -> Iterator[str]:
     """List where a file uses a retired word, or begins a docstring with Give or Tell."""
     if Path(name).suffix not in WORDS_CHECKED or name.startswith(tuple(WORDS_ALLOWED)):
         return
+    patterns = [(_RETIRED, RETIRED)] + [(_PEOPLE, PEOPLE)] * name.startswith(PEOPLE_CHECKED)
     for number, line in enumerate(text.splitlines(), 1):
-        for found in _RETIRED.findall(FORMATS.sub("", line)):
-            yield f"{name}:{number}: '{found}' is retired; write '{RETIRED[found.lower()]}'"
+        for pattern, words in patterns:
+            for found in pattern.findall(FORMATS.sub("", line)):
+                yield f"{name}:{number}: '{found}' is retired; write '{words[found.lower()]}'"
         if (begun := BEGINNINGS.search(line)) and Path(name).suffix in {".py", ".pyi"}:
             yield f"{name}:{number}: a docstring begins with {begun[1]}; write what is done: Return, List, Compute, Send"
 

@@ -1,6 +1,6 @@
 """The pictures of the README, taken from real runs: the live table of a call, and a switch drawn frame by frame.
 
-Run by `make pictures`; takes a minute and writes docs/images/. Uses the product's own commands in a terminal, as a person would.
+Run by `make pictures`; takes a minute and writes docs/images/. Uses the product's own commands in a terminal, as its users do.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The full figures of the media server, one after the other, each against what it must show.
 
 Run by `make verify-media` on an otherwise quiet machine; takes about ten minutes, prints a table, writes
-bench-results/verify-media.json and exits 1 when a figure is missed. Uses the product's own commands, as a person would.
+bench-results/verify-media.json and exits 1 when a figure is missed. Uses the product's own commands, as its users do.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ MEESHY = ROOT / ".venv" / "bin" / "meeshy"
 OBSERVERS = """
 schema = 1
 name = "observers"
-description = "Four aiortc bots that decode everybody, and two native ones."
+description = "Four aiortc bots that decode all streams, and two native ones."
 seed = 3
 [participants]
 count = 6

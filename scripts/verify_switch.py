@@ -1,7 +1,7 @@
 """The full figures of calls that switch, one run after the other, each against what it must show.
 
 Run by `make verify-switch` on an otherwise quiet machine; takes about half an hour, prints a table, writes
-bench-results/verify-switch.json and exits 1 when a figure is missed. Uses the product's own commands, as a person would.
+bench-results/verify-switch.json and exits 1 when a figure is missed. Uses the product's own commands, as its users do.
 """
 
 from __future__ import annotations

@@ -143,7 +143,7 @@ class ServerPath:
             await self.receive(producer)
 
     async def receive(self, producer: dict) -> None:
-        """Receive a track somebody sends; it may be announced twice, and may be gone by now."""
+        """Receive a track of another participant; it may be announced twice, and may be gone by now."""
         if producer["producerId"] in self._known:
             return
         self._known.add(producer["producerId"])

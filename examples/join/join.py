@@ -1,4 +1,4 @@
-"""Join a call with pymediasoup: send a tone and a picture, receive everybody else."""
+"""Join a call with pymediasoup: send a tone and a picture, receive all other participants."""
 
 import argparse
 import asyncio

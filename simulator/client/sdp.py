@@ -106,7 +106,7 @@ def parse(text: str) -> Description:
     mids = [section.first("mid") for section in sections]
     if bundled[:1] != ["BUNDLE"] or any(mid not in bundled[1:] for mid in mids):
         raise SdpError("all media must be in one BUNDLE group")
-    # With BUNDLE, the first section's transport is everybody's (RFC 9143 §7.2).
+    # With BUNDLE, all sections use the transport of the first (RFC 9143 §7.2).
     first = sections[0]
 
     def needed(name: str) -> str:

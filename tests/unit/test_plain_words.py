@@ -32,6 +32,17 @@ def test_a_retired_word_is_found_wherever_it_stands(rules: ModuleType, name: str
     assert "is retired; write" in found
 
 
+@pytest.mark.parametrize("words", ["two people", "a Person", "somebody speaks"])
+def test_participants_are_called_so_in_code_and_on_the_pages_of_the_protocols(
+    rules: ModuleType, words: str
+) -> None:
+    for name in ("meeshy_sfu/a.py", "crates/a/src/lib.rs", "docs/a.md", "deploy/prometheus/alerts.yml"):
+        (found,) = rules.wordings(name, f"# {words}\n")
+        assert found.endswith("is retired; write 'participant, user or peer'")
+    assert not list(rules.wordings("README.md", words))
+    assert not list(rules.wordings("simulator/runs/churn.py", "`churn.people`, options.people, person-1"))
+
+
 @pytest.mark.parametrize(
     "line",
     [

@@ -10,7 +10,7 @@ pub(crate) type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 /// What is measured.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Case {
-    /// Everyone to everyone, or the first to all others.
+    /// Each to all others, or the first to all others.
     pub(crate) mesh: bool,
     pub(crate) profile: SrtpProfile,
     pub(crate) gso: bool,

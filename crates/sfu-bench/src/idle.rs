@@ -139,9 +139,9 @@ impl Live {
 fn add_silent(harness: &mut Harness, calls: usize) {
     for call in 0..calls {
         // The address is unused, and nothing is sent to it.
-        let address = |person: u8| {
+        let address = |client: u8| {
             let [_, _, high, low] = (call as u32).to_be_bytes();
-            SocketAddr::from(([127, 1 + person, high, low], 9))
+            SocketAddr::from(([127, 1 + client, high, low], 9))
         };
         harness.add_call(|router, now| {
             case().fill(router, &[address(0), address(1)], 2, &mut Vec::new(), now)

@@ -26,7 +26,7 @@ pub struct PoolConfig {
     pub send_tick_us: u64,
     /// Clip file that every bot plays (format: [`crate::clip`]).
     pub clip_path: PathBuf,
-    /// Receive buffer asked for per socket, bytes. Default 4 MiB: most of a second of a 50-participant call; the kernel may grant less (see `health`).
+    /// Receive buffer asked for per socket, bytes. Default 4 MiB: most of a second of a call of 50; the kernel may grant less (see `health`).
     pub rcvbuf: usize,
     /// Seed of everything that is random: SSRCs, phases, jitter, drops. Default 1.
     pub seed: u64,

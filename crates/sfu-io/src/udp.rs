@@ -22,7 +22,7 @@ const REFUSALS: u32 = 8;
 #[derive(Clone, Copy, Debug)]
 pub struct UdpOptions {
     /// Receive buffer in bytes, beyond `net.core.rmem_max` where the process may. Default 8 MiB:
-    /// a third of a second of a 50-person call arriving while the thread is held up.
+    /// a third of a second of a call of 50 arriving while the thread is held up.
     pub receive_buffer: usize,
     /// Send buffer in bytes, likewise. Default 8 MiB.
     pub send_buffer: usize,

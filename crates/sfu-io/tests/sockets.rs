@@ -403,7 +403,10 @@ fn what_a_peer_does_not_read_is_not_heaped_up_in_the_kernel() {
             std::thread::sleep(Duration::from_millis(1));
         }
         server.flush().unwrap();
-        assert!(taken < 64 << 20, "somebody reads");
+        assert!(
+            taken < 64 << 20,
+            "the client does not read, yet {taken} bytes were taken"
+        );
     }
     let received: usize = {
         let mut waiting = 0i32;

@@ -102,6 +102,6 @@ pub(crate) fn bad_request(json: &str, error: &serde_json::Error) -> PyErr {
 /// The object belongs to the parent process.
 pub(crate) fn forked() -> PyErr {
     python::ForkError::new_err(
-        "this object has stayed behind in the parent process; start workers and bots after the fork, or use spawn",
+        "this object works in the parent process only; start workers and bots after the fork, or use spawn",
     )
 }

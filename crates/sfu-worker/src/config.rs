@@ -86,9 +86,18 @@ impl std::fmt::Display for StartError {
         match self {
             StartError::Bind(error) => error.fmt(f),
             StartError::Listen(problem) => f.write_str(problem),
-            StartError::Certificate(problem) => write!(f, "unusable certificate: {problem}"),
-            StartError::Cpu { cpu, source } => write!(f, "cannot use CPU {cpu}: {source}"),
-            StartError::System { what, source } => write!(f, "cannot {what}: {source}"),
+            StartError::Certificate(problem) => write!(
+                f,
+                "certificate and key cannot be used: {problem}; DTLS needs an ECDSA P-256 certificate and its PKCS #8 key, both DER"
+            ),
+            StartError::Cpu { cpu, source } => write!(
+                f,
+                "pin_cpu {cpu} cannot be used: {source}; name a CPU that this process may run on, or none"
+            ),
+            StartError::System { what, source } => write!(
+                f,
+                "cannot {what}: {source}; check the limits of threads, memory and open files of this process"
+            ),
         }
     }
 }

@@ -169,7 +169,7 @@ impl Core {
         if offer.is_empty() {
             return Err(CommandError::new(
                 ErrorCode::NoPort,
-                "a transport needs UDP, TCP or both to be offered",
+                "udp and tcp: the worker has no such socket to offer; ask for one that it listens on",
             ));
         }
         let call = self.call(position)?;
@@ -376,7 +376,7 @@ impl Core {
         if !self.config.allow_panic {
             return Err(CommandError::new(
                 ErrorCode::InvalidState,
-                "this worker was not started with allow_panic",
+                "panic: this worker refuses the command; start it with allow_panic, which is for tests only",
             ));
         }
         let Some((router, transport)) = transport else {
@@ -463,17 +463,24 @@ fn fresh_credentials() -> LinkCredentials {
 }
 
 fn answer(value: &impl Serialize) -> Answer {
-    serde_json::to_value(value)
-        .map_err(|e| CommandError::new(ErrorCode::InvalidState, format!("answer: {e}")))
+    serde_json::to_value(value).map_err(|e| {
+        CommandError::new(
+            ErrorCode::InvalidState,
+            format!("the answer cannot be written as JSON: {e}; report this"),
+        )
+    })
 }
 
 fn unknown(kind: &str, id: u64) -> CommandError {
-    CommandError::new(ErrorCode::NotFound, format!("no {kind} {id}"))
+    CommandError::new(
+        ErrorCode::NotFound,
+        format!("there is no {kind} {id}; it was closed, or never created"),
+    )
 }
 
 fn taken(kind: &str, id: u64) -> CommandError {
     CommandError::new(
         ErrorCode::AlreadyExists,
-        format!("{kind} {id} exists already"),
+        format!("{kind} {id} exists already; close it first, or name the new one otherwise"),
     )
 }

@@ -93,7 +93,7 @@ pub(crate) fn fingerprints(given: &[Fingerprint]) -> Result<Vec<LinkFingerprint>
     if known.is_empty() {
         return Err(CommandError::new(
             ErrorCode::InvalidArgument,
-            "fingerprints: one of sha-256, sha-384 or sha-512 is needed",
+            "fingerprints: none is of sha-256, sha-384 or sha-512; send one of these",
         ));
     }
     Ok(known)

@@ -130,7 +130,7 @@ impl Harness {
         while Instant::now() < deadline {
             self.inner.round()?;
         }
-        // Nobody else reads them.
+        // Nothing else reads them.
         self.queues.drain_events(usize::MAX);
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! What a panic of a worker said, written down by a thread of its own.
 //!
 //! # Job
-//! std's hook writes message and backtrace on the thread that panics, before anybody can learn of it. Naming
+//! std's hook writes message and backtrace on the thread that panics, before any other code learns of it. Naming
 //! the frames reads the debug information of the whole library, a tenth of a second and more where it is not
 //! in memory, and standard error may be a pipe that is not read. All calls of the worker would stand still
 //! meanwhile, so it hands over what it knows and goes on.

@@ -1,4 +1,4 @@
-//! The two queues between a worker's thread and everybody else.
+//! The two queues between a worker's thread and all other threads.
 //!
 //! # Job
 //! Requests in, events out, each with a descriptor to wait for. Never touched per packet.
@@ -42,10 +42,10 @@ pub enum RequestError {
 impl std::fmt::Display for RequestError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            RequestError::Closed => write!(f, "the worker is closed"),
+            RequestError::Closed => write!(f, "the worker is closed; start another"),
             RequestError::Full => write!(
                 f,
-                "{MAX_OUTSTANDING} requests wait for the worker or for their replies to be read"
+                "{MAX_OUTSTANDING} requests are outstanding; read their replies, then send this one again"
             ),
         }
     }
@@ -248,7 +248,7 @@ impl Queues {
                 ok: None,
                 error: Some(CommandError::new(
                     ErrorCode::Closed,
-                    "the worker ended before this request was done",
+                    "the worker ended before this request was done; send it to another worker",
                 )),
             }));
         }

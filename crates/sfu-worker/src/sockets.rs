@@ -71,14 +71,15 @@ type Bound = (u16, [Option<UdpSocket>; 2], Vec<TcpListener>);
 fn check(listen: &[IpAddr]) -> Result<(), StartError> {
     if listen.is_empty() {
         return Err(StartError::Listen(
-            "no address to listen on was given".into(),
+            "listen names no address; name one to listen on, such as 0.0.0.0 or ::".into(),
         ));
     }
     for six in [false, true] {
         let family: Vec<_> = listen.iter().filter(|a| a.is_ipv6() == six).collect();
         if let [first, second, ..] = family[..] {
             return Err(StartError::Listen(format!(
-                "a worker listens on one address of each family, not on both {first} and {second}"
+                "listen names {first} and {second}, both of one family; a worker takes one IPv4 and one IPv6 address at most: \
+                 leave one out, or listen on 0.0.0.0 or :: for all"
             )));
         }
     }

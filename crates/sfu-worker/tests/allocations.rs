@@ -54,7 +54,7 @@ fn forwarding_allocates_nothing_between_two_reports() {
     subscriber.receives("a", PeerKind::Audio, 30);
     subscriber.receives("v", PeerKind::Video, 40);
     rig.connect(&mut [&mut publisher, &mut subscriber]);
-    // Without levels nobody is reported as speaking, so that only packets are left to do.
+    // Without levels no speaker is reported, so that only packets are left to do.
     for (producer, kind, ssrc) in [(1, MediaKind::Audio, 10), (2, MediaKind::Video, 20)] {
         let mut wanted = produce(1, 1, producer, kind, ssrc);
         wanted

@@ -1,4 +1,4 @@
-//! Datagrams that nobody should have sent.
+//! Datagrams that no honest peer sends.
 #![allow(clippy::unwrap_used)]
 
 mod rig;
@@ -62,7 +62,7 @@ fn datagram(kind: Kind, random: &mut Random, fragment: &str) -> Vec<u8> {
     match kind {
         Kind::Stun => {
             // A binding request with our username, so that it reaches the transport, and garbage behind.
-            let username = format!("{fragment}:someone");
+            let username = format!("{fragment}:peer");
             let mut text = username.clone().into_bytes();
             text.resize(username.len().next_multiple_of(4), 0);
             let words = (random.next() % 20) as usize;

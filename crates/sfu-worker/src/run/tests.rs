@@ -14,7 +14,7 @@ pub(crate) fn worker() -> Loop {
     Harness::new(harness::config().unwrap()).unwrap().inner
 }
 
-/// A call of one person with path, keys and a microphone.
+/// A call of one participant with path, keys and a microphone.
 fn call(id: u64, now: Instant) -> Call {
     let mut router = Router::new(RouterConfig::new((now, Duration::from_secs(1)), id));
     let profile = SrtpProfile::AeadAes128Gcm;
@@ -88,7 +88,7 @@ fn silent_rooms_do_not_wake_the_worker() {
         core.mark_dirty(id as u32);
     }
     core.flush(start);
-    // A minute in which the worker wakes exactly when somebody wants it to.
+    // A minute in which the worker wakes exactly when a timer is due.
     let (mut now, mut wakes) = (start, 0);
     while let Some(due) = core.calls.timers.first()
         && due < start + Duration::from_secs(60)

@@ -1,4 +1,4 @@
-//! What the tests share: a worker that is asked and answers, and a client nobody here wrote.
+//! The rig of the tests: a worker with its commands and events, and str0m as an independent client.
 #![allow(dead_code, unreachable_pub, unused_imports, clippy::unwrap_used)]
 
 pub mod peer;
@@ -133,7 +133,7 @@ impl Rig {
         peer
     }
 
-    /// Lets everybody work until `done`.
+    /// Runs worker and clients until `done`.
     pub fn until(
         &mut self,
         peers: &mut [&mut Peer],

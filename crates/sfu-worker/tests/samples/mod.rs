@@ -46,7 +46,7 @@ pub(crate) fn assert_full(path: &str, value: &Value) {
     }
 }
 
-/// A key nobody knows is refused by its name, whichever object it stands in; `lenient` names those that ignore it.
+/// An unknown key is refused by its name, whichever object it stands in; `lenient` names those that ignore it.
 pub(crate) fn assert_strict<T: DeserializeOwned + Serialize>(sample: &Value, lenient: &[&str]) {
     let read: T = serde_json::from_value(sample.clone()).unwrap();
     assert_eq!(&serde_json::to_value(&read).unwrap(), sample);
