@@ -239,13 +239,13 @@ def people_per_call(calls: int, participants: int) -> int:
     Raises:
         ScenarioError: They cannot be spread evenly.
     """
-    people, left = divmod(participants, max(1, calls))
+    each, left = divmod(participants, max(1, calls))
     if left:
         raise ScenarioError(
             f"{participants} participants cannot be spread evenly over {calls} calls; make it {participants - left} or "
             f"{participants - left + calls}, or change the number of calls"
         )
-    return people
+    return each
 
 
 def _is_set(setting: str) -> bool:
