@@ -69,6 +69,9 @@ class Pattern(Protocol):
     def check(self, scenario: Scenario) -> None:
         """Refuse a scenario that this pattern can never run, with a ValueError."""
 
+    def promises(self, scenario: Scenario) -> frozenset[str]:
+        """Return the paths of the figures that its runs always measure."""
+
 
 class Participants(Table):
     """Who is in the call."""

@@ -131,6 +131,10 @@ def objectives(expressions: Iterable[str]) -> tuple[Slo, ...]:
 
 def _known(path: str, text: str) -> str:
     known = figure_paths()
+    # A share and a sum may be named without saying so.
+    for short in (f"{path}.ratio", f"{path}.total"):
+        if path not in known and short in known:
+            return short
     if path not in known:
         near = difflib.get_close_matches(path, known, n=3, cutoff=0.5)
         hint = (

@@ -13,103 +13,111 @@ import types
 import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from simulator.figure_types import FigureModel, Share, SharePerKind, figure
+from simulator.figure_types import Percentiles as Percentiles  # noqa: PLC0414
+from simulator.figure_types import PerKind as PerKind  # noqa: PLC0414
+from simulator.figure_types import Topic as Topic  # noqa: PLC0414
+from simulator.figure_types import Unit as Unit  # noqa: PLC0414
 from simulator.samples.end_state import FILES, SOCKETS, TASKS
+from simulator.samples.schema import KINDS
 
 SUMMARY_SCHEMA: Final = "meeshy.summary/1"
 """Version of the format; a field may be added to it, but none changed or removed."""
 
 Verdict = Literal["pass", "fail", "void", "error"]
-Unit = Literal["", "ms", "ns", "ratio", "bytes", "% of a core"]
-"""A `ratio` is a share from 0 to 1 in summary.json and a percentage in reports; `bytes` are shown as MB."""
 
 
-class Topic(StrEnum):
-    """The sections of a report that figures are shown in, in the order of the report."""
-
-    STREAMS = "Streams"
-    SWITCHING = "Changes between peer to peer and the media server"
-    FAULTS = "Injected faults"
-    LATENCY = "Latency and joins"
-    LOSS = "Loss and misrouted frames"
-    DECODED = "Decoded media"
-    LEAKS = "Leaks"
-    SERVER = "Media server"
-    GENERATOR = "Load generator"
-
-
-def figure(
-    label: str,
-    meaning: str,
-    *,
-    topic: Topic | None = None,
-    unit: Unit = "",
-    objectives: tuple[str, ...] = (),
-    headline: bool = False,
-    default: Any = None,
-) -> Any:
-    """Declare a figure of the summary.
-
-    Args:
-        label: Its name in reports, in a few words.
-        meaning: One sentence: what is counted, or what is timed from when to when. For the schema and the documentation.
-        topic: The section of the report that shows it. Fields of a group are shown where the group is.
-        unit: What its numbers are.
-        objectives: What must hold unless a run says otherwise, without the path: `"== 0"`, or `"p95 < 100"` for a distribution.
-        headline: Whether the verdict's panel and the head of the report show it.
-        default: Its value where no function computes it.
-    """
-    said = {
-        "label": label,
-        "unit": unit,
-        "topic": topic and topic.value,
-        "objectives": list(objectives),
-        "headline": headline,
-    }
-    extra: dict[str, Any] = {"figure": {name: value for name, value in said.items() if value}}
-    return Field(default=default, description=meaning, json_schema_extra=extra)
-
-
-class _Object(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class Percentiles(_Object):
-    """A distribution in short."""
-
-    p50: float | None = None
-    p95: float | None = None
-    p99: float | None = None
-    max: float | None = None
-    samples: int = 0
-
-
-class PerKind(_Object):
-    """One distribution for each kind of media."""
-
-    audio: Percentiles | None = None
-    video: Percentiles | None = None
-
-
-class Streams(_Object):
+class Streams(FigureModel):
     """Streams from one participant to one other: audio and video count apart."""
 
-    expected: int = figure(
-        "streams expected", "Streams that should flow, from each sender to each receiver.", default=0
+    expected: int | None = figure(
+        "streams expected", "Streams that should flow, from each sender to each receiver."
     )
-    flowing: int = figure(
+    flowing: int | None = figure(
         "streams flowing",
-        "Streams that brought media through the whole of the measured time, never silent for 2 s.",
+        "Streams that brought media through the whole of the measured time, never silent for 2 s, its end included.",
         objectives=("== streams.expected",),
-        default=0,
     )
 
 
-class LossOf(_Object):
+class Frames(FigureModel):
+    """Frames by the senders' own record, each counted once for every receiver it was due at.
+
+    A frame is a video frame or an opus packet that carries a stamp.
+    """
+
+    due: int | None = figure(
+        "frames due",
+        "Stamped frames sent within the measured time, for each receiver whose stream should have flowed then.",
+    )
+    delivered: int | None = figure(
+        "frames delivered", "Of these, how many arrived whole and undamaged within 5 s of being sent."
+    )
+    late: int | None = figure(
+        "late frames", "Of the delivered ones, how many were whole only more than 400 ms after being sent."
+    )
+    missing: int | None = figure("missing frames", "Frames due that were not delivered.")
+    incomplete: int | None = figure(
+        "incomplete frames",
+        "Of the missing ones, how many arrived in part: the stamp came, another packet did not.",
+    )
+    duplicated: int | None = figure(
+        "duplicated frames", "Frames that arrived whole more than once by the same path."
+    )
+
+
+class Unexpected(FigureModel):
+    """Packets that a bot cannot attribute to a stream it was told of, by cause."""
+
+    total: int | None = figure(
+        "unexpected packets", "All of those below.", objectives=("== 0",), headline=True
+    )
+    unknown_ssrc: int | None = figure(
+        "packets of an unknown SSRC",
+        "RTP under an SSRC that was not announced within 5 s, or whose stream had ended more than 5 s before.",
+    )
+    unauthentic: int | None = figure(
+        "packets that failed authentication", "RTP and RTCP whose authentication tag is wrong."
+    )
+    payload_type: int | None = figure(
+        "packets of an unknown payload type",
+        "RTP of a known SSRC with a payload type that is not that of its codec.",
+    )
+    damaged_stamps: int | None = figure(
+        "damaged stamps", "Packets that must end with a stamp and do not, or whose stamp fails its checksum."
+    )
+    malformed: int | None = figure(
+        "malformed packets", "What is neither STUN, DTLS, RTP nor RTCP, and RTP where none is received."
+    )
+
+
+class PausesOf(FigureModel):
+    """Times in which a stream brought nothing: audio no packet, video no frame that could be decoded."""
+
+    longest_ms: Percentiles | None = figure(
+        "longest pause",
+        "Longest time in which a stream brought nothing, until the end of the measured time; per stream.",
+        unit="ms",
+        objectives=("max < 1000",),
+    )
+    over_300_ms: int | None = figure("pauses over 300 ms", "Pauses longer than 300 ms, of all streams.")
+    share: float | None = figure(
+        "time in pauses", "Share of the time of all streams that lay in pauses of over 300 ms.", unit="ratio"
+    )
+
+
+class Pauses(FigureModel):
+    """Pauses of audio and video."""
+
+    audio: PausesOf | None = figure("pauses", "Pauses of audio.")
+    video: PausesOf | None = figure("pauses", "Pauses of video.")
+
+
+class LossOf(FigureModel):
     """Loss of RTP packets between sending and receiving bot."""
 
     ratio: float | None = figure(
@@ -119,6 +127,9 @@ class LossOf(_Object):
         "packets lost before repair",
         "Share of packets that did not arrive when they were first sent.",
         unit="ratio",
+    )
+    interval: Share | None = Field(
+        default=None, description="`ratio` again, with its interval and the number of packets."
     )
 
 
@@ -135,7 +146,7 @@ class Loss(LossOf):
     video: LossOf | None = figure("loss", "Loss of video.")
 
 
-class Transitions(_Object):
+class Transitions(FigureModel):
     """Time for a mode change, per participant."""
 
     to_sfu: Percentiles | None = figure(
@@ -180,7 +191,7 @@ class Transitions(_Object):
     )
 
 
-class Decoded(_Object):
+class Decoded(FigureModel):
     """What the bots that decode received."""
 
     streams: int = figure("streams decoded", "Streams that were decoded.", default=0)
@@ -200,7 +211,7 @@ class Decoded(_Object):
     )
 
 
-class Server(_Object):
+class Server(FigureModel):
     """The media server, over the measured time."""
 
     cpu_core_percent: float | None = figure(
@@ -222,7 +233,7 @@ class Server(_Object):
     )
 
 
-class Leaks(_Object):
+class Leaks(FigureModel):
     """What the run's own services and database still hold after the last participant has left."""
 
     rooms: int = figure("leaked rooms", "Rooms on the media server.", objectives=("== 0",), default=0)
@@ -276,7 +287,7 @@ class Leaks(_Object):
     )
 
 
-class Generator(_Object):
+class Generator(FigureModel):
     """The load generator's check of itself, over the measured time."""
 
     valid: bool = Field(default=False, description="Whether the generator kept up; if not, the run is void.")
@@ -299,7 +310,7 @@ class Generator(_Object):
     )
 
 
-class SloResult(_Object):
+class SloResult(FigureModel):
     """One comparison and its outcome."""
 
     expression: str
@@ -309,7 +320,7 @@ class SloResult(_Object):
     """None when a default does not apply because nothing was measured."""
 
 
-class Machine(_Object):
+class Machine(FigureModel):
     """Where it was measured, and with what."""
 
     cores: int
@@ -322,7 +333,7 @@ class Machine(_Object):
     """Build profile of the native module; debug builds are refused."""
 
 
-class Summary(_Object):
+class Summary(FigureModel):
     """Everything a run found, in one object."""
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True, title="Summary of a meeshy simulate run")
@@ -350,6 +361,64 @@ class Summary(_Object):
         headline=True,
         default=Streams(),
     )
+    delivered_ratio: SharePerKind = figure(
+        "delivered",
+        "Share of the frames due that arrived whole and undamaged within 5 s of being sent.",
+        topic=Topic.DELIVERY,
+        unit="ratio",
+        objectives=("ratio >= 0.98",),
+        headline=True,
+        default=SharePerKind(),
+    )
+    late_ratio: Share | None = figure(
+        "delivered late",
+        "Share of the delivered frames that were whole only more than 400 ms after being sent.",
+        topic=Topic.DELIVERY,
+        unit="ratio",
+        objectives=("ratio <= 0.02",),
+    )
+    frames: Frames | None = figure(
+        "frames",
+        "Frames by the senders' own record, each counted once for every receiver it was due at. A frame is a video frame or "
+        "an opus packet that carries a stamp.",
+        topic=Topic.DELIVERY,
+    )
+    uplink_loss: Share | None = figure(
+        "frames missing at all receivers",
+        "Share of the sent frames that were due at two or more receivers and reached none: lost on the way to the server, "
+        "or in it.",
+        topic=Topic.DELIVERY,
+        unit="ratio",
+    )
+    downlink_loss: Share | None = figure(
+        "frames missing at some receivers",
+        "Of the frames that reached another receiver, the share that was missing: lost on the way from the server.",
+        topic=Topic.DELIVERY,
+        unit="ratio",
+    )
+    pauses: Pauses | None = figure(
+        "pauses",
+        "Times of over 300 ms in which a stream brought nothing: audio no packet, video no frame that could be decoded.",
+        topic=Topic.DELIVERY,
+    )
+    corrupted_frames: int | None = figure(
+        "corrupted frames",
+        "Frames whose payload is not what was sent, by the checksum in their stamp.",
+        topic=Topic.LOSS,
+        objectives=("== 0",),
+    )
+    unexpected_packets: Unexpected | None = figure(
+        "unexpected packets",
+        "Packets that a bot cannot attribute to a stream it was told of.",
+        topic=Topic.LOSS,
+    )
+    jitter_ms: PerKind = figure(
+        "delay variation",
+        "One-way latency minus the smallest of the same stream (RFC 5481, PDV).",
+        topic=Topic.LATENCY,
+        unit="ms",
+        default=PerKind(),
+    )
     latency_ms: PerKind = figure(
         "latency",
         "One way, from leaving the sending bot to reaching the receiving bot's socket.",
@@ -370,6 +439,19 @@ class Summary(_Object):
         "duplicate packets",
         "Packets that arrived more than once; not in calls that switch.",
         topic=Topic.LOSS,
+    )
+    duplicate_ratio: Share | None = figure(
+        "duplicates",
+        "Share of the received packets that had come before, repairs that were asked for aside; not in calls that switch.",
+        topic=Topic.LOSS,
+        unit="ratio",
+        objectives=("ratio <= 0.001",),
+    )
+    reordered: Share | None = figure(
+        "reordered",
+        "Share of the received packets that came after one sent later, repairs aside; not in calls that switch.",
+        topic=Topic.LOSS,
+        unit="ratio",
     )
     out_of_order: int | None = figure(
         "packets out of order",
@@ -454,7 +536,7 @@ class Figure:
     path: str
     """Its place in summary.json, as SLO expressions name it."""
     type: type
-    """`Percentiles`, `int` or `float`, or the model of a group of figures."""
+    """`Percentiles`, `Share`, `int` or `float`, or the model of a group of figures."""
     label: str
     meaning: str
     topic: Topic
@@ -466,7 +548,7 @@ class Figure:
     @property
     def is_group(self) -> bool:
         """Return whether its fields are figures themselves."""
-        return issubclass(self.type, BaseModel) and self.type is not Percentiles
+        return issubclass(self.type, BaseModel) and self.type not in (Percentiles, Share)
 
     def value_in(self, summary: Summary) -> Any:
         """Return its value; None where the run did not measure it."""
@@ -505,6 +587,10 @@ def figure_paths() -> frozenset[str]:
     return frozenset(_paths(Summary, ""))
 
 
+_LEAVES: Final[dict[type, type]] = {PerKind: Percentiles, SharePerKind: Share}
+"""Models of a figure that is measured for each kind of media, and what it is for one of them."""
+
+
 def _figures(model: type[BaseModel], group: Figure | None = None, kind: str = "") -> Iterator[Figure]:
     """Return the figures of a model; `kind` is audio or video where all of them are of one."""
     hints = typing.get_type_hints(model)
@@ -514,18 +600,18 @@ def _figures(model: type[BaseModel], group: Figure | None = None, kind: str = ""
             continue
         type_ = next(option for option in _options(hints[name]) if option is not types.NoneType)
         one = _figure(name, type_, field.description or "", said, group)
-        if type_ is PerKind:
-            yield from (_of_kind(one, each) for each in PerKind.model_fields)
+        if type_ in _LEAVES:
+            yield from (_of_kind(one, each, _LEAVES[type_]) for each in type_.model_fields)
             continue
         one = replace(one, label=f"{kind} {one.label}".strip())
         yield one
         if one.is_group:
-            yield from _figures(type_, one, name if name in PerKind.model_fields else kind)
+            yield from _figures(type_, one, name if name in KINDS else kind)
 
 
 def _figure(name: str, type_: type, meaning: str, said: Mapping[str, Any], group: Figure | None) -> Figure:
     path = f"{group.path}.{name}" if group else name
-    dot = "." if type_ in (Percentiles, PerKind) else " "
+    dot = "." if type_ in (Percentiles, Share, *_LEAVES) else " "
     return Figure(
         path=path,
         type=type_,
@@ -538,10 +624,10 @@ def _figure(name: str, type_: type, meaning: str, said: Mapping[str, Any], group
     )
 
 
-def _of_kind(one: Figure, kind: str) -> Figure:
+def _of_kind(one: Figure, kind: str, type_: type) -> Figure:
     path = f"{one.path}.{kind}"
     objectives = tuple(f"{path}{text.removeprefix(one.path)}" for text in one.objectives)
-    return replace(one, path=path, type=Percentiles, label=f"{kind} {one.label}", objectives=objectives)
+    return replace(one, path=path, type=type_, label=f"{kind} {one.label}", objectives=objectives)
 
 
 def _paths(model: type[BaseModel], prefix: str) -> list[str]:

@@ -6,7 +6,7 @@ only frames that were shown count. Computed by pandas from the raw samples of on
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,10 @@ from simulator.summary import Streams
 
 TOGETHER_NS = 500_000_000
 """Participants who are in a call together for less than this need not have received each other."""
+SETTLED_NS = 500_000_000
+"""After a participant receives all others, the others may not receive it for so long."""
+LEAVING_NS = 300_000_000
+"""What was sent so shortly before one of both left may not have come."""
 JOIN_NS = 2_000_000_000
 """When streams to and from a participant are expected, after its join, if it never received all others."""
 
@@ -74,6 +78,36 @@ def spans(raw: RawRun) -> dict[str, dict[int, list[tuple[int, int]]]]:
         begin = flowing if flowing > 0 else started + (JOIN_NS if bots else 0)
         bots.setdefault(int(row["bot"]), []).append((begin, left if end is None else min(left, end)))
     return found
+
+
+def due_spans(raw: RawRun) -> dict[tuple[int, int, int], list[tuple[int, int]]]:
+    """Return for each receiver, sender and kind the spans of time in which all that was sent should have arrived.
+
+    Without the time after a fault, which counts as recovery, and the moments around a join and a leave.
+    """
+    faults = sorted(raw.tables["deaths"]["unix_ns"].astype("int64").tolist())
+    kinds = [number for number, kind in enumerate(KINDS) if kind in raw.scenario.media.kinds]
+    end = raw.context.window_end_ns
+    found: dict[tuple[int, int, int], list[tuple[int, int]]] = {}
+    for receiver, sender, first, last in _together(raw):
+        # Who is still in the call at the end of the measured time goes on receiving.
+        until = last if end is not None and last >= end else last - LEAVING_NS
+        for span in _between(faults, first + SETTLED_NS, until):
+            for kind in kinds:
+                found.setdefault((receiver, sender, kind), []).append(span)
+    return found
+
+
+def _between(faults: Sequence[int], start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Return what is left of a span without the times around faults."""
+    for fault in faults:
+        if fault + RECOVERY_NS <= start or fault - LEAVING_NS >= end:
+            continue
+        if fault - LEAVING_NS > start:
+            yield start, fault - LEAVING_NS
+        start = fault + RECOVERY_NS
+    if start < end:
+        yield start, end
 
 
 def _flowing(raw: RawRun) -> dict[tuple[int, int, int], bool]:

@@ -20,13 +20,16 @@ Function = TypeVar("Function", bound=Callable[[RawRun], Any])
 @dataclass(frozen=True, slots=True)
 class _Computation:
     needs: tuple[str, ...]
+    in_window: bool
     function: Callable[[RawRun], Any]
 
 
 _COMPUTATIONS: dict[str, list[_Computation]] = {}
 
 
-def computes(figure: str, *, needs: Sequence[str] = ()) -> Callable[[Function], Function]:
+def computes(
+    figure: str, *, needs: Sequence[str] = (), in_window: bool = True
+) -> Callable[[Function], Function]:
     """Register the function that computes a figure of the summary from a run.
 
     A figure may have several functions, each of which needs other samples; the first whose tables all have rows computes it.
@@ -35,6 +38,7 @@ def computes(figure: str, *, needs: Sequence[str] = ()) -> Callable[[Function], 
     Args:
         figure: The field of `Summary`.
         needs: The tables of samples (samples/schema.py) without which there is nothing to compute.
+        in_window: Whether it is about the measured time; it is then null for a run that never came to it.
 
     Raises:
         ValueError: There is no such figure or table.
@@ -46,7 +50,7 @@ def computes(figure: str, *, needs: Sequence[str] = ()) -> Callable[[Function], 
             raise ValueError(f"{figure} needs the table {table}, but samples/schema.py has none of that name")
 
     def register(function: Function) -> Function:
-        _COMPUTATIONS.setdefault(figure, []).append(_Computation(tuple(needs), function))
+        _COMPUTATIONS.setdefault(figure, []).append(_Computation(tuple(needs), in_window, function))
         return function
 
     return register
@@ -55,8 +59,11 @@ def computes(figure: str, *, needs: Sequence[str] = ()) -> Callable[[Function], 
 def compute(raw: RawRun) -> dict[str, Any]:
     """Compute all figures that the samples of a run allow, by name."""
     values: dict[str, Any] = {}
+    measured = raw.duration_s is not None
     for figure, computations in _COMPUTATIONS.items():
         for one in computations:
+            if one.in_window and not measured:
+                continue
             if all(len(raw.tables[table]) for table in one.needs):
                 values[figure] = one.function(raw)
                 break

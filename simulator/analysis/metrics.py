@@ -13,7 +13,8 @@ import pandas as pd
 
 from simulator.analysis.figures import computes
 from simulator.analysis.generator_check import complaints
-from simulator.analysis.raw_run import STREAM, RawRun
+from simulator.analysis.intervals import share
+from simulator.analysis.raw_run import SILENCE_NS, STREAM, RawRun
 from simulator.samples.schema import KINDS, SAMPLE_FOREIGN
 from simulator.summary import Decoded, Generator, Loss, LossOf, Percentiles, PerKind, Server, Streams
 
@@ -89,15 +90,20 @@ def loss(raw: RawRun) -> Loss:
     return Loss(
         ratio=total.ratio,
         before_repair=total.before_repair,
+        interval=total.interval,
         audio=by_kind.get("audio"),
         video=by_kind.get("video"),
     )
 
 
-@computes("streams", needs=["expected"])
+@computes("streams", needs=["expected"], in_window=False)
 def streams(raw: RawRun) -> Streams:
     """Count the streams that were announced, and those that flow."""
-    flowing = raw.stream_deltas["flowing"]
+    end = raw.context.window_end_ns
+    if raw.context.window_start_ns is None or end is None:
+        return Streams(expected=len(raw.tables["expected"]))
+    deltas = raw.stream_deltas
+    flowing = deltas["flowing"] & (deltas["last_packet_ns"] >= end - SILENCE_NS)
     return Streams(expected=len(flowing), flowing=int(flowing.sum()))
 
 
@@ -113,22 +119,24 @@ def out_of_order(raw: RawRun) -> int:
     return int(raw.stream_deltas["out_of_order"].sum())
 
 
-@computes("dropped_calls")
+@computes("dropped_calls", in_window=False)
 def dropped_calls(raw: RawRun) -> int | None:
     """Return how many calls ended before the run did, as the run noted it."""
     return raw.context.dropped_calls
 
 
-@computes("foreign_frames")
-def misrouted_frames(raw: RawRun) -> int:
+@computes("foreign_frames", in_window=False)
+def misrouted_frames(raw: RawRun) -> int | None:
     """Count stamps of another sender than the announced one, by samples or by counters, whichever is more."""
+    if raw.tables["sent"].empty:
+        return None
     flagged = int((raw.tables["latency"]["flags"] & SAMPLE_FOREIGN != 0).sum())
     rows = raw.tables["streams"]
     counted = int(rows.groupby(STREAM)["foreign"].max().sum()) if len(rows) else 0
     return max(flagged, counted, int(raw.stream_deltas["foreign"].sum()))
 
 
-@computes("join_ms", needs=["expected"])
+@computes("join_ms", needs=["expected"], in_window=False)
 def joins(raw: RawRun) -> Percentiles:
     """Compute join times: each stream counts for whoever of its two ends came last."""
     started = raw.tables["joins"].set_index("bot")["started_ns"]
@@ -187,10 +195,13 @@ def server(raw: RawRun) -> Server:
     )
 
 
-@computes("generator")
+@computes("generator", in_window=False)
 def generator(raw: RawRun) -> Generator:
     """Compute how well the generator kept up."""
     rows = _window(raw.tables["generator"])
+    if rows.empty:
+        # A run that broke off before it measured: whether the generator was too weak shows in its ramp.
+        rows = raw.tables["generator"].sort_values("unix_ns")
     if rows.empty:
         return Generator(valid=False)
     grouped = rows.groupby("generator")
@@ -200,7 +211,7 @@ def generator(raw: RawRun) -> Generator:
     sends = float((last["sends"] - first["sends"]).sum())
     late = float((last["late_sends"] - first["late_sends"]).sum())
     # The lag of tick 0 was before the measured time.
-    lag = rows.loc[rows["tick"] > 0, "lag_max_us"]
+    lag = rows.loc[rows["tick"] != 0, "lag_max_us"]
     found = Generator(
         lag_ms=percentiles(lag / 1e3),
         cpu_core_percent=_round(float(share.sum())),
@@ -247,6 +258,7 @@ def _loss_of(deltas: pd.DataFrame) -> LossOf:
     return LossOf(
         ratio=round(max(0.0, float(deltas["missing"].sum()) / expected), 6),
         before_repair=round(max(0.0, float(deltas["missing_first"].sum()) / expected), 6),
+        interval=share(max(0, int(deltas["missing"].sum())), expected),
     )
 
 

@@ -24,6 +24,9 @@ from simulator.summary import Machine
 SILENCE_NS = 2_000_000_000
 """A stream without a packet for longer than this does not flow."""
 
+DELIVERED_WITHIN_NS = 5_000_000_000
+"""A frame that comes later after it was sent counts as missing; so long a run waits for what is under way at its end."""
+
 STREAM = ["receiver", "sender", "kind"]
 _COUNTERS = [
     "packets",
@@ -33,6 +36,7 @@ _COUNTERS = [
     "missing",
     "duplicates",
     "out_of_order",
+    "unasked_repairs",
     "foreign",
     "frames_decoded",
     "freezes",
@@ -56,12 +60,14 @@ class RunContext(BaseModel):
     """Its end, which is the last tick."""
     aborted: list[str] = []
     """Why the run broke off; empty when it did not."""
+    server_ended: bool = False
+    """Whether it broke off because a server of the run ended on its own."""
     dropped_calls: int | None = None
     """Calls the server ended before the run did."""
     machine: Machine | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RawRun:
     """A run directory, read back."""
 
@@ -117,14 +123,18 @@ class RawRun:
         """
         return not self.tables["expected"].empty
 
-    def samples(self) -> pd.DataFrame:
-        """Return the latency samples of the measured time, without those of misrouted frames."""
+    def samples(self, *, misrouted: bool = False) -> pd.DataFrame:
+        """Return the samples of frames that were sent within the measured time, however late they came.
+
+        Those of misrouted frames are left out unless they are asked for.
+        """
         frame = self.tables["latency"]
         start, end = self.context.window_start_ns, self.context.window_end_ns
         if start is None or end is None:
             return frame.iloc[0:0]
-        inside = (frame["recv_unix_ns"] >= start) & (frame["recv_unix_ns"] <= end)
-        return frame[inside & (frame["flags"] & SAMPLE_FOREIGN == 0)]
+        sent_ns = frame["recv_unix_ns"].astype("int64") - frame["owd_ns"]
+        inside = (sent_ns >= start) & (sent_ns <= end)
+        return frame[inside if misrouted else inside & (frame["flags"] & SAMPLE_FOREIGN == 0)]
 
     @functools.cached_property
     def stream_deltas(self) -> pd.DataFrame:
@@ -139,6 +149,7 @@ class RawRun:
         grouped = rows.groupby(STREAM)
         first, last = grouped[_COUNTERS].first(), grouped[_COUNTERS].last()
         deltas = (last - first).reindex(index)
+        deltas["last_packet_ns"] = grouped["last_packet_ns"].max().reindex(index).fillna(0).astype("int64")
         ticks = int(rows["tick"].nunique())
         age = rows["unix_ns"] - rows["last_packet_ns"]
         lively = (rows["first_packet_ns"] > 0) & (age <= SILENCE_NS)

@@ -145,14 +145,14 @@ class LegContext:
         decodable: set[int] = set()
 
         def take(sample: Sample) -> None:
-            receiver, sender, kind, flags, number, recv_ns, owd_ns = sample
+            _, sender, kind, flags, number = sample[:5]
             if flags & SAMPLE_KEY or KINDS[kind] == "audio":
                 decodable.add(sender << 1 | kind)
             shown = entered = False
             if sender << 1 | kind in decodable:
                 shown, entered = self.selector.take(leg, sender, KINDS[kind], number)
             flags |= SAMPLE_SHOWN if shown else SAMPLE_SURPLUS
-            self._samples.append((receiver, sender, kind, flags, number, recv_ns, owd_ns))
+            self._samples.append((*sample[:3], flags, *sample[4:]))
             if entered:
                 self._notice("entered", leg=leg, sender=sender, kind=KINDS[kind])
 

@@ -253,7 +253,7 @@ class MeasuringReceiver(RTCRtpReceiver):
             return  # aiortc hands over packets of unknown streams when their payload type fits
         if sample is not None:
             self._on_sample(sample)
-            self._stamped[packet.timestamp] = now_ns - sample[-1]
+            self._stamped[packet.timestamp] = now_ns - sample[6]
             if len(self._stamped) > _STAMPS_REMEMBERED:
                 del self._stamped[next(iter(self._stamped))]
         await super()._handle_rtp_packet(packet, arrival_time_ms)

@@ -278,6 +278,7 @@ def latency_batch(samples: Records) -> pa.RecordBatch:
         name: samples[name] for name in ("receiver", "sender", "kind", "seq", "recv_unix_ns", "owd_ns")
     }
     columns["flags"] = flags
+    columns["whole_ns"] = np.zeros(len(samples), np.int64)
     return pa.record_batch(
         [pa.array(np.ascontiguousarray(columns[field.name])) for field in LATENCY], schema=LATENCY
     )

@@ -292,7 +292,11 @@ class NativeCallBotGenerator:
         columns: dict[str, Any] = {
             name: samples[name] for name in ("sender", "kind", "seq", "recv_unix_ns", "owd_ns")
         }
-        columns |= {"receiver": bot_of_leg[samples["receiver"]], "flags": flags}
+        columns |= {
+            "receiver": bot_of_leg[samples["receiver"]],
+            "flags": flags,
+            "whole_ns": np.zeros(len(samples), np.int64),
+        }
         return pa.record_batch(
             [pa.array(np.ascontiguousarray(columns[field.name])) for field in LATENCY], schema=LATENCY
         )

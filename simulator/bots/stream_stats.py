@@ -13,7 +13,7 @@ FREEZE_NS = 500_000_000
 _REPAIRABLE = 20_000
 """Sequence numbers further back than this are lost for good and no longer remembered one by one."""
 
-Sample = tuple[int, int, int, int, int, int, int]
+Sample = tuple[int, int, int, int, int, int, int, int]
 """One row of the latency table."""
 
 
@@ -28,6 +28,7 @@ class StreamStats:
         self.duplicates = 0
         self.out_of_order = 0
         self.foreign = 0
+        self.stamps = 0
         self.first_packet_ns = 0
         self.last_packet_ns = 0
         self.freezes = 0
@@ -131,6 +132,8 @@ class StreamStats:
             self.foreign,
             self.first_packet_ns,
             self.last_packet_ns,
+            self._last_frame_ns,
+            0,
             self.freezes + frozen_now,
             self.frames_decoded,
             self.audio_energy,
@@ -146,10 +149,11 @@ class StreamStats:
         mark = stamp.decode(payload)
         if mark is None:
             return None
+        self.stamps += 1
         foreign = mark.bot != self.sender
         self.foreign += foreign
         flags = (SAMPLE_FOREIGN if foreign else 0) | (SAMPLE_KEY if mark.flags & stamp.KEY_FRAME else 0)
-        return (self.receiver, mark.bot, self.kind, flags, mark.seq, now_ns, now_ns - mark.unix_ns)
+        return (self.receiver, mark.bot, self.kind, flags, mark.seq, now_ns, now_ns - mark.unix_ns, 0)
 
     def _forget(self) -> None:
         if len(self._missing) > _REPAIRABLE // 10:

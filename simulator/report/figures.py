@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from simulator.figure_types import Share
 from simulator.report.render import Table
 from simulator.summary import Percentiles, Summary, Topic, Unit, figures_of
 
@@ -28,8 +29,9 @@ def number(value: float | None, unit: Unit = "") -> str:
 
 
 def tables(summary: Summary, topic: Topic) -> list[Table]:
-    """Lay out the figures of one section that were measured: distributions, then single numbers."""
+    """Lay out the figures of one section that were measured: distributions, shares, then single numbers."""
     spreads = Table(["distribution", "unit", *PERCENTILES, "samples"])
+    shares = Table(["share", "value", "95 % interval", "of"])
     numbers = Table(["figure", "value"])
     for figure in figures_of(topic):
         value = figure.value_in(summary)
@@ -40,7 +42,12 @@ def tables(summary: Summary, topic: Topic) -> list[Table]:
                 cells = [number(getattr(value, name)) for name in PERCENTILES]
                 spreads.rows.append([figure.label, figure.unit, *cells, f"{value.samples:,}"])
                 spreads.hints.append(figure.meaning)
+        elif isinstance(value, Share):
+            if value.of:
+                interval = f"{number(value.low, 'ratio')} to {number(value.high, 'ratio')}"
+                shares.rows.append([figure.label, number(value.ratio, "ratio"), interval, f"{value.of:,}"])
+                shares.hints.append(figure.meaning)
         else:
             numbers.rows.append([figure.label, number(value, figure.unit)])
             numbers.hints.append(figure.meaning)
-    return [spreads, numbers]
+    return [spreads, shares, numbers]

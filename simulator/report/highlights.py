@@ -5,6 +5,7 @@ Which figures those are is declared in summary.py; here is how they are put.
 
 from __future__ import annotations
 
+from simulator.figure_types import Share
 from simulator.report.figures import number
 from simulator.summary import (
     Decoded,
@@ -36,6 +37,8 @@ def _in_short(value: object, unit: Unit, summary: Summary) -> str:
         case Percentiles(samples=samples) if samples:
             p50, p95, most = (_rounded(p) for p in (value.p50, value.p95, value.max))
             return f"p50 {p50}, p95 {p95}, max {most} {unit} ({samples:,} measured)"
+        case Share(of=of) if of:
+            return f"{number(value.ratio, 'ratio')} of {of:,}"
         case Streams(expected=expected) if expected:
             return f"{value.flowing} of {expected} flowing"
         case Loss(ratio=float(ratio)):

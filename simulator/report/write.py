@@ -11,13 +11,16 @@ from pathlib import Path
 
 import pandas as pd
 
-from simulator.analysis import call_streams, leaks, metrics, transitions
+from simulator.analysis import call_streams, delivery, leaks, metrics, packets, pauses, transitions
+from simulator.analysis.completeness import gaps
 from simulator.analysis.figures import compute
 from simulator.analysis.generator_check import complaints
 from simulator.analysis.raw_run import RawRun
 from simulator.report.highlights import highlights
 from simulator.report.render import Chapter, to_html, to_markdown
 from simulator.report.sections import sections
+from simulator.report.verdict import judge
+from simulator.scenario import patterns
 from simulator.slo import objectives
 from simulator.summary import SloResult, Summary, Verdict
 
@@ -25,7 +28,7 @@ EXIT_CODES: dict[Verdict, int] = {"pass": 0, "error": 1, "fail": 3, "void": 4}
 """What `meeshy simulate` and `meeshy report` end with."""
 _FINDINGS = 10
 """Leaks and contradictions that the verdict names; the report lists all."""
-FIGURES = (metrics, call_streams, transitions, leaks)
+FIGURES = (metrics, call_streams, transitions, leaks, delivery, packets, pauses)
 """The modules whose functions compute the figures."""
 _TITLES: dict[Verdict, str] = {
     "pass": "PASS: every objective holds",
@@ -60,13 +63,19 @@ def summarize(raw: RawRun) -> Summary:
     broken = [outcome.sentence() for outcome in outcomes if outcome.passed is False]
     if summary.leftovers is not None and any(line.startswith("leftovers.") for line in broken):
         broken += summary.leftovers.findings[:_FINDINGS]
-    if context.aborted or raw.duration_s is None:
-        summary.verdict = "error"
-        summary.reasons = list(context.aborted) or ["the run ended before anything was measured"]
-    elif not summary.generator.valid:
-        summary.verdict, summary.reasons = "void", complaints(summary.generator, scenario.limits) + broken
-    elif broken:
-        summary.verdict, summary.reasons = "fail", broken
+    weak = [] if summary.generator.valid else complaints(summary.generator, scenario.limits)
+    if raw.tables["generator"].empty and (context.aborted or raw.duration_s is None):
+        weak = []  # it broke off before there was a generator
+    summary.verdict, summary.reasons = judge(
+        context,
+        measured=raw.duration_s is not None,
+        # Until every kind of bot records what it sends, a run without that record is judged by the rest.
+        gaps=gaps(raw, values, patterns()[scenario.pattern].promises(scenario))
+        if len(raw.tables["sent"])
+        else [],
+        weak=weak,
+        broken=broken,
+    )
     return summary
 
 

@@ -35,6 +35,18 @@ from simulator.summary import Machine, Summary
 TICK_S = 1.0
 """How often counters are collected while measuring."""
 
+PROMISED = frozenset(
+    {
+        "corrupted_frames",
+        "foreign_frames",
+        "frames.due",
+        "streams.expected",
+        "streams.flowing",
+        "unexpected_packets.total",
+    }
+)
+"""Figures of every run, beside those of each kind of media."""
+
 
 @dataclass(frozen=True, slots=True)
 class Target:
@@ -140,6 +152,16 @@ class RunPattern(ABC):
 
     def check(self, scenario: Scenario) -> None:  # noqa: B027
         """Refuse a scenario that this pattern can never run, with a ValueError that names the key."""
+
+    def promises(self, scenario: Scenario) -> frozenset[str]:
+        """Return the paths of the figures that its runs always measure, whatever the server does.
+
+        A run that lacks one of them is an error: what was not measured must not pass.
+        """
+        kinds = scenario.media.kinds
+        return PROMISED | {
+            path for kind in kinds for path in (f"delivered_ratio.{kind}", f"pauses.{kind}.longest_ms")
+        }
 
     @abstractmethod
     def describe(self, scenario: Scenario) -> str:

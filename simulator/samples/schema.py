@@ -24,6 +24,15 @@ SAMPLE_SHOWN: Final = 2
 SAMPLE_SURPLUS: Final = 4
 """Flag of a sample of a call that switches: its frame was not shown, because another leg brought it."""
 
+SAMPLE_CORRUPT: Final = 16
+"""Flag of a sample whose frame was whole, but not what was sent, by the checksum in its stamp."""
+NEVER_WHOLE: Final = -1
+"""In `whole_ns`: a packet of the frame never came."""
+OUTSIDE: Final = -1
+"""The tick of what was collected outside the measured time."""
+DRAINED: Final = -2
+"""The tick of what was collected once what was under way at the end of the measured time had come, or its time was up."""
+
 PARTICIPANTS = pa.schema(
     [
         pa.field("bot", pa.uint16()),  # the bot's number, as in its stamps
@@ -52,7 +61,8 @@ JOINS = pa.schema(
 )
 STREAMS = pa.schema(
     [
-        pa.field("tick", pa.int32()),  # -1 outside the measured time; then 0, 1, 2, … once a second
+        # -1 outside the measured time; then 0, 1, 2, … once a second; -2 once all that was under way has come
+        pa.field("tick", pa.int32()),
         pa.field("unix_ns", pa.int64()),
         pa.field("receiver", pa.uint16()),
         pa.field("sender", pa.uint16()),  # as announced by the server
@@ -68,6 +78,8 @@ STREAMS = pa.schema(
         pa.field("foreign", pa.int64()),
         pa.field("first_packet_ns", pa.int64()),  # 0: none yet
         pa.field("last_packet_ns", pa.int64()),
+        pa.field("last_frame_ns", pa.int64()),  # video: that could be decoded; audio: packet; 0: none yet
+        pa.field("unasked_repairs", pa.int64()),  # retransmissions of what was there, beyond those asked for
         pa.field("freezes", pa.int64()),  # gaps of over 500 ms between two frames
         # bots that decode; null for others
         pa.field("frames_decoded", pa.int64()),
@@ -83,6 +95,46 @@ LATENCY = pa.schema(
         pa.field("seq", pa.uint32()),
         pa.field("recv_unix_ns", pa.uint64()),
         pa.field("owd_ns", pa.int64()),
+        pa.field(
+            "whole_ns", pa.int64()
+        ),  # from the stamp's arrival until all of the frame was there; -1: never
+    ]
+)
+SENT = pa.schema(
+    [
+        # one row for each stamped frame, and for each leg in a call that switches
+        pa.field("sender", pa.uint16()),
+        pa.field("kind", pa.uint8()),
+        pa.field("flags", pa.uint8()),
+        pa.field("packets", pa.uint16()),
+        pa.field("bytes", pa.uint32()),  # of its payloads
+        pa.field("seq", pa.uint32()),  # as in its stamp
+        pa.field("sent_unix_ns", pa.uint64()),  # as in its stamp
+    ]
+)
+PAUSES = pa.schema(
+    [
+        # one row for each time of over 300 ms in which a stream brought nothing, once it is over
+        pa.field("receiver", pa.uint16()),
+        pa.field("sender", pa.uint16()),
+        pa.field("kind", pa.uint8()),
+        pa.field("began_ns", pa.int64()),
+        pa.field("ended_ns", pa.int64()),
+    ]
+)
+RECEIVERS = pa.schema(
+    [
+        pa.field("tick", pa.int32()),
+        pa.field("unix_ns", pa.int64()),
+        pa.field("receiver", pa.uint16()),
+        # since the bot began, on all of its legs
+        pa.field("stamps", pa.int64()),  # rows of the latency table
+        # packets it could not attribute; null for what this kind of bot cannot count
+        pa.field("unknown_ssrc", pa.int64()),
+        pa.field("unauthentic", pa.int64()),
+        pa.field("payload_type", pa.int64()),
+        pa.field("damaged_stamps", pa.int64()),
+        pa.field("malformed", pa.int64()),
     ]
 )
 PLAYOUT = pa.schema(
@@ -170,7 +222,10 @@ TABLES: Final[dict[str, pa.Schema]] = {
     "expected": EXPECTED,
     "joins": JOINS,
     "streams": STREAMS,
+    "sent": SENT,
     "latency": LATENCY,
+    "pauses": PAUSES,
+    "receivers": RECEIVERS,
     "playout": PLAYOUT,
     "server": SERVER,
     "server_threads": SERVER_THREADS,

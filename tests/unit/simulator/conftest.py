@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from simulator.analysis.packets import CAUSES
 from simulator.analysis.raw_run import RawRun, RunContext
 from simulator.report.write import summarize
 from simulator.samples.end_state import FILE as END_STATE
@@ -64,10 +66,43 @@ class SyntheticRun:
         ]
         self.streams = [self._row(tick, e) for tick in range(SECONDS + 1) for e in self.expected]
         self.latency = [
-            dict(e, flags=0, seq=n, recv_unix_ns=START + n * S // 10, owd_ns=(n + 1) * 1_000_000)
+            dict(
+                e,
+                flags=0,
+                seq=n,
+                recv_unix_ns=START + n * S // 10 + 1_000_000,
+                owd_ns=(n + 1) * 1_000_000,
+                whole_ns=0,
+            )
             for e in self.expected
             for n in range(100)
         ]
+        self.sent = [
+            {
+                "sender": b,
+                "kind": k,
+                "flags": 0,
+                "packets": 1,
+                "bytes": 100,
+                "seq": n,
+                "sent_unix_ns": START + n * (S // 10 - 1_000_000),
+            }
+            for b in range(bots)
+            for k in (0, 1)
+            for n in range(100)
+        ]
+        self.receivers = [
+            {
+                "tick": tick,
+                "unix_ns": START + tick * S,
+                "receiver": b,
+                "stamps": 20 * (bots - 1) * tick,
+                **dict.fromkeys(CAUSES, 0),
+            }
+            for tick in range(SECONDS + 1)
+            for b in range(bots)
+        ]
+        self.pauses: list[dict[str, object]] = []
         self.playout: list[dict[str, object]] = []
         self.transitions: list[dict[str, object]] = []
         self.arrivals: list[dict[str, object]] = []
@@ -126,10 +161,30 @@ class SyntheticRun:
             foreign=0,
             first_packet_ns=START - 4 * S + last * S // 10 + S // 5,
             last_packet_ns=START + tick * S - S // 50,
+            last_frame_ns=START + tick * S - S // 50,
+            unasked_repairs=0,
             frames_decoded=None,
             freezes=0,
             audio_energy=None,
         )
+
+    def send_what_arrived(self) -> None:
+        """Let the senders' record, and the receivers' counts, be what the samples say."""
+        frames = {
+            (row["sender"], row["kind"], row["seq"]): int(str(row["recv_unix_ns"])) - int(str(row["owd_ns"]))
+            for row in self.latency
+        }
+        self.sent = [
+            {"sender": s, "kind": k, "flags": 0, "packets": 1, "bytes": 100, "seq": n, "sent_unix_ns": at}
+            for (s, k, n), at in frames.items()
+        ]
+        counts = Counter(row["receiver"] for row in self.latency)
+        self.receivers = [
+            {"tick": t, "unix_ns": START + t * S, "receiver": b, "stamps": n * t // SECONDS}
+            | dict.fromkeys(CAUSES, 0)
+            for t in range(SECONDS + 1)
+            for b, n in counts.items()
+        ]
 
     def of_stream(self, receiver: int, sender: int, kind: int) -> list[dict[str, object]]:
         """Return the rows of one stream, in order of time."""
@@ -142,7 +197,8 @@ class SyntheticRun:
         directory.mkdir(parents=True, exist_ok=True)
         collector = Recorder(directory)
         for table, schema in TABLES.items():
-            collector.add(table, [tuple(row[name] for name in schema.names) for row in getattr(self, table)])
+            rows = [{"whole_ns": 0} | row for row in getattr(self, table)]
+            collector.add(table, [tuple(row[name] for name in schema.names) for row in rows])
         collector.write_text("scenario.toml", to_toml(self.scenario.to_values()))
         collector.write_text("run.json", self.context.model_dump_json())
         if self.end_state is not None:

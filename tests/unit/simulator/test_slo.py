@@ -128,9 +128,17 @@ def test_the_defaults_are_the_acceptance_criteria() -> None:
     assert all(slo.optional for slo in DEFAULTS)
     assert [str(slo) for slo in DEFAULTS] == [
         "streams.flowing==streams.expected",
+        "delivered_ratio.audio.ratio>=0.98",
+        "delivered_ratio.video.ratio>=0.98",
+        "late_ratio.ratio<=0.02",
+        "pauses.audio.longest_ms.max<1000",
+        "pauses.video.longest_ms.max<1000",
+        "corrupted_frames==0",
+        "unexpected_packets.total==0",
         "latency_ms.audio.p95<100",
         "latency_ms.video.p95<100",
         "loss.ratio<0.02",
+        "duplicate_ratio.ratio<=0.001",
         "foreign_frames==0",
         "dropped_calls==0",
         "decoded.freezes==0",

@@ -81,7 +81,7 @@ def test_a_summary_without_computed_figures_says_that_nothing_was_measured() -> 
         slo=[],
         machine=None,
     )
-    assert (summary.streams.expected, summary.generator.valid) == (0, False)
+    assert (summary.streams.expected, summary.generator.valid) == (None, False)
     assert {summary.duplicates, summary.foreign_frames, summary.loss.ratio, summary.latency_ms.audio} == {
         None
     }

@@ -89,6 +89,7 @@ def call(make_run: Any) -> SyntheticRun:
         for number in range(500)
         if receiver != sender
     ]
+    run.send_what_arrived()
     run.transitions = [told(bot, 1, "sfu", 3.2) for bot in (1, 2)]
     run.transitions += [told(bot, 2, "p2p", 7.2) for bot in (1, 2)]
     run.end_state = EndState(

@@ -39,6 +39,7 @@ def switched() -> SyntheticRun:
         for kind, period in USUAL_MS.items()
         for number in range(10_000 // period)
     ]
+    run.send_what_arrived()
     run.transitions = [transition(bot) for bot in (0, 1)]
     return run
 
@@ -306,6 +307,7 @@ def test_moving_to_another_server_is_no_change_of_mode(switched: SyntheticRun, t
 
 
 def test_a_summary_judges_changes_and_gaps(switched: SyntheticRun, tmp_path: Path) -> None:
+    switched.arrivals = arrivals({0: [(0, 10_000)], 1: [(0, 10_000)]})
     assert switched.summary(tmp_path / "good").verdict == "pass"
     drop(switched, 0, 1, 5_000, 5_400)
     summary = switched.summary(tmp_path / "bad")

@@ -79,7 +79,7 @@ def test_random_loss_is_counted_exactly() -> None:
 
 def test_a_stamp_gives_a_sample_with_its_delay() -> None:
     payload = b"frame" + stamp.encode(stamp.Stamp(2, 9, 1000))
-    assert meter().original(1, payload, 40, 5000) == (1, 2, 1, 0, 9, 5000, 4000)
+    assert meter().original(1, payload, 40, 5000) == (1, 2, 1, 0, 9, 5000, 4000, 0)
 
 
 def test_a_stamp_of_another_sender_is_a_misrouted_frame() -> None:

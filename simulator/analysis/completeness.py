@@ -1,0 +1,77 @@
+"""Whether a run measured what it promised: a figure that is missing, or lacks samples, must not pass for one that holds.
+
+Compares the tables with each other. What a server did not deliver is no gap here: bots count what they record, so a frame
+that never came and a sample that was lost differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from simulator.analysis.delivery import sent_frames
+from simulator.analysis.raw_run import STREAM, RawRun
+from simulator.samples.schema import SAMPLE_FOREIGN
+
+
+def gaps(raw: RawRun, values: Mapping[str, Any], promised: Iterable[str]) -> list[str]:
+    """List what is missing of what a run promised, as sentences.
+
+    Args:
+        raw: The run.
+        values: Its summary, as plain values.
+        promised: The paths of figures that its pattern always measures.
+    """
+    missing = sorted(path for path in promised if not _is_measured(values, path))
+    found = [f"{path} was not measured, and every run of this kind must" for path in missing]
+    return found + _lost_samples(raw) + _unknown_streams(raw) + _unsent_frames(raw)
+
+
+def _is_measured(values: Mapping[str, Any], path: str) -> bool:
+    value: Any = values
+    for part in path.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    if isinstance(value, Mapping):  # a distribution or a share
+        return bool(value.get("samples") or value.get("of"))
+    return value is not None
+
+
+def _lost_samples(raw: RawRun) -> list[str]:
+    """Compare the samples with the receivers' own counts of them."""
+    counted = raw.tables["receivers"].groupby("receiver")["stamps"].max()
+    there = raw.tables["latency"].groupby("receiver").size().reindex(counted.index).fillna(0)
+    short = counted > there
+    if not short.any():
+        return []
+    return [
+        f"latency.parquet has {int(there[short].sum()):,} of the {int(counted[short].sum()):,} samples that "
+        f"{int(short.sum())} receivers counted"
+    ]
+
+
+def _unknown_streams(raw: RawRun) -> list[str]:
+    """Look for streams that were received and not expected."""
+    if raw.tables["streams"].empty:
+        return []
+    received = raw.tables["streams"][STREAM].drop_duplicates()
+    expected = raw.tables["expected"][STREAM]
+    strange = received.merge(expected, how="left", on=STREAM, indicator=True)["_merge"] == "left_only"
+    if not strange.any():
+        return []
+    return [f"expected.parquet lacks {int(strange.sum())} streams that bots received"]
+
+
+def _unsent_frames(raw: RawRun) -> list[str]:
+    """Look for frames that arrived and that no sender recorded."""
+    sent = sent_frames(raw)
+    rows = raw.tables["latency"]
+    rows = rows[rows["flags"] & SAMPLE_FOREIGN == 0]
+    strange = 0
+    for key, part in rows.groupby(["sender", "kind"]):
+        pair: Any = key
+        frames = sent.get((int(pair[0]), int(pair[1])))
+        seq = part["seq"].to_numpy(dtype=np.int64)
+        strange += len(seq) if frames is None else int((~np.isin(seq, frames.seq)).sum())
+    return [f"sent.parquet lacks {strange:,} frames that arrived"] if strange else []
