@@ -24,7 +24,7 @@ class Worker:
 
         Args:
             config_json: ``index``, ``listen`` (addresses), ``announced`` (or null), ``port`` (0: any free),
-                ``pin_cpu`` (or null), ``allow_panic``, ``window_max_us``, ``gso``, and perhaps
+                ``pin_cpu`` (or null), ``allow_panic``, ``allow_faults``, ``window_max_us``, ``gso``, and perhaps
                 ``max_connections`` (most TCP connections; absent: 4096).
             certificate_der: Shown in DTLS, ECDSA P-256.
             key_pkcs8_der: Its private key.

@@ -25,6 +25,7 @@ from meeshy_sfu.gateway.wire.rest_overview import OverviewApi
 from meeshy_sfu.server.messages import EVENTS as MEDIA_EVENTS
 from meeshy_sfu.server.rest import RestApi as MediaRest
 from meeshy_sfu.server.rest_consumers import ConsumerApi
+from meeshy_sfu.server.rest_faults import FaultApi
 from meeshy_sfu.server.rest_services import ServiceApi
 
 TABLES = (GATEWAY_EVENTS, MEDIA_EVENTS)
@@ -103,7 +104,7 @@ def check_body(method: str, path: str, status: int, body: object) -> None:
 
 
 def _routes() -> Iterator[tuple[Route, re.Pattern[str]]]:
-    for part in (GatewayRest, OverviewApi, MediaRest, ConsumerApi, ServiceApi):
+    for part in (GatewayRest, OverviewApi, MediaRest, ConsumerApi, ServiceApi, FaultApi):
         for member in vars(part).values():
             if hasattr(member, "__route__"):
                 route: Route = member.__route__

@@ -59,6 +59,8 @@ class WorkerSettings:
     """TCP connections of one worker at most, each a descriptor of the process."""
     allow_panic: bool = False
     """Accept the command that breaks a worker. For tests and development."""
+    allow_faults: bool = False
+    """Accept faults on the way to receivers. For tests of load tests, and development."""
 
     def core_config(self, index: int) -> str:
         """Return what the native worker of this index is started with."""
@@ -70,6 +72,7 @@ class WorkerSettings:
             "port": self.base_port + index if self.base_port else 0,
             "pin_cpu": cores[index % len(cores)] if self.pin else None,
             "allow_panic": self.allow_panic,
+            "allow_faults": self.allow_faults,
             "window_max_us": self.window_max_us,
             "gso": self.gso,
         }
@@ -193,6 +196,19 @@ class Worker:
         except WorkerDiedError:
             if transport is not None:
                 raise
+
+    async def inject_faults(self, seed: int, faults: Sequence[Mapping[str, object]]) -> None:
+        """Replace the faults that media on its way to receivers goes through; none end them.
+
+        Raises:
+            InvalidStateError: It was started without ``allow_faults``.
+            InvalidRequestError: A fault can never act; the message names the field.
+        """
+        await self.channel.request({"type": "inject_faults", "seed": seed, "faults": list(faults)})
+
+    async def fault_log(self) -> Mapping[str, object]:
+        """Return what the faults did since they were injected, as the core lists it."""
+        return await self.channel.request({"type": "fault_log"})
 
     def next_handle(self) -> int:
         """Return a number the core does not know yet; for the objects it carries."""

@@ -40,6 +40,7 @@ from meeshy_sfu.server.quotas import Quotas
 from meeshy_sfu.server.rest import RestApi
 from meeshy_sfu.server.rest_consumers import ConsumerApi
 from meeshy_sfu.server.rest_dispatch import RestDispatcher
+from meeshy_sfu.server.rest_faults import FaultApi
 from meeshy_sfu.server.rest_services import ServiceApi
 from meeshy_sfu.server.signaling import Signaling
 
@@ -129,7 +130,14 @@ class MediaServer:
         )
         self.routes = [
             bound
-            for owner in (self.health, self.service_routes, self.rest, self.consumers, ServiceApi(self.rooms))
+            for owner in (
+                self.health,
+                self.service_routes,
+                self.rest,
+                self.consumers,
+                ServiceApi(self.rooms),
+                FaultApi(pool),
+            )
             for bound in bound_routes(owner)
             if settings.is_development or not bound.route.development_only
         ]
@@ -164,6 +172,7 @@ class MediaServer:
                 window_max_us=settings.send_window_max_us,
                 max_connections=min(TCP_CONNECTIONS_MAX, media_connections(descriptors(), workers)),
                 allow_panic=settings.is_development,
+                allow_faults=settings.is_development,
             ),
             clock,
         )

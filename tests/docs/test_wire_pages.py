@@ -19,6 +19,7 @@ from meeshy_sfu.server.health import HealthApi
 from meeshy_sfu.server.messages import EVENTS
 from meeshy_sfu.server.rest import RestApi
 from meeshy_sfu.server.rest_consumers import ConsumerApi
+from meeshy_sfu.server.rest_faults import FaultApi
 from meeshy_sfu.server.rest_services import ServiceApi
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,7 +32,7 @@ curl() { command curl "$@" | tee -a answers; echo >> answers; }
 
 
 def routes() -> list[Route]:
-    parts = (HealthApi, ServiceRoutes, RestApi, ConsumerApi, ServiceApi)
+    parts = (HealthApi, ServiceRoutes, RestApi, ConsumerApi, ServiceApi, FaultApi)
     members = (member for part in parts for member in vars(part).values())
     return [member.__route__ for member in members if hasattr(member, "__route__")]
 

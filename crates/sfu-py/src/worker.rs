@@ -26,6 +26,7 @@ struct Config {
     port: u16,
     pin_cpu: Option<usize>,
     allow_panic: bool,
+    allow_faults: bool,
     window_max_us: u32,
     gso: bool,
     /// Of TCP; absent: the worker's own default.
@@ -51,6 +52,7 @@ impl Worker {
             port: config.port,
             pin_cpu: config.pin_cpu,
             allow_panic: config.allow_panic,
+            allow_faults: config.allow_faults,
             window_max_us: config.window_max_us,
             gso: config.gso,
             max_connections: config.max_connections.unwrap_or(defaults.max_connections),

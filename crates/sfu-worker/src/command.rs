@@ -14,6 +14,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::faults::Fault;
+
 macro_rules! handle {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -182,6 +184,16 @@ pub enum Command {
         /// The transport whose input panics, or null for the worker itself.
         transport: Option<(RouterId, TransportId)>,
     },
+    /// Replaces the faults that media on its way to receivers goes through; an empty list ends them. Refused unless the
+    /// worker was started with `allow_faults`. Answer: `{}`.
+    InjectFaults {
+        /// Start of the choice of packets.
+        seed: u64,
+        /// The faults, each applied to what those before it left.
+        faults: Vec<Fault>,
+    },
+    /// What the injected faults did since their injection. Answer: [`crate::FaultLog`].
+    FaultLog {},
 }
 
 /// Arguments of [`Command::CreateTransport`].

@@ -27,6 +27,8 @@ pub struct WorkerConfig {
     pub pin_cpu: Option<usize>,
     /// Accept [`crate::Command::Panic`]. For development and tests only. Default false.
     pub allow_panic: bool,
+    /// Accept [`crate::Command::InjectFaults`]. For development and tests only. Default false.
+    pub allow_faults: bool,
     /// Longest wait of a packet under load for others to the same destination, in microseconds. Default 2000: saves a third of
     /// the CPU and adds 1.5 ms. 0 sends at once.
     pub window_max_us: u32,
@@ -48,6 +50,7 @@ impl WorkerConfig {
             private_key,
             pin_cpu: None,
             allow_panic: false,
+            allow_faults: false,
             window_max_us: 2000,
             gso: true,
             max_connections: 4096,

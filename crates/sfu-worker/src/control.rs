@@ -27,6 +27,7 @@ use crate::convert;
 use crate::core::Core;
 use crate::demux::Target;
 use crate::event::Reply;
+use crate::faults::{Fault, FaultLog, Faults};
 use crate::share::Share;
 
 type Answer = Result<Value, CommandError>;
@@ -126,6 +127,11 @@ impl Core {
                 answer(&self.dump(position)?)
             }
             Command::Panic { transport } => self.panic(transport, now),
+            Command::InjectFaults { seed, faults } => self.inject_faults(seed, faults, now),
+            Command::FaultLog {} => match &self.faults {
+                Some(faults) => answer(faults.log()),
+                None => answer(&FaultLog::default()),
+            },
         }
     }
 
@@ -390,6 +396,18 @@ impl Core {
         self.contain(target, now, |_, _| {
             panic!("asked to panic in the input of a transport")
         });
+        answer(&Empty {})
+    }
+
+    fn inject_faults(&mut self, seed: u64, plan: Vec<Fault>, now: Instant) -> Answer {
+        if !self.config.allow_faults {
+            return Err(CommandError::new(
+                ErrorCode::InvalidState,
+                "inject_faults: this worker refuses the command; start it with allow_faults, which is for tests only",
+            ));
+        }
+        let faults = self.faults.get_or_insert_with(|| Faults::new(now).into());
+        faults.inject(seed, plan, now)?;
         answer(&Empty {})
     }
 

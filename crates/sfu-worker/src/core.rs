@@ -22,6 +22,7 @@ use crate::call::Calls;
 use crate::config::WorkerConfig;
 use crate::demux::{Demux, Target};
 use crate::event::Event;
+use crate::faults::Faults;
 use crate::outbox::Outbox;
 use crate::queue::Queues;
 use crate::share::Share;
@@ -44,6 +45,8 @@ pub(crate) struct Core {
     pub(crate) demux: Demux,
     pub(crate) window: Window,
     pub(crate) totals: Totals,
+    /// Only in a worker that was asked for faults.
+    pub(crate) faults: Option<Box<Faults>>,
     /// Positions of calls with input since the last flush.
     pub(crate) dirty: Vec<u32>,
 }
@@ -190,7 +193,10 @@ impl Core {
                 continue;
             };
             call.dirty = false;
-            call.router.flush(now, &mut self.outbox);
+            match &mut self.faults {
+                None => call.router.flush(now, &mut self.outbox),
+                Some(faults) => faults.flush(&mut call.router, &self.demux, now, &mut self.outbox),
+            }
             let due = call.router.poll_timeout();
             self.calls.timers.set(position, due);
             self.events_of(position, now);

@@ -18,6 +18,7 @@ mod convert;
 mod core;
 mod demux;
 pub mod event;
+mod faults;
 #[cfg(test)]
 mod fuzz;
 #[cfg(test)]
@@ -45,5 +46,6 @@ pub use command::{
 };
 pub use config::{StartError, WorkerConfig};
 pub use event::{Event, Reply, Stats};
+pub use faults::{Fault, FaultAct, FaultKind, FaultLog, FaultReach, MAX_ACTS};
 pub use queue::{MAX_OUTSTANDING, RequestError};
 pub use worker::Worker;

@@ -126,6 +126,7 @@ impl Loop {
                 outbox,
                 calls: Calls::default(),
                 demux: Demux::new(),
+                faults: None,
                 dirty: Vec::new(),
             },
             receive: RecvBatch::new(BATCH),

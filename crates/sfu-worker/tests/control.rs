@@ -6,7 +6,7 @@ mod rig;
 use std::time::{Duration, Instant};
 
 use meeshy_sfu_worker::command::*;
-use meeshy_sfu_worker::{Event, RequestError, StartError, Worker, WorkerConfig};
+use meeshy_sfu_worker::{Event, FaultLog, RequestError, StartError, Worker, WorkerConfig};
 use rig::{Rig, Way, consume, consume_one, produce};
 use serde_json::Value;
 use str0m::media::MediaKind as PeerKind;
@@ -329,6 +329,28 @@ fn panics_on_request_need_permission() {
         code(&mut rig, Command::Panic { transport: None }),
         ErrorCode::InvalidState
     );
+}
+
+#[test]
+fn faults_need_permission_and_are_checked_as_a_whole() {
+    let withhold = |share| {
+        serde_json::from_value(serde_json::json!({
+            "type": "inject_faults", "seed": 1,
+            "faults": [{ "kind": "withhold" }, { "kind": "repeat", "share": share }],
+        }))
+        .unwrap()
+    };
+    let mut rig = Rig::new(|c| c.allow_faults = false);
+    assert_eq!(code(&mut rig, withhold(1.0)), ErrorCode::InvalidState);
+    let none: FaultLog = rig.ask(Command::FaultLog {});
+    assert_eq!(none, FaultLog::default());
+    let mut rig = Rig::new(|c| c.allow_faults = true);
+    assert_eq!(code(&mut rig, withhold(1.5)), ErrorCode::InvalidArgument);
+    let none: FaultLog = rig.ask(Command::FaultLog {});
+    assert!(none.reach.is_empty(), "none of them was taken");
+    rig.tell(withhold(1.0));
+    let log: FaultLog = rig.ask(Command::FaultLog {});
+    assert_eq!(log.reach.len(), 2);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use meeshy_sfu_worker::command::*;
 use meeshy_sfu_worker::event::{DtlsState, IceState};
-use meeshy_sfu_worker::{Event, WorkerConfig};
+use meeshy_sfu_worker::{Event, Fault, FaultLog, WorkerConfig};
 use rig::peer::Peer;
 use rig::{AUDIO_PT, Rig, VIDEO_PT, Way, consume, consume_one, number_of, produce, vp8};
 use str0m::media::MediaKind as PeerKind;
@@ -357,4 +357,47 @@ fn loudness_and_speaker_are_reported() {
                 })
         },
     );
+}
+
+#[test]
+fn faults_alter_what_receivers_get_and_are_logged() {
+    let mut rig = Rig::new(|c| c.allow_faults = true);
+    let (mut publisher, mut subscriber) = call(&mut rig, Way::UDP, Way::UDP);
+    exchange(&mut rig, &mut publisher, &mut subscriber, 100, 20);
+    let before = subscriber.received.len();
+    let faults: Vec<Fault> = serde_json::from_value(serde_json::json!([
+        { "kind": "withhold", "payload_types": [101], "share": 0.5 },
+        { "kind": "damage_payload", "payload_types": [100] },
+    ]))
+    .unwrap();
+    rig.tell(Command::InjectFaults { seed: 3, faults });
+    for number in 200..260 {
+        publisher.write(AUDIO, AUDIO_PT, number, vec![7; 80]);
+        publisher.write(VIDEO, VIDEO_PT, number, vp8(number as u32, number == 200));
+        let both = &mut [&mut publisher, &mut subscriber];
+        rig.until(both, "a pause between packets", |_, _| true);
+    }
+    let mut log = FaultLog::default();
+    let both = &mut [&mut publisher, &mut subscriber];
+    rig.until(both, "all media in the log", |rig, peers| {
+        log = rig.ask(Command::FaultLog {});
+        let withheld = log.acts.iter().filter(|act| act.fault == 0).count();
+        let arrived = peers[1].received.len() - before;
+        log.reach.iter().all(|reach| reach.packets == 60) && arrived == 120 - withheld
+    });
+    let withheld = log.acts.iter().filter(|act| act.fault == 0).count();
+    assert!((15..45).contains(&withheld), "{withheld} of 60");
+    let after: Vec<_> = subscriber.received.iter().skip(before).collect();
+    let video: Vec<u16> = after
+        .iter()
+        .filter(|p| *p.header.ssrc == VIDEO_OUT)
+        .map(|p| p.header.sequence_number)
+        .collect();
+    assert!(
+        video.windows(2).all(|w| w[1] == w[0].wrapping_add(1)),
+        "{video:?}"
+    );
+    let audio = after.iter().filter(|p| *p.header.ssrc == AUDIO_OUT);
+    let damaged = audio.filter(|p| p.payload.iter().filter(|&&byte| byte != 7).count() == 1);
+    assert_eq!(damaged.count(), 60);
 }

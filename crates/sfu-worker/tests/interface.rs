@@ -12,6 +12,7 @@ use std::path::Path;
 use meeshy_sfu_proto::rtp::ExtensionUri;
 use meeshy_sfu_worker::command::*;
 use meeshy_sfu_worker::event::*;
+use meeshy_sfu_worker::{Fault, FaultAct, FaultKind, FaultLog, FaultReach};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -86,6 +87,22 @@ fn media_commands() -> Vec<Command> {
         Command::Panic {
             transport: Some((router, transport)),
         },
+        Command::InjectFaults {
+            seed: 1,
+            faults: vec![Fault {
+                kind: FaultKind::Withhold,
+                payload_types: vec![100],
+                share: 0.5,
+                by_frame: true,
+                receivers: Some(1),
+                from_ms: 1000,
+                for_ms: Some(500),
+                period_ms: Some(100),
+                on_ms: 50,
+                amount: 1,
+            }],
+        },
+        Command::FaultLog {},
     ]
 }
 
@@ -320,6 +337,25 @@ fn answers() -> Vec<(&'static str, Value)> {
         ("request_key_frame", missing),
         ("stats", value(stats())),
         (
+            "fault_log",
+            value(FaultLog {
+                since_unix_us: 1_700_000_000_000_000,
+                acts: vec![FaultAct {
+                    fault: 1,
+                    unix_us: 1_700_000_000_000_001,
+                    receiver: 1,
+                    ssrc: 1234,
+                    timestamp: 5678,
+                    stamped: true,
+                }],
+                not_listed: 1,
+                reach: vec![FaultReach {
+                    packets: 10,
+                    stamped: 1,
+                }],
+            }),
+        ),
+        (
             "dump",
             value(RouterDump {
                 router: ROUTER,
@@ -386,6 +422,7 @@ fn the_samples_are_all_there_is_and_the_file_has_them() {
         "media_kind": samples::words_of::<MediaKind>(&word),
         "protocol": samples::words_of::<Protocol>(&word),
         "header_extension": ExtensionUri::ALL.map(ExtensionUri::as_str),
+        "fault_kind": samples::words_of::<FaultKind>(&word),
         "error_code": samples::words_of::<ErrorCode>(&word),
     });
     let all = json!({ "commands": commands, "answers": answers, "events": events, "words": words });

@@ -345,6 +345,8 @@ async def test_an_odd_call_id_is_refused(call: Call, call_id: str) -> None:
         ("PUT", "/api/rooms/call-1", 405, "METHOD_NOT_ALLOWED"),
         ("GET", "/api/rooms/call-1/create", 405, "METHOD_NOT_ALLOWED"),
         ("POST", "/api/dev/workers/0/panic", 404, "NOT_FOUND"),
+        ("PUT", "/api/dev/workers/0/faults", 404, "NOT_FOUND"),
+        ("GET", "/api/dev/workers/0/faults", 404, "NOT_FOUND"),
     ],
 )
 async def test_paths_and_methods_that_are_none_get_an_envelope(

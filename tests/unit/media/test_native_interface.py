@@ -62,6 +62,8 @@ async def say_everything(worker: Worker) -> None:
         producer.close()
     await worker.fetch_stats()
     await router.stats()
+    await worker.inject_faults(1, [COMMANDS["inject_faults"]["faults"][0]])
+    await worker.fault_log()
     await sender.panic()
     sender.close()
     router.close()
@@ -124,6 +126,10 @@ async def counted(router: Router) -> object:
     return await router.worker.fetch_stats()
 
 
+async def faulted(router: Router) -> object:
+    return await router.worker.fault_log()
+
+
 async def described(router: Router) -> object:
     return await router.stats()
 
@@ -138,6 +144,7 @@ READERS: Mapping[str, tuple[Callable[[Router], Awaitable[object]], set[str]]] = 
     # An entry without an error is there.
     "consume": (consumed, {"results.0.ok"}),
     "stats": (counted, set()),
+    "fault_log": (faulted, set()),
     "dump": (
         described,
         # Known from the events; only the counters are news.

@@ -34,6 +34,7 @@ use super::transport::{ConsumerRoute, LIMIT_REPEATS, Route, Transport};
 use crate::link::{DtlsRole, Fingerprint, IceParameters, Link};
 use crate::net::{Class, Destination, Sink};
 use crate::rtp::ExtensionUri;
+use crate::srtp::SrtpTx;
 use crate::timers::Timers;
 
 /// The forwarding engine of one call.
@@ -117,6 +118,11 @@ impl Router {
     /// Returns the ICE and DTLS of a transport; `None` for a preset or unknown one.
     pub fn link(&self, transport: TransportKey) -> Option<&Link> {
         self.transports.get(transport.0)?.link()
+    }
+
+    /// Returns what seals a transport's outgoing packets; `None` before it has keys. Not used on the packet path.
+    pub fn srtp_tx(&self, transport: TransportKey) -> Option<&SrtpTx> {
+        self.transports.get(transport.0)?.tx.as_ref()
     }
 
     /// Sets the peer's DTLS role and fingerprints, once. Returns our role.
