@@ -3,10 +3,10 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 from sqlalchemy.exc import IntegrityError
 
 from meeshy_sfu.db.models import NAME, Call, Figures, ModeTransition, Participant
@@ -107,6 +107,25 @@ async def test_a_call_begins_with_its_initiator_or_not_at_all(calls: Repository)
             "c3", "audio", "ada", mode="p2p", settings={}, now=T0, call_id="e" * 24, initiator=taken
         )
     assert await calls.get_call("e" * 24) is None
+
+
+async def test_the_beginning_of_a_call_is_written_and_not_read_back(
+    calls: Repository, engine: AsyncEngine
+) -> None:
+    statements: list[str] = []
+
+    def note(_db: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        statements.append(statement.split(maxsplit=1)[0])
+
+    event.listen(engine.sync_engine, "before_cursor_execute", note)
+    first = replace(participant(await new_call(calls), "ada"), call_session_id="f" * 24)
+    statements.clear()
+    begun = await calls.create_call(
+        "c2", "audio", "ada", mode="p2p", settings={"a": 1}, now=T0, call_id="f" * 24, initiator=first
+    )
+    event.remove(engine.sync_engine, "before_cursor_execute", note)
+    assert [one for one in statements if one != "BEGIN"] == ["INSERT"] * 3
+    assert begun == await calls.get_call(begun.id)
 
 
 async def test_a_participant_is_stored_as_they_are_and_what_is_known_of_their_device_stays(
