@@ -11,11 +11,9 @@ import contextlib
 import math
 import os
 import secrets
-import socket
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pyarrow as pa
 
@@ -23,6 +21,7 @@ from simulator.bots.aiortc import AiortcGenerator
 from simulator.bots.native import NativeGenerator
 from simulator.client.bot import Bot, BotGenerator, BotSettings
 from simulator.client.media_server import Credentials, ParticipantSession, Rest
+from simulator.client.routes import local_address
 from simulator.client.server_figures import server_figures
 from simulator.client.sfu_session import SfuSession
 from simulator.errors import SimulatorError, StackError, first_error
@@ -134,7 +133,7 @@ class GroupRun(Run):
             seed=self._scenario.seed,
             network=self._scenario.network,
             clip=clip,
-            bind=_bind_address(server.rest.url),
+            bind=local_address(server.rest.url),
             on_event=recorder.event,
             synthetic=self._scenario.media.aiortc == "synthetic",
             bots_per_process=self._scenario.participants.bots_per_process,
@@ -313,15 +312,6 @@ def _bot_number(participant_id: str) -> int | None:
     """Return which of our bots a participant is; None for one that is not of this run."""
     name, _, number = participant_id.partition("-")
     return int(number) if name == "bot" and number.isdecimal() else None
-
-
-def _bind_address(url: str) -> str:
-    """Choose the bots' local address: loopback towards loopback, else the one that leads to the server."""
-    host = urlsplit(url).hostname or "127.0.0.1"
-    family, _, _, _, address = socket.getaddrinfo(host, 9, type=socket.SOCK_DGRAM)[0]
-    with socket.socket(family, socket.SOCK_DGRAM) as probe:
-        probe.connect(address)  # sends nothing; asks for the route
-        return str(probe.getsockname()[0])
 
 
 class Group(RunPattern):

@@ -1,0 +1,275 @@
+"""The process that owns a run: its directory, the servers if they are ours, and in the end the verdict.
+
+The same directory, tables, figures and report as a run of `meeshy simulate` has, by the same modules. Participants and their
+bots are in other processes (callers.py); `python -m loadtests.children.stage DESCRIPTOR` is started by loadtests/conductor.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import secrets
+import shutil
+import sys
+import time
+from pathlib import Path
+
+import aiohttp
+import uvloop
+from rich.console import Console
+
+from loadtests.children.channel import Channel, Json
+from loadtests.children.merge import merge_events, merge_tables, read_part
+from loadtests.messages import JudgeOrder, StageOrder, Verdict
+from simulator.analysis.raw_run import RunContext
+from simulator.client.gateway import user_token
+from simulator.client.media_server import Credentials, Rest
+from simulator.client.server_figures import server_figures
+from simulator.errors import ServerRefusedError, SimulatorError, UsageError
+from simulator.report.live import verdict_panel
+from simulator.report.write import EXIT_CODES, title, write_report
+from simulator.runs.base import TICK_S, machine, note_server
+from simulator.samples.end_state import FILE as END_STATE
+from simulator.samples.recorder import Recorder, RunDirectory, utc_now
+from simulator.scenario import Scenario, patterns, to_toml
+from simulator.stack.full import SWITCH_DEADLINE_S, GatewayStack
+from simulator.stack.inspector import StackInspector
+from simulator.stack.watchdog import Watchdog
+
+PARTS = "parts"
+_READY_TIMEOUT_S = 5.0
+_WIDTH = 100
+
+
+class Stage:
+    """One run: :meth:`begin`, then :meth:`judge`."""
+
+    def __init__(self, order: StageOrder, channel: Channel) -> None:
+        self._order = order
+        self._channel = channel
+        self._things = contextlib.AsyncExitStack()
+        self._servers = contextlib.AsyncExitStack()
+        """Ours; they end before the run directory is complete, which has their logs."""
+        self._scenario = _scenario(order)
+        self._context = RunContext(
+            description=order.description, started_ns=time.time_ns(), dropped_calls=0, machine=machine()
+        )
+        self._directory: RunDirectory | None = None
+        self._recorder: Recorder | None = None
+        self._stack: GatewayStack | None = None
+        self._inspector: StackInspector | None = None
+        self._observing: asyncio.Task[None] | None = None
+        self._broken: str | None = None
+        self._tick = -1
+        """Number of the second of measured time; -1 before it."""
+
+    async def begin(self) -> Json:
+        """Make the run directory, and start the servers or try those that were named.
+
+        Raises:
+            UsageError: The run directory cannot be written, or the gateway that was named is none.
+            StackError: Our own servers did not start.
+        """
+        order = self._order
+        if order.host is not None:
+            await _try_gateway(order.host, order.secret or "")
+        state = Path(order.state_dir)
+        name = f"locust-{order.name}-{order.participants}"
+        self._directory = self._things.enter_context(
+            RunDirectory(Path(order.out))
+            if order.out
+            else RunDirectory.in_folder(state / "runs", name, utc_now())
+        )
+        watchdog = self._things.enter_context(Watchdog())
+        watchdog.watch_directory(self._directory.partial)
+        self._recorder = Recorder(self._directory.partial)
+        (self._directory.partial / PARTS).mkdir()
+        url, secret = order.host or "", order.secret or ""
+        if order.host is None:
+            self._stack = await self._servers.enter_async_context(GatewayStack(self._directory.partial))
+            await self._stack.start()
+            self._inspector = StackInspector(self._stack)
+            await self._inspector.before()
+            for pid in self._stack.pids:
+                watchdog.watch_process(pid)
+            url, secret = self._stack.gateway.url, self._stack.secret
+            rest = await self._servers.enter_async_context(Rest(self._stack.media.url))
+            self._observing = asyncio.create_task(self._observe(self._stack, rest, self._recorder))
+        return {
+            "gateway_url": url,
+            "secret": secret,
+            "switch_deadline_s": SWITCH_DEADLINE_S,
+            "run": f"locust-{secrets.token_hex(4)}",
+            "parts": str(self._directory.partial / PARTS),
+        }
+
+    def start(self) -> None:
+        """Begin the measured time: participants may join from now on."""
+        self._context.window_start_ns = time.time_ns()
+        self._tick = 0
+
+    async def judge(self, order: JudgeOrder) -> Verdict:
+        """Put the samples of all processes together and judge them.
+
+        Raises:
+            SimulatorError: There is nothing to judge.
+        """
+        directory, recorder = self._directory, self._recorder
+        if directory is None or recorder is None:
+            raise SimulatorError("the run never began")
+        context = self._context
+        context.window_end_ns = order.ended_ns
+        context.aborted = list(dict.fromkeys([*([self._broken] if self._broken else []), *order.aborted]))
+        context.server_ended = self._broken is not None
+        partial = directory.partial
+        folders = [partial / PARTS / name for name in order.parts]
+        parts = [read_part(folder) for folder in folders]
+        context.dropped_calls = sum(part.dropped_calls for part in parts)
+        if self._observing is not None:
+            self._observing.cancel()
+            await asyncio.gather(self._observing, return_exceptions=True)
+        if self._inspector is not None and not context.aborted:
+            found = await self._inspector.after([name for part in parts for name in part.conversations])
+            recorder.write_text(END_STATE, found.model_dump_json(indent=2) + "\n")
+        await asyncio.to_thread(merge_tables, folders, recorder)
+        recorder.write_text("scenario.toml", to_toml(self._scenario.to_values()))
+        recorder.write_text("run.json", context.model_dump_json(indent=2) + "\n")
+        recorder.close()
+        await asyncio.to_thread(merge_events, folders, partial)
+        shutil.rmtree(partial / PARTS)
+        summary = await asyncio.to_thread(write_report, partial)
+        await self._servers.aclose()
+        path = directory.complete()
+        screen = io.StringIO()
+        Console(file=screen, width=_WIDTH).print(verdict_panel(summary, title(summary)))
+        text = f"{screen.getvalue()}report: {path / 'report.html'} (as text: report.md)"
+        return Verdict(
+            verdict=summary.verdict, exit_code=EXIT_CODES[summary.verdict], directory=str(path), text=text
+        )
+
+    async def close(self) -> None:
+        """End what is still open; a run that was not judged leaves nothing. Idempotent."""
+        if self._observing is not None:
+            self._observing.cancel()
+        if self._recorder is not None:
+            self._recorder.close()
+        await self._servers.aclose()
+        await self._things.aclose()
+
+    async def _observe(self, stack: GatewayStack, rest: Rest, recorder: Recorder) -> None:
+        """Record what the media server uses, once a second until cancelled."""
+        token = Credentials(secret=stack.secret).for_service()
+        while True:
+            tick = self._tick
+            with contextlib.suppress(SimulatorError):
+                note_server(recorder, tick, await server_figures(rest, token))
+            if tick >= 0:
+                self._tick = tick + 1
+            if self._broken is None and (complaint := stack.complaint()):
+                self._broken = complaint
+                self._channel.send({"broken": complaint})
+            await asyncio.sleep(TICK_S)
+
+
+async def _try_gateway(url: str, secret: str) -> None:
+    """Check that a gateway is there and takes our tokens.
+
+    Raises:
+        UsageError: It does not; the message says what to change.
+    """
+    timeout = aiohttp.ClientTimeout(total=_READY_TIMEOUT_S)
+    try:
+        async with aiohttp.ClientSession(timeout=timeout) as http, http.get(f"{url}/ready") as answer:
+            body = await answer.json(content_type=None)
+            servers = body.get("mediaServers") if isinstance(body, dict) else None
+    except ValueError:
+        servers = None
+    except (aiohttp.ClientError, TimeoutError) as error:
+        why = str(error) or type(error).__name__
+        raise UsageError(
+            f"--host {url}: no gateway answers there ({why}); check host and port, or leave --host out to start one"
+        ) from error
+    if servers is None:
+        raise UsageError(f"--host {url}: what answers there is no call gateway; its port is 4000 by default")
+    token = user_token(secret, "person-0", "locust-check")
+    async with Rest(url) as rest:
+        try:
+            await rest.request("GET", "/api/conversations/locust-check/active-call", token)
+        except ServerRefusedError as error:
+            raise UsageError(
+                f"--host {url} refuses our tokens ({error.code}): set MEESHY_SIMULATE_SECRET to its JWT_SECRET"
+            ) from error
+
+
+def _scenario(order: StageOrder) -> Scenario:
+    kinds = {"audio": "audio" in order.kinds, "video": "video" in order.kinds}
+    return Scenario.from_values(
+        {
+            "name": order.name,
+            "description": order.description,
+            "pattern": "calls" if "calls" in patterns() else "storm",
+            "seed": order.seed,
+            "participants": {"count": max(2, order.participants), "bots": "native"},
+            "ramp": {"over_s": order.ramp_s},
+            "hold": {"duration_s": max(1.0, order.hold_s)},
+            "media": kinds,
+            "network": order.network.model_dump(mode="json"),
+            "slo": list(order.slo),
+        },
+        source="these options",
+    )
+
+
+class Service:
+    """What the locust process may ask for."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._stage: Stage | None = None
+
+    async def begin(self, request: Json) -> Json:
+        """Start a run."""
+        self._stage = Stage(StageOrder.model_validate(request["order"]), self._channel)
+        try:
+            return await self._stage.begin()
+        except BaseException:
+            await self.close()
+            raise
+
+    async def start(self, _: Json) -> Json:
+        """Begin the measured time."""
+        if self._stage is None:
+            raise SimulatorError("no run is going on")
+        self._stage.start()
+        return {}
+
+    async def judge(self, request: Json) -> Json:
+        """End a run with its verdict."""
+        if self._stage is None:
+            raise SimulatorError("no run is going on")
+        try:
+            verdict = await self._stage.judge(JudgeOrder.model_validate(request["order"]))
+        finally:
+            await self.close()
+        return verdict.model_dump()
+
+    async def close(self) -> None:
+        """End what is open."""
+        stage, self._stage = self._stage, None
+        if stage is not None:
+            await stage.close()
+
+
+async def main(descriptor: int) -> None:
+    """Serve the locust process that is at the other end of this socket."""
+    channel = Channel(descriptor)
+    service = Service(channel)
+    try:
+        await channel.serve({"begin": service.begin, "start": service.start, "judge": service.judge})
+    finally:
+        await service.close()
+
+
+if __name__ == "__main__":
+    uvloop.run(main(int(sys.argv[1])))
