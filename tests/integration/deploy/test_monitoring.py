@@ -19,6 +19,7 @@ from simulator.stack.full import free_ports
 from tests.docs.test_metrics_page import written
 from tests.integration.deploy.conftest import ROOT, program
 from tests.integration.gateway.test_switch import trio
+from tests.wire_check import ForeignResponse
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -121,7 +122,7 @@ def test_promtool_takes_the_files_and_each_alert_fires_for_its_trouble_alone(
 
 def test_each_alert_is_tried_both_ways() -> None:
     tests = (PROMETHEUS / "alerts.test.yml").read_text(encoding="utf-8")
-    quiet, loud = tests.split("- name: each trouble has its alert")
+    quiet, loud = tests.split("- name: each fault has its alert")
     for name in rules():
         assert f"alertname: {name}}}" in quiet
         assert f"alertname: {name}\n" in loud
@@ -156,9 +157,7 @@ class Prometheus:
 
 
 @asynccontextmanager
-async def prometheus(
-    directory: Path, http: aiohttp.ClientSession, *, media: str, gateway: str
-) -> AsyncIterator[Prometheus]:
+async def prometheus(directory: Path, *, media: str, gateway: str) -> AsyncIterator[Prometheus]:
     """Run Prometheus with the files of deploy/, pointed at these services and scraping every second."""
     shutil.copytree(PROMETHEUS, directory)
     (directory / "metrics-token").write_text(TOKEN)
@@ -182,7 +181,8 @@ async def prometheus(
             stderr=log,
         )
     try:
-        yield Prometheus(f"http://127.0.0.1:{port}", http)
+        async with aiohttp.ClientSession(response_class=ForeignResponse) as session:
+            yield Prometheus(f"http://127.0.0.1:{port}", session)
     finally:
         process.kill()
         await process.wait()
@@ -194,12 +194,11 @@ async def test_a_prometheus_scrapes_a_call_and_answers_every_panel_and_alert(
     start_media: StartMedia,
     start_gateway: StartGateway,
     caller: MakeCaller,
-    http: aiohttp.ClientSession,
 ) -> None:
     media: MediaServer = await start_media(metrics_token=TOKEN)
     gateway: Gateway = await start_gateway(metrics_token=TOKEN, media_server_urls=[media.url])
     await trio(gateway, caller)
-    async with prometheus(tmp_path / "prometheus", http, media=media.url, gateway=gateway.url) as watch:
+    async with prometheus(tmp_path / "prometheus", media=media.url, gateway=gateway.url) as watch:
         await watch.eventually('sum(up{job=~"meeshy-.*"})', 2)
         await watch.eventually('calls_mode_sfu_total{job="meeshy-gateway"}', 1)
         await watch.eventually('calls_active_total{job="meeshy-media"}', 1)
