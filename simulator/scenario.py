@@ -14,7 +14,7 @@ import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal, Protocol, TypeVar
+from typing import Annotated, Any, Literal, Protocol, TypeGuard, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -65,6 +65,9 @@ class Pattern(Protocol):
 
     def participants(self, scenario: Scenario) -> int | None:
         """Return how many participants its own options make; None where `participants.count` says it."""
+
+    def overridden(self, scenario: Scenario) -> Mapping[str, str]:
+        """Return which keys have no effect beside others of this scenario, and because of which."""
 
     def check(self, scenario: Scenario) -> None:
         """Refuse a scenario that this pattern can never run, with a ValueError."""
@@ -120,7 +123,11 @@ class Media(Table):
     audio: bool = True
     """opus, 50 packets/s."""
     video: bool = True
-    """VP8 320x180, 30 frames/s in about 40 packets/s."""
+    """VP8; at 180p and 30 frames/s about 40 packets/s."""
+    resolution: Literal["180p", "360p", "720p"] = "180p"
+    """Of the video: 280, 700 or 1500 kbit/s."""
+    frame_rate: Literal[15, 30] = 30
+    """Frames of video in a second; the bit rate is the same."""
     aiortc: Literal["clip", "synthetic"] = "clip"
     """What aiortc bots send: the pre-encoded clip, or picture and tone encoded live (five times the CPU)."""
 
@@ -183,6 +190,62 @@ class Switching(Table):
     """Whether the gateway prepares the media server's room while two participants talk directly."""
 
 
+class Stage(Table):
+    """A part of the measured time, in which there are so many calls of so many participants."""
+
+    duration_s: float = Field(ge=1, le=86_400)
+    calls: int = Field(ge=0, le=500)
+    people: int = Field(ge=2, le=100)
+
+
+Service = Literal["media", "gateway"]
+
+
+class Action(Table):
+    """Something that is done at a time of the run."""
+
+    s: float = Field(ge=0, le=86_400)
+    """When, in seconds from the beginning of the measured time."""
+    do: Literal[
+        "leave",
+        "join",
+        "mute",
+        "unmute",
+        "camera-off",
+        "camera-on",
+        "kill-client",
+        "partition",
+        "kill-worker",
+        "kill-media",
+        "kill-gateway",
+        "stop",
+        "restart",
+    ]
+    """`stop` is SIGSTOP for `for_s`, `restart` an orderly end that is followed by a start; both of a `service`."""
+    call: int = Field(default=1, ge=1, le=500)
+    """Which call, from 1."""
+    participant: int = Field(default=1, ge=1, le=100)
+    """Which participant of it, from 1."""
+    service: Service | None = None
+    for_s: float = Field(default=3.0, gt=0, le=600)
+    """How long a `partition` or a `stop` lasts."""
+
+    @model_validator(mode="after")
+    def _of_a_service(self) -> Action:
+        if (self.do in ("stop", "restart")) != (self.service is not None):
+            raise ValueError(
+                f'{self.do} needs service = "media" or "gateway"'
+                if self.service is None
+                else f"{self.do} has no service"
+            )
+        return self
+
+    @property
+    def needs_stack(self) -> bool:
+        """Whether it is done to a service, and not to a participant."""
+        return self.do in ("kill-worker", "kill-media", "kill-gateway", "stop", "restart")
+
+
 class Limits(Table):
     """When the load generator itself is judged too weak for the run to count (the verdict is then `void`)."""
 
@@ -225,6 +288,10 @@ class Scenario(Table):
     hold: Hold = Hold()
     switching: Switching = Switching()
     limits: Limits = Limits()
+    stages: tuple[Stage, ...] = ()
+    """Parts of the measured time, one after the other."""
+    at: tuple[Action, ...] = ()
+    """What is done when."""
     slo: tuple[str, ...] = ()
     """Comparisons that replace or extend the default ones; see slo.py."""
 
@@ -248,6 +315,8 @@ class Scenario(Table):
     def takes(self, key: str) -> bool:
         """Return whether its pattern uses a key, given by its path."""
         pattern = patterns()[self.pattern]
+        if key in pattern.overridden(self):
+            return False
         table, _, name = key.partition(".")
         if table == pattern.name:
             return pattern.options is not None and name in {"", *pattern.options.model_fields}
@@ -434,11 +503,24 @@ def _write_table(lines: list[str], prefix: str, values: Mapping[str, Any]) -> No
     if prefix and any(not isinstance(v, Mapping) for v in values.values()):
         lines += ["", f"[{prefix}]"]
     for key, value in values.items():
-        if not isinstance(value, Mapping):
+        if not isinstance(value, Mapping) and not _is_array(value):
             lines.append(f"{key} = {_toml_value(value)}")
     for key, value in values.items():
+        path = f"{prefix}.{key}" if prefix else key
         if isinstance(value, Mapping):
-            _write_table(lines, f"{prefix}.{key}" if prefix else key, value)
+            _write_table(lines, path, value)
+        elif _is_array(value):
+            for one in value:
+                lines += [
+                    "",
+                    f"[[{path}]]",
+                    *(f"{k} = {_toml_value(v)}" for k, v in one.items() if v is not None),
+                ]
+
+
+def _is_array(value: object) -> TypeGuard[Sequence[Mapping[str, Any]]]:
+    """Return whether a value is written as an array of tables."""
+    return isinstance(value, list | tuple) and bool(value) and all(isinstance(one, Mapping) for one in value)
 
 
 def _toml_value(value: object) -> str:
@@ -466,6 +548,8 @@ def _refusal(source: str, lines: Sequence[str]) -> ScenarioError:
 def _unused(key: str, scenario: Scenario, flags: Mapping[str, str]) -> str:
     """Describe a key that the pattern does not use."""
     origin = f" (set by {flags[key]})" if key in flags else ""
+    if because := patterns()[scenario.pattern].overridden(scenario).get(key):
+        return f"{key}: {because} says it{origin}; leave it out"
     others = sorted(
         name
         for name, pattern in patterns().items()

@@ -61,8 +61,8 @@ def simulate(options: SimulateOptions) -> None:
         _run_one(chosen, options)
 
 
-def show(summary: Summary, directory: Path, *, as_json: bool) -> NoReturn:
-    """Print a summary and end with its exit code."""
+def show(summary: Summary, directory: Path, *, as_json: bool, code: int | None = None) -> NoReturn:
+    """Print a summary and end with its exit code, or another one."""
     from simulator.report.live import verdict_panel
     from simulator.report.write import EXIT_CODES, title
 
@@ -72,11 +72,11 @@ def show(summary: Summary, directory: Path, *, as_json: bool) -> NoReturn:
         console.out.print(verdict_panel(summary, title(summary)), soft_wrap=False)
         # Not in the panel, where a long path would be cut.
         console.line(f"report: {directory / 'report.html'} (as text: report.md)")
-    raise typer.Exit(EXIT_CODES[summary.verdict])
+    raise typer.Exit(EXIT_CODES[summary.verdict] if code is None else code)
 
 
-def show_suite(whole: SuiteSummary, directory: Path, *, as_json: bool) -> NoReturn:
-    """Print the summaries of several runs and end with the exit code of the worst."""
+def show_suite(whole: SuiteSummary, directory: Path, *, as_json: bool, code: int | None = None) -> NoReturn:
+    """Print the summaries of several runs and end with the exit code of the worst, or another one."""
     from simulator.report.live import verdict_panel
     from simulator.report.write import EXIT_CODES, title, verdict_words
 
@@ -88,7 +88,7 @@ def show_suite(whole: SuiteSummary, directory: Path, *, as_json: bool) -> NoRetu
             console.out.print(panel, soft_wrap=False)
         console.line(f"{whole.name}: {verdict_words(whole.verdict)}")
         console.line(f"report: {directory / 'report.html'} (as text: report.md)")
-    raise typer.Exit(EXIT_CODES[whole.verdict])
+    raise typer.Exit(EXIT_CODES[whole.verdict] if code is None else code)
 
 
 @contextlib.contextmanager
@@ -138,9 +138,10 @@ def _run_one(chosen: Scenario, options: SimulateOptions) -> NoReturn:
         options,
         f"{scenario.name}: {scenario.participants.count} participants, {scenario.participants.bots} bots",
     )
-    run = _make_run(scenario, options.out, options, live)
-    directory, summary = _execute(run.execute, live)
-    show(summary, directory, as_json=options.as_json)
+    signals = _Signals()
+    run = signals.take(_make_run(scenario, options.out, options, live))
+    directory, summary = _execute(run.execute, live, signals)
+    show(summary, directory, as_json=options.as_json, code=signals.exit_code)
 
 
 def _run_suite(chosen: Suite, options: SimulateOptions) -> NoReturn:
@@ -150,17 +151,19 @@ def _run_suite(chosen: Suite, options: SimulateOptions) -> NoReturn:
     refuse_unused(options, chosen.name, [part.scenario for part in chosen.parts])
     whole = chosen.with_values(lambda scenario: with_options(scenario, options))
     live = _live(options, f"{whole.name}: {whole.description}")
+    signals = _Signals()
     directory, summary = _execute(
         lambda: suite.execute(
             whole,
-            lambda scenario, out: _make_run(scenario, out, options, live),
+            lambda scenario, out: signals.take(_make_run(scenario, out, options, live)),
             state=options.state_dir,
             out=options.out,
             watcher=live,
         ),
         live,
+        signals,
     )
-    show_suite(summary, directory, as_json=options.as_json)
+    show_suite(summary, directory, as_json=options.as_json, code=signals.exit_code)
 
 
 def _make_run(
@@ -182,13 +185,49 @@ def _live(options: SimulateOptions, title: str) -> LiveTable | PhaseLines:
     return LiveTable(place, title) if place.is_terminal else PhaseLines(place, title)
 
 
-def _execute(work: Callable[[], Coroutine[Any, Any, R]], live: LiveTable | PhaseLines) -> R:
+class _Signals:
+    """The signals that end a run early. The first ends the run that goes on, which is judged; a second leaves nothing."""
+
+    def __init__(self) -> None:
+        self._run: Run | None = None
+        self._first: signal.Signals | None = None
+
+    @property
+    def exit_code(self) -> int | None:
+        """What to end with instead of the verdict's code: 128 and the number of the signal, as shells do."""
+        ended = self._run is not None and self._run.interrupted is not None
+        return 128 + self._first if self._first is not None and ended else None
+
+    def take(self, run: Run) -> Run:
+        """Let signals end this run from now on."""
+        self._run = run
+        if self._first is not None:
+            run.interrupt(self._first.name)
+        return run
+
+    def listen(self, task: asyncio.Task[Any]) -> None:
+        """Listen for signals; what cancels everything is this task."""
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            with contextlib.suppress(ValueError, OSError):
+                asyncio.get_running_loop().add_signal_handler(number, self._came, number, task)
+
+    def _came(self, number: signal.Signals, task: asyncio.Task[Any]) -> None:
+        if self._first is None and self._run is not None:
+            self._first = number
+            console.notice(
+                f"{number.name}: ending the run; what was measured is judged (again: keep nothing)"
+            )
+            self._run.interrupt(number.name)
+        else:
+            task.cancel()
+
+
+def _execute(
+    work: Callable[[], Coroutine[Any, Any, R]], live: LiveTable | PhaseLines, signals: _Signals
+) -> R:
     async def execute() -> R:
-        task = asyncio.current_task()
-        if task is not None:
-            for number in (signal.SIGTERM, signal.SIGHUP):
-                with contextlib.suppress(ValueError, OSError):
-                    asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+        if (task := asyncio.current_task()) is not None:
+            signals.listen(task)
         return await work()
 
     with live:

@@ -65,7 +65,7 @@ class SimulateOptions:
     scenario: Annotated[
         str,
         typer.Argument(
-            help="A ready scenario (demo, group, switch, churn, storm), or the path of a .toml file."
+            help="A ready scenario (demo, group, switch, churn, storm, t1, t2, t3, webinar, soak, lossy), or a .toml file."
         ),
     ]
     participants: Annotated[
@@ -115,7 +115,7 @@ class SimulateOptions:
             "switch, churn, storm: prepare the media server's room while two participants talk directly.",
         ),
     ] = None
-    calls: Annotated[int | None, _option("calls", "churn: calls at once.")] = None
+    calls: Annotated[int | None, _option("calls", "churn, t1 to t3: calls at once.")] = None
     chaos: Annotated[
         float | None,
         _option("chaos", "churn: percent of events that kill a client, worker, media server or gateway."),

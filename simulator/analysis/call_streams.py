@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from simulator.analysis.figures import computes
 from simulator.analysis.raw_run import SILENCE_NS, RawRun
+from simulator.analysis.sending import Sending
 from simulator.analysis.transitions import RECOVERY_NS, shown
 from simulator.samples.schema import KINDS
 from simulator.summary import Streams
@@ -83,18 +84,21 @@ def spans(raw: RawRun) -> dict[str, dict[int, list[tuple[int, int]]]]:
 def due_spans(raw: RawRun) -> dict[tuple[int, int, int], list[tuple[int, int]]]:
     """Return for each receiver, sender and kind the spans of time in which all that was sent should have arrived.
 
-    Without the time after a fault, which counts as recovery, and the moments around a join and a leave.
+    Without the time after a fault, which counts as recovery, the moments around a join and a leave, and times in which nothing
+    was sent.
     """
     faults = sorted(raw.tables["deaths"]["unix_ns"].astype("int64").tolist())
     kinds = [number for number, kind in enumerate(KINDS) if kind in raw.scenario.media.kinds]
     end = raw.context.window_end_ns
     found: dict[tuple[int, int, int], list[tuple[int, int]]] = {}
+    sending = Sending(raw)
     for receiver, sender, first, last in _together(raw):
         # Who is still in the call at the end of the measured time goes on receiving.
         until = last if end is not None and last >= end else last - LEAVING_NS
         for span in _between(faults, first + SETTLED_NS, until):
             for kind in kinds:
-                found.setdefault((receiver, sender, kind), []).append(span)
+                if parts := list(sending.spans(sender, kind, *span)):
+                    found.setdefault((receiver, sender, kind), []).extend(parts)
     return found
 
 
@@ -116,12 +120,14 @@ def _flowing(raw: RawRun) -> dict[tuple[int, int, int], bool]:
     faults = raw.tables["deaths"]["unix_ns"].to_numpy(dtype=np.int64)
     kinds = [number for number, kind in enumerate(KINDS) if kind in raw.scenario.media.kinds]
     outcome: dict[tuple[int, int, int], bool] = {}
+    sending = Sending(raw)
     for receiver, sender, start, end in _together(raw):
         for kind in kinds:
             key = receiver, sender, kind
             times = frames[key][0] if key in frames else np.array([], np.int64)
-            fine = not _silent(times, start, end, faults)
-            outcome[key] = outcome.get(key, True) and fine
+            for first, last in sending.spans(sender, kind, start, end):
+                if last - first >= TOGETHER_NS:
+                    outcome[key] = outcome.get(key, True) and not _silent(times, first, last, faults)
     return outcome
 
 

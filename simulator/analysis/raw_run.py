@@ -27,6 +27,8 @@ SILENCE_NS = 2_000_000_000
 DELIVERED_WITHIN_NS = 5_000_000_000
 """A frame that comes later after it was sent counts as missing; so long a run waits for what is under way at its end."""
 
+ADDED = frozenset({"muted"})
+"""Tables that runs of before do not have; they are empty then."""
 STREAM = ["receiver", "sender", "kind"]
 _COUNTERS = [
     "packets",
@@ -60,6 +62,8 @@ class RunContext(BaseModel):
     """Its end, which is the last tick."""
     aborted: list[str] = []
     """Why the run broke off; empty when it did not."""
+    interrupted: bool = False
+    """Whether it broke off because its user wanted it to."""
     server_ended: bool = False
     """Whether it broke off because a server of the run ended on its own."""
     dropped_calls: int | None = None
@@ -95,7 +99,12 @@ class RawRun:
             lines = (directory / "events.jsonl").read_text(encoding="utf-8").splitlines()
             events = tuple(json.loads(line) for line in lines)
             end_state = EndState.read(directory)
-            tables = {name: _read_table(directory / f"{name}.parquet") for name in TABLES}
+            tables = {
+                name: _read_table(directory / f"{name}.parquet")
+                if name not in ADDED or (directory / f"{name}.parquet").exists()
+                else TABLES[name].empty_table().to_pandas()
+                for name in TABLES
+            }
         except FileNotFoundError as error:
             name = Path(error.filename).name if error.filename else "a file"
             raise RunDirectoryError(f"{directory} is no run directory: {name} is missing") from error

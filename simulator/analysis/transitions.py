@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from simulator.analysis.figures import computes
 from simulator.analysis.metrics import percentiles
 from simulator.analysis.raw_run import RawRun
+from simulator.analysis.sending import Sending
 from simulator.samples.schema import KINDS, SAMPLE_SHOWN, SAMPLE_SURPLUS
 from simulator.summary import Percentiles, PerKind, Transitions
 
@@ -80,7 +81,7 @@ def gaps(raw: RawRun) -> pd.DataFrame:
     """
     rows = changes(raw)
     rows = rows[rows["success"].fillna(False).astype(bool) & (rows["completed_ns"] > 0)]
-    tracks, stays = shown(raw), _stays(raw)
+    tracks, stays, sending = shown(raw), _stays(raw), Sending(raw)
     faults = raw.tables["deaths"]["unix_ns"].to_numpy(dtype=np.int64)
     found: list[dict[str, Any]] = []
     for row in rows.to_dict("records"):
@@ -104,6 +105,8 @@ def gaps(raw: RawRun) -> pd.DataFrame:
                 )
                 if end <= start:
                     continue
+                if not sending.all_through(peer, kind, start, end):
+                    continue  # it was silent because nothing was sent
                 # What was missed before both had joined, or after one had left, is no gap.
                 here = times[(times >= together[0]) & (times <= together[1])]
                 found.append(
@@ -144,7 +147,7 @@ def recoveries(raw: RawRun) -> Percentiles | None:
     faults = raw.tables["deaths"]
     if faults.empty:
         return None
-    tracks, stays = shown(raw), _stays(raw)
+    tracks, stays, sending = shown(raw), _stays(raw), Sending(raw)
     found: list[float] = []
     for fault in faults["unix_ns"].astype("int64"):
         end = int(fault) + RECOVERY_NS
@@ -155,8 +158,9 @@ def recoveries(raw: RawRun) -> Percentiles | None:
             for flowing, left in spans
             if 0 < flowing < fault and left > end
         }
-        for (receiver, sender, _), (times, usual) in tracks.items():
-            if receiver in here and sender in here and len(times) and times[0] < fault:
+        for (receiver, sender, kind), (times, usual) in tracks.items():
+            sends = sending.all_through(sender, kind, int(fault), end)
+            if receiver in here and sender in here and sends and len(times) and times[0] < fault:
                 # What was missed before both had joined, or after one had left, does not count: they may be in the
                 # same call again later. A track that stays silent has not recovered until then.
                 came = max(here[receiver][0], here[sender][0])

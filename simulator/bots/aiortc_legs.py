@@ -15,6 +15,7 @@ from simulator.client.bot import BotSettings
 from simulator.client.legs import Arrivals, CallBot, PeerLeg, ServerLeg
 from simulator.client.media_server import Json
 from simulator.errors import BotError
+from simulator.samples.schema import Kind
 
 
 class CallBotProcess(ChildProcess):
@@ -137,6 +138,14 @@ class AiortcCallBot:
             BotError: Always.
         """
         raise BotError("aiortc bots cannot be cut off from the network; use native ones")
+
+    async def mute(self, kind: Kind, *, muted: bool) -> None:
+        """Not possible for aiortc bots.
+
+        Raises:
+            BotError: Always.
+        """
+        raise BotError("aiortc bots cannot be muted; use native ones")
 
     async def close(self) -> None:
         """End all of its legs. Idempotent."""

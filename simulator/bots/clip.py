@@ -27,11 +27,9 @@ from numpy.typing import NDArray
 
 from simulator.errors import ClipError
 
-CLIP_NAME = "clip-v2-320x180.bin"
-"""Changes with everything that changes the content, so an old file is never taken for a new one."""
 WIDTH, HEIGHT, FPS, SECONDS = 320, 180, 30, 10
 VIDEO_BPS, AUDIO_BPS = 258_000, 32_000
-KEY_FRAME_EVERY = 2 * FPS
+KEY_FRAME_EVERY_S = 2
 SAMPLE_RATE, AUDIO_FRAME = 48_000, 960
 
 _MAGIC, _VERSION = b"MSHYCLIP", 1
@@ -40,6 +38,33 @@ _LAYER = struct.Struct("<HHI")
 _FRAME = struct.Struct("<BI")
 _AUDIO = struct.Struct("<BBH")
 _MAX_CLIP_BYTES = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """What the video of a clip is like."""
+
+    width: int = WIDTH
+    height: int = HEIGHT
+    fps: int = FPS
+    bps: int = VIDEO_BPS
+
+    @property
+    def file_name(self) -> str:
+        """Name of the clip; changes with everything that changes the content, so an old file is never taken for a new one."""
+        rate = "" if self.fps == FPS else f"-{self.fps}"
+        return f"clip-v2-{self.width}x{self.height}{rate}.bin"
+
+
+SMALL = Picture()
+CLIP_NAME = SMALL.file_name
+_SIZES = {"180p": (WIDTH, HEIGHT, VIDEO_BPS), "360p": (640, 360, 700_000), "720p": (1280, 720, 1_500_000)}
+
+
+def picture(resolution: str, frame_rate: int) -> Picture:
+    """Return what the video of this resolution and rate is like."""
+    width, height, bps = _SIZES[resolution]
+    return Picture(width, height, frame_rate, bps)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,13 +150,13 @@ class Clip:
         return bytes(out) + zlib.crc32(out).to_bytes(4, "little")
 
 
-def ensure_clip(cache: Path) -> Path:
-    """Return the path of the clip in `cache`; makes it on first use (under a second of CPU), whole or not at all.
+def ensure_clip(cache: Path, video: Picture = SMALL) -> Path:
+    """Return the path of a clip in `cache`; makes it on first use (the small one in under a second of CPU), whole or not at all.
 
     Raises:
         ClipError: It cannot be encoded or written.
     """
-    path = cache / CLIP_NAME
+    path = cache / video.file_name
     if path.exists():
         try:
             Clip.load(path)
@@ -141,7 +166,7 @@ def ensure_clip(cache: Path) -> Path:
     try:
         cache.mkdir(parents=True, exist_ok=True)
         scratch = path.with_name(f".{path.name}.{os.getpid()}")
-        scratch.write_bytes(make_clip().to_bytes())
+        scratch.write_bytes(make_clip(video=video).to_bytes())
         scratch.replace(path)
     except OSError as error:
         raise ClipError(f"cannot write the clip to {cache}: {error.strerror}") from error
@@ -152,14 +177,14 @@ def ensure_clip(cache: Path) -> Path:
     return path
 
 
-def make_clip(seconds: int = SECONDS) -> Clip:
+def make_clip(seconds: int = SECONDS, video: Picture = SMALL) -> Clip:
     """Encode the clip: a moving pattern, and a tone that rises, falls and is silent for a while. The same bytes every time."""
     return Clip(
-        width=WIDTH,
-        height=HEIGHT,
-        frame_ticks=90_000 // FPS,
+        width=video.width,
+        height=video.height,
+        frame_ticks=90_000 // video.fps,
         audio_ticks=AUDIO_FRAME,
-        video=tuple(_encode_video(seconds)),
+        video=tuple(_encode_video(seconds, video)),
         audio=tuple(_encode_audio(seconds)),
     )
 
@@ -195,13 +220,13 @@ def tone(index: int) -> NDArray[np.int16]:
     return wave.astype(np.int16)
 
 
-def _encode_video(seconds: int) -> Iterator[VideoFrame]:
+def _encode_video(seconds: int, video: Picture) -> Iterator[VideoFrame]:
     codec = av.CodecContext.create("libvpx", "w")
-    codec.width, codec.height, codec.pix_fmt, codec.bit_rate = WIDTH, HEIGHT, "yuv420p", VIDEO_BPS
-    codec.time_base = fractions.Fraction(1, FPS)
-    codec.gop_size = KEY_FRAME_EVERY
+    codec.width, codec.height, codec.pix_fmt = video.width, video.height, "yuv420p"
+    codec.bit_rate, codec.time_base = video.bps, fractions.Fraction(1, video.fps)
+    codec.gop_size = KEY_FRAME_EVERY_S * video.fps
     codec.thread_count = 1
-    rate = str(VIDEO_BPS)
+    rate = str(video.bps)
     codec.options = {
         "deadline": "realtime",
         "cpu-used": "-6",
@@ -211,7 +236,7 @@ def _encode_video(seconds: int) -> Iterator[VideoFrame]:
         "bufsize": rate,
         "static-thresh": "1",
     }
-    for i, picture in enumerate(video_frames(FPS * seconds)):
+    for i, picture in enumerate(video_frames(video.fps * seconds, video.width, video.height)):
         picture.pts, picture.time_base = i, codec.time_base
         for packet in codec.encode(picture):
             yield VideoFrame(bool(packet.is_keyframe), bytes(packet))

@@ -114,11 +114,19 @@ class NativeBot:
 
     async def start_sending(self, kind: Kind) -> None:
         """Send, once the transport is up."""
+        await self.until_connected()
+        self._pool.start_sending(self.number, kind)
+
+    async def until_connected(self) -> None:
+        """Wait until the send transport is up.
+
+        Raises:
+            BotError: It is not in time.
+        """
         try:
             await asyncio.wait_for(self.connected["send"].wait(), CONNECT_TIMEOUT_S)
         except TimeoutError as error:
             raise BotError(media_blocked(self.number, CONNECT_TIMEOUT_S, self._addresses)) from error
-        self._pool.start_sending(self.number, kind)
 
     async def consume(self, streams: Sequence[Incoming]) -> None:
         """Receive streams, which may flow already."""

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -50,6 +50,7 @@ from simulator.samples.schema import (
     SAMPLE_FOREIGN,
     SAMPLE_SHOWN,
     SAMPLE_SURPLUS,
+    Kind,
     rows_to_batch,
 )
 
@@ -58,12 +59,41 @@ _NOTED = frozenset({"closed", "error", "freeze", "thaw", "entered", "dtls"})
 _LOST = json.dumps({"loss": 1.0})
 
 
+class Sending:
+    """Which kinds of media a leg is to send, unless its bot is muted."""
+
+    def __init__(self, leg: int, pool: BotPool, muted: Set[Kind]) -> None:
+        self._leg = leg
+        self._pool = pool
+        self._muted = muted
+        self._kinds: set[Kind] = set()
+
+    def start(self, kind: Kind) -> None:
+        """Send a kind from now on, or from when it is muted no more."""
+        self._kinds.add(kind)
+        self.look(kind)
+
+    def look(self, kind: Kind) -> None:
+        """Send a kind, or not, by what is muted now."""
+        if kind in self._kinds:
+            if kind in self._muted:
+                self._pool.stop_sending(self._leg, kind)
+            else:
+                self._pool.start_sending(self._leg, kind)
+
+
 class NativeServerLeg(NativeBot):
     """A native leg to a media server."""
 
-    def __init__(self, leg: int, pool: BotPool) -> None:
+    def __init__(self, leg: int, pool: BotPool, muted: Set[Kind]) -> None:
         super().__init__(leg, pool)
         self.arrivals = Arrivals()
+        self.sending = Sending(leg, pool, muted)
+
+    async def start_sending(self, kind: Kind) -> None:
+        """Send, once the transport is up, and while the bot is not muted."""
+        await self.until_connected()
+        self.sending.start(kind)
 
     async def prefer(self) -> None:
         """Take the bot's tracks from this leg, as soon as they can be decoded."""
@@ -73,8 +103,11 @@ class NativeServerLeg(NativeBot):
 class NativePeerLeg:
     """A native leg to a peer, without a server."""
 
-    def __init__(self, leg: int, pool: BotPool, peer: int, offered: Description | None) -> None:
+    def __init__(
+        self, leg: int, pool: BotPool, peer: int, offered: Description | None, muted: Set[Kind]
+    ) -> None:
         self.number = leg
+        self.sending = Sending(leg, pool, muted)
         self.arrivals = Arrivals()
         self.connected: dict[str, asyncio.Event] = {"recv": asyncio.Event()}
         self._pool = pool
@@ -139,7 +172,7 @@ class NativePeerLeg:
         if remote.candidates:
             self._join(remote, remote.candidates)
         for section in remote.sections:
-            self._pool.start_sending(self.number, section.kind)
+            self.sending.start(section.kind)
 
     def _join(self, remote: Description, candidates: Sequence[Json]) -> None:
         parameters: ConnectParameters = {
@@ -164,6 +197,7 @@ class NativeCallBot:
         self.number = number
         self._generator = generator
         self._lost = False
+        self._muted: set[Kind] = set()
         self._legs: list[NativeServerLeg | NativePeerLeg] = []
 
     def use_ice_servers(self, servers: Sequence[Json]) -> None:
@@ -171,14 +205,14 @@ class NativeCallBot:
 
     async def server_leg(self) -> ServerLeg:
         """Make a leg to a media server; nothing is connected yet."""
-        leg = NativeServerLeg(self._generator.make_leg(self.number, {}), self._generator.pool)
+        leg = NativeServerLeg(self._generator.make_leg(self.number, {}), self._generator.pool, self._muted)
         self._take(leg)
         return leg
 
     async def offer(self, peer: int) -> PeerLeg:
         """Make a leg to this peer, with an offer."""
         number = self._generator.make_leg(self.number, {"peer": "controlling", "recv_role": "auto"})
-        return self._take(NativePeerLeg(number, self._generator.pool, peer, None))
+        return self._take(NativePeerLeg(number, self._generator.pool, peer, None, self._muted))
 
     async def answer(self, peer: int, offer: str) -> PeerLeg:
         """Make a leg to this peer that answers an offer, and connect."""
@@ -189,13 +223,20 @@ class NativeCallBot:
         for section in offered.sections:
             options[section.kind] = section.parameters
         number = self._generator.make_leg(self.number, options)
-        return self._take(NativePeerLeg(number, self._generator.pool, peer, offered))
+        return self._take(NativePeerLeg(number, self._generator.pool, peer, offered, self._muted))
 
     async def impair(self, lost: bool) -> None:
         """Lose everything on all of its legs, or nothing any more."""
         self._lost = lost
         for leg in self._legs:
             self._impair(leg.number)
+
+    async def mute(self, kind: Kind, *, muted: bool) -> None:
+        """Send nothing of a kind on any of its legs, or send it again."""
+        (self._muted.add if muted else self._muted.discard)(kind)
+        for leg in self._legs:
+            if not leg.is_closed:
+                leg.sending.look(kind)
 
     async def close(self) -> None:
         """End all of its legs. Idempotent."""

@@ -6,6 +6,7 @@ Values only; what a caller does is in client/caller.py.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 
 from simulator.client.bot import EventSink
@@ -100,6 +101,15 @@ class SharedContext:
     kinds: tuple[Kind, ...] = ("audio", "video")
     switch_deadline_s: float = 10.0
     """The gateway's setting; a switch was decided this long before its deadline."""
+    exceptions: Mapping[int, tuple[Kind, ...]] = field(default_factory=dict)
+    """What those participants send, by number, who do not send all of `kinds`."""
+
+    silent: Mapping[int, Set[Kind]] = field(default_factory=dict)
+    """What participants have switched off for now, by number: it is not waited for."""
+
+    def kinds_of(self, number: int) -> tuple[Kind, ...]:
+        """Return what a participant sends."""
+        return self.exceptions.get(number, self.kinds)
 
 
 @dataclass(slots=True)

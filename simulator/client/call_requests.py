@@ -98,4 +98,5 @@ class CallRequests:
             self._state.note("tell-failed", on=event, error=str(error))
 
     def _settings(self) -> Json:
-        return {kind + "Enabled": kind in self._state.shared.kinds for kind in ("audio", "video")}
+        kinds = self._state.shared.kinds_of(self._state.number)
+        return {kind + "Enabled": kind in kinds for kind in ("audio", "video")}

@@ -96,23 +96,25 @@ class CallState:
 
     def tracks(self, numbers: Iterable[int]) -> list[Track]:
         """List what participants send."""
-        return [(number, kind) for number in numbers for kind in self.shared.kinds]
+        return [(number, kind) for number in numbers for kind in self.shared.kinds_of(number)]
 
     def announced(self, producers: Iterable[Json]) -> list[Track]:
         """List the tracks of others behind announced producers."""
         found: list[Track] = []
         for producer in producers:
             number = self.shared.participants.number(str(producer["participantId"]))
-            if number is not None and number != self.number and producer["kind"] in self.shared.kinds:
+            if number is None or number == self.number:
+                continue
+            if producer["kind"] in self.shared.kinds_of(number):
                 found.append((number, producer["kind"]))
         return found
 
     def still(self, tracks: Sequence[Track]) -> Callable[[], Sequence[Track]]:
-        """Return those of the tracks whose participants are in the call, at any time."""
+        """Return those of the tracks whose participants are in the call and send them, at any time."""
 
         def still() -> Sequence[Track]:
-            others = self.others
-            return [track for track in tracks if track[0] in others]
+            others, silent = self.others, self.shared.silent
+            return [(who, kind) for who, kind in tracks if who in others and kind not in silent.get(who, ())]
 
         return still
 

@@ -117,6 +117,12 @@ class Caller:
         """
         await self._requests.toggle(kind, enabled=enabled)
 
+    def look(self) -> None:
+        """Let those who wait for media check again: less may be wanted, because a participant left or is muted."""
+        self._state.shown.look()
+        self._peer.look()
+        self._server.look()
+
     async def leave(self) -> None:
         """Leave the call in order. Never fails; :meth:`run` is still to be cancelled."""
         self._state.leave()
@@ -267,7 +273,7 @@ class Caller:
             self._state.end("put out")
         if participant_id == self._peer.peer and self.mode == "p2p":
             await self._peer.drop()
-        self._look()
+        self.look()
 
     async def _come_back(self, unix_ns: int) -> None:
         """Take the call up again after the socket broke off."""
@@ -288,13 +294,7 @@ class Caller:
         """Learn from a message who is in the call."""
         if isinstance(participants := payload.get("participants"), list):
             self._state.remember(participants)
-            self._look()
-
-    def _look(self) -> None:
-        """Let those who wait for media check again: fewer participants may be wanted."""
-        self._state.shown.look()
-        self._peer.look()
-        self._server.look()
+            self.look()
 
     async def _drop_all(self) -> None:
         await self._peer.drop()

@@ -75,6 +75,12 @@ class _Client(_AsyncClient):  # type: ignore[misc]
         """Connect; by itself the library gives up after a second, in the middle of the welcome perhaps."""
         await super().connect(*args, **{"wait_timeout": CONNECT_TIMEOUT_S, **options})
 
+    async def _handle_eio_disconnect(self, reason: str) -> None:
+        """Come back as well where the server closed the connection in order, as one that restarts does; browsers do."""
+        await super()._handle_eio_disconnect(reason)
+        if self.reconnection and reason == self.reason.SERVER_DISCONNECT and not self._reconnect_task:
+            self._reconnect_task: Any = self.start_background_task(self._handle_reconnect)
+
 
 class GatewaySocket:
     """One participant's connection to the gateway. :meth:`open` first; :meth:`close` or :meth:`vanish` at the end."""

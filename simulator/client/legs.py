@@ -126,6 +126,9 @@ class CallBot(Protocol):
     async def impair(self, lost: bool) -> None:
         """Lose everything on all of its legs, or nothing any more."""
 
+    async def mute(self, kind: Kind, *, muted: bool) -> None:
+        """Send nothing of a kind on any of its legs, or send it again."""
+
     async def close(self) -> None:
         """End all of its legs. Idempotent."""
 

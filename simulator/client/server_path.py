@@ -41,7 +41,7 @@ class ServerPath:
     @property
     def is_prewarmed(self) -> bool:
         """Whether a session is open, be it only prepared."""
-        return self.session is not None and bool(self.session.producers) and self._opening is None
+        return self.session is not None and self.session.is_open and self._opening is None
 
     @property
     def is_live(self) -> bool:
@@ -94,7 +94,7 @@ class ServerPath:
         if session is not None and self.leads_to(config.get("roomId")) and not rehomed:
             if opening is not None:
                 await opening
-            if session is self.session and session.producers:
+            if session is self.session and session.is_open:
                 if transition is not None:
                     transition.prewarmed = True
                 return session
@@ -129,7 +129,7 @@ class ServerPath:
         session = self.session = SfuSession(
             await self._bot.server_leg(),
             ParticipantSession(rest, state.call_id, state.participant_id, str(payload["mediaToken"])),
-            kinds=shared.kinds,
+            kinds=shared.kinds_of(state.number),
             sender_of=shared.participants.number,
             gather_s=_gather_s,
             room_id=config.get("roomId"),

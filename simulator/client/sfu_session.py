@@ -79,6 +79,11 @@ class SfuSession(Generic[BotT]):
         session.on_room_closed = self._room_closed
         session.on_disconnect = self._disconnected
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the server knows all it will send, which may be nothing."""
+        return self.signalled_ns > 0
+
     async def open(self, *, paused: bool = False) -> None:
         """Connect both transports and produce; paused producers send from :meth:`go_live` on.
 

@@ -6,7 +6,7 @@ The verdict does not use them: it is computed from the raw samples afterwards. T
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
@@ -27,6 +27,8 @@ from simulator.samples.schema import SAMPLE_SHOWN
 from simulator.summary import Summary, Verdict
 
 _FRESH_NS = 2_000_000_000
+HEARTBEAT_S = 10.0
+"""How often a line says how a run goes where no table can."""
 _LAG_WARN_MS = 50.0
 
 
@@ -135,10 +137,12 @@ class Watcher:
 class PhaseLines(Watcher):
     """Prints a line for each phase, for logs and other places where nothing can change in place."""
 
-    def __init__(self, console: Console, title: str) -> None:
+    def __init__(self, console: Console, title: str, *, now: Callable[[], float] = time.monotonic) -> None:
         self._console = console
         self._title = title
         self._last: Progress | None = None
+        self._now = now
+        self._begun = self._said = now()
 
     def __enter__(self) -> Self:
         self.begin(self._title)
@@ -164,10 +168,28 @@ class PhaseLines(Watcher):
         )
         length = "" if duration_s is None else f", {duration_s:g} s"
         self._console.print(f"  {name}{length}{reached}", markup=False)
+        self._begun = self._said = self._now()
 
     def show(self, progress: Progress) -> None:
-        """Keep the figures for the next line."""
+        """Keep the figures for the next line; print them if none was printed for a while."""
         self._last = progress
+        now = self._now()
+        if now - self._said >= HEARTBEAT_S:
+            self._said = now
+            self._console.print(f"    {now - self._begun:.0f} s: {_in_a_line(progress)}", markup=False)
+
+
+def _in_a_line(p: Progress) -> str:
+    """Say in a line how a run goes."""
+    parts = [f"{p.joined} of {p.participants} in"]
+    if p.steady:
+        parts.append(f"{p.flowing} of {p.expected} streams flowing")
+    parts.append(f"{p.packets_per_s:,.0f} {'packets received' if p.steady else 'frames shown'}/s")
+    if p.latency_ms is not None:
+        parts.append(f"latency p95 {p.latency_ms[1]:.1f} ms")
+    if p.server_core_percent is not None:
+        parts.append(f"server {p.server_core_percent:.0f} % of a core")
+    return ", ".join([*parts, f"generator lag {p.lag_ms:.0f} ms"])
 
 
 class LiveTable(Watcher):

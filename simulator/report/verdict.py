@@ -17,7 +17,7 @@ def judge(
     """Choose the verdict, the worst that applies, and list the reasons.
 
     A run whose generator was too weak is void: neither what broke nor what broke off says anything of the server then. Only
-    a server that ended on its own is an error all the same.
+    a server that ended on its own, and a run that its user ended, is an error all the same.
 
     Args:
         context: What happened to the run as a whole.
@@ -29,7 +29,7 @@ def judge(
     aborted = list(context.aborted)
     if not measured and not aborted:
         aborted = ["the run ended before anything was measured"]
-    if aborted and (context.server_ended or not weak):
+    if aborted and (context.server_ended or context.interrupted or not weak):
         return "error", aborted
     if aborted:
         return "void", [*weak, *aborted]

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from simulator.analysis.raw_run import RunContext
-from simulator.bots.clip import ensure_clip
+from simulator.bots.clip import ensure_clip, picture
 from simulator.bots.native import build_profile
 from simulator.client.media_server import Credentials
 from simulator.client.server_figures import ServerFigures
@@ -68,6 +68,9 @@ class Run(ABC):
         out: Path | None = None,
         watcher: Watcher | None = None,
     ) -> None:
+        self.interrupted: str | None = None
+        """What ended the run early; None if nothing did."""
+        self._work: asyncio.Future[None] | None = None
         self._scenario = scenario
         self._state = state
         self._out = out
@@ -82,13 +85,16 @@ class Run(ABC):
     async def execute(self) -> tuple[Path, Summary]:
         """Run and judge; returns the run directory and the summary.
 
-        A run that breaks off is judged too, as an error. One that is interrupted leaves nothing.
+        A run that breaks off is judged too, as an error; so is one that :meth:`interrupt` ended. Cancelled, it leaves nothing.
 
         Raises:
             UsageError: The run directory cannot be written.
             SimulatorError: There is nothing to judge: no server, no clip.
         """
-        clip = await asyncio.to_thread(ensure_clip, self._state / "cache")
+        media = self._scenario.media
+        clip = await asyncio.to_thread(
+            ensure_clip, self._state / "cache", picture(media.resolution, media.frame_rate)
+        )
         name = f"{self._scenario.name}-{self._scenario.participants.count}"
         directory = (
             RunDirectory(self._out)
@@ -100,7 +106,7 @@ class Run(ABC):
             recorder = Recorder(directory.partial)
             try:
                 with spared_collector():
-                    await self._run(recorder, directory.partial, str(clip), watchdog)
+                    await self._work_through(recorder, directory.partial, str(clip), watchdog)
             except BaseExceptionGroup as errors:
                 raise first_error(errors) from errors
             finally:
@@ -110,6 +116,29 @@ class Run(ABC):
             self._watcher.phase("judging")
             summary = await asyncio.to_thread(write_report, directory.partial)
             return directory.complete(), summary
+
+    def interrupt(self, why: str) -> None:
+        """End the run early: what was measured until now is judged, as an error. Only the first call counts."""
+        if self.interrupted is None:
+            self.interrupted = why
+            if self._work is not None:
+                self._work.cancel()
+
+    async def _work_through(self, recorder: Recorder, directory: Path, clip: str, watchdog: Watchdog) -> None:
+        """Run to the end, or until interrupted."""
+        self._work = asyncio.ensure_future(self._run(recorder, directory, clip, watchdog))
+        try:
+            if self.interrupted is not None:
+                self._work.cancel()
+            await self._work
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if self.interrupted is None or (task is not None and task.cancelling()):
+                raise
+        if self.interrupted is not None and self._work.cancelled():
+            self._context.interrupted = True
+            self._context.aborted.append(f"the run was interrupted by {self.interrupted}")
+            recorder.event("interrupted", by=self.interrupted)
 
     @abstractmethod
     async def _run(self, recorder: Recorder, directory: Path, clip: str, watchdog: Watchdog) -> None:
@@ -149,6 +178,10 @@ class RunPattern(ABC):
             ScenarioError: It cannot have so many.
         """
         return {"participants": {"count": count}}
+
+    def overridden(self, scenario: Scenario) -> Mapping[str, str]:
+        """Return which keys have no effect beside others of this scenario, and because of which; those are refused."""
+        return {}
 
     def check(self, scenario: Scenario) -> None:  # noqa: B027
         """Refuse a scenario that this pattern can never run, with a ValueError that names the key."""

@@ -49,6 +49,8 @@ class CallPattern(RunPattern):
     """
 
     uses = frozenset({"participants.count", *GATEWAY_USES})
+    measures_joins: ClassVar[bool] = True
+    """Whether the measured time begins with the run; if not, it begins when the pattern says so (`environment.measure`)."""
     settings: ClassVar[Mapping[str, str]] = {}
     """Settings of the stack that the pattern needs, as variables of the environment."""
 
@@ -180,26 +182,28 @@ class CallRun(Run):
         rest: Rest,
     ) -> None:
         watching = asyncio.create_task(self._watch(environment, recorder, generators, rest))
-        self._context.window_start_ns = time.time_ns()
+        if self._pattern.measures_joins:
+            environment.measure()
         try:
             async with environment.opened():
                 running = asyncio.create_task(self._pattern.run(environment))
-                done, _ = await asyncio.wait({running, watching}, return_when=asyncio.FIRST_COMPLETED)
-                self._context.window_end_ns = time.time_ns()
                 try:
-                    if running not in done:
-                        running.cancel()
-                        await asyncio.gather(running, return_exceptions=True)
+                    done, _ = await asyncio.wait({running, watching}, return_when=asyncio.FIRST_COMPLETED)
                     await next(iter(done))
                 except SimulatorError as error:
                     self._context.aborted.append(str(error))
                     recorder.event("aborted", reason=str(error))
+                finally:
+                    self._context.window_start_ns = environment.measured_from_ns
+                    self._context.window_end_ns = environment.measured_until_ns or time.time_ns()
+                    running.cancel()
+                    await asyncio.gather(running, return_exceptions=True)
         finally:
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)
             self._context.dropped_calls = environment.dropped_calls
-        # What was measured since the last tick.
-        await self._collect(recorder, generators, -1)
+            # What was measured since the last tick.
+            await self._collect(recorder, generators, -1)
 
     async def _watch(
         self,
@@ -209,7 +213,9 @@ class CallRun(Run):
         rest: Rest,
     ) -> None:
         """Collect once a second until cancelled; ends with an error when something broke on its own."""
-        for tick in itertools.count():
+        ticks = itertools.count()
+        while True:
+            tick = next(ticks) if environment.is_measuring else -1
             collected = await self._collect(recorder, generators, tick)
             figures = await server_figures(rest, environment.stack.credentials.for_service())
             note_server(recorder, tick, figures)

@@ -43,6 +43,10 @@ class Callers:
         """All in which a caller was made."""
         self._gateway = gateway
         self._recorder = recorder
+        self.exceptions: dict[int, tuple[Kind, ...]] = {}
+        """What those participants send, by number, who do not send all kinds; set before their callers are made."""
+        self.silent: dict[int, set[Kind]] = {}
+        """What participants have switched off for now, by number."""
         self._kinds = tuple(kinds)
         self._callers: dict[Caller, asyncio.Task[None]] = {}
         self._group: asyncio.TaskGroup | None = None
@@ -58,6 +62,8 @@ class Callers:
                 self.note,
                 kinds=self._kinds,
                 switch_deadline_s=self._gateway.switch_deadline_s,
+                exceptions=self.exceptions,
+                silent=self.silent,
             )
             async with asyncio.TaskGroup() as self._group:
                 try:
@@ -87,7 +93,11 @@ class Callers:
 
     def expected_streams(self) -> int:
         """Count the streams that should flow now, as far as the callers know of each other."""
-        return sum(len(caller.others) for caller in self._callers) * len(self._kinds)
+        return sum(
+            len(set(self.exceptions.get(number, self._kinds)) - self.silent.get(number, set()))
+            for caller in self._callers
+            for number in caller.others
+        )
 
     async def dismiss(self, caller: Caller, *, vanish: bool = False) -> None:
         """Let a caller leave, or vanish without leaving, and record its joins and changes of mode."""

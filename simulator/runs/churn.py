@@ -16,19 +16,17 @@ from pydantic import Field
 
 from simulator.client.caller import Caller
 from simulator.client.legs import CallBot
-from simulator.client.media_server import Rest
 from simulator.errors import BotError, SignalingError, SimulatorError, first_error
 from simulator.runs.call_run import GATEWAY_USES, CallPattern, people_per_call
 from simulator.runs.environment import CallEnvironment
 from simulator.runs.expect import all_media_flows
+from simulator.runs.faults import PATIENCE_S, FaultInjector
 from simulator.scenario import Ratio, Scenario, Table
 
 FEWEST = 2
 """With fewer participants a call ends by itself."""
-PATIENCE_S = 20.0
 GRACE_S = 5.0
 """How long the gateway keeps the place of a participant whose connection broke, in this pattern."""
-FAULTS = ("client", "worker", "media", "gateway")
 
 
 class ChurnOptions(Table):
@@ -42,49 +40,6 @@ class ChurnOptions(Table):
     """Mean time between two events of one call."""
     chaos: Ratio = 0.0
     """Share of events that are injected faults: a vanished client or a killed worker, media server or gateway."""
-
-
-class FaultInjector:
-    """Kills clients, workers and services, one at a time; :attr:`gateway_is_up` holds requests back while the gateway is down."""
-
-    def __init__(self, environment: CallEnvironment, seed: int) -> None:
-        self._environment = environment
-        self._random = random.Random(seed)
-        self._one_at_a_time = asyncio.Lock()
-        self.gateway_is_up = asyncio.Event()
-        self.gateway_is_up.set()
-        self._due = list(FAULTS)
-
-    def next(self) -> str:
-        """Choose the next fault at random: each once before any twice."""
-        if not self._due:
-            self._due = list(FAULTS)
-        return self._due.pop(self._random.randrange(len(self._due)))
-
-    async def inject(self, what: str) -> None:
-        """Kill a worker, the media server or the gateway, and wait until the service runs again."""
-        stack = self._environment.stack
-        async with self._one_at_a_time:
-            self._environment.fault(what)
-            match what:
-                case "worker":
-                    async with Rest(stack.media.url) as rest:
-                        token = stack.credentials.for_service()
-                        workers = (await rest.request("GET", "/api/stats", token)).get("workers") or [{}]
-                        index = self._random.randrange(len(workers))
-                        await rest.request("POST", f"/api/dev/workers/{index}/panic", token, {})
-                case "media":
-                    await stack.media.kill()
-                    await stack.media.start()
-                case "gateway":
-                    self.gateway_is_up.clear()
-                    try:
-                        await stack.gateway.kill()
-                        await stack.gateway.start()
-                    finally:
-                        self.gateway_is_up.set()
-            # The recovery from one fault is over before the next, so that each is measured by itself.
-            await asyncio.sleep(PATIENCE_S / 2)
 
 
 class ChurningCall:

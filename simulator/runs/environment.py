@@ -13,6 +13,7 @@ from simulator.client.legs import CallBot
 from simulator.report.live import Progress, Watcher
 from simulator.runs.callers import Callers, GatewayAccess
 from simulator.samples.recorder import Recorder
+from simulator.samples.schema import KINDS, Kind
 from simulator.scenario import Scenario
 from simulator.stack.full import SWITCH_DEADLINE_S, GatewayStack
 
@@ -28,11 +29,32 @@ class CallEnvironment(Callers):
         self.bots: list[CallBot] = []
         """All participants of the run, by number."""
         self.progress = Progress(expected=0, participants=scenario.participants.count, steady=False)
+        self.measured_from_ns: int | None = None
+        """When the measured time began; None before."""
+        self.measured_until_ns: int | None = None
+        """When it ended; None if it lasts until the pattern is over."""
         self._watcher = watcher
 
     def phase(self, name: str, duration_s: float | None = None) -> None:
         """Show what the pattern is doing, and how long that takes if it is known."""
         self._watcher.phase(name, duration_s)
+
+    def measure(self) -> None:
+        """Begin the measured time now."""
+        self.measured_from_ns = time.time_ns()
+
+    def end_measuring(self) -> None:
+        """End the measured time now, before the pattern is over."""
+        self.measured_until_ns = time.time_ns()
+
+    @property
+    def is_measuring(self) -> bool:
+        """Whether the measured time has begun and not ended."""
+        return self.measured_from_ns is not None and self.measured_until_ns is None
+
+    def muted(self, bot: CallBot, kind: Kind, began_ns: int, ended_ns: int = 0) -> None:
+        """Record that a participant sent nothing of a kind, from when to when; without an end, never again."""
+        self._recorder.add("muted", [(bot.number, KINDS.index(kind), began_ns, ended_ns)])
 
     def caller(self, bot: CallBot, conversation: str) -> Caller:
         """Prepare a caller for a bot in a conversation; it joins when it is asked to."""

@@ -204,12 +204,17 @@ class GroupRun(Run):
         self._context.window_start_ns = time.time_ns()
         start = time.monotonic()
         tick = 0
-        await self._tick(recorder, server, tick)
-        while (elapsed := time.monotonic() - start) < duration_s:
-            await asyncio.sleep(min(TICK_S * (tick + 1) - elapsed, duration_s - elapsed))
-            tick += 1
+        try:
             await self._tick(recorder, server, tick)
-        self._context.window_end_ns = time.time_ns()
+            while (elapsed := time.monotonic() - start) < duration_s:
+                await asyncio.sleep(min(TICK_S * (tick + 1) - elapsed, duration_s - elapsed))
+                tick += 1
+                await self._tick(recorder, server, tick)
+        except asyncio.CancelledError:
+            await self._tick(recorder, server, tick + 1)  # what was measured until now
+            raise
+        finally:
+            self._context.window_end_ns = time.time_ns()
         recorder.event("hold-done", ticks=tick)
 
     async def _tick(self, recorder: Recorder, server: _Server, tick: int) -> None:

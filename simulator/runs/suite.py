@@ -145,7 +145,7 @@ async def execute(
     out: Path | None,
     watcher: Watcher,
 ) -> tuple[Path, SuiteSummary]:
-    """Run all parts and judge; returns the directory and the results.
+    """Run all parts and judge; returns the directory and the results. After a part that was interrupted none follows.
 
     Raises:
         UsageError: The directory cannot be written.
@@ -154,10 +154,16 @@ async def execute(
     directory = RunDirectory(out) if out else RunDirectory.in_folder(state / "runs", suite.name, utc_now())
     with directory, Watchdog() as watchdog:
         watchdog.watch_directory(directory.partial)
+        done: list[Part] = []
         for number, part in enumerate(suite.parts, 1):
             watcher.begin(f"part {number} of {len(suite.parts)}: {part.title}")
-            await make_run(part.scenario, directory.partial / part.folder).execute()
-        (directory.partial / _FILE).write_text(suite.to_toml(), encoding="utf-8")
+            run = make_run(part.scenario, directory.partial / part.folder)
+            await run.execute()
+            done.append(part)
+            if run.interrupted is not None:
+                break
+        done_suite = Suite(suite.name, suite.description, tuple(done))
+        (directory.partial / _FILE).write_text(done_suite.to_toml(), encoding="utf-8")
         summary = await asyncio.to_thread(write_suite_report, directory.partial)
         return directory.complete(), summary
 

@@ -43,7 +43,7 @@ class RunDirectory:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
+        self.partial = _partial(path)
         self._done = False
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise RunDirectoryError(f"{path} exists and is not empty; name a new directory with --out")
@@ -60,7 +60,7 @@ class RunDirectory:
         """Make a new directory in `folder`, named after the time and `name`."""
         stem = f"{now:%Y%m%dT%H%M%SZ}-{name}"
         candidates = (folder / (stem if n == 0 else f"{stem}-{n}") for n in range(1000))
-        return cls(next(path for path in candidates if not path.exists()))
+        return cls(next(path for path in candidates if not path.exists() and not _partial(path).exists()))
 
     def complete(self) -> Path:
         """Rename the directory to its final name.
@@ -148,6 +148,10 @@ class Recorder:
 
     def _open(self, table: str) -> pq.ParquetWriter:
         return pq.ParquetWriter(self._directory / f"{table}.parquet", TABLES[table], compression="zstd")
+
+
+def _partial(path: Path) -> Path:
+    return path.with_name(f".{path.name}.partial-{os.getpid()}")
 
 
 def remove_partial_runs(folder: Path) -> list[Path]:

@@ -210,10 +210,20 @@ ARRIVALS = pa.schema(
         pa.field("left_ns", pa.int64()),
     ]
 )
+MUTED = pa.schema(
+    [
+        pa.field("bot", pa.uint16()),  # one row for each time in which a participant sent nothing of a kind
+        pa.field("kind", pa.uint8()),
+        pa.field("began_ns", pa.int64()),
+        pa.field("ended_ns", pa.int64()),  # 0: never
+    ]
+)
 DEATHS = pa.schema(
     [
         pa.field("unix_ns", pa.int64()),  # when a fault was injected
-        pa.field("what", pa.string()),  # client, worker, media or gateway
+        pa.field(
+            "what", pa.string()
+        ),  # client, worker, media, gateway, partition, or a service that was stopped or restarted
     ]
 )
 
@@ -233,6 +243,7 @@ TABLES: Final[dict[str, pa.Schema]] = {
     "transitions": TRANSITIONS,
     "arrivals": ARRIVALS,
     "deaths": DEATHS,
+    "muted": MUTED,
 }
 """Every table by its name; the file is `<name>.parquet`."""
 

@@ -82,6 +82,24 @@ class SupervisedService:
         with contextlib.suppress(ProcessLookupError):
             os.kill(self._killed, signal.SIGKILL)
 
+    async def stop_for(self, duration_s: float) -> None:
+        """Let its process stand still for a while (SIGSTOP), as one that hangs does."""
+        pid, self.pid = self.pid, 0
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            await asyncio.sleep(duration_s)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+        await self.start()  # its supervisor may have taken it for dead
+
+    async def end(self) -> None:
+        """Ask its process to end in order."""
+        self._killed, self.pid = self.pid, 0
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._killed, signal.SIGTERM)
+
     def complaint(self) -> str | None:
         """Say that its process ended on its own; None while it runs or was killed on purpose."""
         if self.pid == 0 or self._running() == self.pid:

@@ -278,20 +278,35 @@ def test_a_run_that_lost_a_child_is_an_error_that_names_it(
     assert any(reason in line for line in summary["reasons"]), summary["reasons"]
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
-def test_however_a_run_is_ended_nothing_leaks(state: Path, tmp_path: Path, how: signal.Signals) -> None:
+@pytest.mark.parametrize(
+    ("how", "ends_with"), [(signal.SIGKILL, -9), (signal.SIGINT, 130), (signal.SIGTERM, 143)]
+)
+def test_however_a_run_is_ended_nothing_leaks_and_what_was_measured_is_kept(
+    state: Path, tmp_path: Path, how: signal.Signals, ends_with: int
+) -> None:
     arguments = ("group", "--participants", "4", "--duration", "60", "--out", str(tmp_path / "run"))
     # Where the tests run in the background of a shell, Ctrl-C is ignored, and their children would inherit that.
     heeding = ["env", "--default-signal=INT", *command(state, *arguments)]
-    with subprocess.Popen(heeding, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as run:
-        assert eventually(lambda: len(descendants(run.pid)) >= 3, 60), "server, watchdog and aiortc child"
+    with subprocess.Popen(heeding, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
+        assert run.stdout is not None
+        while "hold" not in run.stdout.readline():
+            assert run.poll() is None
         time.sleep(2)
         children = descendants(run.pid)
         os.kill(run.pid, how)
-        code = run.wait(timeout=30)
+        run.communicate(timeout=60)
+    assert run.returncode == ends_with
     assert eventually(lambda: not any(is_running(pid) for pid in children))
-    assert eventually(lambda: list(tmp_path.iterdir()) == [])
-    assert code == {signal.SIGKILL: -9}.get(how, 130)
+    if how is signal.SIGKILL:
+        assert eventually(lambda: list(tmp_path.iterdir()) == [])
+        return
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["verdict"] == "error"
+    assert summary["reasons"] == [f"the run was interrupted by {how.name}"]
+    assert 1 < summary["duration_s"] < 30
+    assert summary["streams"]["expected"] > 0
+    assert summary["latency_ms"]["audio"]["samples"] > 0
+    assert (tmp_path / "run" / "report.html").is_file()
 
 
 def command_line(pid: int) -> str:

@@ -14,7 +14,7 @@ from simulator.bots.native_legs import NativeCallBotGenerator
 from simulator.client.bot import BotSettings
 from simulator.client.legs import CallBot, Track
 from simulator.runs.base import pattern_of
-from simulator.runs.churn import FAULTS, FaultInjector
+from simulator.runs.faults import FAULTS, FaultInjector
 from simulator.samples.schema import KINDS
 from simulator.scenario import Network, Scenario
 from simulator.summary import Summary

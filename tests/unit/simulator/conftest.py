@@ -107,6 +107,7 @@ class SyntheticRun:
         self.transitions: list[dict[str, object]] = []
         self.arrivals: list[dict[str, object]] = []
         self.deaths: list[dict[str, object]] = []
+        self.muted: list[dict[str, object]] = []
         self.end_state: EndState | None = None
         self.server = [
             {

@@ -9,6 +9,7 @@ import pytest
 
 from simulator.analysis.call_streams import pairs, spans, streams
 from simulator.analysis.raw_run import RawRun
+from simulator.analysis.sending import SETTLING_NS, Sending
 from simulator.samples.schema import SAMPLE_SHOWN
 
 S = 1_000_000_000
@@ -199,3 +200,49 @@ def test_no_stream_is_expected_to_one_that_joined_after_the_sender_left(call: An
     call.arrivals[0]["left_ns"] = call.start_ns + 3 * S
     call.arrivals[1] |= {"started_ns": call.start_ns + 5 * S, "flowing_ns": call.start_ns + 5 * S}
     assert flowing(call, tmp_path) == (8, 8)
+
+
+def mute(run: Any, sender: int, kind: int, from_s: float, to_s: float | None) -> None:
+    """Let a participant send nothing of a kind for a while, or from the beginning on and for good."""
+    began = 0 if to_s is None else run.start_ns + int(from_s * S)
+    ended = 0 if to_s is None else run.start_ns + int(to_s * S)
+    run.muted.append({"bot": sender, "kind": kind, "began_ns": began, "ended_ns": ended})
+    run.latency = [
+        row
+        for row in run.latency
+        if (row["sender"], row["kind"]) != (sender, kind)
+        or (to_s is not None and not began <= row["recv_unix_ns"] < ended)
+    ]
+
+
+def test_nothing_is_expected_of_a_participant_who_is_muted(call: Any, tmp_path: Path) -> None:
+    mute(call, 1, 0, 3, 6)
+    assert flowing(call, tmp_path) == (12, 12)
+
+
+def test_a_silence_that_outlasts_the_mute_is_one(call: Any, tmp_path: Path) -> None:
+    mute(call, 1, 0, 3, 6)
+    call.muted[0]["ended_ns"] = call.start_ns + int(3.2 * S)
+    assert flowing(call, tmp_path) == (10, 12)
+
+
+def test_no_stream_is_expected_of_a_participant_who_only_receives(call: Any, tmp_path: Path) -> None:
+    for kind in (0, 1):
+        mute(call, 2, kind, 0, None)
+    assert flowing(call, tmp_path) == (8, 8)
+
+
+def test_the_times_in_which_media_is_sent_are_those_without_a_mute(call: Any, tmp_path: Path) -> None:
+    mute(call, 1, 0, 3, 6)
+    start = call.start_ns
+    sending = Sending(RawRun.read(call.write(tmp_path)))
+    found = [((a - start) / S, (b - start) / S) for a, b in sending.spans(1, 0, start + 2 * S, start + 8 * S)]
+    assert found == [(2.0, 3.0), (6.0 + SETTLING_NS / S, 8.0)]
+    assert sending.all_through(1, 1, start, start + 9 * S)
+    assert not sending.all_through(1, 0, start + 5 * S, start + 9 * S)
+
+
+def test_a_run_of_before_has_no_table_of_mutes(call: Any, tmp_path: Path) -> None:
+    call.write(tmp_path)
+    (tmp_path / "muted.parquet").unlink()
+    assert streams(RawRun.read(tmp_path)).expected == 12

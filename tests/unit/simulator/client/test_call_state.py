@@ -7,6 +7,7 @@ import pytest
 from simulator.client.call_records import MediaServers, ParticipantIndex, SharedContext
 from simulator.client.call_state import CallState
 from simulator.errors import BotError
+from simulator.samples.schema import Kind
 
 
 @pytest.fixture
@@ -45,3 +46,21 @@ def test_announced_producers_of_oneself_and_of_strangers_are_not_wanted(state: C
 def test_a_participant_of_another_run_is_named(state: CallState) -> None:
     with pytest.raises(BotError, match="participant stranger is not a participant of this run"):
         state.number_of("stranger")
+
+
+def test_what_is_switched_off_is_not_waited_for() -> None:
+    silent: dict[int, set[Kind]] = {2: {"audio"}}
+    state = CallState(
+        1, SharedContext(ParticipantIndex(), MediaServers(), lambda *_, **__: None, silent=silent)
+    )
+    state.remember([{"participantId": "p", "userId": "person-2"}])
+    wanted = state.still(state.tracks([2]))
+    assert list(wanted()) == [(2, "video")]
+    silent[2].clear()
+    assert list(wanted()) == [(2, "audio"), (2, "video")]
+
+
+def test_nothing_is_expected_of_who_only_receives() -> None:
+    shared = SharedContext(ParticipantIndex(), MediaServers(), lambda *_, **__: None, exceptions={2: ()})
+    state = CallState(1, shared)
+    assert state.tracks([2, 3]) == [(3, "audio"), (3, "video")]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pyarrow as pa
+from rich.console import Console
 
-from simulator.report.live import Progress
+from simulator.report.live import HEARTBEAT_S, PhaseLines, Progress
 from simulator.samples.schema import LATENCY, SAMPLE_SHOWN, SAMPLE_SURPLUS, rows_to_batch
 
 
@@ -25,3 +28,16 @@ def test_each_stream_that_is_shown_counts_once() -> None:
     progress.update_calls(None, [frames(*shown, (3, 1, 0, SAMPLE_SURPLUS))], 12)
     assert progress.flowing == 12
     assert np.isclose(progress.latency_ms or (), 0).all()
+
+
+def test_where_there_is_no_terminal_a_line_says_every_ten_seconds_how_it_goes() -> None:
+    out, clock = io.StringIO(), [100.0]
+    lines = PhaseLines(Console(file=out, width=200), "a run", now=lambda: clock[0])
+    lines.phase("hold", 30)
+    for second in range(1, 26):
+        clock[0] = 100.0 + second
+        lines.show(Progress(participants=5, expected=8, joined=4, packets_per_s=1234.0))
+    assert HEARTBEAT_S == 10
+    beats = [line.strip() for line in out.getvalue().splitlines() if "1,234" in line]
+    assert [beat.split(":")[0] for beat in beats] == ["10 s", "20 s"]
+    assert "4 of 5 in" in beats[0]

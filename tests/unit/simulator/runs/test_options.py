@@ -14,7 +14,7 @@ from simulator.runs.suite import parts_of
 from simulator.scenario import Scenario
 
 VALUES: dict[str, Any] = {
-    "participants": 12,
+    "participants": 40,
     "bots": "aiortc",
     "duration": 7.0,
     "slo": ["join_ms.p95<1000"],
@@ -34,6 +34,9 @@ TAKEN = {
     "switch": (EVERY - {"participants"}) | {"transitions", "prewarm", "relay_only"},
     "storm": EVERY | {"duration", "prewarm", "relay_only"},
     "churn": EVERY | {"duration", "prewarm", "relay_only", "calls", "chaos"},
+    "t2": EVERY | {"duration", "prewarm", "relay_only", "calls"},
+    "webinar": EVERY | {"duration", "prewarm", "relay_only", "calls"},
+    "lossy": EVERY | {"duration"},
 }
 OTHERS = {"scenario", "server", "out", "as_json", "state_dir"}
 """Of the run, whatever its scenario."""
@@ -47,19 +50,22 @@ def test_these_are_all_options() -> None:
     assert VALUES.keys() | OTHERS == set(SimulateOptions.__dataclass_fields__)
 
 
-@pytest.mark.parametrize("pattern", TAKEN)
+@pytest.mark.parametrize("ready", TAKEN)
 @pytest.mark.parametrize("name", VALUES)
-def test_an_option_changes_the_scenario_or_is_refused(name: str, pattern: str) -> None:
-    scenario, given = Scenario.load(pattern), options(**{name: VALUES[name]})
-    if name in TAKEN[pattern]:
-        refuse_unused(given, pattern, [scenario])
+def test_an_option_changes_the_scenario_or_is_refused(name: str, ready: str) -> None:
+    scenario, given = Scenario.load(ready), options(**{name: VALUES[name]})
+    if ready == "webinar" and name == "bots":
+        with pytest.raises(ScenarioError, match=r"participants\.bots: only native bots"):
+            with_options(scenario, given)
+    elif name in TAKEN[ready]:
+        refuse_unused(given, ready, [scenario])
         assert changed(scenario, with_options(scenario, given)) or VALUES[name] is False
     else:
         flag = "--" + name.replace("_", "-")
         with pytest.raises(
-            UsageError, match=rf"{flag}: the scenario '{pattern}' does not take this option; .* do: "
+            UsageError, match=rf"{flag}: the scenario '{ready}' does not take this option; .* do: "
         ):
-            refuse_unused(given, pattern, [scenario])
+            refuse_unused(given, ready, [scenario])
 
 
 def test_the_refusal_names_the_scenarios_that_take_the_option() -> None:

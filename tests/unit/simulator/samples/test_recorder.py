@@ -60,6 +60,15 @@ def test_two_runs_in_the_same_second_get_different_names(tmp_path: Path) -> None
             assert directory.complete().name == expected
 
 
+def test_two_runs_that_go_on_at_once_get_two_directories(tmp_path: Path) -> None:
+    with (
+        RunDirectory.in_folder(tmp_path, "group", NOW) as one,
+        RunDirectory.in_folder(tmp_path, "group", NOW) as other,
+    ):
+        names = {other.complete().name, one.complete().name}
+    assert names == {"20260102T030405Z-group", "20260102T030405Z-group-1"}
+
+
 def test_partial_directories_of_killed_runs_are_removed_and_of_running_ones_kept(tmp_path: Path) -> None:
     killed, running = tmp_path / f".a.partial-{NO_PROCESS}", tmp_path / f".b.partial-{os.getpid()}"
     for path in (killed, running):
