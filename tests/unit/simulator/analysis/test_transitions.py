@@ -171,6 +171,16 @@ def test_what_is_missed_after_a_participant_left_is_no_gap(switched: SyntheticRu
     assert gaps(read(switched, tmp_path / "run"))["gap_ms"].max() < 40
 
 
+def test_what_was_missed_before_a_participant_rejoined_is_no_gap(
+    switched: SyntheticRun, tmp_path: Path
+) -> None:
+    switched.arrivals = arrivals({0: [(0, 10_000)], 1: [(0, 3_000), (4_800, 10_000)]})
+    for receiver, kind in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        drop(switched, receiver, kind, 3_000, 4_900)
+    # silent from the rejoin on, a tenth of a second; not since the leave
+    assert 40 < gaps(read(switched, tmp_path / "run"))["gap_ms"].max() < 120
+
+
 def test_times_are_counted_from_the_decision(switched: SyntheticRun, tmp_path: Path) -> None:
     figures = transitions(read(switched, tmp_path / "run"))
     assert figures is not None
