@@ -27,6 +27,7 @@ class Topic(StrEnum):
     LEAKS = "Leaks"
     SERVER = "Media server"
     GENERATOR = "Load generator"
+    HOST = "CPU time of the machine"
 
 
 def figure(

@@ -247,16 +247,26 @@ class Action(Table):
 
 
 class Limits(Table):
-    """When the load generator itself is judged too weak for the run to count (the verdict is then `void`)."""
+    """When load generator or machine are judged too weak for the run to count (the verdict is then `void`)."""
 
     lag_p95_ms: float = Field(default=50.0, gt=0)
-    """How late the generator may wake up, as 95th percentile over its per-second worst cases."""
+    """How late the generator may send and read, as 95th percentile over its per-second worst cases."""
+    stall_ms: float = Field(default=250.0, gt=0)
+    """How late it may be at worst: the longest stall."""
+    stalled_ratio: Ratio = 0.02
+    """Share of the measured time in which a generator may stand still (at least 20 ms late)."""
     core_percent: float = Field(default=92.0, gt=0)
     """CPU of one generator thread (native) or process (aiortc), of one core."""
     socket_drops: int = Field(default=0, ge=0)
     """Datagrams that reached the bots' sockets and were dropped there."""
     late_send_ratio: Ratio = 0.1
     """Share of packets that bots sent more than 5 ms after they were due."""
+    wait_ms: float = Field(default=0.2, gt=0)
+    """How long the media server's threads may wait for a CPU that others use, mean of a second."""
+    steal_ratio: Ratio = 0.05
+    """Share of a second's CPU time that the hypervisor may give to other guests."""
+    disturbed_ratio: Ratio = 0.1
+    """Share of the seconds that may be beyond `wait_ms` or `steal_ratio`."""
 
 
 class Scenario(Table):

@@ -22,6 +22,7 @@ from simulator.figure_types import Percentiles as Percentiles  # noqa: PLC0414
 from simulator.figure_types import PerKind as PerKind  # noqa: PLC0414
 from simulator.figure_types import Topic as Topic  # noqa: PLC0414
 from simulator.figure_types import Unit as Unit  # noqa: PLC0414
+from simulator.host_figures import Host
 from simulator.samples.end_state import FILES, SOCKETS, TASKS
 from simulator.samples.schema import KINDS
 
@@ -292,9 +293,15 @@ class Generator(FigureModel):
 
     valid: bool = Field(default=False, description="Whether the generator kept up; if not, the run is void.")
     lag_ms: Percentiles | None = figure(
-        "scheduling lag",
-        "How late the generator's threads and processes woke up; the worst of each second.",
+        "lag",
+        "How late frames left after they were due, and datagrams were read after the kernel received them (aiortc: how late "
+        "the event loop was); the worst of each second.",
         unit="ms",
+    )
+    stalled_ratio: float | None = figure(
+        "time in stalls",
+        "Share of the measured time in which a thread or process stood still, at least 20 ms late; the worst of them.",
+        unit="ratio",
     )
     cpu_core_percent: float | None = figure("load generator CPU", "CPU time of all bots.", unit="% of a core")
     busiest_core_percent: float | None = figure(
@@ -520,6 +527,11 @@ class Summary(FigureModel):
         "The load generator's check of itself, over the measured time.",
         topic=Topic.GENERATOR,
         default=Generator(),
+    )
+    host: Host | None = figure(
+        "machine",
+        "What the machine gave the run: what other programs and guests used, and how long the run's threads waited for it.",
+        topic=Topic.HOST,
     )
     slo: list[SloResult]
     machine: Machine | None

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from simulator.summary import Summary
 
 R = TypeVar("R")
+S = TypeVar("S", bound="Summary | SuiteSummary")
 
 ERROR_SCHEMA = "meeshy.error/1"
 """Version of the format in which `--json` prints an error of a run that has no summary."""
@@ -134,13 +135,18 @@ def _run_one(chosen: Scenario, options: SimulateOptions) -> NoReturn:
 
     refuse_unused(options, chosen.name, [chosen])
     scenario = with_options(chosen, options)
-    live = _live(
-        options,
-        f"{scenario.name}: {scenario.participants.count} participants, {scenario.participants.bots} bots",
+    heading = (
+        f"{scenario.name}: {scenario.participants.count} participants, {scenario.participants.bots} bots"
     )
     signals = _Signals()
-    run = signals.take(_make_run(scenario, options.out, options, live))
-    directory, summary = _execute(run.execute, live, signals)
+
+    def run(out: Path | None) -> tuple[Path, Summary]:
+        live = _live(options, heading)
+        return _execute(signals.take(_make_run(scenario, out, options, live)).execute, live, signals)
+
+    directory, summary = until_not_void(
+        run, out=options.out, retries=options.retry_void, ended=lambda: signals.exit_code is not None
+    )
     show(summary, directory, as_json=options.as_json, code=signals.exit_code)
 
 
@@ -150,20 +156,49 @@ def _run_suite(chosen: Suite, options: SimulateOptions) -> NoReturn:
 
     refuse_unused(options, chosen.name, [part.scenario for part in chosen.parts])
     whole = chosen.with_values(lambda scenario: with_options(scenario, options))
-    live = _live(options, f"{whole.name}: {whole.description}")
     signals = _Signals()
-    directory, summary = _execute(
-        lambda: suite.execute(
-            whole,
-            lambda scenario, out: signals.take(_make_run(scenario, out, options, live)),
-            state=options.state_dir,
-            out=options.out,
-            watcher=live,
-        ),
-        live,
-        signals,
+
+    def run(out: Path | None) -> tuple[Path, SuiteSummary]:
+        live = _live(options, f"{whole.name}: {whole.description}")
+        return _execute(
+            lambda: suite.execute(
+                whole,
+                lambda scenario, place: signals.take(_make_run(scenario, place, options, live)),
+                state=options.state_dir,
+                out=out,
+                watcher=live,
+            ),
+            live,
+            signals,
+        )
+
+    directory, summary = until_not_void(
+        run, out=options.out, retries=options.retry_void, ended=lambda: signals.exit_code is not None
     )
     show_suite(summary, directory, as_json=options.as_json, code=signals.exit_code)
+
+
+def until_not_void(
+    run: Callable[[Path | None], tuple[Path, S]],
+    *,
+    out: Path | None,
+    retries: int,
+    ended: Callable[[], bool],
+) -> tuple[Path, S]:
+    """Run, and again while the run is void and retries are left; returns directory and summary of the last run.
+
+    A run after which `ended` holds, because a signal came, is the last.
+
+    Each run keeps its directory: repeated ones have a number behind the name that was asked for.
+    """
+    number = 0
+    while True:
+        place = out if out is None or number == 0 else out.with_name(f"{out.name}-{number}")
+        directory, summary = run(place)
+        if summary.verdict != "void" or number == retries or ended():
+            return directory, summary
+        number += 1
+        console.notice(f"void, kept in {directory}; run again, {number} of at most {retries}")
 
 
 def _make_run(

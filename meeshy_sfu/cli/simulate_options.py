@@ -129,6 +129,14 @@ class SimulateOptions:
         ),
     ] = None
     seed: Annotated[int | None, _option("seed", "Start of every random choice.")] = None
+    retry_void: Annotated[
+        int,
+        _option(
+            "retry-void",
+            "Repeat a void run at most this often; each run keeps its directory, the last decides.",
+            min=0,
+        ),
+    ] = 0
     as_json: Annotated[
         bool, _option("json", "Print summary.json instead of tables; also of a run that broke off.")
     ] = False

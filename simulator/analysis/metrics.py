@@ -212,8 +212,10 @@ def generator(raw: RawRun) -> Generator:
     late = float((last["late_sends"] - first["late_sends"]).sum())
     # The lag of tick 0 was before the measured time.
     lag = rows.loc[rows["tick"] != 0, "lag_max_us"]
+    stalled = (last["stalled_us"] - first["stalled_us"]) * 1000 / wall_ns
     found = Generator(
         lag_ms=percentiles(lag / 1e3),
+        stalled_ratio=round(float(stalled.max()), 6),
         cpu_core_percent=_round(float(share.sum())),
         busiest_core_percent=_round(float(share.max())),
         socket_drops=int((last["socket_drops"] - first["socket_drops"]).sum()),

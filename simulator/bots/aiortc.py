@@ -286,6 +286,7 @@ class AiortcGenerator:
                 child.name,
                 g["cpu_ns"],
                 g["lag_max_us"],
+                g["stalled_us"],
                 0,
                 g["sends"],
                 g["late_sends"],

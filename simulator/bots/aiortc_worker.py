@@ -31,18 +31,30 @@ LAG_PERIOD_S = 0.02
 _LINE_LIMIT = 64 * 1024 * 1024
 
 
+STALL_US = 20_000
+"""From this lateness on the event loop stood still rather than being busy."""
+
+
 class LagMeter:
-    """How late the event loop wakes up."""
+    """How late the event loop is. aiortc reads sockets without the kernel's stamps: a late loop makes media look late."""
 
     def __init__(self) -> None:
         self._worst_us = 0
+        self.stalled_us = 0
+        """Length of all stalls."""
 
     async def run(self) -> None:
         """Watch until cancelled."""
         while True:
             due = time.monotonic() + LAG_PERIOD_S
             await asyncio.sleep(LAG_PERIOD_S)
-            self._worst_us = max(self._worst_us, int((time.monotonic() - due) * 1e6))
+            self.note(int((time.monotonic() - due) * 1e6))
+
+    def note(self, late_us: int) -> None:
+        """Take how late the loop was this time."""
+        self._worst_us = max(self._worst_us, late_us)
+        if late_us >= STALL_US:
+            self.stalled_us += late_us
 
     def take(self) -> int:
         """Return the worst lag since the last call, in microseconds."""
@@ -134,6 +146,7 @@ class Worker:
                 "unix_ns": time.time_ns(),
                 "cpu_ns": time.process_time_ns(),
                 "lag_max_us": self.lag.take(),
+                "stalled_us": self.lag.stalled_us,
                 "sends": sum(clock.sends for clock in clocks),
                 "late_sends": sum(clock.late for clock in clocks),
             },

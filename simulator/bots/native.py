@@ -220,6 +220,7 @@ class NativeGenerator:
                     f"native-{index}",
                     int(thread["cpu_ns"]),
                     int(thread["lag_recent_us"]),
+                    int(thread["stalled_us"]),
                     drops if index == 0 else 0,
                     int(thread["packets_sent"]),
                     int(thread["late_sends"]),

@@ -268,7 +268,6 @@ class NativeCallBotGenerator:
         self.settings = settings
         self.legs: dict[int, NativeServerLeg | NativePeerLeg] = {}
         self._bot_of: dict[int, int] = {}
-        self._longest_us: dict[int, float] = {}
         config: PoolConfig = {
             "threads": threads,
             "clip_path": settings.clip,
@@ -347,17 +346,14 @@ class NativeCallBotGenerator:
         drops = int(health["socket_drops"]) + int(health["samples_dropped"])
         rows: list[tuple[object, ...]] = []
         for index, thread in enumerate(health["threads"]):
-            # A thread that was held up in the middle of its work is as late as one that woke up late.
-            longest = float(thread["busy_max_us"])
-            held_up = longest if longest > self._longest_us.get(index, 0.0) else 0.0
-            self._longest_us[index] = max(longest, self._longest_us.get(index, 0.0))
             rows.append(
                 (
                     tick,
                     now_ns,
                     f"native-{index}",
                     int(thread["cpu_ns"]),
-                    int(max(thread["lag_recent_us"], held_up)),
+                    int(thread["lag_recent_us"]),
+                    int(thread["stalled_us"]),
                     drops if index == 0 else 0,
                     int(thread["packets_sent"]),
                     int(thread["late_sends"]),

@@ -102,6 +102,7 @@ class ThreadHealth(TypedDict):
     lag_p99_us: float
     lag_max_us: float
     lag_recent_us: float
+    stalled_us: float
     busy_max_us: float
     packets_sent: int
     late_sends: int

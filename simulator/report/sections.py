@@ -67,6 +67,7 @@ def sections(summary: Summary, raw: RawRun, pairs: pd.DataFrame) -> list[Section
         Topic.FAULTS: _faults(raw),
         Topic.LEAKS: _leaks(summary, raw),
         Topic.GENERATOR: _generator(summary),
+        Topic.HOST: _host(summary),
     }
     topics: list[Section] = []
     for topic in Topic:
@@ -180,6 +181,19 @@ def _leaks(summary: Summary, raw: RawRun) -> Section:
 def _generator(summary: Summary) -> Section:
     verdict = "kept up" if summary.generator.valid else "did NOT keep up, so the run is void"
     return Section(Topic.GENERATOR.value, [f"The generator {verdict}."])
+
+
+def _host(summary: Summary) -> Section:
+    if summary.host is None:
+        return Section(Topic.HOST.value, ["The machine was not watched."])
+    verdict = "was" if summary.host.valid else "was NOT"
+    suffix = "" if summary.host.valid else ", so the run is void"
+    return Section(
+        Topic.HOST.value,
+        [
+            f"The machine {verdict} the run's own as far as it matters{suffix}. Waits are those that others caused."
+        ],
+    )
 
 
 def _errors(raw: RawRun) -> Section:

@@ -11,10 +11,19 @@ from pathlib import Path
 
 import pandas as pd
 
-from simulator.analysis import call_streams, delivery, leaks, metrics, packets, pauses, transitions
+from simulator.analysis import (
+    call_streams,
+    delivery,
+    generator_check,
+    leaks,
+    machine_check,
+    metrics,
+    packets,
+    pauses,
+    transitions,
+)
 from simulator.analysis.completeness import gaps
 from simulator.analysis.figures import compute
-from simulator.analysis.generator_check import complaints
 from simulator.analysis.raw_run import RawRun
 from simulator.report.highlights import highlights
 from simulator.report.render import Chapter, to_html, to_markdown
@@ -28,12 +37,12 @@ EXIT_CODES: dict[Verdict, int] = {"pass": 0, "error": 1, "fail": 3, "void": 4}
 """What `meeshy simulate` and `meeshy report` end with."""
 _FINDINGS = 10
 """Leaks and contradictions that the verdict names; the report lists all."""
-FIGURES = (metrics, call_streams, transitions, leaks, delivery, packets, pauses)
+FIGURES = (metrics, call_streams, transitions, leaks, delivery, packets, pauses, machine_check)
 """The modules whose functions compute the figures."""
 _TITLES: dict[Verdict, str] = {
     "pass": "PASS: every objective holds",
     "fail": "FAIL: below an objective",
-    "void": "VOID: the load generator was not able to judge",
+    "void": "VOID: load generator or machine were too weak to judge",
     "error": "ERROR: the run broke off",
 }
 
@@ -63,7 +72,8 @@ def summarize(raw: RawRun) -> Summary:
     broken = [outcome.sentence() for outcome in outcomes if outcome.passed is False]
     if summary.leftovers is not None and any(line.startswith("leftovers.") for line in broken):
         broken += summary.leftovers.findings[:_FINDINGS]
-    weak = [] if summary.generator.valid else complaints(summary.generator, scenario.limits)
+    weak = [] if summary.generator.valid else generator_check.complaints(summary.generator, scenario.limits)
+    weak += machine_check.complaints(summary.host, scenario.limits)
     if raw.tables["generator"].empty and (context.aborted or raw.duration_s is None):
         weak = []  # it broke off before there was a generator
     summary.verdict, summary.reasons = judge(

@@ -13,7 +13,7 @@ import os
 import platform
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -29,6 +29,7 @@ from simulator.report.live import Watcher
 from simulator.report.write import write_report
 from simulator.samples.recorder import Recorder, RunDirectory, utc_now
 from simulator.scenario import Scenario, Table, patterns, to_toml
+from simulator.stack.machine_probe import MachineProbe
 from simulator.stack.watchdog import Watchdog
 from simulator.summary import Machine, Summary
 
@@ -75,6 +76,7 @@ class Run(ABC):
         self._state = state
         self._out = out
         self._watcher = watcher or Watcher()
+        self._probe = MachineProbe()
         self._context = RunContext(
             description=pattern.describe(scenario),
             started_ns=time.time_ns(),
@@ -139,6 +141,12 @@ class Run(ABC):
             self._context.interrupted = True
             self._context.aborted.append(f"the run was interrupted by {self.interrupted}")
             recorder.event("interrupted", by=self.interrupted)
+
+    async def _note_machine(self, recorder: Recorder, tick: int, server: Iterable[int]) -> None:
+        """Record what the machine gives; `server` are the processes of the server, as far as they run here."""
+        tables = await asyncio.to_thread(self._probe.read, tick, time.time_ns(), list(server))
+        for table, rows in tables.items():
+            recorder.add(table, rows)
 
     @abstractmethod
     async def _run(self, recorder: Recorder, directory: Path, clip: str, watchdog: Watchdog) -> None:

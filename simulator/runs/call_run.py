@@ -219,6 +219,7 @@ class CallRun(Run):
             collected = await self._collect(recorder, generators, tick)
             figures = await server_figures(rest, environment.stack.credentials.for_service())
             note_server(recorder, tick, figures)
+            await self._note_machine(recorder, tick, environment.stack.pids)
             environment.progress.update_calls(figures, collected, environment.expected_streams())
             self._watcher.show(environment.progress)
             if complaint := environment.stack.complaint():

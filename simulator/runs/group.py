@@ -223,6 +223,9 @@ class GroupRun(Run):
             server_figures(server.rest, server.token), *(g.collect(tick) for g in self._generators)
         )
         note_server(recorder, tick, figures)
+        if tick >= 0:
+            pid = None if server.stack is None else server.stack.pid
+            await self._note_machine(recorder, tick, [] if pid is None else [pid])
         streams: list[pa.RecordBatch] = []
         for part in collected:
             streams += part["streams"]

@@ -171,10 +171,41 @@ GENERATOR = pa.schema(
         pa.field("unix_ns", pa.int64()),
         pa.field("generator", pa.string()),  # one thread of native bots, or one process of aiortc bots
         pa.field("cpu_ns", pa.int64()),  # since it began
-        pa.field("lag_max_us", pa.int64()),  # worst since the last row
+        pa.field(
+            "lag_max_us", pa.int64()
+        ),  # how late a frame left or a datagram was read, worst since the last row
+        pa.field("stalled_us", pa.int64()),  # length of all stalls of at least 20 ms, since it began
         pa.field("socket_drops", pa.int64()),  # since it began
         pa.field("sends", pa.int64()),
         pa.field("late_sends", pa.int64()),
+    ]
+)
+MACHINE = pa.schema(
+    [
+        pa.field("tick", pa.int32()),
+        pa.field("unix_ns", pa.int64()),
+        pa.field("cores", pa.int32()),
+        # since the machine started, all CPUs together
+        pa.field("busy_ns", pa.int64()),
+        pa.field("steal_ns", pa.int64()),  # the hypervisor gave it to other guests
+        pa.field("ours_ns", pa.int64()),  # of busy_ns: used by server and load generator since they began
+        pa.field(
+            "pressure_us", pa.int64()
+        ),  # some task waited for a CPU (PSI); null: the kernel does not say
+    ]
+)
+THREADS = pa.schema(
+    [
+        pa.field("tick", pa.int32()),
+        pa.field("unix_ns", pa.int64()),
+        pa.field("role", pa.string()),  # server or generator
+        pa.field("pid", pa.int64()),
+        pa.field("tid", pa.int64()),
+        pa.field("name", pa.string()),
+        # since the thread began (/proc/PID/task/TID/schedstat)
+        pa.field("cpu_ns", pa.int64()),
+        pa.field("wait_ns", pa.int64()),  # was ready to run and had no CPU
+        pa.field("turns", pa.int64()),  # times it was given a CPU
     ]
 )
 TRANSITIONS = pa.schema(
@@ -240,6 +271,8 @@ TABLES: Final[dict[str, pa.Schema]] = {
     "server": SERVER,
     "server_threads": SERVER_THREADS,
     "generator": GENERATOR,
+    "machine": MACHINE,
+    "threads": THREADS,
     "transitions": TRANSITIONS,
     "arrivals": ARRIVALS,
     "deaths": DEATHS,

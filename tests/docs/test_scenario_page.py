@@ -34,6 +34,11 @@ def test_each_key_of_a_scenario_is_in_the_page(key: str) -> None:
     ("words", "value"),
     [
         ("`lag_p95_ms` {:g}", Scenario(name="x").limits.lag_p95_ms),
+        ("`stall_ms` {:g}", Scenario(name="x").limits.stall_ms),
+        ("`stalled_ratio` {:g}", Scenario(name="x").limits.stalled_ratio),
+        ("`wait_ms` {:g}", Scenario(name="x").limits.wait_ms),
+        ("`steal_ratio` {:g}", Scenario(name="x").limits.steal_ratio),
+        ("`disturbed_ratio` {:g}", Scenario(name="x").limits.disturbed_ratio),
         ("`core_percent` {:g}", Scenario(name="x").limits.core_percent),
         ("`socket_drops` {:g}", Scenario(name="x").limits.socket_drops),
         ("`late_send_ratio` {:g}", Scenario(name="x").limits.late_send_ratio),

@@ -335,9 +335,10 @@ pub struct ThreadHealth {
     pub cpu_ns: u64,
     /// Wall time since the thread began, nanoseconds.
     pub wall_ns: u64,
-    /// Drains of the sockets.
+    /// Wake-ups.
     pub ticks: u64,
-    /// How much later than planned a tick began: mean, microseconds.
+    /// How late frames left after they were due, and datagrams were read after the kernel received them (less the time
+    /// between two looks at a socket): mean, microseconds.
     pub lag_mean_us: f64,
     /// The same, 99th percentile (upper bound of its power-of-√2 bucket).
     pub lag_p99_us: f64,
@@ -345,6 +346,8 @@ pub struct ThreadHealth {
     pub lag_max_us: f64,
     /// The same, worst of the present and the last full second.
     pub lag_recent_us: f64,
+    /// Length of all stalls, microseconds: times in which something was at least 20 ms late.
+    pub stalled_us: f64,
     /// Longest time one tick needed, microseconds.
     pub busy_max_us: f64,
     /// Media packets sent.

@@ -4,6 +4,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crate::clip::Clip;
 use crate::config::{BotEvent, EventKind, ThreadHealth};
+use crate::lag::Lag;
 use crate::layout::Sample;
 
 /// Room for any datagram of ours or of a server.
@@ -52,6 +53,7 @@ pub(crate) struct Context<'a> {
     pub(crate) events: Vec<BotEvent>,
     pub(crate) samples: Vec<Sample>,
     pub(crate) health: ThreadHealth,
+    pub(crate) lag: Lag,
 }
 
 impl<'a> Context<'a> {
@@ -65,6 +67,7 @@ impl<'a> Context<'a> {
             events: Vec::new(),
             samples: Vec::new(),
             health: ThreadHealth::default(),
+            lag: Lag::default(),
         }
     }
 

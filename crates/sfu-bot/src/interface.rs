@@ -154,6 +154,7 @@ fn health() -> Health {
             lag_p99_us: 5.5,
             lag_max_us: 6.5,
             lag_recent_us: 7.5,
+            stalled_us: 8.25,
             busy_max_us: 8.5,
             packets_sent: 9,
             late_sends: 10,

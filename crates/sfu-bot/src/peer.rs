@@ -13,7 +13,7 @@ use meeshy_sfu_proto::net::{Class, classify};
 use meeshy_sfu_proto::rtcp::packets;
 
 use crate::config::{ConnectParameters, ConsumeRequest, Direction, EventKind, Kind, LinkProfile};
-use crate::context::Context;
+use crate::context::{Context, unix_ns};
 use crate::layout::{ConsumerRow, SenderRow};
 use crate::negotiation::{Incoming, Media};
 use crate::receiver::Receiver;
@@ -81,13 +81,28 @@ impl Peer {
         self.send.iter().chain([&self.recv])
     }
 
-    /// Drains the socket of one transport.
-    pub(crate) fn drain(&mut self, which: Direction, batch: &mut RecvBatch, ctx: &mut Context<'_>) {
+    /// Drains the socket of one transport, which is looked at every `period_ns`.
+    pub(crate) fn drain(
+        &mut self,
+        which: Direction,
+        period_ns: u64,
+        batch: &mut RecvBatch,
+        ctx: &mut Context<'_>,
+    ) {
         if which == Direction::Send && self.send.is_none() {
             return;
         }
         loop {
             let count = self.session(which).receive(batch);
+            if count > 0 {
+                // The first has waited longest.
+                let waited_ns = batch
+                    .message(0)
+                    .received
+                    .map_or(0, |time| unix_ns().saturating_sub(time.as_nanos() as u64));
+                ctx.lag
+                    .add(waited_ns.saturating_sub(period_ns), ctx.now.mono_ns);
+            }
             for at in 0..count {
                 let message = batch.message(at);
                 let from = message.remote;

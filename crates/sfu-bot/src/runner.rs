@@ -21,7 +21,6 @@ use crate::clip::Clip;
 use crate::command::Command;
 use crate::config::Direction;
 use crate::context::{Context, Now};
-use crate::lag::Lag;
 use crate::layout::{ConsumerRow, SenderRow};
 use crate::peer::Peer;
 use crate::port::{Ended, EventQueue, Port, Tables};
@@ -54,7 +53,6 @@ pub(crate) struct Runner {
     closed_sender_rows: Vec<SenderRow>,
     closed_drops: u64,
     closed_refused: u64,
-    lag: Lag,
     /// Parts the sockets are drained in, one a tick, and how many parts were.
     parts: u64,
     drained: u64,
@@ -77,7 +75,6 @@ impl Runner {
             closed_sender_rows: Vec::new(),
             closed_drops: 0,
             closed_refused: 0,
-            lag: Lag::default(),
             parts: (rhythm.receive_ns / rhythm.send_ns).max(1),
             drained: 0,
         }
@@ -92,11 +89,11 @@ impl Runner {
         let clip = self.clip.clone();
         let mut ctx = Context::new(&clip, began);
         let mut batch = RecvBatch::new(BATCH);
-        let (mut planned_ns, mut next_receive_ns, mut next_health_ns) = (0, 0, 0);
+        let (mut next_receive_ns, mut next_health_ns) = (0, 0);
         loop {
             ctx.now = Now::read(began);
             let woke_ns = ctx.now.mono_ns;
-            self.lag.add(woke_ns.saturating_sub(planned_ns), woke_ns);
+            ctx.health.ticks += 1;
             let (go_on, answer) = self.commands(&mut ctx);
             self.poll(&mut ctx);
             let step_ns = self.rhythm.receive_ns / self.parts;
@@ -122,8 +119,8 @@ impl Runner {
             if !go_on {
                 return;
             }
-            planned_ns = self.next_wake_ns(done_ns, next_receive_ns);
-            clock::sleep_until(began + Duration::from_nanos(planned_ns));
+            let wake_ns = self.next_wake_ns(done_ns, next_receive_ns);
+            clock::sleep_until(began + Duration::from_nanos(wake_ns));
         }
     }
 
@@ -191,9 +188,10 @@ impl Runner {
             .skip(part)
             .step_by(self.parts as usize)
         {
-            peer.drain(Direction::Recv, batch, ctx);
+            let period_ns = self.rhythm.receive_ns;
+            peer.drain(Direction::Recv, period_ns, batch, ctx);
             if control {
-                peer.drain(Direction::Send, batch, ctx);
+                peer.drain(Direction::Send, period_ns * CONTROL_EVERY, batch, ctx);
             }
         }
     }
@@ -201,8 +199,8 @@ impl Runner {
     /// Handshakes are round trips: waiting for the slow grid would stretch a join.
     fn drain_connecting(&mut self, batch: &mut RecvBatch, ctx: &mut Context<'_>) {
         for peer in self.peers.iter_mut().filter(|peer| peer.is_connecting()) {
-            peer.drain(Direction::Send, batch, ctx);
-            peer.drain(Direction::Recv, batch, ctx);
+            peer.drain(Direction::Send, self.rhythm.receive_ns, batch, ctx);
+            peer.drain(Direction::Recv, self.rhythm.receive_ns, batch, ctx);
         }
     }
 
@@ -224,7 +222,7 @@ impl Runner {
         let mut health = ctx.health.clone();
         health.cpu_ns = clock::thread_cpu().as_nanos() as u64;
         health.wall_ns = now_ns;
-        self.lag.report(&mut health);
+        ctx.lag.report(&mut health);
         let mut socket_drops = self.closed_drops;
         health.send_refused = self.closed_refused;
         for session in self.peers.iter().flat_map(Peer::sessions) {

@@ -375,10 +375,9 @@ impl StreamOut {
         ctx: &mut Context<'_>,
     ) {
         let Slot {
-            timestamp,
-            number,
-            late_ns,
+            timestamp, number, ..
         } = slot;
+        let mut late_ns = slot.late_ns;
         let mut sent = Sent {
             timestamp,
             ..Sent::default()
@@ -399,12 +398,15 @@ impl StreamOut {
             }
             self.row.packets += 1;
             ctx.health.packets_sent += 1;
+            late_ns = slot.late_ns + sent.stamp_ns.saturating_sub(ctx.now.unix_ns);
             ctx.health.late_sends += u64::from(late_ns > LATE_NS);
             self.row.last_packet_unix_ns = sent.stamp_ns;
             if self.row.first_packet_unix_ns == 0 {
                 self.row.first_packet_unix_ns = sent.stamp_ns;
             }
         }
+        ctx.lag
+            .add(late_ns, ctx.now.mono_ns + late_ns - slot.late_ns);
         ctx.health.late_max_us = ctx.health.late_max_us.max(late_ns as f64 / 1000.0);
         self.row.frames += 1;
     }

@@ -131,6 +131,37 @@ class SyntheticRun:
             for t in range(SECONDS + 1)
             for thread, share in ((1, 5), (2, 20))
         ]
+        self.machine = [
+            {
+                "tick": t,
+                "unix_ns": START + t * S,
+                "cores": 2,
+                "busy_ns": 100 * S + t * S // 2,
+                "steal_ns": S,
+                "ours_ns": 5 * S + t * S * 9 // 20,
+                "pressure_us": 7_000_000 + t * 50_000,
+            }
+            for t in range(SECONDS + 1)
+        ]
+        self.threads = [
+            {
+                "tick": t,
+                "unix_ns": START + t * S,
+                "role": role,
+                "pid": pid,
+                "tid": pid + 1,
+                "name": name,
+                "cpu_ns": t * S // 5,
+                "wait_ns": t * 1_000 * turns * 10,
+                "turns": t * turns,
+            }
+            for t in range(SECONDS + 1)
+            for role, pid, name, turns in (
+                ("server", 100, "sfu-worker-0", 700),
+                ("server", 200, "control", 5),
+                ("generator", 300, "bots-0", 900),
+            )
+        ]
         self.generator = [
             {
                 "tick": t,
@@ -138,6 +169,7 @@ class SyntheticRun:
                 "generator": "native-0",
                 "cpu_ns": t * S // 10,
                 "lag_max_us": 2000,
+                "stalled_us": 0,
                 "socket_drops": 0,
                 "sends": 270 * t,
                 "late_sends": 0,

@@ -175,7 +175,7 @@ def test_the_defaults_are_the_acceptance_criteria() -> None:
         ("loss.audio.ratio<1", "audio packets lost, ratio"),
         ("duplicates<1", "duplicate packets"),
         ("server.rss_bytes<1", "media server memory, bytes"),
-        ("generator.lag_ms.p95<1", "scheduling lag, ms"),
+        ("generator.lag_ms.p95<1", "lag, ms"),
         ("machine.cores<1", ""),
     ],
 )

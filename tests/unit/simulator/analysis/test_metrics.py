@@ -192,7 +192,7 @@ def test_a_server_that_cannot_be_watched_leaves_nulls_and_no_objective(run: Any,
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"lag_max_us": 160_000}, "woke up late"),
+        ({"lag_max_us": 160_000}, "the generator was late"),
         ({"cpu_ns": 99}, "used 99 % of a core"),
         ({"socket_drops": 1}, "dropped 10 datagrams"),
         ({"late_sends": 100}, "sent over 5 ms late"),
@@ -211,6 +211,25 @@ def test_a_generator_that_did_not_keep_up_makes_the_run_void_and_never_a_pass(
     assert any(reason in line for line in summary.reasons), summary.reasons
 
 
+def test_one_stall_of_900_ms_does_not_vanish_in_a_percentile(run: Any, tmp_path: Path) -> None:
+    run.generator[7]["lag_max_us"] = 900_000
+    summary = run.summary(tmp_path)
+    assert summary.verdict == "void"
+    assert "the generator stood still for 900 ms, limit 250 ms" in summary.reasons
+
+
+def test_many_short_stalls_count_by_the_time_they_took(run: Any, tmp_path: Path) -> None:
+    for row in run.generator:
+        row["stalled_us"] = 19_000 * row["tick"]
+    assert run.summary(tmp_path / "few").verdict == "pass"
+    for row in run.generator:
+        row["stalled_us"] = 30_000 * row["tick"]
+    summary = run.summary(tmp_path / "many")
+    assert summary.generator.stalled_ratio == 0.03
+    assert summary.verdict == "void"
+    assert any("stood still for 3.0% of the time" in line for line in summary.reasons)
+
+
 def test_a_generator_that_says_nothing_makes_the_run_void(run: Any, tmp_path: Path) -> None:
     run.generator = []
     assert run.summary(tmp_path).verdict == "void"
@@ -222,7 +241,7 @@ def test_a_void_run_also_names_the_broken_objectives(run: Any, tmp_path: Path) -
     for sample in run.latency:
         sample["owd_ns"] = 5 * NS_PER_S
     reasons = run.summary(tmp_path).reasons
-    assert any("woke up late" in r for r in reasons)
+    assert any("the generator was late" in r for r in reasons)
     assert any("latency_ms.video.p95<100 is broken" in r for r in reasons)
 
 
