@@ -1,7 +1,7 @@
 # Each target is one line; what it needs installs itself (.ci/setup says what and why).
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test serve lint fmt bench docs setup setup-test test-rust test-python test-unit verify-media verify-switch pictures coverage-rust fuzz fuzz-rust fuzz-python mutants pins wheel ci
+.PHONY: help demo test serve lint fmt bench docs setup setup-test test-rust test-python test-unit verify-media verify-switch verify-load pictures coverage-rust fuzz fuzz-rust fuzz-python mutants pins wheel ci
 export UV_PYTHON_DOWNLOADS := never
 export UV_LINK_MODE := copy
 RUN := .ci/uv run --no-sync
@@ -32,6 +32,9 @@ docs: setup ## check that the documentation says what the program does
 
 verify-media: setup-test ## the full figures: 50-bot mesh, join storm, impairment, churn, interop
 	$(RUN) python scripts/verify_media.py
+
+verify-load: setup ## the full figures of load tests: verdicts beside busy neighbours, emulated jitter
+	$(RUN) python scripts/verify_load.py
 
 verify-switch: setup ## the full figures of calls that switch: 200 changes each way, churn with deaths, storm
 	$(RUN) python scripts/verify_switch.py
