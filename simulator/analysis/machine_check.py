@@ -1,6 +1,6 @@
 """The check of the machine: did other programs or guests take the CPU time that server and bots needed?
 
-Pure: computes from the tables `machine` and `threads`, and judges. A server that waits for a CPU which someone else uses is
+Pure: computes from the tables `machine` and `threads`, and judges. A server that waits for a CPU which others use is
 slow for a reason that is not its own, so the run is void. What the run itself takes, server and bots together, is not held
 against the machine: whether the bots kept up is judged in generator_check.py.
 """
