@@ -33,7 +33,7 @@ docs: setup ## check that the documentation says what the program does
 verify-media: setup-test ## the full figures: 50-bot mesh, join storm, impairment, churn, interop
 	$(RUN) python scripts/verify_media.py
 
-verify-load: setup ## the full figures of load tests: verdicts beside busy neighbours, emulated jitter
+verify-load: setup ## the full figures of load tests: verdicts beside busy neighbours, emulated jitter, every fault of the self-test
 	$(RUN) python scripts/verify_load.py
 
 verify-switch: setup ## the full figures of calls that switch: 200 changes each way, churn with deaths, storm

@@ -1,8 +1,8 @@
 """Write the pages and schemas that follow from the code, or parts of them; with --check only compare.
 
-They are docs/configuration.md, simulator/summary.schema.json, the figures in docs/measuring.md, the events in
-docs/gateway.md and docs/signalling.md, and docs/schemas/. The sources are `meeshy_sfu/config.py`, `simulator/summary.py`,
-and of the wire the tables of events and routes (`wire_docs.py`).
+They are docs/configuration.md, simulator/summary.schema.json, the figures in docs/measuring.md, the faults in
+docs/selftest.md, the events in docs/gateway.md and docs/signalling.md, and docs/schemas/. The sources are `meeshy_sfu/config.py`,
+`simulator/summary.py`, `simulator/selftest/cases.py`, and of the wire the tables of events and routes (`wire_docs.py`).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from wire_docs import Tables, between, protocol_schema, routes_of
@@ -24,6 +24,7 @@ from meeshy_sfu.server.description import DESCRIPTION as MEDIA_SERVER
 from meeshy_sfu.server.rest import RestApi as MediaRest
 from meeshy_sfu.server.rest_consumers import ConsumerApi
 from meeshy_sfu.server.rest_services import ServiceApi
+from simulator.selftest.cases import FAULTS, cases
 from simulator.summary import Figure, Topic, figures_of, json_schema
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -31,6 +32,8 @@ MEASURING = ROOT / "docs" / "measuring.md"
 BEGIN = (
     "<!-- Made by .ci/generate_docs.py from simulator/summary.py; do not edit up to the next comment. -->\n"
 )
+SELFTEST = ROOT / "docs" / "selftest.md"
+SELFTEST_BEGIN = "<!-- Made by .ci/generate_docs.py from simulator/selftest/cases.py; do not edit up to the next comment. -->"
 END = "<!-- End of what is made. -->\n"
 HEAD = """# Configuration
 
@@ -83,6 +86,28 @@ def measuring() -> str:
     return before + BEGIN + "".join(figure_table(topic) for topic in Topic) + "\n" + END + after
 
 
+def selftest() -> str:
+    """The page on the self-test, with the table of faults made anew."""
+    text = SELFTEST.read_text(encoding="utf-8")
+    lines = ["| fault | what is done | sizes | objectives that it breaks | figures that show its size |\n"]
+    lines.append("| --- " * 5 + "|\n")
+    for fault, meaning in FAULTS.items():
+        of_fault = [case for case in cases() if case.fault == fault]
+        sizes = "; ".join(case.size for case in of_fault if case.size)
+        named = _names(name for case in of_fault for name in case.named_by)
+        shown = _names(size.figure for case in of_fault for size in case.shown_by)
+        lines.append(f"| `{fault}` | {meaning} | {sizes} | {named} | {shown} |\n")
+    before, found_begin, rest = text.partition(f"{SELFTEST_BEGIN}\n")
+    _, found_end, after = rest.partition(END)
+    if not (found_begin and found_end):
+        raise SystemExit(f"{SELFTEST} lacks the comments between which the table of faults is put")
+    return f"{before}{SELFTEST_BEGIN}\n\n{''.join(lines)}\n{END}{after}"
+
+
+def _names(paths: Iterable[str]) -> str:
+    return ", ".join(f"`{path}`" for path in dict.fromkeys(paths))
+
+
 def figure_table(topic: Topic) -> str:
     """The figures of one section of the report, those for audio and video in one row."""
     rows: dict[tuple[str, ...], list[Figure]] = {}
@@ -127,6 +152,7 @@ MADE: dict[Path, Callable[[], str]] = {
     ),
     ROOT / "docs" / "configuration.md": configuration,
     MEASURING: measuring,
+    SELFTEST: selftest,
     ROOT / "simulator" / "summary.schema.json": schema,
 }
 

@@ -150,10 +150,21 @@ def jitter(series: Series) -> None:
                 series.note(f"jitter of 50 ms {way}, {bots}: {name}, ms", f"{wanted:g} ± 2.5", seen, holds)
 
 
+def selftest(series: Series) -> None:
+    """Each fault in each size is named by the verdict, and its size shown."""
+    out = RESULTS / f"load-selftest-{time.time_ns()}"
+    subprocess.run([MEESHY, "simulate", "selftest", "--out", out], cwd=ROOT, check=False)
+    found = json.loads((out / "selftest.json").read_text(encoding="utf-8"))
+    for result in found["results"]:
+        name, outcome = f"{result['fault']} {result['size']}".strip(), result["outcome"]
+        series.note(f"selftest: {name}", "named", outcome, outcome == "named")
+
+
 PARTS: dict[str, Callable[[Series], None]] = {
     "quiet": quiet,
     "neighbours": beside_neighbours,
     "jitter": jitter,
+    "selftest": selftest,
 }
 """What is verified, in order; neighbours are compared with the quiet runs before them."""
 

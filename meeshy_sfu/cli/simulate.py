@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 import typer
 import uvloop
 
-from meeshy_sfu.cli import console
+from meeshy_sfu.cli import console, selftest
 from meeshy_sfu.cli.simulate_options import (
     SECRET_VARIABLES,
     TOKEN_VARIABLE,
@@ -56,6 +56,9 @@ def simulate(options: SimulateOptions) -> None:
 
         _refuse_unknown_variables()
         _refuse_debug_build()
+        if options.scenario == selftest.NAME:
+            selftest.run_selftest(options)
+        selftest.refuse_options_of_selftest(options)
         chosen = suite.load(options.scenario)
         if isinstance(chosen, suite.Suite):
             _run_suite(chosen, options)

@@ -65,7 +65,8 @@ class SimulateOptions:
     scenario: Annotated[
         str,
         typer.Argument(
-            help="A ready scenario (demo, group, switch, churn, storm, t1, t2, t3, webinar, soak, lossy), or a .toml file."
+            help="A ready scenario (demo, group, switch, churn, storm, t1, t2, t3, webinar, soak, lossy), a .toml file, or "
+            "selftest: whether verdicts name what is broken."
         ),
     ]
     participants: Annotated[
@@ -137,6 +138,10 @@ class SimulateOptions:
             min=0,
         ),
     ] = 0
+    short: Annotated[bool, _option("short", "selftest: a few faults in one size each.")] = False
+    fault: Annotated[
+        list[str] | None, _option("fault", "selftest: only this fault, in all sizes; may be given again.")
+    ] = None
     as_json: Annotated[
         bool, _option("json", "Print summary.json instead of tables; also of a run that broke off.")
     ] = False

@@ -79,9 +79,11 @@ class Stack:
     credentials: Credentials
     """How to be admitted, with a secret made for this run."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, more: Mapping[str, str] | None = None) -> None:
+        """Prepare one; `more` are settings that come before all others."""
         self.url = ""
         self.credentials = Credentials(secret=secrets.token_hex(32))
+        self._more = dict(more or {})
         self._state = directory.absolute() / "server-state"
         self._log_path = directory / "server.log"
         self._log: IO[bytes] | None = None
@@ -156,6 +158,7 @@ class Stack:
             **ROOMY,
             **passed,
             **OWN_PLACE,
+            **self._more,
             "MEESHY_JWT_SECRET": self.credentials.secret or "",
             "MEESHY_STATE_DIR": str(self._state.absolute()),
         }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from meeshy_sfu.errors import InvalidStateError
+from simulator.selftest.signalling_proxy import SignallingProxy
 from tests.integration.server.conftest import MakePeer, StartServer
 
 FAULTS = "/api/dev/workers/0/faults"
@@ -58,3 +59,25 @@ async def test_a_server_in_production_has_no_such_route_and_its_workers_refuse(
     assert (await service.request("PUT", FAULTS, {"faults": [{"kind": "withhold"}]})).code == "NOT_FOUND"
     with pytest.raises(InvalidStateError, match="allow_faults"):
         await server.pool.workers[0].inject_faults(1, [{"kind": "withhold"}])
+
+
+async def test_a_proxy_that_announces_too_few_producers_hides_those_alone(
+    start_server: StartServer, peer: MakePeer
+) -> None:
+    server = await start_server()
+    bob = peer("bob", url=server.url)
+    joined = await bob.join(create=True)
+    sending = joined["sendTransport"]["id"]
+    there_before = (await bob.produce(sending, "video"))["producerId"]
+    async with SignallingProxy(server.url, [("bob", "video"), ("carol", "video")]) as proxy:
+        alice = peer("alice", url=proxy.url)
+        assert (await alice.join())["producers"] == []
+        assert (await alice.request("GET", "")).status == 200
+        await alice.connect()
+        assert (await alice.join_room())["success"] is True
+        carol = peer("carol", url=server.url)
+        again = await carol.produce((await carol.join())["sendTransport"]["id"], "video")
+        heard = (await bob.produce(sending, "audio"))["producerId"]
+        assert (await alice.wait("new-producer"))["producerId"] == heard
+        assert proxy.withheld == {("alice", there_before), ("alice", again["producerId"])}
+        await alice.close()

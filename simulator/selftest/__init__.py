@@ -1,0 +1,1 @@
+"""The self-test: a call through a broken server and network, to see whether the verdict names what was broken."""

@@ -1,0 +1,60 @@
+"""`meeshy simulate selftest`: the verdict on a broken server or network names what was broken, and how much."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from pathlib import Path
+
+from simulator.selftest.datagrams import DatagramFault
+from simulator.selftest.proxy_process import BACK_IP, FRONT_IP, ProxyProcess
+
+AUDIO = bytes([0x80, 100, 0, 1, 0, 0, 0, 1, 0, 0, 0, 7])
+
+
+def sockets() -> tuple[socket.socket, socket.socket, int]:
+    """A client, and a server where the proxy passes datagrams on to."""
+    client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    server.bind((BACK_IP, 0))
+    for one in (client, server):
+        one.settimeout(5.0)
+    return client, server, int(server.getsockname()[1])
+
+
+async def test_the_proxy_delays_drops_and_damages_and_its_log_says_what_it_did(tmp_path: Path) -> None:
+    client, server, port = sockets()
+    async with ProxyProcess(port) as proxy:
+        client.sendto(AUDIO + b"before", (FRONT_IP, port))
+        assert server.recv(100) == AUDIO + b"before"
+        _, leg = (client.sendto(AUDIO, (FRONT_IP, port)), server.recvfrom(100)[1])
+        await proxy.arm(
+            [
+                DatagramFault(action="delay", direction="up", delay_ms=80),
+                DatagramFault(action="damage", direction="down", media=("audio",)),
+                DatagramFault(action="drop", direction="down", media=("rtcp",)),
+            ],
+            seed=1,
+        )
+        began = time.monotonic()
+        client.sendto(AUDIO, (FRONT_IP, port))
+        assert server.recv(100) == AUDIO
+        assert time.monotonic() - began >= 0.08
+        server.sendto(bytes([0x81, 201, 0, 1]) + bytes(8), leg)
+        server.sendto(AUDIO + b"\x00", leg)
+        assert client.recv(100) == AUDIO + b"\xff", "the report was dropped"
+        await proxy.disarm(tmp_path / "log.json")
+        log = json.loads((tmp_path / "log.json").read_text())
+        server.sendto(AUDIO + b"\x00", leg)
+        assert client.recv(100) == AUDIO + b"\x00"
+    rows = [dict(zip(log["columns"], row, strict=True)) for row in log["rows"]]
+    assert [(r["direction"], r["media"], r["fault"]) for r in rows] == [
+        ("up", "audio", 0),
+        ("down", "rtcp", 2),
+        ("down", "audio", 1),
+    ]
+    assert rows[0]["sent_ns"] - rows[0]["at_ns"] >= 80_000_000
+    assert rows[1]["sent_ns"] == 0
+    client.close()
+    server.close()
