@@ -166,7 +166,7 @@ class BotPool:
         """
 
     def close_bot(self, bot: int) -> None:
-        """Say goodbye and close both sockets. Idempotent."""
+        """Send BYE and close_notify, and close both sockets. Idempotent."""
 
     def events(self, max: int = 4096) -> list[str]:
         """Take the oldest events from the queue, JSON each. Never waits."""

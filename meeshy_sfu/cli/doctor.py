@@ -266,7 +266,7 @@ def turn(settings: Settings) -> Iterator[Finding]:
         credentials = Credentials(secret, time.time(), settings.turn_credential_ttl_s)
     elif any(url.startswith("turn") for url in urls):
         remedy = "set MEESHY_TURN_SECRET to the static-auth-secret of the servers"
-        yield Finding("TURN", "fail", "without turn_secret no client is told of a TURN server", remedy)
+        yield Finding("TURN", "fail", "without turn_secret no client is sent a TURN server", remedy)
         urls = [url for url in urls if url.startswith("stun")]
 
     async def ask() -> list[Verdict]:

@@ -1,4 +1,4 @@
-"""The process in reserve under ``meeshy serve``: loads everything, then becomes the service it is told to be.
+"""The process in reserve under ``meeshy serve``: loads everything, then becomes the service that the supervisor names.
 
 A program of its own (``python -m meeshy_sfu.cli.standby``) that no module imports. It loads code and nothing else: settings,
 files, the database and sockets are first looked at when it becomes a service, so nothing in it can be out of date.

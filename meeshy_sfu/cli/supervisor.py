@@ -223,7 +223,7 @@ class Supervisor:
     def _take_standby(self, service: Service) -> _Child | None:
         """Let the standby become this service; None when there is none.
 
-        One that is still loading hears of it when it has loaded, which is sooner than a process that begins now.
+        One that is still loading receives it when it has loaded, which is sooner than a process that begins now.
         """
         child, self._standby = self._standby, None
         self._changed.set()

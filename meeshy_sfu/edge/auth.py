@@ -98,7 +98,7 @@ def open_token(token: object, rules: TokenRules, *, now_s: float) -> dict[str, A
 
 
 class SignedTokens:
-    """Remember which tokens were well signed: that stays so for ever, unlike lifetimes. Failures are forgotten.
+    """Remember which tokens were well signed: a signature does not expire, a lifetime does. Failures are forgotten.
 
     Bounded by the characters of all tokens, as one of a thousand conversations is as long as four hundred others.
     """

@@ -131,7 +131,7 @@ class Runner(web.AppRunner):
 
 
 def explain(error: HttpProcessingError) -> MeeshyError:
-    """Return what a client is told of a request that could not be read; nothing of it is quoted."""
+    """Return the message for a request that could not be read; nothing of the request is quoted."""
     match error:
         case HeadTooLongError():
             return HeadersTooLargeError(_HEADERS_TOO_LARGE)

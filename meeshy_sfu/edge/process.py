@@ -1,4 +1,4 @@
-"""A service as a process: it listens, runs until it is told to stop, and then its end is certain."""
+"""A service as a process: it listens, runs until it is stopped, and is certain to end then."""
 
 import asyncio
 import contextlib

@@ -327,7 +327,7 @@ class SocketServer(_AsyncServer):  # type: ignore[misc]
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
                 await self.eio.disconnect(eio_sid)
-                # ends the writer, which then says goodbye
+                # ends the writer, which then sends the close frame
                 engine_socket.queue.put_nowait(None)
                 if eio_sid in self._websocket_ended:
                     await self._websocket_ended[eio_sid].wait()
@@ -373,7 +373,9 @@ class SocketServer(_AsyncServer):  # type: ignore[misc]
             # the client's own long poll would wait for its timeout otherwise
             engine_socket.queue.put_nowait(None)
         socket = self._websockets.get(eio_sid)
-        forget = partial(self._forget, eio_sid, reason, goodbye=socket is not None and socket.said_goodbye)
+        forget = partial(
+            self._forget, eio_sid, reason, by_client=socket is not None and socket.closed_by_client
+        )
         if engine_socket is not None and not engine_socket.upgraded:
             # a WebSocket that never took over from the long poll waits for nothing any more
             self._abort(eio_sid)
@@ -381,17 +383,17 @@ class SocketServer(_AsyncServer):  # type: ignore[misc]
         if connection is None or reason == self.reason.SERVER_DISCONNECT:
             await forget()
         else:
-            # what it said before it went still counts
+            # what it sent before it closed still counts
             connection.queue.finish(forget)
 
-    async def _forget(self, eio_sid: str, reason: str, *, goodbye: bool) -> None:
+    async def _forget(self, eio_sid: str, reason: str, *, by_client: bool) -> None:
         """Drop a connection once all that it sent is handled."""
         self._limits.remove(eio_sid)
         if connection := self._connections.pop(eio_sid, None):
             connection.queue.drop()
         if self._limiter is not None:
             self._limiter.forget(self._quota, eio_sid)
-        if goodbye and reason == self.reason.TRANSPORT_CLOSE:
+        if by_client and reason == self.reason.TRANSPORT_CLOSE:
             reason = self.reason.CLIENT_DISCONNECT
         await super()._handle_eio_disconnect(eio_sid, reason)
 

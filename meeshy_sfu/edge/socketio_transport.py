@@ -27,7 +27,7 @@ POLICY_VIOLATION = 1008
 """Code of a WebSocket closed because of what its client sent (RFC 6455 §7.4.1)."""
 CLOSE_REASON_BYTES = 123
 CONTROL_FRAMES = (WSMsgType.PING, WSMsgType.PONG)
-GOODBYES = (1000, 1001)
+CLEAN_CLOSES = (1000, 1001)
 """Codes of a WebSocket closed on purpose, and of a page that is left (RFC 6455 §7.4.1)."""
 _EngineWebSocket: Any = engine_driver.WebSocket
 _EngineServer: Any = engineio.AsyncServer
@@ -87,11 +87,11 @@ class Engine(_EngineServer):  # type: ignore[misc]
 class CountedWebSocket(web.WebSocketResponse):
     """A WebSocket that counts pings and pongs, and knows whether its client closed it by a frame of its own.
 
-    The close code does not tell: aiohttp counts the bare end of a connection, as the kernel sends it for a process that
+    The close code does not show it: aiohttp counts the bare end of a connection, as the kernel sends it for a process that
     was killed, as 1000 too.
     """
 
-    said_goodbye = False
+    closed_by_client = False
 
     def __init__(self, count: Callable[[], None], **options: Any) -> None:
         super().__init__(**options)
@@ -105,8 +105,8 @@ class CountedWebSocket(web.WebSocketResponse):
             if message.type is WSMsgType.PING:
                 await self.pong(message.data)
             message = await super().receive(timeout)
-        if message.type is WSMsgType.CLOSE and message.data in GOODBYES:
-            self.said_goodbye = True
+        if message.type is WSMsgType.CLOSE and message.data in CLEAN_CLOSES:
+            self.closed_by_client = True
         return message
 
 
@@ -148,9 +148,9 @@ class EngineWebSocket(_EngineWebSocket):  # type: ignore[misc]
         return request
 
     @property
-    def said_goodbye(self) -> bool:
-        """Whether the client closed it itself; a connection that breaks off says nothing."""
-        return self._sock is not None and self._sock.said_goodbye
+    def closed_by_client(self) -> bool:
+        """Whether the client sent a close frame; a connection that broke has none."""
+        return self._sock is not None and self._sock.closed_by_client
 
     def abort(self) -> None:
         """Break off the connection below."""

@@ -1,4 +1,4 @@
-"""What the event loop has to do: its jobs by the coroutine they run, so that one that is left behind has a name."""
+"""The tasks of the event loop, counted by their coroutine, so that a leaked task has a name."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from prometheus_client.core import GaugeMetricFamily
 
 
 def tasks_by_coroutine() -> Counter[str]:
-    """Count the jobs of the running event loop; none where no loop runs."""
+    """Count the tasks of the running event loop; none without a running loop."""
     try:
         tasks = asyncio.all_tasks()
     except RuntimeError:
@@ -18,7 +18,7 @@ def tasks_by_coroutine() -> Counter[str]:
 
 
 def tasks_metric() -> GaugeMetricFamily:
-    """Return the figure for Prometheus; there are as many labels as kinds of jobs in the code."""
+    """Return the metric for Prometheus; there are as many labels as kinds of tasks in the code."""
     family = GaugeMetricFamily(
         "meeshy_asyncio_tasks", "Jobs of the event loop now, by what they run.", labels=["coroutine"]
     )

@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 
 class CoreWorker(Protocol):
-    """What is asked of ``_core.Worker``; nothing in it blocks but ``close``."""
+    """The part of ``_core.Worker`` that is used; only ``close`` blocks."""
 
     @property
     def event_fd(self) -> int:
@@ -87,11 +87,11 @@ class Channel:
         undo: Command | None = None,
         not_found: type[MeeshyError] = NotFoundError,
     ) -> Mapping[str, Any]:
-        """Have a command carried out and give its answer.
+        """Send a command and return its answer.
 
         Args:
             command: As the core reads it.
-            undo: Sent when the caller is cancelled while it waits, so that nothing is left behind.
+            undo: Sent when the caller is cancelled while it waits, so that nothing leaks.
             not_found: Raised when the core does not know a handle.
 
         Raises:
@@ -113,7 +113,7 @@ class Channel:
         return reply.ok
 
     def tell(self, command: Command) -> None:
-        """Have a command carried out without waiting; a dead worker needs no telling."""
+        """Send a command without waiting for its answer; does nothing if the worker is dead."""
         if self._dead is not None:
             return
         try:

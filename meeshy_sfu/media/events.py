@@ -115,7 +115,7 @@ class ConsumerScore:
 
 @dataclass(frozen=True, slots=True)
 class Volumes:
-    """Who is heard how loud (dBov), loudest first; empty once when all fall silent."""
+    """Audio levels by producer (dBov), loudest first; empty once when all fall silent."""
 
     router: int
     volumes: tuple[tuple[int, int], ...]

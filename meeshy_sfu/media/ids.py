@@ -1,4 +1,4 @@
-"""Identifiers of media objects: opaque on the wire, unique for ever.
+"""Identifiers of media objects: opaque on the wire, never used twice.
 
 The numbers the native core uses for the same objects are handles and stay inside media/.
 """

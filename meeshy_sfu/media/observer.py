@@ -1,6 +1,6 @@
-"""Telling others what happened to an object, by plain callbacks.
+"""Signals: callbacks that are called when something happens to an object.
 
-Knows nothing of what is told; the events of the native core are in events.py.
+Knows nothing of the values it passes on; the events of the native core are in events.py.
 """
 
 import logging

@@ -49,7 +49,7 @@ class Router:
     """What this router can forward; send it to clients before they produce."""
     transports: dict[TransportId, WebRtcTransport]
     volumes_changed: Signal[[tuple[tuple[Producer, int], ...]]]
-    """Who is heard how loud in dBov, loudest first; empty when all have fallen silent."""
+    """Audio levels by producer in dBov, loudest first; empty when all have fallen silent."""
     active_speaker_changed: Signal[[Producer | None]]
     closed: Signal[[str]]
 
@@ -145,7 +145,7 @@ class Router:
         return RouterStats.read(await self.request("dump"))
 
     def close(self, reason: str = "router closed") -> None:
-        """Close the router and all that hangs on it. Idempotent; the worker is told, not waited for."""
+        """Close the router and all that hangs on it. Idempotent; the worker is notified, not waited for."""
         if not self._closed:
             self.tell("close_router")
             self.end(reason)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoomLimits:
-    """Caps. Each cap is checked before anything is created, and its name is told in ``details.limit``."""
+    """Caps. Each cap is checked before anything is created, and its name is in ``details.limit``."""
 
     rooms: int = 10
     """Calls on this server."""

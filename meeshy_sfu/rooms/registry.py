@@ -31,7 +31,7 @@ class RouterSource(Protocol):
 class RoomRegistry:
     """Keep the rooms by their call.
 
-    Owns them; :meth:`close` closes all. A room whose worker died is gone from here when its listener is told,
+    Owns them; :meth:`close` closes all. A room whose worker died is gone from here when its listener is notified,
     so that the call can be created again at once.
     """
 

@@ -45,7 +45,7 @@ class Room:
     """One call: a router and the participants around it.
 
     Made by the registry. Closes when the last participant leaves, when it is destroyed, or when its worker
-    dies; then all participants are closed, the listener is told ``room_closed`` and the registry forgets it.
+    dies; then all participants are closed, the listener is called with ``room_closed`` and the registry forgets it.
     A room that no participant has joined yet stays open.
     """
 
@@ -67,7 +67,7 @@ class Room:
     in_advance: bool
     """Whether the call does not need it yet, so that it does not count (see RoomRegistry.activate)."""
     owner: str | None
-    """The service that sees to it, by a name of its own; for it to find its rooms again."""
+    """The name of the service that manages the room, by which it finds its rooms again."""
 
     def __init__(
         self,
@@ -354,7 +354,7 @@ class Room:
             self._tell(self._listener.producer_closed, self, participant, producer, reason)
 
     def forget_consumer(self, participant: Participant, consumer: Consumer, reason: str) -> None:
-        """Let go of a closed consumer; its owner is told unless they did it."""
+        """Remove a closed consumer; its owner is notified unless they closed it."""
         known = self._consumers.pop(consumer.id, None) is not None
         if known and consumer.producer.is_closed and not self._ending:
             self._tell(self._listener.consumer_closed, self, participant, consumer, reason)

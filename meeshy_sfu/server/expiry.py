@@ -1,7 +1,7 @@
 """Expiry: of tokens in mid-call, and of rooms that no participant joins.
 
 Remembers until when each participant's newest token holds, and removes participants when that time and a grace are over.
-Sockets are closed by signaling.py and audiences.py, which hear of it as of every leave.
+Sockets are closed by signaling.py and audiences.py, which are notified of it as of every leave.
 """
 
 import logging

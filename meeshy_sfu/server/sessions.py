@@ -19,7 +19,7 @@ class Session(SocketSession):
     left: str | None = None
     """The call it has left; to leave it again changes nothing."""
     watched: set[str] = field(default_factory=set)
-    """The calls a service hears of; it may hear of many."""
+    """The calls a service gets the events of; may be many."""
     expired: bool = False
     """Its token has expired; it was notified and is being closed."""
 

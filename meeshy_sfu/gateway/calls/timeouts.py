@@ -42,7 +42,7 @@ class Timeouts:
         self._jobs = jobs
 
     def socket_gone(self, call_id: str, participant_id: str, sid: str, *, clean: bool) -> None:
-        """A member's socket is gone; who said goodbye leaves at once, others may come back."""
+        """A member's socket is gone: after a clean disconnect they leave at once, otherwise they may come back."""
         call = self._calls.live.get(call_id)
         member = call.members.get(participant_id) if call else None
         if call is None or member is None or member.sid != sid:
