@@ -533,6 +533,9 @@ class Summary(FigureModel):
         "What the machine gave the run: what other programs and guests used, and how long the run's threads waited for it.",
         topic=Topic.HOST,
     )
+    left_out: list[str] = Field(
+        default=[], description="What the run could not do or check because the server was not its own."
+    )
     slo: list[SloResult]
     machine: Machine | None
 

@@ -74,6 +74,8 @@ def show(summary: Summary, directory: Path, *, as_json: bool, code: int | None =
         console.line(summary.to_json().rstrip("\n"))
     else:
         console.out.print(verdict_panel(summary, title(summary)), soft_wrap=False)
+        for what in summary.left_out:
+            console.line(f"left out: {what}")
         # Not in the panel, where a long path would be cut.
         console.line(f"report: {directory / 'report.html'} (as text: report.md)")
     raise typer.Exit(EXIT_CODES[summary.verdict] if code is None else code)
@@ -154,10 +156,16 @@ def _run_one(chosen: Scenario, options: SimulateOptions) -> NoReturn:
 
 
 def _run_suite(chosen: Suite, options: SimulateOptions) -> NoReturn:
+    from simulator.errors import UsageError
     from simulator.runs import suite
+    from simulator.runs.base import pattern_of
     from simulator.runs.options import refuse_unused, with_options
 
     refuse_unused(options, chosen.name, [part.scenario for part in chosen.parts])
+    if options.server is not None and len({pattern_of(p.scenario).target_is for p in chosen.parts}) > 1:
+        raise UsageError(
+            f"--server: the parts of {chosen.name} need a gateway and a media server; run its scenarios one by one"
+        )
     whole = chosen.with_values(lambda scenario: with_options(scenario, options))
     signals = _Signals()
 
@@ -209,10 +217,9 @@ def _make_run(
 ) -> Run:
     from simulator.runs.base import pattern_of
 
-    target = _target(options.server, options.state_dir)
-    return pattern_of(scenario).make_run(
-        scenario, state=options.state_dir, out=out, target=target, watcher=live
-    )
+    pattern = pattern_of(scenario)
+    target = _target(options, is_gateway=pattern.target_is == "gateway")
+    return pattern.make_run(scenario, state=options.state_dir, out=out, target=target, watcher=live)
 
 
 def _live(options: SimulateOptions, title: str) -> LiveTable | PhaseLines:
@@ -272,12 +279,21 @@ def _execute(
         return uvloop.run(execute())
 
 
-def _target(server: str | None, state_dir: Path) -> Target | None:
+def _target(options: SimulateOptions, *, is_gateway: bool) -> Target | None:
     """Return the running server that was named, and how to be admitted to it; None to start one for the run."""
     from simulator.client.media_server import Credentials
+    from simulator.client.tokens import CommandTokens
     from simulator.errors import UsageError
     from simulator.runs.base import Target
 
+    server, command = options.server, options.token_command
+    if command is not None and (server is None or not is_gateway):
+        why = (
+            "is for --server"
+            if server is None
+            else "is for gateways; a media server takes MEESHY_SIMULATE_TOKEN"
+        )
+        raise UsageError(f"--token-command {why}")
     if server is None:
         return None
     url = urlsplit(server)
@@ -285,14 +301,22 @@ def _target(server: str | None, state_dir: Path) -> Target | None:
         raise UsageError(f"--server {server!r} is no URL; write it like http://127.0.0.1:3001")
     token = os.environ.get(TOKEN_VARIABLE)
     secret = next((os.environ[name] for name in SECRET_VARIABLES if os.environ.get(name)), None)
-    development = state_dir / "development-secret"
+    development = options.state_dir / "development-secret"
     if token is None and secret is None and _is_loopback(url.hostname) and development.is_file():
         secret = development.read_text(encoding="ascii").strip()
-    if token is None and secret is None:
-        raise UsageError(
-            "bots cannot get in: set MEESHY_SIMULATE_SECRET to the server's JWT_SECRET, or "
-            "MEESHY_SIMULATE_TOKEN to a token with the role 'service'"
+    if command is not None:
+        return Target(server, Credentials(secret=secret), CommandTokens(command))
+    if secret is None and (token is None or is_gateway):
+        other = (
+            "give --token-command"
+            if is_gateway
+            else "MEESHY_SIMULATE_TOKEN to a token with the role 'service'"
         )
+        raise UsageError(
+            f"bots cannot get in: set MEESHY_SIMULATE_SECRET to the server's JWT_SECRET, or {other}"
+        )
+    if is_gateway:
+        return Target(server, Credentials(secret=secret))
     return Target(server, Credentials(secret=None if token else secret, token=token))
 
 

@@ -85,8 +85,15 @@ class SimulateOptions:
         str | None,
         _option(
             "server",
-            "URL of a running server; without it the run starts its own. Secret or service token by "
-            "MEESHY_SIMULATE_SECRET or MEESHY_SIMULATE_TOKEN.",
+            "URL of a running gateway (group: of a media server); without it the run starts its own. Secret or service "
+            "token by MEESHY_SIMULATE_SECRET or MEESHY_SIMULATE_TOKEN.",
+        ),
+    ] = None
+    token_command: Annotated[
+        str | None,
+        _option(
+            "token-command",
+            "With --server: a command that prints the token of a gateway's user; {user} and {conversation} are replaced.",
         ),
     ] = None
     out: Annotated[

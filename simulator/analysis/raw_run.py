@@ -62,6 +62,8 @@ class RunContext(BaseModel):
     """Its end, which is the last tick."""
     aborted: list[str] = []
     """Why the run broke off; empty when it did not."""
+    left_out: list[str] = []
+    """What it could not do or check because the server was not its own."""
     interrupted: bool = False
     """Whether it broke off because its user wanted it to."""
     server_ended: bool = False

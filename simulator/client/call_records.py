@@ -55,6 +55,11 @@ class MediaServers:
     async def __aexit__(self, *_: object) -> None:
         await asyncio.gather(*(rest.close() for rest in self._rests.values()))
 
+    @property
+    def known(self) -> list[Rest]:
+        """All that were named until now."""
+        return list(self._rests.values())
+
     def at(self, url: str) -> Rest:
         """Return the requests to one of them."""
         if url not in self._rests:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,7 +86,13 @@ class _Client(_AsyncClient):  # type: ignore[misc]
 class GatewaySocket:
     """One participant's connection to the gateway. :meth:`open` first; :meth:`close` or :meth:`vanish` at the end."""
 
-    def __init__(self, url: str, token: str) -> None:
+    def __init__(self, url: str, token: str | Callable[[], Awaitable[str]]) -> None:
+        """Prepare.
+
+        Args:
+            url: Where the gateway is.
+            token: Of the participant's user, or what makes one when the socket is opened.
+        """
         self.messages: asyncio.Queue[Message] = asyncio.Queue()
         """What the gateway said, oldest first."""
         self._url = url
@@ -115,9 +122,10 @@ class GatewaySocket:
         Raises:
             SignalingError: The gateway cannot be reached, or refuses.
         """
+        token = self._token if isinstance(self._token, str) else await self._token()
         try:
             await asyncio.wait_for(
-                self._socket.connect(self._url, auth={"token": self._token}, transports=["websocket"]),
+                self._socket.connect(self._url, auth={"token": token}, transports=["websocket"]),
                 ANSWER_TIMEOUT_S,
             )
         except (socketio.exceptions.SocketIOError, TimeoutError) as error:

@@ -61,6 +61,7 @@ def summarize(raw: RawRun) -> Summary:
         participants=len(bots),
         bots={str(kind): int(count) for kind, count in bots.value_counts().items()},
         slo=[],
+        left_out=context.left_out,
         machine=context.machine,
         **compute(raw),
     )

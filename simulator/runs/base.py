@@ -17,13 +17,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from simulator.analysis.raw_run import RunContext
 from simulator.bots.clip import ensure_clip, picture
 from simulator.bots.native import build_profile
 from simulator.client.media_server import Credentials
 from simulator.client.server_figures import ServerFigures
+from simulator.client.tokens import UserTokens
 from simulator.errors import first_error
 from simulator.report.live import Watcher
 from simulator.report.write import write_report
@@ -51,10 +52,12 @@ PROMISED = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A media server that runs already, and how to be admitted to it."""
+    """A server that runs already, and how to be admitted to it: a media server for `group`, else a gateway."""
 
     url: str
     credentials: Credentials
+    tokens: UserTokens | None = None
+    """What makes the tokens of a gateway's users instead of a secret."""
 
 
 class Run(ABC):
@@ -163,6 +166,8 @@ class RunPattern(ABC):
     """As in the key `pattern` of a scenario file."""
     description: ClassVar[str]
     """One sentence, for the documentation."""
+    target_is: ClassVar[Literal["gateway", "media server"]] = "gateway"
+    """What a server that its runs can use instead of their own is."""
     options: type[Table] | None = None
     """Its own table of the scenario file, which has its name; None if the shared tables are enough."""
 
@@ -190,6 +195,10 @@ class RunPattern(ABC):
     def overridden(self, scenario: Scenario) -> Mapping[str, str]:
         """Return which keys have no effect beside others of this scenario, and because of which; those are refused."""
         return {}
+
+    def left_out(self, scenario: Scenario) -> list[str]:
+        """List what a run of this scenario cannot do or check on a server that is not its own."""
+        return []
 
     def check(self, scenario: Scenario) -> None:  # noqa: B027
         """Refuse a scenario that this pattern can never run, with a ValueError that names the key."""
@@ -224,7 +233,7 @@ class RunPattern(ABC):
             scenario: What to run.
             state: Directory of the media clip, and of runs without `out`.
             out: The run directory to make.
-            target: The media server to use; None starts one for the run.
+            target: The server to use; None starts what is needed for the run.
             watcher: What is notified of the progress.
 
         Raises:

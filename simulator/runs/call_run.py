@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import math
 import os
 import sys
 import time
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -25,20 +26,25 @@ from simulator.client.bot import BotSettings
 from simulator.client.call_records import user_name
 from simulator.client.legs import CallBotGenerator
 from simulator.client.media_server import Rest
-from simulator.client.server_figures import server_figures
+from simulator.client.routes import local_address
+from simulator.client.server_figures import ServerFigures, server_figures
 from simulator.errors import ScenarioError, SimulatorError, StackError, UsageError
 from simulator.report.live import Watcher
 from simulator.runs.base import TICK_S, Run, RunPattern, Target, note_server
+from simulator.runs.callers import GatewayAccess
 from simulator.runs.environment import CallEnvironment
 from simulator.samples.end_state import FILE as END_STATE
 from simulator.samples.recorder import Recorder
 from simulator.scenario import Scenario
-from simulator.stack.full import EVENT_LOG, GatewayStack
+from simulator.stack.full import EVENT_LOG, SWITCH_DEADLINE_S, GatewayStack
 from simulator.stack.inspector import StackInspector
 from simulator.stack.watchdog import Watchdog
 
+Figures = Callable[[], Awaitable[ServerFigures | None]]
 GATEWAY_USES = frozenset({"participants.relay_only", "switching.prewarm"})
 """What all patterns of the gateway use."""
+BOTS_PER_THREAD = 250
+"""Native bots in calls of five that one thread carries."""
 _TURN_SETTINGS = ("TURN_SERVERS", "TURN_SECRET")
 
 
@@ -78,11 +84,19 @@ class CallPattern(RunPattern):
         """Prepare a run.
 
         Raises:
-            UsageError: A target is given, or only relays may be used and the environment names none.
+            UsageError: Only relays may be used and the environment names none, or the target cannot be entered.
         """
-        if target is not None:
-            raise UsageError(f"{scenario.name} starts its own gateway and media server; leave --server out")
-        return CallRun(self, scenario, state=state, out=out, watcher=watcher)
+        return CallRun(self, scenario, state=state, out=out, target=target, watcher=watcher)
+
+    def left_out(self, scenario: Scenario) -> list[str]:
+        """List what a run of this scenario cannot do or check on a gateway that is not its own."""
+        checks = "leaks, and whether the database agrees with the participants: they need services of the run's own"
+        setting = (
+            ["the setting switching.prewarm: it is the gateway's own"]
+            if not scenario.switching.prewarm
+            else []
+        )
+        return [checks, *setting]
 
 
 class CallRun(Run):
@@ -95,17 +109,64 @@ class CallRun(Run):
         *,
         state: Path,
         out: Path | None = None,
+        target: Target | None = None,
         watcher: Watcher | None = None,
     ) -> None:
         super().__init__(pattern, scenario, state=state, out=out, watcher=watcher)
         self._pattern = pattern
-        if scenario.participants.relay_only and not all(_is_set(name) for name in _TURN_SETTINGS):
+        self._target = target
+        if target is not None:
+            self._context.left_out = pattern.left_out(scenario)
+            if target.tokens is None and target.credentials.secret is None:
+                raise UsageError(
+                    "each participant of a gateway needs a token of its own: set MEESHY_SIMULATE_SECRET to the gateway's "
+                    "JWT_SECRET, or give --token-command"
+                )
+        elif scenario.participants.relay_only and not all(_is_set(name) for name in _TURN_SETTINGS):
             raise UsageError(
                 "only relays may be used, and there is no TURN server: set MEESHY_TURN_SERVERS and MEESHY_TURN_SECRET, "
                 "which the gateway of the run reads"
             )
 
     async def _run(self, recorder: Recorder, directory: Path, clip: str, watchdog: Watchdog) -> None:
+        async with contextlib.AsyncExitStack() as things:
+            if self._target is not None:
+                await self._on_target(self._target, recorder, directory, clip, things)
+            else:
+                await self._on_own_stack(recorder, directory, clip, watchdog, things)
+        event_log = directory / EVENT_LOG
+        if await asyncio.to_thread(event_log.exists) and (complaint := await _interleaving(event_log)):
+            self._context.aborted.append(complaint)
+
+    async def _on_target(
+        self,
+        target: Target,
+        recorder: Recorder,
+        directory: Path,
+        clip: str,
+        things: contextlib.AsyncExitStack,
+    ) -> None:
+        """Run on a gateway that is not ours: what would need its processes or its database is left out."""
+        gateway = GatewayAccess(target.url, target.credentials.secret or "", SWITCH_DEADLINE_S, target.tokens)
+        environment = CallEnvironment(self._scenario, gateway, recorder, self._watcher)
+        settings = self._bot_settings(recorder, clip, local_address(target.url))
+        await self._with_bots(
+            environment,
+            recorder,
+            directory,
+            settings=settings,
+            things=things,
+            figures=lambda: _figures_of(environment, target),
+        )
+
+    async def _on_own_stack(
+        self,
+        recorder: Recorder,
+        directory: Path,
+        clip: str,
+        watchdog: Watchdog,
+        things: contextlib.AsyncExitStack,
+    ) -> None:
         self._watcher.phase("starting media server and gateway")
         stack = GatewayStack(
             directory,
@@ -113,43 +174,62 @@ class CallRun(Run):
             standby=self._pattern.standby(self._scenario),
             more=self._pattern.settings,
         )
-        async with contextlib.AsyncExitStack() as things:
-            await things.enter_async_context(stack)
-            await stack.start()
-            inspector = StackInspector(stack)
-            await inspector.before()
-            for pid in stack.pids:
-                watchdog.watch_process(pid)
-            rest = await things.enter_async_context(Rest(stack.media.url))
-            environment = CallEnvironment(self._scenario, stack, recorder, self._watcher)
-            generators = await self._spawn(environment, things, self._bot_settings(recorder, clip), directory)
-            recorder.add(
-                "participants",
-                [
-                    (b.number, user_name(b.number), "", b.kind_of_bot, b.generator, b.decodes)
-                    for b in environment.bots
-                ],
-            )
-            await self._run_pattern(environment, recorder, generators, rest)
-            if not self._context.aborted:
-                self._watcher.phase("looking for leaks")
-                found = await inspector.after(environment.conversations)
-                recorder.write_text(END_STATE, found.model_dump_json(indent=2) + "\n")
-        event_log = directory / EVENT_LOG
-        if await asyncio.to_thread(event_log.exists) and (complaint := await _interleaving(event_log)):
-            self._context.aborted.append(complaint)
+        await things.enter_async_context(stack)
+        await stack.start()
+        inspector = StackInspector(stack)
+        await inspector.before()
+        for pid in stack.pids:
+            watchdog.watch_process(pid)
+        rest = await things.enter_async_context(Rest(stack.media.url))
+        gateway = GatewayAccess(stack.gateway.url, stack.secret, SWITCH_DEADLINE_S)
+        environment = CallEnvironment(self._scenario, gateway, recorder, self._watcher, stack)
+        settings = self._bot_settings(recorder, clip, "127.0.0.1")
+        token = stack.credentials.for_service
+        await self._with_bots(
+            environment,
+            recorder,
+            directory,
+            settings=settings,
+            things=things,
+            figures=lambda: server_figures(rest, token()),
+        )
+        if not self._context.aborted:
+            self._watcher.phase("looking for leaks")
+            found = await inspector.after(environment.conversations)
+            recorder.write_text(END_STATE, found.model_dump_json(indent=2) + "\n")
 
-    def _bot_settings(self, recorder: Recorder, clip: str) -> BotSettings:
+    def _bot_settings(self, recorder: Recorder, clip: str, bind: str) -> BotSettings:
         return BotSettings(
             seed=self._scenario.seed,
             network=self._scenario.network,
             clip=clip,
-            bind="127.0.0.1",
+            bind=bind,
             on_event=recorder.event,
             synthetic=self._scenario.media.aiortc == "synthetic",
             bots_per_process=1,
             relay_only=self._scenario.participants.relay_only,
         )
+
+    async def _with_bots(
+        self,
+        environment: CallEnvironment,
+        recorder: Recorder,
+        directory: Path,
+        *,
+        settings: BotSettings,
+        things: contextlib.AsyncExitStack,
+        figures: Figures,
+    ) -> None:
+        """Make the bots, and let the pattern take them into calls."""
+        generators = await self._spawn(environment, things, settings, directory)
+        recorder.add(
+            "participants",
+            [
+                (b.number, user_name(b.number), "", b.kind_of_bot, b.generator, b.decodes)
+                for b in environment.bots
+            ],
+        )
+        await self._run_pattern(environment, recorder, generators, figures)
 
     async def _spawn(
         self,
@@ -168,7 +248,9 @@ class CallRun(Run):
             generators.append(aiortc)
             environment.bots += await aiortc.spawn_call_bots(numbers[split:])
         if numbers[:split]:
-            native = await things.enter_async_context(NativeCallBotGenerator(settings))
+            native = await things.enter_async_context(
+                NativeCallBotGenerator(settings, threads=_threads(split))
+            )
             generators.append(native)
             environment.bots += await native.spawn_call_bots(numbers[:split])
         environment.bots.sort(key=lambda bot: bot.number)
@@ -179,9 +261,9 @@ class CallRun(Run):
         environment: CallEnvironment,
         recorder: Recorder,
         generators: Sequence[CallBotGenerator],
-        rest: Rest,
+        figures: Figures,
     ) -> None:
-        watching = asyncio.create_task(self._watch(environment, recorder, generators, rest))
+        watching = asyncio.create_task(self._watch(environment, recorder, generators, figures))
         if self._pattern.measures_joins:
             environment.measure()
         try:
@@ -210,19 +292,20 @@ class CallRun(Run):
         environment: CallEnvironment,
         recorder: Recorder,
         generators: Sequence[CallBotGenerator],
-        rest: Rest,
+        figures: Figures,
     ) -> None:
         """Collect once a second until cancelled; ends with an error when something broke on its own."""
         ticks = itertools.count()
         while True:
             tick = next(ticks) if environment.is_measuring else -1
             collected = await self._collect(recorder, generators, tick)
-            figures = await server_figures(rest, environment.stack.credentials.for_service())
-            note_server(recorder, tick, figures)
-            await self._note_machine(recorder, tick, environment.stack.pids)
-            environment.progress.update_calls(figures, collected, environment.expected_streams())
+            server = await figures()
+            note_server(recorder, tick, server)
+            pids = [] if environment.own_stack is None else environment.own_stack.pids
+            await self._note_machine(recorder, tick, pids)
+            environment.progress.update_calls(server, collected, environment.expected_streams())
             self._watcher.show(environment.progress)
-            if complaint := environment.stack.complaint():
+            if environment.own_stack is not None and (complaint := environment.own_stack.complaint()):
                 raise StackError(complaint)
             if problems := [text for generator in generators for text in generator.failures()]:
                 raise SimulatorError("; ".join(problems))
@@ -238,6 +321,19 @@ class CallRun(Run):
                     # Compression would hold up the event loop, and with it the signalling.
                     await asyncio.to_thread(recorder.add_batch, table, batch)
         return collected
+
+
+async def _figures_of(environment: CallEnvironment, target: Target) -> ServerFigures | None:
+    """Ask the media server of a gateway that is not ours, once a call has named it; None without the right to ask."""
+    servers = environment.media_servers
+    if servers is None or not servers.known or target.credentials.secret is None:
+        return None
+    return await server_figures(servers.known[0], target.credentials.for_service())
+
+
+def _threads(bots: int) -> int:
+    """Return how many threads so many native bots need."""
+    return max(1, min(len(os.sched_getaffinity(0)), math.ceil(bots / BOTS_PER_THREAD)))
 
 
 def people_per_call(calls: int, participants: int) -> int:

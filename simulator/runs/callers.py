@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
 from simulator.client.call_records import MediaServers, ParticipantIndex, SharedContext, user_name
 from simulator.client.caller import Caller
-from simulator.client.gateway import GatewaySocket, user_token
+from simulator.client.gateway import GatewaySocket
 from simulator.client.legs import CallBot
+from simulator.client.tokens import SignedTokens, UserTokens
 from simulator.errors import first_error
 from simulator.samples.recorder import Recorder
 from simulator.samples.schema import Kind
@@ -32,6 +34,8 @@ class GatewayAccess:
     """Shared HS256 secret; each participant gets a token of its own."""
     switch_deadline_s: float
     """The gateway's setting of that name; a change was decided this long before its deadline."""
+    tokens: UserTokens | None = None
+    """What makes the tokens instead of the secret."""
 
 
 class Callers:
@@ -39,6 +43,8 @@ class Callers:
 
     def __init__(self, gateway: GatewayAccess, recorder: Recorder, *, kinds: Sequence[Kind]) -> None:
         self.dropped_calls = 0
+        self.media_servers: MediaServers | None = None
+        """Those that the gateway has named; None before the callers are open."""
         self.conversations: list[str] = []
         """All in which a caller was made."""
         self._gateway = gateway
@@ -65,6 +71,7 @@ class Callers:
                 exceptions=self.exceptions,
                 silent=self.silent,
             )
+            self.media_servers = servers
             async with asyncio.TaskGroup() as self._group:
                 try:
                     yield
@@ -81,7 +88,8 @@ class Callers:
             raise RuntimeError("callers are made while they are open")
         if conversation not in self.conversations:
             self.conversations.append(conversation)
-        token = user_token(self._gateway.secret, user_name(bot.number), conversation)
+        tokens = self._gateway.tokens or SignedTokens(self._gateway.secret)
+        token = functools.partial(tokens.token, user_name(bot.number), conversation)
         caller = Caller(bot, GatewaySocket(self._gateway.url, token), self._shared)
         self._callers[caller] = self._group.create_task(self._live(caller))
         return caller

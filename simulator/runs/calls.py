@@ -98,6 +98,11 @@ class Calls(CallPattern):
                 raise ValueError(f"at.{number}.s is {action.s:g}, but the measured time lasts {until_s:g} s")
             _check_place(number, action, stages_of(scenario))
 
+    def left_out(self, scenario: Scenario) -> list[str]:
+        """List what a run of this scenario cannot do or check on a gateway that is not its own."""
+        actions = [f"{action.do} at {action.s:g} s" for action in scenario.at if action.needs_stack]
+        return [*super().left_out(scenario), *actions]
+
     def describe(self, scenario: Scenario) -> str:
         """Describe in a sentence what a run does."""
         options, stages = scenario.options(CallsOptions), stages_of(scenario)
@@ -247,6 +252,9 @@ class CallsRun:
     async def _act(self, action: Action) -> None:
         """Do something at its time; a request that fails while a service is down is noted, as in a real call."""
         await asyncio.sleep(action.s)
+        if action.needs_stack and self._environment.own_stack is None:
+            self._environment.note("action-left-out", do=action.do)
+            return
         self._environment.note("action", **action.model_dump(exclude_none=True))
         match action.do:
             case "kill-worker" | "kill-media" | "kill-gateway":

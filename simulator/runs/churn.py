@@ -147,6 +147,11 @@ class Churn(CallPattern):
         calls = int(changes.get("calls", scenario.options(ChurnOptions).calls))
         return {self.name: {"people": people_per_call(calls, count)}}
 
+    def left_out(self, scenario: Scenario) -> list[str]:
+        """List what a run of this scenario cannot do or check on a gateway that is not its own."""
+        kills = ["kills of workers, media server and gateway; only clients are cut off"]
+        return [*super().left_out(scenario), *(kills if scenario.options(ChurnOptions).chaos else [])]
+
     def describe(self, scenario: Scenario) -> str:
         """Describe in a sentence what a run does."""
         options = scenario.options(ChurnOptions)

@@ -10,22 +10,38 @@ import time
 
 from simulator.client.caller import Caller
 from simulator.client.legs import CallBot
+from simulator.errors import StackError
 from simulator.report.live import Progress, Watcher
 from simulator.runs.callers import Callers, GatewayAccess
 from simulator.samples.recorder import Recorder
 from simulator.samples.schema import KINDS, Kind
 from simulator.scenario import Scenario
-from simulator.stack.full import SWITCH_DEADLINE_S, GatewayStack
+from simulator.stack.full import GatewayStack
 
 
 class CallEnvironment(Callers):
     """What a pattern works with: the stack, the bots, and the callers that take them into calls."""
 
-    def __init__(self, scenario: Scenario, stack: GatewayStack, recorder: Recorder, watcher: Watcher) -> None:
-        gateway = GatewayAccess(stack.gateway.url, stack.secret, SWITCH_DEADLINE_S)
+    def __init__(
+        self,
+        scenario: Scenario,
+        gateway: GatewayAccess,
+        recorder: Recorder,
+        watcher: Watcher,
+        own_stack: GatewayStack | None = None,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            scenario: What is run.
+            gateway: Whose calls they are.
+            recorder: Where samples go.
+            watcher: What is notified of the progress.
+            own_stack: The services, if they were started for this run.
+        """
         super().__init__(gateway, recorder, kinds=scenario.media.kinds)
         self.scenario = scenario
-        self.stack = stack
+        self.own_stack = own_stack
         self.bots: list[CallBot] = []
         """All participants of the run, by number."""
         self.progress = Progress(expected=0, participants=scenario.participants.count, steady=False)
@@ -34,6 +50,17 @@ class CallEnvironment(Callers):
         self.measured_until_ns: int | None = None
         """When it ended; None if it lasts until the pattern is over."""
         self._watcher = watcher
+
+    @property
+    def stack(self) -> GatewayStack:
+        """The run's own services.
+
+        Raises:
+            StackError: They were not started by this run.
+        """
+        if self.own_stack is None:
+            raise StackError("this needs services of the run's own; leave --server out")
+        return self.own_stack
 
     def phase(self, name: str, duration_s: float | None = None) -> None:
         """Show what the pattern is doing, and how long that takes if it is known."""

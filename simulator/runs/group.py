@@ -326,6 +326,7 @@ class Group(RunPattern):
     """One call on the media server."""
 
     name = "group"
+    target_is = "media server"
     description = "One call on the media server, without the gateway: every participant sends to all others."
     uses = frozenset(
         {"participants.count", "participants.watched", "participants.bots_per_process", "ramp", "hold"}

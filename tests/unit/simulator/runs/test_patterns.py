@@ -144,8 +144,27 @@ def defaults() -> list[tuple[str, object]]:
     )
 
 
-@pytest.mark.parametrize("name", ["churn", "storm", "switch"])
-def test_a_pattern_of_the_gateway_takes_no_server(tmp_path: Path, name: str) -> None:
-    scenario, target = Scenario.load(name), Target("http://127.0.0.1:1", Credentials(token="t"))
-    with pytest.raises(UsageError, match="leave --server out"):
+@pytest.mark.parametrize("name", ["churn", "storm", "switch", "t2"])
+def test_a_pattern_of_the_gateway_says_what_it_leaves_out_on_another_server(
+    tmp_path: Path, name: str
+) -> None:
+    scenario = Scenario.load(name)
+    target = Target("http://127.0.0.1:1", Credentials(secret="s" * 32))
+    pattern = pattern_of(scenario)
+    assert pattern.target_is == "gateway"
+    pattern.make_run(scenario, state=tmp_path, target=target)
+    assert any("database" in what for what in pattern.left_out(scenario))
+
+
+def test_kills_are_left_out_on_another_server() -> None:
+    churn = Scenario.load("churn").with_values({"churn": {"chaos": 0.1}})
+    assert any("kills" in what for what in pattern_of(churn).left_out(churn))
+    calls = Scenario.load("t2").with_values({"at": [{"s": 3, "do": "kill-worker"}, {"s": 4, "do": "leave"}]})
+    assert "kill-worker at 3 s" in pattern_of(calls).left_out(calls)
+    assert not any("leave" in what for what in pattern_of(calls).left_out(calls))
+
+
+def test_a_gateway_needs_a_secret_or_what_makes_tokens(tmp_path: Path) -> None:
+    scenario, target = Scenario.load("switch"), Target("http://127.0.0.1:1", Credentials(token="t"))
+    with pytest.raises(UsageError, match=r"MEESHY_SIMULATE_SECRET .* or give --token-command"):
         pattern_of(scenario).make_run(scenario, state=tmp_path, target=target)
