@@ -55,14 +55,21 @@ def simulate(options: SimulateOptions) -> None:
         from simulator.runs import suite
 
         _refuse_unknown_variables()
-        _refuse_debug_build()
         if options.scenario == selftest.NAME:
+            _refuse_debug_build()
             selftest.run_selftest(options)
         selftest.refuse_options_of_selftest(options)
-        chosen = suite.load(options.scenario)
-        if isinstance(chosen, suite.Suite):
-            _run_suite(chosen, options)
-        _run_one(chosen, options)
+        run_and_show(suite.load(options.scenario), options)
+
+
+def run_and_show(chosen: Scenario | Suite, options: SimulateOptions) -> NoReturn:
+    """Run a scenario or a suite, show what came out, and end with the verdict's exit code."""
+    from simulator.runs import suite
+
+    _refuse_debug_build()
+    if isinstance(chosen, suite.Suite):
+        _run_suite(chosen, options)
+    _run_one(chosen, options)
 
 
 def show(summary: Summary, directory: Path, *, as_json: bool, code: int | None = None) -> NoReturn:

@@ -132,6 +132,19 @@ def parts_of(name_or_path: str) -> list[Scenario]:
     return [part.scenario for part in found.parts] if isinstance(found, Suite) else [found]
 
 
+def recorded(directory: Path) -> Scenario | Suite:
+    """Read what a recorded run, or suite of runs, has run.
+
+    Raises:
+        RunDirectoryError: The directory holds none.
+    """
+    if not is_suite(directory):
+        return _recorded_scenario(directory)
+    name, description, named = _read(directory)
+    parts = [Part(title, _recorded_scenario(directory / folder), folder) for title, folder in named]
+    return Suite(name, description, tuple(parts))
+
+
 def is_suite(directory: Path) -> bool:
     """Return whether a directory holds the runs of a suite."""
     return (directory / _FILE).is_file()
@@ -174,12 +187,7 @@ def write_suite_report(directory: Path) -> SuiteSummary:
     Raises:
         RunDirectoryError: The directory holds no suite.
     """
-    try:
-        values = tomllib.loads((directory / _FILE).read_text(encoding="utf-8"))
-        named = [(str(part["title"]), str(part["folder"])) for part in values["parts"]]
-        name, description = str(values["name"]), str(values["description"])
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, KeyError, TypeError) as error:
-        raise RunDirectoryError(f"{directory} holds no suite that can be read: {error!r}") from error
+    name, description, named = _read(directory)
     results: list[PartResult] = []
     chapters: list[Chapter] = []
     for title, folder in named:
@@ -194,6 +202,27 @@ def write_suite_report(directory: Path) -> SuiteSummary:
     write_pages(directory, f"{name}: {verdict}", [first, *chapters])
     (directory / "summary.json").write_text(whole.to_json(), encoding="utf-8")
     return whole
+
+
+def _read(directory: Path) -> tuple[str, str, list[tuple[str, str]]]:
+    """Return name and description of a recorded suite, and title and folder of each part."""
+    try:
+        values = tomllib.loads((directory / _FILE).read_text(encoding="utf-8"))
+        named = [(str(part["title"]), str(part["folder"])) for part in values["parts"]]
+        return str(values["name"]), str(values["description"]), named
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, KeyError, TypeError) as error:
+        raise RunDirectoryError(f"{directory} holds no suite that can be read: {error!r}") from error
+
+
+def _recorded_scenario(directory: Path) -> Scenario:
+    path = directory / "scenario.toml"
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise RunDirectoryError(f"{directory} is no run directory: {path.name} is missing") from error
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise RunDirectoryError(f"{path} cannot be read: {error}") from error
+    return Scenario.from_record(values, source=str(path))
 
 
 def _overview(description: str, whole: SuiteSummary) -> Section:

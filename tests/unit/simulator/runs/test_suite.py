@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from simulator.errors import RunDirectoryError, ScenarioError
-from simulator.runs.suite import Suite, is_suite, load, write_suite_report
-from simulator.scenario import Scenario
+from simulator.runs.suite import Suite, is_suite, load, recorded, write_suite_report
+from simulator.scenario import Scenario, to_toml
 
 FILE = """
 name = "two"
@@ -110,3 +110,29 @@ def test_a_missing_part_is_named(make_run: Any, tmp_path: Path) -> None:
     (tmp_path / "1-part" / "run.json").unlink()
     with pytest.raises(RunDirectoryError, match="1-part"):
         write_suite_report(tmp_path)
+
+
+def test_a_recorded_run_is_read_as_it_was_run(tmp_path: Path) -> None:
+    ready = Scenario.load("t2").with_values(
+        {"seed": 7, "calls": {"calls": 3}, "at": [{"s": 2, "do": "leave", "call": 2}]}
+    )
+    (tmp_path / "scenario.toml").write_text(to_toml(ready.to_values()))
+    again = recorded(tmp_path)
+    assert again == ready
+    assert isinstance(again, Scenario)
+    assert (again.seed, again.participants.count, again.at[0].do) == (7, 15, "leave")
+
+
+def test_a_recorded_suite_is_read_with_all_its_parts(tmp_path: Path) -> None:
+    demo = load("demo")
+    assert isinstance(demo, Suite)
+    (tmp_path / "programme.toml").write_text(demo.to_toml())
+    for part in demo.parts:
+        (tmp_path / part.folder).mkdir()
+        (tmp_path / part.folder / "scenario.toml").write_text(to_toml(part.scenario.to_values()))
+    assert recorded(tmp_path) == demo
+
+
+def test_what_is_no_run_cannot_be_repeated(tmp_path: Path) -> None:
+    with pytest.raises(RunDirectoryError, match=r"is no run directory: scenario\.toml is missing"):
+        recorded(tmp_path)
