@@ -38,7 +38,17 @@ TAKEN = {
     "webinar": EVERY | {"duration", "prewarm", "relay_only", "calls"},
     "lossy": EVERY | {"duration"},
 }
-OTHERS = {"scenario", "server", "token_command", "out", "as_json", "state_dir", "retry_void", "short", "fault"}
+OTHERS = {
+    "scenario",
+    "server",
+    "token_command",
+    "out",
+    "as_json",
+    "state_dir",
+    "retry_void",
+    "short",
+    "fault",
+}
 """Of the run, whatever its scenario."""
 
 
