@@ -78,10 +78,11 @@ def terminal_picture(command: str, text: str) -> str:
 def switch_picture(run: Path) -> str:
     """Take the drawing out of a run's report, on paper of its own: pages may be dark."""
     report = (run / "report.html").read_text(encoding="utf-8")
-    drawing = re.search(r"<svg .*?</svg>", report, re.S)
+    drawing = re.search(r'<svg [^>]*class="changes".*?</svg>', report, re.S)
     if drawing is None:
         sys.exit(f"{run}/report.html has no drawing of a change")
-    return on_paper(drawing[0])
+    # Outside the page there is no style sheet that sets the colours.
+    return on_paper(re.sub(r"var\(--\w+, (#\w+)\)", r"\1", drawing[0]))
 
 
 def on_paper(drawing: str) -> str:

@@ -71,9 +71,11 @@ class StreamAccount:
 
 
 @dataclass(slots=True)
-class _Reach:
-    """For the frames of one sender and kind: at how many receivers they were due, and how many they reached."""
+class Reach:
+    """For each frame of one sender and kind: when it was sent, at how many receivers it was due, how many it reached."""
 
+    kind: int
+    sent_ns: NDArray[np.int64]
     due: NDArray[np.int64]
     reached: NDArray[np.int64]
 
@@ -83,6 +85,7 @@ class Accounts:
     """What became of all frames of a run."""
 
     streams: tuple[StreamAccount, ...]
+    reaches: tuple[Reach, ...]
     sent: int
     """Frames due at two receivers or more."""
     lost_to_all: int
@@ -94,7 +97,7 @@ class Accounts:
 def account(raw: RawRun) -> Accounts:
     """Join what was sent with what arrived, stream by stream."""
     sent, arrived = sent_frames(raw), _arrivals(raw)
-    reaches: dict[tuple[int, int], _Reach] = {}
+    reaches: dict[tuple[int, int], Reach] = {}
     streams: list[StreamAccount] = []
     for (receiver, sender, kind), spans in _due_spans(raw).items():
         frames = sent.get((sender, kind))
@@ -107,13 +110,15 @@ def account(raw: RawRun) -> Accounts:
         got = _enter(entry, frames, due, arrived.get((receiver, sender, kind)))
         streams.append(entry)
         reach = reaches.setdefault(
-            (sender, kind), _Reach(np.zeros(len(due), np.int64), np.zeros(len(due), np.int64))
+            (sender, kind),
+            Reach(kind, frames.sent_ns, np.zeros(len(due), np.int64), np.zeros(len(due), np.int64)),
         )
         reach.due += due
         reach.reached += got & due
     several = [(r.due[r.due > 1], r.reached[r.due > 1]) for r in reaches.values()]
     return Accounts(
         streams=tuple(streams),
+        reaches=tuple(reaches.values()),
         sent=sum(len(due) for due, _ in several),
         lost_to_all=sum(int((reached == 0).sum()) for _, reached in several),
         reached_some=sum(int(due[reached > 0].sum()) for due, reached in several),

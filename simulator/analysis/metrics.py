@@ -138,21 +138,28 @@ def misrouted_frames(raw: RawRun) -> int | None:
 
 @computes("join_ms", needs=["expected"], in_window=False)
 def joins(raw: RawRun) -> Percentiles:
-    """Compute join times: each stream counts for whoever of its two ends came last."""
-    started = raw.tables["joins"].set_index("bot")["started_ns"]
+    """Compute join times of the participants whose streams all came; streams.flowing counts the others."""
+    rows = join_times(raw)
+    done = rows[rows["flowing_ns"] > 0]
+    return percentiles(((done["flowing_ns"] - done["started_ns"]) / 1e6).clip(lower=0))
+
+
+def join_times(raw: RawRun) -> pd.DataFrame:
+    """Compute when each participant joined: bot, started_ns, signalled_ns, flowing_ns; 0 is never.
+
+    Each stream counts for whoever of its two ends came last.
+    """
+    table = raw.tables["joins"][["bot", "started_ns", "signalled_ns"]].set_index("bot").astype("int64")
+    started = table["started_ns"]
     rows = raw.tables["streams"]
     first = rows[rows["first_packet_ns"] > 0].groupby(STREAM)["first_packet_ns"].min()
     expected = pd.MultiIndex.from_frame(raw.tables["expected"][STREAM])
     frame = first.reindex(expected).reset_index()
-    if frame.empty or started.empty:
-        return Percentiles()
     of_receiver, of_sender = frame["receiver"].map(started), frame["sender"].map(started)
-    frame["start"] = np.maximum(of_receiver, of_sender)
     frame["bot"] = np.where(of_receiver >= of_sender, frame["receiver"], frame["sender"])
-    # A participant whose streams did not all come has no join time; streams.flowing counts those.
-    frame["wait_ms"] = (frame["first_packet_ns"] - frame["start"]) / 1e6
-    complete = frame.groupby("bot")["wait_ms"].agg(lambda waits: waits.max(skipna=False))
-    return percentiles(complete.dropna().clip(lower=0))
+    flowing = frame.groupby("bot")["first_packet_ns"].agg(lambda times: times.max(skipna=False))
+    joined = table.assign(flowing_ns=flowing.reindex(table.index).fillna(0).astype("int64"))
+    return joined[joined.index.isin(frame["bot"])].reset_index()
 
 
 @computes("decoded")

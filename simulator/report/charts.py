@@ -10,11 +10,10 @@ from typing import Any, Final
 
 import numpy as np
 import pandas as pd
-from markupsafe import Markup
 
 from simulator.analysis.raw_run import RawRun
 from simulator.analysis.transitions import changes, gaps
-from simulator.report.render import render
+from simulator.report.render import Chart, render
 from simulator.samples.schema import KINDS, SAMPLE_SHOWN, SAMPLE_SURPLUS
 
 BEFORE_MS, AFTER_MS = 200.0, 500.0
@@ -22,13 +21,13 @@ BEFORE_MS, AFTER_MS = 200.0, 500.0
 _LEFT, _WIDTH, _STRIP, _HEAD, _FOOT = 190, 700, 44, 46, 24
 _DIRECTIONS = {"sfu": "To the media server", "p2p": "Back to peer to peer"}
 _MARKS = (
-    ("decided_ns", "decided", "#57606a"),
-    ("media_ns", "all on the new path", "#1a7f37"),
-    ("completed_ns", "old path ends", "#b42318"),
+    ("decided_ns", "decided", "var(--soft, #57606a)"),
+    ("media_ns", "all on the new path", "var(--green, #1a7f37)"),
+    ("completed_ns", "old path ends", "var(--red, #b42318)"),
 )
 _ROWS: Final = (
-    (SAMPLE_SHOWN, "shown", 0, 16, "#0969da"),
-    (SAMPLE_SURPLUS, "came by both paths", 20, 10, "#8c959f"),
+    (SAMPLE_SHOWN, "shown", 0, 16, "var(--blue, #0969da)"),
+    (SAMPLE_SURPLUS, "came by both paths", 20, 10, "var(--grey, #8c959f)"),
 )
 
 
@@ -65,8 +64,8 @@ class _Change:
     rows: list[_Row] = field(default_factory=list)
 
 
-def changes_chart(raw: RawRun) -> Markup:
-    """Draw the worst change each way, for the participant with the longest gap; empty if there was none."""
+def changes_chart(raw: RawRun) -> list[Chart]:
+    """Draw the worst change each way, for the participant with the longest gap; nothing if there was none."""
     table = gaps(raw)
     drawn: list[_Change] = []
     height = 0
@@ -78,8 +77,11 @@ def changes_chart(raw: RawRun) -> Markup:
         drawn.append(change)
         height += change.bottom + _FOOT
     if not drawn:
-        return Markup()
-    return render("changes.svg", changes=drawn, left=_LEFT, width=_LEFT + _WIDTH + 20, height=height)
+        return []
+    svg = render("changes.svg", changes=drawn, left=_LEFT, width=_LEFT + _WIDTH + 20, height=height)
+    return [
+        Chart("Frame by frame", "What one participant was shown around a change; each line is a frame.", svg)
+    ]
 
 
 def _change(raw: RawRun, worst: pd.Series[Any], words: str, top: int) -> _Change:
@@ -116,7 +118,7 @@ def _departures(raw: RawRun, bots: tuple[int, int], start: int) -> list[tuple[in
     left = raw.tables["arrivals"]
     left = left[left["bot"].isin(bots)]
     return [
-        (int(left_ns), f"participant {bot} leaves", "#8250df")
+        (int(left_ns), f"participant {bot} leaves", "var(--violet, #8250df)")
         for bot, left_ns in left[["bot", "left_ns"]].itertuples(index=False)
         if 0 <= (int(left_ns) - start) / 1e6 <= AFTER_MS
     ]

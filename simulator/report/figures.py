@@ -5,11 +5,14 @@ Knows no figure by name, so a figure that is added to the summary appears by its
 
 from __future__ import annotations
 
+import math
+
 import pandas as pd
 
+from simulator.analysis.uncertainty import Interval
 from simulator.figure_types import Share
 from simulator.report.render import Table
-from simulator.summary import Percentiles, Summary, Topic, Unit, figures_of
+from simulator.summary import Percentiles, SloResult, Summary, Topic, Unit, figures_of
 
 PERCENTILES = ["p50", "p95", "p99", "max"]
 
@@ -24,8 +27,37 @@ def number(value: float | None, unit: Unit = "") -> str:
         case "bytes":
             return f"{value / 1e6:,.0f} MB"
         case _:
-            text = f"{value:,}" if isinstance(value, int) else f"{value:,.2f}".rstrip("0").rstrip(".")
+            text = f"{value:,}" if isinstance(value, int) else _decimal(value)
             return f"{text} {unit}".strip()
+
+
+def _decimal(value: float) -> str:
+    """Write two decimals, or as many as it takes to see two digits of a small number."""
+    digits = 2 if value == 0 or abs(value) >= 0.1 else min(6, 1 - math.floor(math.log10(abs(value))))
+    return f"{value:,.{digits}f}".rstrip("0").rstrip(".") if digits else f"{value:,.0f}"
+
+
+def interval_text(interval: Interval | None, unit: Unit = "") -> str:
+    """Write an interval as reports show it; an open side is said in words."""
+    if interval is None or (interval.low is None and interval.high is None):
+        return "–"
+    if interval.high is None:
+        return f"over {number(interval.low, unit)}"
+    if interval.low is None:
+        return f"under {number(interval.high, unit)}"
+    return f"{number(interval.low, unit)} to {number(interval.high, unit)}"
+
+
+def margin_text(result: SloResult, interval: Interval | None) -> str:
+    """Write how far a figure is from its limit, as a share of the limit, and whether its interval reaches that far."""
+    if result.value is None or not result.limit:
+        return "–"
+    share = f"{abs(result.limit - result.value) / abs(result.limit) * 100:.3g} %"
+    if "==" in result.expression:
+        return "–" if result.value == result.limit else share
+    return (
+        f"{share}, within the interval" if interval is not None and interval.reaches(result.limit) else share
+    )
 
 
 def tables(summary: Summary, topic: Topic) -> list[Table]:

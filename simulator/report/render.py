@@ -37,25 +37,33 @@ class Table:
     """What each row means, shown when the mouse rests on it; empty or as long as the rows."""
 
 
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """A drawing of a report; only for the page."""
+
+    title: str
+    caption: str
+    svg: Markup
+
+
 @dataclass(slots=True)
 class Section:
-    """One part of a report: sentences, a chart, then tables."""
+    """One part of a report: sentences, charts, then tables."""
 
     title: str
     lines: list[str] = field(default_factory=list)
     """One that begins with a dash is an item of a list."""
     tables: list[Table] = field(default_factory=list)
-    chart: Markup = field(default_factory=Markup)
-    """SVG; only for the page."""
+    charts: list[Chart] = field(default_factory=list)
 
     @property
     def has_content(self) -> bool:
         """Return whether there is anything in it."""
-        return self.has_text or bool(self.chart)
+        return self.has_text or bool(self.charts)
 
     @property
     def has_text(self) -> bool:
-        """Return whether there is anything in it but a chart."""
+        """Return whether there is anything in it but charts."""
         return bool(self.lines) or any(table.rows for table in self.tables)
 
     @property

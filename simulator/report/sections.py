@@ -7,50 +7,35 @@ report/render.py.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 
 from simulator.analysis.leaks import task_count
 from simulator.analysis.raw_run import RawRun
+from simulator.analysis.uncertainty import Interval
 from simulator.report.charts import changes_chart
-from simulator.report.figures import number, tables
-from simulator.report.render import Section, Table
-from simulator.slo import meaning
-from simulator.summary import Summary, Topic
+from simulator.report.drawing import PlotData
+from simulator.report.events import errors_of
+from simulator.report.figures import interval_text, margin_text, number, tables
+from simulator.report.render import Chart, Section, Table
+from simulator.slo import Slo, meaning
+from simulator.summary import Summary, Topic, Unit
 
 _WORST = 10
 """How many of a kind are listed before the rest is only counted."""
-_ROOM_ERRORS = frozenset(
-    {
-        "closed",
-        "disconnected",
-        "error",
-        "freeze",
-        "leave-failed",
-        "producer-closed",
-        "ramp-timeout",
-        "room-closed",
-    }
+_MOST = 50
+"""How many receivers are listed."""
+_RECEIVED: tuple[tuple[str, str, Unit], ...] = (
+    ("audio_p50_ms", "audio p50 ms", ""),
+    ("audio_p95_ms", "audio p95 ms", ""),
+    ("video_p50_ms", "video p50 ms", ""),
+    ("video_p95_ms", "video p95 ms", ""),
+    ("max_ms", "max ms", ""),
+    ("loss", "lost", "ratio"),
 )
-_CALL_ERRORS = frozenset(
-    {
-        "aborted",
-        "broken",
-        "consume-failed",
-        "error",
-        "event-failed",
-        "gateway-error",
-        "leave-failed",
-        "prewarm-failed",
-        "switch-failed",
-        "tell-failed",
-        "trouble",
-    }
-)
-"""In calls that switch, legs close whenever the other path is in use: that is no error."""
-_RETRIED = "TARGET_NOT_FOUND"
-"""The gateway's answer while a peer's socket is connecting or reconnecting; the request is repeated at once."""
+"""Columns of the table of receivers: name, heading, unit."""
 _FAULTS = {
     "client": "a participant was cut off without leaving",
     "worker": "a worker thread of the media server was made to panic",
@@ -59,8 +44,14 @@ _FAULTS = {
 }
 
 
-def sections(summary: Summary, raw: RawRun, pairs: pd.DataFrame) -> list[Section]:
-    """Lay out a report: what was run, each topic's figures with the words beside them, and the details."""
+def sections(
+    data: PlotData,
+    received: pd.DataFrame,
+    bounds: Mapping[str, Interval],
+    charts: Mapping[Topic | None, list[Chart]],
+) -> list[Section]:
+    """Lay out a report: the objectives, what was run, each topic's figures with words and plots beside them, and details."""
+    summary, raw, pairs = data.summary, data.raw, data.pairs
     beside = {
         Topic.STREAMS: _streams(summary, pairs),
         Topic.SWITCHING: _switching(summary, raw),
@@ -73,10 +64,12 @@ def sections(summary: Summary, raw: RawRun, pairs: pd.DataFrame) -> list[Section
     for topic in Topic:
         section = beside.get(topic) or Section(topic.value)
         section.tables[:0] = tables(summary, topic)
+        section.charts[:0] = charts.get(topic, [])
         topics.append(section)
-        if topic is Topic.FAULTS:
-            topics.append(_objectives(summary))
-    return [_run(summary, raw), *topics, _errors(raw), _slowest(pairs), _machine(summary)]
+    run = _run(summary, raw)
+    run.charts = charts.get(None, [])
+    details = [_receivers(received), _slowest(pairs), _errors(raw), _machine(summary)]
+    return [_objectives(summary, bounds), run, *topics, *details]
 
 
 def _run(summary: Summary, raw: RawRun) -> Section:
@@ -93,21 +86,31 @@ def _run(summary: Summary, raw: RawRun) -> Section:
                 f"Emulated network {name}: {link.delay_ms:g} ms delay, {link.jitter_ms:g} ms jitter, "
                 f"{link.loss:.3g} loss, {link.rate_bps or 'unlimited'} bit/s."
             )
-    return Section("What was run", lines + [f"- {reason}" for reason in summary.reasons])
+    return Section("What was run", lines)
 
 
-def _objectives(summary: Summary) -> Section:
+def _objectives(summary: Summary, bounds: Mapping[str, Interval]) -> Section:
     words = {True: "holds", False: "BROKEN", None: "not measured"}
     judged = [r for r in summary.slo if r.passed is not None]
-    rows = [
-        [meaning(r.expression), r.expression, number(r.value), number(r.limit), words[r.passed]]
-        for r in judged
-    ]
+    table = Table(["figure", "objective", "measured", "95 % interval", "limit", "margin", "outcome"])
+    for r in judged:
+        interval = bounds.get(Slo.parse(r.expression).path)
+        table.rows.append(
+            [
+                meaning(r.expression),
+                r.expression,
+                number(r.value),
+                interval_text(interval),
+                number(r.limit),
+                margin_text(r, interval),
+                words[r.passed],
+            ]
+        )
     left_out = len(summary.slo) - len(judged)
-    lines = [f"{left_out} more are about figures that this kind of run does not have."] if left_out else []
-    return Section(
-        "Objectives", lines, [Table(["figure", "objective", "measured", "limit", "outcome"], rows)]
-    )
+    lines = [f"- {reason}" for reason in summary.reasons]
+    if left_out:
+        lines.append(f"{left_out} more are about figures that this kind of run does not have.")
+    return Section("Objectives", lines, [table])
 
 
 def _switching(summary: Summary, raw: RawRun) -> Section:
@@ -118,7 +121,7 @@ def _switching(summary: Summary, raw: RawRun) -> Section:
             "frames shown around a change, minus the usual time between frames. The new path runs before the old one "
             "ends; frames that came by both were shown once."
         )
-    return Section(Topic.SWITCHING.value, lines, chart=changes_chart(raw))
+    return Section(Topic.SWITCHING.value, lines, charts=changes_chart(raw))
 
 
 def _faults(raw: RawRun) -> Section:
@@ -198,15 +201,7 @@ def _host(summary: Summary) -> Section:
 
 def _errors(raw: RawRun) -> Section:
     """List the errors that bots met during the run, whether or not they changed a figure."""
-    end = raw.context.window_end_ns
-    errors = _ROOM_ERRORS if raw.announces_streams else _CALL_ERRORS
-    seen = [
-        event
-        for event in raw.events
-        if event.get("event") in errors
-        and (end is None or event.get("unix_ns", 0) <= end)
-        and event.get("code") != _RETRIED
-    ]
+    seen = errors_of(raw)
     lines = []
     for event in seen[:_WORST]:
         at_s = (event.get("unix_ns", 0) - raw.context.started_ns) / 1e9
@@ -221,6 +216,19 @@ def _errors(raw: RawRun) -> Section:
             0, "Requests fail while a killed service restarts; what is judged is whether calls go on."
         )
     return Section("Errors during the run", lines)
+
+
+def _receivers(received: pd.DataFrame) -> Section:
+    """List the participants who received worst."""
+    rows = received.assign(silent=received["streams"] - received["flowing"])
+    worst = rows.sort_values(["silent", "loss", "max_ms"], ascending=False, na_position="last").head(_MOST)
+    known = [(name, head, unit) for name, head, unit in _RECEIVED if worst[name].notna().any()]
+    table = Table(["receiver", "flowing", *(head for _, head, _ in known)])
+    for row in worst.to_dict("records"):
+        cells = [number(row[name], unit) for name, _, unit in known]
+        table.rows.append([str(row["receiver"]), f"{row['flowing']} of {row['streams']}", *cells])
+    lines = [f"The {_MOST} worst of {len(rows)}; by_receiver.csv has all."] if len(rows) > _MOST else []
+    return Section("Receivers", lines, [table])
 
 
 def _slowest(pairs: pd.DataFrame) -> Section:

@@ -6,11 +6,14 @@ Puts figures, self-check and SLOs together and writes them. The figures are comp
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 
+from meeshy_sfu.private_files import DIRECTORY_MODE, close_to_others
 from simulator.analysis import (
     call_streams,
     delivery,
@@ -20,18 +23,21 @@ from simulator.analysis import (
     metrics,
     packets,
     pauses,
+    series,
     transitions,
 )
 from simulator.analysis.completeness import gaps
 from simulator.analysis.figures import compute
 from simulator.analysis.raw_run import RawRun
+from simulator.analysis.uncertainty import intervals, share_intervals
+from simulator.report.drawing import Drawing, PlotData, draw_all
 from simulator.report.highlights import highlights
-from simulator.report.render import Chapter, to_html, to_markdown
+from simulator.report.render import Chapter, Chart, to_html, to_markdown
 from simulator.report.sections import sections
 from simulator.report.verdict import judge
 from simulator.scenario import patterns
 from simulator.slo import objectives
-from simulator.summary import SloResult, Summary, Verdict
+from simulator.summary import SloResult, Summary, Topic, Verdict
 
 EXIT_CODES: dict[Verdict, int] = {"pass": 0, "error": 1, "fail": 3, "void": 4}
 """What `meeshy simulate` and `meeshy report` end with."""
@@ -39,6 +45,9 @@ _FINDINGS = 10
 """Leaks and contradictions that the verdict names; the report lists all."""
 FIGURES = (metrics, call_streams, transitions, leaks, delivery, packets, pauses, machine_check)
 """The modules whose functions compute the figures."""
+Plots = Literal["none", "page", "files"]
+"""Where plots go: nowhere, into report.html, or there and each into a file plots/NAME.png. The page takes about two seconds
+of CPU, the files one more."""
 _TITLES: dict[Verdict, str] = {
     "pass": "PASS: every objective holds",
     "fail": "FAIL: below an objective",
@@ -90,21 +99,46 @@ def summarize(raw: RawRun) -> Summary:
     return summary
 
 
-def write_report(directory: Path) -> Summary:
-    """Compute a run's figures from its raw data and write summary.json, pairs.csv, report.md and report.html.
+def write_report(directory: Path, *, plots: Plots = "page") -> Summary:
+    """Compute a run's figures from its raw data and write summary.json, tables, report.md and report.html.
+
+    Args:
+        directory: Of the run.
+        plots: Where plots go.
 
     Raises:
         RunDirectoryError: The directory holds no run.
     """
-    summary, chapter, pairs = compose(directory)
-    pairs.to_csv(directory / "pairs.csv", index=False, float_format="%.3f")
-    write_pages(directory, f"{summary.scenario}: {summary.verdict}", [chapter])
+    composed = compose(directory, draw=plots != "none")
+    for name, table in composed.tables.items():
+        table.to_csv(directory / f"{name}.csv", index=False, float_format="%.3f")
+        table.to_parquet(directory / f"{name}.parquet", index=False)
+    if plots == "files":
+        write_plots(directory, composed.drawings)
+    summary = composed.summary
+    write_pages(directory, f"{summary.scenario}: {summary.verdict}", [composed.chapter])
     (directory / "summary.json").write_text(summary.to_json(), encoding="utf-8")
     return summary
 
 
-def compose(directory: Path) -> tuple[Summary, Chapter, pd.DataFrame]:
-    """Compute a run's figures from its raw data; return the summary, its report and the table of streams.
+@dataclass(frozen=True, slots=True)
+class Composed:
+    """A run that was judged, and its report."""
+
+    summary: Summary
+    chapter: Chapter
+    tables: dict[str, pd.DataFrame]
+    """What is written as CSV and Parquet, by the name of the file."""
+    drawings: list[Drawing]
+
+
+def compose(directory: Path, *, draw: bool = True, prefix: str = "") -> Composed:
+    """Compute a run's figures from its raw data, and lay out its report.
+
+    Args:
+        directory: Of the run.
+        draw: Whether the report has plots.
+        prefix: Of the ids in its plots; another one for each run that shares the page.
 
     Raises:
         RunDirectoryError: The directory holds no run.
@@ -112,8 +146,23 @@ def compose(directory: Path) -> tuple[Summary, Chapter, pd.DataFrame]:
     raw = RawRun.read(directory)
     summary = summarize(raw)
     pairs = metrics.pairs(raw) if raw.announces_streams else call_streams.pairs(raw)
-    parts = sections(summary, raw, pairs)
-    return summary, Chapter(title(summary), summary.verdict, highlights(summary), parts), pairs
+    received = series.receivers(pairs, raw)
+    data = PlotData(raw, summary, pairs)
+    drawings = draw_all(data) if draw else []
+    charts: dict[Topic | None, list[Chart]] = {}
+    for one in drawings:
+        charts.setdefault(one.topic, []).append(Chart(one.title, one.caption, one.svg(prefix)))
+    parts = sections(data, received, intervals(raw) | share_intervals(summary), charts)
+    chapter = Chapter(title(summary), summary.verdict, highlights(summary), parts)
+    return Composed(summary, chapter, {"pairs": pairs, "by_receiver": received}, drawings)
+
+
+def write_plots(directory: Path, drawings: Sequence[Drawing]) -> None:
+    """Write plots as pictures into the folder `plots` of a run."""
+    folder = directory / "plots"
+    folder.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
+    for drawing in drawings:
+        close_to_others(drawing.write_png(folder))
 
 
 def write_pages(directory: Path, name: str, chapters: Sequence[Chapter]) -> None:

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from simulator.errors import RunDirectoryError, ScenarioError
 from simulator.report.live import Watcher
 from simulator.report.render import Chapter, Section, Table
-from simulator.report.write import compose, verdict_words, write_pages
+from simulator.report.write import Plots, compose, verdict_words, write_pages, write_plots
 from simulator.runs.base import Run
 from simulator.samples.recorder import RunDirectory, utc_now
 from simulator.scenario import Scenario, read_values, to_toml
@@ -181,7 +181,7 @@ async def execute(
         return directory.complete(), summary
 
 
-def write_suite_report(directory: Path) -> SuiteSummary:
+def write_suite_report(directory: Path, *, plots: Plots = "page") -> SuiteSummary:
     """Compute the figures of all parts again from raw data, and write one report on all parts.
 
     Raises:
@@ -191,8 +191,11 @@ def write_suite_report(directory: Path) -> SuiteSummary:
     results: list[PartResult] = []
     chapters: list[Chapter] = []
     for title, folder in named:
-        summary, chapter, _ = compose(directory / folder)
-        results.append(PartResult(title=title, folder=folder, summary=summary))
+        composed = compose(directory / folder, draw=plots != "none", prefix=f"{folder}-")
+        if plots == "files":
+            write_plots(directory / folder, composed.drawings)
+        chapter = composed.chapter
+        results.append(PartResult(title=title, folder=folder, summary=composed.summary))
         chapter.title = f"{title}: {chapter.title}"
         chapters.append(chapter)
     verdict = next(v for v in _WORST_FIRST if any(r.summary.verdict == v for r in results))

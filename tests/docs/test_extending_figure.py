@@ -21,10 +21,10 @@ BLOCK = re.compile(r"^( *)```python\n(.*?)^ *```", re.M | re.S)
 FIGURE = "silence_ms"
 
 
-def pieces() -> dict[str, str]:
-    """Return the code of the recipe by the file it belongs to."""
+def pieces(title: str = "A figure") -> dict[str, str]:
+    """Return the code of a recipe by the file it belongs to."""
     page = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
-    section = page.partition("\n## A figure\n")[2].partition("\n## ")[0]
+    section = page.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
     blocks = [textwrap.dedent(code) for _, code in BLOCK.findall(section)]
     return {code.partition("\n")[0].removeprefix("# ").partition(",")[0]: code for code in blocks}
 
@@ -52,6 +52,9 @@ def tree(tmp_path: Path) -> Path:
     add_field(tmp_path / "simulator/summary.py", code["simulator/summary.py"])
     with (tmp_path / "simulator/analysis/metrics.py").open("a", encoding="utf-8") as file:
         file.write("\n\n" + code["simulator/analysis/metrics.py"])
+    for name, text in pieces("A plot").items():
+        with (tmp_path / name).open("a", encoding="utf-8") as file:
+            file.write("\n\n" + text)
     return tmp_path
 
 
@@ -90,6 +93,7 @@ def test_a_figure_is_one_function_and_one_line_of_the_schema(tree: Path) -> None
     )
     page = (directory / "report.html").read_text()
     assert 'title="Longest time without a packet; per stream."' in page
+    assert "How long each stream was silent before it was counted" in page, "the recipe for a plot"
     assert "<td>silence</td><td>ms</td><td>20</td>" in re.sub(r"\s+<td", "<td", page)
 
     made = run(tree, ".ci/generate_docs.py")

@@ -408,7 +408,8 @@ def test_the_worst_change_is_drawn_with_its_frames_and_who_left(
         }
         for bot in (0, 1)
     ]
-    drawing = changes_chart(read(switched, tmp_path / "run"))
+    (chart,) = changes_chart(read(switched, tmp_path / "run"))
+    drawing = chart.svg
     assert drawing.startswith("<svg")
     assert "To the media server: the change with the longest gap" in drawing
     assert "as participant 0 received participant 1" in drawing
@@ -418,7 +419,7 @@ def test_the_worst_change_is_drawn_with_its_frames_and_who_left(
 
 
 def test_without_a_change_there_is_nothing_to_draw(run: SyntheticRun, tmp_path: Path) -> None:
-    assert changes_chart(read(run, tmp_path / "run")) == ""
+    assert changes_chart(read(run, tmp_path / "run")) == []
 
 
 def test_the_summary_has_the_figures_of_calls_that_switch(switched: SyntheticRun, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from simulator.report.figures import number
-from simulator.report.render import Chapter, Section, Table, render, to_html, to_markdown
+from simulator.report.render import Chapter, Chart, Section, Table, render, to_html, to_markdown
 from simulator.summary import Unit
 
 NAME = """<img src=x onerror="alert('1')"> & | two
@@ -14,17 +14,16 @@ SHOWN = "&lt;img src=x onerror=&#34;alert(&#39;1&#39;)&#34;&gt; &amp; | two\nlin
 
 
 def chapter(name: str) -> Chapter:
-    section = Section(
-        name, [name, f"- {name}"], [Table([name], [[name]], hints=[name])], render("report.css")
-    )
+    chart = Chart(name, name, render("report.css"))
+    section = Section(name, [name, f"- {name}"], [Table([name], [[name]], hints=[name])], [chart])
     return Chapter(name, "pass", [(name, name)], [section])
 
 
 def test_a_name_is_text_wherever_it_stands_on_the_page() -> None:
     page = to_html(NAME, [chapter(NAME), chapter(NAME)])
     assert "<img" not in page
-    # title; and twice: head, two in the highlights, section, sentence, item, head of table, hint, cell
-    assert page.count(SHOWN) == 1 + 2 * 9
+    # title; and twice: head, two in the highlights, section, sentence, item, two of the chart, head of table, hint, cell
+    assert page.count(SHOWN) == 1 + 2 * 11
 
 
 def test_a_name_is_text_in_a_chart() -> None:

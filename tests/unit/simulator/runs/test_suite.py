@@ -85,7 +85,7 @@ def write(directory: Path, *runs: Any) -> Path:
 def test_one_report_has_all_parts_and_the_worst_verdict_counts(make_run: Any, tmp_path: Path) -> None:
     good, bad = make_run(), make_run()
     bad.context.dropped_calls = 1
-    whole = write_suite_report(write(tmp_path, good, bad))
+    whole = write_suite_report(write(tmp_path, good, bad), plots="none")
     assert whole.verdict == "fail"
     assert whole.reasons == ["Part 1: dropped_calls==0 is broken: 1"]
     text = (tmp_path / "report.md").read_text()
@@ -102,7 +102,7 @@ def test_a_run_that_broke_off_counts_more_than_one_below_an_objective(make_run: 
     below, broken = make_run(), make_run()
     below.context.dropped_calls = 1
     broken.context.aborted = ["the server ended"]
-    assert write_suite_report(write(tmp_path, below, broken)).verdict == "error"
+    assert write_suite_report(write(tmp_path, below, broken), plots="none").verdict == "error"
 
 
 def test_a_missing_part_is_named(make_run: Any, tmp_path: Path) -> None:
