@@ -18,6 +18,9 @@ def report(
         Path, typer.Argument(metavar="RUN_DIR", help="Directory that `meeshy simulate` made.")
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Print summary.json instead of a table.")] = False,
+    with_plots: Annotated[
+        bool, typer.Option("--plots", help="Write each plot as a picture, too: plots/NAME.png.")
+    ] = False,
 ) -> None:
     """Compute every figure again from raw samples, write the report anew, and end with the verdict's code."""
     os.umask(0o777 & ~DIRECTORY_MODE)
@@ -26,5 +29,7 @@ def report(
         from simulator.runs.suite import is_suite, write_suite_report
 
         if is_suite(run_dir):
-            show_suite(write_suite_report(run_dir), run_dir, as_json=as_json)
-        show(write_report(run_dir), run_dir, as_json=as_json)
+            show_suite(
+                write_suite_report(run_dir, plots="files" if with_plots else "page"), run_dir, as_json=as_json
+            )
+        show(write_report(run_dir, plots="files" if with_plots else "page"), run_dir, as_json=as_json)

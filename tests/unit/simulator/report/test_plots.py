@@ -9,7 +9,9 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+from typer.testing import CliRunner
 
+from meeshy_sfu.cli import app
 from simulator.report.drawing import COLOURS, plots
 from simulator.report.write import compose, write_pages, write_plots, write_report
 from simulator.samples.schema import SAMPLE_SHOWN
@@ -219,3 +221,9 @@ def test_every_plot_says_what_is_drawn() -> None:
     assert all(one.title and one.caption.endswith((".", ")")) for one in plots())
     names = [one.name for one in plots()]
     assert len(names) == len(set(names))
+
+
+def test_the_command_writes_pictures_when_they_are_asked_for(run: Any, tmp_path: Path) -> None:
+    command = CliRunner().invoke(app, ["report", str(run.write(tmp_path)), "--plots"])
+    assert "report.html" in command.output
+    assert (tmp_path / "plots" / "heat-map.png").read_bytes().startswith(b"\x89PNG")
