@@ -23,6 +23,8 @@ from simulator.samples.recorder import Recorder
 from simulator.samples.schema import Kind
 
 _DISMISS_TIMEOUT_S = 10.0
+_CALLS_AT_ONCE = 16
+"""How many calls end at once when a run does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,8 +136,18 @@ class Callers:
             self.note("broken", bot=caller.bot.number, error=caller.record.ended)
 
     async def _clear(self) -> None:
-        for caller in list(self._callers):
-            await self.dismiss(caller)
+        """Let all leave: those of one call one after the other, several calls at once."""
+        calls: dict[str, list[Caller]] = {}
+        for caller in self._callers:
+            calls.setdefault(caller.call_id, []).append(caller)
+        slots = asyncio.Semaphore(_CALLS_AT_ONCE)
+
+        async def end(callers: list[Caller]) -> None:
+            async with slots:
+                for caller in callers:
+                    await self.dismiss(caller)
+
+        await asyncio.gather(*(end(callers) for callers in calls.values()))
 
     def _write(self, caller: Caller) -> None:
         record, number = caller.record, caller.bot.number
