@@ -1,26 +1,34 @@
 """Write the pages and schemas that follow from the code, or parts of them; with --check only compare.
 
 They are docs/configuration.md, simulator/summary.schema.json, the figures in docs/measuring.md, the faults in
-docs/selftest.md, the events in docs/gateway.md and docs/signalling.md, and docs/schemas/. The sources are `meeshy_sfu/config.py`,
-`simulator/summary.py`, `simulator/selftest/cases.py`, and of the wire the tables of events and routes (`wire_docs.py`).
+docs/selftest.md, the tables of docs/metrics.md, the events in docs/gateway.md and docs/signalling.md, and docs/schemas/. The
+sources are `meeshy_sfu/config.py`, `simulator/summary.py`, `simulator/selftest/cases.py`, the metrics that the services and
+the core declare, and of the wire the tables of events and routes (`wire_docs.py`).
 """
 
 from __future__ import annotations
 
 import itertools
 import json
+import random
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from wire_docs import Tables, between, protocol_schema, routes_of
 
+from meeshy_sfu.clock import SystemClock
 from meeshy_sfu.config import SettingNames, table
+from meeshy_sfu.edge.metrics import Declaration, EdgeMetrics
 from meeshy_sfu.edge.openapi import Description
+from meeshy_sfu.gateway.metrics import Metrics as GatewayMetrics
 from meeshy_sfu.gateway.wire.description import DESCRIPTION as GATEWAY
 from meeshy_sfu.gateway.wire.rest import RestApi as GatewayRest
 from meeshy_sfu.gateway.wire.rest_overview import OverviewApi
+from meeshy_sfu.media.certificate import Certificate
+from meeshy_sfu.media.worker import WorkerPool, WorkerSettings
 from meeshy_sfu.server.description import DESCRIPTION as MEDIA_SERVER
+from meeshy_sfu.server.metrics import Metrics as ServerMetrics
 from meeshy_sfu.server.rest import RestApi as MediaRest
 from meeshy_sfu.server.rest_consumers import ConsumerApi
 from meeshy_sfu.server.rest_services import ServiceApi
@@ -28,6 +36,7 @@ from simulator.selftest.cases import FAULTS, cases
 from simulator.summary import Figure, Topic, figures_of, json_schema
 
 ROOT = Path(__file__).resolve().parents[1]
+METRICS = ROOT / "docs" / "metrics.md"
 MEASURING = ROOT / "docs" / "measuring.md"
 BEGIN = (
     "<!-- Made by .ci/generate_docs.py from simulator/summary.py; do not edit up to the next comment. -->\n"
@@ -133,6 +142,30 @@ def schema() -> str:
     return json.dumps(json_schema(), indent=2) + "\n"
 
 
+def metrics() -> str:
+    """The page on metrics with its tables made anew."""
+    shared = EdgeMetrics().declarations
+    clock = SystemClock()
+    pool = WorkerPool(
+        WorkerSettings(certificate=Certificate.generate(clock)), clock=clock, rng=random.Random(0)
+    )
+    blocks = {
+        "metrics of both services": metric_table(shared),
+        "metrics of the media server": metric_table(ServerMetrics(pool, clock).declarations[len(shared) :]),
+        "metrics of the gateway": metric_table(GatewayMetrics().declarations[len(shared) :]),
+    }
+    return between(METRICS.read_text(encoding="utf-8"), blocks, str(METRICS))
+
+
+def metric_table(declarations: Iterable[Declaration]) -> str:
+    """The metrics as declared."""
+    lines = ["| metric | type | labels | meaning |\n| --- | --- | --- | --- |\n"]
+    for one in declarations:
+        labels = ", ".join(f"`{label}`" for label in one.labels)
+        lines.append(f"| `{one.name}` | {one.kind} | {labels} | {one.meaning} |\n")
+    return "".join(lines)
+
+
 def events(page: Path, description: Description) -> str:
     """A page with its tables of events made anew."""
     tables = Tables(description)
@@ -153,6 +186,7 @@ MADE: dict[Path, Callable[[], str]] = {
     ROOT / "docs" / "configuration.md": configuration,
     MEASURING: measuring,
     SELFTEST: selftest,
+    METRICS: metrics,
     ROOT / "simulator" / "summary.schema.json": schema,
 }
 

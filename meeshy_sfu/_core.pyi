@@ -6,10 +6,16 @@ touching Python. Only ``meeshy_sfu.media`` and ``simulator.bots.native`` import 
 
 from typing import Final, final
 
-__all__ = ["BUILD_PROFILE", "BotPool", "Worker"]
+__all__ = ["BUILD_PROFILE", "BotPool", "Worker", "worker_metrics"]
 
 BUILD_PROFILE: Final[str]
 """``release`` or ``debug``. Measurements of a debug build say nothing."""
+
+def worker_metrics() -> str:
+    """Return what operators see of a worker; the values are in ``metrics`` of its totals.
+
+    A list of ``name``, ``kind`` (``counter``, ``gauge`` or ``histogram``), ``labels``, ``help`` and ``bounds``.
+    """
 
 @final
 class Worker:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import functools
 import secrets
+import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar, cast
 
 from sqlalchemy import column, func, literal, select, table, tuple_, update
 from sqlalchemy.exc import OperationalError
@@ -93,6 +94,17 @@ class Patience:
     """The start of the gateway."""
 
 
+class OnDone(Protocol):
+    """Hears of every transaction."""
+
+    def __call__(self, operation: str, duration_s: float, *, failed: bool) -> None:
+        """Take note of a transaction: the method it is, how long it took, and whether it failed."""
+
+
+def _unobserved(operation: str, duration_s: float, *, failed: bool) -> None:
+    """Take no note."""
+
+
 def new_id() -> str:
     """An identifier as the plan's databases make them: 24 hexadecimal digits."""
     return secrets.token_hex(12)
@@ -116,13 +128,19 @@ def within(
     [Callable[Concatenate[Repository, Arguments], Coroutine[Any, Any, Result]]],
     Callable[Concatenate[Repository, Arguments], Coroutine[Any, Any, Result]],
 ]:
-    """Let a method take no longer than the named time of Patience."""
+    """Let a method take no longer than the named time of Patience, and report how long it took under its name."""
 
     def bound(
         method: Callable[Concatenate[Repository, Arguments], Coroutine[Any, Any, Result]],
     ) -> Callable[Concatenate[Repository, Arguments], Coroutine[Any, Any, Result]]:
         async def call(self: Repository, /, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
-            return await self._within(getattr(self.patience, patience), method(self, *args, **kwargs))
+            began_s, failed = time.perf_counter(), True
+            try:
+                result = await self._within(getattr(self.patience, patience), method(self, *args, **kwargs))
+                failed = False
+            finally:
+                self._on_done(method.__name__, time.perf_counter() - began_s, failed=failed)
+            return result
 
         functools.update_wrapper(call, method)
         return call
@@ -160,6 +178,7 @@ class Repository:
         *,
         patience: Patience = Patience(),
         settle: Callable[[str], Awaitable[None]] | None = None,
+        on_done: OnDone = _unobserved,
     ) -> None:
         """Prepare; connections are made when they are needed.
 
@@ -167,9 +186,12 @@ class Repository:
             engine: Where the database is.
             patience: How long transactions may take.
             settle: Awaited before a call is read: what is still to be written of it.
+            on_done: Called after each transaction with the name of its method, the seconds it took, and whether it
+                failed.
         """
         self.patience = patience
         self._settle = settle
+        self._on_done = on_done
         self._engine = engine
         self._writing = writing(engine)
         # SQLite's driver cannot be interrupted, and does not survive an attempt; its waits end by themselves

@@ -19,6 +19,7 @@ from meeshy_sfu.config import Settings
 from meeshy_sfu.edge.connections import Acceptor
 from meeshy_sfu.edge.descriptors import raise_limit
 from meeshy_sfu.edge.http_protocol import Runner
+from meeshy_sfu.edge.loop_lag import LoopLag
 from meeshy_sfu.edge.metrics import EdgeMetrics
 from meeshy_sfu.errors import (
     AddressUnavailableError,
@@ -86,6 +87,7 @@ class Listener:
         self._runner: Runner | None = None
         self._sockets: list[socket.socket] = []
         self._acceptor = Acceptor(settings, metrics)
+        self._lag = LoopLag(metrics.loop_lag.observe)
 
     def reserve(self, port: int, *, setting: str = "port") -> None:
         """Take the port; whoever connects waits for :meth:`open`. For what must not be done twice at once.
@@ -135,10 +137,12 @@ class Listener:
         shown = f"[{host}]" if ":" in host else host
         url = f"{'https' if tls else 'http'}://{shown}:{self._sockets[0].getsockname()[1]}"
         logger.info("listening on %s", url)
+        self._lag.start()
         return url
 
     async def close(self) -> None:
         """Stop listening and end connections. Idempotent."""
+        self._lag.close()
         await self._acceptor.close()
         runner, self._runner = self._runner, None
         if runner is not None:

@@ -5,23 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 
-from prometheus_client.core import GaugeMetricFamily
-
 
 def tasks_by_coroutine() -> Counter[str]:
-    """Count the tasks of the running event loop; none without a running loop."""
+    """Count the tasks of the running event loop; none without one. There are as many names as kinds in the code."""
     try:
         tasks = asyncio.all_tasks()
     except RuntimeError:
         return Counter()
     return Counter(getattr(task.get_coro(), "__qualname__", "other") for task in tasks)
-
-
-def tasks_metric() -> GaugeMetricFamily:
-    """Return the metric for Prometheus; there are as many labels as kinds of tasks in the code."""
-    family = GaugeMetricFamily(
-        "meeshy_asyncio_tasks", "Jobs of the event loop now, by what they run.", labels=["coroutine"]
-    )
-    for name, number in sorted(tasks_by_coroutine().items()):
-        family.add_metric([name], number)
-    return family

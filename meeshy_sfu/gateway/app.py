@@ -106,14 +106,14 @@ class Gateway:
             keep=settings.log_keep,
         )
         self.late = LateWrites(self.jobs)
-        self.repository = Repository(engine, settle=self.late.settle)
+        self.metrics = Metrics()
+        self.repository = Repository(engine, settle=self.late.settle, on_done=self.metrics.queried)
         self.rows = CallRows(self.repository, self.late, clock)
         self.media = MediaServerClient(settings.media_urls, secret=secret, clock=clock)
         self.media_events = MediaEvents(self.media, clock, self.jobs, down_s=settings.media_down_s)
         sockets = SocketServer(settings, origins, clock)
         sessions = Sessions(sockets)
         self.notices = notices = Notices(settings, secret, clock, sessions)
-        self.metrics = Metrics()
         self.switcher = Switcher(
             settings=settings,
             clock=clock,
@@ -162,6 +162,7 @@ class Gateway:
             switcher=self.switcher,
             notices=notices,
             journal=self.journal,
+            metrics=self.metrics,
         )
         self.events = Events(
             settings=settings,

@@ -5,19 +5,12 @@ Reads the live calls when asked. Units stand in the names.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sized
+from collections.abc import Mapping, Sized
 from typing import TYPE_CHECKING
 
-from prometheus_client import Counter, Histogram
-from prometheus_client.core import GaugeMetricFamily
-from prometheus_client.registry import Collector
-
 from meeshy_sfu.edge.metrics import EdgeMetrics
-from meeshy_sfu.edge.tasks import tasks_metric
 
 if TYPE_CHECKING:
-    from prometheus_client.metrics_core import Metric
-
     from meeshy_sfu.gateway.calls.call_mode import CallMode
     from meeshy_sfu.gateway.calls.live_call import LiveCall
 
@@ -32,26 +25,57 @@ class Metrics(EdgeMetrics):
         super().__init__()
         self._live: Mapping[str, LiveCall] = {}
         self._condemned: Sized = ()
-        own = self.registry
-        self._begun = Counter("meeshy_calls", "Calls begun.", ["type", "conversation_type"], registry=own)
-        self._failed = Counter("meeshy_calls_failed", "Calls that ended by an error.", registry=own)
-        self._ended = Counter("meeshy_calls_ended", "Calls that ended, by reason.", ["reason"], registry=own)
-        self._duration = Histogram(
-            "meeshy_call_duration_seconds", "From the answer to the end.", buckets=CALLS_S, registry=own
+        self.gauge("calls_active_total", "Calls that are not over.", lambda: len(self._live))
+        self.gauge(
+            "calls_mode_p2p_total", "Calls whose media flows directly.", lambda: self._calls_in_mode("p2p")
         )
-        self._joins = Counter("meeshy_joins", "Participants who joined a call.", registry=own)
-        self._transition = Histogram(
+        self.gauge(
+            "calls_mode_sfu_total",
+            "Calls whose media flows through a media server.",
+            lambda: self._calls_in_mode("sfu"),
+        )
+        self.gauge("meeshy_calls_switching", "Calls whose mode is changing now.", self._calls_switching)
+        self.gauge(
+            "meeshy_rooms_to_remove",
+            "Rooms and participants that have to be removed and are still on a media server; for minutes above zero: a "
+            "media server is away or refuses.",
+            lambda: len(self._condemned),
+        )
+        self._transitions = self.counter(
+            "calls_mode_transitions_total", "Completed changes of mode; re-homings are none."
+        )
+        self._transition = self.histogram(
             "call_mode_transition_duration_seconds",
             "From the decision to the last confirmation.",
-            ["source", "target"],
+            "source",
+            "target",
             buckets=TRANSITIONS_S,
-            registry=own,
         )
-        self._transitions = Counter("calls_mode_transitions", "Completed changes of mode.", registry=own)
-        self._rollbacks = Counter(
-            "meeshy_mode_rollbacks", "Transitions that were rolled back, by reason.", ["reason"], registry=own
+        self._rollbacks = self.counter(
+            "meeshy_mode_rollbacks_total", "Transitions that were rolled back.", "reason"
         )
-        own.register(_Live(self))
+        self.gauge("meeshy_active_participants", "Participants in calls now.", self._participants)
+        self._joins = self.counter("meeshy_joins_total", "Participants who joined a call.")
+        self._join_duration = self.histogram(
+            "meeshy_call_join_duration_seconds",
+            "From the request to join a call of several that a media server carries, or is about to, until the participant "
+            "confirms that media arrives.",
+            buckets=TRANSITIONS_S,
+        )
+        self._begun = self.counter("meeshy_calls_total", "Calls begun.", "type", "conversation_type")
+        self._ended = self.counter("meeshy_calls_ended_total", "Calls that ended.", "reason")
+        self._failed = self.counter("meeshy_calls_failed_total", "Calls that ended by an error.")
+        self._duration = self.histogram(
+            "meeshy_call_duration_seconds", "From the answer to the end.", buckets=CALLS_S
+        )
+        self._queries = self.histogram(
+            "meeshy_db_query_duration_seconds",
+            "A transaction with the wait for its connection, by what it is for; also of one that failed.",
+            "operation",
+        )
+        self._query_failures = self.counter(
+            "meeshy_db_failures_total", "Transactions that failed or were given up.", "operation"
+        )
 
     def show(self, live: Mapping[str, LiveCall], condemned: Sized) -> None:
         """Count these calls, and what has to go from media servers, at each scrape."""
@@ -82,41 +106,21 @@ class Metrics(EdgeMetrics):
         """Count a transition that was rolled back."""
         self._rollbacks.labels(reason).inc()
 
-    def live(self) -> Iterator[Metric]:
-        """Read the live calls."""
-        calls = list(self._live.values())
-        modes = [call.mode.mode.value for call in calls]
-        participants = sum(len(call.members) for call in calls)
-        switching = sum(call.phase.value.startswith("switching") for call in calls)
-        yield GaugeMetricFamily("calls_active_total", "Calls that are not over.", value=len(calls))
-        yield GaugeMetricFamily(
-            "calls_mode_p2p_total", "Calls whose media flows directly.", value=modes.count("p2p")
-        )
-        yield GaugeMetricFamily(
-            "calls_mode_sfu_total", "Calls whose media goes through a media server.", value=modes.count("sfu")
-        )
-        yield GaugeMetricFamily(
-            "meeshy_calls_switching", "Calls whose mode is changing now.", value=switching
-        )
-        yield GaugeMetricFamily(
-            "meeshy_active_participants", "Participants in calls now.", value=participants
-        )
-        yield GaugeMetricFamily(
-            "meeshy_rooms_to_remove",
-            "Rooms and participants that have to be removed and are still on a media server.",
-            value=len(self._condemned),
-        )
-        yield GaugeMetricFamily(
-            "meeshy_socketio_connections", "Sockets connected now.", value=self.connections
-        )
-        yield tasks_metric()
+    def join_took(self, duration_s: float) -> None:
+        """Take note that media arrives at a participant who joined."""
+        self._join_duration.observe(duration_s)
 
+    def queried(self, operation: str, duration_s: float, *, failed: bool) -> None:
+        """Count a transaction with the database."""
+        self._queries.labels(operation).observe(duration_s)
+        if failed:
+            self._query_failures.labels(operation).inc()
 
-class _Live(Collector):
-    """Read the live calls at each scrape."""
+    def _calls_in_mode(self, mode: str) -> int:
+        return sum(call.mode.mode.value == mode for call in self._live.values())
 
-    def __init__(self, metrics: Metrics) -> None:
-        self._metrics = metrics
+    def _calls_switching(self) -> int:
+        return sum(call.phase.value.startswith("switching") for call in self._live.values())
 
-    def collect(self) -> Iterable[Metric]:
-        return self._metrics.live()
+    def _participants(self) -> int:
+        return sum(len(call.members) for call in self._live.values())

@@ -75,6 +75,14 @@ class TransportDtls:
 
 
 @dataclass(frozen=True, slots=True)
+class TransportMedia:
+    """The first media packet was sent to the peer of a transport."""
+
+    router: int
+    transport: int
+
+
+@dataclass(frozen=True, slots=True)
 class TransportClosed:
     """A transport closed by itself; its producers and consumers are gone."""
 
@@ -145,7 +153,14 @@ class Died:
 
 
 RouterEvent = (
-    TransportIce | TransportDtls | TransportClosed | ProducerScore | ConsumerScore | Volumes | ActiveSpeaker
+    TransportIce
+    | TransportDtls
+    | TransportMedia
+    | TransportClosed
+    | ProducerScore
+    | ConsumerScore
+    | Volumes
+    | ActiveSpeaker
 )
 Event = Reply | Ready | StatsTaken | Died | RouterEvent
 
@@ -176,6 +191,8 @@ def read_event(text: str) -> Event:
                 raw.get("srtp_profile"),
                 raw.get("dtls_version"),
             )
+        case "transport_media":
+            return TransportMedia(raw["router"], raw["transport"])
         case "transport_closed":
             return TransportClosed(raw["router"], raw["transport"], raw["reason"])
         case "producer_score":

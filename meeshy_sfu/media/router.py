@@ -17,6 +17,7 @@ from meeshy_sfu.media.events import (
     TransportClosed,
     TransportDtls,
     TransportIce,
+    TransportMedia,
     Volumes,
 )
 from meeshy_sfu.media.ids import ProducerId, RouterId, TransportId, new_id
@@ -233,6 +234,9 @@ class Router:
             case TransportDtls():
                 if transport := self._transports.get(event.transport):
                     transport.note_dtls(event)
+            case TransportMedia():
+                if transport := self._transports.get(event.transport):
+                    transport.media_started.emit()
             case TransportClosed():
                 if transport := self._transports.get(event.transport):
                     transport.note_closed(event.reason)

@@ -3,12 +3,53 @@
 Only carries them; what is shown where is decided in server/.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, Literal
+
+from meeshy_sfu import _core
 
 Counters = Mapping[str, object]
 """Counters of one object as the core keeps them, names in snake_case."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerMetric:
+    """A metric that the core declares and counts; here it is only shown."""
+
+    name: str
+    """Without prefix and `_total`."""
+    kind: Literal["counter", "gauge", "histogram"]
+    labels: tuple[str, ...]
+    help: str
+    bounds: tuple[float, ...]
+    """Upper bounds of a histogram's buckets; a last bucket has none."""
+
+
+def worker_metrics() -> tuple[WorkerMetric, ...]:
+    """List the metrics of a worker, in the order they are shown."""
+    return tuple(
+        WorkerMetric(one["name"], one["kind"], tuple(one["labels"]), one["help"], tuple(one["bounds"]))
+        for one in json.loads(_core.worker_metrics())
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One value, or one histogram, of a metric."""
+
+    metric: str
+    labels: tuple[str, ...]
+    value: float
+    """Of a histogram the sum."""
+    buckets: tuple[int, ...]
+    """How many were in each bucket of a histogram, not in those before it."""
+
+    @classmethod
+    def read(cls, raw: Mapping[str, Any]) -> "Series":
+        """Read it from what the core reports."""
+        return cls(raw["metric"], tuple(raw["labels"]), raw["value"], tuple(raw.get("buckets", ())))
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +86,14 @@ class WorkerStats:
     remotes: int = 0
     transport_panics: int = 0
     events_dropped: int = 0
+    metrics: tuple[Series, ...] = ()
+    """What operators see of it; :func:`worker_metrics` says what each is."""
 
     @classmethod
     def read(cls, raw: Mapping[str, Any]) -> "WorkerStats":
         """Read it from what the core reports; counters this version does not know are left out."""
-        return cls(**{name: raw[name] for name in _NAMES if name in raw})
+        values = {name: raw[name] for name in _NAMES if name in raw}
+        return cls(**values | {"metrics": tuple(map(Series.read, raw.get("metrics", ())))})
 
 
 _NAMES = tuple(item.name for item in fields(WorkerStats))

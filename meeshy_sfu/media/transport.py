@@ -76,6 +76,8 @@ class WebRtcTransport:
     consumers: dict[ConsumerId, Consumer]
     ice_state_changed: Signal[[IceState]]
     dtls_state_changed: Signal[[DtlsState]]
+    media_started: Signal[[]]
+    """Emitted once: the first media packet was sent to the peer."""
     closed: Signal[[str]]
     """Emitted once, with the reason."""
 
@@ -106,6 +108,7 @@ class WebRtcTransport:
         self.consumers = {}
         self.ice_state_changed = Signal()
         self.dtls_state_changed = Signal()
+        self.media_started = Signal()
         self.closed = Signal()
         self._closed = False
         self._connected = False

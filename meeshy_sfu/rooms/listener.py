@@ -30,6 +30,9 @@ class RoomListener:
     def participant_joined(self, room: "Room", participant: "Participant") -> None:
         """A participant joined."""
 
+    def media_started(self, room: "Room", participant: "Participant", waited_s: float) -> None:
+        """The first media packet was sent to a participant, so long after there was one to be received."""
+
     def participant_left(self, room: "Room", participant: "Participant", reason: str) -> None:
         """A participant left, with all producers and consumers."""
 

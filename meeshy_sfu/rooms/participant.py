@@ -83,6 +83,8 @@ class Participant:
         self._pending_consumers: set[tuple[TransportId, ProducerId]] = set()
         self._pending_transports = 0
         self._closed = False
+        self._awaits_media_s: float | None = None
+        self._has_media = False
 
     @property
     def is_closed(self) -> bool:
@@ -161,6 +163,7 @@ class Participant:
             raise KickedError("another session of yours took over while the transport was made")
         self.transports[transport.id] = transport
         self._directions[transport.id] = direction
+        transport.media_started.subscribe(self._on_media)
         transport.closed.subscribe(lambda reason: self._on_transport_closed(transport, reason))
         self.room.add_transport(self, transport)
         return transport
@@ -323,6 +326,11 @@ class Participant:
         """
         self._transport(transport_id).close("closed by the participant")
 
+    def await_media(self, now_s: float) -> None:
+        """Take note that there is media to be received from now on; for the room."""
+        if self._awaits_media_s is None:
+            self._awaits_media_s = now_s
+
     def take_over(self) -> None:
         """Let a new session begin; what the former one owned is closed, what was made for this one stays."""
         for transport_id in self.ownership.begin(now_s=self.room.now_s()):
@@ -375,6 +383,11 @@ class Participant:
             else:
                 await transport.resume_consumers(consumers)
         return missing
+
+    def _on_media(self) -> None:
+        if not self._has_media and self._awaits_media_s is not None:
+            self._has_media = True
+            self.room.media_started(self, self.room.now_s() - self._awaits_media_s)
 
     def _on_transport_closed(self, transport: WebRtcTransport, reason: str) -> None:
         self.transports.pop(transport.id, None)

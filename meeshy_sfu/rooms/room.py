@@ -331,6 +331,9 @@ class Room:
     def add_producer(self, participant: Participant, producer: Producer) -> None:
         """Take note of a new track and tell of it."""
         self._producers[producer.id] = (participant, producer)
+        for other in self.participants.values():
+            if other is not participant:
+                other.await_media(self.now_s())
         producer.score_changed.subscribe(
             lambda: self._tell(self._listener.producer_score, self, participant, producer)
         )
@@ -343,6 +346,10 @@ class Room:
         consumer.score_changed.subscribe(
             lambda: self._tell(self._listener.consumer_score, self, participant, consumer)
         )
+
+    def media_started(self, participant: Participant, waited_s: float) -> None:
+        """Take note of the first media that is sent to a participant."""
+        self._tell(self._listener.media_started, self, participant, waited_s)
 
     def forget_transport(self, transport: WebRtcTransport) -> None:
         """Let go of a closed transport."""
@@ -383,6 +390,8 @@ class Room:
             app_data=app_data,
         )
         self.participants[participant_id] = participant
+        if self._producers:
+            participant.await_media(self.now_s())
         self._departures.forget(self.call_id, participant_id)
         self.idle_since_s = None
         self._tell(self._listener.participant_joined, self, participant)

@@ -71,8 +71,13 @@ class MediaServer:
         origins = Origins(settings)
         sockets = SocketServer(settings, origins, clock)
         self.absences = Absences()
+        self.metrics = Metrics(pool, clock)
         self.audiences = Audiences(
-            sockets, clock, absences=self.absences, grace_s=settings.disconnect_grace_s
+            sockets,
+            clock,
+            absences=self.absences,
+            grace_s=settings.disconnect_grace_s,
+            on_first_media=self.metrics.first_media.observe,
         )
         self.rooms = RoomRegistry(
             pool,
@@ -83,7 +88,7 @@ class MediaServer:
             udp=settings.udp,
             tcp=settings.tcp,
         )
-        self.metrics = Metrics(pool, self.rooms, clock)
+        self.metrics.show(lambda: self.rooms.rooms)
         self.expiry = Expiry(
             self.rooms, clock, grace_s=settings.token_grace_s, empty_room_s=settings.empty_room_s
         )

@@ -4,7 +4,7 @@ The events are declared in messages.py, their payloads are made in representatio
 signaling.py.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from meeshy_sfu.clock import Clock
@@ -50,13 +50,23 @@ class Audiences(RoomListener):
         clock: The time.
         absences: Whose client is gone.
         grace_s: How long a participant is kept without a path or a socket.
+        on_first_media: Called with the seconds that a participant waited for media.
     """
 
-    def __init__(self, io: SocketServer, clock: Clock, *, absences: Absences, grace_s: float) -> None:
+    def __init__(
+        self,
+        io: SocketServer,
+        clock: Clock,
+        *,
+        absences: Absences,
+        grace_s: float,
+        on_first_media: Callable[[float], object],
+    ) -> None:
         self._io = io
         self._clock = clock
         self._absences = absences
         self._grace_s = grace_s
+        self._on_first_media = on_first_media
         self._audiences: dict[str, Audience] = {}
 
     def of(self, call_id: str) -> Audience:
@@ -89,6 +99,10 @@ class Audiences(RoomListener):
             participant.take_over()
         payload = messages.ParticipantJoined(call_id=room.call_id, participant_id=participant.id)
         self._to_others(room, participant, messages.PARTICIPANT_JOINED, payload)
+
+    def media_started(self, room: Room, participant: Participant, waited_s: float) -> None:
+        """Count how long a participant waited for media."""
+        self._on_first_media(waited_s)
 
     def participant_left(self, room: Room, participant: Participant, reason: str) -> None:
         """Notify all sockets of the call, that of the participant who left included."""

@@ -4,73 +4,79 @@ Reads the live objects when asked; nothing is counted per packet here. Units sta
 """
 
 import asyncio
+import itertools
 import os
 import resource
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
-from prometheus_client import Histogram
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
-from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 
 from meeshy_sfu.clock import Clock
-from meeshy_sfu.edge.metrics import DURATIONS_S, EdgeMetrics
-from meeshy_sfu.edge.tasks import tasks_metric
+from meeshy_sfu.edge.metrics import Declaration, EdgeMetrics
+from meeshy_sfu.media.stats import Series, WorkerMetric, worker_metrics
 from meeshy_sfu.media.worker import WorkerPool
-from meeshy_sfu.rooms.registry import RoomRegistry
+from meeshy_sfu.rooms.room import Room
 
-_COUNTERS = {
-    "packets_in": "Datagrams received.",
-    "packets_out": "Datagrams sent.",
-    "bytes_in": "Bytes received in datagrams.",
-    "bytes_out": "Bytes sent in datagrams.",
-    "forwarded": "RTP packets forwarded, without retransmissions.",
-    "trains_out": "Buffers handed to the kernel; each holds one or more datagrams.",
-    "transport_panics": "Transports closed because handling their input failed.",
-    "events_dropped": "Reports of the worker that were lost because its queue was full.",
-}
-_GAUGES = {
-    "load": "Share of one core used in the last second, 0 to 1.",
-    "mean_train": "Datagrams per buffer in the last second.",
-    "window_us": "How long packets are gathered before they are sent, in microseconds.",
-    "rings_bytes": "Memory of the retransmission rings.",
-    "tcp_connections": "Clients connected by TCP.",
-}
+JOINS_S = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0)
 
 
 class Metrics(EdgeMetrics):
     """Everything /metrics shows, in a registry of its own."""
 
-    def __init__(self, pool: WorkerPool, rooms: RoomRegistry, clock: Clock) -> None:
+    def __init__(self, pool: WorkerPool, clock: Clock) -> None:
         super().__init__()
         self._pool = pool
-        self._rooms = rooms
+        self._rooms: Callable[[], Sequence[Room]] = tuple
         self._clock = clock
         self._started_s = clock.monotonic_s()
-        own = self.registry
-        self.transport_connection = Histogram(
+        self.gauge("calls_active_total", "Calls on this server now.", lambda: len(self._rooms()))
+        self.gauge(
+            "calls_mode_sfu_total", "Calls in SFU mode: all that are here.", lambda: len(self._rooms())
+        )
+        self.gauge("meeshy_participants", "Participants in calls now.", self._participants)
+        for name in self._pool_counts():
+            self.gauge(
+                f"mediasoup_{name}_total",
+                f"{name.capitalize()} there are now.",
+                partial(self._pool_count, name),
+            )
+        self.transport_connection = self.histogram(
             "webrtc_transport_connection_duration_seconds",
             "From the creation of a transport until DTLS is up.",
-            buckets=DURATIONS_S,
-            registry=own,
         )
-        self.producer_creation = Histogram(
-            "producer_creation_duration_seconds",
-            "Handling of a produce request.",
-            buckets=DURATIONS_S,
-            registry=own,
+        self.producer_creation = self.histogram(
+            "producer_creation_duration_seconds", "Handling of a produce request."
         )
-        self.consumer_creation = Histogram(
-            "consumer_creation_duration_seconds",
-            "Handling of a consume request.",
-            buckets=DURATIONS_S,
-            registry=own,
+        self.consumer_creation = self.histogram(
+            "consumer_creation_duration_seconds", "Handling of a consume request."
         )
-        own.register(_Live(self))
+        self.first_media = self.histogram(
+            "meeshy_participant_first_media_seconds",
+            "From a participant's first request until the first packet is forwarded to them; of who is first in a call, "
+            "from the first track of another.",
+            buckets=JOINS_S,
+        )
+        self.gauge(
+            "meeshy_workers_wanted",
+            "Workers there should be; fewer in `mediasoup_workers_total`: one is being replaced.",
+            lambda: pool.size,
+        )
+        self.families(
+            [Declaration("meeshy_workers_died_total", "counter", (), "Workers that died.")], self._deaths
+        )
+        self._worker_metrics = worker_metrics()
+        self.families(map(_declaration, self._worker_metrics), self._workers)
+
+    def show(self, rooms: Callable[[], Sequence[Room]]) -> None:
+        """Count these rooms, and who is in them, at each scrape."""
+        self._rooms = rooms
 
     def stats(self) -> dict[str, object]:
         """Return the figures of /api/stats."""
@@ -88,13 +94,17 @@ class Metrics(EdgeMetrics):
             },
             "counts": {
                 **counts,
-                "rooms": len(self._rooms.rooms),
-                "participants": sum(len(room.participants) for room in self._rooms.rooms),
+                "rooms": len(self._rooms()),
+                "participants": self._participants(),
                 "connections": self.connections,
                 "workersDied": self._pool.deaths,
             },
             "workers": [
-                {**_camel(asdict(worker.stats)), "port": worker.port, "addresses": list(worker.addresses)}
+                {
+                    **_camel(asdict(worker.stats)),
+                    "port": worker.port,
+                    "addresses": list(worker.addresses),
+                }
                 for worker in self._pool.workers
             ],
             "rooms": [
@@ -106,9 +116,12 @@ class Metrics(EdgeMetrics):
                     "participants": len(room.participants),
                     "ageS": round(self._clock.unix_s() - room.created_at_s, 3),
                 }
-                for room in self._rooms.rooms
+                for room in self._rooms()
             ],
         }
+
+    def _pool_count(self, name: str) -> int:
+        return self._pool_counts()[name]
 
     def _pool_counts(self) -> dict[str, int]:
         counts = {
@@ -127,60 +140,41 @@ class Metrics(EdgeMetrics):
                     counts["consumers"] += len(transport.consumers)
         return counts
 
-    def live(self) -> Iterator[Metric]:
-        """Return what is read from the live objects."""
-        for name, number in self._pool_counts().items():
-            yield GaugeMetricFamily(
-                f"mediasoup_{name}_total", f"{name.capitalize()} there are now.", value=number
-            )
-        rooms = len(self._rooms.rooms)
-        yield GaugeMetricFamily("calls_active_total", "Calls on this server now.", value=rooms)
-        yield GaugeMetricFamily("calls_mode_sfu_total", "Calls in SFU mode: all that are here.", value=rooms)
-        participants = sum(len(room.participants) for room in self._rooms.rooms)
-        yield GaugeMetricFamily("meeshy_participants", "Participants in calls now.", value=participants)
-        yield GaugeMetricFamily(
-            "meeshy_socketio_connections", "Sockets connected now.", value=self.connections
-        )
-        yield GaugeMetricFamily("meeshy_workers_wanted", "Workers there should be.", value=self._pool.size)
+    def _participants(self) -> int:
+        return sum(len(room.participants) for room in self._rooms())
+
+    def _deaths(self) -> Iterator[Metric]:
         yield CounterMetricFamily("meeshy_workers_died", "Workers that died.", value=self._pool.deaths)
-        yield tasks_metric()
-        yield from self._workers()
 
     def _workers(self) -> Iterator[Metric]:
-        workers = [(str(worker.index), worker.stats) for worker in self._pool.workers]
-        cpu = CounterMetricFamily(
-            "meeshy_worker_cpu_seconds", "CPU time of the worker's thread.", labels=["worker"]
-        )
-        for index, stats in workers:
-            cpu.add_metric([index], stats.cpu_ns / 1e9)
-        yield cpu
-        for name, text in _COUNTERS.items():
-            counter = CounterMetricFamily(f"meeshy_worker_{name}", text, labels=["worker"])
-            for index, stats in workers:
-                counter.add_metric([index], getattr(stats, name))
-            yield counter
-        for name, text in _GAUGES.items():
-            gauge = GaugeMetricFamily(f"meeshy_worker_{name}", text, labels=["worker"])
-            for index, stats in workers:
-                gauge.add_metric([index], getattr(stats, name))
-            yield gauge
-        drops = CounterMetricFamily(
-            "meeshy_worker_drops", "Datagrams and packets not used, by reason.", labels=["worker", "reason"]
-        )
-        for index, stats in workers:
-            for reason, number in stats.drops.items():
-                drops.add_metric([index, reason], number)
-        yield drops
+        found = [
+            (str(worker.index), series) for worker in self._pool.workers for series in worker.stats.metrics
+        ]
+        for metric in self._worker_metrics:
+            own = [(worker, series) for worker, series in found if series.metric == metric.name]
+            yield _family(metric, own)
 
 
-class _Live(Collector):
-    """Read the live objects at each scrape."""
+def _declaration(metric: WorkerMetric) -> Declaration:
+    name = f"meeshy_worker_{metric.name}{'_total' if metric.kind == 'counter' else ''}"
+    return Declaration(name, metric.kind, ("worker", *metric.labels), metric.help)
 
-    def __init__(self, metrics: Metrics) -> None:
-        self._metrics = metrics
 
-    def collect(self) -> Iterable[Metric]:
-        return self._metrics.live()
+def _family(metric: WorkerMetric, found: list[tuple[str, Series]]) -> Metric:
+    """Make a metric of what the workers counted."""
+    name, labels = f"meeshy_worker_{metric.name}", ["worker", *metric.labels]
+    if metric.kind == "histogram":
+        histogram = HistogramMetricFamily(name, metric.help, labels=labels)
+        bounds = [*map(floatToGoString, metric.bounds), "+Inf"]
+        for worker, series in found:
+            buckets = list(zip(bounds, itertools.accumulate(map(float, series.buckets)), strict=True))
+            histogram.add_metric([worker, *series.labels], buckets, series.value)
+        return histogram
+    kind = CounterMetricFamily if metric.kind == "counter" else GaugeMetricFamily
+    family = kind(name, metric.help, labels=labels)
+    for worker, series in found:
+        family.add_metric([worker, *series.labels], series.value)
+    return family
 
 
 def resident_bytes() -> int:
@@ -202,4 +196,5 @@ def _camel(values: Mapping[str, object]) -> dict[str, object]:
         first, *rest = name.split("_")
         return first + "".join(word.capitalize() for word in rest)
 
-    return {rename(name): value for name, value in values.items()}
+    # the metrics say the same in another form
+    return {rename(name): value for name, value in values.items() if name != "metrics"}

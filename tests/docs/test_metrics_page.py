@@ -51,13 +51,14 @@ def test_the_metrics_of_the_gateway_are_on_the_page() -> None:
     metrics.began("video", "GROUP")
     metrics.ended(1, "normal")
     metrics.rolled_back("deadline")
+    metrics.queried("get_call", 0.001, failed=False)
     check(metrics.registry.collect(), "Both services", "Gateway")
 
 
 async def test_the_metrics_of_the_media_server_are_on_the_page(tmp_path: Path) -> None:
     flags = {"port": 0, "rtc_min_port": 0, "workers": 1, "state_dir": tmp_path}
     async with await MediaServer.start(load_settings(flags=flags)) as server:
-        metrics = ServerMetrics(server.pool, server.rooms, server.clock)
+        metrics = ServerMetrics(server.pool, server.clock)
         check(metrics.registry.collect(), "Both services", "Media server")
 
 

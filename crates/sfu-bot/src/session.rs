@@ -383,6 +383,7 @@ impl Session {
                 );
             }
             LinkEvent::IceRestarted => ctx.tell(bot, EventKind::IceRestarted { which }),
+            LinkEvent::CheckRefused(_) => {}
         }
     }
 

@@ -21,10 +21,14 @@ use std::time::{Duration, Instant};
 
 use crate::address::RawAddress;
 use crate::clock::thread_cpu;
+use crate::delays::Delays;
 use crate::udp::UdpSocket;
 
 /// Largest datagram the arena takes.
 pub const MAX_DATAGRAM: usize = 2048;
+
+/// Kinds of delays that are told apart.
+pub const MARKS: usize = 2;
 
 /// Stays inside the second-level cache beside the code that fills it.
 const ARENA: usize = 192 << 10;
@@ -92,6 +96,14 @@ struct Train {
     length: u32,
 }
 
+/// Since when the packets of a train have been here.
+#[derive(Clone, Copy)]
+struct Mark {
+    train: u32,
+    kind: u8,
+    since: Instant,
+}
+
 /// The train that the next commit may extend.
 #[derive(Clone, Copy)]
 struct Open {
@@ -127,6 +139,10 @@ pub struct SendBatch {
     timed_every: u32,
     /// Flushes until the next timed one.
     untimed: u32,
+    /// For the next train.
+    unmarked: [Option<Instant>; MARKS],
+    marks: Vec<Mark>,
+    delays: [Delays; MARKS],
     shapes: Option<Vec<TrainShape>>,
 }
 
@@ -154,6 +170,9 @@ impl SendBatch {
             counters: SendCounters::default(),
             timed_every: 0,
             untimed: 0,
+            unmarked: [None; MARKS],
+            marks: Vec::with_capacity(MARKS * MAX_TRAINS),
+            delays: [Delays::default(); MARKS],
             shapes: None,
         }
     }
@@ -213,11 +232,37 @@ impl SendBatch {
             length: len as u32,
         });
         self.open = Some(Open { to, socket });
+        self.mark_train();
     }
 
     /// The next commit starts a new train.
     pub fn end_train(&mut self) {
         self.open = None;
+        self.unmarked = [None; MARKS];
+    }
+
+    /// The next commit starts a new train, whose send call ends a delay that began at `since`. `kind` (below
+    /// [`MARKS`]) chooses the histogram; [`SendBatch::end_train`] takes back a mark that no commit followed.
+    pub fn mark(&mut self, kind: usize, since: Instant) {
+        self.open = None;
+        self.unmarked[kind] = Some(since);
+    }
+
+    /// The delays of each kind.
+    pub fn delays(&self) -> &[Delays; MARKS] {
+        &self.delays
+    }
+
+    /// Binds the marks to the newest train.
+    #[inline]
+    fn mark_train(&mut self) {
+        let train = self.trains.len() as u32 - 1;
+        for (kind, since) in self.unmarked.iter_mut().enumerate() {
+            if let Some(since) = since.take() {
+                let kind = kind as u8;
+                self.marks.push(Mark { train, kind, since });
+            }
+        }
     }
 
     /// Hands all trains to the kernel and empties the arena. `sockets` are those the commits numbered.
@@ -231,10 +276,11 @@ impl SendBatch {
         let timed = self.is_timed();
         let before = self.counters.datagrams;
         let mut waits = WAITS;
-        let mut next = 0;
+        let (mut next, mut marked) = (0, 0);
         while next < self.trains.len() {
             let socket = sockets[usize::from(self.trains[next].socket)];
             let end = self.build(next, socket.gso());
+            self.note_delays(&mut marked, end as u32);
             self.send(socket, &mut waits, timed);
             next = end;
         }
@@ -242,6 +288,7 @@ impl SendBatch {
             self.counters.timed_datagrams += self.counters.datagrams - before;
         }
         self.trains.clear();
+        self.marks.clear();
     }
 
     /// Totals since `new`.
@@ -263,6 +310,22 @@ impl SendBatch {
     /// Stops recording and gives what was recorded.
     pub fn recorded(&mut self) -> Vec<TrainShape> {
         self.shapes.take().unwrap_or_default()
+    }
+
+    /// Counts the delays of the trains before `end`, which are about to be sent; the marks before `marked` have been.
+    #[inline]
+    fn note_delays(&mut self, marked: &mut usize, end: u32) {
+        let due = self.marks[*marked..].iter();
+        let due = due.take_while(|mark| mark.train < end).count();
+        if due == 0 {
+            return;
+        }
+        let now = Instant::now();
+        for mark in &self.marks[*marked..*marked + due] {
+            let delay = now.saturating_duration_since(mark.since);
+            self.delays[usize::from(mark.kind)].observe(delay);
+        }
+        *marked += due;
     }
 
     fn is_timed(&mut self) -> bool {

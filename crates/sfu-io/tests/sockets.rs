@@ -420,3 +420,47 @@ fn what_a_peer_does_not_read_is_not_heaped_up_in_the_kernel() {
         "{heaped} of {taken}, {received} arrived"
     );
 }
+
+#[test]
+fn a_delay_ends_at_the_send_call_of_its_train() {
+    let receiver = socket("127.0.0.1:0", &UdpOptions::default());
+    let sender = socket("127.0.0.1:0", &UdpOptions::default());
+    let to = receiver.local_addr();
+    let mut out = SendBatch::new();
+    let counted = |out: &SendBatch| out.delays().map(|one| one.counts.iter().sum::<u64>());
+    let since = Instant::now() - Duration::from_millis(30);
+    // One mark of each kind for the first train; none for those after it.
+    out.mark(0, since);
+    out.mark(1, Instant::now());
+    push(&mut out, to, b"one");
+    push(&mut out, to, b"two");
+    out.end_train();
+    push(&mut out, to, b"three");
+    assert_eq!(counted(&out), [0, 0], "nothing was sent yet");
+    out.flush(&[&sender]);
+    assert_eq!(counted(&out), [1, 1]);
+    let [old, young] = *out.delays();
+    assert!(old.sum >= Duration::from_millis(30), "{old:?}");
+    assert!(young.sum < Duration::from_millis(30), "{young:?}");
+    assert_eq!(old.counts[..11].iter().sum::<u64>(), 0, "{old:?}");
+    // A mark that no datagram follows ends with its train, and counts nothing later.
+    out.mark(0, since);
+    out.end_train();
+    push(&mut out, to, b"four");
+    out.flush(&[&sender]);
+    assert_eq!(counted(&out), [1, 1]);
+    // One whose datagram has to wait for room goes with the next flush.
+    out.mark(0, since);
+    out.flush(&[&sender]);
+    push(&mut out, to, b"five");
+    out.flush(&[&sender]);
+    assert_eq!(counted(&out), [2, 1]);
+    // More trains than one call takes: each delay is counted once.
+    for _ in 0..200 {
+        out.mark(1, since);
+        push(&mut out, to, b"six");
+        out.end_train();
+    }
+    out.flush(&[&sender]);
+    assert_eq!(counted(&out), [2, 201]);
+}

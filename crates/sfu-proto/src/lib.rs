@@ -6,6 +6,7 @@ pub mod dtls;
 pub mod error;
 pub mod ice;
 pub mod link;
+pub mod metrics;
 pub mod net;
 pub mod pacer;
 pub mod router;

@@ -33,7 +33,7 @@ pub use crate::dtls::{
     HashAlgorithm, SrtpKeys,
 };
 use crate::dtls::{DtlsEvent, Session, hello::HelloAssembly};
-use crate::ice::{FullAgent, IceEvent, LiteAgent};
+use crate::ice::{FullAgent, IceEvent, IceRefusal, LiteAgent};
 pub use crate::ice::{IceCandidate, IceError, IceParameters, IceProtocol, IceState, TcpType};
 use crate::net::{Class, Destination, SocketId};
 pub use failure::{LinkError, LinkFailure};
@@ -68,6 +68,17 @@ pub enum LinkEvent {
     /// The first check with the credentials of a restart arrived (server) or was answered (client); the former
     /// credentials are invalid now.
     IceRestarted,
+    /// A check with a username fragment of ours was refused.
+    CheckRefused(IceRefusal),
+}
+
+/// What a link that was connected still waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unfinished {
+    /// The first valid check.
+    NoCheck,
+    /// The end of the DTLS handshake.
+    Handshake,
 }
 
 #[derive(Debug)]
@@ -249,6 +260,18 @@ impl Link {
             Dtls::Waiting(_) | Dtls::Ready { .. } => DtlsState::New,
             Dtls::Running(session) => session.state(),
             Dtls::Closed => DtlsState::Closed,
+        }
+    }
+
+    /// Returns what the link waits for since its `connect`; `None` before that, and once it is established.
+    pub fn unfinished(&self) -> Option<Unfinished> {
+        match &self.dtls {
+            _ if self.failed => None,
+            Dtls::Ready { .. } => Some(Unfinished::NoCheck),
+            Dtls::Running(session) if session.state() == DtlsState::Connecting => {
+                Some(Unfinished::Handshake)
+            }
+            _ => None,
         }
     }
 
@@ -509,6 +532,7 @@ impl Link {
                 Some(IceEvent::Restarted) => self.events.push_back(LinkEvent::IceRestarted),
                 Some(IceEvent::ConsentLost) => self.fail(LinkFailure::ConsentLost),
                 Some(IceEvent::Unreachable) => self.fail(LinkFailure::Unreachable),
+                Some(IceEvent::Refused(why)) => self.events.push_back(LinkEvent::CheckRefused(why)),
             }
         }
     }

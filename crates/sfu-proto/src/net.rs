@@ -13,6 +13,7 @@
 //! RFC 7983 (demultiplexing), RFC 5761 §4 (RTP and RTCP on one port).
 
 use std::net::SocketAddr;
+use std::time::Instant;
 
 /// A socket of the worker: 0 is UDP over IPv4, 1 is UDP over IPv6, 2 and above are accepted TCP connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -87,6 +88,13 @@ pub trait Sink {
 
     /// Ends the current train, so that the next datagram starts another one.
     fn end_train(&mut self);
+
+    /// What is committed next, up to `end_train`, forwards packets of a kind (0 is audio, 1 is video) of which the
+    /// earliest arrived then. An implementation may measure how long they took, or do nothing.
+    #[inline]
+    fn mark_arrival(&mut self, to: &Destination, kind: usize, arrived: Instant) {
+        let _ = (to, kind, arrived);
+    }
 
     /// The first `len` bytes of `soon`, or all if it has fewer, will be read shortly. An implementation may prefetch
     /// their cache lines, which this crate cannot do without unsafe code, or do nothing.

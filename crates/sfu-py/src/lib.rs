@@ -37,6 +37,12 @@ mod _core {
         "release"
     };
 
+    /// The metrics of a worker, as JSON: see the stub.
+    #[pyfunction]
+    fn worker_metrics() -> String {
+        crate::worker::metrics()
+    }
+
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         let py = module.py();

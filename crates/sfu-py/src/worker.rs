@@ -33,6 +33,12 @@ struct Config {
     max_connections: Option<u16>,
 }
 
+/// What `worker_metrics` of the module returns.
+pub(crate) fn metrics() -> String {
+    serde_json::to_string(&meeshy_sfu_worker::metrics::families())
+        .expect("invariant: names, words and numbers are JSON")
+}
+
 #[pymethods]
 impl Worker {
     #[new]

@@ -142,7 +142,7 @@ impl Core {
     /// Closes a transport whose input panicked. A second panic while closing ends the worker.
     #[cold]
     fn close_panicked(&mut self, target: Target, now: Instant) {
-        self.totals.transport_panics += 1;
+        self.totals.counted.transport_panics += 1;
         let Some(call) = self.calls.get_mut(target.router) else {
             return;
         };

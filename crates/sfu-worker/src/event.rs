@@ -61,6 +61,13 @@ pub enum Event {
         /// `1.2` or `1.3`, once connected and when known.
         dtls_version: Option<String>,
     },
+    /// The first media packet was sent to a transport's peer.
+    TransportMedia {
+        /// Router of the transport.
+        router: RouterId,
+        /// The transport.
+        transport: TransportId,
+    },
     /// A transport closed without being told to; its producers and consumers are gone.
     TransportClosed {
         /// Router of the transport.
@@ -246,6 +253,22 @@ pub struct Stats {
     pub transport_panics: u64,
     /// State events dropped because they were not read.
     pub events_dropped: u64,
+    /// What operators see of it; `metrics::families` says what each is.
+    pub metrics: Vec<Series>,
+}
+
+/// One value, or one histogram, of a metric.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Series {
+    /// Name of the metric.
+    pub metric: String,
+    /// Values of its labels.
+    pub labels: Vec<String>,
+    /// The value; of a histogram the sum.
+    pub value: f64,
+    /// How many were in each bucket of a histogram, not in those before it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub buckets: Vec<u64>,
 }
 
 /// Answer of [`crate::command::Command::Dump`].

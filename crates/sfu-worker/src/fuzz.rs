@@ -171,7 +171,7 @@ fn fuzz_datagrams_from_anywhere_break_nothing_and_leave_nothing() {
         now += Duration::from_millis(mutation.below(300) as u64);
         core.timers(now, Share::new(|| now));
         core.flush(now);
-        assert_eq!(core.totals.transport_panics, 0, "{datagram:02x?}");
+        assert_eq!(core.totals.counted.transport_panics, 0, "{datagram:02x?}");
         assert!(core.demux.remotes() <= MAX_REMOTES);
         known += u64::from(core.demux.remotes() > 0);
         core.queues.drain_events(usize::MAX);

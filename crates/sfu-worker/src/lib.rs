@@ -26,6 +26,7 @@ mod fuzz;
 mod fuzzing;
 #[cfg(any(test, feature = "bench"))]
 pub mod harness;
+pub mod metrics;
 mod outbox;
 mod panics;
 mod queue;

@@ -7,8 +7,9 @@
 //! Datagrams for UDP are written once, into the arena. Those for TCP are copied once more.
 
 use std::net::SocketAddr;
+use std::time::Instant;
 
-use meeshy_sfu_io::{MAX_DATAGRAM, SendBatch, SendCounters, UdpSocket, prefetch};
+use meeshy_sfu_io::{Delays, MARKS, MAX_DATAGRAM, SendBatch, SendCounters, UdpSocket, prefetch};
 use meeshy_sfu_proto::net::{Destination, Sink, SocketId};
 
 use crate::connections::Connections;
@@ -83,6 +84,11 @@ impl Outbox {
         counters
     }
 
+    /// How long audio and video took from the kernel's receive to the send call.
+    pub(crate) fn delays(&self) -> &[Delays; MARKS] {
+        self.batch.delays()
+    }
+
     /// Datagrams and trains by UDP alone.
     pub(crate) fn trains(&self) -> (u64, u64) {
         let counters = self.batch.counters();
@@ -135,6 +141,14 @@ impl Sink for Outbox {
 
     fn end_train(&mut self) {
         self.batch.end_train();
+    }
+
+    /// Only of UDP: what goes to a TCP connection is written when the connection takes it.
+    #[inline]
+    fn mark_arrival(&mut self, to: &Destination, kind: usize, arrived: Instant) {
+        if !to.socket.is_tcp() {
+            self.batch.mark(kind, arrived);
+        }
     }
 
     #[inline]

@@ -283,6 +283,7 @@ fn key_of(event: &Event) -> Option<Key> {
         } => Key::Dtls(*router, *transport),
         Event::Reply(_)
         | Event::Ready { .. }
+        | Event::TransportMedia { .. }
         | Event::TransportClosed { .. }
         | Event::Died { .. } => return None,
     })

@@ -88,6 +88,10 @@ fn translate(call: &Call, outbox: &Outbox, event: RouterEvent) -> Option<Event> 
             srtp_profile: profile.map(profile_name),
             dtls_version: version(call, transport),
         },
+        RouterEvent::MediaStarted { transport } => Event::TransportMedia {
+            router,
+            transport: call.transports.id(transport.0)?,
+        },
         RouterEvent::ProducerScore { producer } => Event::ProducerScore {
             router,
             producer: call.producers.id(producer.0)?,

@@ -18,6 +18,7 @@ use crate::command::{CommandError, MediaKind};
 use crate::convert::{dtls_state, ice_state};
 use crate::core::Core;
 use crate::event::{ConsumerDump, Event, ProducerDump, RouterDump, Stats, TransportDump};
+use crate::metrics;
 use crate::totals::add_drops;
 
 impl Core {
@@ -36,7 +37,7 @@ impl Core {
         let before = self.totals.trains_before;
         let since = (datagrams - before.0, trains - before.1);
         let mut all = RouterStats::default();
-        let mut drops = self.totals.drops;
+        let (mut drops, mut routed) = (self.totals.drops, self.totals.routed);
         let mut routers = 0;
         for call in self.calls.iter() {
             let one = call.router.stats();
@@ -47,6 +48,7 @@ impl Core {
             all.producers += one.producers;
             all.consumers += one.consumers;
             add_drops(&mut drops, &one.drops);
+            routed.add(&one.counters);
         }
         let (tcp_dropped, tcp_refused) = self.outbox.connections.losses();
         let totals = &self.totals;
@@ -67,7 +69,7 @@ impl Core {
         count("tcp_buffer_full", tcp_dropped);
         count("tcp_refused", tcp_refused + totals.tcp_failed);
         reasons.retain(|_, count| *count > 0);
-        Stats {
+        let mut stats = Stats {
             index: self.config.index,
             uptime_ms: now.saturating_duration_since(totals.started).as_millis() as u64,
             cpu_ns: thread_cpu().as_nanos() as u64,
@@ -94,9 +96,12 @@ impl Core {
             consumers: all.consumers as u64,
             tcp_connections: self.outbox.connections.len() as u64,
             remotes: self.demux.remotes() as u64,
-            transport_panics: totals.transport_panics,
+            transport_panics: totals.counted.transport_panics,
             events_dropped: self.queues.dropped(),
-        }
+            metrics: Vec::new(),
+        };
+        stats.metrics = metrics::series(&stats, &totals.counted, &routed, self.outbox.delays());
+        stats
     }
 
     /// A router with the counters of all in it.

@@ -1,11 +1,21 @@
 //! What the worker counts itself, and what it keeps of routers that are closed.
 //!
 //! # Job
-//! Plain counters. `stats` makes a snapshot of them.
+//! Plain counters. `stats` makes a snapshot of them. One that only operators see is a line of `Counted`, and an addition
+//! where it happens.
 
 use std::time::Instant;
 
-use meeshy_sfu_proto::router::{Drops, RouterStats};
+use meeshy_sfu_proto::router::{Counters, Drops, RouterStats};
+
+meeshy_sfu_proto::counters! {
+    /// Counters of a worker, by the metrics they belong to.
+    pub(crate) struct Counted {
+        "transport_panics", [], "Transports closed because handling their input failed." => {
+            transport_panics: [],
+        }
+    }
+}
 
 /// What the worker counts itself.
 #[derive(Debug)]
@@ -21,12 +31,13 @@ pub(crate) struct Totals {
     pub(crate) unknown_source: u64,
     pub(crate) truncated: u64,
     pub(crate) tcp_failed: u64,
-    pub(crate) transport_panics: u64,
+    pub(crate) counted: Counted,
     /// Per UDP socket, as its kernel counter stands.
     pub(crate) kernel_drops: [u32; 2],
     /// Of routers that are closed.
     pub(crate) forwarded: u64,
     pub(crate) drops: Drops,
+    pub(crate) routed: Counters,
     /// Datagrams and trains at the previous snapshot.
     pub(crate) trains_before: (u64, u64),
 }
@@ -44,10 +55,11 @@ impl Totals {
             unknown_source: 0,
             truncated: 0,
             tcp_failed: 0,
-            transport_panics: 0,
+            counted: Counted::default(),
             kernel_drops: [0; 2],
             forwarded: 0,
             drops: Drops::default(),
+            routed: Counters::default(),
             trains_before: (0, 0),
         }
     }
@@ -56,6 +68,7 @@ impl Totals {
     pub(crate) fn retire(&mut self, stats: &RouterStats) {
         self.forwarded += stats.packets_out - stats.retransmitted;
         add_drops(&mut self.drops, &stats.drops);
+        self.routed.add(&stats.counters);
     }
 }
 

@@ -220,6 +220,12 @@ fn stats() -> Stats {
         remotes: 22,
         transport_panics: 23,
         events_dropped: 24,
+        metrics: vec![Series {
+            metric: "forwarding_delay_seconds".into(),
+            labels: vec!["video".into()],
+            value: 1.5,
+            buckets: vec![1, 2],
+        }],
     }
 }
 
@@ -251,6 +257,7 @@ fn events() -> Vec<Event> {
             srtp_profile: Some("AEAD_AES_128_GCM".into()),
             dtls_version: Some("1.3".into()),
         },
+        Event::TransportMedia { router, transport },
         Event::TransportClosed {
             router,
             transport,

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from meeshy_sfu.gateway.calls.live_call import LiveCall
     from meeshy_sfu.gateway.calls.member import Member
     from meeshy_sfu.gateway.calls.switching import Switcher
+    from meeshy_sfu.gateway.metrics import Metrics
     from meeshy_sfu.gateway.wire.auth import User
     from meeshy_sfu.gateway.wire.messages import ModeSwitchedRequest
     from meeshy_sfu.gateway.wire.notices import Notices
@@ -49,6 +50,7 @@ class Confirmations:
         switcher: Switcher,
         notices: Notices,
         journal: Journal,
+        metrics: Metrics,
     ) -> None:
         self._clock = clock
         self._rows = rows
@@ -56,6 +58,7 @@ class Confirmations:
         self._switcher = switcher
         self._notices = notices
         self._journal = journal
+        self._metrics = metrics
 
     async def confirm(
         self, user: User, call_id: str, request: ModeSwitchedRequest, *, sid: str | None = None
@@ -84,6 +87,7 @@ class Confirmations:
             if epoch == call.mode.epoch:
                 if mode == "sfu":
                     self._store_ids(call, member, request)
+                    self._count_join(member, success=request.success)
                 if not request.success:
                     if call.switch_failed_for(member, request.error):
                         self._count_ice_failure(call, request.error)
@@ -109,6 +113,11 @@ class Confirmations:
                 epoch=call.mode.epoch,
                 phase=call.phase.value,
             )
+
+    def _count_join(self, member: Member, *, success: bool) -> None:
+        waited_s = member.media_arrived(self._clock.monotonic_s()) if success else None
+        if waited_s is not None:
+            self._metrics.join_took(waited_s)
 
     def _count_ice_failure(self, call: LiveCall, error: str | None) -> None:
         if error is not None and ICE.search(error):

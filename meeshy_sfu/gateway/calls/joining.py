@@ -148,6 +148,7 @@ class Joining:
             PermissionDeniedError: The user is not a member of its conversation.
             CallFullError: It is full.
         """
+        asked_s = self._clock.monotonic_s()
         call = await self._calls.find(user, call_id)
         async with call.lock:
             call.require_live()
@@ -162,6 +163,8 @@ class Joining:
                 member = self._new_member(call, user, media, role="participant")
                 await self._seat(call, member)
                 self._rows.joined(call, member)
+            if len(call.members) > 1 and call.phase in (Phase.SFU, Phase.SWITCHING_TO_SFU):
+                member.awaits_media(asked_s)
             if len(call.members) > 1 and call.status != "active":
                 call.answered(self._calls.now())
                 self._rows.status(call)

@@ -47,6 +47,8 @@ class Member:
     """Whether the other members were sent that they joined."""
     token_renewal_s: float | None = None
     """When their token for the media server has to be renewed."""
+    awaits_media_s: float | None = None
+    """When they asked to join, until they confirm that media of a media server arrives."""
     sfu_ids: Mapping[str, str] = field(default_factory=dict)
     """What they have on the media server, by the names of SFU_FIELDS."""
 
@@ -115,6 +117,15 @@ class Member:
                 self.screen_enabled = enabled
 
     # ---- the media server
+
+    def awaits_media(self, since_s: float) -> None:
+        """They asked to join then, and have to wait for media of a media server."""
+        self.awaits_media_s = since_s
+
+    def media_arrived(self, now_s: float) -> float | None:
+        """Media of a media server arrives; return how long they waited since they asked to join, once."""
+        since_s, self.awaits_media_s = self.awaits_media_s, None
+        return None if since_s is None else now_s - since_s
 
     def token_sent(self, *, renewal_s: float) -> None:
         """They got a token for the media server, which has to be renewed at that time."""

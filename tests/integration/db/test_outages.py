@@ -73,6 +73,31 @@ async def test_a_database_that_went_down_is_an_error_and_back_again_works(
     await engine.dispose()
 
 
+async def test_every_transaction_is_reported_by_its_name_with_its_time_and_whether_it_failed(
+    own_server: PostgresServer,
+) -> None:
+    engine = create_engine(own_server.new_database())
+    await schema.upgrade(engine)
+    done: list[tuple[str, float, bool]] = []
+
+    def note(operation: str, duration_s: float, *, failed: bool) -> None:
+        done.append((operation, duration_s, failed))
+
+    calls = Repository(engine, patience=Patience(write_s=0.5), on_done=note)
+    call = await calls.create_call("c1", "video", "ada", mode="p2p", settings={}, now=NOW)
+    assert await calls.get_call("nobody") is None
+    with hanging(own_server), pytest.raises(OperationalError):
+        await calls.set_status(call.id, "active", NOW)
+    assert [(name, failed) for name, _, failed in done] == [
+        ("create_call", False),
+        ("get_call", False),
+        ("set_status", True),
+    ]
+    assert done[-1][1] >= 0.5
+    assert all(duration_s > 0 for _, duration_s, _ in done)
+    await engine.dispose()
+
+
 async def test_a_database_that_hangs_is_not_waited_for_for_ever(own_server: PostgresServer) -> None:
     engine = create_engine(own_server.new_database())
     await schema.upgrade(engine)

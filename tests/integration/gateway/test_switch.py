@@ -48,6 +48,25 @@ async def trio(gateway: Gateway, caller: MakeCaller) -> tuple[Caller, Caller, Ca
     return ada, bob, eve
 
 
+async def test_a_join_lasts_from_its_request_to_the_confirmation_of_media(
+    gateway: Gateway, media: MediaServer, caller: MakeCaller
+) -> None:
+    def joins() -> tuple[float, float]:
+        values = dict(
+            line.split(" ")
+            for line in gateway.metrics.text().decode().splitlines()
+            if line.startswith("meeshy_call_join_duration_seconds_")
+        )
+        name = "meeshy_call_join_duration_seconds"
+        return float(values[f"{name}_count"]), float(values[f"{name}_sum"])
+
+    await trio(gateway, caller)
+    number, seconds = joins()
+    # the two who talked directly have joined nothing that a media server carries
+    assert number == 1
+    assert 0 < seconds < 30
+
+
 async def test_two_to_three_to_two(gateway: Gateway, media: MediaServer, caller: MakeCaller) -> None:
     ada, bob, eve = await trio(gateway, caller)
     row = await stored_call(gateway, ada.call_id)

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import GaugeMetricFamily
-from prometheus_client.registry import Collector
-
-from meeshy_sfu.edge.tasks import tasks_by_coroutine, tasks_metric
+from meeshy_sfu.edge.metrics import EdgeMetrics
+from meeshy_sfu.edge.tasks import tasks_by_coroutine
 
 
 async def test_a_job_that_is_left_behind_has_a_name() -> None:
@@ -17,16 +14,10 @@ async def test_a_job_that_is_left_behind_has_a_name() -> None:
     async def wait_for_ever() -> None:
         await stop.wait()
 
-    class Once(Collector):
-        def collect(self) -> list[GaugeMetricFamily]:
-            return [tasks_metric()]
-
     jobs = [asyncio.create_task(wait_for_ever()) for _ in range(3)]
     name = wait_for_ever.__qualname__
     assert tasks_by_coroutine()[name] == 3
-    registry = CollectorRegistry()
-    registry.register(Once())
-    assert f'meeshy_asyncio_tasks{{coroutine="{name}"}} 3.0' in generate_latest(registry).decode()
+    assert f'meeshy_asyncio_tasks{{coroutine="{name}"}} 3.0' in EdgeMetrics().text().decode()
     stop.set()
     await asyncio.gather(*jobs)
     assert tasks_by_coroutine()[name] == 0

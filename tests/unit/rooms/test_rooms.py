@@ -616,6 +616,37 @@ async def test_speakers_volumes_and_scores_are_told_with_their_people(
     assert notes.named("consumer_score") == [(ben, consumer)]
 
 
+async def test_who_joins_waits_for_media_from_their_first_request_and_who_was_first_from_the_first_track(
+    room: Room, notes: Notes, core: ScriptedCore, clock: ManualClock
+) -> None:
+    def flows(person: Participant) -> None:
+        transport = list(person.transports.values())[-1]
+        core.emit("transport_media", router=room.router.handle, transport=transport.handle)
+
+    ann = await come_in(room, ANN)
+    clock.advance(60)
+    ben = await come_in(room, BEN)
+    clock.advance(2)
+    producer = await send(ben, "audio")
+    clock.advance(0.5)
+    await receive(ann, producer)
+    flows(ann)
+    await settle()
+    clock.advance(1)
+    cem = await come_in(room, ParticipantId("cem"))
+    clock.advance(0.25)
+    flows(cem)
+    await settle()
+    # another transport, and what has media already, wait for nothing
+    flows(ann)
+    flows(cem)
+    await settle()
+    assert notes.named("media_started") == [(ann, 0.5), (cem, 0.25)]
+    flows(ben)
+    await settle()
+    assert len(notes.named("media_started")) == 2, "nobody else sends"
+
+
 async def test_a_listener_that_fails_does_not_stop_the_room(
     registry: RoomRegistry, room: Room, notes: Notes, caplog: pytest.LogCaptureFixture
 ) -> None:

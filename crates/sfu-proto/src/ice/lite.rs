@@ -32,7 +32,7 @@ use std::time::{Duration, Instant};
 use is::stun::StunMessage;
 
 use super::stun::sha1_hmac;
-use super::{IceEvent, IceParameters, IceState};
+use super::{IceEvent, IceParameters, IceRefusal, IceState};
 use crate::net::Destination;
 
 /// Media moves the selection at most once in this time, however its packets are reordered.
@@ -130,6 +130,8 @@ impl LiteAgent {
         };
         let password = credentials.password.as_bytes();
         if !message.verify(password, sha1_hmac) {
+            self.events
+                .push_back(IceEvent::Refused(IceRefusal::WrongPassword));
             return;
         }
         if message.ice_controlled().is_some() {
@@ -137,6 +139,8 @@ impl LiteAgent {
             let conflict = StunMessage::binding_role_conflict_reply(message.trans_id());
             let reply = encode(conflict, password);
             self.queue(from, reply);
+            self.events
+                .push_back(IceEvent::Refused(IceRefusal::RoleConflict));
             return;
         }
         let reply = encode(
@@ -416,9 +420,10 @@ mod tests {
         let mut tampered = check(OURS, PASSWORD, true);
         tampered[30] ^= 1;
         agent.handle(&tampered, from(1), now);
+        let refused = IceEvent::Refused(IceRefusal::WrongPassword);
         assert_eq!(
             (events(&mut agent), replies(&mut agent), agent.state()),
-            (vec![], 0, IceState::New)
+            (vec![refused], 0, IceState::New)
         );
         assert!(!agent.is_known(&from(1)));
     }

@@ -90,6 +90,17 @@ pub enum IceEvent {
     ConsentLost,
     /// No check was ever answered.
     Unreachable,
+    /// A check was refused.
+    Refused(IceRefusal),
+}
+
+/// Why a check with a username fragment of ours was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IceRefusal {
+    /// Its MESSAGE-INTEGRITY was not made with our password.
+    WrongPassword,
+    /// The client claims the controlled role, which is ours.
+    RoleConflict,
 }
 
 /// Why ICE parameters cannot be used.

@@ -19,10 +19,12 @@ use std::time::Instant;
 
 use super::Router;
 use super::clock::Micros;
+use super::config::TransportKey;
 use super::consumer::Consumer;
+use super::event::RouterEvent;
 use super::ingest::send_time;
 use super::passthrough::PassthroughExtensions;
-use super::ring::{HEADROOM, Slot};
+use super::ring::{HEADROOM, KINDS, Slot};
 use super::stream::{StreamRx, VIDEO_SLOTS};
 use super::template::MAX_HEADER;
 use super::transport::{Item, MAX_PENDING, Transport};
@@ -72,7 +74,8 @@ impl Router {
         now: Micros,
         sink: &mut S,
     ) -> bool {
-        self.prepare(t, now);
+        let ages = self.prepare(t, now);
+        let clock = self.clock;
         let Some(transport) = self.transports.get_mut(t) else {
             return false;
         };
@@ -81,6 +84,12 @@ impl Router {
             transport.pending.clear();
             return false;
         };
+        for (kind, age) in ages.into_iter().enumerate() {
+            if age > 0 {
+                let arrived = (now + 1).saturating_sub(age.into());
+                sink.mark_arrival(to, kind, clock.instant(arrived));
+            }
+        }
         let overhead = tx.profile().rtp_overhead();
         let (mut sent, mut bytes, mut padding, mut done) = (0, 0, 0, 0);
         for item in &transport.pending {
@@ -120,18 +129,25 @@ impl Router {
         // What the pacer holds back stays at the front.
         transport.pending.drain(..done);
         let (waits, reporting) = (!transport.pending.is_empty(), transport.reporting);
+        let begins = sent > 0 && !std::mem::replace(&mut transport.media_started, sent > 0);
         if sent > 0 && !reporting {
             self.resume_reports(t, now);
+        }
+        if begins {
+            let transport = TransportKey(t);
+            self.events
+                .push_back(RouterEvent::MediaStarted { transport });
         }
         waits
     }
 
     /// Lets the consumers accept or drop each pending packet, then sorts the rest by falling size; packets of one
-    /// stream keep their order.
+    /// stream keep their order. Returns the age of the oldest packet of each kind in microseconds plus 1; 0 for none.
     #[inline]
-    fn prepare(&mut self, t: u32, now: Micros) {
+    fn prepare(&mut self, t: u32, now: Micros) -> [u32; KINDS] {
+        let mut ages = [0; KINDS];
         let Some(transport) = self.transports.get_mut(t) else {
-            return;
+            return ages;
         };
         let (mut last, mut rising) = (u16::MAX, false);
         let waiting = transport.pending.len();
@@ -163,6 +179,9 @@ impl Router {
             }
             (consumer.sorted_in, consumer.sorted_size) = (self.flush_id, size);
             item.size = size;
+            let age = (now as u32).wrapping_sub(slot.arrived).wrapping_add(1);
+            let oldest = &mut ages[slot.kind()];
+            *oldest = (*oldest).max(age);
             rising |= size > last;
             last = size;
             true
@@ -173,11 +192,12 @@ impl Router {
             rising = true;
         }
         let Some(transport) = self.transports.get_mut(t) else {
-            return;
+            return ages;
         };
         if rising {
             transport.pending.sort_unstable_by(by_falling_size);
         }
+        ages
     }
 
     /// Queues packets that arrived before the late start of a key frame and were dropped without it: the rest of the
@@ -284,6 +304,8 @@ impl Router {
             transport.count_out(1, len as u64);
             self.stats.count_out(1, len as u64);
             self.stats.retransmitted += 1;
+            self.stats.counters.rtx_packets_sent += 1;
+            self.stats.counters.rtx_bytes_sent += len as u64;
         }
         let t = consumer.transport;
         self.resume_reports(t, now);

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::config::{ConsumerKey, ProducerKey, TransportKey};
+use super::counters::Counters;
 use crate::error::SrtpError;
 use crate::link::{DtlsState, IceState};
 use crate::net::Destination;
@@ -32,6 +33,11 @@ pub enum RouterEvent {
     },
     /// The first check with restarted credentials arrived; `link` lists the fragments that are still valid.
     IceRestarted {
+        /// Which transport.
+        transport: TransportKey,
+    },
+    /// The first media packet was sent to a transport's peer.
+    MediaStarted {
         /// Which transport.
         transport: TransportKey,
     },
@@ -149,6 +155,8 @@ pub struct RouterStats {
     pub rtcp_out: u64,
     /// Dropped datagrams.
     pub drops: Drops,
+    /// Repair, key frame requests, failures.
+    pub counters: Counters,
     /// Memory of all rings in bytes.
     pub ring_bytes: usize,
     /// Open transports.

@@ -167,6 +167,7 @@ impl Router {
             return;
         }
         consumer.details.requests.nacks += 1;
+        self.stats.counters.nacks_received += 1;
         if !consumer.is_active() {
             return;
         }
@@ -177,6 +178,7 @@ impl Router {
             self.resend(key, sequence, time, now, sink);
         }
         self.consumers[key].details.requests.nacked_packets += asked;
+        self.stats.counters.nacked_packets_received += asked;
         sink.end_train();
     }
 
@@ -192,12 +194,16 @@ impl Router {
             None => consumer.accept_pli(now),
             Some(sequence) => consumer.accept_fir(sequence, now),
         };
-        if accepted {
-            let (producer, wanted) = (ProducerKey(consumer.producer), consumer.wanted_encoding());
-            self.request_producer_key_frame(producer, wanted, now);
-        } else {
-            self.stats.drops.excessive += 1;
-        }
+        let (producer, wanted) = (ProducerKey(consumer.producer), consumer.wanted_encoding());
+        let passed_on = accepted && self.request_producer_key_frame(producer, wanted, now);
+        self.stats.drops.excessive += u64::from(!accepted);
+        let counters = &mut self.stats.counters;
+        let (received, suppressed) = match fir {
+            None => (&mut counters.plis_received, &mut counters.plis_suppressed),
+            Some(_) => (&mut counters.firs_received, &mut counters.firs_suppressed),
+        };
+        *received += 1;
+        *suppressed += u64::from(!passed_on);
     }
 
     fn on_transport_cc(&mut self, t: u32, feedback: &TransportCc<'_>) {

@@ -174,6 +174,8 @@ impl Router {
         };
         if route.rtx {
             stream.counters.rtx_packets += 1;
+            self.stats.counters.rtx_packets_received += 1;
+            self.stats.counters.rtx_bytes_received += datagram.len() as u64;
             if stream.is_rtx_ahead(times.now) {
                 self.stats.drops.late += 1;
                 return;
@@ -391,17 +393,19 @@ impl Router {
         }
     }
 
-    /// Schedules a key frame request to the sender of a stream.
-    pub(super) fn request_stream_key_frame(&mut self, s: u32, now: Micros) {
+    /// Schedules a key frame request to the sender of a stream. Returns false if there is nothing to request, or a
+    /// request under way serves this one, too.
+    pub(super) fn request_stream_key_frame(&mut self, s: u32, now: Micros) -> bool {
         let Some(stream) = self.streams.get_mut(s) else {
-            return;
+            return false;
         };
         if stream.kind != MediaKind::Video {
-            return;
+            return false;
         }
-        stream.key_frames.request(now);
+        let is_new = stream.key_frames.request(now);
         let (t, urgent) = (stream.transport, stream.urgent_deadline());
         self.schedule_streams_if_due(t, urgent);
+        is_new
     }
 
     /// Returns the stream of a producer's encoding.

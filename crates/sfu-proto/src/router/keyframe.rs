@@ -36,8 +36,9 @@ pub(crate) struct KeyFrames {
 }
 
 impl KeyFrames {
-    /// A consumer needs a key frame.
-    pub(crate) fn request(&mut self, now: u64) {
+    /// A consumer needs a key frame. Returns false if a request under way serves it.
+    pub(crate) fn request(&mut self, now: u64) -> bool {
+        let is_new = self.due.is_none();
         let earliest = match (self.sent, self.last) {
             (Some(sent), _) => sent + REQUEST_PENDING,
             (None, Some(last)) => (last + SPACING).max(now),
@@ -45,6 +46,7 @@ impl KeyFrames {
         };
         self.due = Some(self.due.map_or(earliest, |due| due.min(earliest)));
         self.repeats = 0;
+        is_new
     }
 
     /// The sender is active again after a silence: it may not have received earlier requests.
@@ -120,6 +122,17 @@ mod tests {
         }
         assert_eq!(key_frames.deadline(), Some(1000 * MS));
         assert!(key_frames.take(1000 * MS));
+    }
+
+    #[test]
+    fn a_wish_that_a_request_under_way_serves_is_no_new_one() {
+        let mut key_frames = KeyFrames::default();
+        assert!(key_frames.request(0));
+        assert!(!key_frames.request(0), "not sent yet");
+        assert!(key_frames.take(0));
+        assert!(!key_frames.request(10 * MS), "not answered yet");
+        key_frames.arrived();
+        assert!(key_frames.request(500 * MS));
     }
 
     #[test]

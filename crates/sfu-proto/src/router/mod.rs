@@ -8,6 +8,7 @@ mod admission;
 pub(crate) mod clock;
 pub mod config;
 mod consumer;
+mod counters;
 mod egress;
 pub mod event;
 mod feedback;
@@ -43,6 +44,7 @@ pub use config::{
     ProduceError, ProducerCodec, ProducerConfig, ProducerKey, RouterConfig, RouterError,
     TransportConfig, TransportKey,
 };
+pub use counters::Counters;
 pub use event::{
     ConsumerStats, Drops, RouterEvent, RouterStats, StreamScore, StreamStats, TransportStats,
 };

@@ -263,6 +263,7 @@ mod tests {
             pad: 0,
             codec: 0,
             level: 0,
+            arrived: 0,
         }
     }
 

@@ -16,6 +16,7 @@
 use super::Router;
 use super::clock::{Micros, to_short_ntp};
 use super::consumer::Consumer;
+use super::counters::Counters;
 use super::mapping::MinFilter;
 use super::stream::StreamRx;
 use super::transport::Transport;
@@ -215,11 +216,19 @@ impl Router {
             stream,
             media_ssrc,
             &mut self.sequences,
+            &mut self.stats.counters,
             now,
             sink,
         );
         if stream.key_frames.take(now) {
-            sent += request_key_frame(transport, stream, media_ssrc, methods, sink);
+            let requested = request_key_frame(transport, stream, media_ssrc, methods, sink);
+            let counters = &mut self.stats.counters;
+            if methods.0 {
+                counters.plis_sent += requested;
+            } else {
+                counters.firs_sent += requested;
+            }
+            sent += requested;
         }
         self.stats.rtcp_out += sent;
         true
@@ -286,6 +295,7 @@ fn send_nacks<S: Sink>(
     stream: &mut StreamRx,
     media_ssrc: u32,
     sequences: &mut Vec<u16>,
+    counters: &mut Counters,
     now: Micros,
     sink: &mut S,
 ) -> u64 {
@@ -313,6 +323,8 @@ fn send_nacks<S: Sink>(
         sent += 1;
     }
     stream.counters.nacks += sent;
+    counters.nacks_sent += sent;
+    counters.nacked_packets_sent += taken as u64;
     stream.counters.nacked_packets += taken as u64;
     sent
 }

@@ -43,6 +43,11 @@ pub(crate) const FILLER: u8 = 16;
 pub(crate) const PADDING_FIXED: u8 = 32;
 /// So far received by retransmission only.
 pub(crate) const REPAIRED: u8 = 64;
+/// It is of a video stream.
+pub(crate) const VIDEO: u8 = 128;
+
+/// Number of kinds told apart by `Slot::kind`.
+pub(crate) const KINDS: usize = 2;
 
 /// Metadata of a stored packet.
 #[derive(Clone, Copy, Debug)]
@@ -60,6 +65,16 @@ pub(crate) struct Slot {
     pub(crate) codec: u8,
     /// RFC 6464 byte: voice activity flag and level.
     pub(crate) level: u8,
+    /// Low half of the time it arrived.
+    pub(crate) arrived: u32,
+}
+
+impl Slot {
+    /// Returns 0 for audio, 1 for video.
+    #[inline]
+    pub(crate) fn kind(&self) -> usize {
+        usize::from(self.flags & VIDEO != 0)
+    }
 }
 
 /// The history of one stream.
@@ -89,6 +104,7 @@ impl Ring {
             pad: 0,
             codec: 0,
             level: 0,
+            arrived: 0,
         };
         let mut table = vec![empty; slots];
         for (position, slot) in table.iter_mut().enumerate() {
@@ -245,6 +261,7 @@ mod tests {
             pad: 0,
             codec: 0,
             level: 0,
+            arrived: 0,
         }
     }
 

@@ -215,6 +215,9 @@ impl Router {
     ) {
         if let Some(entry) = self.transports.get_mut(transport.0) {
             if let Some(link) = entry.link_mut() {
+                if let Some(unfinished) = link.unfinished() {
+                    self.stats.counters.link_unfinished(unfinished);
+                }
                 link.close(now);
             }
             entry.drain_link(sink);
@@ -451,15 +454,15 @@ impl Router {
         Ok(())
     }
 
+    /// As `request_stream_key_frame`, for a producer's encoding.
     pub(super) fn request_producer_key_frame(
         &mut self,
         producer: ProducerKey,
         encoding: u8,
         now: Micros,
-    ) {
-        if let Some(s) = self.wanted_stream(producer, encoding) {
-            self.request_stream_key_frame(s, now);
-        }
+    ) -> bool {
+        self.wanted_stream(producer, encoding)
+            .is_some_and(|s| self.request_stream_key_frame(s, now))
     }
 
     /// Closes a producer and its consumers; events report the consumers. Unknown keys are no error.

@@ -27,7 +27,9 @@ use super::nack::{Arrival, NackGenerator};
 use super::passthrough::PassthroughExtensions;
 use super::renumber::Renumber;
 use super::retired::Retired;
-use super::ring::{FILLER, HEADROOM, KEY_FRAME, LEVEL, MARKER, PASSTHROUGH, REPAIRED, Ring, Slot};
+use super::ring::{
+    FILLER, HEADROOM, KEY_FRAME, LEVEL, MARKER, PASSTHROUGH, REPAIRED, Ring, Slot, VIDEO,
+};
 use super::score::{Score, Totals};
 use super::source::Source;
 use crate::net::Sink;
@@ -388,6 +390,7 @@ impl StreamRx {
                 pad: 0,
                 codec: packet.codec,
                 level: packet.level.unwrap_or(0),
+                arrived: packet.arrived as u32,
             };
             if !self.ring.commit(slot, passthrough) {
                 if !packet.repair && self.ring.arrived_after_repair(stream_index) {
@@ -411,6 +414,9 @@ impl StreamRx {
         let mut flags = if packet.marker { MARKER } else { 0 };
         if packet.level.is_some() {
             flags |= LEVEL;
+        }
+        if self.kind == MediaKind::Video {
+            flags |= VIDEO;
         }
         if packet.repair {
             flags |= REPAIRED;
@@ -500,7 +506,9 @@ impl StreamRx {
                 Arrival::Asked(at) => {
                     recovered |= answer && now >= at + self.rtt.unwrap_or(0);
                 }
-                Arrival::Overflow if self.kind == MediaKind::Video => self.key_frames.request(now),
+                Arrival::Overflow if self.kind == MediaKind::Video => {
+                    self.key_frames.request(now);
+                }
                 Arrival::Overflow => {}
             }
         }

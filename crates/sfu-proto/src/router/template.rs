@@ -262,6 +262,7 @@ mod tests {
             pad: 0,
             codec: 0,
             level: 0x9e,
+            arrived: 0,
         }
     }
 

@@ -16,7 +16,7 @@ use super::config::{ProducerKey, TransportKey};
 use super::event::RouterEvent;
 use super::layers::SILENCE_SKEW;
 use super::stream::INACTIVE_AFTER;
-use crate::link::{DtlsState, LinkEvent};
+use crate::link::{DtlsState, IceState, LinkEvent};
 use crate::net::{Destination, Sink};
 
 /// Interval of transport-wide feedback.
@@ -247,6 +247,9 @@ impl Router {
         let entry = &mut self.transports[transport.0];
         match event {
             LinkEvent::Ice(state) => {
+                if state == IceState::Disconnected {
+                    self.stats.counters.ice_consent_lost += 1;
+                }
                 let selected = entry.destination;
                 self.events.push_back(RouterEvent::TransportIce {
                     transport,
@@ -270,8 +273,10 @@ impl Router {
                 self.events
                     .push_back(RouterEvent::IceRestarted { transport });
             }
+            LinkEvent::CheckRefused(refusal) => self.stats.counters.check_refused(refusal),
             LinkEvent::Failed(failure) => {
                 entry.drain_link(sink);
+                self.stats.counters.link_failed(&failure);
                 self.close_transport_because(transport, failure.to_string());
             }
             LinkEvent::Selected(to) if before.is_some_and(|old| old != to) => {

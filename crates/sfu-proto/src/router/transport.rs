@@ -115,6 +115,8 @@ pub(crate) struct Transport {
     /// The report timer is running.
     pub(crate) reporting: bool,
     pub(crate) padding: bool,
+    /// A media packet was sent.
+    pub(crate) media_started: bool,
     /// Next outgoing transport-wide sequence number.
     pub(crate) next_sequence: u16,
     pub(crate) pacer: Immediate,
@@ -172,6 +174,7 @@ impl Transport {
             destination: None,
             padding: config.padding,
             ready: false,
+            media_started: false,
             reporting: false,
             next_sequence: 0,
             pacer: Immediate,

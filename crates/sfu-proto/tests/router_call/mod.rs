@@ -109,6 +109,8 @@ pub struct Sent {
     pub datagrams: Vec<(Destination, Vec<u8>)>,
     /// Lengths of the datagrams of each train.
     pub trains: Vec<Vec<usize>>,
+    /// Where forwarded packets of which kind go, and when the first of them arrived.
+    pub marks: Vec<(Destination, usize, Instant)>,
     open: Option<Destination>,
 }
 
@@ -120,6 +122,7 @@ impl Default for Sent {
             profile: SrtpProfile::AeadAes128Gcm,
             datagrams: Vec::new(),
             trains: Vec::new(),
+            marks: Vec::new(),
             open: None,
         }
     }
@@ -150,6 +153,10 @@ impl Sink for Sent {
 
     fn end_train(&mut self) {
         self.open = None;
+    }
+
+    fn mark_arrival(&mut self, to: &Destination, kind: usize, arrived: Instant) {
+        self.marks.push((*to, kind, arrived));
     }
 }
 
