@@ -45,12 +45,13 @@ class Person:
 class Bots:
     """A pool of native bots, with their people."""
 
-    def __init__(self, clip: Path) -> None:
+    def __init__(self, clip: Path, *, bind: str = "127.0.0.1") -> None:
         self.pool = _core.BotPool(json.dumps({"clip_path": str(clip)}))
+        self._options = json.dumps({"bind": bind})
         self._next_tag = 0
 
     async def join(self, room: Room, name: str) -> Person:
-        (bot,) = self.pool.spawn(1, "{}")
+        (bot,) = self.pool.spawn(1, self._options)
         participant, send, receive = await room.join_with_transports(
             ParticipantId(name), rtp_capabilities=room.router.rtp_capabilities
         )
