@@ -25,19 +25,19 @@ pub struct CounterFamily {
 /// meeshy_sfu_proto::counters! {
 ///     /// What a gate counts.
 ///     pub struct Gate {
-///         "persons", ["direction"], "Persons who went through." => {
-///             entered: ["in"],
-///             left: ["out"],
+///         "packets", ["direction"], "Packets that went through." => {
+///             received: ["in"],
+///             sent: ["out"],
 ///         }
 ///         "alarms", [], "Alarms." => { alarms: [], }
 ///     }
 /// }
 ///
-/// let mut gate = Gate { entered: 2, ..Gate::default() };
-/// gate.add(&Gate { entered: 1, alarms: 1, ..Gate::default() });
+/// let mut gate = Gate { received: 2, ..Gate::default() };
+/// gate.add(&Gate { received: 1, alarms: 1, ..Gate::default() });
 /// let mut seen = Vec::new();
 /// gate.visit(|name, labels, count| seen.push((name, labels.to_vec(), count)));
-/// assert_eq!(seen[0], ("persons", vec!["in"], 3));
+/// assert_eq!(seen[0], ("packets", vec!["in"], 3));
 /// assert_eq!(Gate::FAMILIES[0].labels, ["direction"]);
 /// ```
 #[macro_export]
