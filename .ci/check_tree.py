@@ -35,6 +35,8 @@ PRIVATE_ALLOWED_IN = {
     ("simulator/bots/aiortc_peer.py", "_connection"): "aiortc hides the ICE connection",
     ("simulator/bots/aiortc_peer.py", "_nominated"): "aioice hides the pair in use",
     ("simulator/bots/aiortc_peer.py", "_protocols"): "aioice hides its sockets",
+    ("simulator/bots/aiortc_peer.py", "_rtp_router"): "aiortc has no word for packets it cannot route",
+    ("simulator/bots/aiortc_peer.py", "_rx_srtp"): "aiortc has no word for packets that fail authentication",
     ("simulator/bots/aiortc_peer.py", "_rtx_ssrc"): "aiortc hides the SSRCs of a sender",
     ("simulator/bots/aiortc_peer.py", "_set_role"): "aiortc has no other way to take the client's role",
     ("simulator/bots/aiortc_peer.py", "_ssrc"): "aiortc hides the SSRCs of a sender",

@@ -75,7 +75,7 @@ class BotPool:
 
     Each bot has a send and a recv transport with a socket each, real ICE, DTLS, SRTP and RTCP. Parameters that
     also travel to a media server are camelCase, the others snake_case. No call waits for the network;
-    ``rows``, ``sender_rows``, ``health`` and ``stop`` wait for the threads' next tick, with the GIL released.
+    ``rows``, ``sender_rows``, ``bot_rows``, ``health`` and ``stop`` wait for the threads' next tick, with the GIL released.
 
     All methods raise ConflictError for a pool that was stopped, NotFoundError for a bot that does not exist,
     InvalidRequestError for arguments that make no sense, and ForkError in a forked child.
@@ -104,6 +104,18 @@ class BotPool:
     @staticmethod
     def sample_dtype() -> list[tuple[str, str]]:
         """Return the numpy fields of one sample of :meth:`samples`."""
+
+    @staticmethod
+    def sent_dtype() -> list[tuple[str, str]]:
+        """Return the numpy fields of one frame of :meth:`sent`."""
+
+    @staticmethod
+    def pause_dtype() -> list[tuple[str, str]]:
+        """Return the numpy fields of one pause of :meth:`pauses`."""
+
+    @staticmethod
+    def bot_row_dtype() -> list[tuple[str, str]]:
+        """Return the numpy fields of one row of :meth:`bot_rows`."""
 
     @property
     def event_fd(self) -> int:
@@ -185,6 +197,15 @@ class BotPool:
 
     def samples(self, max: int = 1048576) -> bytes:
         """Take the oldest latency samples; layout as :meth:`sample_dtype`."""
+
+    def sent(self, max: int = 1048576) -> bytes:
+        """Take the oldest stamped frames that were sent; layout as :meth:`sent_dtype`."""
+
+    def pauses(self, max: int = 1048576) -> bytes:
+        """Take the oldest pauses of received streams that are over; layout as :meth:`pause_dtype`."""
+
+    def bot_rows(self) -> bytes:
+        """List one row per bot ever spawned; layout as :meth:`bot_row_dtype`."""
 
     def health(self) -> str:
         """Return the generator's view of itself, as JSON."""

@@ -67,7 +67,8 @@ class Frames(FigureModel):
         "Of the missing ones, how many arrived in part: the stamp came, another packet did not.",
     )
     duplicated: int | None = figure(
-        "duplicated frames", "Frames that arrived whole more than once by the same path."
+        "duplicated frames",
+        "Stamps that had come before by the same path: a frame that came twice, or its last packet; not in calls that switch.",
     )
 
 

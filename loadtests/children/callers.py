@@ -7,6 +7,7 @@ for the media; `python -m loadtests.children.callers DESCRIPTOR` is started by l
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import sys
 import time
@@ -118,7 +119,6 @@ class SuiteCallers(Callers):
                     watching = asyncio.create_task(self._watch(self._generator))
                     self._ready.set()
                     await self._finish.wait()
-                    watching.cancel()
                     await asyncio.gather(watching, return_exceptions=True)
                     await self._signaller.close()
                     await asyncio.gather(*(self.dismiss(caller) for caller in self.present))
@@ -234,13 +234,18 @@ class SuiteCallers(Callers):
         return self._bots[number]
 
     async def _watch(self, generator: NativeCallBotGenerator) -> None:
-        """Collect once a second until cancelled, and report what locust should show."""
+        """Collect once a second until the end, and report what locust should show."""
         begun = time.monotonic()
         for tick in itertools.count():
             self._look(await self._collect(generator, tick), time.time_ns())
             if failures := generator.failures():
                 self._channel.send({"broken": "; ".join(failures)})
-            await asyncio.sleep(max(0.0, begun + (tick + 1) * TICK_S - time.monotonic()))
+            # Not ended by cancelling: what a collection has taken from the bots would be lost.
+            with contextlib.suppress(TimeoutError):
+                pause_s = max(0.0, begun + (tick + 1) * TICK_S - time.monotonic())
+                await asyncio.wait_for(self._finish.wait(), pause_s)
+            if self._finish.is_set():
+                return
 
     async def _collect(self, generator: NativeCallBotGenerator, tick: int) -> Sequence[pa.RecordBatch]:
         """Record what was measured since the last time; returns the latency samples."""

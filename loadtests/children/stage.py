@@ -29,7 +29,8 @@ from simulator.client.server_figures import server_figures
 from simulator.errors import ServerRefusedError, SimulatorError, UsageError
 from simulator.report.live import verdict_panel
 from simulator.report.write import EXIT_CODES, title, write_report
-from simulator.runs.base import TICK_S, machine, note_server
+from simulator.runs.base import TICK_S, machine
+from simulator.runs.server_watch import ServerWatch
 from simulator.samples.end_state import FILE as END_STATE
 from simulator.samples.recorder import Recorder, RunDirectory, utc_now
 from simulator.scenario import Scenario, patterns, to_toml
@@ -159,17 +160,17 @@ class Stage:
 
     async def _observe(self, stack: GatewayStack, rest: Rest, recorder: Recorder) -> None:
         """Record what the media server uses, once a second until cancelled."""
-        token = Credentials(secret=stack.secret).for_service()
-        while True:
-            tick = self._tick
-            with contextlib.suppress(SimulatorError):
-                note_server(recorder, tick, await server_figures(rest, token))
-            if tick >= 0:
-                self._tick = tick + 1
-            if self._broken is None and (complaint := stack.complaint()):
-                self._broken = complaint
-                self._channel.send({"broken": complaint})
-            await asyncio.sleep(TICK_S)
+        credentials = Credentials(secret=stack.secret)
+        async with ServerWatch(lambda: server_figures(rest, credentials.for_service()), recorder) as server:
+            while True:
+                tick = self._tick
+                server.ask(tick)
+                if tick >= 0:
+                    self._tick = tick + 1
+                if self._broken is None and (complaint := stack.complaint()):
+                    self._broken = complaint
+                    self._channel.send({"broken": complaint})
+                await asyncio.sleep(TICK_S)
 
 
 async def _try_gateway(url: str, secret: str) -> None:

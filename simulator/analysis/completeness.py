@@ -13,7 +13,6 @@ import numpy as np
 
 from simulator.analysis.delivery import sent_frames
 from simulator.analysis.raw_run import STREAM, RawRun
-from simulator.samples.schema import SAMPLE_FOREIGN
 
 
 def gaps(raw: RawRun, values: Mapping[str, Any], promised: Iterable[str]) -> list[str]:
@@ -66,8 +65,9 @@ def _unknown_streams(raw: RawRun) -> list[str]:
 def _unsent_frames(raw: RawRun) -> list[str]:
     """Look for frames that arrived and that no sender recorded."""
     sent = sent_frames(raw)
-    rows = raw.tables["latency"]
-    rows = rows[rows["flags"] & SAMPLE_FOREIGN == 0]
+    rows = (
+        raw.samples()
+    )  # of the measured time: what was sent at the very end may be recorded on one side alone
     strange = 0
     for key, part in rows.groupby(["sender", "kind"]):
         pair: Any = key

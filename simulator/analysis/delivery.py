@@ -184,6 +184,19 @@ def corrupted(raw: RawRun) -> int:
     return int((raw.samples(misrouted=True)["flags"] & SAMPLE_CORRUPT != 0).sum())
 
 
+def by_stream(raw: RawRun) -> pd.DataFrame:
+    """Return what became of the frames of each stream; one row a stream."""
+    columns = ["due", "delivered", "late", "incomplete", "corrupt", "duplicated"]
+    rows = [
+        {"sender": s.sender, "receiver": s.receiver, "kind": KINDS[s.kind]}
+        | {name: getattr(s, name) for name in columns}
+        for s in accounts_of(raw).streams
+    ]
+    return pd.DataFrame(rows, columns=["sender", "receiver", "kind", *columns]).rename(
+        columns={name: f"frames_{name}" for name in columns}
+    )
+
+
 def sent_frames(raw: RawRun) -> dict[tuple[int, int], Sent]:
     """Return what each sender sent of each kind, each frame once."""
     table = raw.tables["sent"]
@@ -215,7 +228,7 @@ def _enter(
     entry.late = int((got & ~punctual & due).sum())
     entry.incomplete = int((partly & ~got & due).sum())
     entry.corrupt = int((corrupt & due[places]).sum())
-    times = np.bincount(places[after_ns >= 0], minlength=len(due))
+    times = np.bincount(places, minlength=len(due))
     entry.duplicated = int((times[due] - 1).clip(min=0).sum())
     return got
 

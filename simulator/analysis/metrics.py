@@ -185,6 +185,8 @@ def decoded(raw: RawRun) -> Decoded | None:
 def server(raw: RawRun) -> Server:
     """Compute what the media server used; all null when it was not observed."""
     rows = _window(raw.tables["server"])
+    # A row without figures is one without an answer.
+    rows = rows[rows[["cpu_ns", "rss_bytes", "packets_in", "packets_out"]].notna().any(axis=1)]
     if len(rows) < 2:
         return Server()
     first, last = rows.iloc[0], rows.iloc[-1]

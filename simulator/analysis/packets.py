@@ -17,6 +17,7 @@ from simulator.figure_types import PerKind, Share
 from simulator.samples.schema import DRAINED, KINDS
 from simulator.summary import Unexpected
 
+_OPEN = "unknown_ssrc_open"
 CAUSES = ("unknown_ssrc", "unauthentic", "payload_type", "damaged_stamps", "malformed")
 
 
@@ -28,7 +29,7 @@ def duplicates(raw: RawRun) -> Share:
     """
     deltas = raw.stream_deltas
     packets = int(deltas["packets"].sum())
-    again = int(deltas["duplicates"].sum() + deltas["unasked_repairs"].sum())
+    again = int((deltas["duplicates"] - deltas["surplus_repairs"] + deltas["unasked_repairs"]).sum())
     frames = accounts_of(raw).streams
     whole = sum(s.delivered + s.duplicated for s in frames)
     by_stamp = sum(s.duplicated for s in frames) / whole if whole else 0.0
@@ -44,11 +45,18 @@ def reordered(raw: RawRun) -> Share:
 
 @computes("unexpected_packets", needs=["receivers"])
 def unexpected(raw: RawRun) -> Unexpected:
-    """Count what bots could not attribute, from the begin of the measured time until all that was under way had come."""
-    rows = raw.tables["receivers"]
-    rows = rows[(rows["tick"] >= 0) | (rows["tick"] == DRAINED)].sort_values("unix_ns")
-    grouped = rows.groupby("receiver")[list(CAUSES)]
-    grown = grouped.last() - grouped.first()
+    """Count what bots could not attribute within the measured time.
+
+    An SSRC that may still be announced counts unless it was, by the end of the drain.
+    """
+    rows = raw.tables["receivers"].sort_values("unix_ns").set_index("receiver")
+    names = [*CAUSES, _OPEN]
+    inside = rows[rows["tick"] >= 0].groupby(level=0)[names]
+    first, last = inside.first(), inside.last()
+    drained = rows[rows["tick"] == DRAINED].groupby(level=0)[names].last().reindex(last.index).fillna(last)
+    total = last["unknown_ssrc"] + last[_OPEN]
+    last["unknown_ssrc"] = total.clip(upper=drained["unknown_ssrc"] + drained[_OPEN])
+    grown = last - first
     counts = {cause: _total(grown[cause]) for cause in CAUSES}
     known = [count for count in counts.values() if count is not None]
     return Unexpected(total=sum(known) if known else None, **counts)

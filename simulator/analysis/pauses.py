@@ -43,6 +43,21 @@ def pauses(raw: RawRun) -> Pauses:
     )
 
 
+def by_stream(raw: RawRun) -> pd.DataFrame:
+    """Return how often each stream paused, and its longest pause; one row a stream."""
+    rows = [
+        {
+            "sender": sender,
+            "receiver": receiver,
+            "kind": KINDS[kind],
+            "pauses": len(times),
+            "longest_pause_ms": max((end - start for start, end in times), default=0) / 1e6,
+        }
+        for (receiver, sender, kind), times in stream_pauses(raw)[0].items()
+    ]
+    return pd.DataFrame(rows, columns=["sender", "receiver", "kind", "pauses", "longest_pause_ms"])
+
+
 def stream_pauses(raw: RawRun) -> tuple[dict[Key, list[Span]], dict[Key, list[Span]]]:
     """Return the pauses of each stream, and the spans of time in which it should have flowed."""
     start, end = raw.context.window_start_ns, raw.context.window_end_ns

@@ -38,6 +38,7 @@ _COUNTERS = [
     "missing",
     "duplicates",
     "out_of_order",
+    "surplus_repairs",
     "unasked_repairs",
     "foreign",
     "frames_decoded",

@@ -27,11 +27,13 @@ from simulator.client.bot import (
 )
 from simulator.client.media_server import Direction, Json
 from simulator.errors import BotError
-from simulator.samples.schema import GENERATOR, LATENCY, PLAYOUT, STREAMS, Kind, rows_to_batch
+from simulator.samples.schema import GENERATOR, TABLES, Kind, rows_to_batch
 
 ORDER_TIMEOUT_S = 60.0
 CONNECT_TIMEOUT_S = 30.0
 _STOP_TIMEOUT_S = 3.0
+_COLLECTED = ("streams", "latency", "sent", "receivers", "pauses", "playout")
+"""Tables that the children fill."""
 _LINE_LIMIT = 64 * 1024 * 1024
 
 
@@ -137,6 +139,7 @@ class ChildProcess:
             clip=settings.clip,
             synthetic=settings.synthetic,
             relay_only=settings.relay_only,
+            audio_stamp_every=settings.audio_stamp_every,
             network=settings.network.model_dump(),
         )
         return self._process.pid
@@ -265,20 +268,14 @@ class AiortcGenerator:
         answers = await asyncio.gather(
             *(child.order("collect", tick=tick) for child in self._children), return_exceptions=True
         )
-        batches: dict[str, list[pa.RecordBatch]] = {
-            "streams": [],
-            "latency": [],
-            "playout": [],
-            "generator": [],
-        }
+        batches: dict[str, list[pa.RecordBatch]] = {name: [] for name in (*_COLLECTED, "generator")}
         for child, answer in zip(self._children, answers, strict=True):
             if isinstance(answer, BotError):
                 continue  # failures() reports it
             if isinstance(answer, BaseException):
                 raise answer
-            batches["streams"].append(rows_to_batch(STREAMS, answer["streams"]))
-            batches["latency"].append(rows_to_batch(LATENCY, answer["latency"]))
-            batches["playout"].append(rows_to_batch(PLAYOUT, answer["playout"]))
+            for name in _COLLECTED:
+                batches[name].append(rows_to_batch(TABLES[name], answer[name]))
             g = answer["generator"]
             row = (
                 tick,

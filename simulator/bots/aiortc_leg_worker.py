@@ -28,15 +28,24 @@ from simulator.bots.aiortc_media import (
     MeasuringReceiver,
     Playout,
     SendClock,
+    SentFrame,
     StampingSender,
 )
-from simulator.bots.aiortc_peer import Peer, Reach, selected
+from simulator.bots.aiortc_peer import Peer, Reach, Tally, selected
 from simulator.bots.aiortc_worker import Worker, main
 from simulator.bots.clip import FPS, SAMPLE_RATE, AudioPacket, Clip, VideoFrame
+from simulator.bots.frame_check import Sample
 from simulator.bots.leg_selector import FrameSequence, LegSelector
-from simulator.bots.stream_stats import Sample, StreamStats
+from simulator.bots.stream_stats import StreamStats
 from simulator.client.media_server import Json
-from simulator.samples.schema import KINDS, SAMPLE_KEY, SAMPLE_SHOWN, SAMPLE_SURPLUS, Kind
+from simulator.samples.schema import (
+    KINDS,
+    NEVER_WHOLE,
+    SAMPLE_KEY,
+    SAMPLE_SHOWN,
+    SAMPLE_SURPLUS,
+    Kind,
+)
 from simulator.scenario import Network
 
 _PERIOD_S = {"audio": 0.02, "video": 1 / FPS}
@@ -120,11 +129,14 @@ class LegContext:
         samples: list[Sample],
         playouts: list[Playout],
         notice: Callable[..., None],
+        *,
+        sent: list[SentFrame],
     ) -> None:
         self.participant = participant
         self.clip = clip
         self.selector = LegSelector()
         self.playouts = playouts
+        self.sent = sent
         self.clocks: list[SendClock] = []
         self._samples = samples
         self._notice = notice
@@ -146,6 +158,9 @@ class LegContext:
 
         def take(sample: Sample) -> None:
             _, sender, kind, flags, number = sample[:5]
+            if sample[7] == NEVER_WHOLE:
+                self._samples.append(sample)
+                return
             if flags & SAMPLE_KEY or KINDS[kind] == "audio":
                 decodable.add(sender << 1 | kind)
             shown = entered = False
@@ -173,6 +188,7 @@ class ServerLegPeer(Peer):
             seeds=(leg, leg + 1),
             on_sample=context.viewer(leg),
             on_playout=context.playouts.append,
+            on_sent=context.sent.append,
             notice=lambda event, **values: notice(event, leg=leg, **values),
             reach=reach,
         )
@@ -245,6 +261,11 @@ class PeerLeg:
         candidate.sdpMLineIndex = 0
         await self._connection.addIceCandidate(candidate)
 
+    def tally(self) -> Tally:
+        """Count its samples, and the stamps it could not read; a peer's connection shows no more."""
+        meters = [receiver.meter for receiver in self._receivers]
+        return sum(m.stamps for m in meters), 0, 0, 0, 0, sum(m.damaged_stamps for m in meters)
+
     async def close(self) -> None:
         """End it. Idempotent."""
         if self._closed:
@@ -264,7 +285,7 @@ class PeerLeg:
 
     def make_sender(self, track: Any, transport: Any) -> RTCRtpSender:
         """Make a sender of this leg."""
-        return StampingSender(track, transport, self._context.participant)
+        return StampingSender(track, transport, self._context.participant, self._context.sent.append)
 
     def _ice_connection(self) -> Any:
         return self._connection.getSenders()[0].transport.transport._connection
@@ -296,6 +317,8 @@ class LegWorker(Worker):
         super().__init__(output)
         self._context: LegContext | None = None
         self._legs: dict[int, PeerLeg] = {}
+        self._ended: list[Tally] = []
+        """What legs counted that are closed."""
         # aiortc offers no way to bring one's own senders and receivers to a connection.
         aiortc.rtcpeerconnection.RTCRtpSender = _make_sender  # type: ignore[attr-defined, assignment]
         aiortc.rtcpeerconnection.RTCRtpReceiver = _make_receiver  # type: ignore[attr-defined, assignment]
@@ -326,11 +349,10 @@ class LegWorker(Worker):
                 return self._shared(order["participant"]).selector.prefer(order["bot"])
             case "close" if order["bot"] in self._legs:
                 self._retire(order["bot"])
-                return await self._legs.pop(order["bot"]).close()
+                return await self._end(self._legs.pop(order["bot"]))
             case "close":
                 self._retire(order["bot"])
-                # What it counted is not needed any more: calls that switch are judged by their samples.
-                return await self._peers.pop(order["bot"]).close()
+                return await self._end(self._peers.pop(order["bot"]))
             case _:
                 return await super()._do(order)
 
@@ -343,6 +365,19 @@ class LegWorker(Worker):
         }
         return collected
 
+    async def _end(self, leg: PeerLeg | Peer) -> None:
+        """Close a leg and keep what it counted."""
+        await leg.close()
+        self._ended.append(leg.tally())
+
+    def _receivers(self, tick: int) -> list[tuple[int | None, ...]]:
+        if self._context is None:
+            return []
+        open_ones = [peer.tally() for peer in self._peers.values()]
+        tallies = [*open_ones, *(leg.tally() for leg in self._legs.values()), *self._ended]
+        total = (sum(counts) for counts in zip(*tallies, strict=True)) if tallies else (0,) * 6
+        return [(tick, time.time_ns(), self._context.participant, *total, None)]
+
     def _reach(self, order: Json) -> Reach:
         return Reach.of(order["ice_servers"], relay_only=self._settings["relay_only"])
 
@@ -354,7 +389,9 @@ class LegWorker(Worker):
         if self._context is None:
             if self._clip is None:
                 raise RuntimeError("a leg before setup")
-            self._context = LegContext(participant, self._clip, self._samples, self._playouts, self._notice)
+            self._context = LegContext(
+                participant, self._clip, self._samples, self._playouts, self._notice, sent=self._sent
+            )
         return self._context
 
 

@@ -32,13 +32,15 @@ from av.frame import Frame
 
 from simulator.bots import stamp
 from simulator.bots.clip import FPS, SAMPLE_RATE, Clip, tone, video_frames
-from simulator.bots.stream_stats import Sample, StreamStats
+from simulator.bots.frame_check import Sample
+from simulator.bots.stream_stats import StreamStats
 from simulator.client.media_server import Json
+from simulator.samples.schema import KINDS, SAMPLE_KEY
 
 LATE_S = 0.005
 """Media that is sent more than this after it was due is a late send."""
-AUDIO_STAMP_EVERY = 10
-"""Every so many opus packets one carries a stamp, as native bots do it."""
+SentFrame = tuple[int, int, int, int, int, int, int]
+"""One row of the table of sent frames."""
 _GIVE_UP_S = 1.0
 _STAMPS_REMEMBERED = 600
 Playout = tuple[int, int, int, int, int]
@@ -167,11 +169,20 @@ class SyntheticAudio(MediaStreamTrack):
 
 
 class StampingSender(RTCRtpSender):
-    """Sends a track and puts a stamp into every video frame and every tenth audio packet."""
+    """Sends a track, and puts a stamp into every video frame and every n-th audio packet."""
 
-    def __init__(self, track: MediaStreamTrack, transport: RTCDtlsTransport, bot: int) -> None:
+    def __init__(
+        self,
+        track: MediaStreamTrack,
+        transport: RTCDtlsTransport,
+        bot: int,
+        on_sent: Callable[[SentFrame], None],
+        audio_stamp_every: int = 1,
+    ) -> None:
         super().__init__(track, transport)
         self._bot = bot
+        self._on_sent = on_sent
+        self._audio_stamp_every = audio_stamp_every
         self._source = track
         self._frames = 0
         self._stamps = 0
@@ -186,16 +197,36 @@ class StampingSender(RTCRtpSender):
         self._frames += 1
         source = self._source if isinstance(self._source, ClipVideo | ClipAudio) else None
         number = source.number if source is not None else None
-        if self.kind == "video" or number is not None or self._frames % AUDIO_STAMP_EVERY == 0:
+        if self.kind == "video" or number is not None or self._frames % self._audio_stamp_every == 0:
             flags = stamp.KEY_FRAME if source is not None and source.key else 0
-            sequence = self._stamps if number is None else number
-            mark = stamp.encode(stamp.Stamp(self._bot, sequence, time.time_ns(), flags))
-            last = frame.payloads[-1]
-            stamped = last + mark if self.kind == "video" else stamp.pad_opus(last, mark)
-            if stamped is not None:
-                frame.payloads[-1] = stamped
-                self._stamps += 1
+            self._stamp(frame.payloads, self._stamps if number is None else number, flags)
         return frame
+
+    def _stamp(self, payloads: list[bytes], sequence: int, flags: int) -> None:
+        """Put a stamp at the end of a frame, and record that it was sent."""
+        if self.kind == "video":
+            media = [payload[stamp.descriptor_length(payload) :] for payload in payloads]
+            last: bytes | None = payloads[-1]
+        else:
+            padded = stamp.pad_opus(payloads[-1], bytes(stamp.SIZE))
+            last = None if padded is None else padded[: -stamp.SIZE]
+            media = [] if last is None else [last]
+        if last is None:
+            return
+        mark = stamp.Stamp(
+            self._bot,
+            sequence,
+            time.time_ns(),
+            flags,
+            stamp.frame_sum(media),
+            len(payloads),
+        )
+        payloads[-1] = last + stamp.encode(mark)
+        self._stamps += 1
+        number = KINDS.index("video" if self.kind == "video" else "audio")
+        key = SAMPLE_KEY if flags & stamp.KEY_FRAME else 0
+        size = sum(map(len, payloads))
+        self._on_sent((mark.bot, number, key, mark.packets, size, mark.seq & 0xFFFFFFFF, mark.unix_ns))
 
     def _send_keyframe(self) -> None:
         super()._send_keyframe()
@@ -235,6 +266,8 @@ class MeasuringReceiver(RTCRtpReceiver):
     async def close(self) -> None:
         """Stop receiving. Idempotent."""
         await self.stop()
+        self.meter.end()
+        self._flush()
         if self._decoding is not None:
             self._decoding.cancel()
             await asyncio.gather(self._decoding, return_exceptions=True)
@@ -244,19 +277,30 @@ class MeasuringReceiver(RTCRtpReceiver):
         now_ns = time.time_ns()
         size = len(packet.payload) + packet.padding_size
         sample = None
+        # Only video has several packets to a frame, and marks the last.
+        frame = (packet.timestamp, bool(packet.marker)) if self.meter.kind else (None, True)
         if packet.ssrc == self._ssrc:
-            sample = self.meter.original(packet.sequence_number, packet.payload, size, now_ns)
+            sample = self.meter.original(
+                packet.sequence_number, packet.payload, size, now_ns, timestamp=frame[0], marker=frame[1]
+            )
         elif packet.ssrc == self._rtx_ssrc and len(packet.payload) > 2:
             number = int.from_bytes(packet.payload[:2], "big")
-            sample = self.meter.retransmission(number, packet.payload, size, now_ns)
+            sample = self.meter.retransmission(
+                number, packet.payload[2:], size, now_ns, timestamp=frame[0], marker=frame[1]
+            )
         else:
             return  # aiortc hands over packets of unknown streams when their payload type fits
+        self._flush()
         if sample is not None:
             self._on_sample(sample)
             self._stamped[packet.timestamp] = now_ns - sample[6]
             if len(self._stamped) > _STAMPS_REMEMBERED:
                 del self._stamped[next(iter(self._stamped))]
         await super()._handle_rtp_packet(packet, arrival_time_ms)
+
+    def _flush(self) -> None:
+        for sample in self.meter.take_given_up():
+            self._on_sample(sample)
 
     async def _decode(self) -> None:
         """Take decoded frames as soon as they come out of the decoder."""

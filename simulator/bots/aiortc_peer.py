@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import pylibsrtp
 from aioice import ice as aioice_ice
 from aiortc import (
     RTCCertificate,
@@ -32,6 +33,7 @@ from simulator.bots.aiortc_media import (
     MeasuringReceiver,
     Playout,
     SendClock,
+    SentFrame,
     StampingSender,
     SyntheticAudio,
     SyntheticVideo,
@@ -39,8 +41,10 @@ from simulator.bots.aiortc_media import (
     extension_parameters,
 )
 from simulator.bots.clip import FPS, Clip
+from simulator.bots.frame_check import Sample
 from simulator.bots.netem import EmulatedLink
-from simulator.bots.stream_stats import Sample, StreamStats
+from simulator.bots.strangers import Strangers
+from simulator.bots.stream_stats import Pause, StreamStats
 from simulator.client.media_server import Direction, Json
 from simulator.samples.schema import KINDS, Kind
 from simulator.scenario import Network
@@ -123,6 +127,7 @@ class Transport:
         self.which = which
         self.connected = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._strangers: Strangers | None = None
 
     async def connect(
         self, server: Json, up: EmulatedLink | None, down: EmulatedLink | None, notice: Notice
@@ -149,6 +154,22 @@ class Transport:
                 )
         await self._ice.addRemoteCandidate(None)
         self._task = asyncio.create_task(self._run(server, notice))
+
+    def watch(self, strangers: Strangers) -> None:
+        """Count what comes here and belongs to no stream."""
+        self._strangers = strangers
+        router = self.dtls._rtp_router
+        route = router.route_rtp
+
+        def counted(packet: Any) -> Any:
+            known = router.ssrc_table.get(packet.ssrc)
+            if known is None:
+                strangers.packet(packet.ssrc, time.time_ns())
+            elif known not in router.payload_type_table.get(packet.payload_type, ()):
+                strangers.payload_type += 1
+            return route(packet)
+
+        router.route_rtp = counted  # type: ignore[method-assign]
 
     def fingerprints(self) -> list[Json]:
         """Return the certificate's fingerprint as the wire carries it."""
@@ -188,6 +209,9 @@ class Transport:
             )
         )
         notice("dtls", which=self.which, state=self.dtls.state)
+        if self._strangers is not None and self.dtls.state == "connected":
+            session: Any = _CountingSession(self.dtls._rx_srtp, self._strangers)
+            self.dtls._rx_srtp = session
         if self.dtls.state != "connected":
             notice("closed", which=self.which, reason=f"DTLS {self.dtls.state}")
             return
@@ -198,6 +222,31 @@ class Transport:
                 notice("closed", which=self.which, reason=f"DTLS {self.dtls.state}")
 
         self.dtls.on("statechange", changed)
+
+
+Tally = tuple[int, int, int, int, int, int]
+"""Samples, and what could not be attributed: SSRC, SSRC that may be announced, authentication, payload type, stamp."""
+
+
+class _CountingSession:
+    """An SRTP session that counts what fails authentication; what came before is refused too, and not counted."""
+
+    def __init__(self, session: Any, strangers: Strangers) -> None:
+        self._session = session
+        self._strangers = strangers
+
+    def unprotect(self, data: bytes) -> bytes:
+        return self._open(self._session.unprotect, data)
+
+    def unprotect_rtcp(self, data: bytes) -> bytes:
+        return self._open(self._session.unprotect_rtcp, data)
+
+    def _open(self, take: Callable[[bytes], bytes], data: bytes) -> bytes:
+        try:
+            return take(data)
+        except pylibsrtp.Error as error:
+            self._strangers.unauthentic += "replay" not in str(error)
+            raise
 
 
 class Peer:
@@ -213,8 +262,10 @@ class Peer:
         seeds: tuple[int, int],
         on_sample: Callable[[Sample], None],
         on_playout: Callable[[Playout], None],
+        on_sent: Callable[[SentFrame], None],
         notice: Notice,
         reach: Reach = Reach(),
+        audio_stamp_every: int = 1,
     ) -> None:
         self.number = number
         self._reach = reach
@@ -224,7 +275,10 @@ class Peer:
         self._seeds = seeds
         self._on_sample = on_sample
         self._on_playout = on_playout
+        self._on_sent = on_sent
+        self._audio_stamp_every = audio_stamp_every
         self._notice = notice
+        self._strangers = Strangers()
         self._transports: dict[Direction, Transport] = {}
         self._senders: dict[Kind, tuple[StampingSender, RTCRtpSendParameters]] = {}
         self._receivers: list[MeasuringReceiver] = []
@@ -235,6 +289,8 @@ class Peer:
         """Begin ICE and DTLS; returns the `dtlsParameters` for the server."""
         transport = Transport(which, RTCCertificate.generateCertificate(), self._reach)
         self._transports[which] = transport
+        if which == "recv":
+            transport.watch(self._strangers)
         up, down = self._links(which)
         await transport.connect(server, up, down, self._notify)
         return {"role": "client", "fingerprints": transport.fingerprints()}
@@ -243,7 +299,13 @@ class Peer:
         """Return the `rtpParameters` of what it will send."""
         clock = SendClock(1 / FPS if kind == "video" else 0.02)
         self.clocks.append(clock)
-        sender = StampingSender(self._track(kind, clock), self._transports["send"].dtls, self.number)
+        sender = StampingSender(
+            self._track(kind, clock),
+            self._transports["send"].dtls,
+            self.number,
+            self._on_sent,
+            self._audio_stamp_every,
+        )
         parameters = _send_parameters(kind, sender, self.number)
         self._senders[kind] = (
             sender,
@@ -276,12 +338,34 @@ class Peer:
                 stream["kind"], transport.dtls, meter, self._on_sample, self._on_playout
             )
             self._receivers.append(receiver)
+            for encoding in stream["rtp_parameters"]["encodings"]:
+                for ssrc in (encoding.get("ssrc"), (encoding.get("rtx") or {}).get("ssrc")):
+                    if ssrc is not None:
+                        self._strangers.announced(int(ssrc))
             await receiver.start(stream["rtp_parameters"])
 
     def rows(self, tick: int) -> list[tuple[object, ...]]:
         """Return a row of the streams table for each stream it receives."""
         now_ns = time.time_ns()
         return [receiver.meter.row(tick, now_ns) for receiver in self._receivers]
+
+    def take_pauses(self) -> list[Pause]:
+        """Return the pauses of its streams that are over, since the last call."""
+        found = [pause for receiver in self._receivers for pause in receiver.meter.pauses]
+        for receiver in self._receivers:
+            receiver.meter.pauses.clear()
+        return found
+
+    def tally(self) -> Tally:
+        """Count its samples, and what it received and could not attribute."""
+        meters = [receiver.meter for receiver in self._receivers]
+        return (
+            sum(meter.stamps for meter in meters),
+            *self._strangers.unknown(),
+            self._strangers.unauthentic,
+            self._strangers.payload_type,
+            sum(meter.damaged_stamps for meter in meters),
+        )
 
     async def close(self) -> None:
         """Stop sending and receiving, and close the sockets. Idempotent."""

@@ -18,11 +18,11 @@ from typing import Any, BinaryIO
 
 import uvloop
 
-from simulator.bots.aiortc_media import Playout
+from simulator.bots.aiortc_media import Playout, SentFrame
 from simulator.bots.aiortc_peer import Peer, use_address
 from simulator.bots.clip import Clip
+from simulator.bots.frame_check import Sample
 from simulator.bots.netem import link_seed
-from simulator.bots.stream_stats import Sample
 from simulator.client.media_server import Json
 from simulator.scenario import Network
 
@@ -70,6 +70,7 @@ class Worker:
         self._peers: dict[int, Peer] = {}
         self._samples: list[Sample] = []
         self._playouts: list[Playout] = []
+        self._sent: list[SentFrame] = []
         self._settings: Json = {}
         self._clip: Clip | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -131,16 +132,23 @@ class Worker:
             seeds=(link_seed(seed, bot, down=False), link_seed(seed, bot, down=True)),
             on_sample=self._samples.append,
             on_playout=self._playouts.append,
+            on_sent=self._sent.append,
+            audio_stamp_every=self._settings["audio_stamp_every"],
             notice=self._notice,
         )
 
     def _collect(self, tick: int) -> Json:
+        receivers = self._receivers(tick)  # before what they count, so that no sample is missed
         samples, self._samples[:] = list(self._samples), []
+        sent, self._sent[:] = list(self._sent), []
         playouts, self._playouts[:] = list(self._playouts), []
         clocks = [clock for peer in self._peers.values() for clock in peer.clocks]
         return {
             "streams": [row for peer in self._peers.values() for row in peer.rows(tick)],
             "latency": samples,
+            "sent": sent,
+            "receivers": receivers,
+            "pauses": [pause for peer in self._peers.values() for pause in peer.take_pauses()],
             "playout": playouts,
             "generator": {
                 "unix_ns": time.time_ns(),
@@ -151,6 +159,10 @@ class Worker:
                 "late_sends": sum(clock.late for clock in clocks),
             },
         }
+
+    def _receivers(self, tick: int) -> list[tuple[int | None, ...]]:
+        now_ns = time.time_ns()
+        return [(tick, now_ns, bot, *peer.tally(), None) for bot, peer in self._peers.items()]
 
     def _notice(self, event: str, **values: object) -> None:
         self._write({"event": event, "unix_ns": time.time_ns(), **values})

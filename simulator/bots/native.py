@@ -41,7 +41,20 @@ from simulator.client.bot import (
 )
 from simulator.client.media_server import Direction, Json
 from simulator.errors import BotError
-from simulator.samples.schema import GENERATOR, LATENCY, SAMPLE_FOREIGN, STREAMS, Kind, rows_to_batch
+from simulator.samples.schema import (
+    GENERATOR,
+    LATENCY,
+    NEVER_WHOLE,
+    PAUSES,
+    RECEIVERS,
+    SAMPLE_CORRUPT,
+    SAMPLE_FOREIGN,
+    SAMPLE_KEY,
+    SENT,
+    STREAMS,
+    Kind,
+    rows_to_batch,
+)
 from simulator.scenario import Link
 
 Records = NDArray[np.void]
@@ -52,9 +65,18 @@ ROW_DTYPE = np.dtype(_core.BotPool.row_dtype())
 """One received stream, as counted by the pool."""
 SAMPLE_DTYPE = np.dtype(_core.BotPool.sample_dtype())
 """One latency sample, as taken by the pool."""
+SENT_DTYPE = np.dtype(_core.BotPool.sent_dtype())
+"""One stamped frame that was sent."""
+PAUSE_DTYPE = np.dtype(_core.BotPool.pause_dtype())
+"""One time in which a stream brought nothing."""
+BOT_DTYPE = np.dtype(_core.BotPool.bot_row_dtype())
+"""What one bot received and could not attribute."""
 MAX_SAMPLES = 1 << 21
 CONNECT_TIMEOUT_S = 20.0
-_POOL_FOREIGN = 2  # bit 1 of the pool's sample flags
+_POOL_FLAGS = ((2, SAMPLE_FOREIGN), (32, SAMPLE_CORRUPT))
+"""Flags of the pool's samples, and ours."""
+_POOL_KEY = 4
+_POOL_NEVER_WHOLE = 2**32 - 1
 _UNKNOWN_SENDER = 65535
 _NOTED = frozenset({"dtls", "closed", "error", "freeze", "thaw", "pli"})
 """Events of the pool that go to events.jsonl; first packets are in the rows."""
@@ -175,7 +197,10 @@ class NativeGenerator:
 
     async def spawn(self, numbers: Sequence[int]) -> Sequence[Bot]:
         """Make bots with these numbers, which must follow on one another."""
-        options: SpawnOptions = {"bind": self._settings.bind}
+        options: SpawnOptions = {
+            "bind": self._settings.bind,
+            "audio_stamp_every": self._settings.audio_stamp_every,
+        }
         made = self._pool.spawn(len(numbers), json.dumps(options))
         if list(made) != list(numbers):
             raise BotError(f"the pool numbered its bots {made[0]}…{made[-1]}, not {numbers[0]}…{numbers[-1]}")
@@ -193,11 +218,13 @@ class NativeGenerator:
     async def collect(self, tick: int) -> Mapping[str, Sequence[pa.RecordBatch]]:
         """Return what was measured since the last call, by table."""
         # These wait until the threads read their queues.
-        rows, samples, health = await asyncio.to_thread(self._fetch)
+        rows, samples, records, health = await asyncio.to_thread(self._fetch)
         now_ns = time.time_ns()
         return {
             "streams": [streams_batch(np.frombuffer(rows, ROW_DTYPE), tick, now_ns)],
             "latency": [latency_batch(np.frombuffer(samples, SAMPLE_DTYPE))],
+            "pauses": [pauses_batch(np.frombuffer(records.pauses, PAUSE_DTYPE))],
+            **records.batches(tick, now_ns),
             "generator": [rows_to_batch(GENERATOR, self._health_rows(json.loads(health), tick, now_ns))],
         }
 
@@ -205,8 +232,12 @@ class NativeGenerator:
         """Return what failed on its own since the last call."""
         return []
 
-    def _fetch(self) -> tuple[bytes, bytes, str]:
-        return self._pool.rows(), self._pool.samples(MAX_SAMPLES), self._pool.health()
+    def _fetch(self) -> tuple[bytes, bytes, PoolRecords, str]:
+        records = PoolRecords(self._pool)
+        samples = self._pool.samples(MAX_SAMPLES)
+        rows = self._pool.rows()
+        records.fetch_sent(self._pool)
+        return rows, samples, records, self._pool.health()
 
     def _health_rows(self, health: Health, tick: int, now_ns: int) -> list[tuple[object, ...]]:
         rows: list[tuple[object, ...]] = []
@@ -264,11 +295,14 @@ def streams_batch(rows: Records, tick: int, now_ns: int) -> pa.RecordBatch:
         "expected": rows["expected"],
         "missing_first": rows["lost"],
         "missing": rows["lost_after_repair"],
-        "duplicates": rows["duplicates"],
+        "duplicates": rows["duplicates"] + rows["surplus_repairs"],
         "out_of_order": rows["out_of_order"],
         "foreign": rows["foreign"],
         "first_packet_ns": rows["first_packet_unix_ns"],
         "last_packet_ns": rows["last_packet_unix_ns"],
+        "last_frame_ns": rows["last_frame_unix_ns"],
+        "surplus_repairs": rows["surplus_repairs"],
+        "unasked_repairs": np.maximum(rows["surplus_repairs"].astype(np.int64) - rows["nacks"], 0),
         "freezes": rows["freezes"],
     }
     arrays = [
@@ -280,14 +314,86 @@ def streams_batch(rows: Records, tick: int, now_ns: int) -> pa.RecordBatch:
     return pa.record_batch(arrays, schema=STREAMS)
 
 
-def latency_batch(samples: Records) -> pa.RecordBatch:
-    """Turn the pool's samples into rows of the latency table."""
-    flags = np.where(samples["flags"] & _POOL_FOREIGN, SAMPLE_FOREIGN, 0).astype(np.uint8)
+def latency_batch(samples: Records, flags: Sequence[tuple[int, int]] = ()) -> pa.RecordBatch:
+    """Turn the pool's samples into rows of the latency table; `flags` are others to translate, the pool's and ours."""
+    ours = np.zeros(len(samples), np.uint8)
+    for theirs, meaning in (*_POOL_FLAGS, *flags):
+        ours |= np.where(samples["flags"] & theirs, meaning, 0).astype(np.uint8)
+    whole_us = samples["whole_us"].astype(np.int64)
     columns = {
         name: samples[name] for name in ("receiver", "sender", "kind", "seq", "recv_unix_ns", "owd_ns")
     }
-    columns["flags"] = flags
-    columns["whole_ns"] = np.zeros(len(samples), np.int64)
+    columns["flags"] = ours
+    columns["whole_ns"] = np.where(whole_us == _POOL_NEVER_WHOLE, NEVER_WHOLE, whole_us * 1000)
     return pa.record_batch(
         [pa.array(np.ascontiguousarray(columns[field.name])) for field in LATENCY], schema=LATENCY
+    )
+
+
+def pauses_batch(pauses: Records) -> pa.RecordBatch:
+    """Turn the pool's pauses into rows of the table of pauses; streams of unknown senders are left out."""
+    pauses = pauses[pauses["sender"] != _UNKNOWN_SENDER]
+    columns = {name: pauses[name] for name in ("receiver", "sender", "kind")}
+    columns["began_ns"], columns["ended_ns"] = pauses["began_unix_ns"], pauses["ended_unix_ns"]
+    arrays = [
+        pa.array(np.ascontiguousarray(columns[field.name]).astype(field.type.to_pandas_dtype()))
+        for field in PAUSES
+    ]
+    return pa.record_batch(arrays, schema=PAUSES)
+
+
+class PoolRecords:
+    """What a pool has to say of what its bots sent, and of what they received and could not attribute.
+
+    Made before the samples are fetched, which it counts, so that none is missed; what was sent is fetched after them and
+    after the next tick of the threads, so that no sample is of a frame that is not there.
+    """
+
+    def __init__(self, pool: _core.BotPool) -> None:
+        self._bots, self.pauses = pool.bot_rows(), pool.pauses(MAX_SAMPLES)
+        self._sent = b""
+
+    def fetch_sent(self, pool: _core.BotPool) -> None:
+        """Take what was sent."""
+        self._sent = pool.sent(MAX_SAMPLES)
+
+    def batches(
+        self, tick: int, now_ns: int, owner_of: Mapping[int, int] | None = None
+    ) -> dict[str, list[pa.RecordBatch]]:
+        """Return the rows for the tables `sent` and `receivers`; `owner_of` says whose leg a bot of the pool is."""
+        return {
+            "sent": [_sent_batch(np.frombuffer(self._sent, SENT_DTYPE))],
+            "receivers": [self._receivers(np.frombuffer(self._bots, BOT_DTYPE), tick, now_ns, owner_of)],
+        }
+
+    @staticmethod
+    def _receivers(
+        rows: Records, tick: int, now_ns: int, owner_of: Mapping[int, int] | None
+    ) -> pa.RecordBatch:
+        totals: dict[int, NDArray[np.int64]] = {}
+        for row in rows:
+            bot = int(row["bot"]) if owner_of is None else owner_of[int(row["bot"])]
+            counts = np.array([int(row[name]) for name in _COUNTS], np.int64)
+            totals[bot] = totals.get(bot, np.zeros(len(_COUNTS), np.int64)) + counts
+        return rows_to_batch(
+            RECEIVERS, [(tick, now_ns, bot, *counts.tolist()) for bot, counts in totals.items()]
+        )
+
+
+_COUNTS = (
+    "samples",
+    "unknown_ssrc",
+    "unknown_ssrc_open",
+    "unauthentic",
+    "payload_type",
+    "damaged_stamps",
+    "malformed",
+)
+
+
+def _sent_batch(frames: Records) -> pa.RecordBatch:
+    columns = {name: frames[name] for name in ("sender", "kind", "packets", "bytes", "seq", "sent_unix_ns")}
+    columns["flags"] = np.where(frames["flags"] & _POOL_KEY, SAMPLE_KEY, 0).astype(np.uint8)
+    return pa.record_batch(
+        [pa.array(np.ascontiguousarray(columns[field.name])) for field in SENT], schema=SENT
     )

@@ -12,13 +12,22 @@ import json
 import time
 from collections.abc import Mapping, Sequence, Set
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar
 
 import numpy as np
 import orjson
 import pyarrow as pa
 
-from simulator.bots.native import MAX_SAMPLES, SAMPLE_DTYPE, BotPool, NativeBot, Records, link_profile
+from simulator.bots.native import (
+    MAX_SAMPLES,
+    SAMPLE_DTYPE,
+    BotPool,
+    NativeBot,
+    PoolRecords,
+    Records,
+    latency_batch,
+    link_profile,
+)
 from simulator.bots.netem import link_seed
 from simulator.bots.pool_wire import (
     ConnectParameters,
@@ -47,14 +56,14 @@ from simulator.samples.schema import (
     GENERATOR,
     KINDS,
     LATENCY,
-    SAMPLE_FOREIGN,
     SAMPLE_SHOWN,
     SAMPLE_SURPLUS,
     Kind,
     rows_to_batch,
 )
 
-_POOL_FOREIGN, _POOL_SHOWN, _POOL_SURPLUS = 2, 8, 16
+_POOL_FLAGS = ((8, SAMPLE_SHOWN), (16, SAMPLE_SURPLUS))
+"""Flags of samples of legs, the pool's and ours."""
 _NOTED = frozenset({"closed", "error", "freeze", "thaw", "entered", "dtls"})
 _LOST = json.dumps({"loss": 1.0})
 
@@ -300,8 +309,9 @@ class NativeCallBotGenerator:
 
     async def collect(self, tick: int) -> Mapping[str, Sequence[pa.RecordBatch]]:
         """Return what was measured since the last call, by table."""
-        samples, health = await asyncio.to_thread(self._fetch)
+        samples, records, health = await asyncio.to_thread(self._fetch)
         return {
+            **records.batches(tick, time.time_ns(), self._bot_of),
             "latency": [self._latency_batch(np.frombuffer(samples, SAMPLE_DTYPE))],
             "generator": [rows_to_batch(GENERATOR, self._health_rows(json.loads(health), tick))],
         }
@@ -315,31 +325,20 @@ class NativeCallBotGenerator:
             else ["a thread of native bots has ended"]
         )
 
-    def _fetch(self) -> tuple[bytes, str]:
-        return self.pool.samples(MAX_SAMPLES), self.pool.health()
+    def _fetch(self) -> tuple[bytes, PoolRecords, str]:
+        records = PoolRecords(self.pool)
+        samples = self.pool.samples(MAX_SAMPLES)
+        self.pool.sender_rows()  # waits until the threads have handed out what they sent before
+        records.fetch_sent(self.pool)
+        return samples, records, self.pool.health()
 
     def _latency_batch(self, samples: Records) -> pa.RecordBatch:
         bot_of_leg = np.zeros(65_536, np.uint16)
         for leg, number in self._bot_of.items():
             bot_of_leg[leg] = number
-        flags = np.zeros(len(samples), np.uint8)
-        for ours, theirs in (
-            (_POOL_FOREIGN, SAMPLE_FOREIGN),
-            (_POOL_SHOWN, SAMPLE_SHOWN),
-            (_POOL_SURPLUS, SAMPLE_SURPLUS),
-        ):
-            flags |= np.where(samples["flags"] & ours, theirs, 0).astype(np.uint8)
-        columns: dict[str, Any] = {
-            name: samples[name] for name in ("sender", "kind", "seq", "recv_unix_ns", "owd_ns")
-        }
-        columns |= {
-            "receiver": bot_of_leg[samples["receiver"]],
-            "flags": flags,
-            "whole_ns": np.zeros(len(samples), np.int64),
-        }
-        return pa.record_batch(
-            [pa.array(np.ascontiguousarray(columns[field.name])) for field in LATENCY], schema=LATENCY
-        )
+        batch = latency_batch(samples, _POOL_FLAGS)
+        receiver = LATENCY.get_field_index("receiver")
+        return batch.set_column(receiver, LATENCY.field(receiver), pa.array(bot_of_leg[samples["receiver"]]))
 
     def _health_rows(self, health: Health, tick: int) -> list[tuple[object, ...]]:
         now_ns = time.time_ns()

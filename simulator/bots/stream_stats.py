@@ -1,20 +1,26 @@
-"""Counting one received stream: loss before and after repair, duplicates, disorder, stamps, decoded video and audio.
+"""Counting one received stream: loss before and after repair, duplicates, disorder, frames, pauses, what was decoded.
 
 Pure: times are handed in. Used by bots written in Python; native bots count the same in crates/sfu-bot.
 """
 
 from __future__ import annotations
 
+from zlib import crc32
+
 from simulator.bots import stamp
-from simulator.samples.schema import SAMPLE_FOREIGN, SAMPLE_KEY
+from simulator.bots.frame_check import FrameCheck, Sample
+from simulator.samples.schema import KINDS, SAMPLE_CORRUPT, SAMPLE_FOREIGN, SAMPLE_KEY
 
 FREEZE_NS = 500_000_000
 """A gap between two decoded video frames longer than this is a freeze."""
 _REPAIRABLE = 20_000
 """Sequence numbers further back than this are lost for good and no longer remembered one by one."""
 
-Sample = tuple[int, int, int, int, int, int, int, int]
-"""One row of the latency table."""
+PAUSE_NS = 300_000_000
+"""A longer time without a packet (audio) or a whole frame (video) is a pause."""
+Pause = tuple[int, int, int, int, int]
+"""One row of the table of pauses."""
+_VIDEO = KINDS.index("video")
 
 
 class StreamStats:
@@ -29,6 +35,12 @@ class StreamStats:
         self.out_of_order = 0
         self.foreign = 0
         self.stamps = 0
+        """Samples that were returned."""
+        self.damaged_stamps = 0
+        self.surplus_repairs = 0
+        self.pauses: list[Pause] = []
+        self.last_frame_ns = 0
+        self._check = FrameCheck()
         self.first_packet_ns = 0
         self.last_packet_ns = 0
         self.freezes = 0
@@ -61,8 +73,29 @@ class StreamStats:
         """Distinct packets that came, repaired ones included."""
         return self.expected - self.missing
 
-    def original(self, seq: int, payload: bytes, size: int, now_ns: int) -> Sample | None:
-        """Take a packet as it was first sent; `seq` is its 16-bit number. Return a sample if it carries a stamp."""
+    def original(
+        self,
+        seq: int,
+        payload: bytes,
+        size: int,
+        now_ns: int,
+        *,
+        timestamp: int | None = None,
+        marker: bool = True,
+    ) -> Sample | None:
+        """Take a packet as it was first sent.
+
+        Args:
+            seq: Its 16-bit number.
+            payload: What it holds.
+            size: Bytes of payload and padding.
+            now_ns: When it came.
+            timestamp: Which frame it belongs to; None for one of its own.
+            marker: Whether it is the last one of its frame.
+
+        Returns:
+            A sample if its frame carries a stamp and is whole with it.
+        """
         self.bytes += size
         self.last_packet_ns = now_ns
         index = self._index(seq)
@@ -83,21 +116,40 @@ class StreamStats:
         else:
             self.duplicates += 1
             return None
-        return self._stamp(payload, now_ns)
+        return self._content(index, payload, now_ns, timestamp, marker)
 
-    def retransmission(self, seq: int, payload: bytes, size: int, now_ns: int) -> Sample | None:
-        """Take a packet that was sent again; `seq` is the number it had at first."""
+    def retransmission(
+        self,
+        seq: int,
+        payload: bytes,
+        size: int,
+        now_ns: int,
+        *,
+        timestamp: int | None = None,
+        marker: bool = True,
+    ) -> Sample | None:
+        """Take a packet that was sent again; `seq` is the number it had at first, the rest as for :meth:`original`."""
         self.bytes += size
         if not self.first_packet_ns:
             return None
         index = self._index(seq)
         if index not in self._missing:
-            self.duplicates += self._base <= index <= self._highest
+            self.surplus_repairs += self._base <= index <= self._highest
             return None
         self._missing.discard(index)
         self._repaired += 1
         self.last_packet_ns = now_ns
-        return self._stamp(payload, now_ns)
+        return self._content(index, payload, now_ns, timestamp, marker)
+
+    def take_given_up(self) -> list[Sample]:
+        """Return the samples of frames that were never whole, once no more of them can come."""
+        found = self._check.take_given_up()
+        self.stamps += len(found)
+        return found
+
+    def end(self) -> None:
+        """Take note that nothing more will come."""
+        self._check.end()
 
     def video_frame(self, now_ns: int) -> bool:
         """Count a decoded video frame; return whether it ended a freeze."""
@@ -127,12 +179,13 @@ class StreamStats:
             self.expected,
             self.missing_first,
             self.missing,
-            self.duplicates,
+            self.duplicates + self.surplus_repairs,
             self.out_of_order,
             self.foreign,
             self.first_packet_ns,
             self.last_packet_ns,
-            self._last_frame_ns,
+            self.last_frame_ns,
+            self.surplus_repairs,
             0,
             self.freezes + frozen_now,
             self.frames_decoded,
@@ -145,11 +198,42 @@ class StreamStats:
             return seq + (1 << 16)
         return self._highest + ((seq - self._highest + (1 << 15)) & 0xFFFF) - (1 << 15)
 
-    def _stamp(self, payload: bytes, now_ns: int) -> Sample | None:
-        mark = stamp.decode(payload)
-        if mark is None:
+    def _content(
+        self, index: int, payload: bytes, now_ns: int, timestamp: int | None, marker: bool
+    ) -> Sample | None:
+        """Take what a new packet holds, by whichever way it came."""
+        mark = stamp.decode(payload) if marker else None
+        is_video = self.kind == _VIDEO
+        if mark is None and marker and self._lacks_stamp(payload, is_video):
+            self.damaged_stamps += 1
+            self._check.forget(index if timestamp is None else timestamp)
             return None
-        self.stamps += 1
+        media = payload if mark is None else payload[: -stamp.SIZE]
+        if is_video:
+            stamped = None if mark is None else (mark, self._sample(mark, now_ns))
+            media = media[stamp.descriptor_length(payload) :]
+            frame = index if timestamp is None else timestamp
+            sample = self._check.packet(frame, index, media, stamped, now_ns)
+        else:
+            self._flowed(now_ns)
+            sample = None if mark is None else self._sample(mark, now_ns)
+            if mark is not None and sample is not None and (mark.packets, mark.total) != (1, crc32(media)):
+                sample = (*sample[:3], sample[3] | SAMPLE_CORRUPT, *sample[4:])
+        if sample is not None:
+            self.stamps += 1
+            if is_video:
+                self._flowed(now_ns)
+        return sample
+
+    def _lacks_stamp(self, payload: bytes, is_video: bool) -> bool:
+        return is_video or stamp.has_magic(payload) or stamp.is_padded_for_a_stamp(payload)
+
+    def _flowed(self, now_ns: int) -> None:
+        if self.last_frame_ns and now_ns - self.last_frame_ns > PAUSE_NS:
+            self.pauses.append((self.receiver, self.sender, self.kind, self.last_frame_ns, now_ns))
+        self.last_frame_ns = now_ns
+
+    def _sample(self, mark: stamp.Stamp, now_ns: int) -> Sample:
         foreign = mark.bot != self.sender
         self.foreign += foreign
         flags = (SAMPLE_FOREIGN if foreign else 0) | (SAMPLE_KEY if mark.flags & stamp.KEY_FRAME else 0)

@@ -28,6 +28,7 @@ from simulator.analysis import (
 )
 from simulator.analysis.completeness import gaps
 from simulator.analysis.figures import compute
+from simulator.analysis.pauses import by_stream as streams_with_pauses
 from simulator.analysis.raw_run import RawRun
 from simulator.analysis.uncertainty import intervals, share_intervals
 from simulator.report.drawing import Drawing, PlotData, draw_all
@@ -89,10 +90,7 @@ def summarize(raw: RawRun) -> Summary:
     summary.verdict, summary.reasons = judge(
         context,
         measured=raw.duration_s is not None,
-        # Until every kind of bot records what it sends, a run without that record is judged by the rest.
-        gaps=gaps(raw, values, patterns()[scenario.pattern].promises(scenario))
-        if len(raw.tables["sent"])
-        else [],
+        gaps=gaps(raw, values, patterns()[scenario.pattern].promises(scenario)),
         weak=weak,
         broken=broken,
     )
@@ -146,6 +144,8 @@ def compose(directory: Path, *, draw: bool = True, prefix: str = "") -> Composed
     raw = RawRun.read(directory)
     summary = summarize(raw)
     pairs = metrics.pairs(raw) if raw.announces_streams else call_streams.pairs(raw)
+    for more in (delivery.by_stream(raw), streams_with_pauses(raw)):
+        pairs = pairs.merge(more, how="left", on=["sender", "receiver", "kind"])
     received = series.receivers(pairs, raw)
     data = PlotData(raw, summary, pairs)
     drawings = draw_all(data) if draw else []

@@ -23,7 +23,6 @@ from simulator.analysis.raw_run import RunContext
 from simulator.bots.clip import ensure_clip, picture
 from simulator.bots.native import build_profile
 from simulator.client.media_server import Credentials
-from simulator.client.server_figures import ServerFigures
 from simulator.client.tokens import UserTokens
 from simulator.errors import first_error
 from simulator.report.live import Watcher
@@ -264,15 +263,6 @@ def spared_collector() -> Iterator[None]:
     finally:
         gc.set_threshold(*thresholds)
         gc.unfreeze()
-
-
-def note_server(recorder: Recorder, tick: int, figures: ServerFigures | None) -> None:
-    """Record what the server reports of itself; None when it reports nothing."""
-    if figures is None:
-        return
-    totals = (figures.cpu_ns, figures.rss_bytes, figures.packets_in, figures.packets_out)
-    recorder.add("server", [(tick, figures.unix_ns, *totals)])
-    recorder.add("server_threads", [(tick, figures.unix_ns, *thread) for thread in figures.workers])
 
 
 def machine() -> Machine:

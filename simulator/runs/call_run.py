@@ -14,11 +14,9 @@ import os
 import sys
 import time
 from abc import abstractmethod
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
-
-import pyarrow as pa
 
 from simulator.bots.aiortc_legs import AiortcCallBotGenerator
 from simulator.bots.native_legs import NativeCallBotGenerator
@@ -30,17 +28,20 @@ from simulator.client.routes import local_address
 from simulator.client.server_figures import ServerFigures, server_figures
 from simulator.errors import ScenarioError, SimulatorError, StackError, UsageError
 from simulator.report.live import Watcher
-from simulator.runs.base import TICK_S, Run, RunPattern, Target, note_server
+from simulator.runs.base import TICK_S, Run, RunPattern, Target
 from simulator.runs.callers import GatewayAccess
+from simulator.runs.drain import PHASE as DRAIN_PHASE
+from simulator.runs.drain import Collected, UnderWay, drain
 from simulator.runs.environment import CallEnvironment
+from simulator.runs.server_watch import Figures, ServerWatch
 from simulator.samples.end_state import FILE as END_STATE
 from simulator.samples.recorder import Recorder
+from simulator.samples.schema import DRAINED, OUTSIDE
 from simulator.scenario import Scenario
 from simulator.stack.full import EVENT_LOG, SWITCH_DEADLINE_S, GatewayStack
 from simulator.stack.inspector import StackInspector
 from simulator.stack.watchdog import Watchdog
 
-Figures = Callable[[], Awaitable[ServerFigures | None]]
 GATEWAY_USES = frozenset({"participants.relay_only", "switching.prewarm"})
 """What all patterns of the gateway use."""
 BOTS_PER_THREAD = 250
@@ -114,6 +115,7 @@ class CallRun(Run):
     ) -> None:
         super().__init__(pattern, scenario, state=state, out=out, watcher=watcher)
         self._pattern = pattern
+        self._under_way = UnderWay()
         self._target = target
         if target is not None:
             self._context.left_out = pattern.left_out(scenario)
@@ -208,6 +210,7 @@ class CallRun(Run):
             synthetic=self._scenario.media.aiortc == "synthetic",
             bots_per_process=1,
             relay_only=self._scenario.participants.relay_only,
+            audio_stamp_every=1,
         )
 
     async def _with_bots(
@@ -263,7 +266,19 @@ class CallRun(Run):
         generators: Sequence[CallBotGenerator],
         figures: Figures,
     ) -> None:
-        watching = asyncio.create_task(self._watch(environment, recorder, generators, figures))
+        async with ServerWatch(figures, recorder) as server:
+            await self._watched(environment, recorder, generators, server)
+
+    async def _watched(
+        self,
+        environment: CallEnvironment,
+        recorder: Recorder,
+        generators: Sequence[CallBotGenerator],
+        server: ServerWatch,
+    ) -> None:
+        # Not ended by cancelling: what a collection has taken from the bots would be lost.
+        over = asyncio.Event()
+        watching = asyncio.create_task(self._watch(environment, recorder, generators, server, over))
         if self._pattern.measures_joins:
             environment.measure()
         try:
@@ -271,8 +286,15 @@ class CallRun(Run):
                 running = asyncio.create_task(self._pattern.run(environment))
                 try:
                     done, _ = await asyncio.wait({running, watching}, return_when=asyncio.FIRST_COMPLETED)
+                    if environment.is_measuring:
+                        environment.end_measuring()
+                    over.set()
                     await next(iter(done))
+                    await asyncio.gather(watching, return_exceptions=True)
+                    if (end_ns := environment.measured_until_ns) is not None:
+                        await self._drain(environment, recorder, generators, end_ns)
                 except SimulatorError as error:
+                    self._context.server_ended = isinstance(error, StackError)
                     self._context.aborted.append(str(error))
                     recorder.event("aborted", reason=str(error))
                 finally:
@@ -281,40 +303,62 @@ class CallRun(Run):
                     running.cancel()
                     await asyncio.gather(running, return_exceptions=True)
         finally:
-            watching.cancel()
+            over.set()
             await asyncio.gather(watching, return_exceptions=True)
             self._context.dropped_calls = environment.dropped_calls
-            # What was measured since the last tick.
-            await self._collect(recorder, generators, -1)
+            # What was measured since the last collection.
+            await self._collect(recorder, generators, OUTSIDE)
+
+    async def _drain(
+        self,
+        environment: CallEnvironment,
+        recorder: Recorder,
+        generators: Sequence[CallBotGenerator],
+        end_ns: int,
+    ) -> None:
+        """Wait for what is under way between those who are still in a call."""
+        self._watcher.phase(DRAIN_PHASE)
+        missing = await drain(
+            self._under_way,
+            end_ns,
+            environment.streams(),
+            lambda: self._collect(recorder, generators, OUTSIDE),
+        )
+        await self._collect(recorder, generators, DRAINED)
+        recorder.event("drained", missing=missing, ms=(time.time_ns() - end_ns) / 1e6)
 
     async def _watch(
         self,
         environment: CallEnvironment,
         recorder: Recorder,
         generators: Sequence[CallBotGenerator],
-        figures: Figures,
+        server: ServerWatch,
+        over: asyncio.Event,
     ) -> None:
-        """Collect once a second until cancelled; ends with an error when something broke on its own."""
+        """Collect once a second until it is over; ends with an error when something broke on its own."""
         ticks = itertools.count()
         while True:
-            tick = next(ticks) if environment.is_measuring else -1
+            tick = next(ticks) if environment.is_measuring else OUTSIDE
+            server.ask(tick)
             collected = await self._collect(recorder, generators, tick)
-            server = await figures()
-            note_server(recorder, tick, server)
             pids = [] if environment.own_stack is None else environment.own_stack.pids
             await self._note_machine(recorder, tick, pids)
-            environment.progress.update_calls(server, collected, environment.expected_streams())
+            environment.progress.update_calls(server.latest, collected, environment.expected_streams())
             self._watcher.show(environment.progress)
             if environment.own_stack is not None and (complaint := environment.own_stack.complaint()):
                 raise StackError(complaint)
             if problems := [text for generator in generators for text in generator.failures()]:
                 raise SimulatorError("; ".join(problems))
-            await asyncio.sleep(TICK_S)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(over.wait(), TICK_S)
+            if over.is_set():
+                return
 
     async def _collect(
         self, recorder: Recorder, generators: Iterable[CallBotGenerator], tick: int
-    ) -> list[Mapping[str, Sequence[pa.RecordBatch]]]:
+    ) -> Collected:
         collected = [await generator.collect(tick) for generator in generators]
+        self._under_way.add(collected)
         for part in collected:
             for table, batches in part.items():
                 for batch in batches:

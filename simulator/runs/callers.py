@@ -20,7 +20,7 @@ from simulator.client.legs import CallBot
 from simulator.client.tokens import SignedTokens, UserTokens
 from simulator.errors import first_error
 from simulator.samples.recorder import Recorder
-from simulator.samples.schema import Kind
+from simulator.samples.schema import KINDS, Kind
 
 _DISMISS_TIMEOUT_S = 10.0
 _CALLS_AT_ONCE = 16
@@ -103,11 +103,17 @@ class Callers:
 
     def expected_streams(self) -> int:
         """Count the streams that should flow now, as far as the callers know of each other."""
-        return sum(
-            len(set(self.exceptions.get(number, self._kinds)) - self.silent.get(number, set()))
+        return len(self.streams())
+
+    def streams(self) -> list[tuple[int, int, int]]:
+        """List the streams that should flow now: receiver, sender and number of the kind."""
+        return [
+            (caller.bot.number, sender, KINDS.index(kind))
             for caller in self._callers
-            for number in caller.others
-        )
+            for sender in caller.others
+            for kind in self.exceptions.get(sender, self._kinds)
+            if kind not in self.silent.get(sender, set())
+        ]
 
     async def dismiss(self, caller: Caller, *, vanish: bool = False) -> None:
         """Let a caller leave, or vanish without leaving, and record its joins and changes of mode."""

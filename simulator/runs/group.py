@@ -15,8 +15,6 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pyarrow as pa
-
 from simulator.bots.aiortc import AiortcGenerator
 from simulator.bots.native import NativeGenerator
 from simulator.client.bot import Bot, BotGenerator, BotSettings
@@ -26,9 +24,12 @@ from simulator.client.server_figures import server_figures
 from simulator.client.sfu_session import SfuSession
 from simulator.errors import SimulatorError, StackError, first_error
 from simulator.report.live import Progress, Watcher
-from simulator.runs.base import TICK_S, Run, RunPattern, Target, note_server
+from simulator.runs.base import TICK_S, Run, RunPattern, Target
+from simulator.runs.drain import PHASE as DRAIN_PHASE
+from simulator.runs.drain import Collected, UnderWay, drain
+from simulator.runs.server_watch import ServerWatch
 from simulator.samples.recorder import Recorder
-from simulator.samples.schema import KINDS
+from simulator.samples.schema import DRAINED, KINDS, OUTSIDE
 from simulator.scenario import Scenario
 from simulator.stack.media_server import Stack
 from simulator.stack.watchdog import Watchdog
@@ -37,6 +38,8 @@ STREAMS_PER_THREAD = 6000
 """Received streams that one thread of native bots carries."""
 GATHER_S = 0.2
 """How long announcements are gathered into one consume request."""
+STAMPED_STREAMS = 400
+"""Up to so many received streams every audio packet carries a stamp; with more, every tenth keeps the generator cheap."""
 _RAMP_LOOK_S = 0.25
 _LEAVE_TIMEOUT_S = 5.0
 
@@ -94,6 +97,7 @@ class GroupRun(Run):
         self._cut_off: set[str] = set()
         self._participants: list[SfuSession[Bot]] = []
         self._generators: list[BotGenerator] = []
+        self._under_way = UnderWay()
         self._progress = Progress(
             expected=len(self._plan.expected()), participants=scenario.participants.count
         )
@@ -110,16 +114,20 @@ class GroupRun(Run):
             else:
                 url, credentials = self._target.url, self._target.credentials
             rest = await open_things.enter_async_context(Rest(url))
+            watch = await open_things.enter_async_context(
+                ServerWatch(lambda: server_figures(rest, credentials.for_service()), recorder)
+            )
             call_id = f"sim-{secrets.token_hex(6)}"
             await rest.create_room(call_id, credentials.for_service())
             try:
-                await self._call(recorder, directory, clip, _Server(rest, credentials, call_id, stack))
+                await self._call(recorder, directory, clip, _Server(rest, credentials, call_id, stack, watch))
             except SimulatorError as error:
                 # What ended by itself is the cause of whatever else failed.
                 causes = [text for generator in self._generators for text in generator.failures()]
                 if stack is not None and (complaint := stack.complaint()):
                     causes.append(complaint)
                 reason = str(error)
+                self._context.server_ended = isinstance(error, StackError)
                 self._context.aborted += [*(text for text in causes if text not in reason), reason]
                 recorder.event("aborted", reason=reason)
             finally:
@@ -137,6 +145,7 @@ class GroupRun(Run):
             on_event=recorder.event,
             synthetic=self._scenario.media.aiortc == "synthetic",
             bots_per_process=self._scenario.participants.bots_per_process,
+            audio_stamp_every=1 if len(self._plan.expected()) <= STAMPED_STREAMS else 10,
         )
         async with contextlib.AsyncExitStack() as generators:
             self._watcher.phase("starting the bots")
@@ -167,6 +176,7 @@ class GroupRun(Run):
             finally:
                 self._write_joins(recorder)
                 await self._leave()
+                await self._collect(recorder, OUTSIDE)  # what bots had kept for frames that were not whole
 
     async def _ramp(self, recorder: Recorder, server: _Server) -> None:
         """Let all participants join, spread over the ramp, and wait until all streams flow or the timeout passes."""
@@ -214,34 +224,44 @@ class GroupRun(Run):
             await self._tick(recorder, server, tick + 1)  # what was measured until now
             raise
         finally:
-            self._context.window_end_ns = time.time_ns()
+            end_ns = self._context.window_end_ns = time.time_ns()
         recorder.event("hold-done", ticks=tick)
+        self._watcher.phase(DRAIN_PHASE)
+        await server.watch.settle()
+        missing = await drain(
+            self._under_way, end_ns, self._plan.expected(), lambda: self._collect(recorder, OUTSIDE)
+        )
+        await self._collect(recorder, DRAINED)
+        recorder.event("drained", missing=missing, ms=(time.time_ns() - end_ns) / 1e6)
 
     async def _tick(self, recorder: Recorder, server: _Server, tick: int) -> None:
         """Collect from all bots; counters outside the measured time go to disk only for their first packets."""
-        figures, *collected = await asyncio.gather(
-            server_figures(server.rest, server.token), *(g.collect(tick) for g in self._generators)
-        )
-        note_server(recorder, tick, figures)
+        server.watch.ask(tick)
+        collected = await self._collect(recorder, tick)
         if tick >= 0:
             pid = None if server.stack is None else server.stack.pid
             await self._note_machine(recorder, tick, [] if pid is None else [pid])
-        streams: list[pa.RecordBatch] = []
-        for part in collected:
-            streams += part["streams"]
-            for table, batches in part.items():
-                if table == "streams" and tick < 0:
-                    continue
-                for batch in batches:
-                    # Compression would hold up the event loop, and with it the signalling.
-                    await asyncio.to_thread(recorder.add_batch, table, batch)
-        self._progress.update(figures, collected, streams)
+        streams = [batch for part in collected for batch in part["streams"]]
+        self._progress.update(server.watch.latest, collected, streams)
         self._watcher.show(self._progress)
         problems = [text for generator in self._generators for text in generator.failures()]
         if server.stack is not None and (complaint := server.stack.complaint()):
             raise StackError(complaint)
         if problems:
             raise SimulatorError("; ".join(problems))
+
+    async def _collect(self, recorder: Recorder, tick: int) -> Collected:
+        """Collect from all bots; what the server does holds nothing up."""
+        collected = await asyncio.gather(*(g.collect(tick) for g in self._generators))
+        self._under_way.add(collected)
+        for part in collected:
+            for table, batches in part.items():
+                if table == "streams" and tick == OUTSIDE:
+                    continue
+                for batch in batches:
+                    # Compression would hold up the event loop, and with it the signalling.
+                    await asyncio.to_thread(recorder.add_batch, table, batch)
+        return collected
 
     async def _leave(self) -> None:
         """Let all participants leave, in order if that works in time."""
@@ -306,10 +326,7 @@ class _Server:
     credentials: Credentials
     call_id: str
     stack: Stack | None
-
-    @property
-    def token(self) -> str:
-        return self.credentials.for_service()
+    watch: ServerWatch
 
 
 def _participant_id(number: int) -> str:

@@ -79,7 +79,8 @@ STREAMS = pa.schema(
         pa.field("first_packet_ns", pa.int64()),  # 0: none yet
         pa.field("last_packet_ns", pa.int64()),
         pa.field("last_frame_ns", pa.int64()),  # video: that could be decoded; audio: packet; 0: none yet
-        pa.field("unasked_repairs", pa.int64()),  # retransmissions of what was there, beyond those asked for
+        pa.field("surplus_repairs", pa.int64()),  # of the duplicates, those that came as retransmissions
+        pa.field("unasked_repairs", pa.int64()),  # of these, how many more than were asked for
         pa.field("freezes", pa.int64()),  # gaps of over 500 ms between two frames
         # bots that decode; null for others
         pa.field("frames_decoded", pa.int64()),
@@ -131,6 +132,7 @@ RECEIVERS = pa.schema(
         pa.field("stamps", pa.int64()),  # rows of the latency table
         # packets it could not attribute; null for what this kind of bot cannot count
         pa.field("unknown_ssrc", pa.int64()),
+        pa.field("unknown_ssrc_open", pa.int64()),  # of SSRCs that may still be announced
         pa.field("unauthentic", pa.int64()),
         pa.field("payload_type", pa.int64()),
         pa.field("damaged_stamps", pa.int64()),

@@ -19,6 +19,7 @@ from simulator.client.media_server import Rest
 from simulator.errors import SimulatorError, StackError, UsageError
 from simulator.report.live import Progress, Watcher
 from simulator.runs.base import Target, pattern_of
+from simulator.runs.drain import PHASE as DRAIN_PHASE
 from simulator.samples.recorder import RunDirectory, utc_now
 from simulator.scenario import Scenario
 from simulator.selftest.cases import DURATION_S, OBJECTIVES, PARTICIPANTS, Case
@@ -189,7 +190,8 @@ class _Faults:
         """Arm and disarm as the run goes on to this phase."""
         if phase == ("ramp" if self._case.from_join else "hold"):
             self.arm()
-        elif phase not in ("hold", "ramp"):
+        elif phase not in ("hold", "ramp", DRAIN_PHASE):
+            # Not before what was under way has come: a repair in that time would undo what was done.
             self.disarm()
 
     def arm(self) -> None:

@@ -32,7 +32,8 @@ pub struct PoolConfig {
     pub seed: u64,
     /// Number of the first bot, for runs spread over several generators. Default 0.
     pub first_bot: u16,
-    /// Latency samples kept per thread until they are fetched; beyond it new ones are counted as dropped. Default 2^20.
+    /// Latency samples, and as many sent frames and pauses, kept per thread until they are fetched; beyond it new ones are
+    /// counted as dropped. Default 2^20.
     pub sample_capacity: usize,
     /// Ask the kernel for generic receive offload (UDP_GRO). Default true; falls back where it is refused.
     pub gro: bool,
@@ -318,7 +319,7 @@ pub struct Health {
     pub threads: Vec<ThreadHealth>,
     /// Datagrams the kernel threw away because a bot's receive buffer was full (SO_RXQ_OVFL), all sockets.
     pub socket_drops: u64,
-    /// Latency samples that did not fit the buffer.
+    /// Latency samples, sent frames and pauses that did not fit the buffer.
     pub samples_dropped: u64,
     /// Events that did not fit the queue.
     pub events_dropped: u64,

@@ -5,7 +5,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use crate::clip::Clip;
 use crate::config::{BotEvent, EventKind, ThreadHealth};
 use crate::lag::Lag;
-use crate::layout::Sample;
+use crate::layout::{Pause, Sample, SentFrame};
 
 /// Room for any datagram of ours or of a server.
 pub(crate) const DATAGRAM: usize = 2048;
@@ -52,6 +52,8 @@ pub(crate) struct Context<'a> {
     pub(crate) ask: Vec<u16>,
     pub(crate) events: Vec<BotEvent>,
     pub(crate) samples: Vec<Sample>,
+    pub(crate) sent: Vec<SentFrame>,
+    pub(crate) pauses: Vec<Pause>,
     pub(crate) health: ThreadHealth,
     pub(crate) lag: Lag,
 }
@@ -66,6 +68,8 @@ impl<'a> Context<'a> {
             ask: Vec::new(),
             events: Vec::new(),
             samples: Vec::new(),
+            sent: Vec::new(),
+            pauses: Vec::new(),
             health: ThreadHealth::default(),
             lag: Lag::default(),
         }

@@ -1,4 +1,5 @@
-//! The fixed-size records that leave a pool as bytes: one row per consumer, one per sender, one per latency sample.
+//! The fixed-size records that leave a pool as bytes: rows of counters, and records of what was sent and
+//! received.
 //!
 //! # Job
 //! Declares each record once and derives from it the little-endian bytes, their size and a numpy dtype, so that the
@@ -8,10 +9,17 @@
 //! - Fields are ordered so that numpy's packed layout is also naturally aligned: 8-byte fields first.
 //! - 0 in a `*_unix_ns` field means "never".
 
+use std::collections::VecDeque;
+
 /// Flag of a sample: the frame was shown from the leg that received it.
 pub const SAMPLE_SHOWN: u8 = 8;
 /// Flag of a sample: the frame was not shown, because another leg brought it or brings the track.
 pub const SAMPLE_SURPLUS: u8 = 16;
+
+/// Flag of a sample: all of the frame came, but not as it was sent.
+pub const SAMPLE_CORRUPT: u8 = 32;
+/// Value of `whole_us`: a packet of the frame never came.
+pub const NEVER_WHOLE: u32 = u32::MAX;
 
 /// Value of `sender` in rows and samples when it is not known.
 pub const UNKNOWN_SENDER: u16 = u16::MAX;
@@ -33,6 +41,13 @@ macro_rules! field {
     )*};
 }
 field!(u64 => "<u8", i64 => "<i8", u32 => "<u4", u16 => "<u2", u8 => "|u1");
+
+/// A record that leaves as bytes.
+pub(crate) trait Record {
+    /// Bytes of one record.
+    const LEN: usize;
+    fn append_to(&self, out: &mut VecDeque<u8>);
+}
 
 macro_rules! record {
     ($(#[$doc:meta])* $name:ident { $($(#[$fdoc:meta])* $field:ident: $type:ty,)* }) => {
@@ -62,6 +77,13 @@ macro_rules! record {
                 bytes
             }
         }
+
+        impl Record for $name {
+            const LEN: usize = Self::SIZE;
+            fn append_to(&self, out: &mut VecDeque<u8>) {
+                out.extend(&self.to_bytes());
+            }
+        }
     };
 }
 
@@ -76,6 +98,8 @@ record! {
         first_frame_unix_ns: u64,
         /// Arrival of the latest RTP packet.
         last_packet_unix_ns: u64,
+        /// Arrival of the latest decodable frame (video) or packet (audio).
+        last_frame_unix_ns: u64,
         /// Packets between the first and the highest sequence number seen, both included.
         expected: u64,
         /// Of these, received as originals (not as RTX), each once.
@@ -86,8 +110,10 @@ record! {
         repaired: u64,
         /// lost − repaired.
         lost_after_repair: u64,
-        /// Packets received twice: replayed datagrams and RTX of what was already there.
+        /// Packets received twice, under the same number.
         duplicates: u64,
+        /// RTX of what was already there.
+        surplus_repairs: u64,
         /// Originals that came after a higher sequence number.
         out_of_order: u64,
         /// Bytes of RTP datagrams received, headers and SRTP tag included, RTX included.
@@ -100,6 +126,8 @@ record! {
         undecodable_frames: u64,
         /// Stamps read.
         stamps: u64,
+        /// Packets that must carry a stamp and do not, or a damaged one.
+        damaged_stamps: u64,
         /// Stamps whose bot is not the announced sender.
         foreign: u64,
         /// Longest pause between frames, the present one included, microseconds.
@@ -186,7 +214,7 @@ record! {
 }
 
 record! {
-    /// One latency sample: a stamp that arrived.
+    /// One stamp that arrived, noted once its frame is whole or given up.
     Sample {
         /// Arrival by the kernel's clock plus the emulated link's delay, Unix nanoseconds.
         recv_unix_ns: u64,
@@ -194,8 +222,8 @@ record! {
         owd_ns: i64,
         /// Sequence number in the stamp; consecutive per sender and kind.
         seq: u32,
-        /// Tag of the consumer.
-        tag: u32,
+        /// From its arrival until all of its frame was there, microseconds; [`NEVER_WHOLE`] if that never was.
+        whole_us: u32,
         /// Bot that received.
         receiver: u16,
         /// Bot in the stamp.
@@ -203,10 +231,78 @@ record! {
         /// 0 audio, 1 video.
         kind: u8,
         /// Bit 0 came as RTX, bit 1 foreign, bit 2 key frame; legs of a participant: bit 3 shown, bit 4 not shown because
-        /// another leg brought it.
+        /// another leg brought it; bit 5 not as it was sent.
         flags: u8,
         /// Zero.
         reserved: u16,
+    }
+}
+
+record! {
+    /// One stamped frame that was sent.
+    SentFrame {
+        /// The time in its stamp, Unix nanoseconds.
+        sent_unix_ns: u64,
+        /// Sequence number in its stamp.
+        seq: u32,
+        /// Bytes of its payloads.
+        bytes: u32,
+        /// Bot in its stamp.
+        sender: u16,
+        /// Bot that sent it: of a person, one of its legs.
+        bot: u16,
+        /// Its packets.
+        packets: u16,
+        /// 0 audio, 1 video.
+        kind: u8,
+        /// Bit 2 key frame.
+        flags: u8,
+    }
+}
+
+record! {
+    /// A time in which a stream brought nothing, once it is over.
+    Pause {
+        /// Arrival of the frame before it, Unix nanoseconds.
+        began_unix_ns: u64,
+        /// Arrival of the frame after it.
+        ended_unix_ns: u64,
+        /// Bot that received.
+        receiver: u16,
+        /// Bot announced as sender; 65535 unknown.
+        sender: u16,
+        /// 0 audio, 1 video.
+        kind: u8,
+        /// Zero.
+        padding: u8,
+        /// Zero.
+        reserved: u16,
+    }
+}
+
+record! {
+    /// What one bot received and could not attribute. Rows of closed bots stay.
+    BotRow {
+        /// Samples noted.
+        samples: u64,
+        /// RTP of SSRCs that were not announced in time.
+        unknown_ssrc: u64,
+        /// RTP of SSRCs that may still be announced.
+        unknown_ssrc_open: u64,
+        /// RTP and RTCP with a wrong authentication tag.
+        unauthentic: u64,
+        /// RTP of a known SSRC with another payload type.
+        payload_type: u64,
+        /// Packets that must carry a stamp and do not, or a damaged one.
+        damaged_stamps: u64,
+        /// What is no packet of any protocol spoken here, or RTP where none is received.
+        malformed: u64,
+        /// The bot.
+        bot: u16,
+        /// Zero.
+        padding: u16,
+        /// Zero.
+        reserved: u32,
     }
 }
 
@@ -220,6 +316,9 @@ mod tests {
             (ConsumerRow::SIZE, ConsumerRow::dtype()),
             (SenderRow::SIZE, SenderRow::dtype()),
             (Sample::SIZE, Sample::dtype()),
+            (SentFrame::SIZE, SentFrame::dtype()),
+            (Pause::SIZE, Pause::dtype()),
+            (BotRow::SIZE, BotRow::dtype()),
         ] {
             let sum: usize = dtype
                 .iter()
@@ -237,7 +336,7 @@ mod tests {
             recv_unix_ns: 1,
             owd_ns: -1,
             seq: 2,
-            tag: 3,
+            whole_us: 3,
             receiver: 4,
             sender: 5,
             kind: 1,

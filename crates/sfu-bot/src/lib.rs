@@ -25,6 +25,7 @@ pub mod clip;
 mod command;
 pub mod config;
 mod context;
+mod frame_check;
 mod impair;
 #[cfg(test)]
 mod interface;
@@ -50,6 +51,7 @@ mod sender;
 mod session;
 mod ssrc_map;
 mod stamp;
+mod strangers;
 mod vp8;
 mod window;
 
@@ -58,6 +60,9 @@ pub use config::{
     BotEvent, ConnectParameters, ConsumeRequest, Direction, EventKind, Health, IceRole, Kind,
     LinkProfile, LocalParameters, PoolConfig, SpawnOptions, ThreadHealth,
 };
-pub use layout::{ConsumerRow, SAMPLE_SHOWN, SAMPLE_SURPLUS, Sample, SenderRow};
+pub use layout::{
+    BotRow, ConsumerRow, NEVER_WHOLE, Pause, SAMPLE_CORRUPT, SAMPLE_SHOWN, SAMPLE_SURPLUS, Sample,
+    SenderRow, SentFrame,
+};
 pub use params::RtpParameters;
 pub use pool::{BotPool, PoolError};

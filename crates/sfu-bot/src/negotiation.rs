@@ -218,6 +218,9 @@ pub(crate) struct Incoming {
     pub(crate) kind: Kind,
     pub(crate) ssrc: u32,
     pub(crate) rtx_ssrc: Option<u32>,
+    /// Payload types of the media and of its RTX.
+    pub(crate) payload_type: u8,
+    pub(crate) rtx_payload_type: Option<u8>,
     pub(crate) nack: bool,
     pub(crate) pli: bool,
     /// Id of the transport-wide number, if the stream carries it.
@@ -225,6 +228,17 @@ pub(crate) struct Incoming {
 }
 
 impl Incoming {
+    /// Whether its media, or its RTX, may have this payload type.
+    #[inline]
+    pub(crate) fn may_be(&self, payload_type: u8, rtx: bool) -> bool {
+        if rtx {
+            self.rtx_payload_type
+                .is_none_or(|expected| expected == payload_type)
+        } else {
+            self.payload_type == payload_type
+        }
+    }
+
     /// Reads a consumer; the error says what is missing.
     pub(crate) fn from_request(request: &ConsumeRequest) -> Result<Self, String> {
         let parameters = &request.rtp_parameters;
@@ -248,6 +262,10 @@ impl Incoming {
             let known = ExtensionUri::from_uri(&extension.uri)?;
             (known == ExtensionUri::TransportWideCc).then_some(extension.id)
         });
+        let repairs = parameters
+            .codecs
+            .iter()
+            .find(|codec| codec.mime_type.to_ascii_lowercase().ends_with("/rtx"));
         let rtx_ssrc = encoding.rtx.map(|rtx| rtx.ssrc);
         Ok(Self {
             tag: request.tag,
@@ -255,6 +273,8 @@ impl Incoming {
             kind: request.kind,
             ssrc,
             rtx_ssrc,
+            payload_type: codec.payload_type,
+            rtx_payload_type: repairs.map(|codec| codec.payload_type),
             nack: has("nack", "") && rtx_ssrc.is_some(),
             pli: has("nack", "pli"),
             transport_cc,

@@ -43,6 +43,18 @@ pub(crate) fn pad(packet: &[u8], padding: &[u8], out: &mut [u8]) -> Option<usize
     Some(length)
 }
 
+/// Whether a packet was padded by so many bytes as one of ours: only a stamp is put there.
+pub(crate) fn has_padding(packet: &[u8], length: usize) -> bool {
+    match packet {
+        [toc, count, padding, ..] => {
+            toc & CODE_MASK == CODE_THREE
+                && count & PADDING_BIT != 0
+                && usize::from(*padding) == length
+        }
+        _ => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -83,6 +95,15 @@ mod tests {
             }
             _ => panic!("code 2 is not written here"),
         }
+    }
+
+    #[test]
+    fn padding_is_recognised_by_its_length() {
+        let mut out = [0; 64];
+        let written = pad(&[0xf8, 1, 2], &[0; 32], &mut out).unwrap();
+        assert!(has_padding(&out[..written], 32));
+        assert!(!has_padding(&out[..written], 24));
+        assert!(!has_padding(&[0xf8, 0x41, 32], 32) && !has_padding(&[0xfb], 32));
     }
 
     #[test]

@@ -175,7 +175,7 @@ impl Peer {
     pub(crate) fn close(&mut self, ctx: &mut Context<'_>) {
         self.sender
             .send_bye(self.send.as_mut().unwrap_or(&mut self.recv), ctx);
-        self.receiver.remove_all(&ctx.now);
+        self.receiver.remove_all(ctx);
         if let Some(send) = &mut self.send {
             send.close(ctx);
         }
@@ -211,6 +211,8 @@ impl Peer {
     ) {
         let class = classify(datagram);
         if !self.session(which).accept(class, datagram, from, ctx) {
+            self.receiver.unexpected.malformed +=
+                u64::from(self.session(which).is_strange(class, from));
             self.due_ns = 0;
             return;
         }
@@ -221,7 +223,10 @@ impl Peer {
                 }
             }
             (Class::Rtcp, _) => self.on_rtcp(which, datagram, ctx),
-            _ => ctx.health.unknown_ssrc += 1,
+            _ => {
+                ctx.health.unknown_ssrc += 1;
+                self.receiver.unexpected.malformed += 1;
+            }
         }
     }
 
@@ -231,6 +236,7 @@ impl Peer {
         };
         let Ok(length) = keys.rx.unprotect_rtcp(datagram) else {
             ctx.health.auth_failures += 1;
+            self.receiver.unexpected.unauthentic += 1;
             return;
         };
         for packet in packets(&datagram[..length]).map_while(Result::ok) {

@@ -19,13 +19,13 @@ use crate::config::{
     BotEvent, ConnectParameters, ConsumeRequest, Direction, Health, Kind, LinkProfile,
     LocalParameters, LocalTransport, PoolConfig, SpawnOptions,
 };
-use crate::layout::Sample;
+use crate::layout::Record;
 use crate::leg_selector::LegSelector;
 use crate::lock::lock;
 use crate::negotiation::Media;
 use crate::params::{DtlsParameters, Fingerprint, RtpParameters};
 use crate::peer::Peer;
-use crate::port::{EventQueue, Port};
+use crate::port::{EventQueue, Port, Records};
 use crate::random::Random;
 use crate::receiver::{Feedback, Receiver};
 use crate::runner::{Rhythm, Runner};
@@ -285,16 +285,27 @@ impl BotPool {
             .collect()
     }
 
+    /// One [`crate::BotRow`] per bot, as bytes. Waits for the next tick of each thread.
+    pub fn bot_rows(&self) -> Vec<u8> {
+        self.ports
+            .iter()
+            .flat_map(|port| port.tables().bots)
+            .collect()
+    }
+
     /// Takes up to `max` latency samples ([`crate::Sample`]) as bytes, oldest first within each thread.
     pub fn samples(&self, max: usize) -> Vec<u8> {
-        let mut out = Vec::new();
-        for port in &self.ports {
-            port.samples(
-                max.saturating_mul(Sample::SIZE).saturating_sub(out.len()),
-                &mut out,
-            );
-        }
-        out
+        self.take(|port| &port.samples, max)
+    }
+
+    /// Takes up to `max` frames that were sent ([`crate::SentFrame`]) as bytes, oldest first within each thread.
+    pub fn sent(&self, max: usize) -> Vec<u8> {
+        self.take(|port| &port.sent, max)
+    }
+
+    /// Takes up to `max` pauses that are over ([`crate::Pause`]) as bytes, oldest first within each thread.
+    pub fn pauses(&self, max: usize) -> Vec<u8> {
+        self.take(|port| &port.pauses, max)
     }
 
     /// The generator's view of itself, at most 50 ms old.
@@ -329,6 +340,15 @@ impl BotPool {
             // A thread that panicked has ended too; its rows hold what it measured.
             let _ = thread.join();
         }
+    }
+
+    fn take<T: Record>(&self, of: impl Fn(&Port) -> &Records<T>, max: usize) -> Vec<u8> {
+        let mut out = Vec::new();
+        for port in &self.ports {
+            let room = max.saturating_mul(T::LEN).saturating_sub(out.len());
+            of(port).take(room, &mut out);
+        }
+        out
     }
 
     /// Returns the state the legs of a participant share; creates it with the first leg.

@@ -5,6 +5,7 @@
 //! - A caller waiting for rows is woken when the thread answers or ends, also by a panic.
 
 use std::collections::VecDeque;
+use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
@@ -13,7 +14,7 @@ use meeshy_sfu_io::EventFd;
 
 use crate::command::Command;
 use crate::config::{BotEvent, ThreadHealth};
-use crate::layout::Sample;
+use crate::layout::{Pause, Record, Sample, SentFrame};
 use crate::lock::lock;
 
 const MAX_EVENTS: usize = 1 << 16;
@@ -74,7 +75,9 @@ pub(crate) struct Port {
     inbox: Mutex<Inbox>,
     outbox: Mutex<Outbox>,
     published: Condvar,
-    samples: Mutex<SampleBuffer>,
+    pub(crate) samples: Records<Sample>,
+    pub(crate) sent: Records<SentFrame>,
+    pub(crate) pauses: Records<Pause>,
 }
 
 #[derive(Debug, Default)]
@@ -99,12 +102,60 @@ struct Outbox {
 pub(crate) struct Tables {
     pub(crate) consumers: Vec<u8>,
     pub(crate) senders: Vec<u8>,
+    pub(crate) bots: Vec<u8>,
+}
+
+/// Records on their way from a thread to the control side, as bytes.
+#[derive(Debug)]
+pub(crate) struct Records<T> {
+    buffer: Mutex<RecordBuffer>,
+    of: PhantomData<fn(T)>,
 }
 
 #[derive(Debug, Default)]
-struct SampleBuffer {
+struct RecordBuffer {
     bytes: VecDeque<u8>,
     dropped: u64,
+}
+
+impl<T> Default for Records<T> {
+    fn default() -> Self {
+        Self {
+            buffer: Mutex::default(),
+            of: PhantomData,
+        }
+    }
+}
+
+impl<T: Record> Records<T> {
+    /// Control side: takes whole records of at most `max` bytes.
+    pub(crate) fn take(&self, max: usize, out: &mut Vec<u8>) {
+        let mut buffer = lock(&self.buffer);
+        let count = (max / T::LEN * T::LEN).min(buffer.bytes.len());
+        let (head, tail) = buffer.bytes.as_slices();
+        let from_head = count.min(head.len());
+        out.extend_from_slice(&head[..from_head]);
+        out.extend_from_slice(&tail[..count - from_head]);
+        buffer.bytes.drain(..count);
+    }
+
+    /// Thread: hands out records and empties the list; what exceeds `capacity` is counted and dropped.
+    pub(crate) fn put(&self, records: &mut Vec<T>, capacity: usize) {
+        if records.is_empty() {
+            return;
+        }
+        let mut buffer = lock(&self.buffer);
+        let room = capacity.saturating_sub(buffer.bytes.len() / T::LEN);
+        buffer.dropped += records.len().saturating_sub(room) as u64;
+        for record in records.drain(..).take(room) {
+            record.append_to(&mut buffer.bytes);
+        }
+    }
+
+    /// Records that found no room.
+    fn dropped(&self) -> u64 {
+        lock(&self.buffer).dropped
+    }
 }
 
 impl Port {
@@ -128,18 +179,7 @@ impl Port {
         outbox.tables.clone()
     }
 
-    /// Control side: takes whole samples of at most `max` bytes.
-    pub(crate) fn samples(&self, max: usize, out: &mut Vec<u8>) {
-        let mut buffer = lock(&self.samples);
-        let count = (max / Sample::SIZE * Sample::SIZE).min(buffer.bytes.len());
-        let (head, tail) = buffer.bytes.as_slices();
-        let from_head = count.min(head.len());
-        out.extend_from_slice(&head[..from_head]);
-        out.extend_from_slice(&tail[..count - from_head]);
-        buffer.bytes.drain(..count);
-    }
-
-    /// Control side: latest self-observation, kernel drops, samples dropped.
+    /// Control side: latest self-observation, kernel drops, records dropped.
     pub(crate) fn health(&self) -> (ThreadHealth, u64, u64) {
         let (health, drops) = {
             let outbox = lock(&self.outbox);
@@ -152,7 +192,8 @@ impl Port {
                 outbox.socket_drops,
             )
         };
-        (health, drops, lock(&self.samples).dropped)
+        let lost = self.samples.dropped() + self.sent.dropped() + self.pauses.dropped();
+        (health, drops, lost)
     }
 
     /// Thread: takes the commands, and the number of the request for rows if one is open.
@@ -163,19 +204,6 @@ impl Port {
         };
         let answered = lock(&self.outbox).answered;
         (commands, (wanted > answered).then_some(wanted))
-    }
-
-    /// Thread: hands out samples and empties the list; what exceeds `capacity` is counted and dropped.
-    pub(crate) fn put_samples(&self, samples: &mut Vec<Sample>, capacity: usize) {
-        if samples.is_empty() {
-            return;
-        }
-        let mut buffer = lock(&self.samples);
-        let room = capacity.saturating_sub(buffer.bytes.len() / Sample::SIZE);
-        buffer.dropped += samples.len().saturating_sub(room) as u64;
-        for sample in samples.drain(..).take(room) {
-            buffer.bytes.extend(&sample.to_bytes());
-        }
     }
 
     /// Thread: shows its health.
@@ -218,12 +246,12 @@ mod tests {
                 ..Sample::default()
             })
             .collect();
-        port.put_samples(&mut samples, 10);
+        port.samples.put(&mut samples, 10);
         assert!(samples.is_empty());
         let mut out = Vec::new();
-        port.samples(3 * Sample::SIZE + 5, &mut out);
+        port.samples.take(3 * Sample::SIZE + 5, &mut out);
         assert_eq!(out.len(), 3 * Sample::SIZE);
-        port.samples(usize::MAX, &mut out);
+        port.samples.take(usize::MAX, &mut out);
         let seqs: Vec<u8> = out.chunks(Sample::SIZE).map(|sample| sample[16]).collect();
         assert_eq!(seqs, (0..10).collect::<Vec<u8>>());
         assert_eq!(port.health().2, 2);
@@ -236,6 +264,7 @@ mod tests {
             Tables {
                 consumers: vec![1],
                 senders: vec![2],
+                bots: vec![3],
             },
             None,
         );

@@ -14,14 +14,20 @@
 
 use meeshy_sfu_proto::rtp::RtpHeader;
 
+use crate::checksum::crc32;
 use crate::config::Kind;
-use crate::layout::{ConsumerRow, Sample, UNKNOWN_SENDER};
-use crate::stamp::{FLAG_KEY_FRAME, Stamp};
+use crate::frame_check::{FrameCheck, Promise};
+use crate::layout::{ConsumerRow, SAMPLE_CORRUPT, Sample, UNKNOWN_SENDER};
+use crate::opus;
+use crate::stamp::{Ending, FLAG_KEY_FRAME, STAMP_LEN, Stamp};
 use crate::vp8;
 use crate::window::{Order, SPAN, SeqWindow};
 
 /// Without a frame for longer than this a stream is frozen.
 pub(crate) const FREEZE_NS: u64 = 500_000_000;
+
+/// Without a frame for longer than this a stream pauses; a pause is noted when it is over.
+pub(crate) const PAUSE_NS: u64 = 300_000_000;
 
 /// What the owner of a stream must react to; mostly nothing.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -36,6 +42,8 @@ pub(crate) struct Notice {
     pub(crate) filled: Option<u64>,
     /// It was frozen, this long.
     pub(crate) thawed_ns: Option<u64>,
+    /// It paused, from…to.
+    pub(crate) paused: Option<(u64, u64)>,
 }
 
 /// Who a stream is.
@@ -61,6 +69,7 @@ pub(crate) struct StreamIn {
     complete: bool,
     jitter: Jitter,
     frames: FrameTracker,
+    pub(crate) check: FrameCheck,
 }
 
 impl StreamIn {
@@ -86,6 +95,7 @@ impl StreamIn {
             complete: false,
             jitter: Jitter::default(),
             frames: FrameTracker::default(),
+            check: FrameCheck::default(),
         }
     }
 
@@ -97,6 +107,7 @@ impl StreamIn {
             ^ self.row.stamps
             ^ self.last_frame_ns
             ^ u64::from(self.jitter.scaled)
+            ^ self.check.touch()
     }
 
     /// Takes an original packet whose index is new; `wire_len` is the datagram's length.
@@ -150,7 +161,7 @@ impl StreamIn {
             return (notice, None);
         }
         if !self.window.is_new(index) {
-            self.row.duplicates += 1;
+            self.row.surplus_repairs += 1;
             return (notice, None);
         }
         self.window.insert(index);
@@ -164,6 +175,10 @@ impl StreamIn {
     /// Counts a packet that was seen before.
     pub(crate) fn duplicate(&mut self) {
         self.row.duplicates += 1;
+    }
+
+    pub(crate) fn damaged_stamps(&self) -> u64 {
+        self.row.damaged_stamps
     }
 
     pub(crate) fn count_nacks(&mut self, numbers: u32) {
@@ -224,6 +239,7 @@ impl StreamIn {
         let mut row = self.row;
         (row.expected, row.lost) = self.loss();
         row.lost_after_repair = row.lost.saturating_sub(row.repaired);
+        row.last_frame_unix_ns = self.last_frame_ns;
         let khz = if self.id.kind == Kind::Video { 90 } else { 48 };
         row.jitter_us = (u64::from(self.jitter.ticks()) * 1000 / khz) as u32;
         if row.stamps == 0 {
@@ -268,9 +284,25 @@ impl StreamIn {
                 });
             let done = self.frames.packet(index, marks);
             self.apply(done, arrival_ns, notice);
-            if !header.marker {
-                return None;
-            }
+            let from = part.map_or(0, |part| part.descriptor);
+            let promise = if header.marker {
+                match Stamp::of(payload) {
+                    Ending::Intact(stamp) => Some(self.promise(&stamp, index, arrival_ns, by_rtx)),
+                    ending => {
+                        self.row.damaged_stamps +=
+                            u64::from(ending == Ending::Damaged || self.expects_stamps());
+                        self.check.forget();
+                        return None;
+                    }
+                }
+            } else {
+                None
+            };
+            let to = payload.len() - promise.map_or(0, |_| STAMP_LEN);
+            let media = payload.get(from..to).unwrap_or_default();
+            return self
+                .check
+                .packet(header.timestamp, index, media, promise, arrival_ns);
         } else {
             if self.row.frames == 0 {
                 self.row.first_frame_unix_ns = arrival_ns;
@@ -278,8 +310,35 @@ impl StreamIn {
             self.row.frames += 1;
             self.flowed(arrival_ns, notice);
         }
-        let stamp = Stamp::of(payload)?;
-        Some(self.sample(&stamp, arrival_ns, by_rtx))
+        match Stamp::of(payload) {
+            Ending::Intact(stamp) => {
+                let media = &payload[..payload.len() - STAMP_LEN];
+                let fine = stamp.packets == 1 && stamp.sum == crc32(media);
+                let mut sample = self.sample(&stamp, arrival_ns, by_rtx);
+                sample.flags |= if fine { 0 } else { SAMPLE_CORRUPT };
+                Some(sample)
+            }
+            ending => {
+                let damaged = ending == Ending::Damaged
+                    || self.expects_stamps() && opus::has_padding(payload, STAMP_LEN);
+                self.row.damaged_stamps += u64::from(damaged);
+                None
+            }
+        }
+    }
+
+    /// Bots of a run stamp what they send; of an unknown sender nothing is known.
+    fn expects_stamps(&self) -> bool {
+        self.id.sender != UNKNOWN_SENDER
+    }
+
+    fn promise(&mut self, stamp: &Stamp, index: u64, arrival_ns: u64, by_rtx: bool) -> Promise {
+        Promise {
+            sample: self.sample(stamp, arrival_ns, by_rtx),
+            sum: stamp.sum,
+            packets: stamp.packets,
+            last: index,
+        }
     }
 
     fn apply(&mut self, done: Done, now_ns: u64, notice: &mut Notice) {
@@ -300,6 +359,9 @@ impl StreamIn {
         if self.last_frame_ns != 0 {
             let gap_ns = now_ns.saturating_sub(self.last_frame_ns);
             self.row.longest_gap_us = self.row.longest_gap_us.max(gap_ns / 1000);
+            if gap_ns > PAUSE_NS {
+                notice.paused = Some((self.last_frame_ns, now_ns));
+            }
             if gap_ns > FREEZE_NS {
                 self.row.freezes += u32::from(!self.frozen);
                 self.row.frozen_us += gap_ns / 1000;
@@ -323,7 +385,7 @@ impl StreamIn {
             recv_unix_ns: arrival_ns,
             owd_ns,
             seq: stamp.seq,
-            tag: self.id.tag,
+            whole_us: 0,
             receiver: self.id.bot,
             sender: stamp.bot,
             kind: self.row.kind,

@@ -23,13 +23,14 @@ use meeshy_sfu_proto::rtp::{RtpHeader, extension, seq};
 use crate::arrivals::Arrivals;
 use crate::config::{EventKind, Kind};
 use crate::context::{Context, Now};
-use crate::layout::{ConsumerRow, Sample, UNKNOWN_SENDER};
+use crate::layout::{BotRow, ConsumerRow, Pause, Sample, UNKNOWN_SENDER};
 use crate::leg_selector::{LegSelector, Unit};
 use crate::negotiation::Incoming;
 use crate::received::{Notice, StreamId, StreamIn};
 use crate::repair::Repair;
 use crate::session::{Keys, Session};
 use crate::ssrc_map::{Slot, SsrcMap};
+use crate::strangers::Strangers;
 use crate::window::SeqWindow;
 
 const REPORT_NS: u64 = 1_000_000_000;
@@ -78,6 +79,11 @@ pub(crate) struct Receiver {
     streams: Vec<StreamIn>,
     receptions: Vec<Reception>,
     finished: Vec<ConsumerRow>,
+    strangers: Strangers,
+    /// What could not be attributed for another reason; its other fields are filled when it is read.
+    pub(crate) unexpected: BotRow,
+    /// Samples of frames that were given up, to be handed out with the next ones.
+    given_up: Vec<Sample>,
     transport_cc: Option<u8>,
     arrivals: Arrivals,
     /// Some stream is missing packets or waits for a key frame.
@@ -107,6 +113,9 @@ impl Receiver {
             streams: Vec::new(),
             receptions: Vec::new(),
             finished: Vec::new(),
+            strangers: Strangers::default(),
+            unexpected: BotRow::default(),
+            given_up: Vec::new(),
             transport_cc: None,
             arrivals: Arrivals::default(),
             needs_repair: false,
@@ -145,6 +154,10 @@ impl Receiver {
             expected_reported: 0,
             lost_reported: 0,
         });
+        self.strangers.announced(incoming.ssrc);
+        if let Some(ssrc) = incoming.rtx_ssrc {
+            self.strangers.announced(ssrc);
+        }
         self.transport_cc = self.transport_cc.or(incoming.transport_cc);
         self.remap();
     }
@@ -154,8 +167,14 @@ impl Receiver {
         let before = self.streams.len();
         for at in (0..self.streams.len()).rev() {
             if tags.contains(&self.streams[at].id.tag) {
-                let stream = self.streams.swap_remove(at);
-                self.receptions.swap_remove(at);
+                let mut stream = self.streams.swap_remove(at);
+                let reception = self.receptions.swap_remove(at);
+                for ssrc in [Some(stream.id.ssrc), reception.incoming.rtx_ssrc] {
+                    ssrc.inspect(|&ssrc| self.strangers.ended(ssrc, now.mono_ns));
+                }
+                stream.check.end();
+                self.given_up.extend(stream.check.take_given_up());
+                self.given_up.extend(reception.held);
                 self.finished.push(stream.row(now.unix_ns, false));
             }
         }
@@ -165,15 +184,25 @@ impl Receiver {
     }
 
     /// Ends all streams.
-    pub(crate) fn remove_all(&mut self, now: &Now) {
+    pub(crate) fn remove_all(&mut self, ctx: &mut Context<'_>) {
         self.retire();
-        self.finished.extend(
-            self.streams
-                .drain(..)
-                .map(|stream| stream.row(now.unix_ns, false)),
-        );
-        self.receptions.clear();
-        self.map.clear();
+        let tags: Vec<u32> = self.streams.iter().map(|stream| stream.id.tag).collect();
+        self.remove(&tags, &ctx.now);
+        self.hand_out_given_up(ctx);
+    }
+
+    /// What this bot received and could not attribute.
+    pub(crate) fn bot_row(&self) -> BotRow {
+        let (unknown_ssrc, unknown_ssrc_open) = self.strangers.packets();
+        let open = self.streams.iter().map(StreamIn::damaged_stamps);
+        let finished = self.finished.iter().map(|row| row.damaged_stamps);
+        BotRow {
+            bot: self.bot,
+            unknown_ssrc,
+            unknown_ssrc_open,
+            damaged_stamps: open.chain(finished).sum(),
+            ..self.unexpected
+        }
     }
 
     /// Streams that [`Receiver::rows`] gives.
@@ -215,10 +244,12 @@ impl Receiver {
         ctx: &mut Context<'_>,
     ) {
         let Ok(header) = RtpHeader::parse(datagram) else {
+            self.unexpected.malformed += 1;
             return;
         };
         let Some(slot) = self.map.get(header.ssrc) else {
             ctx.health.unknown_ssrc += 1;
+            self.strangers.packet(header.ssrc, ctx.now.mono_ns);
             return;
         };
         let window = if slot.rtx {
@@ -227,6 +258,7 @@ impl Receiver {
             &self.streams[slot.stream].window
         };
         let Some(mut index) = window.extend(header.sequence) else {
+            self.unexpected.malformed += 1;
             return;
         };
         if !window.is_new(index) {
@@ -246,10 +278,19 @@ impl Receiver {
         }
         let Ok(length) = opened else {
             ctx.health.auth_failures += 1;
+            self.unexpected.unauthentic += 1;
             return;
         };
         ctx.health.rtp_packets += 1;
+        if !self.receptions[slot.stream]
+            .incoming
+            .may_be(header.payload_type, slot.rtx)
+        {
+            self.unexpected.payload_type += 1;
+            return;
+        }
         let Ok(length) = header.unpadded_len(&ctx.plain[..length]) else {
+            self.unexpected.malformed += 1;
             return;
         };
         if let Some(sequence) = self.transport_sequence(&header) {
@@ -280,6 +321,7 @@ impl Receiver {
         if self.selector.is_some() {
             self.show(slot.stream, sample, arrival_ns, ctx);
         } else if let Some(sample) = sample {
+            self.unexpected.samples += 1;
             ctx.samples.push(sample);
         }
         if notice != Notice::default() {
@@ -309,8 +351,9 @@ impl Receiver {
         let held = &mut self.receptions[at].held;
         if !stream.take_complete() {
             // A frame that never became complete was not shown; what was measured of it is kept all the same.
-            if let Some(sample) = sample {
-                ctx.samples.extend(held.replace(sample));
+            if let Some(earlier) = sample.and_then(|sample| held.replace(sample)) {
+                self.unexpected.samples += 1;
+                ctx.samples.push(earlier);
             }
             return;
         }
@@ -330,6 +373,7 @@ impl Receiver {
             number: sample.seq,
         });
         sample.flags |= verdict.flags();
+        self.unexpected.samples += 1;
         ctx.samples.push(sample);
         if verdict.entered {
             ctx.events.push(crate::config::BotEvent {
@@ -395,6 +439,7 @@ impl Receiver {
     /// Sends what is due: feedback, requests for repair, reports.
     pub(crate) fn poll(&mut self, session: &mut Session, ctx: &mut Context<'_>) {
         let now_ns = ctx.now.mono_ns;
+        self.hand_out_given_up(ctx);
         if self.streams.is_empty() || !session.is_ready() {
             return;
         }
@@ -471,6 +516,19 @@ impl Receiver {
         if notice.first_frame {
             tell(EventKind::FirstFrame { tag, sender });
         }
+        if let Some((began_unix_ns, ended_unix_ns)) = notice.paused
+            // Legs of a participant pause whenever the other path is in use.
+            && self.selector.is_none()
+        {
+            ctx.pauses.push(Pause {
+                began_unix_ns,
+                ended_unix_ns,
+                receiver: id.bot,
+                sender: id.sender,
+                kind: u8::from(id.kind == Kind::Video),
+                ..Pause::default()
+            });
+        }
         if let Some(gap_ns) = notice.thawed_ns {
             tell(EventKind::Thaw {
                 tag,
@@ -536,8 +594,15 @@ impl Receiver {
         self.needs_repair = needs_repair;
     }
 
+    fn hand_out_given_up(&mut self, ctx: &mut Context<'_>) {
+        self.unexpected.samples += self.given_up.len() as u64;
+        ctx.samples.append(&mut self.given_up);
+    }
+
     fn check_freezes(&mut self, ctx: &mut Context<'_>) {
         for stream in &mut self.streams {
+            stream.check.expire(ctx.now.unix_ns);
+            self.given_up.extend(stream.check.take_given_up());
             if stream.check_freeze(ctx.now.unix_ns) {
                 let id = stream.id;
                 let sender = if id.sender == UNKNOWN_SENDER {

@@ -21,7 +21,7 @@ use crate::clip::Clip;
 use crate::command::Command;
 use crate::config::Direction;
 use crate::context::{Context, Now};
-use crate::layout::{ConsumerRow, SenderRow};
+use crate::layout::{BotRow, ConsumerRow, SenderRow};
 use crate::peer::Peer;
 use crate::port::{Ended, EventQueue, Port, Tables};
 
@@ -51,6 +51,7 @@ pub(crate) struct Runner {
     /// What closed bots leave behind.
     closed_rows: Vec<ConsumerRow>,
     closed_sender_rows: Vec<SenderRow>,
+    closed_bot_rows: Vec<BotRow>,
     closed_drops: u64,
     closed_refused: u64,
     /// Parts the sockets are drained in, one a tick, and how many parts were.
@@ -73,6 +74,7 @@ impl Runner {
             peers: Vec::new(),
             closed_rows: Vec::new(),
             closed_sender_rows: Vec::new(),
+            closed_bot_rows: Vec::new(),
             closed_drops: 0,
             closed_refused: 0,
             parts: (rhythm.receive_ns / rhythm.send_ns).max(1),
@@ -170,6 +172,7 @@ impl Runner {
         peer.close(ctx);
         self.closed_rows.extend(peer.rows(ctx));
         self.closed_sender_rows.extend(peer.sender_rows());
+        self.closed_bot_rows.push(peer.receiver.bot_row());
         for session in peer.sessions() {
             let (drops, refused) = session.drop_counts();
             self.closed_drops += drops;
@@ -214,8 +217,10 @@ impl Runner {
 
     fn hand_out(&mut self, ctx: &mut Context<'_>) {
         self.events.put(&mut ctx.events);
-        self.port
-            .put_samples(&mut ctx.samples, self.rhythm.sample_capacity);
+        let capacity = self.rhythm.sample_capacity;
+        self.port.samples.put(&mut ctx.samples, capacity);
+        self.port.sent.put(&mut ctx.sent, capacity);
+        self.port.pauses.put(&mut ctx.pauses, capacity);
     }
 
     fn publish(&mut self, answer: Option<u64>, now_ns: u64, ctx: &Context<'_>) {
@@ -243,6 +248,7 @@ impl Runner {
         let mut tables = Tables {
             consumers: Vec::with_capacity(streams * ConsumerRow::SIZE),
             senders: Vec::new(),
+            bots: Vec::new(),
         };
         let open = self.peers.iter().flat_map(|peer| peer.rows(ctx));
         for row in open.chain(self.closed_rows.iter().copied()) {
@@ -251,6 +257,10 @@ impl Runner {
         let open = self.peers.iter().flat_map(Peer::sender_rows);
         for row in open.chain(self.closed_sender_rows.iter().copied()) {
             tables.senders.extend_from_slice(&row.to_bytes());
+        }
+        let open = self.peers.iter().map(|peer| peer.receiver.bot_row());
+        for row in open.chain(self.closed_bot_rows.iter().copied()) {
+            tables.bots.extend_from_slice(&row.to_bytes());
         }
         tables
     }

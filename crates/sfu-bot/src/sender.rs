@@ -20,10 +20,11 @@ use meeshy_sfu_proto::rtcp::{self, Packet, SenderInfo, ntp};
 use meeshy_sfu_proto::rtp::extension::{AbsSendTime, AudioLevel};
 use meeshy_sfu_proto::rtp::{ExtensionForm, HeaderFields, HeaderWriter, seq};
 
+use crate::checksum::crc32;
 use crate::clip::Clip;
 use crate::config::{EventKind, Kind};
 use crate::context::{Context, Now};
-use crate::layout::SenderRow;
+use crate::layout::{SenderRow, SentFrame};
 use crate::negotiation::Media;
 use crate::random::Random;
 use crate::schedule::{Schedule, Slot};
@@ -72,6 +73,8 @@ struct Sent {
     picture_id: u16,
     part: u8,
     parts: u8,
+    /// For the stamp.
+    sum: u32,
     key: bool,
     stamped: bool,
 }
@@ -386,13 +389,14 @@ impl StreamOut {
             Kind::Video => self.next_video(&mut sent, number, ctx.clip),
             Kind::Audio => self.next_audio(&mut sent, number, ctx.clip),
         }
+        let mut bytes = 0;
         for part in 0..sent.parts {
             sent.part = part;
             sent.index = self.index;
             self.index += 1;
             // Read for each packet: the stamp tells when it really leaves.
             sent.stamp_ns = crate::context::unix_ns();
-            self.send(&sent, None, session, transport_sequence, ctx);
+            bytes += self.send(&sent, None, session, transport_sequence, ctx);
             if let Some(slot) = self.history.get_mut(sent.index as usize % HISTORY) {
                 *slot = sent;
             }
@@ -409,6 +413,18 @@ impl StreamOut {
             .add(late_ns, ctx.now.mono_ns + late_ns - slot.late_ns);
         ctx.health.late_max_us = ctx.health.late_max_us.max(late_ns as f64 / 1000.0);
         self.row.frames += 1;
+        if sent.stamped {
+            ctx.sent.push(SentFrame {
+                sent_unix_ns: sent.stamp_ns,
+                seq: sent.stamp_seq,
+                bytes,
+                sender: self.speaker.number,
+                bot: self.row.bot,
+                packets: sent.parts.into(),
+                kind: self.row.kind,
+                flags: u8::from(sent.key) << 2,
+            });
+        }
     }
 
     fn next_video(&mut self, sent: &mut Sent, number: u64, clip: &Clip) {
@@ -423,11 +439,17 @@ impl StreamOut {
         self.row.requested_key_frames += u64::from(frame.key && choice.requested);
         let stamped = self.speaker.stamp;
         self.count_stamp(stamped, number);
+        let parts = vp8::part_count(frame.data.len(), stamped);
         *sent = Sent {
             position: choice.position as u32,
             picture_id: self.picture_id,
             stamp_seq: self.stamp_seq,
-            parts: vp8::part_count(frame.data.len(), stamped) as u8,
+            parts: parts as u8,
+            sum: if stamped {
+                vp8::sum(frame.data, parts)
+            } else {
+                0
+            },
             key: frame.key,
             stamped,
             ..*sent
@@ -494,7 +516,7 @@ impl StreamOut {
         );
     }
 
-    /// Builds, seals and sends one packet; with `rtx` (index, SSRC, payload type) as a retransmission.
+    /// Builds, seals and sends one packet and returns the length of its payload; with `rtx` (index, SSRC, payload type) as a retransmission.
     fn send(
         &mut self,
         sent: &Sent,
@@ -502,7 +524,7 @@ impl StreamOut {
         session: &mut Session,
         transport_sequence: &mut u16,
         ctx: &mut Context<'_>,
-    ) {
+    ) -> u32 {
         let mut start = 0;
         if rtx.is_some() {
             ctx.plain[..2].copy_from_slice(&(sent.index as u16).to_be_bytes());
@@ -527,12 +549,13 @@ impl StreamOut {
         let header = self.header(&fields, sent, *transport_sequence, ctx);
         *transport_sequence = transport_sequence.wrapping_add(1);
         let Some(Keys { tx, .. }) = &session.keys else {
-            return;
+            return 0;
         };
         let total = tx.protect_rtp(&mut ctx.out[..], header, &ctx.plain[..length], ssrc, index);
         self.octets = self.octets.wrapping_add(length as u32);
         self.row.bytes += total as u64;
         session.send_media(&ctx.out[..total]);
+        length as u32
     }
 
     fn header(
@@ -572,6 +595,8 @@ impl StreamOut {
             bot: self.speaker.number,
             seq: sent.stamp_seq,
             unix_ns: sent.stamp_ns,
+            sum: sent.sum,
+            packets: sent.parts.into(),
         };
         if self.media.kind == Kind::Video {
             let frame = clip.frame(self.speaker.layer, sent.position as usize);
@@ -586,11 +611,13 @@ impl StreamOut {
             );
         }
         let audio = clip.audio(sent.position as usize).data;
-        if sent.stamped {
-            let bytes: [u8; STAMP_LEN] = stamp.to_bytes();
-            if let Some(length) = opus::pad(audio, &bytes, out) {
-                return length;
-            }
+        if sent.stamped
+            && let Some(length) = opus::pad(audio, &[0; STAMP_LEN], out)
+        {
+            let (media, end) = out[..length].split_at_mut(length - STAMP_LEN);
+            let sum = crc32(media);
+            end.copy_from_slice(&Stamp { sum, ..stamp }.to_bytes());
+            return length;
         }
         out[..audio.len()].copy_from_slice(audio);
         audio.len()

@@ -231,6 +231,17 @@ impl Session {
         }
     }
 
+    /// Whether a datagram that was not accepted should not have come: the path is decided, and a server has no other.
+    pub(crate) fn is_strange(&self, class: Class, from: SocketAddr) -> bool {
+        self.config.peer.is_none()
+            && self.is_ready()
+            && match class {
+                Class::Rtp | Class::Rtcp => self.remote != Some(from),
+                Class::Stun | Class::Dtls => false,
+                Class::Unknown => true,
+            }
+    }
+
     /// Does what is due: ICE and DTLS timers, datagrams that leave the emulated link.
     pub(crate) fn poll(&mut self, ctx: &mut Context<'_>) {
         if let Some(link) = &mut self.link {

@@ -6,6 +6,9 @@
 //! # Left out
 //! Temporal layers and partition starts: the clip has neither.
 
+use std::ops::Range;
+
+use crate::checksum::FrameSum;
 use crate::stamp::{STAMP_LEN, Stamp};
 
 /// Bytes of the payload descriptor written here.
@@ -30,10 +33,10 @@ pub(crate) fn write_part(
     stamp: Option<&Stamp>,
     out: &mut [u8],
 ) -> usize {
-    // Equal parts: a short rest would make the last packet of every frame cheap and the others full.
-    let size = (frame.len() + if stamp.is_some() { STAMP_LEN } else { 0 }).div_ceil(parts);
-    let from = (part * size).min(frame.len());
-    let to = ((part + 1) * size).min(frame.len());
+    let Range {
+        start: from,
+        end: to,
+    } = part_range(frame.len(), part, parts, stamp.is_some());
     out[0] = 0x80 | u8::from(part == 0) << 4;
     out[1] = 0x80;
     out[2..4].copy_from_slice(&(picture_id | 0x8000).to_be_bytes());
@@ -46,6 +49,25 @@ pub(crate) fn write_part(
     length
 }
 
+/// Which bytes of the frame packet `part` of `parts` holds.
+fn part_range(frame_len: usize, part: usize, parts: usize, stamped: bool) -> Range<usize> {
+    // Equal parts: a short rest would make the last packet of every frame cheap and the others full.
+    let size = (frame_len + if stamped { STAMP_LEN } else { 0 }).div_ceil(parts);
+    (part * size).min(frame_len)..((part + 1) * size).min(frame_len)
+}
+
+/// The sum that the stamp of a frame in so many packets carries.
+pub(crate) fn sum(frame: &[u8], parts: usize) -> u32 {
+    let mut sum = FrameSum::default();
+    for part in 0..parts {
+        sum.add(
+            part as u64,
+            &frame[part_range(frame.len(), part, parts, true)],
+        );
+    }
+    sum.value(parts as u64 - 1)
+}
+
 /// What a received payload says about its frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Part {
@@ -53,6 +75,8 @@ pub(crate) struct Part {
     pub(crate) start: bool,
     /// It begins a key frame.
     pub(crate) key: bool,
+    /// Bytes of its descriptor.
+    pub(crate) descriptor: usize,
 }
 
 /// Reads the descriptor (RFC 7741 §4.2) and the first bit of the frame; `None` if the payload is too short.
@@ -71,29 +95,33 @@ pub(crate) fn read_part(payload: &[u8]) -> Option<Part> {
     Some(Part {
         start,
         key: start && payload.get(at)? & 1 == 0,
+        descriptor: at,
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stamp::Ending;
 
     const STAMP: Stamp = Stamp {
         flags: 0,
         bot: 1,
         seq: 2,
         unix_ns: 3,
+        sum: 4,
+        packets: 5,
     };
 
     #[test]
     fn parts_put_together_give_the_frame_and_the_stamp() {
         for length in [
             10,
-            MAX_PART - 24,
-            MAX_PART - 23,
+            MAX_PART - STAMP_LEN,
+            MAX_PART - STAMP_LEN + 1,
             MAX_PART,
             MAX_PART + 1,
-            2 * MAX_PART - 24,
+            2 * MAX_PART - STAMP_LEN,
             5000,
         ] {
             let frame: Vec<u8> = (0..length).map(|at| (at * 7) as u8 & 0xfe).collect();
@@ -110,13 +138,17 @@ mod tests {
                         seen,
                         Part {
                             start: part == 0,
-                            key: part == 0
+                            key: part == 0,
+                            descriptor: DESCRIPTOR_LEN,
                         }
                     );
                     whole.extend_from_slice(&out[DESCRIPTOR_LEN..written]);
                 }
                 assert_eq!(whole[..length], frame);
-                assert_eq!(Stamp::of(&whole), stamp.copied());
+                assert_eq!(
+                    Stamp::of(&whole),
+                    stamp.map_or(Ending::Absent, |stamp| Ending::Intact(*stamp))
+                );
             }
         }
     }
@@ -129,7 +161,8 @@ mod tests {
             read_part(&out[..written]),
             Some(Part {
                 start: true,
-                key: false
+                key: false,
+                descriptor: DESCRIPTOR_LEN
             })
         );
     }
@@ -141,35 +174,40 @@ mod tests {
             read_part(&[0x10, 0x00]),
             Some(Part {
                 start: true,
-                key: true
+                key: true,
+                descriptor: 1
             })
         );
         assert_eq!(
             read_part(&[0x90, 0x80, 0x05, 0x01]),
             Some(Part {
                 start: true,
-                key: false
+                key: false,
+                descriptor: 3
             })
         );
         assert_eq!(
             read_part(&[0x90, 0xe0, 0x80, 0x05, 1, 2, 0]),
             Some(Part {
                 start: true,
-                key: true
+                key: true,
+                descriptor: 6
             })
         );
         assert_eq!(
             read_part(&[0x00, 0x00]),
             Some(Part {
                 start: false,
-                key: false
+                key: false,
+                descriptor: 1
             })
         );
         assert_eq!(
             read_part(&[0x11, 0x00]),
             Some(Part {
                 start: false,
-                key: false
+                key: false,
+                descriptor: 1
             }),
             "second partition"
         );

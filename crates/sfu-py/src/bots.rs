@@ -1,6 +1,6 @@
 //! `_core.BotPool`: load-test participants, one call through to the crate each.
 
-use meeshy_sfu_bot::{ConsumerRow, Direction, Kind, Sample, SenderRow};
+use meeshy_sfu_bot::{BotRow, ConsumerRow, Direction, Kind, Pause, Sample, SenderRow, SentFrame};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use serde::Serialize;
@@ -44,6 +44,21 @@ impl BotPool {
     #[staticmethod]
     fn sample_dtype() -> Fields {
         Sample::dtype()
+    }
+
+    #[staticmethod]
+    fn sent_dtype() -> Fields {
+        SentFrame::dtype()
+    }
+
+    #[staticmethod]
+    fn pause_dtype() -> Fields {
+        Pause::dtype()
+    }
+
+    #[staticmethod]
+    fn bot_row_dtype() -> Fields {
+        BotRow::dtype()
     }
 
     #[getter]
@@ -146,6 +161,23 @@ impl BotPool {
     fn samples<'py>(&self, py: Python<'py>, max: usize) -> PyResult<Bound<'py, PyBytes>> {
         let pool = self.inner.get()?;
         Ok(PyBytes::new(py, &py.detach(|| pool.samples(max))))
+    }
+
+    fn bot_rows<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        let pool = self.inner.get()?;
+        Ok(PyBytes::new(py, &py.detach(|| pool.bot_rows())))
+    }
+
+    #[pyo3(signature = (max = 1_048_576))]
+    fn sent<'py>(&self, py: Python<'py>, max: usize) -> PyResult<Bound<'py, PyBytes>> {
+        let pool = self.inner.get()?;
+        Ok(PyBytes::new(py, &py.detach(|| pool.sent(max))))
+    }
+
+    #[pyo3(signature = (max = 1_048_576))]
+    fn pauses<'py>(&self, py: Python<'py>, max: usize) -> PyResult<Bound<'py, PyBytes>> {
+        let pool = self.inner.get()?;
+        Ok(PyBytes::new(py, &py.detach(|| pool.pauses(max))))
     }
 
     fn health(&self, py: Python<'_>) -> PyResult<String> {

@@ -35,7 +35,7 @@ use crate::outbox::Outbox;
 
 /// What the stamps of our bots begin with, and their length.
 const STAMP_MAGIC: [u8; 4] = *b"MSHY";
-const STAMP_LEN: usize = 24;
+const STAMP_LEN: usize = 32;
 /// Makes an SSRC that was never announced.
 const UNASKED: u32 = 0x5a5a_5a5a;
 /// Roll-over counts tried for a stream that is older than the faults.

@@ -21,6 +21,9 @@ UNHURRIED = [
         "latency_ms.audio.p95<60000",
         "latency_ms.video.p95<60000",
         "join_ms.p95<60000",
+        "late_ratio.ratio<=1",
+        "pauses.audio.longest_ms.max<60000",
+        "pauses.video.longest_ms.max<60000",
         "server.cpu_core_percent<10000",
     )
 ]

@@ -97,6 +97,7 @@ class SyntheticRun:
                 "unix_ns": START + tick * S,
                 "receiver": b,
                 "stamps": 20 * (bots - 1) * tick,
+                "unknown_ssrc_open": 0,
                 **dict.fromkeys(CAUSES, 0),
             }
             for tick in range(SECONDS + 1)
@@ -195,6 +196,7 @@ class SyntheticRun:
             first_packet_ns=START - 4 * S + last * S // 10 + S // 5,
             last_packet_ns=START + tick * S - S // 50,
             last_frame_ns=START + tick * S - S // 50,
+            surplus_repairs=0,
             unasked_repairs=0,
             frames_decoded=None,
             freezes=0,
@@ -213,7 +215,13 @@ class SyntheticRun:
         ]
         counts = Counter(row["receiver"] for row in self.latency)
         self.receivers = [
-            {"tick": t, "unix_ns": START + t * S, "receiver": b, "stamps": n * t // SECONDS}
+            {
+                "tick": t,
+                "unix_ns": START + t * S,
+                "receiver": b,
+                "stamps": n * t // SECONDS,
+                "unknown_ssrc_open": 0,
+            }
             | dict.fromkeys(CAUSES, 0)
             for t in range(SECONDS + 1)
             for b, n in counts.items()

@@ -1,4 +1,5 @@
 use super::*;
+use crate::checksum::FrameSum;
 use crate::random::Random;
 use meeshy_sfu_proto::rtp::HeaderFields;
 
@@ -39,7 +40,11 @@ fn video(index: u64, parts: u64, keys: u64) -> Packet {
         0,
     ];
     if marker {
+        let mut sum = FrameSum::default();
+        (0..parts).for_each(|part| sum.add(part, &payload[4..8]));
         let stamp = Stamp {
+            sum: sum.value(parts - 1),
+            packets: parts as u16,
             flags: u8::from(key),
             bot: 5,
             seq: frame as u32,
@@ -123,7 +128,7 @@ fn a_perfect_stream_has_all_frames_and_no_loss() {
             recv_unix_ns: arrival(1000, 2),
             owd_ns: 2_000_000,
             seq: 500,
-            tag: 9,
+            whole_us: 0,
             receiver: 1,
             sender: 5,
             kind: 1,
@@ -219,10 +224,11 @@ fn rtx_of_what_is_there_and_reordering_are_told_apart() {
         (
             row.out_of_order,
             row.duplicates,
+            row.surplus_repairs,
             row.rtx_packets,
             row.repaired
         ),
-        (1, 2, 2, 0)
+        (1, 1, 1, 2, 0)
     );
     assert_eq!(row.frames, 2);
 }
@@ -311,4 +317,91 @@ fn a_jump_far_ahead_is_loss_and_does_not_confuse_the_frames() {
     assert_eq!(row.expected, 6000);
     assert_eq!(row.received + row.lost, row.expected);
     assert!(row.frames > 100 && row.frames < 450, "{}", row.frames);
+}
+
+#[test]
+fn a_marker_packet_without_an_intact_stamp_is_counted_where_stamps_are_expected() {
+    let mut stream = stream(Kind::Video);
+    let good = video(0, 2, 30);
+    give(&mut stream, 0, &good, T0);
+    let mut damaged = video(1, 2, 30);
+    let last = damaged.payload.len() - 1;
+    damaged.payload[last] ^= 1;
+    assert_eq!(give(&mut stream, 1, &damaged, T0 + MS).1, None);
+    let mut cut = video(3, 2, 30);
+    cut.payload.truncate(8);
+    give(&mut stream, 2, &video(2, 2, 30), T0 + 33 * MS);
+    assert_eq!(give(&mut stream, 3, &cut, T0 + 34 * MS).1, None);
+    assert_eq!(stream.damaged_stamps(), 2);
+    let (_, sample) = {
+        give(&mut stream, 4, &video(4, 2, 30), T0 + 66 * MS);
+        give(&mut stream, 5, &video(5, 2, 30), T0 + 67 * MS)
+    };
+    assert_eq!(sample.unwrap().flags & SAMPLE_CORRUPT, 0);
+}
+
+#[test]
+fn a_changed_payload_is_a_corrupt_frame_of_either_kind() {
+    let mut stream = stream(Kind::Video);
+    let mut damaged = video(0, 2, 30);
+    damaged.payload[7] ^= 4;
+    give(&mut stream, 0, &damaged, T0);
+    let (_, sample) = give(&mut stream, 1, &video(1, 2, 30), T0 + MS);
+    assert_eq!(sample.unwrap().flags & SAMPLE_CORRUPT, SAMPLE_CORRUPT);
+
+    let mut audio = super::StreamIn::new(
+        StreamId {
+            kind: Kind::Audio,
+            ..stream.id
+        },
+        T0,
+    );
+    let mut sound = [0; 64];
+    let length = opus::pad(&[0xf8, 1, 2, 3], &[0; STAMP_LEN], &mut sound).unwrap();
+    let stamp = Stamp {
+        flags: 0,
+        bot: 5,
+        seq: 1,
+        unix_ns: T0,
+        sum: crc32(&sound[..length - STAMP_LEN]),
+        packets: 1,
+    };
+    sound[length - STAMP_LEN..length].copy_from_slice(&stamp.to_bytes());
+    let packet = |index: u64, payload: &[u8]| {
+        let mut bytes = [0; 12];
+        HeaderFields {
+            sequence: index as u16,
+            ..Default::default()
+        }
+        .write(&mut bytes);
+        Packet {
+            bytes,
+            payload: payload.to_vec(),
+        }
+    };
+    let (_, sample) = give(&mut audio, 0, &packet(0, &sound[..length]), T0);
+    assert_eq!(sample.unwrap().flags, 0);
+    sound[4] ^= 1;
+    let (_, sample) = give(&mut audio, 1, &packet(1, &sound[..length]), T0 + MS);
+    assert_eq!(sample.unwrap().flags, SAMPLE_CORRUPT);
+    sound[length - STAMP_LEN] ^= 1;
+    let (_, sample) = give(&mut audio, 2, &packet(2, &sound[..length]), T0 + 2 * MS);
+    assert_eq!((sample, audio.damaged_stamps()), (None, 1));
+    // Ordinary opus carries none and misses none.
+    give(&mut audio, 3, &packet(3, &[0xf8, 1, 2, 3]), T0 + 3 * MS);
+    assert_eq!(audio.damaged_stamps(), 1);
+}
+
+#[test]
+fn a_pause_of_over_300_ms_is_noted_when_it_is_over() {
+    let mut stream = stream(Kind::Video);
+    give(&mut stream, 0, &video(0, 1, 30), T0);
+    let (notice, _) = give(&mut stream, 1, &video(1, 1, 30), T0 + 300 * MS);
+    assert_eq!(notice.paused, None);
+    let (notice, _) = give(&mut stream, 2, &video(2, 1, 30), T0 + 601 * MS);
+    assert_eq!(notice.paused, Some((T0 + 300 * MS, T0 + 601 * MS)));
+    assert_eq!(
+        stream.row(T0 + 700 * MS, true).last_frame_unix_ns,
+        T0 + 601 * MS
+    );
 }

@@ -14,8 +14,8 @@ def test_a_stamp_is_read_from_the_end_of_a_payload() -> None:
 
 
 def test_the_bytes_are_those_of_native_bots() -> None:
-    body = b"MSHY\x00\x01\x00\x03\x00\x00\x00\x05\x00\x00\x00\x00\x00\x00\x00\x09"
-    assert encode(Stamp(3, 5, 9)) == body + zlib.crc32(body).to_bytes(4, "big")
+    body = b"MSHY\x00\x02\x00\x03\x00\x00\x00\x05\x00\x00\x00\x00\x00\x00\x00\x09\x00\x00\x00\x06\x00\x01\x00\x00"
+    assert encode(Stamp(3, 5, 9, total=6)) == body + zlib.crc32(body).to_bytes(4, "big")
 
 
 @pytest.mark.parametrize("at", range(SIZE))
