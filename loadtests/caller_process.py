@@ -73,6 +73,10 @@ class CallerProcess:
         """Take a step of a user without media; returns whether it worked."""
         return self._does("signal", seat=seat.number, step=step)
 
+    def measure(self) -> None:
+        """Begin the measured time."""
+        self._does("measure")
+
     def finish(self) -> None:
         """Let all leave, and finish the raw samples.
 

@@ -152,12 +152,16 @@ class LeaderMixin(Conductor):
         """Let participants begin."""
 
     @abstractmethod
+    def _measure(self) -> None:
+        """Let participants' processes begin the measured time."""
+
+    @abstractmethod
     def _collect(self, leader: Leader) -> tuple[list[str], int]:
         """End participants; returns the names of the parts, and how many participants were in no call."""
 
     def _start(self, **_: Any) -> None:
         self._exit_with(1)  # until there is a verdict
-        leader = Leader(self._environment, self._given, self._broken)
+        leader = Leader(self._environment, self._given, on_broken=self._broken, on_measure=self._measure)
         try:
             setup = leader.begin()
             self._leader = leader
@@ -231,6 +235,10 @@ class LocalConductor(LeaderMixin, Seated):
         self._callers = callers
         self._may_act.set()
 
+    def _measure(self) -> None:
+        if self._callers is not None:
+            self._callers.measure()
+
     def _collect(self, leader: Leader) -> tuple[list[str], int]:
         callers, self._callers = self._callers, None
         self._may_act.clear()
@@ -255,6 +263,9 @@ class MasterConductor(LeaderMixin):
 
     def _begin(self, leader: Leader, setup: Setup) -> None:
         self._side.begin(setup, leader.seats, leader.parts)
+
+    def _measure(self) -> None:
+        self._side.measure()
 
     def _collect(self, leader: Leader) -> tuple[list[str], int]:
         parts, outside, problems = self._side.collect()

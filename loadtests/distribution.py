@@ -31,7 +31,13 @@ from loadtests.seats import Seat, Seats
 
 _log = logging.getLogger("meeshy")
 SETUP, READY, TAKE, SEAT, FREE = "meeshy-setup", "meeshy-ready", "meeshy-take", "meeshy-seat", "meeshy-free"
-FINISH, PIECE, DONE, BROKEN = "meeshy-finish", "meeshy-piece", "meeshy-done", "meeshy-broken"
+MEASURE, FINISH, PIECE, DONE, BROKEN = (
+    "meeshy-measure",
+    "meeshy-finish",
+    "meeshy-piece",
+    "meeshy-done",
+    "meeshy-broken",
+)
 PIECE_BYTES = 1 << 18
 _READY_TIMEOUT_S = 90.0
 _COLLECT_TIMEOUT_S = 180.0
@@ -87,6 +93,11 @@ class MasterSide:
             return
         self._workers[client_id] = _Worker(f"worker-{self._runner.get_worker_index(client_id)}")
         self._runner.send_message(SETUP, self._setup.model_dump(mode="json"), client_id)
+
+    def measure(self) -> None:
+        """Let all workers begin the measured time."""
+        for client_id in self._workers:
+            self._runner.send_message(MEASURE, None, client_id)
 
     def collect(self) -> tuple[list[str], int, list[str]]:
         """Wait for the samples of all workers; returns their names, how many participants were in no call, and problems."""
@@ -166,6 +177,7 @@ class WorkerSide:
         # what takes time has a greenlet of its own: the runner's must go on reading
         runner.register_message(SETUP, self._begin, concurrent=True)
         runner.register_message(FINISH, lambda **_: self.hand_in(), concurrent=True)
+        runner.register_message(MEASURE, self._measure, concurrent=True)
         runner.register_message(SEAT, self._seat)
 
     def take_seat(self) -> Seat:
@@ -220,6 +232,10 @@ class WorkerSide:
         self._callers, self._folder = callers, folder
         self._on_begin(callers)
         self._runner.send_message(READY)
+
+    def _measure(self, **_: Any) -> None:
+        if self._callers is not None:
+            self._callers.measure()
 
     def _seat(self, msg: Any, **_: Any) -> None:
         if (answer := self._awaited.get(msg.data["request"])) is not None:

@@ -27,12 +27,26 @@ class Leader:
     """One run, from :meth:`begin` to :meth:`judge` or :meth:`close`."""
 
     def __init__(
-        self, environment: Environment, given: GivenOptions, on_broken: Callable[[str], None]
+        self,
+        environment: Environment,
+        given: GivenOptions,
+        *,
+        on_broken: Callable[[str], None],
+        on_measure: Callable[[], None],
     ) -> None:
+        """Prepare.
+
+        Args:
+            environment: Of locust.
+            given: Options of locust, as they were given.
+            on_broken: Takes what ended that must not.
+            on_measure: Called when the measured time begins.
+        """
         self._shape = environment.shape_class if isinstance(environment.shape_class, CallShape) else None
         self._environment = environment
         self._given = given
         self._on_broken = on_broken
+        self._on_measure = on_measure
         self._options = SuiteOptions.read(environment.parsed_options)
         self._stage: ChildProcess | None = None
         self._begun_s = time.monotonic()
@@ -62,17 +76,13 @@ class Leader:
         )
 
     def started(self) -> None:
-        """Start the clock of the test: participants may join.
-
-        Raises:
-            ChildError: The stage has ended.
-        """
-        if self._stage is not None:
-            self._stage.ask("start")
+        """Start the clock of the test: participants may join."""
         self._begun_s = time.monotonic()
         if self._shape is not None:
             self._shape.arrived = self._arrived
-            self._shape.begin()
+            self._shape.begin(self._measure)
+        else:
+            self._measure()
 
     def judge(self, parts: Sequence[str], ended_ns: int) -> Verdict:
         """End the run with its verdict.
@@ -113,6 +123,11 @@ class Leader:
         elif self._shape is not None and self.seats.most < self._shape.size():
             self.aborted.append(f"locust started only {self.seats.most} of {self._shape.size()} participants")
 
+    def _measure(self) -> None:
+        if self._stage is not None:
+            self._stage.ask("measure")
+            self._on_measure()
+
     def _arrived(self, participants: int) -> bool:
         """Return whether media flows for so many; the first of each call has nobody to wait for."""
         calls = -(-participants // self._per_call)
@@ -146,6 +161,8 @@ class Leader:
             secret=secret_for(host, options.state_dir) if host else None,
             out=options.out,
             participants=participants,
+            calls=-(-participants // self._per_call),
+            per_call=self._per_call,
             hold_s=0 if shape is None or math.isinf(shape.length_s()) else shape.length_s(),
             ramp_s=participants / (self._given.spawn_rate or 1) if shape is None else shape.ramp_s(),
             seed=options.seed,

@@ -42,6 +42,8 @@ class StageOrder(Message):
     """The run directory to make."""
     participants: int
     """The most participants at a time."""
+    calls: int
+    per_call: int
     hold_s: float
     ramp_s: float
     seed: int = 1

@@ -35,13 +35,14 @@ class CallShape(LoadTestShape):
     hold_s: ClassVar[float]
     """How long all stay."""
     waits: ClassVar[bool] = True
-    """Whether there is media to wait for until the load is held."""
+    """Whether joins are kept out of the measured time, which begins when media of all flows; else it begins at once."""
     given = GivenOptions()
     """What was given on the command line."""
     finished = False
     """Whether the test ran to its end."""
     _begun_s: float | None = None
     _held_s: float | None = None
+    _on_hold: Callable[[], None] | None = None
 
     arrived: Callable[[int], bool] = staticmethod(lambda _: True)
     """Whether so many participants have joined and receive media."""
@@ -58,9 +59,15 @@ class CallShape(LoadTestShape):
         """Return how long the load is held once all have joined."""
         return self.given.run_time_s or self.hold_s
 
-    def begin(self) -> None:
-        """Start the clock; until then the test is at its first moment, however long the servers take to start."""
-        self._begun_s, self._held_s = time.monotonic(), None
+    def begin(self, on_hold: Callable[[], None]) -> None:
+        """Start the clock; until then the test is at its first moment, however long the servers take to start.
+
+        Args:
+            on_hold: Called once the load is held: the measured time begins. At once if there is nothing to wait for.
+        """
+        self._begun_s, self._held_s, self._on_hold = time.monotonic(), None, on_hold
+        if not self.waits:
+            on_hold()
 
     def end(self) -> None:
         """Forget the clock; the next test starts its own."""
@@ -85,6 +92,8 @@ class CallShape(LoadTestShape):
             and (late or not self.waits or self.arrived(self.size()))
         ):
             self._held_s = now_s
+            if self.waits and self._on_hold is not None:
+                self._on_hold()
         if self._held_s is not None and now_s - self._held_s >= self.length_s():
             return None
         return self.size(), self.given.spawn_rate or self.rate
@@ -149,6 +158,7 @@ class T3(CallShape):
 class Steps(CallShape):
     """More participants with every step, and none leave: at which step does it break?"""
 
+    waits = False
     abstract = False
     name = "steps"
     description = "Up to {participants} participants in calls of {per_call}, in steps."

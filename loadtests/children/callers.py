@@ -51,6 +51,7 @@ class SuiteCallers(Callers):
         self._channel = channel
         access = GatewayAccess(setup.gateway_url, setup.secret, setup.switch_deadline_s)
         super().__init__(access, Recorder(directory), kinds=setup.kinds)
+        self._measuring = False
         self._ready = asyncio.Event()
         self._finish = asyncio.Event()
         self._seated: dict[int, Caller] = {}
@@ -81,6 +82,10 @@ class SuiteCallers(Callers):
         if not self._ready.is_set():
             ready.cancel()
             await self._living
+
+    def begin_measuring(self) -> None:
+        """Begin the measured time."""
+        self._measuring = True
 
     async def finish(self) -> None:
         """Let all leave, and finish the raw samples."""
@@ -236,13 +241,15 @@ class SuiteCallers(Callers):
     async def _watch(self, generator: NativeCallBotGenerator) -> None:
         """Collect once a second until the end, and report what locust should show."""
         begun = time.monotonic()
-        for tick in itertools.count():
+        ticks = itertools.count()
+        for second in itertools.count():
+            tick = next(ticks) if self._measuring else -1
             self._look(await self._collect(generator, tick), time.time_ns())
             if failures := generator.failures():
                 self._channel.send({"broken": "; ".join(failures)})
             # Not ended by cancelling: what a collection has taken from the bots would be lost.
             with contextlib.suppress(TimeoutError):
-                pause_s = max(0.0, begun + (tick + 1) * TICK_S - time.monotonic())
+                pause_s = max(0.0, begun + (second + 1) * TICK_S - time.monotonic())
                 await asyncio.wait_for(self._finish.wait(), pause_s)
             if self._finish.is_set():
                 return
@@ -344,6 +351,11 @@ class Service:
         await self._running.signal(request["seat"], request["step"])
         return {}
 
+    async def measure(self, _: Json) -> Json:
+        """Begin the measured time."""
+        self._running.begin_measuring()
+        return {}
+
     async def finish(self, _: Json) -> Json:
         """End a run."""
         callers, self._callers = self._running, None
@@ -368,6 +380,7 @@ async def main(descriptor: int) -> None:
             "toggle": service.toggle,
             "leave": service.leave,
             "signal": service.signal,
+            "measure": service.measure,
             "finish": service.finish,
         }
     )

@@ -14,6 +14,7 @@ import shutil
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import uvloop
@@ -33,7 +34,8 @@ from simulator.runs.base import TICK_S, machine
 from simulator.runs.server_watch import ServerWatch
 from simulator.samples.end_state import FILE as END_STATE
 from simulator.samples.recorder import Recorder, RunDirectory, utc_now
-from simulator.scenario import Scenario, patterns, to_toml
+from simulator.samples.schema import KINDS
+from simulator.scenario import Scenario, to_toml
 from simulator.stack.full import SWITCH_DEADLINE_S, GatewayStack
 from simulator.stack.inspector import StackInspector
 from simulator.stack.watchdog import Watchdog
@@ -105,8 +107,8 @@ class Stage:
             "parts": str(self._directory.partial / PARTS),
         }
 
-    def start(self) -> None:
-        """Begin the measured time: participants may join from now on."""
+    def measure(self) -> None:
+        """Begin the measured time."""
         self._context.window_start_ns = time.time_ns()
         self._tick = 0
 
@@ -204,22 +206,21 @@ async def _try_gateway(url: str, secret: str) -> None:
 
 
 def _scenario(order: StageOrder) -> Scenario:
-    kinds = {"audio": "audio" in order.kinds, "video": "video" in order.kinds}
-    return Scenario.from_values(
-        {
-            "name": order.name,
-            "description": order.description,
-            "pattern": "calls" if "calls" in patterns() else "storm",
-            "seed": order.seed,
-            "participants": {"count": max(2, order.participants), "bots": "native"},
-            "ramp": {"over_s": order.ramp_s},
-            "hold": {"duration_s": max(1.0, order.hold_s)},
-            "media": kinds,
-            "network": order.network.model_dump(mode="json"),
-            "slo": list(order.slo),
-        },
-        source="these options",
-    )
+    """Return the scenario of `meeshy simulate` that is nearest to a run."""
+    values: dict[str, Any] = {
+        "name": order.name,
+        "description": order.description,
+        "pattern": "calls",
+        "seed": order.seed,
+        "participants": {"count": max(2, order.participants), "bots": "native"},
+        "calls": {"calls": order.calls, "people": max(2, order.per_call)},
+        "ramp": {"over_s": order.ramp_s},
+        "hold": {"duration_s": max(1.0, order.hold_s)},
+        "media": {kind: kind in order.kinds for kind in KINDS},
+        "network": order.network.model_dump(mode="json"),
+        "slo": list(order.slo),
+    }
+    return Scenario.from_values(values, source="these options")
 
 
 class Service:
@@ -238,11 +239,11 @@ class Service:
             await self.close()
             raise
 
-    async def start(self, _: Json) -> Json:
+    async def measure(self, _: Json) -> Json:
         """Begin the measured time."""
         if self._stage is None:
             raise SimulatorError("no run is going on")
-        self._stage.start()
+        self._stage.measure()
         return {}
 
     async def judge(self, request: Json) -> Json:
@@ -267,7 +268,7 @@ async def main(descriptor: int) -> None:
     channel = Channel(descriptor)
     service = Service(channel)
     try:
-        await channel.serve({"begin": service.begin, "start": service.start, "judge": service.judge})
+        await channel.serve({"begin": service.begin, "measure": service.measure, "judge": service.judge})
     finally:
         await service.close()
 
