@@ -169,6 +169,8 @@ class Leader:
             network=options.network,
             kinds=options.kinds,
             slo=options.slo,
+            media=shape is None or shape.media,
+            request_p95_ms=options.request_p95_ms,
         )
 
     def _take(self, message: Json) -> None:

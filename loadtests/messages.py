@@ -50,6 +50,10 @@ class StageOrder(Message):
     network: Network = Network()
     kinds: tuple[Kind, ...] = ("audio", "video")
     slo: tuple[str, ...] = ()
+    media: bool = True
+    """Whether there is media to judge; else requests are."""
+    request_p95_ms: float | None = None
+    """Without media: what the 95th percentile of each request must be below."""
 
 
 class Setup(Message):

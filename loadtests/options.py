@@ -55,6 +55,12 @@ def add_options(parser: LocustArgumentParser) -> None:
         metavar="EXPR",
         help='Objective, like "join_ms.p95<1000"; repeatable',
     )
+    group.add_argument(
+        "--request-p95-ms",
+        type=float,
+        metavar="MS",
+        help="Users without media: limit of the 95th percentile of each request",
+    )
     group.add_argument("--out", metavar="DIR", help="The run directory; default: a new one in STATE/runs")
     group.add_argument(
         "--state-dir", default=".meeshy", metavar="DIR", help="Where the media clip and the runs are"
@@ -80,6 +86,7 @@ class SuiteOptions:
     kinds: tuple[Kind, ...]
     network: Network
     slo: tuple[str, ...]
+    request_p95_ms: float | None
     out: str | None
     state_dir: str
     seed: int
@@ -97,6 +104,7 @@ class SuiteOptions:
             kinds=("audio",) if parsed.audio_only else ("audio", "video"),
             network=Network(down=down),
             slo=tuple(parsed.slo),
+            request_p95_ms=parsed.request_p95_ms,
             # children have another working directory
             out=None if parsed.out is None else str(Path(parsed.out).absolute()),
             state_dir=str(Path(parsed.state_dir).absolute()),

@@ -36,6 +36,8 @@ class CallShape(LoadTestShape):
     """How long all stay."""
     waits: ClassVar[bool] = True
     """Whether joins are kept out of the measured time, which begins when media of all flows; else it begins at once."""
+    media: ClassVar[bool] = True
+    """Whether there is media to judge."""
     given = GivenOptions()
     """What was given on the command line."""
     finished = False
@@ -114,6 +116,7 @@ class Signalling(Free):
     """Users without media."""
 
     waits = False
+    media = False
     name = "signalling"
     description = "{participants} users without media, each in a call of its own."
     participants = 50

@@ -19,6 +19,7 @@ import uvloop
 
 from loadtests.causes import Cause, cause_of
 from loadtests.children.channel import Channel, Json
+from loadtests.children.requests import RequestLog
 from loadtests.children.signalling import Signaller
 from loadtests.children.windows import Silences, Track, last_seen, windows
 from loadtests.messages import PART_FILE, Group, Measured, Part, Setup
@@ -52,6 +53,7 @@ class SuiteCallers(Callers):
         access = GatewayAccess(setup.gateway_url, setup.secret, setup.switch_deadline_s)
         super().__init__(access, Recorder(directory), kinds=setup.kinds)
         self._measuring = False
+        self._requests = RequestLog(directory)
         self._ready = asyncio.Event()
         self._finish = asyncio.Event()
         self._seated: dict[int, Caller] = {}
@@ -109,6 +111,7 @@ class SuiteCallers(Callers):
                 await self._call(settings)
         finally:
             self._recorder.close()
+            self._requests.close()
             part = Part(dropped_calls=self.dropped_calls, conversations=self.conversations)
             (self._directory / PART_FILE).write_text(part.model_dump_json(), encoding="utf-8")
 
@@ -312,6 +315,7 @@ class SuiteCallers(Callers):
     ) -> None:
         cause, code = failure or (None, "")
         found = Measured(group=group, name=name, ms=ms, seat=seat, cause=cause, code=code)
+        self._requests.add(time.time_ns(), found)
         self._channel.send({"measured": found.model_dump()})
 
 

@@ -22,6 +22,8 @@ from rich.console import Console
 
 from loadtests.children.channel import Channel, Json
 from loadtests.children.merge import merge_events, merge_tables, read_part
+from loadtests.children.requests import FILE as REQUESTS
+from loadtests.children.requests import judge_requests, merge_requests, requests_text
 from loadtests.messages import JudgeOrder, StageOrder, Verdict
 from simulator.analysis.raw_run import RunContext
 from simulator.client.gateway import user_token
@@ -140,15 +142,24 @@ class Stage:
         recorder.write_text("run.json", context.model_dump_json(indent=2) + "\n")
         recorder.close()
         await asyncio.to_thread(merge_events, folders, partial)
+        requests = await asyncio.to_thread(merge_requests, folders, partial)
         shutil.rmtree(partial / PARTS)
-        summary = await asyncio.to_thread(write_report, partial)
+        if self._order.media:
+            summary = await asyncio.to_thread(write_report, partial)
+            screen = io.StringIO()
+            Console(file=screen, width=_WIDTH).print(verdict_panel(summary, title(summary)))
+            verdict, text, file = summary.verdict, screen.getvalue(), "report.html"
+        else:
+            limit_ms = self._order.request_p95_ms
+            verdict, reasons = judge_requests(requests, aborted=context.aborted, limit_ms=limit_ms)
+            text, file = requests_text(requests, verdict, reasons) + "\n", REQUESTS
         await self._servers.aclose()
         path = directory.complete()
-        screen = io.StringIO()
-        Console(file=screen, width=_WIDTH).print(verdict_panel(summary, title(summary)))
-        text = f"{screen.getvalue()}report: {path / 'report.html'} (as text: report.md)"
         return Verdict(
-            verdict=summary.verdict, exit_code=EXIT_CODES[summary.verdict], directory=str(path), text=text
+            verdict=verdict,
+            exit_code=EXIT_CODES[verdict],
+            directory=str(path),
+            text=f"{text}report: {path / file}",
         )
 
     async def close(self) -> None:

@@ -90,6 +90,8 @@ def test_participants_leave_and_come_back(locust: Locust) -> None:
 @pytest.mark.timeout(120)
 def test_users_without_media_take_all_their_steps(locust: Locust) -> None:
     found = locust("signalling", "-u", "5", "-r", "5", "-t", "7s")
+    assert found.code == 0, found.output
+    assert "PASS: " in found.output
     rows = {(row["Type"], row["Name"]): int(row["Request Count"]) for row in found.rows("stats")}
     assert rows["EVENT", "connect"] == 5
     for step in (("EVENT", "call:initiate"), ("EVENT", "call:toggle-audio"), ("EVENT", "call:leave")):
@@ -97,6 +99,14 @@ def test_users_without_media_take_all_their_steps(locust: Locust) -> None:
     for step in (("REST", "GET /api/calls/:id"), ("REST", "POST /api/calls/:id/quality-metrics")):
         assert rows[step] >= 5
     assert found.rows("failures") == []
+
+
+@pytest.mark.slow(reason="sockets and calls without media, with servers")
+@pytest.mark.timeout(120)
+def test_users_without_media_are_judged_by_their_requests(locust: Locust) -> None:
+    found = locust("signalling", "-u", "3", "-r", "3", "-t", "3s", "--request-p95-ms", "0.01")
+    assert found.code == EXIT_CODES["fail"], found.output
+    assert "EVENT connect: p95 is" in found.output
 
 
 def _judged_by_raw_samples(found: Finished) -> None:
