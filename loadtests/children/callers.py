@@ -23,6 +23,7 @@ from loadtests.children.requests import RequestLog
 from loadtests.children.signalling import Signaller
 from loadtests.children.windows import Silences, Track, last_seen, windows
 from loadtests.messages import PART_FILE, Group, Measured, Part, Setup
+from simulator.analysis.transitions import SUPERSEDED
 from simulator.bots.clip import ensure_clip
 from simulator.bots.native_legs import NativeCallBotGenerator
 from simulator.client.bot import BotSettings
@@ -191,6 +192,8 @@ class SuiteCallers(Callers):
         change = next((t for t in reversed(caller.record.transitions) if t.epoch == epoch), None)
         if change is None or change.old == change.new or not change.decided_ns:
             return
+        if not change.success and change.error == SUPERSEDED:
+            return  # participants joined or left meanwhile, and it was not needed any more
         ms = (change.completed_ns - change.decided_ns) / 1e6
         name = "to the media server" if change.new == "sfu" else "to peer to peer"
         failure = None if change.success else (Cause.SWITCH_FAILED, "")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
+import os
 import secrets
 import shutil
 import sys
@@ -28,7 +29,7 @@ from loadtests.messages import JudgeOrder, StageOrder, Verdict
 from simulator.analysis.raw_run import RunContext
 from simulator.client.gateway import user_token
 from simulator.client.media_server import Credentials, Rest
-from simulator.client.server_figures import server_figures
+from simulator.client.server_figures import ServerFigures, server_figures
 from simulator.errors import ServerRefusedError, SimulatorError, UsageError
 from simulator.report.live import verdict_panel
 from simulator.report.write import EXIT_CODES, title, write_report
@@ -40,6 +41,7 @@ from simulator.samples.schema import KINDS
 from simulator.scenario import Scenario, to_toml
 from simulator.stack.full import SWITCH_DEADLINE_S, GatewayStack
 from simulator.stack.inspector import StackInspector
+from simulator.stack.machine_probe import MachineProbe
 from simulator.stack.watchdog import Watchdog
 
 PARTS = "parts"
@@ -90,7 +92,7 @@ class Stage:
         watchdog.watch_directory(self._directory.partial)
         self._recorder = Recorder(self._directory.partial)
         (self._directory.partial / PARTS).mkdir()
-        url, secret = order.host or "", order.secret or ""
+        url, secret, rest = order.host or "", order.secret or "", None
         if order.host is None:
             self._stack = await self._servers.enter_async_context(GatewayStack(self._directory.partial))
             await self._stack.start()
@@ -100,7 +102,7 @@ class Stage:
                 watchdog.watch_process(pid)
             url, secret = self._stack.gateway.url, self._stack.secret
             rest = await self._servers.enter_async_context(Rest(self._stack.media.url))
-            self._observing = asyncio.create_task(self._observe(self._stack, rest, self._recorder))
+        self._observing = asyncio.create_task(self._observe(self._recorder, rest))
         return {
             "gateway_url": url,
             "secret": secret,
@@ -171,16 +173,30 @@ class Stage:
         await self._servers.aclose()
         await self._things.aclose()
 
-    async def _observe(self, stack: GatewayStack, rest: Rest, recorder: Recorder) -> None:
-        """Record what the media server uses, once a second until cancelled."""
-        credentials = Credentials(secret=stack.secret)
-        async with ServerWatch(lambda: server_figures(rest, credentials.for_service()), recorder) as server:
+    async def _observe(self, recorder: Recorder, rest: Rest | None) -> None:
+        """Record what machine and media server do, once a second until cancelled."""
+        stack = self._stack
+        credentials = None if stack is None else Credentials(secret=stack.secret)
+
+        async def figures() -> ServerFigures | None:
+            if rest is None or credentials is None:
+                return None
+            return await server_figures(rest, credentials.for_service())
+
+        # locust, with this process and those of the participants
+        probe = MachineProbe(os.getppid())
+        async with ServerWatch(figures, recorder) as server:
             while True:
                 tick = self._tick
-                server.ask(tick)
+                if rest is not None:
+                    server.ask(tick)
+                pids = [] if stack is None else stack.pids
+                tables = await asyncio.to_thread(probe.read, tick, time.time_ns(), pids)
+                for table, rows in tables.items():
+                    recorder.add(table, rows)
                 if tick >= 0:
                     self._tick = tick + 1
-                if self._broken is None and (complaint := stack.complaint()):
+                if stack is not None and self._broken is None and (complaint := stack.complaint()):
                     self._broken = complaint
                     self._channel.send({"broken": complaint})
                 await asyncio.sleep(TICK_S)
@@ -223,7 +239,7 @@ def _scenario(order: StageOrder) -> Scenario:
         "description": order.description,
         "pattern": "calls",
         "seed": order.seed,
-        "participants": {"count": max(2, order.participants), "bots": "native"},
+        "participants": {"bots": "native"},
         "calls": {"calls": order.calls, "people": max(2, order.per_call)},
         "ramp": {"over_s": order.ramp_s},
         "hold": {"duration_s": max(1.0, order.hold_s)},

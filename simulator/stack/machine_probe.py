@@ -51,9 +51,15 @@ def read_process_time(stat: str) -> int:
 
 
 class MachineProbe:
-    """Watches the machine, the server's processes and those of the load generator: this one and its children."""
+    """Watches the machine, the server's processes and those of the load generator."""
 
-    def __init__(self) -> None:
+    def __init__(self, root: int | None = None) -> None:
+        """Begin.
+
+        Args:
+            root: The process that, with its children, is the load generator; None for this one.
+        """
+        self._root = os.getpid() if root is None else root
         self._times: dict[int, int] = {}
         """CPU time of each process of the run when it was last seen."""
 
@@ -66,7 +72,7 @@ class MachineProbe:
             server: Processes of the server; their children are the server's too.
         """
         of_server = {pid for root in server for pid in _family(root)}
-        of_generator = set(_family(os.getpid())) - of_server
+        of_generator = set(_family(self._root)) - of_server
         for pid in of_server | of_generator:
             if (text := _text(_PROC / str(pid) / "stat")) is not None:
                 self._times[pid] = read_process_time(text)
