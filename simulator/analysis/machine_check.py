@@ -19,6 +19,8 @@ from simulator.scenario import Limits
 
 MIN_TURNS = 20
 """A thread that had fewer turns on a CPU in a second carries no media, and its mean says nothing."""
+MIN_STEP_NS = 500_000_000
+"""The kernel counts in steps of 10 ms: the rest of a second at the end of a run says too little."""
 _COUNTERS = ["cpu_ns", "wait_ns", "turns"]
 
 
@@ -39,7 +41,8 @@ def per_second(machine: pd.DataFrame, threads: pd.DataFrame) -> pd.DataFrame:
     """
     rows = machine[machine["tick"] >= 0].sort_values("tick").set_index("tick")
     steps = rows.astype("float64").diff().iloc[1:]
-    room_ns = steps["unix_ns"] * rows["cores"].iloc[1:]
+    steps = steps[steps["unix_ns"] >= MIN_STEP_NS]
+    room_ns = steps["unix_ns"] * rows["cores"].reindex(steps.index)
     others_ns = (steps["busy_ns"] - steps["ours_ns"]).clip(lower=0)
     taken_ns = others_ns + steps["steal_ns"]
     table = pd.DataFrame(

@@ -72,6 +72,21 @@ def test_stolen_time_makes_the_run_void_though_no_thread_was_seen_waiting(run: A
     assert any("other guests 10.0%" in line for line in summary.reasons), summary.reasons
 
 
+def test_the_rest_of_a_second_at_the_end_does_not_count(run: Any, tmp_path: Path) -> None:
+    last = dict(run.machine[-1])
+    last |= {
+        "tick": run.seconds + 1,
+        "unix_ns": last["unix_ns"] + S // 50,
+        "steal_ns": last["steal_ns"] + S // 100,
+    }
+    run.machine.append(last)
+    others_take(run, range(1, 2))
+    host = run.summary(tmp_path).host
+    assert host is not None
+    assert host.disturbed_ratio == 0.1
+    assert host.steal_ratio == 0
+
+
 def test_a_server_elsewhere_has_no_wait_and_is_judged_by_stolen_time_alone(run: Any, tmp_path: Path) -> None:
     others_take(run, range(1, run.seconds + 1))
     run.threads = [row for row in run.threads if row["role"] == "generator"]
