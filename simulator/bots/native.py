@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
+import os
 import time
 from collections.abc import Mapping, Sequence
 from types import TracebackType
@@ -72,6 +74,10 @@ PAUSE_DTYPE = np.dtype(_core.BotPool.pause_dtype())
 BOT_DTYPE = np.dtype(_core.BotPool.bot_row_dtype())
 """What one bot received and could not attribute."""
 MAX_SAMPLES = 1 << 21
+STREAMS_PER_THREAD = 6000
+"""Received streams that one thread of native bots carries."""
+_SENT_STREAM = 3
+"""A sent stream costs as much as so many received ones: one system call a packet."""
 CONNECT_TIMEOUT_S = 20.0
 _POOL_FLAGS = ((2, SAMPLE_FOREIGN), (32, SAMPLE_CORRUPT))
 """Flags of the pool's samples, and ours."""
@@ -80,6 +86,12 @@ _POOL_NEVER_WHOLE = 2**32 - 1
 _UNKNOWN_SENDER = 65535
 _NOTED = frozenset({"dtls", "closed", "error", "freeze", "thaw", "pli"})
 """Events of the pool that go to events.jsonl; first packets are in the rows."""
+
+
+def threads_for(*, received: int, sent: int) -> int:
+    """Return the threads that so many streams need, as far as there are CPUs."""
+    needed = math.ceil((received + _SENT_STREAM * sent) / STREAMS_PER_THREAD)
+    return max(1, min(len(os.sched_getaffinity(0)), needed))
 
 
 def build_profile() -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-import math
 import os
 import sys
 import time
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from simulator.bots.aiortc_legs import AiortcCallBotGenerator
+from simulator.bots.native import threads_for
 from simulator.bots.native_legs import NativeCallBotGenerator
 from simulator.client.bot import BotSettings
 from simulator.client.call_records import user_name
@@ -44,8 +44,6 @@ from simulator.stack.watchdog import Watchdog
 
 GATEWAY_USES = frozenset({"participants.relay_only", "switching.prewarm"})
 """What all patterns of the gateway use."""
-BOTS_PER_THREAD = 250
-"""Native bots in calls of five that one thread carries."""
 _TURN_SETTINGS = ("TURN_SERVERS", "TURN_SECRET")
 
 
@@ -64,6 +62,10 @@ class CallPattern(RunPattern):
     def standby(self, scenario: Scenario) -> bool:
         """Whether the stack keeps a process in reserve; loading it costs a second of CPU time early in a run."""
         return False
+
+    def largest_call(self, scenario: Scenario) -> int:
+        """Return how many participants there are in one call at most: as many as in the run, unless it has several calls."""
+        return scenario.participants.count
 
     @abstractmethod
     async def run(self, environment: CallEnvironment) -> None:
@@ -251,9 +253,9 @@ class CallRun(Run):
             generators.append(aiortc)
             environment.bots += await aiortc.spawn_call_bots(numbers[split:])
         if numbers[:split]:
-            native = await things.enter_async_context(
-                NativeCallBotGenerator(settings, threads=_threads(split))
-            )
+            kinds, others = len(self._scenario.media.kinds), self._pattern.largest_call(self._scenario) - 1
+            threads = threads_for(received=split * others * kinds, sent=split * kinds)
+            native = await things.enter_async_context(NativeCallBotGenerator(settings, threads=threads))
             generators.append(native)
             environment.bots += await native.spawn_call_bots(numbers[:split])
         environment.bots.sort(key=lambda bot: bot.number)
@@ -373,11 +375,6 @@ async def _figures_of(environment: CallEnvironment, target: Target) -> ServerFig
     if servers is None or not servers.known or target.credentials.secret is None:
         return None
     return await server_figures(servers.known[0], target.credentials.for_service())
-
-
-def _threads(bots: int) -> int:
-    """Return how many threads so many native bots need."""
-    return max(1, min(len(os.sched_getaffinity(0)), math.ceil(bots / BOTS_PER_THREAD)))
 
 
 def people_per_call(calls: int, participants: int) -> int:

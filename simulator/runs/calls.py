@@ -69,6 +69,10 @@ class Calls(CallPattern):
         """Return how many participants there are at most."""
         return max(2, *(stage.calls * stage.people for stage in stages_of(scenario)))
 
+    def largest_call(self, scenario: Scenario) -> int:
+        """Return how many participants there are in one call at most."""
+        return max(stage.people for stage in stages_of(scenario))
+
     def overridden(self, scenario: Scenario) -> Mapping[str, str]:
         """Return what the stages say instead."""
         keys = ("calls.calls", "calls.people", "hold.duration_s", "participants.count")

@@ -133,6 +133,10 @@ class Churn(CallPattern):
     uses = frozenset({"participants.count", "hold.duration_s", *GATEWAY_USES})
     settings: ClassVar[Mapping[str, str]] = {"MEESHY_RECONNECT_GRACE_S": f"{GRACE_S:g}"}
 
+    def largest_call(self, scenario: Scenario) -> int:
+        """Return how many participants there are in one call at most."""
+        return scenario.options(ChurnOptions).people
+
     def participants(self, scenario: Scenario) -> int:
         """Return how many participants all calls may need."""
         options = scenario.options(ChurnOptions)

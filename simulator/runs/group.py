@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import math
-import os
 import secrets
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from simulator.bots.aiortc import AiortcGenerator
-from simulator.bots.native import NativeGenerator
+from simulator.bots.native import NativeGenerator, threads_for
 from simulator.client.bot import Bot, BotGenerator, BotSettings
 from simulator.client.media_server import Credentials, ParticipantSession, Rest
 from simulator.client.routes import local_address
@@ -34,8 +32,6 @@ from simulator.scenario import Scenario
 from simulator.stack.media_server import Stack
 from simulator.stack.watchdog import Watchdog
 
-STREAMS_PER_THREAD = 6000
-"""Received streams that one thread of native bots carries."""
 GATHER_S = 0.2
 """How long announcements are gathered into one consume request."""
 STAMPED_STREAMS = 400
@@ -68,8 +64,8 @@ class Plan:
 
     def native_threads(self) -> int:
         """Return the threads native bots need: one carries the streams of about fifty participants in one call."""
-        streams = sum(1 for receiver, _, _ in self.expected() if receiver < len(self.native))
-        return max(1, min(len(os.sched_getaffinity(0)), math.ceil(streams / STREAMS_PER_THREAD)))
+        received = sum(1 for receiver, _, _ in self.expected() if receiver < len(self.native))
+        return threads_for(received=received, sent=len(self.native) * len(self.scenario.media.kinds))
 
     def expected(self) -> list[tuple[int, int, int]]:
         """Return the streams that should flow, as rows of the table of expected ones."""

@@ -10,7 +10,8 @@
 //!   The sockets are spread over the period, so that no tick has so much to do that media leaves late.
 //!
 //! # Cost
-//! A wake-up without work is one comparison a bot and about 5 µs of the kernel.
+//! A wake-up without work is one comparison a bot, in a list of due times apart from the bots, and about 5 µs of the kernel.
+//! Reading a socket costs a system call whether much or little waits, so with many bots each is read less often.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -30,6 +31,11 @@ const BATCH: usize = 32;
 const HEALTH_NS: u64 = 50_000_000;
 /// Sockets that carry RTCP only are drained every n-th time.
 const CONTROL_EVERY: u64 = 2;
+/// With many bots on a thread each socket is drained less often, one in this time on average: in calls of a few hardly more
+/// than a datagram waits in each, and looking costs as much as reading.
+const DRAIN_EVERY_NS: u64 = 20_000;
+/// But not more seldom than this: a request for repair waits for it.
+const LONGEST_PERIOD_NS: u64 = 20_000_000;
 const TIMER_SLACK: Duration = Duration::from_micros(10);
 
 /// Times and sizes of a thread.
@@ -48,13 +54,17 @@ pub(crate) struct Runner {
     clip: Arc<Clip>,
     rhythm: Rhythm,
     peers: Vec<Peer>,
+    /// When each of `peers` has something to do: a copy of its `due_ns`, close together.
+    due_ns: Vec<u64>,
+    /// Some peer may be connecting.
+    connecting: bool,
     /// What closed bots leave behind.
     closed_rows: Vec<ConsumerRow>,
     closed_sender_rows: Vec<SenderRow>,
     closed_bot_rows: Vec<BotRow>,
     closed_drops: u64,
     closed_refused: u64,
-    /// Parts the sockets are drained in, one a tick, and how many parts were.
+    /// Parts the sockets of a few bots are drained in, one a tick, and how many parts were.
     parts: u64,
     drained: u64,
 }
@@ -72,6 +82,8 @@ impl Runner {
             clip,
             rhythm,
             peers: Vec::new(),
+            due_ns: Vec::new(),
+            connecting: false,
             closed_rows: Vec::new(),
             closed_sender_rows: Vec::new(),
             closed_bot_rows: Vec::new(),
@@ -98,12 +110,12 @@ impl Runner {
             ctx.health.ticks += 1;
             let (go_on, answer) = self.commands(&mut ctx);
             self.poll(&mut ctx);
-            let step_ns = self.rhythm.receive_ns / self.parts;
+            let step_ns = self.step_ns();
             if woke_ns >= next_receive_ns {
                 // Missed parts are made up for, but none is drained twice.
                 let missed = (woke_ns - next_receive_ns) / step_ns + 1;
                 next_receive_ns += missed * step_ns;
-                (0..missed.min(self.parts)).for_each(|_| self.drain_part(&mut batch, &mut ctx));
+                (0..missed.min(self.parts())).for_each(|_| self.drain_part(&mut batch, &mut ctx));
             }
             self.drain_connecting(&mut batch, &mut ctx);
             ctx.now = Now::read(began);
@@ -132,7 +144,10 @@ impl Runner {
         let mut go_on = true;
         for command in commands {
             match command {
-                Command::Adopt(peer) => self.peers.push(*peer),
+                Command::Adopt(peer) => {
+                    self.due_ns.push(peer.due_ns);
+                    self.peers.push(*peer);
+                }
                 Command::Connect(bot, which, server) => {
                     self.with(bot, |peer| peer.connect(which, &server, ctx))
                 }
@@ -159,8 +174,10 @@ impl Runner {
     }
 
     fn with(&mut self, bot: u16, act: impl FnOnce(&mut Peer)) {
-        if let Some(peer) = self.peers.iter_mut().find(|peer| peer.bot == bot) {
-            act(peer);
+        if let Some(at) = self.peers.iter().position(|peer| peer.bot == bot) {
+            act(&mut self.peers[at]);
+            self.due_ns[at] = self.peers[at].due_ns;
+            self.connecting |= self.peers[at].is_connecting();
         }
     }
 
@@ -169,6 +186,7 @@ impl Runner {
             return;
         };
         let mut peer = self.peers.swap_remove(at);
+        self.due_ns.swap_remove(at);
         peer.close(ctx);
         self.closed_rows.extend(peer.rows(ctx));
         self.closed_sender_rows.extend(peer.sender_rows());
@@ -180,37 +198,57 @@ impl Runner {
         }
     }
 
+    /// Parts the sockets are drained in, one a step.
+    fn parts(&self) -> u64 {
+        let wanted_ns = self.peers.len() as u64 * DRAIN_EVERY_NS;
+        (wanted_ns.min(LONGEST_PERIOD_NS) / self.step_ns()).max(self.parts)
+    }
+
+    fn step_ns(&self) -> u64 {
+        self.rhythm.receive_ns / self.parts
+    }
+
     /// Drains the next part of the sockets.
     fn drain_part(&mut self, batch: &mut RecvBatch, ctx: &mut Context<'_>) {
-        let part = (self.drained % self.parts) as usize;
-        let control = (self.drained / self.parts).is_multiple_of(CONTROL_EVERY);
+        let parts = self.parts();
+        let part = (self.drained % parts) as usize;
+        let control = (self.drained / parts).is_multiple_of(CONTROL_EVERY);
+        let period_ns = self.step_ns() * parts;
         self.drained += 1;
-        for peer in self
-            .peers
-            .iter_mut()
-            .skip(part)
-            .step_by(self.parts as usize)
-        {
-            let period_ns = self.rhythm.receive_ns;
+        for at in (part..self.peers.len()).step_by(parts as usize) {
+            let peer = &mut self.peers[at];
             peer.drain(Direction::Recv, period_ns, batch, ctx);
             if control {
                 peer.drain(Direction::Send, period_ns * CONTROL_EVERY, batch, ctx);
             }
+            self.due_ns[at] = peer.due_ns;
         }
     }
 
     /// Handshakes are round trips: waiting for the slow grid would stretch a join.
     fn drain_connecting(&mut self, batch: &mut RecvBatch, ctx: &mut Context<'_>) {
-        for peer in self.peers.iter_mut().filter(|peer| peer.is_connecting()) {
-            peer.drain(Direction::Send, self.rhythm.receive_ns, batch, ctx);
-            peer.drain(Direction::Recv, self.rhythm.receive_ns, batch, ctx);
+        if !self.connecting {
+            return;
+        }
+        self.connecting = false;
+        let period_ns = self.step_ns() * self.parts();
+        for (peer, due_ns) in self.peers.iter_mut().zip(&mut self.due_ns) {
+            if !peer.is_connecting() {
+                continue;
+            }
+            peer.drain(Direction::Send, period_ns, batch, ctx);
+            peer.drain(Direction::Recv, period_ns, batch, ctx);
+            *due_ns = peer.due_ns;
+            self.connecting |= peer.is_connecting();
         }
     }
 
     fn poll(&mut self, ctx: &mut Context<'_>) {
-        for peer in &mut self.peers {
-            if peer.due_ns <= ctx.now.mono_ns {
+        for (at, due_ns) in self.due_ns.iter_mut().enumerate() {
+            if *due_ns <= ctx.now.mono_ns {
+                let peer = &mut self.peers[at];
                 peer.poll(ctx);
+                *due_ns = peer.due_ns;
             }
         }
     }
@@ -266,14 +304,8 @@ impl Runner {
     }
 
     fn next_wake_ns(&self, now_ns: u64, next_receive_ns: u64) -> u64 {
-        let due_ns = self
-            .peers
-            .iter()
-            .map(|peer| peer.due_ns)
-            .min()
-            .unwrap_or(u64::MAX);
-        let connecting = self.peers.iter().any(Peer::is_connecting);
-        let soonest_ns = if connecting { now_ns } else { due_ns };
+        let due_ns = self.due_ns.iter().min().copied().unwrap_or(u64::MAX);
+        let soonest_ns = if self.connecting { now_ns } else { due_ns };
         // On the grid: several bots' packets share one wake-up.
         let grid = self.rhythm.send_ns;
         let on_grid_ns = soonest_ns

@@ -69,6 +69,8 @@ pub(crate) struct Session {
     refused: u64,
     over: bool,
     told_over: bool,
+    /// ICE and DTLS were told something by the control side: they may have something to send.
+    stirred: bool,
 }
 
 impl Session {
@@ -102,6 +104,7 @@ impl Session {
             refused: 0,
             over: false,
             told_over: false,
+            stirred: false,
         })
     }
 
@@ -119,6 +122,7 @@ impl Session {
 
     /// Starts ICE towards the server's UDP candidates, and DTLS as soon as there is a path.
     pub(crate) fn connect(&mut self, server: &ConnectParameters, now: &Now) -> Result<(), String> {
+        self.stirred = true;
         let candidates = candidates(&server.ice_candidates)?;
         let fingerprints = fingerprints(&server.dtls_parameters.fingerprints)?;
         let remote = IceParameters {
@@ -245,10 +249,14 @@ impl Session {
     /// Does what is due: ICE and DTLS timers, datagrams that leave the emulated link.
     pub(crate) fn poll(&mut self, ctx: &mut Context<'_>) {
         if let Some(link) = &mut self.link {
-            if link.poll_timeout().is_some_and(|at| at <= ctx.now.instant) {
+            let timer = link.poll_timeout().is_some_and(|at| at <= ctx.now.instant);
+            if timer {
                 link.handle_timeout(ctx.now.instant);
             }
-            self.drain_link(ctx);
+            // What comes of datagrams was taken out when they came.
+            if std::mem::take(&mut self.stirred) || timer || self.keys.is_none() {
+                self.drain_link(ctx);
+            }
         }
         while let Some(leaving) = self.up.pop(ctx.now.unix_ns) {
             self.refused += u64::from(self.socket.send_to(&leaving.bytes, leaving.peer).is_err());

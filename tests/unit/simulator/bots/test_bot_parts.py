@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from simulator.bots.native import ROW_DTYPE, SAMPLE_DTYPE, latency_batch, streams_batch
+from simulator.bots.native import ROW_DTYPE, SAMPLE_DTYPE, latency_batch, streams_batch, threads_for
 from simulator.client.bot import pick_capabilities
 from simulator.client.media_server import Credentials, refusal
 from simulator.client.server_figures import read_figures
@@ -64,6 +64,7 @@ def test_in_a_mixed_call_observers_receive_only_as_many_as_they_watch() -> None:
 def test_one_thread_carries_fifty_native_bots_and_never_more_threads_than_cores_are_used() -> None:
     assert Plan(scenario(50, "native")).native_threads() == 1
     assert Plan(scenario(2, "aiortc")).native_threads() == 1
+    assert threads_for(received=500 * 4 * 2, sent=500 * 2) == min(2, len(os.sched_getaffinity(0)))
     assert 1 <= Plan(scenario(500, "native")).native_threads() <= (os.cpu_count() or 1)
 
 
