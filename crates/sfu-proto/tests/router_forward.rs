@@ -9,6 +9,7 @@ use meeshy_sfu_proto::net::{Destination, Sink, SocketId};
 use meeshy_sfu_proto::router::{
     ConsumeError, EncodingConfig, ProduceError, RouterEvent, TransportKey,
 };
+use meeshy_sfu_proto::rtcp::bye;
 use meeshy_sfu_proto::rtp::ExtensionUri;
 use meeshy_sfu_proto::srtp::SrtpProfile;
 use router_call::*;
@@ -360,6 +361,31 @@ fn what_is_not_authentic_or_not_announced_changes_nothing() {
     assert_eq!(drops.unknown_stream, 2);
     assert_eq!(drops.malformed, 1);
     assert_eq!(drops.oversize, 1);
+    // The same of RTCP: from a foreign address it is dropped before it is looked at.
+    let report = alice.protect_rtcp(&written(|out| bye::write(&[1000], out)));
+    call.deliver_from(&alice, &report, stranger);
+    let drops = call.router.stats().drops;
+    assert_eq!((drops.unknown_source, drops.not_authentic), (2, 1));
+}
+
+#[test]
+fn the_longest_payload_is_forwarded_and_one_byte_more_is_not() {
+    const LONGEST: usize = 1470;
+    let mut call = Call::new();
+    let (mut alice, mut bob, producer, _) = call.pair(audio(1000), audio_consumer(5000, "0"));
+    for (sequence, len) in [(0, LONGEST), (1, LONGEST + 1), (2, 40)] {
+        let packet = Packet {
+            payload: vec![7; len],
+            ..audio_packet(1000, sequence, 0, 40)
+        };
+        call.send(&mut alice, &packet);
+    }
+    let got = call.inbox(&mut bob).rtp;
+    let lengths: Vec<usize> = got.iter().map(|packet| packet.payload.len()).collect();
+    assert_eq!(lengths, [LONGEST, 40]);
+    assert_eq!(call.router.stats().drops.oversize, 1);
+    let stream = &call.router.producer_stats(producer).unwrap()[0];
+    assert_eq!((stream.packets, stream.bytes), (2, LONGEST as u64 + 40));
 }
 
 #[test]

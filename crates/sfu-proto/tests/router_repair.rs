@@ -6,6 +6,7 @@ mod router_call;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use meeshy_sfu_proto::router::EncodingConfig;
 use meeshy_sfu_proto::rtcp::{FirEntry, Packet as Rtcp, Pli, fir, nack, packets};
 use meeshy_sfu_proto::srtp::SrtpProfile;
 use router_call::*;
@@ -294,6 +295,44 @@ fn a_sender_without_pli_gets_fir() {
     call.wait(MS);
     let (_, plis, firs) = requests(&call.inbox(&mut alice).rtcp);
     assert_eq!((plis, firs), (0, 1));
+}
+
+#[test]
+fn a_receiver_asks_by_fir_only_if_it_was_negotiated() {
+    for negotiated in [true, false] {
+        let mut call = Call::new();
+        let mut config = video_consumer(5000, "0");
+        config.codecs[0].fir = negotiated;
+        let (mut alice, mut bob, ..) = call.pair(video(1000), config);
+        call.send(&mut alice, &video_packet(1000, 0, 0, true));
+        call.wait(Duration::from_secs(2));
+        call.inbox(&mut alice);
+        let entry = FirEntry {
+            ssrc: 5000,
+            sequence: 7,
+        };
+        call.send_rtcp(&mut bob, &written(|out| fir::write(1, &[entry], out)));
+        call.wait(10 * MS);
+        let (_, plis, _) = requests(&call.inbox(&mut alice).rtcp);
+        assert_eq!(plis, usize::from(negotiated));
+    }
+}
+
+#[test]
+fn a_new_source_is_not_asked_for_what_the_old_one_lost() {
+    let mut call = Call::new();
+    let mut alice = call.peer();
+    let mut source = video(0);
+    source.encodings = vec![EncodingConfig::default()];
+    call.produce(&alice, source);
+    for (ssrc, sequence, key_frame) in [(777, 0, true), (777, 5, false), (999, 40, true)] {
+        let mut packet = video_packet(ssrc, sequence, 0, key_frame);
+        packet.extensions = vec![(4, b"v".to_vec())];
+        call.send(&mut alice, &packet);
+    }
+    call.wait(Duration::from_secs(1));
+    let (nacked, plis, firs) = requests(&call.inbox(&mut alice).rtcp);
+    assert_eq!((nacked, plis, firs), (vec![], 0, 0));
 }
 
 #[test]

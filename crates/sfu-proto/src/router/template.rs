@@ -448,6 +448,18 @@ mod tests {
     }
 
     #[test]
+    fn an_id_over_fourteen_needs_the_two_byte_form() {
+        for (id, two_byte) in [(14, false), (15, true)] {
+            let map = ids(&[(1, ExtensionUri::Mid), (id, ExtensionUri::AudioLevel)]);
+            assert_eq!(
+                Template::new("0", &map, true, true).two_byte,
+                two_byte,
+                "{id}"
+            );
+        }
+    }
+
+    #[test]
     fn a_mid_over_sixteen_characters_needs_the_two_byte_form() {
         let map = ids(&[(1, ExtensionUri::Mid)]);
         for (len, two_byte) in [(16, false), (17, true), (20, true)] {

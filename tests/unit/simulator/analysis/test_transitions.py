@@ -142,8 +142,9 @@ def test_a_fault_around_one_change_takes_no_gap_from_another(switched: Synthetic
     assert set(gaps(read(switched, tmp_path / "run"))["epoch"]) == {1}
 
 
-def test_a_gap_far_from_a_change_does_not_count(switched: SyntheticRun, tmp_path: Path) -> None:
-    drop(switched, 0, 1, 2_000, 2_500)
+@pytest.mark.parametrize("from_ms", [2_000, 3_700])
+def test_a_gap_far_from_a_change_does_not_count(switched: SyntheticRun, tmp_path: Path, from_ms: int) -> None:
+    drop(switched, 0, 1, from_ms, from_ms + 500)
     drop(switched, 0, 1, 7_500, 8_000)
     assert gaps(read(switched, tmp_path / "run"))["gap_ms"].max() == 0
 
@@ -228,6 +229,19 @@ def test_a_change_during_a_fault_is_interrupted_and_has_not_failed(
     figures = transitions(read(switched, tmp_path / "run"))
     assert figures is not None
     assert (figures.failed, figures.interrupted) == (failed, 1 - failed)
+
+
+def test_changes_that_failed_are_counted_without_those_that_were_interrupted(
+    switched: SyntheticRun, tmp_path: Path
+) -> None:
+    switched.transitions = [
+        transition(0, success=False),
+        transition(1, success=False, decided_ns=START, told_ns=START + MS, completed_ns=START + 2 * MS),
+    ]
+    switched.deaths = [{"unix_ns": START + 5_050 * MS, "what": "worker"}]
+    figures = transitions(read(switched, tmp_path / "run"))
+    assert figures is not None
+    assert (figures.failed, figures.interrupted) == (1, 1)
 
 
 @pytest.mark.parametrize(("killed_ms", "failed"), [(3_999, 1), (4_000, 0), (15_000, 0), (15_001, 1)])
