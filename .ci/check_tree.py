@@ -133,7 +133,7 @@ PEOPLE = dict.fromkeys(
 PEOPLE_CHECKED = ("meeshy_sfu/", "simulator/", "crates/", "deploy/", "docs/", "examples/", "scripts/")
 FORMATS = re.compile(
     r"programme\.toml|meeshy\.programme/1|aftermath\.json"
-    r"|\.people\b|`people`|`person`|\"people\"|^ +people: int|\bpeople=|\bperson-|\"person\"|^ +person: int"
+    r"|\.people\b|`people`|\"people\"|^ +people: int|\bpeople=|\bperson-|\"person\""
 )
 """Names of files, options and fields that are on users' disks; they stay as they are."""
 _RETIRED = re.compile(rf"(?<![\w-])({'|'.join(RETIRED)})(?![\w-])", re.I)

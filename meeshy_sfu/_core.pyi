@@ -127,7 +127,7 @@ class BotPool:
         Args:
             count: How many.
             options_json: ``bind``, ``send_role``, ``recv_role``, ``layer``, ``stamp``, ``nack``,
-                ``transport_cc``, ``pli``, ``audio_stamp_every``; each may be left out. ``person`` makes
+                ``transport_cc``, ``pli``, ``audio_stamp_every``; each may be left out. ``participant`` makes
                 the bot a leg of that participant: all its legs send the same frames under that number, and each
                 track is shown from one leg at a time. ``peer`` (``controlling`` or ``controlled``) gives it one transport towards
                 a peer, called ``recv``; ``audio`` and ``video`` are rtpParameters whose numbers it sends with.

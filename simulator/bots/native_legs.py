@@ -302,7 +302,7 @@ class NativeCallBotGenerator:
 
     def make_leg(self, bot: int, options: SpawnOptions) -> int:
         """Make a leg of a bot; returns its number in the pool."""
-        common: SpawnOptions = {"bind": self.settings.bind, "person": bot, "audio_stamp_every": 1}
+        common: SpawnOptions = {"bind": self.settings.bind, "participant": bot, "audio_stamp_every": 1}
         [leg] = self.pool.spawn(1, json.dumps({**common, **options}))
         self._bot_of[leg] = bot
         return leg

@@ -40,7 +40,7 @@ class SpawnOptions(TypedDict, total=False):
     transport_cc: bool
     pli: bool
     audio_stamp_every: int
-    person: int
+    participant: int
     peer: IceRole
     audio: Json
     video: Json

@@ -79,7 +79,6 @@ pub struct SpawnOptions {
     pub audio_stamp_every: u64,
     /// Make the bot a leg of this participant: all legs of a participant send the same frames with its number in the
     /// stamps, and each received track is shown from one leg at a time. Default none: the bot is a participant by itself.
-    #[serde(rename = "person")]
     pub participant: Option<u16>,
     /// One transport for both directions, towards a peer instead of a media server; it is called `recv`.
     /// Default none.
