@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from simulator.analysis import metrics
-from simulator.analysis.raw_run import RawRun
+from simulator.analysis.raw_run import RawRun, RunContext
 from simulator.samples.schema import SAMPLE_KEY
 
 NS_PER_S = 1_000_000_000
@@ -29,6 +29,7 @@ def test_latency_percentiles_use_every_sample(run: Any, tmp_path: Path) -> None:
     assert latency.samples == 600
     assert latency.p50 == pytest.approx(50.5)
     assert latency.p95 == pytest.approx(95, abs=1)
+    assert latency.p99 == pytest.approx(99, abs=0.5)
     assert latency.max == 100
 
 
@@ -157,6 +158,30 @@ def test_a_participant_whose_stream_never_came_has_no_join_time(run: Any, tmp_pa
     joins = run.summary(tmp_path).join_ms
     assert joins is not None
     assert joins.samples == 1
+
+
+def test_what_threads_used_before_the_measured_time_does_not_count(run: Any, tmp_path: Path) -> None:
+    for row in run.server_threads:
+        row["cpu_ns"] += NS_PER_S
+    assert run.summary(tmp_path).server.busiest_thread_percent == 20
+
+
+def test_the_lag_is_counted_below_a_millisecond(run: Any, tmp_path: Path) -> None:
+    for row in run.generator:
+        row["lag_max_us"] = 2_500
+    lag = run.summary(tmp_path).generator.lag_ms
+    assert lag is not None
+    assert (lag.p50, lag.max) == (2.5, 2.5)
+
+
+def test_a_run_was_not_interrupted_unless_it_says_so() -> None:
+    assert not RunContext(started_ns=1).interrupted
+
+
+@pytest.mark.parametrize("missing", ["window_start_ns", "window_end_ns"])
+def test_a_measured_time_without_begin_or_end_has_no_length(run: Any, tmp_path: Path, missing: str) -> None:
+    setattr(run.context, missing, None)
+    assert RawRun.read(run.write(tmp_path)).duration_s is None
 
 
 def test_a_server_that_was_read_once_has_no_differences(run: Any, tmp_path: Path) -> None:

@@ -182,6 +182,19 @@ def test_what_was_missed_before_a_participant_rejoined_is_no_gap(
     assert 40 < gaps(read(switched, tmp_path / "run"))["gap_ms"].max() < 120
 
 
+def test_a_participant_who_comes_with_the_notification_is_there(
+    switched: SyntheticRun, tmp_path: Path
+) -> None:
+    switched.arrivals = arrivals({0: [(0, 10_000)], 1: [(5_005, 10_000)]})
+    assert len(gaps(read(switched, tmp_path / "run"))) == 4
+
+
+def test_a_track_of_a_single_frame_has_a_gap(switched: SyntheticRun, tmp_path: Path) -> None:
+    drop(switched, 0, 1, 33, 10_000)
+    table = gaps(read(switched, tmp_path / "run")).set_index(["bot", "kind"])["gap_ms"]
+    assert table[0, "video"] > 1_500
+
+
 def test_times_are_counted_from_the_decision(switched: SyntheticRun, tmp_path: Path) -> None:
     figures = transitions(read(switched, tmp_path / "run"))
     assert figures is not None
