@@ -19,7 +19,6 @@ from simulator.client.media_server import Rest
 from simulator.errors import SimulatorError, StackError, UsageError
 from simulator.report.live import Progress, Watcher
 from simulator.runs.base import Target, pattern_of
-from simulator.runs.drain import PHASE as DRAIN_PHASE
 from simulator.samples.recorder import RunDirectory, utc_now
 from simulator.scenario import Scenario
 from simulator.selftest.cases import DURATION_S, OBJECTIVES, PARTICIPANTS, Case
@@ -173,7 +172,12 @@ class SelfTest:
 
 
 class _Faults:
-    """The faults of one run: armed once, disarmed once, each as a task that :meth:`finish` waits for."""
+    """The faults of one run: armed once, ended once, in tasks that :meth:`finish` waits for.
+
+    Those of the server end with the measured time, so that what its log counts is of that time; what it withheld without a gap
+    is never asked for. Those of the network last until all have left: a repair while the run waits for what is under way
+    would undo what was done.
+    """
 
     def __init__(self, case: Case, seed: int, proxy: ProxyProcess, stack: Stack, folder: Path) -> None:
         self.server_log: dict[str, Any] = {}
@@ -184,25 +188,15 @@ class _Faults:
         self._network_log = folder / "network-faults.json"
         self._server_log = folder / "server-faults.json"
         self._arming: asyncio.Task[None] | None = None
-        self._disarming: asyncio.Task[None] | None = None
+        self._server_ending: asyncio.Task[None] | None = None
 
     def entered(self, phase: str) -> None:
-        """Arm and disarm as the run goes on to this phase."""
+        """Arm and end as the run goes on to this phase."""
+        loop = asyncio.get_running_loop()
         if phase == ("ramp" if self._case.from_join else "hold"):
-            self.arm()
-        elif phase not in ("hold", "ramp", DRAIN_PHASE):
-            # Not before what was under way has come: a repair in that time would undo what was done.
-            self.disarm()
-
-    def arm(self) -> None:
-        """Begin with the faults; once."""
-        if self._arming is None:
-            self._arming = asyncio.get_running_loop().create_task(self._arm())
-
-    def disarm(self) -> None:
-        """End the faults and fetch the logs; once, after they were armed."""
-        if self._disarming is None and self._arming is not None:
-            self._disarming = asyncio.get_running_loop().create_task(self._disarm(self._arming))
+            self._arming = self._arming or loop.create_task(self._arm())
+        elif phase not in ("hold", "ramp") and self._arming is not None:
+            self._server_ending = self._server_ending or loop.create_task(self._end_server(self._arming))
 
     async def finish(self) -> None:
         """Wait for the logs.
@@ -210,10 +204,10 @@ class _Faults:
         Raises:
             SimulatorError: The server or the proxy did not take the faults.
         """
-        self.disarm()
-        if self._disarming is None:
+        if self._arming is None:
             raise SimulatorError(f"{self._case.fault}: the run ended before its faults began")
-        await self._disarming
+        await (self._server_ending or self._end_server(self._arming))
+        await self._proxy.disarm(self._network_log)
 
     def network_log(self) -> dict[str, Any]:
         """Read what the proxy wrote."""
@@ -226,9 +220,8 @@ class _Faults:
             body = {"seed": self._seed, "faults": [dict(fault) for fault in self._case.server]}
             await self._ask("PUT", body)
 
-    async def _disarm(self, arming: asyncio.Task[None]) -> None:
+    async def _end_server(self, arming: asyncio.Task[None]) -> None:
         await arming
-        await self._proxy.disarm(self._network_log)
         if self._case.server:
             self.server_log = await self._ask("GET")
             await self._ask("PUT", {})
