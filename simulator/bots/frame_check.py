@@ -71,7 +71,7 @@ class FrameCheck:
         return found
 
     def end(self) -> None:
-        """Give up all that is not whole."""
+        """Stop waiting for the frames that are not whole."""
         self._give_up(list(self._open))
 
     def _expire(self, now_ns: int) -> None:

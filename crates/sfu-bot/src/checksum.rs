@@ -63,14 +63,11 @@ mod tests {
             .wrapping_add(crc32(b"b").wrapping_mul(3))
             .wrapping_add(crc32(b"c"));
         for first in [0, 7, 65_534, u64::from(u32::MAX) - 1] {
-            let (a, b, c): ((u64, &[u8]), (u64, &[u8]), (u64, &[u8])) =
-                ((first, b"a"), (first + 1, b"b"), (first + 2, b"c"));
+            let at = |place: u64, media: &'static [u8]| (first + place, media);
+            let (a, b, c) = (at(0, b"a"), at(1, b"b"), at(2, b"c"));
             assert_eq!(sum(&[a, b, c], first + 2), expected);
             assert_eq!(sum(&[c, a, b], first + 2), expected);
-            assert_ne!(
-                sum(&[(first, b"b"), (first + 1, b"a"), c], first + 2),
-                expected
-            );
+            assert_ne!(sum(&[at(0, b"b"), at(1, b"a"), c], first + 2), expected);
         }
     }
 

@@ -249,7 +249,7 @@ record! {
         bytes: u32,
         /// Bot in its stamp.
         sender: u16,
-        /// Bot that sent it: of a person, one of its legs.
+        /// Bot that sent it: one of the legs of a participant.
         bot: u16,
         /// Its packets.
         packets: u16,

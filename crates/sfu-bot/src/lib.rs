@@ -43,6 +43,7 @@ mod port;
 mod random;
 mod received;
 mod receiver;
+mod reception;
 mod repair;
 mod runner;
 mod schedule;

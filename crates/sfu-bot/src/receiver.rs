@@ -27,6 +27,7 @@ use crate::layout::{BotRow, ConsumerRow, Pause, Sample, UNKNOWN_SENDER};
 use crate::leg_selector::{LegSelector, Unit};
 use crate::negotiation::Incoming;
 use crate::received::{Notice, StreamId, StreamIn};
+use crate::reception::Reception;
 use crate::repair::Repair;
 use crate::session::{Keys, Session};
 use crate::ssrc_map::{Slot, SsrcMap};
@@ -49,20 +50,6 @@ pub(crate) struct Feedback {
     pub(crate) nack: bool,
     pub(crate) pli: bool,
     pub(crate) transport_cc: bool,
-}
-
-/// The part of a stream that packets in order leave unchanged.
-#[derive(Debug)]
-struct Reception {
-    incoming: Incoming,
-    repair: Repair,
-    rtx: SeqWindow,
-    /// Sample of a frame whose end came before all of it was there.
-    held: Option<Sample>,
-    /// Latest sender report: middle of its NTP time, and when it came.
-    last_sr: Option<(u32, u64)>,
-    expected_reported: u64,
-    lost_reported: u64,
 }
 
 /// The receiving half of a bot.
@@ -632,7 +619,7 @@ impl Receiver {
             let mut count = 0;
             while at < self.streams.len() && count < blocks.len() {
                 if self.streams[at].window.started() {
-                    blocks[count] = block(&self.streams[at], &mut self.receptions[at], now_ns);
+                    blocks[count] = self.receptions[at].report(&self.streams[at], now_ns);
                     count += 1;
                 }
                 at += 1;
@@ -664,31 +651,5 @@ impl Receiver {
                 self.map.insert(ssrc, Slot { stream, rtx: true });
             }
         }
-    }
-}
-
-/// How one stream is received since the last report (RFC 3550 §6.4.1, Appendix A.3).
-fn block(stream: &StreamIn, reception: &mut Reception, now_ns: u64) -> ReportBlock {
-    let (newest, expected, lost) = stream.reception();
-    let expected_now = expected.saturating_sub(reception.expected_reported);
-    let lost_now = lost.saturating_sub(reception.lost_reported);
-    (reception.expected_reported, reception.lost_reported) = (expected, lost);
-    let (last_sr, delay) = reception.last_sr.map_or((0, 0), |(ntp, at_ns)| {
-        (
-            ntp,
-            ntp::compact_duration(Duration::from_nanos(now_ns.saturating_sub(at_ns))),
-        )
-    });
-    ReportBlock {
-        ssrc: stream.id.ssrc,
-        fraction_lost: (lost_now * 256)
-            .checked_div(expected_now)
-            .unwrap_or(0)
-            .min(255) as u8,
-        cumulative_lost: lost.min(0x7f_ffff) as i32,
-        highest_sequence: newest as u32,
-        jitter: stream.jitter_ticks(),
-        last_sr,
-        delay_since_last_sr: delay,
     }
 }
