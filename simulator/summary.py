@@ -108,7 +108,10 @@ class PausesOf(FigureModel):
     )
     over_300_ms: int | None = figure("pauses over 300 ms", "Pauses longer than 300 ms, of all streams.")
     share: float | None = figure(
-        "time in pauses", "Share of the time of all streams that lay in pauses of over 300 ms.", unit="ratio"
+        "time in pauses",
+        "Share of the time of all streams that lay in pauses of over 300 ms.",
+        unit="ratio",
+        objectives=("<= 0.02",),
     )
 
 
@@ -384,6 +387,31 @@ class Summary(FigureModel):
         topic=Topic.DELIVERY,
         unit="ratio",
         objectives=("ratio <= 0.02",),
+    )
+    worst_delivered_ratio: SharePerKind = figure(
+        "delivered, worst participant",
+        "Delivered share of the participant for whom it is lowest, as the receiver of all others or as the sender to them; "
+        "of participants with at least 100 frames.",
+        topic=Topic.DELIVERY,
+        unit="ratio",
+        objectives=("ratio >= 0.95",),
+        default=SharePerKind(),
+    )
+    worst_late_ratio: Share | None = figure(
+        "delivered late, worst participant",
+        "The same of the share delivered late.",
+        topic=Topic.DELIVERY,
+        unit="ratio",
+        objectives=("ratio <= 0.05",),
+    )
+    worst_latency_ms: PerKind = figure(
+        "latency, worst participant",
+        "Latency of all frames to or from the participant whose 95th percentile is the highest; of participants with at "
+        "least 100 frames.",
+        topic=Topic.LATENCY,
+        unit="ms",
+        objectives=("p95 < 200",),
+        default=PerKind(),
     )
     frames: Frames | None = figure(
         "frames",

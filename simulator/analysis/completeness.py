@@ -12,7 +12,11 @@ from typing import Any
 import numpy as np
 
 from simulator.analysis.delivery import sent_frames
+from simulator.analysis.pauses import PAUSE_NS
 from simulator.analysis.raw_run import STREAM, RawRun
+
+_ROUNDING_NS = 1_000_000
+"""Of the times that bots note."""
 
 
 def gaps(raw: RawRun, values: Mapping[str, Any], promised: Iterable[str]) -> list[str]:
@@ -25,7 +29,8 @@ def gaps(raw: RawRun, values: Mapping[str, Any], promised: Iterable[str]) -> lis
     """
     missing = sorted(path for path in promised if not _is_measured(values, path))
     found = [f"{path} was not measured, and every run of this kind must" for path in missing]
-    return found + _lost_samples(raw) + _unknown_streams(raw) + _unsent_frames(raw)
+    found += _lost_samples(raw) + _unknown_streams(raw) + _unsent_frames(raw)
+    return found + _lost_joins(raw) + _lost_pauses(raw)
 
 
 def _is_measured(values: Mapping[str, Any], path: str) -> bool:
@@ -75,3 +80,33 @@ def _unsent_frames(raw: RawRun) -> list[str]:
         seq = part["seq"].to_numpy(dtype=np.int64)
         strange += len(seq) if frames is None else int((~np.isin(seq, frames.seq)).sum())
     return [f"sent.parquet lacks {strange:,} frames that arrived"] if strange else []
+
+
+def _lost_joins(raw: RawRun) -> list[str]:
+    """Look for participants whose streams were expected, and whose join was not recorded."""
+    expected = raw.tables["expected"]
+    strange = {*expected["receiver"], *expected["sender"]} - {*raw.tables["joins"]["bot"]}
+    return [f"joins.parquet lacks {len(strange)} participants with streams"] if strange else []
+
+
+def _lost_pauses(raw: RawRun) -> list[str]:
+    """Look for streams that had brought nothing for long when they were looked at, and went on, without a pause of that time."""
+    rows = raw.tables["streams"]
+    rows = rows[(rows["tick"] >= 0) & rows["last_frame_ns"].notna() & (rows["last_frame_ns"] > 0)]
+    last = rows.groupby(STREAM)["last_frame_ns"].transform("max")
+    silent = rows[
+        (rows["unix_ns"] - rows["last_frame_ns"] > PAUSE_NS + _ROUNDING_NS) & (rows["last_frame_ns"] < last)
+    ]
+    if silent.empty:
+        return []
+    noted: dict[tuple[int, ...], list[tuple[int, int]]] = {}
+    for receiver, sender, kind, began, ended in raw.tables["pauses"].itertuples(index=False):
+        noted.setdefault((int(receiver), int(sender), int(kind)), []).append((int(began), int(ended)))
+    lost = sum(
+        not any(
+            began <= at + _ROUNDING_NS and ended > at
+            for began, ended in noted.get((int(receiver), int(sender), int(kind)), ())
+        )
+        for receiver, sender, kind, at in silent[[*STREAM, "last_frame_ns"]].itertuples(index=False)
+    )
+    return [f"pauses.parquet lacks {lost} pauses that bots were in when they were looked at"] if lost else []

@@ -22,6 +22,7 @@ from simulator.analysis import (
     machine_check,
     metrics,
     packets,
+    participants,
     pauses,
     series,
     transitions,
@@ -44,7 +45,7 @@ EXIT_CODES: dict[Verdict, int] = {"pass": 0, "error": 1, "fail": 3, "void": 4}
 """What `meeshy simulate` and `meeshy report` end with."""
 _FINDINGS = 10
 """Leaks and contradictions that the verdict names; the report lists all."""
-FIGURES = (metrics, call_streams, transitions, leaks, delivery, packets, pauses, machine_check)
+FIGURES = (metrics, call_streams, transitions, leaks, delivery, participants, packets, pauses, machine_check)
 """The modules whose functions compute the figures."""
 Plots = Literal["none", "page", "files"]
 """Where plots go: nowhere, into report.html, or there and each into a file plots/NAME.png. The page takes about two seconds

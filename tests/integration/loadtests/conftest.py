@@ -16,7 +16,17 @@ import pytest
 
 ROOT = Path(__file__).parents[3]
 Locust = Callable[..., "Finished"]
-HURRIED = ("latency_ms", "join_ms", "transition_ms", "gap_ms", "pauses", "server", "late_ratio")
+HURRIED = (
+    "latency_ms",
+    "join_ms",
+    "transition_ms",
+    "gap_ms",
+    "pauses",
+    "server",
+    "late_ratio",
+    "worst_late_ratio",
+    "worst_latency_ms",
+)
 """Figures of how fast things were: neighbours on the same cores can starve a call of CPU for seconds."""
 
 

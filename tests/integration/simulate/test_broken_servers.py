@@ -43,6 +43,9 @@ NEVER_VOID = {
 UNHURRIED = [
     "latency_ms.audio.p95<60000",
     "latency_ms.video.p95<60000",
+    "worst_late_ratio.ratio<=1",
+    "worst_latency_ms.audio.p95<60000",
+    "worst_latency_ms.video.p95<60000",
     "join_ms.p95<60000",
     "server.cpu_core_percent<10000",
 ]

@@ -155,7 +155,10 @@ def test_a_pause_is_cut_at_the_edges_of_the_measured_time(run: Any, tmp_path: Pa
     found = summary.pauses.audio
     assert (found.longest_ms.max, found.longest_ms.samples, found.over_300_ms) == (1600, 6, 2)
     assert found.share == pytest.approx(2.0 / 60, abs=1e-6)
-    assert summary.reasons == ["pauses.audio.longest_ms.max<1000 is broken: 1600"]
+    assert summary.reasons == [
+        "pauses.audio.longest_ms.max<1000 is broken: 1600",
+        "pauses.audio.share<=0.02 is broken: 0.033333",
+    ]
     assert end  # the last one is 200 ms long within the measured time
 
 

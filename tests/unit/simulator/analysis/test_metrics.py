@@ -62,6 +62,7 @@ def test_a_stream_that_never_came_is_expected_and_not_flowing(run: Any, tmp_path
     assert summary.reasons == [
         "streams.flowing==streams.expected is broken: 11",
         "pauses.video.longest_ms.max<1000 is broken: 10000",
+        "pauses.video.share<=0.02 is broken: 0.166667",
     ]
 
 
