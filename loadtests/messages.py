@@ -40,6 +40,10 @@ class StageOrder(Message):
     """With `host`: the secret its tokens are signed with."""
     out: str | None = None
     """The run directory to make."""
+    junit: str | None = None
+    openmetrics: str | None = None
+    job_summary: bool = False
+    """Files for programs; see simulator/report/outputs.py."""
     participants: int
     """The most participants at a time."""
     calls: int

@@ -61,6 +61,13 @@ def add_options(parser: LocustArgumentParser) -> None:
         metavar="MS",
         help="Users without media: limit of the 95th percentile of each request",
     )
+    group.add_argument("--junit", metavar="FILE", help="Write the verdict as JUnit XML")
+    group.add_argument(
+        "--job-summary",
+        action="store_true",
+        help="Append the verdict as Markdown to the file that GITHUB_STEP_SUMMARY names",
+    )
+    group.add_argument("--openmetrics", metavar="FILE", help="Write the run's figures as OpenMetrics text")
     group.add_argument("--out", metavar="DIR", help="The run directory; default: a new one in STATE/runs")
     group.add_argument(
         "--state-dir", default=".meeshy", metavar="DIR", help="Where the media clip and the runs are"
@@ -87,6 +94,9 @@ class SuiteOptions:
     network: Network
     slo: tuple[str, ...]
     request_p95_ms: float | None
+    junit: str | None
+    job_summary: bool
+    openmetrics: str | None
     out: str | None
     state_dir: str
     seed: int
@@ -106,6 +116,9 @@ class SuiteOptions:
             slo=tuple(parsed.slo),
             request_p95_ms=parsed.request_p95_ms,
             # children have another working directory
+            junit=None if parsed.junit is None else str(Path(parsed.junit).absolute()),
+            job_summary=parsed.job_summary,
+            openmetrics=None if parsed.openmetrics is None else str(Path(parsed.openmetrics).absolute()),
             out=None if parsed.out is None else str(Path(parsed.out).absolute()),
             state_dir=str(Path(parsed.state_dir).absolute()),
             seed=parsed.seed,

@@ -13,7 +13,8 @@ arrive as ServerRefusedError and keep the server's own code.
     │   ├── ServerRefusedError     1   it answered with an error; names limit and wait for 429
     │   └── SdpError               1   a peer's offer or answer cannot be used
     ├── BotError                   1   a bot could not be made, joined or kept
-    └── ClipError                  1   the media clip cannot be made or read
+    ├── ClipError                  1   the media clip cannot be made or read
+    └── OutputError                1   a file for programs, such as a JUnit file, cannot be written after the run
 """
 
 from typing import ClassVar
@@ -76,6 +77,10 @@ class BotError(SimulatorError):
 
 class ClipError(SimulatorError):
     """The media clip cannot be made or read."""
+
+
+class OutputError(SimulatorError):
+    """A file for programs that was asked for cannot be written."""
 
 
 def first_error(errors: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -98,6 +98,13 @@ class Share(FigureModel):
     """How many were counted."""
 
 
+class Bounds(FigureModel):
+    """Where the true value of a figure lies in 95 of 100 runs like this one; null is no bound on that side."""
+
+    low: float | None = None
+    high: float | None = None
+
+
 class SharePerKind(FigureModel):
     """One share for each kind of media."""
 

@@ -17,7 +17,7 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from simulator.figure_types import FigureModel, Share, SharePerKind, figure
+from simulator.figure_types import Bounds, FigureModel, Share, SharePerKind, figure
 from simulator.figure_types import Percentiles as Percentiles  # noqa: PLC0414
 from simulator.figure_types import PerKind as PerKind  # noqa: PLC0414
 from simulator.figure_types import Topic as Topic  # noqa: PLC0414
@@ -566,6 +566,10 @@ class Summary(FigureModel):
         default=[], description="What the run could not do or check because the server was not its own."
     )
     slo: list[SloResult]
+    intervals: dict[str, Bounds] = Field(
+        default={},
+        description="95 % interval of each number that has one, by its path in this object. It covers what varies within a run.",
+    )
     machine: Machine | None
 
     def to_json(self) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pandas as pd
 
 from loadtests.messages import Measured
+from simulator.report.criteria import Criterion
 from simulator.summary import Verdict
 
 FILE = "requests.csv"
@@ -73,6 +74,19 @@ def judge_requests(
         if limit_ms is not None and not p95 < limit_ms:
             reasons.append(f"{group} {name}: p95 is {p95:.1f} ms, limit {limit_ms:g} ms")
     return ("fail", reasons) if reasons else ("pass", [])
+
+
+def request_criteria(rows: pd.DataFrame, *, limit_ms: float | None) -> list[Criterion]:
+    """Return what a run without media is judged by: for each request its failures and, if there is a limit, its percentile."""
+    found: list[Criterion] = []
+    for (group, name), part in rows.groupby(["group", "name"]):
+        failed, request = int((part["cause"] != "").sum()), f"{group} {name}"
+        found.append(Criterion(f"{request}: failures==0", "failed requests", failed, 0, None, failed == 0))
+        if limit_ms is not None:
+            p95 = float(part["ms"].quantile(0.95))
+            words = f"{request}: p95<{limit_ms:g}"
+            found.append(Criterion(words, "time of a request, ms", p95, limit_ms, None, p95 < limit_ms))
+    return found
 
 
 def requests_text(rows: pd.DataFrame, verdict: Verdict, reasons: Sequence[str]) -> str:

@@ -24,14 +24,16 @@ from rich.console import Console
 from loadtests.children.channel import Channel, Json
 from loadtests.children.merge import merge_events, merge_tables, read_part
 from loadtests.children.requests import FILE as REQUESTS
-from loadtests.children.requests import judge_requests, merge_requests, requests_text
+from loadtests.children.requests import judge_requests, merge_requests, request_criteria, requests_text
 from loadtests.messages import JudgeOrder, StageOrder, Verdict
 from simulator.analysis.raw_run import RunContext
 from simulator.client.gateway import user_token
 from simulator.client.media_server import Credentials, Rest
 from simulator.client.server_figures import ServerFigures, server_figures
 from simulator.errors import ServerRefusedError, SimulatorError, UsageError
+from simulator.report.judgement import Judgement
 from simulator.report.live import verdict_panel
+from simulator.report.outputs import Outputs
 from simulator.report.write import EXIT_CODES, title, write_report
 from simulator.runs.base import TICK_S, machine
 from simulator.runs.server_watch import ServerWatch
@@ -43,6 +45,7 @@ from simulator.stack.full import SWITCH_DEADLINE_S, GatewayStack
 from simulator.stack.inspector import StackInspector
 from simulator.stack.machine_probe import MachineProbe
 from simulator.stack.watchdog import Watchdog
+from simulator.summary import Summary
 
 PARTS = "parts"
 _READY_TIMEOUT_S = 5.0
@@ -63,6 +66,7 @@ class Stage:
             description=order.description, started_ns=time.time_ns(), dropped_calls=0, machine=machine()
         )
         self._directory: RunDirectory | None = None
+        self._outputs = _outputs(order)
         self._recorder: Recorder | None = None
         self._stack: GatewayStack | None = None
         self._inspector: StackInspector | None = None
@@ -146,17 +150,25 @@ class Stage:
         await asyncio.to_thread(merge_events, folders, partial)
         requests = await asyncio.to_thread(merge_requests, folders, partial)
         shutil.rmtree(partial / PARTS)
+        summary: Summary | None = None
+        limit_ms = self._order.request_p95_ms
         if self._order.media:
             summary = await asyncio.to_thread(write_report, partial)
             screen = io.StringIO()
             Console(file=screen, width=_WIDTH).print(verdict_panel(summary, title(summary)))
             verdict, text, file = summary.verdict, screen.getvalue(), "report.html"
         else:
-            limit_ms = self._order.request_p95_ms
             verdict, reasons = judge_requests(requests, aborted=context.aborted, limit_ms=limit_ms)
             text, file = requests_text(requests, verdict, reasons) + "\n", REQUESTS
         await self._servers.aclose()
         path = directory.complete()
+        if summary is not None:
+            self._outputs.write([("", None, summary)], path / file)
+        else:
+            judged = request_criteria(requests, limit_ms=limit_ms)
+            self._outputs.write_judgements(
+                [Judgement(self._order.name, verdict, reasons, judged, path / file)]
+            )
         return Verdict(
             verdict=verdict,
             exit_code=EXIT_CODES[verdict],
@@ -200,6 +212,16 @@ class Stage:
                     self._broken = complaint
                     self._channel.send({"broken": complaint})
                 await asyncio.sleep(TICK_S)
+
+
+def _outputs(order: StageOrder) -> Outputs:
+    if order.openmetrics is not None and not order.media:
+        raise UsageError("--openmetrics: runs of users without media have no figures; leave it out")
+    return Outputs.checked(
+        junit=None if order.junit is None else Path(order.junit),
+        openmetrics=None if order.openmetrics is None else Path(order.openmetrics),
+        job_summary=order.job_summary,
+    )
 
 
 async def _try_gateway(url: str, secret: str) -> None:

@@ -80,7 +80,15 @@ def _refuse_options_of_scenarios(options: SimulateOptions) -> None:
 
     given = [one.flag for one in options.given("group") if one.flag != "--seed"]
     given += [
-        flag for flag, value in (("--server", options.server), ("--retry-void", options.retry_void)) if value
+        flag
+        for flag, value in (
+            ("--server", options.server),
+            ("--retry-void", options.retry_void),
+            ("--junit", options.junit),
+            ("--job-summary", options.job_summary),
+            ("--openmetrics", options.openmetrics),
+        )
+        if value
     ]
     if given:
         raise UsageError(

@@ -24,6 +24,7 @@ from meeshy_sfu.cli import console, selftest
 from meeshy_sfu.cli.simulate_options import (
     SECRET_VARIABLES,
     TOKEN_VARIABLE,
+    OutputOptions,
     SimulateOptions,
     given_variables,
     known_variables,
@@ -33,6 +34,7 @@ from meeshy_sfu.private_files import DIRECTORY_MODE
 
 if TYPE_CHECKING:
     from simulator.report.live import LiveTable, PhaseLines
+    from simulator.report.outputs import Outputs
     from simulator.runs.base import Run, Target
     from simulator.runs.suite import Suite, SuiteSummary
     from simulator.scenario import Scenario
@@ -66,10 +68,39 @@ def run_and_show(chosen: Scenario | Suite, options: SimulateOptions) -> NoReturn
     """Run a scenario or a suite, show what came out, and end with the verdict's exit code."""
     from simulator.runs import suite
 
-    _refuse_debug_build()
-    if isinstance(chosen, suite.Suite):
-        _run_suite(chosen, options)
-    _run_one(chosen, options)
+    outputs = checked_outputs(options)
+    with errors_written(outputs, chosen.name):
+        _refuse_debug_build()
+        if isinstance(chosen, suite.Suite):
+            _run_suite(chosen, options, outputs)
+        _run_one(chosen, options, outputs)
+
+
+def checked_outputs(options: OutputOptions) -> Outputs:
+    """Check that the files for programs that were asked for can be written.
+
+    Raises:
+        UsageError: One cannot.
+    """
+    from simulator.report.outputs import Outputs
+
+    return Outputs.checked(
+        junit=options.junit, openmetrics=options.openmetrics, job_summary=options.job_summary
+    )
+
+
+@contextlib.contextmanager
+def errors_written(outputs: Outputs, name: str) -> Iterator[None]:
+    """Write an error that ends the block into the files for programs, too."""
+    from simulator.errors import OutputError, SimulatorError
+
+    try:
+        yield
+    except OutputError:
+        raise
+    except SimulatorError as error:
+        outputs.write_error(name, str(error))
+        raise
 
 
 def show(summary: Summary, directory: Path, *, as_json: bool, code: int | None = None) -> NoReturn:
@@ -102,6 +133,11 @@ def show_suite(whole: SuiteSummary, directory: Path, *, as_json: bool, code: int
         console.line(f"{whole.name}: {verdict_words(whole.verdict)}")
         console.line(f"report: {directory / 'report.html'} (as text: report.md)")
     raise typer.Exit(EXIT_CODES[whole.verdict] if code is None else code)
+
+
+def parts_of(whole: SuiteSummary) -> list[tuple[str, str | None, Summary]]:
+    """Return folder, title and summary of each part of a suite, as files for programs take them."""
+    return [(part.folder, part.title, part.summary) for part in whole.parts]
 
 
 @contextlib.contextmanager
@@ -142,7 +178,7 @@ def _print_error(reason: str, code: int, *, as_json: bool) -> None:
         console.data({"schema": ERROR_SCHEMA, "verdict": "error", "reasons": [reason], "exit_code": code})
 
 
-def _run_one(chosen: Scenario, options: SimulateOptions) -> NoReturn:
+def _run_one(chosen: Scenario, options: SimulateOptions, outputs: Outputs) -> NoReturn:
     from simulator.runs.options import refuse_unused, with_options
 
     refuse_unused(options, chosen.name, [chosen])
@@ -159,10 +195,11 @@ def _run_one(chosen: Scenario, options: SimulateOptions) -> NoReturn:
     directory, summary = until_not_void(
         run, out=options.out, retries=options.retry_void, ended=lambda: signals.exit_code is not None
     )
+    outputs.write([("", None, summary)], directory / "report.html")
     show(summary, directory, as_json=options.as_json, code=signals.exit_code)
 
 
-def _run_suite(chosen: Suite, options: SimulateOptions) -> NoReturn:
+def _run_suite(chosen: Suite, options: SimulateOptions, outputs: Outputs) -> NoReturn:
     from simulator.errors import UsageError
     from simulator.runs import suite
     from simulator.runs.base import pattern_of
@@ -193,6 +230,7 @@ def _run_suite(chosen: Suite, options: SimulateOptions) -> NoReturn:
     directory, summary = until_not_void(
         run, out=options.out, retries=options.retry_void, ended=lambda: signals.exit_code is not None
     )
+    outputs.write(parts_of(summary), directory / "report.html")
     show_suite(summary, directory, as_json=options.as_json, code=signals.exit_code)
 
 

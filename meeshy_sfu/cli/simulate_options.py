@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, Protocol, get_type_hints
 
 import typer
 
@@ -37,6 +37,22 @@ class Given:
     key: str
     """The path of the key in the scenario."""
     value: Any
+
+
+class OutputOptions(Protocol):
+    """Options that name files for programs."""
+
+    @property
+    def junit(self) -> Path | None:
+        """The JUnit file."""
+
+    @property
+    def openmetrics(self) -> Path | None:
+        """The file of OpenMetrics text."""
+
+    @property
+    def job_summary(self) -> bool:
+        """Whether the job's summary is appended to."""
 
 
 _KEYS = {
@@ -152,6 +168,16 @@ class SimulateOptions:
     as_json: Annotated[
         bool, _option("json", "Print summary.json instead of tables; also of a run that broke off.")
     ] = False
+    junit: Annotated[
+        Path | None, _option("junit", "Write the verdict as JUnit XML, a test case for each objective.")
+    ] = None
+    job_summary: Annotated[
+        bool,
+        _option("job-summary", "Append the verdict as Markdown to the file that GITHUB_STEP_SUMMARY names."),
+    ] = False
+    openmetrics: Annotated[
+        Path | None, _option("openmetrics", "Write the run's figures as OpenMetrics text.")
+    ] = None
     state_dir: Annotated[
         Path, typer.Option("--state-dir", envvar="MEESHY_STATE_DIR", help="Where runs and the clip are kept.")
     ] = Path(".meeshy")

@@ -12,7 +12,7 @@ import pandas as pd
 from simulator.analysis.uncertainty import Interval
 from simulator.figure_types import Share
 from simulator.report.render import Table
-from simulator.summary import Percentiles, SloResult, Summary, Topic, Unit, figures_of
+from simulator.summary import Percentiles, Summary, Topic, Unit, figures_of
 
 PERCENTILES = ["p50", "p95", "p99", "max"]
 
@@ -46,18 +46,6 @@ def interval_text(interval: Interval | None, unit: Unit = "") -> str:
     if interval.low is None:
         return f"under {number(interval.high, unit)}"
     return f"{number(interval.low, unit)} to {number(interval.high, unit)}"
-
-
-def margin_text(result: SloResult, interval: Interval | None) -> str:
-    """Write how far a figure is from its limit, as a share of the limit, and whether its interval reaches that far."""
-    if result.value is None or not result.limit:
-        return "–"
-    share = f"{abs(result.limit - result.value) / abs(result.limit) * 100:.3g} %"
-    if "==" in result.expression:
-        return "–" if result.value == result.limit else share
-    return (
-        f"{share}, within the interval" if interval is not None and interval.reaches(result.limit) else share
-    )
 
 
 def tables(summary: Summary, topic: Topic) -> list[Table]:

@@ -102,23 +102,24 @@ def to_markdown(chapters: Sequence[Chapter]) -> str:
     out: list[str] = []
     for place, chapter in enumerate(chapters):
         depth = "#" if place == 0 else "##"
-        out += [f"{depth} {_plain(chapter.title)}", ""]
+        out += [f"{depth} {one_line(chapter.title)}", ""]
         if chapter.highlights:
-            out += _markdown_table(Table(["figure", "value"], [list(row) for row in chapter.highlights]))
+            out += markdown_table(Table(["figure", "value"], [list(row) for row in chapter.highlights]))
         for part in chapter.sections:
             if not part.has_text:
                 continue
-            out += [f"{depth}# {_plain(part.title)}", ""]
-            out += [_plain(line) if line.startswith("- ") else f"{_plain(line)}  " for line in part.lines]
+            out += [f"{depth}# {one_line(part.title)}", ""]
+            out += [one_line(line) if line.startswith("- ") else f"{one_line(line)}  " for line in part.lines]
             if part.lines:
                 out.append("")
             for table in part.tables:
                 if table.rows:
-                    out += _markdown_table(table)
+                    out += markdown_table(table)
     return "\n".join(out)
 
 
-def _markdown_table(table: Table) -> list[str]:
+def markdown_table(table: Table) -> list[str]:
+    """Write a table as lines of Markdown."""
     rows = [[_cell(cell) for cell in row] for row in [table.head, *table.rows]]
     widths = [max(len(row[i]) for row in rows) for i in range(len(table.head))]
     rows.insert(1, ["-" * width for width in widths])
@@ -129,13 +130,13 @@ def _markdown_table(table: Table) -> list[str]:
     return [*lines, ""]
 
 
-def _plain(text: str) -> str:
+def one_line(text: str) -> str:
     """Return text as one line that Markdown shows as it is."""
     return _TAG.sub("&lt;", " ".join(text.splitlines()))
 
 
 def _cell(text: str) -> str:
-    return _plain(text).replace("|", "\\|")
+    return one_line(text).replace("|", "\\|")
 
 
 _MARKS = {

@@ -14,13 +14,12 @@ import pandas as pd
 
 from simulator.analysis.leaks import task_count
 from simulator.analysis.raw_run import RawRun
-from simulator.analysis.uncertainty import Interval
 from simulator.report.charts import changes_chart
+from simulator.report.criteria import criteria, criteria_table
 from simulator.report.drawing import PlotData
 from simulator.report.events import errors_of
-from simulator.report.figures import interval_text, margin_text, number, tables
+from simulator.report.figures import number, tables
 from simulator.report.render import Chart, Section, Table
-from simulator.slo import Slo, meaning
 from simulator.summary import Summary, Topic, Unit
 
 _WORST = 10
@@ -47,7 +46,6 @@ _FAULTS = {
 def sections(
     data: PlotData,
     received: pd.DataFrame,
-    bounds: Mapping[str, Interval],
     charts: Mapping[Topic | None, list[Chart]],
 ) -> list[Section]:
     """Lay out a report: the objectives, what was run, each topic's figures with words and plots beside them, and details."""
@@ -69,7 +67,7 @@ def sections(
     run = _run(summary, raw)
     run.charts = charts.get(None, [])
     details = [_receivers(received), _slowest(pairs), _errors(raw), _machine(summary)]
-    return [_objectives(summary, bounds), run, *topics, *details]
+    return [_objectives(summary), run, *topics, *details]
 
 
 def _run(summary: Summary, raw: RawRun) -> Section:
@@ -89,28 +87,13 @@ def _run(summary: Summary, raw: RawRun) -> Section:
     return Section("What was run", lines)
 
 
-def _objectives(summary: Summary, bounds: Mapping[str, Interval]) -> Section:
-    words = {True: "holds", False: "BROKEN", None: "not measured"}
-    judged = [r for r in summary.slo if r.passed is not None]
-    table = Table(["figure", "objective", "measured", "95 % interval", "limit", "margin", "outcome"])
-    for r in judged:
-        interval = bounds.get(Slo.parse(r.expression).path)
-        table.rows.append(
-            [
-                meaning(r.expression),
-                r.expression,
-                number(r.value),
-                interval_text(interval),
-                number(r.limit),
-                margin_text(r, interval),
-                words[r.passed],
-            ]
-        )
+def _objectives(summary: Summary) -> Section:
+    judged = [one for one in criteria(summary) if one.passed is not None]
     left_out = len(summary.slo) - len(judged)
     lines = [f"- {reason}" for reason in summary.reasons]
     if left_out:
         lines.append(f"{left_out} more are about figures that this kind of run does not have.")
-    return Section("Objectives", lines, [table])
+    return Section("Objectives", lines, [criteria_table(judged)])
 
 
 def _switching(summary: Summary, raw: RawRun) -> Section:

@@ -32,6 +32,7 @@ from simulator.analysis.figures import compute
 from simulator.analysis.pauses import by_stream as streams_with_pauses
 from simulator.analysis.raw_run import RawRun
 from simulator.analysis.uncertainty import intervals, share_intervals
+from simulator.figure_types import Bounds
 from simulator.report.drawing import Drawing, PlotData, draw_all
 from simulator.report.highlights import highlights
 from simulator.report.render import Chapter, Chart, to_html, to_markdown
@@ -76,6 +77,8 @@ def summarize(raw: RawRun) -> Summary:
         machine=context.machine,
         **compute(raw),
     )
+    bounds = intervals(raw) | share_intervals(summary)
+    summary.intervals = {path: Bounds(low=one.low, high=one.high) for path, one in sorted(bounds.items())}
     values = summary.model_dump(mode="json", by_alias=True)
     outcomes = [slo.judge(values) for slo in objectives(scenario.slo)]
     summary.slo = [
@@ -153,7 +156,7 @@ def compose(directory: Path, *, draw: bool = True, prefix: str = "") -> Composed
     charts: dict[Topic | None, list[Chart]] = {}
     for one in drawings:
         charts.setdefault(one.topic, []).append(Chart(one.title, one.caption, one.svg(prefix)))
-    parts = sections(data, received, intervals(raw) | share_intervals(summary), charts)
+    parts = sections(data, received, charts)
     chapter = Chapter(title(summary), summary.verdict, highlights(summary), parts)
     return Composed(summary, chapter, {"pairs": pairs, "by_receiver": received}, drawings)
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from xml.etree.ElementTree import fromstring
+
 import pandas as pd
 import pytest
 
@@ -30,15 +33,20 @@ def test_t1_short_fifty_participants_in_one_call(locust: Locust) -> None:
 
 @pytest.mark.slow(reason="a call with servers and report")
 @pytest.mark.timeout(120)
-def test_a_slow_path_makes_ci_red(locust: Locust) -> None:
+def test_a_slow_path_makes_ci_red(locust: Locust, tmp_path: Path) -> None:
     """150 ms on the way to each participant break the objective of 100 ms: locust ends with the verdict's exit code."""
-    found = locust("t2", "-u", "4", "--per-call", "4", "-r", "8", "-t", "4s", "--delay-ms", "150")
+    junit = ["--junit", str(tmp_path / "j.xml")]
+    found = locust("t2", "-u", "4", "--per-call", "4", "-r", "8", "-t", "4s", "--delay-ms", "150", *junit)
     summary = found.summary
     broken = [row["expression"] for row in summary["slo"] if row["passed"] is False]
     assert "latency_ms.audio.p95<100" in broken
     assert 150 <= summary["latency_ms"]["audio"]["p50"] < 250
     assert summary["verdict"] in ("fail", "void")
     assert found.code == EXIT_CODES[summary["verdict"]] != 0
+    (suite,) = fromstring((tmp_path / "j.xml").read_text())
+    failed = {case.attrib["name"] for case in suite.iter("testcase") if case.find("failure") is not None}
+    assert failed == (set(broken) if summary["verdict"] == "fail" else set())
+    assert int(suite.attrib["errors"]) == (summary["verdict"] == "void")
     # locust's own figures say the same, to the millisecond
     [row] = [row for row in found.rows("stats") if row["Name"] == "audio latency, p95 of 1 s"]
     assert float(row["Min Response Time"]) >= 150

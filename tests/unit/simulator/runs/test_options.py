@@ -48,6 +48,9 @@ OTHERS = {
     "retry_void",
     "short",
     "fault",
+    "junit",
+    "job_summary",
+    "openmetrics",
 }
 """Of the run, whatever its scenario."""
 

@@ -1,0 +1,55 @@
+"""Files for programs that a real run writes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from xml.etree.ElementTree import fromstring
+
+import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+
+from simulator.report.junit import JUDGED
+
+from .conftest import Simulate
+
+pytestmark = [
+    pytest.mark.slow(reason="a whole run: servers, bots, seconds of media, and the report"),
+    pytest.mark.timeout(120),
+]
+
+
+def test_a_run_writes_its_verdict_and_figures_for_programs(
+    simulate: Simulate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "job.md"))
+    files = [
+        "--junit",
+        str(tmp_path / "ci" / "j.xml"),
+        "--openmetrics",
+        str(tmp_path / "m.txt"),
+        "--job-summary",
+    ]
+    run = simulate(
+        "group", "--participants", "3", "--bots", "native", "--duration", "3", *files, unhurried=True
+    )
+    assert run.code in {0, 4}, run.stderr
+    (suite,) = fromstring((tmp_path / "ci" / "j.xml").read_text())
+    names = [case.attrib["name"] for case in suite.iter("testcase")]
+    assert names == [JUDGED, *(one["expression"] for one in run.summary["slo"])]
+    assert (suite.attrib["failures"], suite.attrib["errors"]) == ("0", str(int(run.code == 4)))
+    families = {one.name: one for one in text_string_to_metric_families((tmp_path / "m.txt").read_text())}
+    (flowing,) = families["meeshy_run_streams_flowing"].samples
+    assert flowing.value == run.summary["streams"]["flowing"] == 12
+    text = (tmp_path / "job.md").read_text()
+    assert text.startswith(f"## group: {run.summary['verdict'].upper()}")
+    assert f"Report: `{run.directory / 'report.html'}`" in text
+
+
+def test_a_file_that_cannot_be_written_ends_the_command_before_the_run(
+    simulate: Simulate, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    run = simulate("group", "--junit", str(tmp_path / "file" / "j.xml"))
+    assert run.code == 2
+    assert "--junit" in run.stderr
+    assert not run.directory.exists()
