@@ -56,9 +56,9 @@ def simulate(options: SimulateOptions) -> None:
     with errors_shown(as_json=options.as_json):
         from simulator.runs import suite
 
-        _refuse_unknown_variables()
+        refuse_unknown_variables()
         if options.scenario == selftest.NAME:
-            _refuse_debug_build()
+            refuse_debug_build()
             selftest.run_selftest(options)
         selftest.refuse_options_of_selftest(options)
         run_and_show(suite.load(options.scenario), options)
@@ -70,7 +70,7 @@ def run_and_show(chosen: Scenario | Suite, options: SimulateOptions) -> NoReturn
 
     outputs = checked_outputs(options)
     with errors_written(outputs, chosen.name):
-        _refuse_debug_build()
+        refuse_debug_build()
         if isinstance(chosen, suite.Suite):
             _run_suite(chosen, options, outputs)
         _run_one(chosen, options, outputs)
@@ -186,11 +186,11 @@ def _run_one(chosen: Scenario, options: SimulateOptions, outputs: Outputs) -> No
     heading = (
         f"{scenario.name}: {scenario.participants.count} participants, {scenario.participants.bots} bots"
     )
-    signals = _Signals()
+    signals = Signals()
 
     def run(out: Path | None) -> tuple[Path, Summary]:
-        live = _live(options, heading)
-        return _execute(signals.take(_make_run(scenario, out, options, live)).execute, live, signals)
+        live = live_view(options, heading)
+        return execute(signals.take(make_run(scenario, out, options, live)).execute, live, signals)
 
     directory, summary = until_not_void(
         run, out=options.out, retries=options.retry_void, ended=lambda: signals.exit_code is not None
@@ -211,14 +211,14 @@ def _run_suite(chosen: Suite, options: SimulateOptions, outputs: Outputs) -> NoR
             f"--server: the parts of {chosen.name} need a gateway and a media server; run its scenarios one by one"
         )
     whole = chosen.with_values(lambda scenario: with_options(scenario, options))
-    signals = _Signals()
+    signals = Signals()
 
     def run(out: Path | None) -> tuple[Path, SuiteSummary]:
-        live = _live(options, f"{whole.name}: {whole.description}")
-        return _execute(
+        live = live_view(options, f"{whole.name}: {whole.description}")
+        return execute(
             lambda: suite.execute(
                 whole,
-                lambda scenario, place: signals.take(_make_run(scenario, place, options, live)),
+                lambda scenario, place: signals.take(make_run(scenario, place, options, live)),
                 state=options.state_dir,
                 out=out,
                 watcher=live,
@@ -257,9 +257,10 @@ def until_not_void(
         console.notice(f"void, kept in {directory}; run again, {number} of at most {retries}")
 
 
-def _make_run(
+def make_run(
     scenario: Scenario, out: Path | None, options: SimulateOptions, live: LiveTable | PhaseLines
 ) -> Run:
+    """Prepare a run of a scenario."""
     from simulator.runs.base import pattern_of
 
     pattern = pattern_of(scenario)
@@ -267,7 +268,7 @@ def _make_run(
     return pattern.make_run(scenario, state=options.state_dir, out=out, target=target, watcher=live)
 
 
-def _live(options: SimulateOptions, title: str) -> LiveTable | PhaseLines:
+def live_view(options: SimulateOptions, title: str) -> LiveTable | PhaseLines:
     """Choose how progress is shown: as a table on a terminal, as lines elsewhere, never within JSON."""
     from simulator.report.live import LiveTable, PhaseLines
 
@@ -275,7 +276,7 @@ def _live(options: SimulateOptions, title: str) -> LiveTable | PhaseLines:
     return LiveTable(place, title) if place.is_terminal else PhaseLines(place, title)
 
 
-class _Signals:
+class Signals:
     """The signals that end a run early. The first ends the run that goes on, which is judged; a second leaves nothing."""
 
     def __init__(self) -> None:
@@ -312,16 +313,16 @@ class _Signals:
             task.cancel()
 
 
-def _execute(
-    work: Callable[[], Coroutine[Any, Any, R]], live: LiveTable | PhaseLines, signals: _Signals
-) -> R:
-    async def execute() -> R:
+def execute(work: Callable[[], Coroutine[Any, Any, R]], live: LiveTable | PhaseLines, signals: Signals) -> R:
+    """Do the work of a command in an event loop, with progress and signals; returns what it returns."""
+
+    async def until_done() -> R:
         if (task := asyncio.current_task()) is not None:
             signals.listen(task)
         return await work()
 
     with live:
-        return uvloop.run(execute())
+        return uvloop.run(until_done())
 
 
 def _target(options: SimulateOptions, *, is_gateway: bool) -> Target | None:
@@ -365,7 +366,7 @@ def _target(options: SimulateOptions, *, is_gateway: bool) -> Target | None:
     return Target(server, Credentials(secret=None if token else secret, token=token))
 
 
-def _refuse_unknown_variables() -> None:
+def refuse_unknown_variables() -> None:
     """Refuse variables with our prefix that mean nothing: a misspelt one would be ignored without a word."""
     from simulator.errors import UsageError
 
@@ -376,7 +377,7 @@ def _refuse_unknown_variables() -> None:
             raise UsageError(f"unknown variable {name} in the environment{hint}")
 
 
-def _refuse_debug_build() -> None:
+def refuse_debug_build() -> None:
     """Refuse a debug build, whose measurements say nothing."""
     from simulator.bots.native import build_profile
     from simulator.errors import SimulatorError

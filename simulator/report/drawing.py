@@ -12,6 +12,7 @@ import io
 import pkgutil
 import re
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -129,7 +130,7 @@ class Drawing:
     def write_png(self, folder: Path) -> Path:
         """Write the drawing as a picture on white; returns its path."""
         path = folder / f"{self.name}.png"
-        with mpl.rc_context(_STYLE):  # type: ignore[arg-type]
+        with styled():
             FigureCanvasAgg(self.figure)
             self.figure.savefig(path, format="png", dpi=130, facecolor="white")
         return path
@@ -171,11 +172,16 @@ def draw_all(data: PlotData) -> list[Drawing]:
     for one in plots():
         if any(data.raw.tables[table].empty for table in one.needs):
             continue
-        with mpl.rc_context(_STYLE):  # type: ignore[arg-type]
+        with styled():
             figure = one.draw(data)
         if figure is not None:
             drawn.append(Drawing(one.name, one.title, one.caption, one.topic, figure))
     return drawn
+
+
+def styled() -> AbstractContextManager[None]:
+    """Return the style of all drawings, as a context in which a figure is made."""
+    return mpl.rc_context(_STYLE)  # type: ignore[arg-type]
 
 
 def sheet(height_in: float, rows: int = 1, **options: Any) -> tuple[Figure, list[Axes]]:
