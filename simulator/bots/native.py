@@ -28,6 +28,7 @@ from simulator.bots.pool_wire import (
     Health,
     LinkProfile,
     LocalParameters,
+    LocalTransport,
     PoolConfig,
     PoolEvent,
     SpawnOptions,
@@ -140,6 +141,11 @@ class NativeBot:
             self._addresses = candidate_addresses(transport)
         self._pool.connect(self.number, which, json.dumps(parameters))
         return local[which]["dtls"]
+
+    def local(self, which: Direction) -> LocalTransport:
+        """Return our side of a transport, for servers that are told of it in SDP."""
+        local: LocalParameters = json.loads(self._pool.local(self.number))
+        return local[which]
 
     async def produce(self, kind: Kind) -> Json:
         """Return the `rtpParameters` of what it will send."""

@@ -10,8 +10,10 @@ import asyncio
 import contextlib
 import secrets
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from simulator.bots.aiortc import AiortcGenerator
 from simulator.bots.native import NativeGenerator, threads_for
@@ -91,7 +93,7 @@ class GroupRun(Run):
         self._target = target
         self._plan = Plan(scenario)
         self._cut_off: set[str] = set()
-        self._participants: list[SfuSession[Bot]] = []
+        self._participants: list[Participant] = []
         self._generators: list[BotGenerator] = []
         self._under_way = UnderWay()
         self._progress = Progress(
@@ -116,7 +118,14 @@ class GroupRun(Run):
             call_id = f"sim-{secrets.token_hex(6)}"
             await rest.create_room(call_id, credentials.for_service())
             try:
-                await self._call(recorder, directory, clip, _Server(rest, credentials, call_id, stack, watch))
+                await self._call(
+                    recorder,
+                    directory,
+                    clip,
+                    CallServer(
+                        url, call_id, watch, self._sessions(rest, credentials, call_id, recorder), stack
+                    ),
+                )
             except SimulatorError as error:
                 # What ended by itself is the cause of whatever else failed.
                 causes = [text for generator in self._generators for text in generator.failures()]
@@ -131,13 +140,13 @@ class GroupRun(Run):
                     async with asyncio.timeout(_LEAVE_TIMEOUT_S):
                         await rest.destroy_room(call_id, credentials.for_service())
 
-    async def _call(self, recorder: Recorder, directory: Path, clip: str, server: _Server) -> None:
+    async def _call(self, recorder: Recorder, directory: Path, clip: str, server: CallServer) -> None:
         """Let all participants join, measure, and let them leave."""
         settings = BotSettings(
             seed=self._scenario.seed,
             network=self._scenario.network,
             clip=clip,
-            bind=local_address(server.rest.url),
+            bind=local_address(server.url),
             on_event=recorder.event,
             synthetic=self._scenario.media.aiortc == "synthetic",
             bots_per_process=self._scenario.participants.bots_per_process,
@@ -158,7 +167,7 @@ class GroupRun(Run):
                 self._generators.append(native)
                 bots += await native.spawn(self._plan.native)
             bots.sort(key=lambda bot: bot.number)
-            self._participants = [self._participant(bot, server, recorder) for bot in bots]
+            self._participants = [server.session(bot) for bot in bots]
             self._write_plan(recorder, server.call_id)
             try:
                 async with asyncio.TaskGroup() as consuming:
@@ -174,13 +183,13 @@ class GroupRun(Run):
                 await self._leave()
                 await self._collect(recorder, OUTSIDE)  # what bots had kept for frames that were not whole
 
-    async def _ramp(self, recorder: Recorder, server: _Server) -> None:
+    async def _ramp(self, recorder: Recorder, server: CallServer) -> None:
         """Let all participants join, spread over the ramp, and wait until all streams flow or the timeout passes."""
         self._watcher.phase("ramp")
         ramp = self._scenario.ramp
         gap_s = ramp.over_s / max(1, len(self._participants) - 1)
 
-        async def join(index: int, participant: SfuSession[Bot]) -> None:
+        async def join(index: int, participant: Participant) -> None:
             await asyncio.sleep(index * gap_s)
             await participant.open()
             self._progress.joined += 1
@@ -202,7 +211,7 @@ class GroupRun(Run):
         recorder.event("ramp-done", joined=self._progress.joined, flowing=self._progress.flowing)
         await asyncio.sleep(self._scenario.hold.settle_s)
 
-    async def _hold(self, recorder: Recorder, server: _Server) -> None:
+    async def _hold(self, recorder: Recorder, server: CallServer) -> None:
         """Measure: collect once a second from the first to the last moment."""
         duration_s = self._scenario.hold.duration_s
         self._watcher.phase("hold", duration_s)
@@ -230,7 +239,7 @@ class GroupRun(Run):
         await self._collect(recorder, DRAINED)
         recorder.event("drained", missing=missing, ms=(time.time_ns() - end_ns) / 1e6)
 
-    async def _tick(self, recorder: Recorder, server: _Server, tick: int) -> None:
+    async def _tick(self, recorder: Recorder, server: CallServer, tick: int) -> None:
         """Collect from all bots; counters outside the measured time go to disk only for their first packets."""
         server.watch.ask(tick)
         collected = await self._collect(recorder, tick)
@@ -266,7 +275,14 @@ class GroupRun(Run):
             async with asyncio.timeout(_LEAVE_TIMEOUT_S):
                 await asyncio.gather(*(p.close() for p in self._participants))
 
-    def _participant(self, bot: Bot, server: _Server, recorder: Recorder) -> SfuSession[Bot]:
+    def _sessions(
+        self, rest: Rest, credentials: Credentials, call_id: str, recorder: Recorder
+    ) -> Callable[[Bot], Participant]:
+        return lambda bot: self._participant(bot, rest, credentials, call_id, recorder)
+
+    def _participant(
+        self, bot: Bot, rest: Rest, credentials: Credentials, call_id: str, recorder: Recorder
+    ) -> Participant:
         name = _participant_id(bot.number)
 
         def sender_of(participant_id: str) -> int | None:
@@ -281,9 +297,7 @@ class GroupRun(Run):
 
         return SfuSession(
             bot,
-            ParticipantSession(
-                server.rest, server.call_id, name, server.credentials.for_participant(server.call_id, name)
-            ),
+            ParticipantSession(rest, call_id, name, credentials.for_participant(call_id, name)),
             kinds=self._scenario.media.kinds,
             sender_of=sender_of,
             gather_s=lambda _: GATHER_S,
@@ -314,15 +328,45 @@ class GroupRun(Run):
         )
 
 
+class Participant(Protocol):
+    """A bot's session on a server: :class:`SfuSession`, or that of another kind of server."""
+
+    bot: Bot
+    started_ns: int
+    signalled_ns: int
+
+    async def open(self) -> None:
+        """Join and send."""
+
+    async def consume_forever(self) -> None:
+        """Receive everyone who is announced, until cancelled."""
+
+    async def close(self) -> None:
+        """Leave. Never fails, idempotent."""
+
+
+class ServerProcess(Protocol):
+    """A server that was started for a run."""
+
+    @property
+    def pid(self) -> int | None:
+        """Its process id while it runs."""
+
+    def complaint(self) -> str | None:
+        """Say how it ended, if it did by itself."""
+
+
 @dataclass(frozen=True, slots=True)
-class _Server:
+class CallServer:
     """The server under test, as a run sees it."""
 
-    rest: Rest
-    credentials: Credentials
+    url: str
+    """What decides the address that bots bind to."""
     call_id: str
-    stack: Stack | None
     watch: ServerWatch
+    session: Callable[[Bot], Participant]
+    """Makes a bot's session."""
+    stack: ServerProcess | None
 
 
 def _participant_id(number: int) -> str:

@@ -1,0 +1,144 @@
+"""Debian's Janus, unpacked by `.ci/setup` or installed, as a child process on free ports with a configuration of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import socket
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+from simulator.child import bound_command, how_it_ended
+from simulator.errors import StackError, UsageError
+from simulator.stack.media_server import end_process, log_tail
+
+UNPACKED = Path(__file__).resolve().parents[2] / ".tools" / "janus"
+_START_TIMEOUT_S = 20.0
+_POLL_S = 0.05
+
+
+def janus_root() -> Path | None:
+    """Return the directory below which Janus is: that of `.ci/setup`, else the system's; None without Janus."""
+    if (UNPACKED / "usr/bin/janus").exists():
+        return UNPACKED
+    return Path("/") if shutil.which("janus") else None
+
+
+def configuration(plugins: Path, transports: Path, configs: Path) -> str:
+    """Write janus.jcfg. With ICE-lite the bots control ICE on both transports, as they always do."""
+    folders = (
+        f'configs_folder = "{configs}"\n plugins_folder = "{plugins}"\n transports_folder = "{transports}"'
+    )
+    return (
+        f'general: {{\n {folders}\n debug_level = 4\n server_name = "meeshy"\n}}\n'
+        "nat: {\n ice_lite = true\n ice_tcp = false\n full_trickle = false\n}\n"
+        'plugins: {\n disable = "libjanus_audiobridge.so,libjanus_duktape.so,libjanus_lua.so,libjanus_sip.so,'
+        "libjanus_nosip.so,libjanus_recordplay.so,libjanus_streaming.so,libjanus_textroom.so,"
+        'libjanus_videocall.so,libjanus_voicemail.so,libjanus_echotest.so"\n}\n'
+        'transports: {\n disable = "libjanus_http.so,libjanus_mqtt.so,libjanus_nanomsg.so,libjanus_pfunix.so,'
+        'libjanus_rabbitmq.so"\n}\n'
+    )
+
+
+class JanusProcess:
+    """Janus in a child process. Use as an async context manager; leaving it ends Janus."""
+
+    def __init__(self, directory: Path) -> None:
+        root = janus_root()
+        if root is None:
+            raise UsageError("Janus is missing. Run .ci/setup test, or: sudo apt-get install -y janus")
+        self._root, self._configs = root, directory.absolute() / "janus-config"
+        self._log_path = directory / "janus.log"
+        self._log: IO[bytes] | None = None
+        self._process: asyncio.subprocess.Process | None = None
+        self.api_url = ""
+        self.media_url = f"http://{_own_address()}"
+        """Janus gathers no candidates on loopback; its media is at the machine's own address."""
+
+    @property
+    def pid(self) -> int | None:
+        """Its process id while it runs."""
+        return None if self._process is None else self._process.pid
+
+    def complaint(self) -> str | None:
+        """Say how it ended, if it did by itself."""
+        code = None if self._process is None else self._process.returncode
+        return None if code is None else f"Janus {how_it_ended(code)}: {log_tail(self._log_path, 3)}"
+
+    async def __aenter__(self) -> Self:
+        port = _free_port()
+        self.api_url = f"ws://127.0.0.1:{port}"
+        self._configs.mkdir()
+        (library,) = (
+            path for path in (self._root / "usr/lib").glob("*/janus") if (path / "plugins").is_dir()
+        )
+        text = configuration(library / "plugins", library / "transports", self._configs)
+        (self._configs / "janus.jcfg").write_text(text)
+        (self._configs / "janus.transport.websockets.jcfg").write_text(
+            f'general: {{\n json = "compact"\n ws = true\n ws_port = {port}\n ws_ip = "127.0.0.1"\n wss = false\n}}\n'
+            "admin: {\n admin_ws = false\n}\n"
+        )
+        (self._configs / "janus.plugin.videoroom.jcfg").write_text("general: {\n}\n")
+        self._log = self._log_path.open("wb")
+        self._process = await asyncio.create_subprocess_exec(
+            *bound_command([str(self._root / "usr/bin/janus"), "-F", str(self._configs)]),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=asyncio.subprocess.STDOUT,
+            env={**os.environ, "LD_LIBRARY_PATH": str(library.parent)},
+            start_new_session=True,
+        )
+        try:
+            await self._until_up(port)
+        except BaseException:
+            await self._stop()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stop()
+
+    async def _until_up(self, port: int) -> None:
+        deadline = time.monotonic() + _START_TIMEOUT_S
+        while True:
+            if complaint := self.complaint():
+                raise StackError(complaint)
+            try:
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+            except OSError:
+                if time.monotonic() > deadline:
+                    raise StackError(f"Janus was not ready: {log_tail(self._log_path)}") from None
+                await asyncio.sleep(_POLL_S)
+            else:
+                writer.close()
+                return
+
+    async def _stop(self) -> None:
+        if self._process is not None:
+            await end_process(self._process)
+        if self._log is not None:
+            self._log.close()
+        shutil.rmtree(self._configs, ignore_errors=True)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _own_address() -> str:
+    """Return the address of this machine's first route; nothing is sent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))
+        except OSError as error:
+            raise UsageError(
+                "Janus needs a network address beside loopback; this machine has none"
+            ) from error
+        return str(probe.getsockname()[0])

@@ -1,0 +1,59 @@
+"""A group call on another media server: joins, measuring, draining and verdict are those of `meeshy simulate group`."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+from loadtests.peers.adapter import PeerServer, Room
+from simulator.bots.native import NativeBot
+from simulator.client.bot import Bot
+from simulator.client.server_figures import ServerFigures
+from simulator.errors import SimulatorError, StackError, UsageError
+from simulator.runs.group import PATTERN, CallServer, GroupRun, Participant
+from simulator.runs.server_watch import ServerWatch
+from simulator.samples.recorder import Recorder
+from simulator.scenario import Scenario
+from simulator.stack.watchdog import Watchdog
+
+
+async def _no_figures() -> ServerFigures | None:
+    return None
+
+
+class PeerRun(GroupRun):
+    """One call of native bots on another media server."""
+
+    def __init__(self, peer: PeerServer, scenario: Scenario, *, state: Path, out: Path | None = None) -> None:
+        if scenario.participants.bots != "native" or set(scenario.media.kinds) != {"audio", "video"}:
+            raise UsageError("peers are tried with native bots that send audio and video")
+        super().__init__(PATTERN, scenario, state=state, out=out)
+        self._peer = peer
+
+    async def _run(self, recorder: Recorder, directory: Path, clip: str, watchdog: Watchdog) -> None:
+        async with contextlib.AsyncExitStack() as open_things:
+            room = await open_things.enter_async_context(
+                self._peer.open_room(directory, self._scenario.participants.count)
+            )
+            if room.process is not None:
+                watchdog.watch_process(room.process.pid or 0)
+            watch = await open_things.enter_async_context(ServerWatch(_no_figures, recorder))
+            server = CallServer(
+                room.url,
+                f"peer-{self._peer.name}",
+                watch,
+                lambda bot: _session(room, bot, recorder),
+                room.process,
+            )
+            try:
+                await self._call(recorder, directory, clip, server)
+            except SimulatorError as error:
+                self._context.server_ended = isinstance(error, StackError)
+                self._context.aborted.append(str(error))
+                recorder.event("aborted", reason=str(error))
+
+
+def _session(room: Room, bot: Bot, recorder: Recorder) -> Participant:
+    if not isinstance(bot, NativeBot):
+        raise UsageError("peers are tried with native bots")
+    return room.session(bot, recorder.event)
