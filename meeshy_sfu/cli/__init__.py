@@ -8,7 +8,7 @@ import typer
 from meeshy_sfu import __version__
 from meeshy_sfu.cli import console, doctor, ports, serve, settings, token
 
-OPTIONAL_COMMANDS = ("simulate", "capacity", "replay", "report", "db", "gateway")
+OPTIONAL_COMMANDS = ("simulate", "capacity", "replay", "report", "diff", "db", "gateway")
 """Commands of their own modules, with an ``app`` or a function of the same name; added when the module is there."""
 
 app = typer.Typer(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from xml.etree.ElementTree import fromstring
 
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
+from meeshy_sfu.cli import main
 from simulator.report.junit import JUDGED
 
 from .conftest import Simulate
@@ -53,3 +55,13 @@ def test_a_file_that_cannot_be_written_ends_the_command_before_the_run(
     assert run.code == 2
     assert "--junit" in run.stderr
     assert not run.directory.exists()
+
+
+def test_two_real_runs_can_be_compared(simulate: Simulate, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ("group", "--participants", "3", "--bots", "native", "--duration", "3")
+    a, b = (simulate(*options, unhurried=True).directory for _ in range(2))
+    assert main(["diff", str(a), str(b), "--json"]) == 0
+    figures = {row["path"]: row for row in json.loads(capsys.readouterr().out)["figures"]}
+    assert figures["streams.flowing"]["change"] == "same"
+    assert figures["streams.flowing"]["second"] == 12
+    assert figures["delivered_ratio.video.ratio"]["first_interval"]["low"] > 0.9
