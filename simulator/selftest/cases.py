@@ -55,6 +55,7 @@ FAULTS: Mapping[str, str] = {
     "stall-burst": "the network holds everything, then delivers all at once",
     "loss-uplink": "the network loses what bots send",
     "loss-downlink": "the network loses what bots receive",
+    "lossy-receiver": "the network loses what one receiver would get",
     "freeze-receiver": "the network delivers nothing to one receiver",
     "few-producers": "the server does not announce some producers",
     "late-start": "the network delivers no media while participants join",
@@ -334,13 +335,12 @@ def _delayed() -> Iterable[Case]:
                 for kind in _MEDIA
             ),
         )
-    for stall_s in (1.5, 0.5):
+    for stall_s in (1.5, 0.5, 0.36):
         yield Case(
             fault="stall-burst",
             size=f"{stall_s:g} s",
             network=(DatagramFault(action="hold", direction="down", from_s=3.0, for_s=stall_s),),
-            # Of 8 s, 0.5 s is more than the slowest 5 %, and too short for a pause that breaks an objective by its length.
-            named_by=_PAUSED if stall_s > 1 else ("latency_ms.audio.p95", "latency_ms.video.p95"),
+            named_by=_PAUSED if stall_s > 1 else ("pauses.audio.share", "pauses.video.share"),
             shown_by=tuple(
                 Size(
                     figure=f"{figure}.max",
@@ -367,6 +367,22 @@ def _lost() -> Iterable[Case]:
                     ),
                 ),
             )
+    for share in (0.3, 0.1):
+        yield Case(
+            fault="lossy-receiver",
+            size=f"{share:.0%} of audio",
+            network=(
+                DatagramFault(action="drop", direction="down", media=("audio",), receivers=1, share=share),
+            ),
+            named_by=("worst_delivered_ratio.audio",),
+            shown_by=(
+                Size(
+                    figure="worst_delivered_ratio.audio.ratio",
+                    done=lambda e: e.most_lost(direction="down", media="audio"),
+                    missing=True,
+                ),
+            ),
+        )
     yield Case(
         fault="freeze-receiver",
         size="from second 2",

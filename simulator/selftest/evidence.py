@@ -77,6 +77,12 @@ class Evidence:
         rows = self.datagrams(direction=direction, media=media)
         return _ratio(int((rows["sent_ns"] == 0).sum()), len(rows))
 
+    def most_lost(self, *, direction: str, media: str) -> float:
+        """Return the same of the client that lost the largest share."""
+        rows = self.datagrams(direction=direction, media=media)
+        lost = (rows["sent_ns"] == 0).groupby(rows["leg"]).mean()
+        return float(lost.max()) if len(lost) else 0.0
+
     def held_ms(self, *, direction: str, media: str, quantile: float) -> float:
         """Return a quantile of the time that the network held datagrams."""
         rows = self.datagrams(direction=direction, media=media)

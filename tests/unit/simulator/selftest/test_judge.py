@@ -79,6 +79,11 @@ def test_loss_hold_and_silence_are_read_from_when_datagrams_were_passed_on() -> 
     found = evidence(rows=rows)
     assert found.lost(direction="down", media="audio") == pytest.approx(1 / 3)
     assert found.lost(direction="up", media="audio") == 0
+    other = [row(11 * S + n * 20 * MS, leg=1) for n in range(30)]
+    both = evidence(rows=rows + other)
+    assert both.lost(direction="down", media="audio") == pytest.approx(1 / 6)
+    assert both.most_lost(direction="down", media="audio") == pytest.approx(1 / 3)
+    assert both.most_lost(direction="up", media="audio") == 0
     assert found.touched(direction="down") == 10
     assert found.held_ms(direction="down", media="audio", quantile=0.9) == pytest.approx(50)
     assert found.variation_ms(direction="down", media="audio", quantile=0.9) == pytest.approx(50)
