@@ -18,7 +18,7 @@ from simulator.bots.aiortc_peer import Peer
 from simulator.bots.clip import Clip, ensure_clip
 from simulator.client.bot import Bot, BotSettings, Incoming
 from simulator.errors import BotError
-from simulator.samples.schema import KINDS, LATENCY, PLAYOUT, STREAMS
+from simulator.samples.schema import KINDS, LATENCY, PLAYOUT, SENT, STREAMS
 from simulator.scenario import Network
 
 from .echo import Echo
@@ -112,7 +112,7 @@ async def test_a_peer_measures_and_decodes_what_it_sends_itself(
     clip: Path, monkeypatch: pytest.MonkeyPatch, synthetic: bool
 ) -> None:
     monkeypatch.setattr("aioice.ice.get_host_addresses", lambda use_ipv4, use_ipv6: ["127.0.0.1"])
-    samples, playouts, notices, echo = [], [], [], Echo()
+    samples, playouts, sent, notices, echo = [], [], [], [], Echo()
     peer = Peer(
         7,
         clip=Clip.load(clip),
@@ -121,6 +121,7 @@ async def test_a_peer_measures_and_decodes_what_it_sends_itself(
         seeds=(1, 2),
         on_sample=samples.append,
         on_playout=playouts.append,
+        on_sent=sent.append,
         notice=lambda event, **values: notices.append((event, values)),
     )
     await connect_to_echo(InProcess(peer), echo, sender=7)
@@ -132,6 +133,9 @@ async def test_a_peer_measures_and_decodes_what_it_sends_itself(
         [dict(zip(PLAYOUT.names, playout, strict=True)) for playout in playouts],
     )
     assert all(clock.sends > 40 for clock in peer.clocks)
+    recorded = [dict(zip(SENT.names, frame, strict=True)) for frame in sent]
+    received = [dict(zip(LATENCY.names, sample, strict=True)) for sample in samples]
+    assert {(row["kind"], row["seq"]) for row in received} <= {(row["kind"], row["seq"]) for row in recorded}
     await peer.close()
     await peer.close()
     await echo.close()

@@ -15,9 +15,10 @@ import pandas as pd
 import pytest
 
 from meeshy_sfu.cli import main
+from simulator.scenario import Scenario
 from simulator.summary import json_schema
 
-from .conftest import Finished, Simulate, command
+from .conftest import Finished, Simulate, command, write
 from .test_processes import eventually, is_running
 
 pytestmark = [
@@ -262,7 +263,26 @@ def test_what_is_no_run_is_no_report(tmp_path: Path, capsys: pytest.CaptureFixtu
 def test_a_run_that_lost_a_child_is_an_error_that_names_it(
     state: Path, tmp_path: Path, victim: str, reason: str
 ) -> None:
-    arguments = ("group", "--participants", "3", "--duration", "60", "--out", str(tmp_path / "run"), "--json")
+    # A busy machine would make it void; what is judged here is what broke it off.
+    patient = {
+        "stall_ms": 60_000,
+        "lag_p95_ms": 60_000,
+        "stalled_ratio": 1,
+        "late_send_ratio": 1,
+        "core_percent": 1000,
+    }
+    patient |= {"wait_ms": 1000, "disturbed_ratio": 1}
+    source = write(Scenario.load("group").to_values() | {"limits": patient}, tmp_path / "patient.toml")
+    arguments = (
+        str(source),
+        "--participants",
+        "3",
+        "--duration",
+        "60",
+        "--out",
+        str(tmp_path / "run"),
+        "--json",
+    )
     with subprocess.Popen(
         command(state, *arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as run:
@@ -288,8 +308,8 @@ def test_however_a_run_is_ended_nothing_leaks_and_what_was_measured_is_kept(
     # Where the tests run in the background of a shell, Ctrl-C is ignored, and their children would inherit that.
     heeding = ["env", "--default-signal=INT", *command(state, *arguments)]
     with subprocess.Popen(heeding, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
-        assert run.stdout is not None
-        while "hold" not in run.stdout.readline():
+        assert run.stderr is not None
+        while "hold" not in run.stderr.readline():
             assert run.poll() is None
         time.sleep(2)
         children = descendants(run.pid)

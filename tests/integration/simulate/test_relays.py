@@ -152,7 +152,7 @@ def test_relays_without_a_turn_server_are_refused(tmp_path: Path, monkeypatch: p
     ("scenario", "bots", "words"),
     [
         ("switch", "native", "native bots have no TURN client"),
-        ("group", "aiortc", "only the gateway names TURN"),
+        ("group", "aiortc", "the scenario 'group' does not take this option"),
     ],
 )
 def test_relays_are_refused_where_there_are_none(
@@ -184,7 +184,7 @@ async def test_bots_ask_no_server_that_was_not_named_to_them(
     monkeypatch.setattr("aioice.ice.get_host_addresses", lambda use_ipv4, use_ipv6: ["127.0.0.1"])
     clip = Clip.load(ensure_clip(state / "cache"))
     for reach in (Reach(), Reach.of([{"urls": ["stun:127.0.0.1:9"]}], relay_only=False)):
-        context = LegContext(1, clip, [], [], lambda *_, **__: None)
+        context = LegContext(1, clip, [], [], lambda *_, **__: None, sent=[])
         leg = PeerLeg(1, 2, context, reach, lambda *_, **__: None)
         await leg.open(None)
         await leg.close()
