@@ -14,6 +14,7 @@
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::command_error::{CommandError, ErrorCode};
 use crate::faults::Fault;
 
 macro_rules! handle {
@@ -502,49 +503,4 @@ pub struct ConsumeResult {
 pub struct Touched {
     /// Handles that did not exist.
     pub missing: Vec<ConsumerId>,
-}
-
-/// Why a command was refused.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CommandError {
-    /// For programs.
-    pub code: ErrorCode,
-    /// Human-readable; names the handle.
-    pub message: String,
-}
-
-impl CommandError {
-    /// An error with its explanation.
-    pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        CommandError {
-            code,
-            message: message.into(),
-        }
-    }
-}
-
-impl std::fmt::Display for CommandError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.message)
-    }
-}
-
-impl std::error::Error for CommandError {}
-
-/// Codes of [`CommandError`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ErrorCode {
-    /// No object with that handle.
-    NotFound,
-    /// The handle is taken.
-    AlreadyExists,
-    /// Not now, such as connecting twice.
-    InvalidState,
-    /// A value that can never be right.
-    InvalidArgument,
-    /// No address or port to offer.
-    NoPort,
-    /// The worker is closing or dead.
-    Closed,
 }

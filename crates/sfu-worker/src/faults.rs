@@ -29,7 +29,7 @@ use meeshy_sfu_proto::srtp::SrtpTx;
 
 pub use plan::{Fault, FaultAct, FaultKind, FaultLog, FaultReach, MAX_ACTS};
 
-use crate::command::CommandError;
+use crate::command_error::CommandError;
 use crate::demux::Demux;
 use crate::outbox::Outbox;
 

@@ -11,6 +11,7 @@
 
 mod call;
 pub mod command;
+mod command_error;
 mod config;
 mod connections;
 mod control;

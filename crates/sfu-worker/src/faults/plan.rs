@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::command::{CommandError, ErrorCode};
+use crate::command_error::{CommandError, ErrorCode};
 
 /// What is done to a packet on its way to a receiver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
