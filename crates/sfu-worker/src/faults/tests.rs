@@ -241,7 +241,7 @@ fn a_repeated_packet_takes_the_next_number() {
 fn damage_is_one_byte_in_the_stamp_or_before_it() {
     let mut bench = Bench::with(vec![fault(FaultKind::DamageStamp)]);
     let damaged = bench.sends(audio(1, 0));
-    assert_eq!(changed(&damaged[0].4, &audio(1, 0)), [72]);
+    assert_eq!(changed(&damaged[0].4, &audio(1, 0)), [60 + STAMP_LEN / 2]);
     let bare = Sent {
         stamped: false,
         ..audio(1, 1)
