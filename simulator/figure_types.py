@@ -5,6 +5,7 @@ Knows no figure; those are declared with these parts in summary.py, and computed
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, Literal
 
@@ -110,3 +111,17 @@ class SharePerKind(FigureModel):
 
     audio: Share | None = None
     video: Share | None = None
+
+
+def value_at(values: Mapping[str, Any], path: str) -> Any:
+    """Return what a summary's plain values have at a dotted path; None where there is nothing."""
+    value: Any = values
+    for part in path.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value
+
+
+def number_at(values: Mapping[str, Any], path: str) -> int | float | None:
+    """Return the number at a dotted path; None where there is none."""
+    value = value_at(values, path)
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from simulator.errors import SloError
+from simulator.figure_types import number_at
 from simulator.summary import figure_at, figure_paths, figures
 
 Number = int | float
@@ -100,8 +101,8 @@ class Slo:
 
     def judge(self, summary: Mapping[str, Any]) -> Outcome:
         """Compare with a summary's figures. What was not measured breaks the SLO, unless it is a default."""
-        value = _figure(summary, self.path)
-        limit = _figure(summary, self.limit) if isinstance(self.limit, str) else self.limit
+        value = number_at(summary, self.path)
+        limit = number_at(summary, self.limit) if isinstance(self.limit, str) else self.limit
         if value is None or limit is None:
             return Outcome(str(self), value, limit, None if self.optional else False)
         return Outcome(str(self), value, limit, _OPERATORS[self.op](value, limit))
@@ -144,15 +145,6 @@ def _known(path: str, text: str) -> str:
         )
         raise SloError(f"SLO {text!r}: the summary has no figure {path!r}; {hint}")
     return path
-
-
-def _figure(summary: Mapping[str, Any], path: str) -> Number | None:
-    value: Any = summary
-    for part in path.split("."):
-        if not isinstance(value, Mapping):
-            return None
-        value = value.get(part)
-    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
 def _short(value: Number) -> str:

@@ -6,9 +6,9 @@ Intervals cover what varies within a run. Two runs of one server can differ by m
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-from simulator.figure_types import Bounds, Percentiles, Share
+from simulator.figure_types import Bounds, Percentiles, Share, number_at
 from simulator.summary import Figure, Summary, Topic, figures
 
 Change = Literal[
@@ -60,7 +60,7 @@ def differences(first: Summary, second: Summary) -> list[Difference]:
             continue
         for name in _FIELDS.get(figure.type, ("",)):
             path = f"{figure.path}.{name}".rstrip(".")
-            values = _number(a, path), _number(b, path)
+            values = number_at(a, path), number_at(b, path)
             if values != (None, None):
                 found.append(_compare(figure, path, values, first, second))
     return found
@@ -117,9 +117,3 @@ def _overlap(a: Bounds | None, b: Bounds | None) -> bool:
 
 def _is_on(expression: str, path: str) -> bool:
     return expression.startswith(path) and expression[len(path)] in "<>=!"
-
-
-def _number(values: Any, path: str) -> float | None:
-    for part in path.split("."):
-        values = values.get(part) if isinstance(values, dict) else None
-    return values if isinstance(values, int | float) and not isinstance(values, bool) else None

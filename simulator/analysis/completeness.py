@@ -14,6 +14,7 @@ import numpy as np
 from simulator.analysis.delivery import sent_frames
 from simulator.analysis.pauses import PAUSE_NS
 from simulator.analysis.raw_run import STREAM, RawRun
+from simulator.figure_types import value_at
 
 _ROUNDING_NS = 1_000_000
 """Of the times that bots note."""
@@ -34,9 +35,7 @@ def gaps(raw: RawRun, values: Mapping[str, Any], promised: Iterable[str]) -> lis
 
 
 def _is_measured(values: Mapping[str, Any], path: str) -> bool:
-    value: Any = values
-    for part in path.split("."):
-        value = value.get(part) if isinstance(value, Mapping) else None
+    value = value_at(values, path)
     if isinstance(value, Mapping):  # a distribution or a share
         return bool(value.get("samples") or value.get("of"))
     return value is not None

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from statistics import median
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, Field
 
 from simulator.capacity.search import Bracket, Ended, Outcome, SearchLimits, bracket
+from simulator.figure_types import number_at
 from simulator.report.figures import number
 from simulator.slo import Slo
 from simulator.summary import SloResult, Summary, Verdict, figure_at, figure_paths
@@ -121,10 +122,8 @@ def numbers_of(summary: Summary) -> dict[str, float]:
     values = summary.model_dump(mode="json", by_alias=True)
     found: dict[str, float] = {}
     for path in sorted(figure_paths()):
-        value: Any = values
-        for part in path.split("."):
-            value = value.get(part) if isinstance(value, dict) else None
-        if figure_at(path) and isinstance(value, int | float) and not isinstance(value, bool):
+        value = number_at(values, path)
+        if value is not None and figure_at(path):
             found[path] = float(value)
     return found
 

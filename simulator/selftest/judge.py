@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
+from simulator.figure_types import number_at
 from simulator.selftest.cases import WITHIN, Case, Size
 from simulator.selftest.evidence import Evidence
 
@@ -84,19 +85,12 @@ def judge(case: Case, summary: Mapping[str, Any], evidence: Evidence) -> CaseRes
 
 def _size(size: Size, summary: Mapping[str, Any], evidence: Evidence) -> SizeFound:
     done = size.done(evidence)
-    found = _figure(summary, size.figure)
+    found = number_at(summary, size.figure)
     if found is not None and size.missing:
         found = 1 - found
     allowed = abs(done) * WITHIN + size.plus
     fits = found is not None and abs(found - done) <= allowed
     return SizeFound(figure=size.figure, done=done, found=found, allowed=allowed, fits=fits)
-
-
-def _figure(summary: Mapping[str, Any], path: str) -> float | None:
-    value: Any = summary
-    for part in path.split("."):
-        value = value.get(part) if isinstance(value, Mapping) else None
-    return float(value) if isinstance(value, int | float) else None
 
 
 def _number(value: float | None) -> str:
