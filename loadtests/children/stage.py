@@ -38,7 +38,7 @@ from simulator.report.write import EXIT_CODES, title, write_report
 from simulator.runs.base import TICK_S, machine
 from simulator.runs.server_watch import ServerWatch
 from simulator.samples.end_state import FILE as END_STATE
-from simulator.samples.recorder import Recorder, RunDirectory, utc_now
+from simulator.samples.recorder import Recorder, RunDirectory
 from simulator.samples.schema import KINDS
 from simulator.scenario import Scenario, to_toml
 from simulator.stack.full import SWITCH_DEADLINE_S, GatewayStack
@@ -85,12 +85,9 @@ class Stage:
         order = self._order
         if order.host is not None:
             await _try_gateway(order.host, order.secret or "")
-        state = Path(order.state_dir)
         name = f"locust-{order.name}-{order.participants}"
         self._directory = self._things.enter_context(
-            RunDirectory(Path(order.out))
-            if order.out
-            else RunDirectory.in_folder(state / "runs", name, utc_now())
+            RunDirectory.chosen(Path(order.out) if order.out else None, Path(order.state_dir), name)
         )
         watchdog = self._things.enter_context(Watchdog())
         watchdog.watch_directory(self._directory.partial)

@@ -27,7 +27,7 @@ from simulator.capacity.subject import Subject
 from simulator.errors import SimulatorError
 from simulator.report.live import Watcher
 from simulator.runs.base import Run
-from simulator.samples.recorder import RunDirectory, utc_now
+from simulator.samples.recorder import RunDirectory
 from simulator.scenario import Scenario
 from simulator.stack.watchdog import Watchdog
 from simulator.summary import Summary
@@ -62,12 +62,7 @@ class CapacitySearch:
             UsageError: The directory cannot be written.
             SimulatorError: There was nothing to judge in the first run: no server, no clip.
         """
-        name = f"capacity-{self._subject.vary}"
-        directory = (
-            RunDirectory(self._out)
-            if self._out
-            else RunDirectory.in_folder(self._state / "runs", name, utc_now())
-        )
+        directory = RunDirectory.chosen(self._out, self._state, f"capacity-{self._subject.vary}")
         with directory, Watchdog() as watchdog:
             watchdog.watch_directory(directory.partial)
             ended = await self._search(directory.partial)

@@ -27,7 +27,7 @@ from simulator.client.tokens import UserTokens
 from simulator.errors import first_error
 from simulator.report.live import Watcher
 from simulator.report.write import write_report
-from simulator.samples.recorder import Recorder, RunDirectory, utc_now
+from simulator.samples.recorder import Recorder, RunDirectory
 from simulator.scenario import Scenario, Table, patterns, to_toml
 from simulator.stack.machine_probe import MachineProbe
 from simulator.stack.watchdog import Watchdog
@@ -100,11 +100,7 @@ class Run(ABC):
             ensure_clip, self._state / "cache", picture(media.resolution, media.frame_rate)
         )
         name = f"{self._scenario.name}-{self._scenario.participants.count}"
-        directory = (
-            RunDirectory(self._out)
-            if self._out
-            else RunDirectory.in_folder(self._state / "runs", name, utc_now())
-        )
+        directory = RunDirectory.chosen(self._out, self._state, name)
         with directory, Watchdog() as watchdog:
             watchdog.watch_directory(directory.partial)
             recorder = Recorder(directory.partial)

@@ -20,7 +20,7 @@ from simulator.report.live import Watcher
 from simulator.report.render import Chapter, Section, Table
 from simulator.report.write import Plots, compose, verdict_words, write_pages, write_plots
 from simulator.runs.base import Run
-from simulator.samples.recorder import RunDirectory, utc_now
+from simulator.samples.recorder import RunDirectory
 from simulator.scenario import Scenario, read_values, to_toml
 from simulator.stack.watchdog import Watchdog
 from simulator.summary import Summary, Verdict
@@ -164,7 +164,7 @@ async def execute(
         UsageError: The directory cannot be written.
         SimulatorError: There was nothing to judge: no server, no clip.
     """
-    directory = RunDirectory(out) if out else RunDirectory.in_folder(state / "runs", suite.name, utc_now())
+    directory = RunDirectory.chosen(out, state, suite.name)
     with directory, Watchdog() as watchdog:
         watchdog.watch_directory(directory.partial)
         done: list[Part] = []

@@ -62,6 +62,11 @@ class RunDirectory:
         candidates = (folder / (stem if n == 0 else f"{stem}-{n}") for n in range(1000))
         return cls(next(path for path in candidates if not path.exists() and not _partial(path).exists()))
 
+    @classmethod
+    def chosen(cls, out: Path | None, state: Path, name: str) -> RunDirectory:
+        """Make the directory that was asked for, or else a new one among the runs of the state directory."""
+        return cls(out) if out else cls.in_folder(state / "runs", name, utc_now())
+
     def complete(self) -> Path:
         """Rename the directory to its final name.
 

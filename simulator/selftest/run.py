@@ -19,7 +19,7 @@ from simulator.client.media_server import Rest
 from simulator.errors import SimulatorError, StackError, UsageError
 from simulator.report.live import Progress, Watcher
 from simulator.runs.base import Target, pattern_of
-from simulator.samples.recorder import RunDirectory, utc_now
+from simulator.samples.recorder import RunDirectory
 from simulator.scenario import Scenario
 from simulator.selftest.cases import DURATION_S, OBJECTIVES, PARTICIPANTS, Case
 from simulator.selftest.evidence import read_evidence
@@ -99,11 +99,7 @@ class SelfTest:
             UsageError: The directory cannot be written.
             SimulatorError: The server or the proxy did not start.
         """
-        directory = (
-            RunDirectory(self._out)
-            if self._out
-            else RunDirectory.in_folder(self._state / "runs", "selftest", utc_now())
-        )
+        directory = RunDirectory.chosen(self._out, self._state, "selftest")
         with directory, Watchdog() as watchdog:
             watchdog.watch_directory(directory.partial)
             results: list[CaseResult] = []
