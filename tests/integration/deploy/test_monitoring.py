@@ -17,8 +17,9 @@ import pytest
 from simulator.child import bound_command
 from simulator.stack.full import free_ports
 from tests.docs.test_metrics_page import written
-from tests.integration.deploy.conftest import ROOT, program
+from tests.integration.deploy.conftest import ROOT
 from tests.integration.gateway.test_switch import trio
+from tests.prometheus import program
 from tests.wire_check import ForeignResponse
 
 if TYPE_CHECKING:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from simulator.report.openmetrics import name_of, to_openmetrics
 from simulator.report.write import write_report
 from simulator.summary import figures
+from tests.prometheus import program
 
 
 @pytest.fixture
@@ -92,10 +92,7 @@ def test_parts_of_a_suite_are_told_apart(run: Any, tmp_path: Path) -> None:
 
 
 def test_promtool_takes_it_and_has_nothing_to_say(text: str) -> None:
-    promtool = shutil.which("promtool")
-    if promtool is None:
-        pytest.skip("promtool is missing: sudo apt-get install -y prometheus")
     done = subprocess.run(
-        [promtool, "check", "metrics"], input=text, capture_output=True, text=True, timeout=20
+        [program("promtool"), "check", "metrics"], input=text, capture_output=True, text=True, timeout=20
     )
     assert (done.returncode, done.stderr) == (0, "")
