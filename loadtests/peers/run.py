@@ -9,7 +9,7 @@ from loadtests.peers.adapter import PeerServer, Room
 from simulator.bots.native import NativeBot
 from simulator.client.bot import Bot
 from simulator.client.server_figures import ServerFigures
-from simulator.errors import SimulatorError, StackError, UsageError
+from simulator.errors import SimulatorError, UsageError
 from simulator.runs.group import PATTERN, CallServer, GroupRun, Participant
 from simulator.runs.server_watch import ServerWatch
 from simulator.samples.recorder import Recorder
@@ -48,9 +48,7 @@ class PeerRun(GroupRun):
             try:
                 await self._call(recorder, directory, clip, server)
             except SimulatorError as error:
-                self._context.server_ended = isinstance(error, StackError)
-                self._context.aborted.append(str(error))
-                recorder.event("aborted", reason=str(error))
+                self._broke_off(recorder, error)
 
 
 def _session(room: Room, bot: Bot, recorder: Recorder) -> Participant:

@@ -24,9 +24,10 @@ from simulator.bots.clip import ensure_clip, picture
 from simulator.bots.native import build_profile
 from simulator.client.media_server import Credentials
 from simulator.client.tokens import UserTokens
-from simulator.errors import first_error
+from simulator.errors import SimulatorError, StackError, first_error
 from simulator.report.live import Watcher
 from simulator.report.write import write_report
+from simulator.runs.drain import UnderWay
 from simulator.samples.recorder import Recorder, RunDirectory
 from simulator.scenario import Scenario, Table, patterns, to_toml
 from simulator.stack.machine_probe import MachineProbe
@@ -69,10 +70,13 @@ class Run(ABC):
         *,
         state: Path,
         out: Path | None = None,
+        target: Target | None = None,
         watcher: Watcher | None = None,
     ) -> None:
         self.interrupted: str | None = None
         """What ended the run early; None if nothing did."""
+        self._target = target
+        self._under_way = UnderWay()
         self._work: asyncio.Future[None] | None = None
         self._scenario = scenario
         self._state = state
@@ -139,6 +143,13 @@ class Run(ABC):
             self._context.interrupted = True
             self._context.aborted.append(f"the run was interrupted by {self.interrupted}")
             recorder.event("interrupted", by=self.interrupted)
+
+    def _broke_off(self, recorder: Recorder, error: SimulatorError, causes: Iterable[str] = ()) -> None:
+        """Note why the run cannot go on; `causes` are what ended by itself, which may be why anything else failed."""
+        reason = str(error)
+        self._context.server_ended = isinstance(error, StackError)
+        self._context.aborted += [*(cause for cause in causes if cause not in reason), reason]
+        recorder.event("aborted", reason=reason)
 
     async def _note_machine(self, recorder: Recorder, tick: int, server: Iterable[int]) -> None:
         """Record what the machine gives; `server` are the processes of the server, as far as they run here."""

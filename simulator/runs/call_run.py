@@ -31,7 +31,7 @@ from simulator.report.live import Watcher
 from simulator.runs.base import TICK_S, Run, RunPattern, Target
 from simulator.runs.callers import GatewayAccess
 from simulator.runs.drain import PHASE as DRAIN_PHASE
-from simulator.runs.drain import Collected, UnderWay, drain
+from simulator.runs.drain import Collected, drain
 from simulator.runs.environment import CallEnvironment
 from simulator.runs.server_watch import Figures, ServerWatch
 from simulator.samples.end_state import FILE as END_STATE
@@ -115,10 +115,8 @@ class CallRun(Run):
         target: Target | None = None,
         watcher: Watcher | None = None,
     ) -> None:
-        super().__init__(pattern, scenario, state=state, out=out, watcher=watcher)
+        super().__init__(pattern, scenario, state=state, out=out, target=target, watcher=watcher)
         self._pattern = pattern
-        self._under_way = UnderWay()
-        self._target = target
         if target is not None:
             self._context.left_out = pattern.left_out(scenario)
             if target.tokens is None and target.credentials.secret is None:
@@ -296,9 +294,7 @@ class CallRun(Run):
                     if (end_ns := environment.measured_until_ns) is not None:
                         await self._drain(environment, recorder, generators, end_ns)
                 except SimulatorError as error:
-                    self._context.server_ended = isinstance(error, StackError)
-                    self._context.aborted.append(str(error))
-                    recorder.event("aborted", reason=str(error))
+                    self._broke_off(recorder, error)
                 finally:
                     self._context.window_start_ns = environment.measured_from_ns
                     self._context.window_end_ns = environment.measured_until_ns or time.time_ns()

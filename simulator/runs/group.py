@@ -26,7 +26,7 @@ from simulator.errors import SimulatorError, StackError, first_error
 from simulator.report.live import Progress, Watcher
 from simulator.runs.base import TICK_S, Run, RunPattern, Target
 from simulator.runs.drain import PHASE as DRAIN_PHASE
-from simulator.runs.drain import Collected, UnderWay, drain
+from simulator.runs.drain import Collected, drain
 from simulator.runs.server_watch import ServerWatch
 from simulator.samples.recorder import Recorder
 from simulator.samples.schema import DRAINED, KINDS, OUTSIDE
@@ -89,13 +89,11 @@ class GroupRun(Run):
         target: Target | None = None,
         watcher: Watcher | None = None,
     ) -> None:
-        super().__init__(pattern, scenario, state=state, out=out, watcher=watcher)
-        self._target = target
+        super().__init__(pattern, scenario, state=state, out=out, target=target, watcher=watcher)
         self._plan = Plan(scenario)
         self._cut_off: set[str] = set()
         self._participants: list[Participant] = []
         self._generators: list[BotGenerator] = []
-        self._under_way = UnderWay()
         self._progress = Progress(
             expected=len(self._plan.expected()), participants=scenario.participants.count
         )
@@ -131,10 +129,7 @@ class GroupRun(Run):
                 causes = [text for generator in self._generators for text in generator.failures()]
                 if stack is not None and (complaint := stack.complaint()):
                     causes.append(complaint)
-                reason = str(error)
-                self._context.server_ended = isinstance(error, StackError)
-                self._context.aborted += [*(text for text in causes if text not in reason), reason]
-                recorder.event("aborted", reason=reason)
+                self._broke_off(recorder, error, causes)
             finally:
                 with contextlib.suppress(SimulatorError, TimeoutError):
                     async with asyncio.timeout(_LEAVE_TIMEOUT_S):
