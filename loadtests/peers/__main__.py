@@ -10,9 +10,8 @@ from pathlib import Path
 from loadtests.peers.janus import Janus
 from loadtests.peers.run import PeerRun
 from simulator.errors import SimulatorError
+from simulator.report.write import EXIT_CODES
 from simulator.scenario import Scenario
-
-_EXIT = {"pass": 0, "fail": 3, "void": 4, "error": 1}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -43,7 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
         f"{given.peer}: {summary.verdict}; {'; '.join(summary.reasons) or 'every objective holds'}\n"
     )
     sys.stdout.write(f"report: {directory}/report.html\n")
-    return _EXIT[summary.verdict]
+    return EXIT_CODES[summary.verdict]
 
 
 if __name__ == "__main__":

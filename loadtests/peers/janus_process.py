@@ -5,19 +5,22 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-import socket
 import time
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
 from simulator.child import bound_command, how_it_ended
+from simulator.client.routes import local_address
 from simulator.errors import StackError, UsageError
+from simulator.stack.full import free_ports
 from simulator.stack.media_server import end_process, log_tail
 
 UNPACKED = Path(__file__).resolve().parents[2] / ".tools" / "janus"
 _START_TIMEOUT_S = 20.0
 _POLL_S = 0.05
+_ELSEWHERE = "ws://192.0.2.1"
+"""An address of documentation (RFC 5737), which no machine has."""
 
 
 def janus_root() -> Path | None:
@@ -69,7 +72,7 @@ class JanusProcess:
         return None if code is None else f"Janus {how_it_ended(code)}: {log_tail(self._log_path, 3)}"
 
     async def __aenter__(self) -> Self:
-        port = _free_port()
+        [port] = free_ports(1)
         self.api_url = f"ws://127.0.0.1:{port}"
         self._configs.mkdir()
         (library,) = (
@@ -126,19 +129,9 @@ class JanusProcess:
         shutil.rmtree(self._configs, ignore_errors=True)
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def _own_address() -> str:
-    """Return the address of this machine's first route; nothing is sent."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect(("192.0.2.1", 9))
-        except OSError as error:
-            raise UsageError(
-                "Janus needs a network address beside loopback; this machine has none"
-            ) from error
-        return str(probe.getsockname()[0])
+    """Return the address of this machine's first route."""
+    try:
+        return local_address(_ELSEWHERE)
+    except OSError as error:
+        raise UsageError("Janus needs a network address beside loopback; this machine has none") from error

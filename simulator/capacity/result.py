@@ -142,7 +142,7 @@ def conclude(
     figure = None if found.held is None else _figure_at(found.held, runs)
     broken = _first_broken(found, runs)
     return CapacitySummary(
-        verdict=_verdict(ended, found),
+        verdict=_verdict(ended),
         ended=ended,
         scenario=scenario,
         vary=vary,
@@ -161,7 +161,7 @@ def conclude(
     )
 
 
-def _verdict(ended: Ended | Literal["interrupted"], found: Bracket) -> Verdict:
+def _verdict(ended: Ended | Literal["interrupted"]) -> Verdict:
     match ended:
         case "found" | "at_least":
             return "pass"
