@@ -6,22 +6,18 @@ locust's `--host`, `--users`, `--spawn-rate` and `--run-time` keep their meaning
 from __future__ import annotations
 
 import argparse
-import ipaddress
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from locust.argument_parser import LocustArgumentParser
 
+from simulator.client.shared_secret import SECRET_VARIABLES, development_secret, host_of, named_secret
 from simulator.errors import UsageError
 from simulator.samples.schema import Kind
 from simulator.scenario import Link, Network
 from simulator.slo import Slo
-
-SECRET_VARIABLES = ("MEESHY_SIMULATE_SECRET", "MEESHY_JWT_SECRET", "JWT_SECRET")
-"""Where the secret of a gateway is looked for, in this order."""
 
 
 def add_options(parser: LocustArgumentParser) -> None:
@@ -148,15 +144,9 @@ def secret_for(host: str, state_dir: str, environment: Mapping[str, str] = os.en
     Raises:
         UsageError: The URL is none, or there is no secret for it.
     """
-    url = urlsplit(host)
-    if url.scheme not in ("http", "https") or not url.hostname:
-        raise UsageError(f"--host {host!r} is no URL; write it like http://127.0.0.1:4000")
-    for name in SECRET_VARIABLES:
-        if secret := environment.get(name):
-            return secret
-    development = Path(state_dir) / "development-secret"
-    if _is_loopback(url.hostname) and development.is_file():
-        return development.read_text(encoding="ascii").strip()
+    name = host_of(host, option="--host", example="http://127.0.0.1:4000")
+    if secret := named_secret(environment) or development_secret(name, Path(state_dir)):
+        return secret
     raise UsageError(f"participants cannot get in: set {SECRET_VARIABLES[0]} to the JWT_SECRET of {host}")
 
 
@@ -172,10 +162,3 @@ def _slo(text: str) -> str:
         return str(Slo.parse(text))
     except UsageError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -9,20 +9,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import difflib
-import ipaddress
 import os
 import signal
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
-from urllib.parse import urlsplit
 
 import typer
 import uvloop
 
 from meeshy_sfu.cli import console, selftest
 from meeshy_sfu.cli.simulate_options import (
-    SECRET_VARIABLES,
     TOKEN_VARIABLE,
     OutputOptions,
     SimulateOptions,
@@ -328,6 +325,7 @@ def execute(work: Callable[[], Coroutine[Any, Any, R]], live: LiveTable | PhaseL
 def _target(options: SimulateOptions, *, is_gateway: bool) -> Target | None:
     """Return the running server that was named, and how to be admitted to it; None to start one for the run."""
     from simulator.client.media_server import Credentials
+    from simulator.client.shared_secret import development_secret, host_of, named_secret
     from simulator.client.tokens import CommandTokens
     from simulator.errors import UsageError
     from simulator.runs.base import Target
@@ -342,14 +340,11 @@ def _target(options: SimulateOptions, *, is_gateway: bool) -> Target | None:
         raise UsageError(f"--token-command {why}")
     if server is None:
         return None
-    url = urlsplit(server)
-    if url.scheme not in ("http", "https") or not url.hostname:
-        raise UsageError(f"--server {server!r} is no URL; write it like http://127.0.0.1:3001")
+    host = host_of(server, option="--server", example="http://127.0.0.1:3001")
     token = os.environ.get(TOKEN_VARIABLE)
-    secret = next((os.environ[name] for name in SECRET_VARIABLES if os.environ.get(name)), None)
-    development = options.state_dir / "development-secret"
-    if token is None and secret is None and _is_loopback(url.hostname) and development.is_file():
-        secret = development.read_text(encoding="ascii").strip()
+    secret = named_secret()
+    if token is None and secret is None:
+        secret = development_secret(host, options.state_dir)
     if command is not None:
         return Target(server, Credentials(secret=secret), CommandTokens(command))
     if secret is None and (token is None or is_gateway):
@@ -388,9 +383,3 @@ def refuse_debug_build() -> None:
             f"the native module is a {profile} build, whose measurements say nothing; "
             "build it with `uv sync --reinstall-package meeshy-sfu`"
         )
-
-
-def _is_loopback(host: str) -> bool:
-    with contextlib.suppress(ValueError):
-        return ipaddress.ip_address(host).is_loopback
-    return host == "localhost"

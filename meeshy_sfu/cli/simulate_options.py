@@ -17,7 +17,6 @@ from typing import Annotated, Any, Protocol, get_type_hints
 import typer
 
 PREFIX = "MEESHY_SIMULATE_"
-SECRET_VARIABLES = (f"{PREFIX}SECRET", "MEESHY_JWT_SECRET", "JWT_SECRET")
 TOKEN_VARIABLE = f"{PREFIX}TOKEN"
 
 _variables = {f"{PREFIX}SECRET", TOKEN_VARIABLE}
