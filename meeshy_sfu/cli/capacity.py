@@ -23,7 +23,7 @@ from meeshy_sfu.cli.simulate import (
     refuse_debug_build,
     refuse_unknown_variables,
 )
-from meeshy_sfu.cli.simulate_options import SimulateOptions
+from meeshy_sfu.cli.simulate_options import SimulateOptions, StateDirectory
 from meeshy_sfu.private_files import DIRECTORY_MODE
 
 if TYPE_CHECKING:
@@ -99,9 +99,7 @@ def capacity(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print capacity.json instead of sentences.")
     ] = False,
-    state_dir: Annotated[
-        Path, typer.Option("--state-dir", envvar="MEESHY_STATE_DIR", help="Where runs and the clip are kept.")
-    ] = Path(".meeshy"),
+    state_dir: StateDirectory = Path(".meeshy"),
 ) -> None:
     """Search for the largest number that holds every objective; exit code 0 found, 3 not even --from, 4 not decided."""
     os.umask(0o777 & ~DIRECTORY_MODE)

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from meeshy_sfu.cli.simulate import errors_shown, run_and_show
-from meeshy_sfu.cli.simulate_options import SimulateOptions
+from meeshy_sfu.cli.simulate_options import SimulateOptions, StateDirectory
 from meeshy_sfu.private_files import DIRECTORY_MODE
 
 
@@ -32,9 +32,7 @@ def replay(
         typer.Option("--out", help="Run directory to make; default: a new one in the state directory."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print summary.json instead of tables.")] = False,
-    state_dir: Annotated[
-        Path, typer.Option("--state-dir", envvar="MEESHY_STATE_DIR", help="Where runs and the clip are kept.")
-    ] = Path(".meeshy"),
+    state_dir: StateDirectory = Path(".meeshy"),
 ) -> None:
     """Run again what a run did: the same scenario with the same seed, into a directory of its own."""
     os.umask(0o777 & ~DIRECTORY_MODE)

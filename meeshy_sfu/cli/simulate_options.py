@@ -28,6 +28,11 @@ def _option(name: str, text: str, **more: Any) -> Any:
     return typer.Option(f"--{name}", envvar=variable, help=text, **more)
 
 
+StateDirectory = Annotated[
+    Path, typer.Option("--state-dir", envvar="MEESHY_STATE_DIR", help="Where runs and the clip are kept.")
+]
+
+
 @dataclass(frozen=True, slots=True)
 class Given:
     """An option that was given, and what it sets."""
@@ -177,9 +182,7 @@ class SimulateOptions:
     openmetrics: Annotated[
         Path | None, _option("openmetrics", "Write the run's figures as OpenMetrics text.")
     ] = None
-    state_dir: Annotated[
-        Path, typer.Option("--state-dir", envvar="MEESHY_STATE_DIR", help="Where runs and the clip are kept.")
-    ] = Path(".meeshy")
+    state_dir: StateDirectory = Path(".meeshy")
 
     def given(self, pattern: str) -> list[Given]:
         """List what was given of the options that set something in a scenario of this pattern."""
