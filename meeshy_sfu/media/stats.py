@@ -3,6 +3,7 @@
 Only carries them; what is shown where is decided in server/.
 """
 
+import functools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -27,6 +28,7 @@ class WorkerMetric:
     """Upper bounds of a histogram's buckets; a last bucket has none."""
 
 
+@functools.cache
 def worker_metrics() -> tuple[WorkerMetric, ...]:
     """List the metrics of a worker, in the order they are shown."""
     return tuple(
@@ -50,6 +52,12 @@ class Series:
     def read(cls, raw: Mapping[str, Any]) -> "Series":
         """Read it from what the core reports."""
         return cls(raw["metric"], tuple(raw["labels"]), raw["value"], tuple(raw.get("buckets", ())))
+
+
+def _nothing_counted() -> tuple[Series, ...]:
+    """Return what a worker that has not reported yet has counted."""
+    simple = (metric for metric in worker_metrics() if not metric.labels and metric.kind != "histogram")
+    return tuple(Series(metric.name, (), 0.0, ()) for metric in simple)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +94,9 @@ class WorkerStats:
     remotes: int = 0
     transport_panics: int = 0
     events_dropped: int = 0
-    metrics: tuple[Series, ...] = ()
-    """What operators see of it; :func:`worker_metrics` says what each is."""
+    metrics: tuple[Series, ...] = field(default_factory=_nothing_counted)
+    """What operators see of it; :func:`worker_metrics` says what each is. Those without labels are 0 until the first report:
+    without a first 0 the first count is lost to rates."""
 
     @classmethod
     def read(cls, raw: Mapping[str, Any]) -> "WorkerStats":

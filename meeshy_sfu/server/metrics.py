@@ -152,10 +152,6 @@ class Metrics(EdgeMetrics):
         ]
         for metric in self._worker_metrics:
             own = [(worker, series) for worker, series in found if series.metric == metric.name]
-            if not metric.labels and metric.kind != "histogram":
-                # A worker that has not reported yet has counted nothing; without a first 0 its first count is lost to rates.
-                silent = [worker for worker in self._pool.workers if not worker.stats.metrics]
-                own += [(str(worker.index), Series(metric.name, (), 0.0, ())) for worker in silent]
             yield _family(metric, own)
 
 
