@@ -20,9 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
-RESULTS = ROOT / "bench-results"
-MEESHY = ROOT / ".venv" / "bin" / "meeshy"
+from verified import MEESHY, RESULTS, ROOT, Row, at, conclude
 
 COMPARED = (
     "latency_ms.audio.p50",
@@ -35,16 +33,6 @@ COMPARED = (
 """Figures that neighbours may not move by more than a tenth unless the run is void."""
 EIGHT = ("--participants", "8", "--bots", "native")
 _LONGEST_RUN_S = 120.0
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One figure: what was asked, what came out."""
-
-    figure: str
-    wanted: str
-    seen: str
-    holds: bool
 
 
 @dataclass(slots=True)
@@ -72,14 +60,6 @@ class Series:
         summary = dict(json.loads(done.stdout))
         print(f"-- {name}: {summary['verdict']} {'; '.join(summary['reasons'][:2])}", flush=True)
         return summary
-
-
-def at(summary: dict[str, Any], path: str) -> Any:
-    """Return the figure at a dotted path; None if it was not measured."""
-    value: Any = summary
-    for part in path.split("."):
-        value = value.get(part) if isinstance(value, dict) else None
-    return value
 
 
 @contextlib.contextmanager
@@ -183,18 +163,7 @@ def main(arguments: Sequence[str]) -> int:
     for name, part in PARTS.items():
         if not given.parts or name in given.parts:
             part(series)
-    width = max(len(row.figure) for row in series.rows)
-    for row in series.rows:
-        verdict = "ok  " if row.holds else "MISS"
-        print(f"{verdict} {row.figure:<{width}}  wanted {row.wanted:<12} seen {row.seen}")
-    (RESULTS / "verify-load.json").write_text(
-        json.dumps(
-            [{"figure": r.figure, "wanted": r.wanted, "seen": r.seen, "holds": r.holds} for r in series.rows],
-            indent=2,
-        ),
-        encoding="utf-8",
-    )
-    return 0 if all(row.holds for row in series.rows) else 1
+    return conclude(series.rows, "verify-load.json")
 
 
 if __name__ == "__main__":

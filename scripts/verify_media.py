@@ -12,14 +12,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
-RESULTS = ROOT / "bench-results"
-MEESHY = ROOT / ".venv" / "bin" / "meeshy"
-
+from verified import MEESHY, RESULTS, ROOT, Row, at, conclude
 
 OBSERVERS = """
 schema = 1
@@ -35,26 +30,6 @@ watched = 5
 settle_s = 2.0
 duration_s = 20.0
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One figure: what was asked, what came out."""
-
-    figure: str
-    wanted: str
-    seen: str
-    holds: bool
-
-
-def at(summary: dict[str, Any], path: str) -> Any:
-    """The figure at a dotted path, None if it was not measured."""
-    value: Any = summary
-    for part in path.split("."):
-        if not isinstance(value, dict):
-            return None
-        value = value.get(part)
-    return value
 
 
 def simulate(name: str, *options: str) -> dict[str, Any]:
@@ -192,19 +167,7 @@ def main() -> int:
     rows: list[Row] = []
     for part in (mesh_of_fifty, join_storm, decoding, impairment, bench):
         part(rows)
-    width = max(len(row.figure) for row in rows)
-    for row in rows:
-        print(
-            f"{'ok  ' if row.holds else 'MISS'} {row.figure:<{width}}  wanted {row.wanted:<14} seen {row.seen}"
-        )
-    (RESULTS / "verify-media.json").write_text(
-        json.dumps(
-            [{"figure": r.figure, "wanted": r.wanted, "seen": r.seen, "holds": r.holds} for r in rows],
-            indent=2,
-        ),
-        encoding="utf-8",
-    )
-    return 0 if all(row.holds for row in rows) else 1
+    return conclude(rows, "verify-media.json")
 
 
 if __name__ == "__main__":

@@ -13,9 +13,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
-RESULTS = ROOT / "bench-results"
-MEESHY = ROOT / ".venv" / "bin" / "meeshy"
+from verified import MEESHY, RESULTS, ROOT, Row, at, conclude
+
 STORM = ROOT / "simulator" / "scenarios" / "storm.toml"
 VIDEO_STORM = RESULTS / "storm-video.toml"
 
@@ -94,14 +93,6 @@ RUNS: tuple[tuple[str, tuple[str, ...], tuple[tuple[str, str, float], ...]], ...
 HOLDS = {"<": float.__lt__, "<=": float.__le__, "==": float.__eq__}
 
 
-def at(summary: dict[str, Any], path: str) -> float | None:
-    """The figure at a dotted path, None if it was not measured."""
-    value: Any = summary
-    for part in path.split("."):
-        value = value.get(part) if isinstance(value, dict) else None
-    return None if value is None else float(value)
-
-
 def simulate(name: str, options: tuple[str, ...]) -> dict[str, Any]:
     """One run on its own stack; gives its summary."""
     out = RESULTS / f"run-{Path(options[0]).stem}-{time.strftime('%Y%m%dT%H%M%S')}"
@@ -116,27 +107,16 @@ def main() -> int:
     RESULTS.mkdir(exist_ok=True)
     storm = STORM.read_text(encoding="utf-8")
     VIDEO_STORM.write_text(storm.replace("video = false", "video = true"), encoding="utf-8")
-    rows: list[dict[str, Any]] = []
+    rows: list[Row] = []
     for name, options, wanted in RUNS:
         summary = simulate(name, options)
         verdict = summary.get("verdict", "nothing to judge")
-        rows.append(
-            {"figure": f"{name}: verdict", "wanted": "pass", "seen": verdict, "holds": verdict == "pass"}
-        )
+        rows.append(Row(f"{name}: verdict", "pass", verdict, verdict == "pass"))
         for path, sign, limit in wanted:
             value = at(summary, path)
-            holds = value is not None and HOLDS[sign](value, float(limit))
-            rows.append(
-                {"figure": f"{name}: {path}", "wanted": f"{sign} {limit:g}", "seen": value, "holds": holds}
-            )
-    width = max(len(row["figure"]) for row in rows)
-    for row in rows:
-        print(
-            f"{'ok  ' if row['holds'] else 'MISS'} {row['figure']:<{width}}  wanted {row['wanted']:<10} "
-            f"seen {row['seen']}"
-        )
-    (RESULTS / "verify-switch.json").write_text(json.dumps(rows, indent=2), encoding="utf-8")
-    return 0 if all(row["holds"] for row in rows) else 1
+            holds = value is not None and HOLDS[sign](float(value), float(limit))
+            rows.append(Row(f"{name}: {path}", f"{sign} {limit:g}", value, holds))
+    return conclude(rows, "verify-switch.json")
 
 
 if __name__ == "__main__":
