@@ -82,7 +82,7 @@ impl FrameCheck {
         u64::from(self.current.timestamp)
     }
 
-    /// Gives up frames that are missing packets for too long.
+    /// Stops waiting for frames that are missing packets for too long.
     pub(crate) fn expire(&mut self, now_ns: u64) {
         let given_up = &mut self.given_up;
         self.open.retain(|frame| {
@@ -94,7 +94,7 @@ impl FrameCheck {
         });
     }
 
-    /// Gives up all frames: nothing more will come.
+    /// Stops waiting for all frames: nothing more will come.
     pub(crate) fn end(&mut self) {
         let all = self.open.drain(..).chain([self.current]);
         self.given_up

@@ -37,11 +37,7 @@ struct Sender {
 /// Runs for `time`, and gives for each report the receiver gets the error of its mapping, in seconds: sound, picture.
 fn errors(sender: &Sender, time: Duration) -> [Vec<(f64, f64)>; 2] {
     let mut call = Call::new();
-    let (mut alice, mut bob) = (call.peer(), call.peer());
-    let sound = call.produce(&alice, audio(1000));
-    let picture = call.produce(&alice, video(2000));
-    call.consume(&bob, sound, audio_consumer(5000, "0"));
-    call.consume(&bob, picture, video_consumer(6000, "1"));
+    let (mut alice, mut bob, ..) = call.sound_and_picture();
     let mut found = [Vec::new(), Vec::new()];
     let mut seed = 1u64;
     let mut step = 0u64;

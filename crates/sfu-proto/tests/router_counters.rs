@@ -140,11 +140,7 @@ fn the_first_media_of_a_transport_is_reported_once() {
 #[test]
 fn a_train_is_marked_with_the_arrival_of_its_oldest_packet_of_each_kind() {
     let mut call = Call::new();
-    let (mut alice, mut bob) = (call.peer(), call.peer());
-    let sound = call.produce(&alice, audio(1000));
-    let picture = call.produce(&alice, video(2000));
-    call.consume(&bob, sound, audio_consumer(5000, "0"));
-    call.consume(&bob, picture, video_consumer(6000, "1"));
+    let (mut alice, mut bob, ..) = call.sound_and_picture();
     let began = call.now;
     // Two packets of each kind, 3 ms and 1 ms (sound), 2 ms and 1 ms (picture) before the flush.
     let arrive = |call: &mut Call, alice: &mut Peer, packet: &Packet, age: u32| {

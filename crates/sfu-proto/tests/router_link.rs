@@ -10,8 +10,8 @@ use link_stage::*;
 use meeshy_sfu_proto::link::{Certificate, DtlsRole, DtlsState, HashAlgorithm, IceState};
 use meeshy_sfu_proto::net::{Class, Destination, SocketId};
 use meeshy_sfu_proto::router::{RouterError, RouterEvent, TransportKey};
-use meeshy_sfu_proto::rtp::{ExtensionForm, HeaderFields, HeaderWriter, RtpHeader};
-use meeshy_sfu_proto::srtp::{SrtpRx, SrtpTx};
+use meeshy_sfu_proto::rtp::{HeaderFields, RtpHeader};
+use meeshy_sfu_proto::srtp::SrtpRx;
 use router_call::{audio_consumer, video, video_consumer, vp8};
 
 #[test]
@@ -82,8 +82,7 @@ fn media_goes_where_the_client_sends_from_though_it_goes_on_nominating_another_t
     for round in 0..100u16 {
         if round % 3 == 0 {
             let mut check = nominated_check();
-            let (router, sent) = (&mut stage.router, &mut stage.sent);
-            router.handle_datagram(transport, Class::Stun, &mut check, blocked, stage.now, sent);
+            stage.receive(transport, &mut check, blocked);
             nominated += u32::from(selected(&stage) == Some(blocked));
         }
         stage.run(Duration::from_millis(5));
@@ -218,11 +217,11 @@ fn media_before_the_keys_is_counted_and_dropped() {
     stage.produce(alice, 1000);
     let (transport, from) = (stage.clients[alice].transport, stage.source(alice));
     let mut check = nominated_check();
-    let (router, sent) = (&mut stage.router, &mut stage.sent);
-    router.handle_datagram(transport, Class::Stun, &mut check, from, stage.now, sent);
+    stage.receive(transport, &mut check, from);
     let mut media = [0; 60];
     media[0] = 0x80;
     media[1] = 111;
+    let (router, sent) = (&mut stage.router, &mut stage.sent);
     for class in [Class::Rtp, Class::Rtcp] {
         router.handle_datagram(transport, class, &mut media, from, stage.now, sent);
     }
@@ -250,28 +249,12 @@ fn packets_pending_for_a_lost_path_are_dropped() {
 
 /// A packet of one key frame from a connected client.
 fn send_key_frame(stage: &mut Stage, client: usize, ssrc: u32) {
-    let keys = stage.clients[client].keys.as_ref().expect("connected");
-    let tx = SrtpTx::new(keys.profile, &keys.local);
-    let mut out = [0; 512];
     let fields = HeaderFields {
         payload_type: 96,
         ssrc,
         ..HeaderFields::default()
     };
-    let header = HeaderWriter::new(&mut out, &fields, ExtensionForm::OneByte)
-        .unwrap()
-        .finish();
-    let len = tx.protect_rtp(&mut out, header, &vp8(true, 200), ssrc, 0);
-    let (from, transport) = (stage.source(client), stage.clients[client].transport);
-    let (router, sent) = (&mut stage.router, &mut stage.sent);
-    router.handle_datagram(
-        transport,
-        Class::Rtp,
-        &mut out[..len],
-        from,
-        stage.now,
-        sent,
-    );
+    stage.send(client, &fields, &vp8(true, 200));
 }
 
 #[test]
@@ -319,8 +302,7 @@ fn a_path_that_changes_is_reported_with_its_new_destination() {
         remote: "198.51.100.2:6000".parse().unwrap(),
     };
     let mut check = nominated_check();
-    let (router, sent) = (&mut stage.router, &mut stage.sent);
-    router.handle_datagram(transport, Class::Stun, &mut check, other, stage.now, sent);
+    stage.receive(transport, &mut check, other);
     stage.run(Duration::from_millis(5));
     let told = |destination| RouterEvent::TransportIce {
         transport,

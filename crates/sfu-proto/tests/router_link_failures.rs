@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use link_stage::*;
 use meeshy_sfu_proto::link::{Certificate, DtlsRole, HashAlgorithm, Link};
-use meeshy_sfu_proto::net::Class;
 use meeshy_sfu_proto::router::Counters;
 
 #[test]
@@ -27,14 +26,7 @@ fn failures_of_ice_and_dtls_are_counted_by_their_reason() {
     let late = stage.join(DtlsRole::Server);
     let (transport, from) = (stage.clients[late].transport, stage.source(late));
     let mut check = nominated_check();
-    stage.router.handle_datagram(
-        transport,
-        Class::Stun,
-        &mut check,
-        from,
-        stage.now,
-        &mut stage.sent,
-    );
+    stage.receive(transport, &mut check, from);
     stage
         .router
         .close_transport(transport, stage.now, &mut stage.sent);
@@ -44,25 +36,11 @@ fn failures_of_ice_and_dtls_are_counted_by_their_reason() {
     let silent = stage.join(DtlsRole::Server);
     let (transport, from) = (stage.clients[silent].transport, stage.source(silent));
     let mut check = nominated_check();
-    stage.router.handle_datagram(
-        transport,
-        Class::Stun,
-        &mut check,
-        from,
-        stage.now,
-        &mut stage.sent,
-    );
+    stage.receive(transport, &mut check, from);
     // A check with another password, under our name.
     let last = check.len() - 12;
     check[last] ^= 1;
-    stage.router.handle_datagram(
-        transport,
-        Class::Stun,
-        &mut check,
-        from,
-        stage.now,
-        &mut stage.sent,
-    );
+    stage.receive(transport, &mut check, from);
     stage.clients.clear();
     stage.run(Duration::from_secs(40));
     let expected = Counters {

@@ -21,11 +21,7 @@ fn numbers(received: &[Received]) -> Vec<u16> {
 #[test]
 fn only_packets_that_carry_a_number_take_one() {
     let mut call = Call::new();
-    let (mut alice, mut bob) = (call.peer(), call.peer());
-    let sound = call.produce(&alice, audio(1000));
-    let picture = call.produce(&alice, video(2000));
-    call.consume(&bob, sound, audio_consumer(5000, "0"));
-    call.consume(&bob, picture, video_consumer(6000, "1"));
+    let (mut alice, mut bob, ..) = call.sound_and_picture();
     // A third without RTX: what is sent again must be the same, so it carries none.
     let third = call.produce(&alice, {
         let mut config = video(3000);

@@ -30,11 +30,7 @@ fn seconds(ntp_time: u64) -> f64 {
 #[test]
 fn a_senders_audio_and_video_line_up_on_one_clock() {
     let mut call = Call::new();
-    let (mut alice, mut bob) = (call.peer(), call.peer());
-    let sound = call.produce(&alice, audio(1000));
-    let picture = call.produce(&alice, video(2000));
-    call.consume(&bob, sound, audio_consumer(5000, "0"));
-    call.consume(&bob, picture, video_consumer(6000, "1"));
+    let (mut alice, mut bob, ..) = call.sound_and_picture();
     // The sender's clock is an hour behind; both streams began at its second 100.
     let theirs = |seconds: f64| {
         let base = ntp::from_unix(EPOCH - Duration::from_secs(3600));

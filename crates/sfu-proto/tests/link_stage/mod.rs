@@ -169,17 +169,7 @@ impl Stage {
                 client.link.handle_timeout(self.now);
                 let mut buffer = [0; 2048];
                 while let Some((len, _)) = self.clients[at].link.poll_transmit(&mut buffer) {
-                    let class = classify(&buffer[..len]);
-                    let transport = self.clients[at].transport;
-                    let datagram = &mut buffer[..len];
-                    self.router.handle_datagram(
-                        transport,
-                        class,
-                        datagram,
-                        from,
-                        self.now,
-                        &mut self.sent,
-                    );
+                    self.receive(self.clients[at].transport, &mut buffer[..len], from);
                 }
                 while let Some(event) = self.clients[at].link.poll_event() {
                     if let LinkEvent::Keys(keys) = event {
@@ -224,29 +214,40 @@ impl Stage {
         }
     }
 
-    pub(crate) fn send_audio(&mut self, client: usize, ssrc: u32, sequence: u16) {
+    /// Hands one datagram to the router.
+    pub(crate) fn receive(
+        &mut self,
+        transport: TransportKey,
+        datagram: &mut [u8],
+        from: Destination,
+    ) {
+        let class = classify(datagram);
+        self.router
+            .handle_datagram(transport, class, datagram, from, self.now, &mut self.sent);
+    }
+
+    /// Sends a packet of media from a connected client.
+    pub(crate) fn send(&mut self, client: usize, fields: &HeaderFields, payload: &[u8]) {
         let keys = self.clients[client].keys.as_ref().expect("connected");
         let tx = SrtpTx::new(keys.profile, &keys.local);
-        let mut out = [0; 256];
+        let mut out = [0; 512];
+        let header = HeaderWriter::new(&mut out, fields, ExtensionForm::OneByte)
+            .unwrap()
+            .finish();
+        let index = u64::from(fields.sequence);
+        let len = tx.protect_rtp(&mut out, header, payload, fields.ssrc, index);
+        let from = self.source(client);
+        self.receive(self.clients[client].transport, &mut out[..len], from);
+    }
+
+    pub(crate) fn send_audio(&mut self, client: usize, ssrc: u32, sequence: u16) {
         let fields = HeaderFields {
             payload_type: 111,
             sequence,
             ssrc,
             ..HeaderFields::default()
         };
-        let header = HeaderWriter::new(&mut out, &fields, ExtensionForm::OneByte)
-            .unwrap()
-            .finish();
-        let len = tx.protect_rtp(&mut out, header, &[1; 80], ssrc, u64::from(sequence));
-        let (from, transport) = (self.source(client), self.clients[client].transport);
-        self.router.handle_datagram(
-            transport,
-            Class::Rtp,
-            &mut out[..len],
-            from,
-            self.now,
-            &mut self.sent,
-        );
+        self.send(client, &fields, &[1; 80]);
     }
 
     pub(crate) fn produce(&mut self, client: usize, ssrc: u32) -> ProducerKey {

@@ -437,6 +437,16 @@ impl Call {
         (from, to, producer, consumer)
     }
 
+    /// Makes two peers: the second consumes audio 1000 of the first as 5000, and video 2000 as 6000.
+    pub fn sound_and_picture(&mut self) -> (Peer, Peer, ProducerKey, ProducerKey) {
+        let (from, to) = (self.peer(), self.peer());
+        let sound = self.produce(&from, audio(1000));
+        let picture = self.produce(&from, video(2000));
+        self.consume(&to, sound, audio_consumer(5000, "0"));
+        self.consume(&to, picture, video_consumer(6000, "1"));
+        (from, to, sound, picture)
+    }
+
     /// Hands one datagram to the router.
     pub fn deliver(&mut self, peer: &Peer, datagram: &[u8]) {
         self.deliver_from(peer, datagram, peer.address);
