@@ -27,6 +27,8 @@ async def main():
     async with await WorkerPool.start(settings) as pool:
         async with asyncio.timeout(5):
             await pool.panic(0)
+            while not pool.deaths:  # the request may fail a moment before the pool takes note
+                await asyncio.sleep(0.01)
         print(pool.deaths, flush=True)
     os._exit(0)
 
