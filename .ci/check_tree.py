@@ -14,7 +14,10 @@ from pathlib import Path
 
 MAX_CODE_LINES = 600
 # path → why it may be longer
-LONG_FILES: dict[str, str] = {}
+LONG_FILES: dict[str, str] = {
+    "web/src/wire/gateway.ts": "made from docs/schemas/gateway.json",
+    "web/src/wire/media_server.ts": "made from docs/schemas/media-server.json",
+}
 BANNED_NAMES = re.compile(r"(^|/)(utils?|helpers?|managers?|common|misc)(\.(py|rs)$|/)")
 LOCK_HOSTS = re.compile(
     r'"resolved":\s*"https?://|^\s*(source|url)\s*=\s*\{?.*registry\s*=\s*"https?://(?!github\.com)', re.M
