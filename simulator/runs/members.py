@@ -164,13 +164,15 @@ class SteadyCall:
             return
         silent = self._environment.silent.setdefault(member.bot.number, set())
         (silent.add if muted else silent.discard)(kind)
+        # Noted as silence: from after it stopped to before it may send again, so that nothing it sends lies inside.
+        ended_ns = time.time_ns()
         await member.bot.mute(kind, muted=muted)
         for caller in self.callers:
             caller.look()
         if muted:
             member.muted_since_ns[kind] = time.time_ns()
         else:
-            self._environment.muted(member.bot, kind, member.muted_since_ns.pop(kind), time.time_ns())
+            self._environment.muted(member.bot, kind, member.muted_since_ns.pop(kind), ended_ns)
 
     async def _reset(self, member: Member) -> None:
         """Make a participant one who sends all again, for another call."""
