@@ -10,10 +10,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
+from meeshy_sfu.free_ports import free_ports
 from simulator.child import bound_command, how_it_ended
 from simulator.client.routes import local_address
 from simulator.errors import StackError, UsageError
-from simulator.stack.full import free_ports
 from simulator.stack.media_server import end_process, log_tail
 
 UNPACKED = Path(__file__).resolve().parents[2] / ".tools" / "janus"

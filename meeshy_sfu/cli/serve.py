@@ -6,7 +6,6 @@ Reads settings and starts; what the services do is in server/ and gateway/.
 import asyncio
 import os
 import signal
-import socket
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -20,6 +19,8 @@ from meeshy_sfu.cli.supervisor import Service, ServiceFailedError, Supervisor, S
 from meeshy_sfu.clock import SystemClock
 from meeshy_sfu.config import Settings
 from meeshy_sfu.edge.secret import signing_secret
+from meeshy_sfu.errors import StartError
+from meeshy_sfu.free_ports import free_ports
 from meeshy_sfu.lock_file import hold_state
 from meeshy_sfu.log import start_logging, stop_logging
 
@@ -118,14 +119,11 @@ def gateway(
 
 
 def _free_port(host: str) -> int:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        try:
-            probe.bind((host, 0))
-        except OSError:
-            # the media server says what is wrong with it
-            return 0
-        return int(probe.getsockname()[1])
+    try:
+        return free_ports(1, host)[0]
+    except StartError:
+        # the service says what is wrong with the address
+        return 0
 
 
 def _link(settings: Settings) -> SupervisorLink | None:

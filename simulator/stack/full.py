@@ -12,14 +12,14 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from meeshy_sfu.free_ports import free_ports
 from simulator.child import bound_command, how_it_ended
 from simulator.client.media_server import Credentials
 from simulator.errors import StackError
@@ -30,10 +30,6 @@ JOURNAL = "events/gateway.jsonl"
 """The gateway's log of events, below its state directory."""
 EVENT_LOG = "gateway.jsonl"
 """The same in the run directory."""
-PORTS = range(12_000, 32_000)
-"""Below what Linux gives to outgoing connections (32768 to 60999): one of those could have the port of a service that is
-about to start or restart."""
-_PORT_TRIES = 100
 _POLL_S = 0.02
 _LOG_MAX_BYTES = 1_000_000_000
 """Logs of a run are never rotated."""
@@ -236,22 +232,3 @@ class GatewayStack:
     @property
     def _console(self) -> Path:
         return self._directory / "serve.log"
-
-
-def free_ports(count: int, among: Sequence[int] = PORTS) -> list[int]:
-    """Find ports of 127.0.0.1 that nothing listens on.
-
-    Raises:
-        StackError: All that were tried are taken.
-    """
-    with contextlib.ExitStack() as probes:
-        found: list[int] = []
-        for _ in range(_PORT_TRIES):
-            port = secrets.choice(among)
-            probe = probes.enter_context(socket.socket())
-            with contextlib.suppress(OSError):
-                probe.bind(("127.0.0.1", port))
-                found.append(port)
-            if len(found) == count:
-                return found
-    raise StackError(f"no {count} free ports between {min(among)} and {max(among)}; end what listens there")

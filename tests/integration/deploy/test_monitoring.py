@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import pytest
 
+from meeshy_sfu.free_ports import free_ports
 from simulator.child import bound_command
-from simulator.stack.full import free_ports
 from tests.docs.test_metrics_page import written
 from tests.integration.deploy.conftest import ROOT
 from tests.integration.gateway.test_switch import trio

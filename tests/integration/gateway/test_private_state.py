@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from simulator.stack.full import free_ports
+from meeshy_sfu.free_ports import free_ports
 from tests.integration.server.processes import meeshy
 
 

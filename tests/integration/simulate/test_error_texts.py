@@ -14,6 +14,7 @@ import pytest
 import uvloop
 
 from meeshy_sfu.cli import main
+from meeshy_sfu.free_ports import free_ports
 from simulator.bots.aiortc import ChildProcess
 from simulator.bots.clip import ensure_clip
 from simulator.bots.native import NativeGenerator
@@ -23,7 +24,6 @@ from simulator.client.media_server import Rest
 from simulator.errors import BotError, SignalingError
 from simulator.samples.recorder import RunDirectory
 from simulator.scenario import Network
-from simulator.stack.full import free_ports
 from tests.integration.server.test_life_cycle import make_certificate
 
 

@@ -1,12 +1,12 @@
-"""Ports of a run's own services: free, and of a kind that no outgoing connection takes meanwhile."""
+"""Ports that services of one's own get: free, and of a kind that no outgoing connection takes meanwhile."""
 
 import socket
 from pathlib import Path
 
 import pytest
 
-from simulator.errors import StackError
-from simulator.stack.full import PORTS, free_ports
+from meeshy_sfu.errors import StartError
+from meeshy_sfu.free_ports import PORTS, free_ports
 
 
 def test_a_taken_port_is_passed_over() -> None:
@@ -15,7 +15,7 @@ def test_a_taken_port_is_passed_over() -> None:
         taken.listen()
         port = taken.getsockname()[1]
         for _ in range(20):
-            assert port not in free_ports(1, [port, *PORTS[:3]])
+            assert port not in free_ports(1, among=[port, *PORTS[:3]])
 
 
 def test_ports_differ_and_are_outside_the_range_of_outgoing_connections() -> None:
@@ -30,5 +30,5 @@ def test_without_a_free_port_the_range_is_named() -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(StackError, match=f"between {port} and {port}"):
-            free_ports(1, [port])
+        with pytest.raises(StartError, match=f"between {port} and {port}"):
+            free_ports(1, among=[port])
