@@ -36,10 +36,9 @@ def diff(
         from simulator.analysis.comparison import differences
         from simulator.errors import UsageError
         from simulator.report.figures import number
-        from simulator.report.finished import FinishedRun, obstacles, warnings
+        from simulator.report.finished import FinishedRun, obstacles, refuse_repeated, warnings
 
-        if first_dir.resolve() == second_dir.resolve():
-            raise UsageError(f"{first_dir} is named twice; name two runs")
+        refuse_repeated([first_dir, second_dir])
         first, second = FinishedRun.read(first_dir), FinishedRun.read(second_dir)
         why = obstacles(first, second)
         if why and not anyway:

@@ -1,10 +1,12 @@
-"""Which figures differ between two runs, by how much, and whether by more than their intervals. Pure.
+"""Which figures differ between runs, by how much, and whether by more than their intervals. Pure.
 
 Intervals cover what varies within a run. Two runs of one server can differ by more than that: another neighbour on the host.
 """
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -47,6 +49,73 @@ class Difference:
         return self.change == "worse" or self.objective_broken
 
 
+MOVED: frozenset[Change] = frozenset({"better", "worse", "moved"})
+"""Changes by more than the intervals."""
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A number that changed by more than its intervals from one run to another; runs are counted from 0."""
+
+    earlier: int
+    later: int
+    change: Change
+
+
+@dataclass(frozen=True, slots=True)
+class SideBySide:
+    """One number of the summary in several runs, in their order; None where a run did not measure it."""
+
+    path: str
+    figure: Figure
+    values: tuple[float | None, ...]
+    intervals: tuple[Bounds | None, ...]
+    moves: tuple[Move, ...]
+    """Between each two of the runs that differ by more than their intervals."""
+
+    @property
+    def label(self) -> str:
+        """Return what it is called in reports: the figure, and which percentile of it."""
+        part = self.path.removeprefix(self.figure.path).lstrip(".")
+        return f"{self.figure.label} {part}" if part in _FIELDS[Percentiles] else self.figure.label
+
+    @property
+    def is_of_all(self) -> bool:
+        """Return whether every run measured it."""
+        return None not in self.values
+
+    @property
+    def differs(self) -> bool:
+        """Return whether not all runs have the same value."""
+        return len(set(self.values)) > 1
+
+    def change(self, later: int, *, earlier: int = 0) -> Change | None:
+        """Return how it moved from one run to another; None if by no more than the intervals."""
+        found = (one.change for one in self.moves if (one.earlier, one.later) == (earlier, later))
+        return next(found, None)
+
+
+def side_by_side(runs: Sequence[Summary]) -> list[SideBySide]:
+    """Compare each number that one of several runs measured, in the order of the report, between each two of them.
+
+    What counts as a change is said in :func:`differences`.
+    """
+    dumped = [one.model_dump(by_alias=True) for one in runs]
+    found = []
+    for figure, path in _numbers():
+        values = tuple(number_at(one, path) for one in dumped)
+        if not any(value is not None for value in values):
+            continue
+        intervals = tuple(one.intervals.get(path) for one in runs)
+        moves = [
+            Move(a, b, change)
+            for a, b in itertools.combinations(range(len(runs)), 2)
+            if (change := _change(figure, (values[a], values[b]), (intervals[a], intervals[b]))) in MOVED
+        ]
+        found.append(SideBySide(path, figure, values, intervals, tuple(moves)))
+    return found
+
+
 def differences(first: Summary, second: Summary) -> list[Difference]:
     """Compare each number that one of two runs measured, in the order of the report.
 
@@ -55,15 +124,19 @@ def differences(first: Summary, second: Summary) -> list[Difference]:
     """
     a, b = first.model_dump(by_alias=True), second.model_dump(by_alias=True)
     found = []
-    for figure in figures():
-        if figure.is_group:
-            continue
-        for name in _FIELDS.get(figure.type, ("",)):
-            path = f"{figure.path}.{name}".rstrip(".")
-            values = number_at(a, path), number_at(b, path)
-            if values != (None, None):
-                found.append(_compare(figure, path, values, first, second))
+    for figure, path in _numbers():
+        values = number_at(a, path), number_at(b, path)
+        if values != (None, None):
+            found.append(_compare(figure, path, values, first, second))
     return found
+
+
+def _numbers() -> Iterator[tuple[Figure, str]]:
+    """Return each number that is compared: its figure and its path."""
+    for figure in figures():
+        if not figure.is_group:
+            for name in _FIELDS.get(figure.type, ("",)):
+                yield figure, f"{figure.path}.{name}".rstrip(".")
 
 
 def _compare(

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from simulator.errors import RunDirectoryError
 from simulator.samples.end_state import EndState
+from simulator.samples.recorder import is_partial
 from simulator.samples.schema import SAMPLE_FOREIGN, TABLES
 from simulator.scenario import Scenario
 from simulator.summary import Machine
@@ -110,7 +111,7 @@ class RawRun:
             }
         except FileNotFoundError as error:
             name = Path(error.filename).name if error.filename else "a file"
-            raise RunDirectoryError(f"{directory} is no run directory: {name} is missing") from error
+            raise no_run(directory, missing=name) from error
         except (
             ValidationError,
             json.JSONDecodeError,
@@ -171,6 +172,22 @@ class RawRun:
         plain = [name for name in _COUNTERS if name not in decoded]
         deltas[plain] = deltas[plain].fillna(0).astype("int64")
         return deltas
+
+
+def no_run(directory: Path, *, missing: str) -> RunDirectoryError:
+    """Return the error that says why a directory holds no complete run, and which one was perhaps meant."""
+    if not directory.is_dir():
+        return RunDirectoryError(f"{directory}: there is no such run directory")
+    if is_partial(directory):
+        return RunDirectoryError(
+            f"{directory} belongs to a run that has not ended; its directory has another name once it has"
+        )
+    inside = sorted(path.parent for path in directory.glob("*/run.json"))
+    if inside and not (directory / "run.json").exists():
+        return RunDirectoryError(
+            f"{directory} holds several runs; name the directory of one of them, such as {inside[0]}"
+        )
+    return RunDirectoryError(f"{directory} is no run directory: {missing} is missing")
 
 
 def _read_context(path: Path) -> RunContext:

@@ -12,7 +12,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from simulator.analysis.delivery import accounts_of
+from simulator.analysis.metrics import join_times
 from simulator.analysis.raw_run import RawRun
+from simulator.analysis.transitions import changes
 from simulator.samples.schema import KINDS, SAMPLE_SHOWN
 
 MOST_STEPS = 240
@@ -45,6 +47,28 @@ def latency_over_time(raw: RawRun) -> pd.DataFrame:
             p50, p95, p99 = np.percentile(part, [50, 95, 99]).tolist()
             found.append((kind, (place + 0.5) * step, p50, p95, p99, float(part.max()), len(part)))
     return pd.DataFrame(found, columns=columns)
+
+
+def latency_tail(raw: RawRun) -> pd.DataFrame:
+    """Compute which share of all samples took longer than what: kind, rest, ms, samples.
+
+    `rest` falls from 1 to that of the single worst sample, in steps that are even on a logarithmic axis.
+    """
+    samples = raw.samples()
+    found = []
+    for number, kind in enumerate(KINDS):
+        delays = np.sort(samples.loc[samples["kind"] == number, "owd_ns"].to_numpy(dtype=np.float64)) / 1e6
+        if not len(delays):
+            continue
+        rest = np.append(np.geomspace(1, 1 / len(delays), 240), 1 / len(delays))
+        places = np.minimum(np.ceil((1 - rest) * len(delays)).astype(int), len(delays) - 1)
+        places[-1] = len(delays) - 1
+        found.append(pd.DataFrame({"kind": kind, "rest": rest, "ms": delays[places], "samples": len(delays)}))
+    return (
+        pd.concat(found, ignore_index=True)
+        if found
+        else pd.DataFrame(columns=["kind", "rest", "ms", "samples"])
+    )
 
 
 def accounts_over_time(raw: RawRun) -> pd.DataFrame:
@@ -184,6 +208,23 @@ def receivers(pairs: pd.DataFrame, raw: RawRun) -> pd.DataFrame:
     columns = ["receiver", "streams", "flowing", "audio_p50_ms", "audio_p95_ms"]
     columns += ["video_p50_ms", "video_p95_ms", "max_ms", "loss"]
     return pd.DataFrame(rows, columns=columns)
+
+
+def joins(raw: RawRun) -> pd.DataFrame:
+    """List the joins of participants who had streams to wait for: bot, started_ns, signalled_ns, flowing_ns; 0 is never."""
+    arrivals = raw.tables["arrivals"].sort_values("started_ns")
+    if arrivals.empty:
+        return join_times(raw)
+    # The first participant of a call has no streams to wait for.
+    waiting = arrivals[(arrivals["flowing_ns"] > 0) | arrivals.duplicated("call_id")]
+    return waiting.assign(signalled_ns=0)[["bot", "started_ns", "signalled_ns", "flowing_ns"]]
+
+
+def ended_changes(raw: RawRun) -> pd.DataFrame:
+    """List the changes between peer to peer and SFU that succeeded, a row a participant, from decision to end."""
+    rows = changes(raw)
+    rows = rows[(rows["decided_ns"] > 0) & (rows["completed_ns"] > 0)]
+    return rows[rows["success"].fillna(False).astype(bool)]
 
 
 def _frames(raw: RawRun) -> pd.DataFrame:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from simulator.errors import RunDirectoryError
+from simulator.analysis.raw_run import no_run
+from simulator.errors import RunDirectoryError, UsageError
+from simulator.samples.recorder import is_partial
 from simulator.summary import Summary
 
 
@@ -28,10 +31,7 @@ class FinishedRun:
         Raises:
             RunDirectoryError: There is no run, or one of its files is damaged.
         """
-        if not directory.is_dir():
-            raise RunDirectoryError(f"{directory}: there is no such run directory")
-        if (directory / "programme.toml").is_file():
-            raise RunDirectoryError(f"{directory} holds several runs; name the directory of one of them")
+        refuse_no_run(directory)
         again = f"`meeshy report {directory}` makes it anew"
         path = directory / "summary.json"
         try:
@@ -40,15 +40,48 @@ class FinishedRun:
             raise RunDirectoryError(f"{path} cannot be read: {error.strerror}; {again}") from error
         except ValidationError as error:
             raise RunDirectoryError(f"{path} is damaged: {error.errors()[0]['msg']}; {again}") from error
-        path = directory / "scenario.toml"
-        try:
-            return cls(directory, summary, tomllib.loads(path.read_text(encoding="utf-8")))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise RunDirectoryError(f"{path} cannot be read: {error}") from error
+        return cls(directory, summary, scenario_of(directory))
 
 
-def obstacles(first: FinishedRun, second: FinishedRun) -> list[str]:
-    """List why the figures of two runs do not mean the same: scenario, participants or media differ."""
+def refuse_repeated(directories: Sequence[Path]) -> None:
+    """Refuse a run that is named twice, by whatever path.
+
+    Raises:
+        UsageError: One is.
+    """
+    seen: dict[Path, Path] = {}
+    for directory in directories:
+        other = seen.setdefault(directory.resolve(), directory)
+        if other is not directory:
+            same = "" if other == directory else f", as {other} too"
+            raise UsageError(f"{directory} is named twice{same}; name each run once")
+
+
+def refuse_no_run(directory: Path) -> None:
+    """Refuse a directory that holds no run, several, or one that goes on.
+
+    Raises:
+        RunDirectoryError: It is one.
+    """
+    if not (directory / "run.json").is_file() or is_partial(directory):
+        raise no_run(directory, missing="run.json")
+
+
+def scenario_of(directory: Path) -> dict[str, Any]:
+    """Read the scenario of a run, as it is recorded.
+
+    Raises:
+        RunDirectoryError: It is missing or damaged.
+    """
+    path = directory / "scenario.toml"
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise RunDirectoryError(f"{path} cannot be read: {error}") from error
+
+
+def differing(first: FinishedRun, second: FinishedRun) -> list[tuple[str, Any, Any]]:
+    """List what two runs differ in so that their figures do not mean the same: its name, and what each of them has."""
     a, b = first.summary, second.summary
     pairs: list[tuple[str, Any, Any]] = [
         ("scenario", a.scenario, b.scenario),
@@ -57,7 +90,12 @@ def obstacles(first: FinishedRun, second: FinishedRun) -> list[str]:
         ("bots", a.bots, b.bots),
         ("media", first.scenario.get("media"), second.scenario.get("media")),
     ]
-    return [f"{name} differs: {x} and {y}" for name, x, y in pairs if x != y]
+    return [(name, x, y) for name, x, y in pairs if x != y]
+
+
+def obstacles(first: FinishedRun, second: FinishedRun) -> list[str]:
+    """List why the figures of two runs do not mean the same: scenario, participants or media differ."""
+    return [f"{name} differs: {x} and {y}" for name, x, y in differing(first, second)]
 
 
 def warnings(first: FinishedRun, second: FinishedRun) -> list[str]:

@@ -27,6 +27,18 @@ _TAG = re.compile(r"<(?=[A-Za-z/!?])")
 """What would begin a tag where Markdown is shown; the `<` of a comparison is none."""
 
 
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Small print below the text of a cell."""
+
+    text: str
+    mark: str = ""
+    """A word of `_MARKS` that colours the cell; shown behind the text."""
+
+    def __str__(self) -> str:
+        return " · ".join(part for part in (self.text, self.mark) if part)
+
+
 @dataclass(slots=True)
 class Table:
     """A table of a report."""
@@ -35,6 +47,8 @@ class Table:
     rows: list[list[str]] = field(default_factory=list)
     hints: list[str] = field(default_factory=list)
     """What each row means, shown when the mouse rests on it; empty or as long as the rows."""
+    notes: list[list[Note | None]] = field(default_factory=list)
+    """Small print of each cell; empty or as long as the rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +106,9 @@ def render(template: str, **values: object) -> Markup:
     return Markup(_TEMPLATES.get_template(template).render(values))  # noqa: S704 - the template has escaped it
 
 
-def to_html(name: str, chapters: Sequence[Chapter]) -> str:
-    """Write a report as one page; `name` is its title in the browser."""
-    return str(render("report.html", name=name, chapters=chapters, marks=_MARKS))
+def to_html(name: str, chapters: Sequence[Chapter], *, wide: bool = False) -> str:
+    """Write a report as one page; `name` is its title in the browser, `wide` is for tables with many columns."""
+    return str(render("report.html", name=name, chapters=chapters, marks=_MARKS, wide=wide))
 
 
 def to_markdown(chapters: Sequence[Chapter]) -> str:
@@ -120,7 +134,12 @@ def to_markdown(chapters: Sequence[Chapter]) -> str:
 
 def markdown_table(table: Table) -> list[str]:
     """Write a table as lines of Markdown."""
-    rows = [[_cell(cell) for cell in row] for row in [table.head, *table.rows]]
+    notes = table.notes or [[None] * len(table.head)] * len(table.rows)
+    noted = [
+        [f"{cell} ({note})" if note else cell for cell, note in zip(row, mine, strict=True)]
+        for row, mine in zip(table.rows, notes, strict=True)
+    ]
+    rows = [[_cell(cell) for cell in row] for row in [table.head, *noted]]
     widths = [max(len(row[i]) for row in rows) for i in range(len(table.head))]
     rows.insert(1, ["-" * width for width in widths])
     lines = [
@@ -146,5 +165,8 @@ _MARKS = {
     "FAIL": "bad",
     "ERROR": "bad",
     "VOID": "weak",
+    "better": "good",
+    "worse": "bad",
+    "moved": "weak",
 }
 """Words of cells that are coloured."""

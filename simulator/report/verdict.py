@@ -5,10 +5,18 @@ Pure: takes the figures and what is known of the run. Figures come from analysis
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from simulator.analysis.raw_run import RunContext
 from simulator.summary import Verdict
+
+_WORST_FIRST: tuple[Verdict, ...] = ("error", "fail", "void", "pass")
+
+
+def worst(verdicts: Iterable[Verdict]) -> Verdict:
+    """Return the worst of several verdicts: error before fail before void before pass."""
+    found = set(verdicts)
+    return next(verdict for verdict in _WORST_FIRST if verdict in found)
 
 
 def judge(

@@ -147,11 +147,9 @@ def compose(directory: Path, *, draw: bool = True, prefix: str = "") -> Composed
     """
     raw = RawRun.read(directory)
     summary = summarize(raw)
-    pairs = metrics.pairs(raw) if raw.announces_streams else call_streams.pairs(raw)
-    for more in (delivery.by_stream(raw), streams_with_pauses(raw)):
-        pairs = pairs.merge(more, how="left", on=["sender", "receiver", "kind"])
+    data = plot_data(raw, summary)
+    pairs = data.pairs
     received = series.receivers(pairs, raw)
-    data = PlotData(raw, summary, pairs)
     drawings = draw_all(data) if draw else []
     charts: dict[Topic | None, list[Chart]] = {}
     for one in drawings:
@@ -159,6 +157,14 @@ def compose(directory: Path, *, draw: bool = True, prefix: str = "") -> Composed
     parts = sections(data, received, charts)
     chapter = Chapter(title(summary), summary.verdict, highlights(summary), parts)
     return Composed(summary, chapter, {"pairs": pairs, "by_receiver": received}, drawings)
+
+
+def plot_data(raw: RawRun, summary: Summary) -> PlotData:
+    """Return what the plots of a run are drawn from."""
+    pairs = metrics.pairs(raw) if raw.announces_streams else call_streams.pairs(raw)
+    for more in (delivery.by_stream(raw), streams_with_pauses(raw)):
+        pairs = pairs.merge(more, how="left", on=["sender", "receiver", "kind"])
+    return PlotData(raw, summary, pairs)
 
 
 def write_plots(directory: Path, drawings: Sequence[Drawing]) -> None:
@@ -169,10 +175,10 @@ def write_plots(directory: Path, drawings: Sequence[Drawing]) -> None:
         close_to_others(drawing.write_png(folder))
 
 
-def write_pages(directory: Path, name: str, chapters: Sequence[Chapter]) -> None:
-    """Write a report as report.md and report.html."""
+def write_pages(directory: Path, name: str, chapters: Sequence[Chapter], *, wide: bool = False) -> None:
+    """Write a report as report.md and report.html; `wide` is for tables with many columns."""
     (directory / "report.md").write_text(to_markdown(chapters), encoding="utf-8")
-    (directory / "report.html").write_text(to_html(name, chapters), encoding="utf-8")
+    (directory / "report.html").write_text(to_html(name, chapters, wide=wide), encoding="utf-8")
 
 
 def title(summary: Summary) -> str:

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from simulator.errors import RunDirectoryError, ScenarioError
 from simulator.report.live import Watcher
 from simulator.report.render import Chapter, Section, Table
+from simulator.report.verdict import worst
 from simulator.report.write import Plots, compose, verdict_words, write_pages, write_plots
 from simulator.runs.base import Run
 from simulator.samples.recorder import RunDirectory
@@ -26,7 +27,6 @@ from simulator.stack.watchdog import Watchdog
 from simulator.summary import Summary, Verdict
 
 _FILE = "programme.toml"
-_WORST_FIRST: tuple[Verdict, ...] = ("error", "fail", "void", "pass")
 
 
 class _Head(BaseModel):
@@ -198,7 +198,7 @@ def write_suite_report(directory: Path, *, plots: Plots = "page") -> SuiteSummar
         results.append(PartResult(title=title, folder=folder, summary=composed.summary))
         chapter.title = f"{title}: {chapter.title}"
         chapters.append(chapter)
-    verdict = next(v for v in _WORST_FIRST if any(r.summary.verdict == v for r in results))
+    verdict = worst(r.summary.verdict for r in results)
     reasons = [f"{r.title}: {reason}" for r in results for reason in r.summary.reasons]
     whole = SuiteSummary(name=name, verdict=verdict, reasons=reasons, parts=results)
     first = Chapter(verdict_words(verdict), verdict, sections=[_overview(description, whole)])

@@ -159,6 +159,11 @@ def _partial(path: Path) -> Path:
     return path.with_name(f".{path.name}.partial-{os.getpid()}")
 
 
+def is_partial(directory: Path) -> bool:
+    """Return whether a directory is one that a run writes to until it ends."""
+    return _PARTIAL.fullmatch(directory.resolve().name) is not None
+
+
 def remove_partial_runs(folder: Path) -> list[Path]:
     """Remove the partial directories of killed runs in `folder`; return them."""
     removed: list[Path] = []

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from simulator.analysis.series import latency_over_time
+from simulator.analysis.series import latency_over_time, latency_tail
 from simulator.report.drawing import COLOURS, KIND_COLOURS, PlotData, legend, log_axis, plot, sheet, time_axis
 from simulator.samples.schema import KINDS
 from simulator.summary import Topic
@@ -56,22 +57,22 @@ def over_time(data: PlotData) -> Figure | None:
 )
 def distribution(data: PlotData) -> Figure | None:
     """Draw percentiles on an axis that stretches the tail, as histograms of high dynamic range are drawn."""
-    samples = data.raw.samples()
-    figure, (axes,) = sheet(2.7)
-    most = 0
-    for number, kind in enumerate(KINDS):
-        delays = np.sort(samples.loc[samples["kind"] == number, "owd_ns"].to_numpy(dtype=np.float64)) / 1e6
-        if not len(delays):
-            continue
-        most = max(most, len(delays))
-        rest = np.geomspace(1, 1 / len(delays), 240)
-        places = np.minimum(np.ceil((1 - rest) * len(delays)).astype(int), len(delays) - 1)
-        axes.plot(
-            1 / rest, delays[places], color=KIND_COLOURS[kind], label=f"{kind}, {len(delays):,} samples"
-        )
-        axes.plot([len(delays)], [delays[-1]], color=KIND_COLOURS[kind], marker="o", ms=3.5)
-    if not most:
+    table = latency_tail(data.raw)
+    if table.empty:
         return None
+    figure, (axes,) = sheet(2.7)
+    for kind, mine in table.groupby("kind", sort=False):
+        colour = KIND_COLOURS[str(kind)]
+        label = f"{kind}, {mine['samples'].iloc[0]:,} samples"
+        axes.plot(1 / mine["rest"], mine["ms"], color=colour, label=label)
+        axes.plot(1 / mine["rest"].iloc[-1:], mine["ms"].iloc[-1:], color=colour, marker="o", ms=3.5)
+    tail_axes(axes, int(table["samples"].max()))
+    legend(axes)
+    return figure
+
+
+def tail_axes(axes: Axes, most: int) -> None:
+    """Make x the share of samples, each step a tenth of what was left, and y the time; `most` samples there are."""
     axes.set_xscale("log")
     axes.set_yscale("log")
     log_axis(axes.yaxis)
@@ -82,8 +83,6 @@ def distribution(data: PlotData) -> Figure | None:
     axes.set_xlim(1, max(most, 10) * 1.3)
     axes.set_xlabel("share of samples")
     axes.set_ylabel("ms")
-    legend(axes)
-    return figure
 
 
 @plot(

@@ -119,11 +119,7 @@ def heat_map(data: PlotData) -> Figure | None:
     if not kinds:
         return None
     bots = np.unique(pairs[["sender", "receiver"]].to_numpy(dtype=np.int64))
-    place = {int(bot): number for number, bot in enumerate(bots)}
-    known = pairs["p95_ms"].dropna()
-    low, high = (float(known.min()), float(known.max())) if len(known) else (1.0, 1.0)
-    low = max(low, 0.01)
-    norm = LogNorm(low, max(high, low * 1.5))
+    place, norm = places_of(bots), colour_scale(pairs["p95_ms"])
     side = WIDTH_IN / 2 if len(bots) > 12 else WIDTH_IN / 3
     figure = Figure(figsize=(WIDTH_IN, side * 0.86 + 0.3))
     columns = figure.subplots(1, max(2, len(kinds)), squeeze=False)[0]
@@ -131,9 +127,9 @@ def heat_map(data: PlotData) -> Figure | None:
         axes.set_axis_off()
     for axes, kind in zip(columns, kinds, strict=False):
         mine = pairs[pairs["kind"] == kind]
-        image = _cells(axes, mine, place, norm)
+        image = cells(axes, mine, place, norm)
         axes.set_title(kind)
-        _label_bots(axes, bots)
+        label_bots(axes, bots)
     bar = figure.colorbar(image, ax=list(columns[: len(kinds)]), shrink=0.8, pad=0.02)
     bar.outline.set_visible(False)
     log_axis(bar.ax.yaxis)
@@ -141,16 +137,30 @@ def heat_map(data: PlotData) -> Figure | None:
     return figure
 
 
-def _cells(axes: Axes, mine: pd.DataFrame, place: dict[int, int], norm: LogNorm) -> AxesImage:
-    cells = np.full((len(place), len(place)), np.nan)
+def places_of(bots: np.ndarray) -> dict[int, int]:
+    """Return the row and column of each bot."""
+    return {int(bot): number for number, bot in enumerate(bots)}
+
+
+def colour_scale(p95_ms: pd.Series[float]) -> LogNorm:
+    """Return the colours of a heat map, from the fastest stream to the slowest."""
+    known = p95_ms.dropna()
+    low, high = (float(known.min()), float(known.max())) if len(known) else (1.0, 1.0)
+    low = max(low, 0.01)
+    return LogNorm(low, max(high, low * 1.5))
+
+
+def cells(axes: Axes, mine: pd.DataFrame, place: dict[int, int], norm: LogNorm) -> AxesImage:
+    """Draw a cell for each stream of one kind."""
+    p95 = np.full((len(place), len(place)), np.nan)
     silent = np.zeros((len(place), len(place), 4))
     rows = mine["receiver"].map(place).to_numpy(dtype=np.int64)
     columns = mine["sender"].map(place).to_numpy(dtype=np.int64)
-    cells[rows, columns] = mine["p95_ms"].to_numpy(dtype=np.float64)
+    p95[rows, columns] = mine["p95_ms"].to_numpy(dtype=np.float64)
     dead = ~mine["flowing"].astype(bool).to_numpy()
     silent[rows[dead], columns[dead]] = (0.86, 0.15, 0.12, 1.0)
     image = axes.imshow(
-        np.ma.masked_invalid(np.maximum(cells, 0.01)), cmap="viridis", norm=norm, interpolation="nearest"
+        np.ma.masked_invalid(np.maximum(p95, 0.01)), cmap="viridis", norm=norm, interpolation="nearest"
     )
     if dead.any():
         axes.imshow(silent, interpolation="nearest")
@@ -159,8 +169,9 @@ def _cells(axes: Axes, mine: pd.DataFrame, place: dict[int, int], norm: LogNorm)
     return image
 
 
-def _label_bots(axes: Axes, bots: np.ndarray) -> None:
-    step = max(1, -(-len(bots) // 10))
+def label_bots(axes: Axes, bots: np.ndarray, *, most: int = 10) -> None:
+    """Name about `most` of the senders and receivers."""
+    step = max(1, -(-len(bots) // most))
     marks = list(range(0, len(bots), step))
     axes.set_xticks(marks, [str(bots[mark]) for mark in marks])
     axes.set_yticks(marks, [str(bots[mark]) for mark in marks])

@@ -22,7 +22,7 @@ _SINGLE = 400
 def timeline(data: PlotData) -> Figure | None:
     """Draw one row for each kind of event that the run had."""
     raw = data.raw
-    rows = [(label, times, colour) for label, times, colour in _rows(data) if len(times)]
+    rows = [(label, times, colour) for label, times, colour in event_rows(data) if len(times)]
     if not rows:
         return None
     figure, (axes,) = sheet(0.75 + 0.24 * len(rows))
@@ -41,7 +41,8 @@ def timeline(data: PlotData) -> Figure | None:
     return figure
 
 
-def _rows(data: PlotData) -> list[tuple[str, np.ndarray, str]]:
+def event_rows(data: PlotData) -> list[tuple[str, np.ndarray, str]]:
+    """Return name, times and colour of each kind of event; times count from the begin of the run."""
     raw = data.raw
     arrivals, changes, faults = (raw.tables[name] for name in ("arrivals", "transitions", "deaths"))
     joins = raw.tables["joins"]["started_ns"] if arrivals.empty else arrivals["started_ns"]

@@ -7,9 +7,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from simulator.analysis.metrics import join_times
-from simulator.analysis.series import since_start_s
-from simulator.analysis.transitions import changes
+from simulator.analysis.series import ended_changes, since_start_s
+from simulator.analysis.series import joins as joins_of
 from simulator.report.drawing import COLOURS, PlotData, legend, plot, sheet
 from simulator.summary import Topic
 
@@ -32,7 +31,7 @@ _MOST = 120
 )
 def joins(data: PlotData) -> Figure | None:
     """Draw every join as a bar on the axis of time."""
-    rows = _rows(data)
+    rows = joins_of(data.raw)
     if rows.empty:
         return None
     rows = rows.sort_values("started_ns", ignore_index=True)
@@ -65,15 +64,6 @@ def joins(data: PlotData) -> Figure | None:
     return figure
 
 
-def _rows(data: PlotData) -> pd.DataFrame:
-    arrivals = data.raw.tables["arrivals"].sort_values("started_ns")
-    if arrivals.empty:
-        return join_times(data.raw)
-    # The first participant of a call has no streams to wait for.
-    waiting = arrivals[(arrivals["flowing_ns"] > 0) | arrivals.duplicated("call_id")]
-    return waiting.assign(signalled_ns=0)[["bot", "started_ns", "signalled_ns", "flowing_ns"]]
-
-
 @plot(
     "changes",
     "Mode changes",
@@ -84,9 +74,7 @@ def _rows(data: PlotData) -> pd.DataFrame:
 )
 def waterfall(data: PlotData) -> Figure | None:
     """Draw one row of bars for each direction."""
-    rows = changes(data.raw)
-    rows = rows[(rows["decided_ns"] > 0) & (rows["completed_ns"] > 0)]
-    rows = rows[rows["success"].fillna(False).astype(bool)]
+    rows = ended_changes(data.raw)
     there = [way for way in _DIRECTIONS if (rows["new"] == way).any()]
     if not there:
         return None

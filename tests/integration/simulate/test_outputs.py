@@ -57,7 +57,9 @@ def test_a_file_that_cannot_be_written_ends_the_command_before_the_run(
     assert not run.directory.exists()
 
 
-def test_two_real_runs_can_be_compared(simulate: Simulate, capsys: pytest.CaptureFixture[str]) -> None:
+def test_two_real_runs_can_be_compared(
+    simulate: Simulate, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     options = ("group", "--participants", "3", "--bots", "native", "--duration", "3")
     a, b = (simulate(*options, unhurried=True).directory for _ in range(2))
     assert main(["diff", str(a), str(b), "--json"]) == 0
@@ -65,3 +67,10 @@ def test_two_real_runs_can_be_compared(simulate: Simulate, capsys: pytest.Captur
     assert figures["streams.flowing"]["change"] == "same"
     assert figures["streams.flowing"]["second"] == 12
     assert figures["delivered_ratio.video.ratio"]["first_interval"]["low"] > 0.9
+    code = main(["report", str(a), str(b), "--json", "--out", str(tmp_path / "page")])
+    compared = json.loads(capsys.readouterr().out)
+    assert code in {0, 4}
+    assert [one["directory"] for one in compared["runs"]] == [str(a), str(b)]
+    streams = {one["path"]: one["values"] for one in compared["figures"]}["streams.flowing"]
+    assert streams == [12, 12]
+    assert (tmp_path / "page" / "report.html").read_text().count('<svg class="plot"') >= 7
