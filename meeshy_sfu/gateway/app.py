@@ -46,7 +46,7 @@ from meeshy_sfu.gateway.calls.timeouts import Timeouts
 from meeshy_sfu.gateway.health import HealthApi
 from meeshy_sfu.gateway.jobs import Jobs
 from meeshy_sfu.gateway.media.media_client import MediaServerClient
-from meeshy_sfu.gateway.media.media_events import MediaEvents
+from meeshy_sfu.gateway.media.media_events import MediaConnections, MediaEvents
 from meeshy_sfu.gateway.metrics import Metrics
 from meeshy_sfu.gateway.turn.ice_servers import IceServerError, parse_server
 from meeshy_sfu.gateway.wire.description import DESCRIPTION
@@ -110,7 +110,7 @@ class Gateway:
         self.repository = Repository(engine, settle=self.late.settle, on_done=self.metrics.queried)
         self.rows = CallRows(self.repository, self.late, clock)
         self.media = MediaServerClient(settings.media_urls, secret=secret, clock=clock)
-        self.media_events = MediaEvents(self.media, clock, self.jobs, down_s=settings.media_down_s)
+        self.media_events = MediaEvents(self.media, self.jobs)
         sockets = SocketServer(settings, origins, clock)
         sessions = Sessions(sockets)
         self.notices = notices = Notices(settings, secret, clock, sessions)
@@ -191,6 +191,14 @@ class Gateway:
             switcher=self.switcher,
             journal=self.journal,
             jobs=self.jobs,
+        )
+        self._connections = MediaConnections(
+            self.media_events,
+            media=self.media,
+            clock=clock,
+            jobs=self.jobs,
+            down_s=settings.media_down_s,
+            listener=self.supervision,
         )
         self.health = HealthApi(
             repository=self.repository,
@@ -284,7 +292,7 @@ class Gateway:
         found = await self.supervision.restore()
         if found:
             logger.info("%d calls restored", found)
-        self.media_events.start(self.supervision)
+        self._connections.start()
         self.jobs.start(self._sweep(), "sweep")
         self.url = await self._listener.open(self._app, self.settings.gateway_port, tls)
 

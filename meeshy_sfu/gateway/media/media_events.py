@@ -18,8 +18,6 @@ from meeshy_sfu.errors import MeeshyError, UnavailableError
 from meeshy_sfu.log import log_ids
 
 if TYPE_CHECKING:
-    from collections.abc import Set
-
     from meeshy_sfu.clock import Clock
     from meeshy_sfu.gateway.jobs import Jobs
     from meeshy_sfu.gateway.media.media_client import MediaServerClient
@@ -60,38 +58,35 @@ class MediaListener(Protocol):
         """A media server is connected (again); its rooms may be others than before."""
 
 
+class RoomConnection(Protocol):
+    """A connection to a media server, open or broken by now."""
+
+    async def join(self, call_id: str) -> None:
+        """Subscribe to a room's events."""
+
+    async def leave(self, call_id: str) -> None:
+        """Unsubscribe from a room's events."""
+
+
 class MediaEvents:
-    """Listen to all media servers."""
+    """Which calls' rooms are watched, and the connections that are open now.
 
-    def __init__(self, media: MediaServerClient, clock: Clock, jobs: Jobs, *, down_s: float) -> None:
+    Knows no listener: what a connection receives it reports itself. So those who watch rooms need not exist before those
+    who are notified of them.
+    """
+
+    def __init__(self, media: MediaServerClient, jobs: Jobs) -> None:
         self._media = media
-        self._clock = clock
         self._jobs = jobs
-        self._down_s = down_s
-        self._servers: dict[str, _ServerLink] = {}
         self._watched: set[str] = set()
-
-    def start(self, listener: MediaListener) -> None:
-        """Begin to connect to all servers."""
-        for url in self._media.urls:
-            link = _ServerLink(
-                url,
-                media=self._media,
-                clock=self._clock,
-                jobs=self._jobs,
-                down_s=self._down_s,
-                watched=self._watched,
-                listener=listener,
-            )
-            self._servers[url] = link
-            self._jobs.start(link.run(), f"events of {url}")
+        self._open: dict[str, RoomConnection] = {}
 
     async def watch(self, call_id: str) -> None:
         """Receive events of a call's room, on the server the call is pinned to; if that is away, once it is back."""
         self.watch_later(call_id)
-        link = self._link_of(call_id)
-        if link is not None:
-            await link.join(call_id)
+        connection = self._connection_of(call_id)
+        if connection is not None:
+            await connection.join(call_id)
 
     def watch_later(self, call_id: str) -> None:
         """Receive events of a call's room from the next connection on."""
@@ -100,16 +95,55 @@ class MediaEvents:
     def unwatch(self, call_id: str) -> None:
         """Receive no more events of a call's room."""
         self._watched.discard(call_id)
-        link = self._link_of(call_id)
-        if link is not None:
-            self._jobs.start(link.leave(call_id), f"unwatch {call_id}")
+        connection = self._connection_of(call_id)
+        if connection is not None:
+            self._jobs.start(connection.leave(call_id), f"unwatch {call_id}")
+
+    def is_watched(self, call_id: str) -> bool:
+        """Return whether events of a call's room are wanted, on whichever server."""
+        return call_id in self._watched
+
+    def opened(self, url: str, connection: RoomConnection) -> None:
+        """A server is connected."""
+        self._open[url] = connection
+
+    def broke(self, url: str) -> None:
+        """A server's connection is lost."""
+        self._open.pop(url, None)
 
     def connected(self) -> dict[str, bool]:
         """Return which servers are connected; for health and tests."""
-        return {url: url in self._servers and self._servers[url].connected for url in self._media.urls}
+        return {url: url in self._open for url in self._media.urls}
 
-    def _link_of(self, call_id: str) -> _ServerLink | None:
-        return self._servers.get(self._media.server_of(call_id) or "")
+    def _connection_of(self, call_id: str) -> RoomConnection | None:
+        return self._open.get(self._media.server_of(call_id) or "")
+
+
+class MediaConnections:
+    """The connections to all media servers, kept up; what they receive goes to the listener."""
+
+    def __init__(
+        self,
+        events: MediaEvents,
+        *,
+        media: MediaServerClient,
+        clock: Clock,
+        jobs: Jobs,
+        down_s: float,
+        listener: MediaListener,
+    ) -> None:
+        self._jobs = jobs
+        self._links = {
+            url: _ServerLink(
+                url, events=events, media=media, clock=clock, jobs=jobs, down_s=down_s, listener=listener
+            )
+            for url in media.urls
+        }
+
+    def start(self) -> None:
+        """Begin to connect to all servers."""
+        for url, link in self._links.items():
+            self._jobs.start(link.run(), f"events of {url}")
 
 
 class _ServerLink:
@@ -119,27 +153,26 @@ class _ServerLink:
         self,
         url: str,
         *,
+        events: MediaEvents,
         media: MediaServerClient,
         clock: Clock,
         jobs: Jobs,
         down_s: float,
-        watched: Set[str],
         listener: MediaListener,
     ) -> None:
         self._url = url
+        self._events = events
         self._media = media
         self._clock = clock
         self._jobs = jobs
         self._down_s = down_s
-        self._watched = watched
-        """The calls whose rooms are watched, on whichever server."""
         self._listener = listener
         self._client: Any = None
         self._token = ""
         self._collecting: dict[str, list[_Producers]] = {}
         """Producers reported of rooms while they are being joined, for each join."""
         self._broken = asyncio.Event()
-        self.connected = False
+        self._connected = False
 
     async def run(self) -> None:
         """Keep the connection up until cancelled."""
@@ -163,7 +196,8 @@ class _ServerLink:
                     # whatever it was: without this connection calls would not learn of lost rooms
                     logger.exception("catching up failed; connecting again", extra=log_ids(server=self._url))
                 finally:
-                    self.connected = False
+                    self._connected = False
+                    self._events.broke(self._url)
                     await self._client.shutdown()
                 logger.warning(
                     "connection lost to the events of a media server", extra=log_ids(server=self._url)
@@ -199,7 +233,7 @@ class _ServerLink:
 
     async def join(self, call_id: str) -> None:
         """Subscribe to a room's events; a room that does not exist is reported as gone."""
-        if not self.connected:
+        if not self._connected:
             return
         found: _Producers = {}
         broken = self._broken
@@ -232,7 +266,7 @@ class _ServerLink:
                 self._collecting[call_id] = rest
         if not isinstance(answer, dict) or not answer.get("success"):
             await self._listener.room_gone(call_id, None, ROOM_LOST)
-        elif call_id in self._watched:
+        elif self._events.is_watched(call_id):
             self._listener.producers_are(call_id, found)
 
     async def _join_again(self, call_id: str, broken: asyncio.Event) -> None:
@@ -254,7 +288,7 @@ class _ServerLink:
 
     async def leave(self, call_id: str) -> None:
         """Unsubscribe from a room's events."""
-        if self.connected and call_id not in self._watched:
+        if self._connected and not self._events.is_watched(call_id):
             try:
                 await self._client.emit(
                     "leave-room", {"callId": call_id, "participantId": SERVICE_PARTICIPANT}
@@ -290,7 +324,8 @@ class _ServerLink:
             logger.debug("not reachable: %s", error, extra=log_ids(server=self._url))
             await self._client.shutdown()
             return False
-        self.connected = True
+        self._connected = True
+        self._events.opened(self._url, self)
         return True
 
     async def _catch_up(self) -> None:
@@ -302,10 +337,10 @@ class _ServerLink:
             looking.create_task(self._listener.server_back(self._url))
 
     def _is_watched(self, call_id: str) -> bool:
-        return call_id in self._watched and self._media.server_of(call_id) == self._url
+        return self._events.is_watched(call_id) and self._media.server_of(call_id) == self._url
 
     def _watched_here(self) -> list[str]:
-        return [call_id for call_id in self._media.calls_on(self._url) if call_id in self._watched]
+        return [call_id for call_id in self._media.calls_on(self._url) if self._events.is_watched(call_id)]
 
     async def _give_up(self) -> None:
         lost = self._watched_here()
