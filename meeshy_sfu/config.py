@@ -21,11 +21,11 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from meeshy_sfu.addresses import media_ips, require_address, require_family, require_network, require_told
+from meeshy_sfu.config_faults import ENV_PREFIX, explain, nearest
 from meeshy_sfu.dotenv import read_dotenv
 from meeshy_sfu.errors import ConfigError
 from meeshy_sfu.secret_length import SECRET_BYTES_MIN, secret_problem
 
-ENV_PREFIX = "MEESHY_"
 CONFIG_FILE_VARIABLE = "MEESHY_CONFIG"
 """Names the TOML file when ``--config`` does not."""
 OTHER_VARIABLES = ("MEESHY_CONFIG", "MEESHY_SUPERVISOR_FD", "MEESHY_TOKEN")
@@ -599,7 +599,8 @@ def load_settings(
     try:
         return Settings(**cast(Any, values))
     except ValidationError as error:
-        raise ConfigError(_explain(error, origins)) from None
+        secrets = {row.key for row in table() if row.secret}
+        raise ConfigError(explain(error, origins, fields=Settings.model_fields, secrets=secrets)) from None
 
 
 def _from_toml(path: Path) -> dict[str, tuple[object, str]]:
@@ -614,7 +615,7 @@ def _from_toml(path: Path) -> dict[str, tuple[object, str]]:
     known = [row.key for row in table()]
     for key in content:
         if key not in known:
-            raise ConfigError(f"unknown key {key!r} in {path}{_nearest(key, known)}")
+            raise ConfigError(f"unknown key {key!r} in {path}{nearest(key, known)}")
     return {key: (value, f"{key} in {path}") for key, value in content.items()}
 
 
@@ -637,7 +638,7 @@ def _from_variables(variables: Mapping[str, str], place: str) -> dict[str, tuple
         )
         if (ours and name not in known) or bare_slip:
             raise ConfigError(
-                f"unknown variable {name} {place}{_nearest(name, [*known, *OTHER_VARIABLES[:1]])}"
+                f"unknown variable {name} {place}{nearest(name, [*known, *OTHER_VARIABLES[:1]])}"
             )
     found: dict[str, tuple[object, str]] = {}
     for row in rows:
@@ -646,62 +647,3 @@ def _from_variables(variables: Mapping[str, str], place: str) -> dict[str, tuple
             if variables.get(name):
                 found[row.key] = (variables[name], f"{name} {place}")
     return found
-
-
-def _nearest(key: str, known: list[str]) -> str:
-    ours = key.startswith(ENV_PREFIX)  # a prefix that all have would make all alike
-    names = {name.removeprefix(ENV_PREFIX): name for name in known if name.startswith(ENV_PREFIX) == ours}
-    close = difflib.get_close_matches(key.removeprefix(ENV_PREFIX), names, 1)
-    return f"; did you mean {names[close[0]]}?" if close else "; `meeshy settings` lists all"
-
-
-def _explain(error: ValidationError, origins: Mapping[str, str]) -> str:
-    """Turn pydantic's findings into sentences that name the source; values of secrets are never repeated."""
-    sentences = []
-    secrets = {row.key for row in table() if row.secret}
-    for finding in error.errors(include_url=False):
-        key = str(finding["loc"][0]) if finding["loc"] else ""
-        message = str(finding["msg"]).removeprefix("Value error, ")
-        if finding["type"] == "extra_forbidden":
-            sentences.append(f"unknown setting {key!r}{_nearest(key, list(Settings.model_fields))}")
-        elif not key:
-            sentences.append(message)
-        elif key in secrets:
-            sentences.append(f"{origins.get(key, key)}: {message}")
-        else:
-            message = _permitted(key) if finding["type"] in _OUT_OF_RANGE else message
-            sentences.append(f"{origins.get(key, key)} = {finding['input']!r}: {message}")
-    return "; ".join(sentences)
-
-
-_OUT_OF_RANGE = frozenset(
-    (
-        "greater_than",
-        "greater_than_equal",
-        "less_than_equal",
-        "int_type",
-        "int_parsing",
-        "int_parsing_size",
-        "int_from_float",
-        "float_type",
-        "float_parsing",
-        "finite_number",
-    )
-)
-"""What pydantic calls a number that is none, or not one that the setting takes."""
-
-
-def _permitted(key: str) -> str:
-    """Return which numbers a setting takes."""
-    field = Settings.model_fields[key]
-    limits = {
-        name: getattr(rule, name)
-        for rule in field.metadata
-        for name in ("ge", "gt", "le")
-        if hasattr(rule, name)
-    }
-    least, above, most = limits.get("ge"), limits.get("gt"), limits.get("le")
-    kind = "a whole number" if field.annotation is int else "a number"
-    span = f"from {least} to {most}" if above is None else f"above {above} and up to {most}"
-    unit = cast(dict[str, str], field.json_schema_extra)["unit"]
-    return f"must be {kind} {span}{f' ({unit})' if unit else ''}"
