@@ -1,7 +1,7 @@
 # Each target is one line; what it needs installs itself (.ci/setup says what and why).
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test serve lint fmt bench docs setup setup-test test-rust test-python test-unit verify-media verify-switch verify-load pictures coverage-rust fuzz fuzz-rust fuzz-python mutants pins wheel ci
+.PHONY: help demo test serve web lint fmt bench docs setup setup-test test-rust test-python test-unit verify-media verify-switch verify-load pictures coverage-rust fuzz fuzz-rust fuzz-python mutants pins wheel ci
 export UV_PYTHON_DOWNLOADS := never
 export UV_LINK_MODE := copy
 RUN := .ci/uv run --no-sync
@@ -17,6 +17,9 @@ test: setup-test $(RUST_TESTS) test-python ## set up and pass all tests
 
 serve: setup ## run the media server in development mode (Ctrl-C ends it)
 	$(RUN) meeshy serve
+
+web: ## build the web client into meeshy_sfu/web (needs Node 20 or newer)
+	@.ci/web must
 
 lint: setup ## formatting, types, import contracts, stub, clippy, tree rules
 	.ci/lint

@@ -24,6 +24,7 @@ from meeshy_sfu.edge.openapi import Description
 from meeshy_sfu.gateway.metrics import Metrics as GatewayMetrics
 from meeshy_sfu.gateway.wire.description import DESCRIPTION as GATEWAY
 from meeshy_sfu.gateway.wire.rest import RestApi as GatewayRest
+from meeshy_sfu.gateway.wire.rest_guests import GuestApi
 from meeshy_sfu.gateway.wire.rest_overview import OverviewApi
 from meeshy_sfu.media.certificate import Certificate
 from meeshy_sfu.media.worker import WorkerPool, WorkerSettings
@@ -179,7 +180,7 @@ SCHEMAS = ROOT / "docs" / "schemas"
 MADE: dict[Path, Callable[[], str]] = {
     GATEWAY_PAGE: lambda: events(GATEWAY_PAGE, GATEWAY),
     SIGNALLING_PAGE: lambda: events(SIGNALLING_PAGE, MEDIA_SERVER),
-    SCHEMAS / "gateway.json": lambda: protocol_schema(GATEWAY, routes_of(GatewayRest, OverviewApi)),
+    SCHEMAS / "gateway.json": lambda: protocol_schema(GATEWAY, routes_of(GatewayRest, OverviewApi, GuestApi)),
     SCHEMAS / "media-server.json": lambda: protocol_schema(
         MEDIA_SERVER, routes_of(MediaRest, ConsumerApi, ServiceApi)
     ),

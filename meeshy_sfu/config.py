@@ -59,12 +59,13 @@ def _split(value: object) -> object:
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
 
-HTTP, SECRETS, FILES, MEDIA, CALLS, TURN, CAPS, RATES = (
+HTTP, SECRETS, FILES, MEDIA, CALLS, WEB, TURN, CAPS, RATES = (
     "HTTP and Socket.IO",
     "Tokens and secrets",
     "Files and logs",
     "Media",
     "Calls (gateway)",
+    "Web client (gateway)",
     "STUN and TURN (gateway)",
     "Caps",
     "Rate limits",
@@ -258,6 +259,27 @@ class Settings(BaseSettings):
         3600, CALLS, "Lifetime of the tokens clients get for the media server; renewed at half of it.",
         "Longer ones are harder to revoke.", "Rarely.", unit="seconds", ge=60, le=86400)
 
+    serve_web: bool = setting(
+        True, WEB, "Serve the web client on the gateway's port.", "Some megabytes of memory.",
+        "Off where another server has the page, or clients are all of your own making.")
+    web_dir: Path | None = setting(
+        None, WEB, "Directory with a built web client; not set means the one of this installation (`make web`). Read at the "
+        "start, never again.", "Its files are public.", "For a page of your own.")
+    invites: bool = setting(
+        False, WEB, "Let guests in by an invite of `meeshy token --invite`, without an account. Always on in development mode.",
+        "Who has the link enters the calls of its conversation.", "On for calls with guests.")
+    invite_lifetime_s: int = setting(
+        86_400, WEB, "How long an invite lets new guests in.", "A link that leaks opens calls for as long.",
+        "To the time between invitation and call.", unit="seconds", ge=60, le=31_536_000)
+    guest_token_lifetime_s: int = setting(
+        900, WEB, "Lifetime of a guest's token; the page renews it at half of it.",
+        "A copied token is good for that long.",
+        "Rarely.", unit="seconds", ge=60, le=86_400)
+    guest_session_s: int = setting(
+        43_200, WEB, "How long a guest may renew the token, counted from the first one; then an invite is needed again.",
+        "A guest stays that long, also after the invite has expired.", "Above the longest call.", unit="seconds",
+        ge=60, le=31_536_000)
+
     turn_servers: Names = setting(
         (), TURN, "Servers told to clients: host:port or turn: and turns: URIs with credentials, stun: URIs without.",
         "None.", "When clients are behind NAT.", bare="TURN_SERVERS")
@@ -347,6 +369,13 @@ class Settings(BaseSettings):
     rate_calls: int = setting(
         100, RATES, "Gateway: requests per address in 15 minutes.", "None.",
         "Up when many clients share an address, and for load tests.", unit="requests per 15 minutes", ge=0, le=10_000_000)
+    rate_page: int = setting(
+        3000, RATES, "Gateway: files of the web client and its configuration, per address; a page load takes about ten.",
+        "They come from memory.", "Up when hundreds of users share an address.", unit="requests per window", ge=0,
+        le=10_000_000)
+    rate_guests: int = setting(
+        300, RATES, "Gateway: guests let in by an invite, per address, and renewals, per guest.", "A signature each.",
+        "Up when many guests share an address.", unit="requests per window", ge=0, le=10_000_000)
     rate_initiate: int = setting(
         5, RATES, "Gateway: calls begun, per user.", "Each rings others.", "For load tests.",
         unit="events per window", ge=0, le=10_000_000)
@@ -458,6 +487,11 @@ class Settings(BaseSettings):
         if not (self.udp or self.tcp):
             raise ValueError("udp and tcp are both off, so no client could send media; switch one on")
         return self
+
+    @property
+    def takes_invites(self) -> bool:
+        """Whether guests are let in by an invite."""
+        return self.invites or self.is_development
 
     @property
     def addresses(self) -> tuple[str, ...]:

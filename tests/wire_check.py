@@ -22,6 +22,7 @@ from meeshy_sfu.edge.routes import Route
 from meeshy_sfu.edge.wire import DEEP, ErrorBody
 from meeshy_sfu.gateway.wire.messages import EVENTS as GATEWAY_EVENTS
 from meeshy_sfu.gateway.wire.rest import RestApi as GatewayRest
+from meeshy_sfu.gateway.wire.rest_guests import GuestApi
 from meeshy_sfu.gateway.wire.rest_overview import OverviewApi
 from meeshy_sfu.server.messages import EVENTS as MEDIA_EVENTS
 from meeshy_sfu.server.rest import RestApi as MediaRest
@@ -105,7 +106,7 @@ def check_body(method: str, path: str, status: int, body: object) -> None:
 
 
 def _routes() -> Iterator[tuple[Route, re.Pattern[str]]]:
-    for part in (GatewayRest, OverviewApi, MediaRest, ConsumerApi, ServiceApi, FaultApi):
+    for part in (GatewayRest, OverviewApi, GuestApi, MediaRest, ConsumerApi, ServiceApi, FaultApi):
         for member in vars(part).values():
             if hasattr(member, "__route__"):
                 route: Route = member.__route__

@@ -1,4 +1,4 @@
-"""``meeshy token``: makes tokens: for users, as the application around the gateway would; for calls, as the gateway would.
+"""``meeshy token``: makes users' tokens and invites, as the application around the gateway would, and calls' as the gateway.
 
 What tokens say is in gateway/wire/auth.py and server/auth.py.
 """
@@ -13,13 +13,13 @@ from meeshy_sfu.clock import SystemClock
 from meeshy_sfu.config import Settings
 from meeshy_sfu.edge.auth import SERVICE_ROLE, check_id
 from meeshy_sfu.edge.secret import signing_secret
-from meeshy_sfu.edge.token_signing import sign_media_token, sign_user_token
+from meeshy_sfu.edge.token_signing import sign_invite, sign_media_token, sign_user_token
 from meeshy_sfu.errors import InvalidRequestError
 from meeshy_sfu.gateway.wire.auth import MAX_WORD_CHARS, Conversation
 from meeshy_sfu.names import MAX_NAME_CHARS, name_problem
 
 
-@with_settings(["state_dir", "token_lifetime_s"])
+@with_settings(["state_dir", "token_lifetime_s", "invite_lifetime_s"])
 def token(
     *,
     settings: Settings,
@@ -27,7 +27,8 @@ def token(
     conversation: Annotated[
         list[str] | None,
         typer.Option(
-            "--conversation", help="With --user: ID:TYPE or ID:TYPE:ROLE, as c1:GROUP:admin; repeatable."
+            "--conversation",
+            help="With --user: ID:TYPE or ID:TYPE:ROLE, as c1:GROUP:admin; repeatable. With --invite: one ID:TYPE.",
         ),
     ] = None,
     username: Annotated[
@@ -35,6 +36,9 @@ def token(
     ] = None,
     anonymous: Annotated[
         bool, typer.Option("--anonymous", help="With --user: a guest's session instead of a user.")
+    ] = False,
+    invite: Annotated[
+        bool, typer.Option("--invite", help="An invite to --conversation, for guests of the web client.")
     ] = False,
     call: Annotated[str | None, typer.Option("--call", help="Call id: a token for the media server.")] = None,
     participant: Annotated[
@@ -46,6 +50,23 @@ def token(
 ) -> None:
     """Print a token signed with JWT_SECRET, or with the development secret of the state directory."""
     secret, now_s = signing_secret(settings), SystemClock().unix_s()
+    if invite:
+        if user is not None or call is not None or participant is not None:
+            raise typer.BadParameter(
+                "--invite is of a conversation; --user, --call and --participant make other tokens"
+            )
+        invited = _invited(conversation or [])
+        lifetime_s = min(settings.invite_lifetime_s, settings.max_token_lifetime_s)
+        console.line(
+            sign_invite(
+                secret=secret,
+                now_s=now_s,
+                lifetime_s=lifetime_s,
+                conversation_id=invited.id,
+                kind=invited.type,
+            )
+        )
+        return
     if user is not None:
         if call is not None or participant is not None:
             raise typer.BadParameter(
@@ -81,6 +102,15 @@ def token(
             participant_id=participant,
         )
     )
+
+
+def _invited(texts: list[str]) -> Conversation:
+    found = [_conversation(text) for text in texts]
+    if len(found) != 1 or found[0].role != "member":
+        raise typer.BadParameter(
+            "--invite needs one --conversation without a role, as c1:GROUP; guests are members"
+        )
+    return found[0]
 
 
 def _conversation(text: str) -> Conversation:

@@ -25,6 +25,10 @@ GATEWAY_AUDIENCE = "meeshy-gateway"
 """Claim aud of users' tokens."""
 MEDIA_AUDIENCE = "meeshy-media"
 """Claim aud of tokens for the media server, those of services included."""
+INVITE_AUDIENCE = "meeshy-invite"
+"""Claim aud of invites, which let a guest into a conversation and are good for nothing else."""
+AUDIENCES = (GATEWAY_AUDIENCE, MEDIA_AUDIENCE, INVITE_AUDIENCE)
+"""A token is for one of them only."""
 USER_CLAIMS = frozenset(("kind", "conversations"))
 """What every user's token has and no other."""
 MAX_LIFETIME_S = 31_536_000.0
@@ -170,9 +174,10 @@ def check_audience(payload: Mapping[str, object], audience: str, *, required: bo
         raise UnauthorizedError(
             f"the token's claim aud names another service; this one takes tokens with aud {audience}"
         )
-    if GATEWAY_AUDIENCE in names and MEDIA_AUDIENCE in names:
+    ours = [name for name in AUDIENCES if name in names]
+    if len(ours) > 1:
         raise UnauthorizedError(
-            f"the token's claim aud names both {GATEWAY_AUDIENCE} and {MEDIA_AUDIENCE}; sign one token for each"
+            f"the token's claim aud names both {ours[0]} and {ours[1]}; sign one token for each"
         )
 
 

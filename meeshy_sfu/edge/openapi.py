@@ -133,12 +133,12 @@ def _operation(route: Route, description: Description) -> dict[str, Any]:
     ]
     if parameters:
         operation["parameters"] = parameters
-    if route.access == "open":
+    if route.access in ("open", "counted"):
         operation["security"] = []
     if route.body is not None:
         required = any(field.is_required() for field in route.body.model_fields.values())
         operation["requestBody"] = {"required": required, "content": _content(_ref(route.body))}
-    if route.access in ("token", "overseer"):
+    if route.access in ("token", "overseer", "counted"):
         operation["x-rate-limit"] = f"rate_{route.quota}"
     return operation
 
@@ -163,7 +163,8 @@ def _success(route: Route) -> dict[str, Any]:
 def _failures(route: Route) -> dict[str, Any]:
     if route.access == "open":
         return {}
-    kinds: list[type[MeeshyError]] = [*_ALWAYS, *route.errors]
+    always = (RateLimitError, MeeshyError) if route.access == "counted" else _ALWAYS
+    kinds: list[type[MeeshyError]] = [*always, *route.errors]
     if route.body is not None:
         kinds += [InvalidRequestError, PayloadTooLargeError]
     by_status: dict[int, set[str]] = {}

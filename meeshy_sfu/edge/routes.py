@@ -13,9 +13,9 @@ from pydantic import BaseModel
 from meeshy_sfu.edge.wire import WireModel
 from meeshy_sfu.errors import MeeshyError
 
-Access = Literal["token", "overseer", "open", "local"]
-"""token: a JWT of the service's kind; overseer: that, or a service's; open: no token needed; local: loopback, metrics token or
-service."""
+Access = Literal["token", "overseer", "open", "counted", "local"]
+"""token: a JWT of the service's kind; overseer: that, or a service's; open: no token needed; counted: nor here, but its quota
+counts per address; local: loopback, metrics token or service."""
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -39,6 +39,8 @@ class Route:
     errors: tuple[type[MeeshyError], ...] = ()
     status: int = 200
     """Of a success."""
+    per_user: bool = False
+    """Whether its quota alone counts, per user, and no limit per address: many users may share one."""
     raw: str | None = None
     """Content type, when the answer has no envelope."""
     development_only: bool = False

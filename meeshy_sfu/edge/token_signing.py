@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import jwt
 
-from meeshy_sfu.edge.auth import ALGORITHM, GATEWAY_AUDIENCE, MEDIA_AUDIENCE, SERVICE_ROLE
+from meeshy_sfu.edge.auth import ALGORITHM, GATEWAY_AUDIENCE, INVITE_AUDIENCE, MEDIA_AUDIENCE, SERVICE_ROLE
 
 
 class ConversationClaim(Protocol):
@@ -37,10 +37,12 @@ def sign_user_token(
     conversations: Iterable[ConversationClaim],
     username: str | None = None,
     anonymous: bool = False,
+    guest_since_s: float | None = None,
 ) -> str:
     """Sign a user's token for the gateway.
 
-    In production the application around the gateway signs these; here the command line, the banner and tests do.
+    In production the application around the gateway signs these; here the command line, the banner and tests do, and the
+    gateway itself for guests, whose first token was signed at `guest_since_s`.
     """
     claims: dict[str, Any] = {
         "aud": GATEWAY_AUDIENCE,
@@ -49,6 +51,14 @@ def sign_user_token(
         "kind": "anonymous" if anonymous else "user",
         "conversations": [{"id": one.id, "type": one.type, "role": one.role} for one in conversations],
     }
+    if guest_since_s is not None:
+        claims["guestSince"] = int(guest_since_s)
+    return sign_token(claims, secret=secret, now_s=now_s, lifetime_s=lifetime_s)
+
+
+def sign_invite(*, secret: str, now_s: float, lifetime_s: float, conversation_id: str, kind: str) -> str:
+    """Sign an invite: it lets guests into one conversation, as members and never as admins."""
+    claims = {"aud": INVITE_AUDIENCE, "conversation": {"id": conversation_id, "type": kind}}
     return sign_token(claims, secret=secret, now_s=now_s, lifetime_s=lifetime_s)
 
 

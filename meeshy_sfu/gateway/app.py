@@ -56,6 +56,7 @@ from meeshy_sfu.gateway.wire.outages import database_failure
 from meeshy_sfu.gateway.wire.quotas import Quotas
 from meeshy_sfu.gateway.wire.rest import RestApi
 from meeshy_sfu.gateway.wire.rest_dispatch import RestDispatcher
+from meeshy_sfu.gateway.wire.rest_guests import GuestApi
 from meeshy_sfu.gateway.wire.rest_overview import OverviewApi
 from meeshy_sfu.gateway.wire.sessions import Sessions
 from meeshy_sfu.lock_file import LockFile, hold_state
@@ -233,10 +234,10 @@ class Gateway:
         self._app = web.Application(
             middlewares=[edge_middleware(settings, origins)], client_max_size=settings.max_body_bytes
         )
-        overview = OverviewApi(self.calls)
+        overview, guests = OverviewApi(self.calls), GuestApi(settings, rules, clock)
         self.routes = [
             bound
-            for owner in (self.health, self.service_routes, rest, overview)
+            for owner in (self.health, self.service_routes, rest, overview, guests)
             for bound in bound_routes(owner)
         ]
         for bound in self.routes:
@@ -326,8 +327,8 @@ class Gateway:
         self.on_lost()
 
     def _handler(self, bound: BoundRoute) -> Handler:
-        needs_token = bound.route.access in ("token", "overseer")
-        return self._dispatcher.wrap(bound) if needs_token else bound.handler
+        is_checked = bound.route.access in ("token", "overseer", "counted")
+        return self._dispatcher.wrap(bound) if is_checked else bound.handler
 
     async def _index(self, _: web.Request) -> web.Response:
         return web.Response(status=302, headers={"Location": "/docs"})

@@ -13,6 +13,7 @@ from meeshy_sfu.edge.wire import WireModel
 from meeshy_sfu.gateway.health import HealthApi
 from meeshy_sfu.gateway.wire import messages
 from meeshy_sfu.gateway.wire.rest import RestApi
+from meeshy_sfu.gateway.wire.rest_guests import GuestApi
 from meeshy_sfu.gateway.wire.rest_overview import OverviewApi
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -21,7 +22,9 @@ PAGE = (ROOT / "docs" / "gateway.md").read_text(encoding="utf-8")
 
 def routes() -> list[Route]:
     members = (
-        member for part in (HealthApi, ServiceRoutes, RestApi, OverviewApi) for member in vars(part).values()
+        member
+        for part in (HealthApi, ServiceRoutes, RestApi, OverviewApi, GuestApi)
+        for member in vars(part).values()
     )
     return [member.__route__ for member in members if hasattr(member, "__route__")]
 

@@ -1,4 +1,4 @@
-"""Tokens of the gateway: who a user is and which conversations they are a member of; and the tokens for the media server.
+"""Tokens of the gateway: who a user is and which conversations they are a member of; invites; and services' tokens.
 
 Pure: secret and time are handed in. What every token must fulfil is known to edge/auth.py.
 """
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from meeshy_sfu.edge.auth import (
     GATEWAY_AUDIENCE,
+    INVITE_AUDIENCE,
     MEDIA_AUDIENCE,
     SERVICE_ROLE,
     USER_CLAIMS,
@@ -64,6 +65,8 @@ class User:
     anonymous: bool
     conversations: Mapping[str, Conversation]
     expires_at_s: float
+    guest_since_s: float | None = None
+    """When the first token of a guest who came by an invite was signed; None for all others."""
 
     @property
     def key(self) -> str:
@@ -155,8 +158,24 @@ def read_user_token(token: object, rules: TokenRules, *, now_s: float) -> User:
         anonymous=kind == "anonymous",
         conversations={item.id: item for item in _conversations(payload.get("conversations"))},
         expires_at_s=moment(payload, "exp"),
+        guest_since_s=moment(payload, "guestSince") if "guestSince" in payload else None,
     )
     return user
+
+
+def read_invite(invite: object, rules: TokenRules, *, now_s: float) -> Conversation:
+    """Check an invite and return the conversation it is for.
+
+    Unlike a user's token it must always name its audience, so that no other token of the same secret passes for one.
+
+    Raises:
+        UnauthorizedError: It is not valid; the message says why, without repeating it.
+    """
+    payload = open_token(invite, rules, now_s=now_s)
+    check_audience(payload, INVITE_AUDIENCE, required=True)
+    found = payload.get("conversation")
+    (conversation,) = _conversations([found if isinstance(found, dict) else None])
+    return Conversation(conversation.id, conversation.type)
 
 
 def _conversations(value: object) -> Iterable[Conversation]:

@@ -16,9 +16,14 @@ SIGNALS_WINDOW_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Quotas:
-    """All limits of the gateway. `calls` counts per address, `events` per socket, the others per user."""
+    """All limits of the gateway.
+
+    `calls` and `page` count per address, `events` per socket, `guests` per address or guest, the others per user.
+    """
 
     calls: Quota
+    page: Quota
+    guests: Quota
     events: Quota
     initiate: Quota
     join: Quota

@@ -156,6 +156,7 @@ class RestApi:
             _CALLS,
             body=schemas.QualityBody,
             quota="quality",
+            per_user=True,
             errors=(*_LIVE, NotAParticipantError),
         )
     )

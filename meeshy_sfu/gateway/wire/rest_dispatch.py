@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from meeshy_sfu.edge.routes import BoundRoute, Route
     from meeshy_sfu.gateway.wire.quotas import Quotas
 
-REPORTS = "quality"
-"""The quota of routes that do not count against the limit per address."""
-
 
 @dataclass(frozen=True, slots=True)
 class RestRequest:
@@ -74,15 +71,26 @@ class RestDispatcher(RequestDispatcher):
     async def serve(self, context: RequestContext, bound: BoundRoute) -> web.Response:
         """Check a request, call its handler and return the answer."""
         route = bound.route
-        request = self._report(context) if route.quota == REPORTS else self._request(context, route)
+        if route.access == "counted":
+            return await self._serve_anyone(context, bound)
+        request = self._per_user(context, route) if route.per_user else self._request(context, route)
         context.authenticated(request.user.key, is_service=request.is_service)
         raw = await self.body(context)
         body = None if route.body is None else read(route.body, raw)
-        if route.quota not in ("other", REPORTS):
+        if route.quota != "other" and not route.per_user:
             self.take(getattr(self._quotas, route.quota), request.user.key)
         response: web.Response = await (
             bound.handler(request) if body is None else bound.handler(request, body)
         )
+        return response
+
+    async def _serve_anyone(self, context: RequestContext, bound: BoundRoute) -> web.Response:
+        """Serve a request that needs no token; its handler gets the body, if there is one."""
+        route = bound.route
+        context.standing = self.take(getattr(self._quotas, route.quota), context.address)
+        raw = await self.body(context)
+        arguments = () if route.body is None else (read(route.body, raw),)
+        response: web.Response = await bound.handler(*arguments)
         return response
 
     def _request(self, context: RequestContext, route: Route) -> RestRequest:
@@ -94,14 +102,14 @@ class RestDispatcher(RequestDispatcher):
                 return RestRequest(service, context.raw, is_service=True)
         return RestRequest(self._authenticate(context.raw), context.raw)
 
-    def _report(self, context: RequestContext) -> RestRequest:
-        """Count quality reports per user: they arrive every few seconds, and many users may share an address."""
+    def _per_user(self, context: RequestContext, route: Route) -> RestRequest:
+        """Count per user what each sends again and again: reports, renewals."""
         try:
             user = self._authenticate(context.raw)
         except MeeshyError:
             context.standing = self.take(self._quotas.calls, context.address)
             raise
-        context.standing = self.take(self._quotas.quality, user.key)
+        context.standing = self.take(getattr(self._quotas, route.quota), user.key)
         return RestRequest(user, context.raw)
 
     def _authenticate(self, raw: web.Request) -> User:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from meeshy_sfu.edge.wire import Message, Omittable, OneOf, WireModel, an_id
+from meeshy_sfu.edge.wire import Message, Omittable, OneOf, Token, WireModel, an_id
+from meeshy_sfu.names import MAX_NAME_CHARS, name_problem
 
 CallId = Annotated[str, an_id("callId"), Field(max_length=128)]
 ConversationId = Annotated[str, an_id("conversationId"), Field(max_length=128)]
@@ -35,6 +36,21 @@ EndReason = Annotated[str, OneOf("normal", "timeout", "error", "forced")]
 def _number(value: object) -> object:
     """Let whole numbers pass for fractions, which strict models refuse."""
     return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _shown(value: str) -> str:
+    problem = name_problem(value)
+    if problem is not None:
+        raise ValueError(problem)
+    return value
+
+
+ShownName = Annotated[
+    str,
+    AfterValidator(_shown),
+    Field(json_schema_extra={"minLength": 1, "maxLength": MAX_NAME_CHARS}),
+]
+"""A name that others see: no control, bidirectional or invisible characters."""
 
 
 class MediaSettings(WireModel):
@@ -103,6 +119,21 @@ class QualityBody(WireModel):
         if not self.model_fields_set:
             raise ValueError("holds no figure")
         return self
+
+
+class GuestRequest(WireModel):
+    """Become a guest."""
+
+    invite: Token
+    """The invite, out of the link."""
+    name: ShownName
+
+
+class RenewRequest(WireModel):
+    """Renew a guest's token."""
+
+    name: ShownName | None = None
+    """Another name from now on."""
 
 
 # ---- answers -------------------------------------------------------------------------------------------------
@@ -319,3 +350,40 @@ class ModeData(Message):
     mode: ModeName
     switched_at: str | None
     media_server_config: MediaServerConfig | None
+
+
+class GuestData(Message):
+    """A guest and their token."""
+
+    token: str
+    """For `auth.token` of the socket and REST."""
+    user_id: str
+    """The guest's id; in participants it is `anonymousUserId`."""
+    name: str
+    conversation_id: str
+    conversation_type: str
+    expires_at: str
+    """Renew the token before."""
+    renewable_until: str
+    """The end of the guest's session; from then on an invite is needed."""
+
+
+class WebConfig(Message):
+    """What a page needs to know at its start."""
+
+    version: str
+    development: bool
+    server_time: str
+    media_server_urls: list[str]
+    """As clients reach them."""
+    turn: bool
+    """Whether there are TURN servers; join answers hold their addresses and credentials."""
+    invites: bool
+    """Whether guests are let in by an invite."""
+    max_participants: int
+    """Of a group call."""
+    ring_timeout_s: float
+    """When a call that no other participant has joined ends."""
+    reconnect_grace_s: float
+    """How long the place of a participant whose socket broke is kept."""
+    max_name_chars: int

@@ -18,7 +18,7 @@ from tests.integration.gateway.callers import SECRET, Caller
 StartGateway = Callable[..., Awaitable[Gateway]]
 StartMedia = Callable[..., Awaitable[MediaServer]]
 MakeCaller = Callable[..., Awaitable[Caller]]
-LIMITS = "calls initiate join leave toggle quality signals events create transports connect consume other"
+LIMITS = "calls page guests initiate join leave toggle quality signals events create transports connect consume other"
 FREE = dict.fromkeys((f"rate_{name}" for name in LIMITS.split()), 0)
 
 
@@ -85,9 +85,9 @@ async def caller(http: aiohttp.ClientSession) -> AsyncIterator[MakeCaller]:
     """Make callers that are connected to a gateway; their sockets are closed afterwards."""
     made: list[Caller] = []
 
-    async def make(gateway: Gateway, name: str, **options: Any) -> Caller:
+    async def make(gateway: Gateway, name: str, *, connect: bool = True, **options: Any) -> Caller:
         made.append(Caller(http, gateway.url, name, **options))
-        return await made[-1].connect()
+        return await made[-1].connect() if connect else made[-1]
 
     yield make
     for known in made:

@@ -14,7 +14,8 @@ from meeshy_sfu import __version__
 from meeshy_sfu.cli import console, doctor, main
 from meeshy_sfu.cli.options import read_settings
 from meeshy_sfu.edge.auth import TokenRules
-from meeshy_sfu.errors import ConfigError, PortInUseError
+from meeshy_sfu.errors import ConfigError, PortInUseError, UnauthorizedError
+from meeshy_sfu.gateway.wire.auth import Conversation, read_invite
 from meeshy_sfu.server.auth import read_token
 from tests.integration.server.peers import SECRET
 from tests.integration.server.test_life_cycle import make_certificate
@@ -79,6 +80,23 @@ def test_a_token_is_printed_alone_and_holds(capsys: pytest.CaptureFixture[str]) 
     claims = read_token(token, TokenRules(secret=SECRET), now_s=time.time())
     assert (claims.call_id, claims.participant_id, claims.role) == ("c", "p", "initiator")
     assert claims.expires_at_s - claims.issued_at_s == 60
+
+
+def test_an_invite_is_of_one_conversation(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["token", "--invite", "--conversation", "demo:GROUP", "--invite-lifetime-s", "60"]) == 0
+    made = capsys.readouterr().out.strip()
+    rules, now_s = TokenRules(secret=SECRET), time.time()
+    assert read_invite(made, rules, now_s=now_s) == Conversation("demo", "GROUP")
+    with pytest.raises(UnauthorizedError, match="expired"):
+        read_invite(made, rules, now_s=now_s + 61)
+    for wrong in (
+        [],
+        ["--conversation", "demo"],
+        ["--conversation", "demo:GROUP:admin"],
+        ["--conversation", "a:GROUP", "--conversation", "b:GROUP"],
+        ["--conversation", "demo:GROUP", "--user", "ada"],
+    ):
+        assert main(["token", "--invite", *wrong]) == 2
 
 
 def test_a_token_needs_good_ids(capsys: pytest.CaptureFixture[str]) -> None:
