@@ -12,16 +12,14 @@ from typing import Any
 
 import aiohttp
 
-from loadtests.peers.adapter import Room
+from loadtests.peers.adapter import Room, Seat
 from loadtests.peers.descriptions import publish_offer, server_transport, subscribe_answer
 from loadtests.peers.janus_process import JanusProcess
-from simulator.bots.native import NativeBot
-from simulator.client.bot import Bot, EventSink, Incoming
+from simulator.client.bot import Bot, Incoming
 from simulator.client.media_server import Json
 from simulator.client.sdp import Section, parse
 from simulator.errors import SignalingError
 from simulator.runs.group import Participant, ServerProcess
-from simulator.samples.schema import KINDS
 
 REQUEST_TIMEOUT_S = 20.0
 _KEEPALIVE_S = 20.0
@@ -122,14 +120,15 @@ class Connection:
 class JanusSession:
     """A bot in a room of Janus."""
 
-    def __init__(self, bot: NativeBot, url: str, room: int, on_event: EventSink) -> None:
-        self.bot: Bot = bot
-        self._native = bot
+    def __init__(self, seat: Seat, url: str, room: int) -> None:
+        self.bot: Bot = seat.bot
+        self._native = seat.bot
+        self._kinds = seat.kinds if seat.sends else ()
         self.started_ns = 0
         self.signalled_ns = 0
         self._connection = Connection(url)
         self._room = room
-        self._on_event = on_event
+        self._on_event = seat.on_event
         self._handle = 0
         """Receives; made with the first stream."""
         self._taken: set[str] = set()
@@ -151,12 +150,15 @@ class JanusSession:
             },
         )
         connection.events.put_nowait(joined["plugindata"]["data"])
-        sections = [Section(kind, await self.bot.produce(kind)) for kind in KINDS]
+        if not self._kinds:
+            self.signalled_ns = time.time_ns()
+            return
+        sections = [Section(kind, await self.bot.produce(kind)) for kind in self._kinds]
         offer = publish_offer(self._native.local("send"), sections)
         answer = await connection.message(handle, {"request": "publish"}, {"type": "offer", "sdp": offer})
-        await self.bot.connect("send", server_transport(answer["jsep"]["sdp"]))
+        await self.bot.connect("send", server_transport(answer["jsep"]["sdp"], self._native.local("send")))
         self.signalled_ns = time.time_ns()
-        for kind in KINDS:
+        for kind in self._kinds:
             await self.bot.start_sending(kind)
 
     async def consume_forever(self) -> None:
@@ -192,7 +194,7 @@ class JanusSession:
         answer = subscribe_answer(self._native.local("recv"), offer)
         await connection.message(self._handle, {"request": "start"}, {"type": "answer", "sdp": answer})
         if first:
-            await self.bot.connect("recv", server_transport(text))
+            await self.bot.connect("recv", server_transport(text, self._native.local("recv")))
         senders = {
             str(s["mid"]): int(str(s["feed_display"]).removeprefix("bot-"))
             for s in offered["plugindata"]["data"]["streams"]
@@ -219,9 +221,9 @@ class JanusRoom:
         self._api = url
         self._number = number
 
-    def session(self, bot: NativeBot, on_event: EventSink) -> Participant:
+    def session(self, seat: Seat) -> Participant:
         """Prepare a bot's session."""
-        return JanusSession(bot, self._api, self._number, on_event)
+        return JanusSession(seat, self._api, self._number)
 
 
 class Janus:

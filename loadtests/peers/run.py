@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
-from loadtests.peers.adapter import PeerServer, Room
+from loadtests.peers.adapter import PeerServer, Room, Seat
 from simulator.bots.native import NativeBot
 from simulator.client.bot import Bot
 from simulator.client.server_figures import ServerFigures
 from simulator.errors import SimulatorError, UsageError
-from simulator.runs.group import PATTERN, CallServer, GroupRun, Participant
+from simulator.runs.group import PATTERN, CallServer, GroupRun, Participant, Plan
 from simulator.runs.server_watch import ServerWatch
 from simulator.samples.recorder import Recorder
 from simulator.scenario import Scenario
@@ -24,10 +24,21 @@ async def _no_figures() -> ServerFigures | None:
 class PeerRun(GroupRun):
     """One call of native bots on another media server."""
 
-    def __init__(self, peer: PeerServer, scenario: Scenario, *, state: Path, out: Path | None = None) -> None:
-        if scenario.participants.bots != "native" or set(scenario.media.kinds) != {"audio", "video"}:
-            raise UsageError("peers are tried with native bots that send audio and video")
-        super().__init__(PATTERN, scenario, state=state, out=out)
+    def __init__(
+        self,
+        peer: PeerServer,
+        scenario: Scenario,
+        *,
+        state: Path,
+        out: Path | None = None,
+        senders: int | None = None,
+    ) -> None:
+        count = scenario.participants.count
+        if scenario.participants.bots != "native":
+            raise UsageError("peers are tried with native bots")
+        if senders is not None and not 1 <= senders <= count:
+            raise UsageError(f"--senders is {senders}, but there are {count} participants (--participants)")
+        super().__init__(PATTERN, scenario, state=state, out=out, plan=Plan(scenario, senders))
         self._peer = peer
 
     async def _run(self, recorder: Recorder, directory: Path, clip: str, watchdog: Watchdog) -> None:
@@ -42,7 +53,7 @@ class PeerRun(GroupRun):
                 room.url,
                 f"peer-{self._peer.name}",
                 watch,
-                lambda bot: _session(room, bot, recorder),
+                lambda bot: self._session(room, bot, recorder),
                 room.process,
             )
             try:
@@ -50,8 +61,8 @@ class PeerRun(GroupRun):
             except SimulatorError as error:
                 self._broke_off(recorder, error)
 
-
-def _session(room: Room, bot: Bot, recorder: Recorder) -> Participant:
-    if not isinstance(bot, NativeBot):
-        raise UsageError("peers are tried with native bots")
-    return room.session(bot, recorder.event)
+    def _session(self, room: Room, bot: Bot, recorder: Recorder) -> Participant:
+        if not isinstance(bot, NativeBot):
+            raise UsageError("peers are tried with native bots")
+        sends = self._plan.sends(bot.number)
+        return room.session(Seat(bot, self._scenario.media.kinds, sends, recorder.event))

@@ -11,7 +11,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -108,9 +108,12 @@ class NativeBot:
     takes_early = True
     generator = "native"
 
-    def __init__(self, number: int, pool: _core.BotPool) -> None:
+    def __init__(
+        self, number: int, pool: _core.BotPool, apart: Callable[[int], NativeBot] | None = None
+    ) -> None:
         self.number = number
         self._pool = pool
+        self._apart = apart
         self._closed = False
         self._addresses = ""
         self.connected: dict[Direction, asyncio.Event] = {"send": asyncio.Event(), "recv": asyncio.Event()}
@@ -141,6 +144,15 @@ class NativeBot:
             self._addresses = candidate_addresses(transport)
         self._pool.connect(self.number, which, json.dumps(parameters))
         return local[which]["dtls"]
+
+    def receiving_apart(self) -> NativeBot:
+        """Make a bot whose streams count as received by this one, for servers that want a connection for each publisher.
+
+        It belongs to the generator, and is closed with its pool or by itself. Its own number names its transports alone.
+        """
+        if self._apart is None:
+            raise BotError(f"bot {self.number} has no generator that could make it another connection")
+        return self._apart(self.number)
 
     def local(self, which: Direction) -> LocalTransport:
         """Return our side of a transport, for servers that are told of it in SDP."""
@@ -194,6 +206,8 @@ class NativeGenerator:
     def __init__(self, settings: BotSettings, *, first: int = 0, threads: int = 1) -> None:
         self._settings = settings
         self._bots: dict[int, NativeBot] = {}
+        self._owners: dict[int, int] = {}
+        """Of bots that receive for another one."""
         config: PoolConfig = {
             "threads": threads,
             "clip_path": settings.clip,
@@ -222,15 +236,8 @@ class NativeGenerator:
         made = self._pool.spawn(len(numbers), json.dumps(options))
         if list(made) != list(numbers):
             raise BotError(f"the pool numbered its bots {made[0]}…{made[-1]}, not {numbers[0]}…{numbers[-1]}")
-        network, seed = self._settings.network, self._settings.seed
         for number in made:
-            self._bots[number] = NativeBot(number, self._pool)
-            if not (network.up.is_clean and network.down.is_clean):
-                self._pool.impair(
-                    number,
-                    json.dumps(link_profile(network.up, link_seed(seed, number, down=False))),
-                    json.dumps(link_profile(network.down, link_seed(seed, number, down=True))),
-                )
+            self._adopt(number)
         return list(self._bots.values())
 
     async def collect(self, tick: int) -> Mapping[str, Sequence[pa.RecordBatch]]:
@@ -238,17 +245,36 @@ class NativeGenerator:
         # These wait until the threads read their queues.
         rows, samples, records, health = await asyncio.to_thread(self._fetch)
         now_ns = time.time_ns()
+        owners = self._owners
         return {
-            "streams": [streams_batch(np.frombuffer(rows, ROW_DTYPE), tick, now_ns)],
-            "latency": [latency_batch(np.frombuffer(samples, SAMPLE_DTYPE))],
-            "pauses": [pauses_batch(np.frombuffer(records.pauses, PAUSE_DTYPE))],
-            **records.batches(tick, now_ns),
+            "streams": [streams_batch(owned(np.frombuffer(rows, ROW_DTYPE), "bot", owners), tick, now_ns)],
+            "latency": [latency_batch(owned(np.frombuffer(samples, SAMPLE_DTYPE), "receiver", owners))],
+            "pauses": [pauses_batch(owned(np.frombuffer(records.pauses, PAUSE_DTYPE), "receiver", owners))],
+            **records.batches(tick, now_ns, {n: owners.get(n, n) for n in self._bots}),
             "generator": [rows_to_batch(GENERATOR, self._health_rows(json.loads(health), tick, now_ns))],
         }
 
     def failures(self) -> list[str]:
         """Return what failed on its own since the last call."""
         return []
+
+    def _apart(self, owner: int) -> NativeBot:
+        options: SpawnOptions = {"bind": self._settings.bind}
+        [number] = self._pool.spawn(1, json.dumps(options))
+        self._owners[number] = owner
+        return self._adopt(number)
+
+    def _adopt(self, number: int) -> NativeBot:
+        """Take up a bot that the pool has made, behind the emulated network."""
+        bot = self._bots[number] = NativeBot(number, self._pool, self._apart)
+        network, seed = self._settings.network, self._settings.seed
+        if not (network.up.is_clean and network.down.is_clean):
+            self._pool.impair(
+                number,
+                json.dumps(link_profile(network.up, link_seed(seed, number, down=False))),
+                json.dumps(link_profile(network.down, link_seed(seed, number, down=True))),
+            )
+        return bot
 
     def _fetch(self) -> tuple[bytes, bytes, PoolRecords, str]:
         records = PoolRecords(self._pool)
@@ -284,7 +310,18 @@ class NativeGenerator:
             if event["type"] == "dtls" and event["state"] == "connected" and bot is not None:
                 bot.connected[event["which"]].set()
             if event["type"] in _NOTED:
-                self._settings.on_event(event["type"], event["unix_ns"], bot=event["bot"], **details(event))
+                number = self._owners.get(event["bot"], event["bot"])
+                self._settings.on_event(event["type"], event["unix_ns"], bot=number, **details(event))
+
+
+def owned(rows: Records, column: str, owners: Mapping[int, int]) -> Records:
+    """Return the pool's rows with the owner of a bot in place of one that receives for it."""
+    if not owners:
+        return rows
+    rows = rows.copy()
+    for number, owner in owners.items():
+        rows[column][rows[column] == number] = owner
+    return rows
 
 
 def link_profile(link: Link, seed: int) -> LinkProfile:

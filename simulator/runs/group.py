@@ -47,6 +47,8 @@ class Plan:
     """Who is in the call and who receives whom."""
 
     scenario: Scenario
+    senders: int | None = None
+    """How many of them send, the first ones; None: all."""
     native: list[int] = field(default_factory=list)
     aiortc: list[int] = field(default_factory=list)
 
@@ -57,12 +59,16 @@ class Plan:
 
     def wants(self, receiver: int, sender: int) -> bool:
         """Return whether one bot receives another: native ones receive all, aiortc ones in a mixed call the next few."""
-        if receiver == sender:
+        if receiver == sender or not self.sends(sender):
             return False
         participants = self.scenario.participants
         if participants.bots != "mixed" or receiver not in self.aiortc:
             return True
         return (sender - receiver) % participants.count <= participants.watched
+
+    def sends(self, number: int) -> bool:
+        """Return whether a bot sends, or only receives."""
+        return self.senders is None or number < self.senders
 
     def native_threads(self) -> int:
         """Return the threads native bots need: one carries the streams of about fifty participants in one call."""
@@ -88,9 +94,10 @@ class GroupRun(Run):
         out: Path | None = None,
         target: Target | None = None,
         watcher: Watcher | None = None,
+        plan: Plan | None = None,
     ) -> None:
         super().__init__(pattern, scenario, state=state, out=out, target=target, watcher=watcher)
-        self._plan = Plan(scenario)
+        self._plan = plan or Plan(scenario)
         self._cut_off: set[str] = set()
         self._participants: list[Participant] = []
         self._generators: list[BotGenerator] = []
