@@ -3,18 +3,13 @@
 
 mod rig;
 
-use std::collections::hash_map::RandomState;
-use std::hash::BuildHasher;
 use std::net::UdpSocket;
 
-use meeshy_sfu_proto::ice::IceCandidate as LinkCandidate;
-use meeshy_sfu_proto::link::{
-    Certificate, DtlsRole as LinkRole, IceParameters as LinkCredentials, IceProtocol, Link,
-};
-use meeshy_sfu_proto::net::SocketId;
 use meeshy_sfu_worker::Event;
 use meeshy_sfu_worker::command::*;
+use rig::connection::{checked_connection, is_let_in};
 use rig::peer::Peer;
+use rig::random::Random;
 use rig::{AUDIO_PT, Rig, Way, consume, consume_one, produce};
 use str0m::media::MediaKind as PeerKind;
 
@@ -22,31 +17,6 @@ use str0m::media::MediaKind as PeerKind;
 const COUNT: usize = 10_000;
 const AUDIO: u32 = 5;
 const AUDIO_OUT: u32 = 6;
-
-/// Xorshift; the seed is printed and taken from MEESHY_TEST_SEED.
-struct Random(u64);
-
-impl Random {
-    fn new() -> Random {
-        let seed = std::env::var("MEESHY_TEST_SEED")
-            .ok()
-            .and_then(|s| s.parse().ok());
-        let seed = seed.unwrap_or_else(|| RandomState::new().hash_one(0u8) | 1);
-        eprintln!("MEESHY_TEST_SEED={seed}");
-        Random(seed)
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    fn bytes(&mut self, len: usize) -> Vec<u8> {
-        (0..len).map(|_| self.next() as u8).collect()
-    }
-}
 
 #[derive(Clone, Copy, Debug)]
 enum Kind {
@@ -169,42 +139,6 @@ fn random_datagrams_change_nothing_in_any_state() {
     );
 }
 
-/// A connection on which one valid check was sent.
-fn checked_connection(rig: &Rig, created: &TransportCreated) -> std::net::TcpStream {
-    use std::io::Write;
-    let mut stream = std::net::TcpStream::connect(("127.0.0.1", rig.worker.port())).unwrap();
-    let credentials = |name: &str, word: &str| LinkCredentials {
-        username_fragment: name.into(),
-        password: word.into(),
-        ice_lite: false,
-    };
-    let now = std::time::Instant::now();
-    let mut link = Link::client_by(
-        std::sync::Arc::new(Certificate::generate().unwrap()),
-        credentials("theirs", "theirPasswordOfEnoughLength"),
-        stream.local_addr().unwrap(),
-        SocketId(2),
-        LinkRole::Client,
-        now,
-    );
-    let server = &created.ice_parameters;
-    let candidate = LinkCandidate {
-        foundation: "tcp".into(),
-        priority: 1,
-        address: [127, 0, 0, 1].into(),
-        port: rig.worker.port(),
-        protocol: IceProtocol::Tcp,
-        tcp_type: None,
-    };
-    let server = credentials(&server.username_fragment, &server.password);
-    link.set_remote_ice(&server, &[candidate], now);
-    let mut check = [0; 2048];
-    let (len, _) = link.poll_transmit(&mut check).unwrap();
-    stream.write_all(&(len as u16).to_be_bytes()).unwrap();
-    stream.write_all(&check[..len]).unwrap();
-    stream
-}
-
 #[test]
 fn one_client_cannot_hold_connections_without_end() {
     use std::io::Read;
@@ -230,14 +164,6 @@ fn one_client_cannot_hold_connections_without_end() {
     assert_eq!(open.kind(), std::io::ErrorKind::WouldBlock);
     let mut oldest = connections.swap_remove(0);
     while oldest.read(&mut [0; 2048]).is_ok_and(|len| len > 0) {}
-}
-
-/// Whether a check is answered on a new connection.
-fn is_let_in(rig: &Rig, created: &TransportCreated) -> bool {
-    use std::io::Read;
-    let mut stream = checked_connection(rig, created);
-    stream.set_read_timeout(Some(rig::PATIENCE)).unwrap();
-    stream.read_exact(&mut [0; 20]).is_ok()
 }
 
 #[test]

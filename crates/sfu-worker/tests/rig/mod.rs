@@ -1,7 +1,9 @@
 //! The rig of the tests: a worker with its commands and events, and str0m as an independent client.
 #![allow(dead_code, unreachable_pub, unused_imports, clippy::unwrap_used)]
 
+pub mod connection;
 pub mod peer;
+pub mod random;
 #[path = "../../src/test_media.rs"]
 mod test_media;
 
