@@ -4,7 +4,6 @@ What the document says beside them a service states in a Description (openapi.py
 """
 
 import functools
-import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -12,9 +11,9 @@ from pydantic import BaseModel
 
 from meeshy_sfu import __version__
 from meeshy_sfu.edge.document_page import document_page
-from meeshy_sfu.edge.event_table import ClientEvent, EventTable, ServerEvent
+from meeshy_sfu.edge.event_table import EventTable
 from meeshy_sfu.edge.json_schemas import definitions
-from meeshy_sfu.edge.openapi import Description
+from meeshy_sfu.edge.openapi import SOCKETIO_PATH, Description
 from meeshy_sfu.edge.wire import ErrorBody
 
 _SCHEMA = "#/components/schemas/{model}"
@@ -40,14 +39,14 @@ def asyncapi_document(description: Description) -> dict[str, Any]:
                 "title": "Namespace /",
                 "description": "Events of Socket.IO's only namespace; each has one object as its payload.",
                 "messages": _references(
-                    [*map(_received, table.client.values()), *map(_sent, table.server.values())]
+                    [event.message for events in (table.client, table.server) for event in events.values()]
                 ),
             },
             "acknowledgements": {
                 "address": None,
                 "title": "Acknowledgements",
                 "description": "Socket.IO's acknowledgement of an event, if its sender asks for one.",
-                "messages": _references(map(_answered, table.client.values())),
+                "messages": _references(event.answer_message for event in table.client.values()),
             },
         },
         "operations": _operations(table),
@@ -73,7 +72,7 @@ def events_page() -> str:
 
 _SERVER: dict[str, Any] = {
     "host": "{host}",
-    "pathname": "/socket.io/",
+    "pathname": SOCKETIO_PATH,
     "protocol": "wss",
     "description": "Socket.IO 5 over Engine.IO 4, by WebSocket or long polling.",
     "variables": {"host": {"default": "localhost", "description": "Host and port of the service."}},
@@ -98,12 +97,12 @@ def _models(table: EventTable) -> set[type[BaseModel]]:
 def _messages(table: EventTable) -> dict[str, Any]:
     made: dict[str, Any] = {}
     for asked in table.client.values():
-        made[_received(asked)] = _message(asked.name, asked.summary, _ref(asked.request))
-        made[_answered(asked)] = _message(
+        made[asked.message] = _message(asked.name, asked.summary, _ref(asked.request))
+        made[asked.answer_message] = _message(
             asked.name, f"The acknowledgement of `{asked.name}`", _acknowledgement(asked.answer)
         )
     for event in table.server.values():
-        made[_sent(event)] = _message(event.name, event.summary, _ref(event.payload))
+        made[event.message] = _message(event.name, event.summary, _ref(event.payload))
     return made
 
 
@@ -128,45 +127,28 @@ def _operations(table: EventTable) -> dict[str, Any]:
             "action": "receive",
             "channel": {"$ref": "#/channels/events"},
             "summary": asked.summary,
-            "messages": [{"$ref": f"#/channels/events/messages/{_received(asked)}"}],
+            "messages": [{"$ref": f"#/channels/events/messages/{asked.message}"}],
             "reply": {
                 "channel": {"$ref": "#/channels/acknowledgements"},
-                "messages": [{"$ref": f"#/channels/acknowledgements/messages/{_answered(asked)}"}],
+                "messages": [{"$ref": f"#/channels/acknowledgements/messages/{asked.answer_message}"}],
             },
         }
         if asked.quota is not None:
             operation["x-rate-limit"] = f"rate_{asked.quota}"
-        made[_received(asked)] = operation
+        made[asked.message] = operation
     for event in table.server.values():
-        made[_sent(event)] = {
+        made[event.message] = {
             "action": "send",
             "channel": {"$ref": "#/channels/events"},
             "summary": event.summary,
             "description": f"To {event.to}.",
-            "messages": [{"$ref": f"#/channels/events/messages/{_sent(event)}"}],
+            "messages": [{"$ref": f"#/channels/events/messages/{event.message}"}],
         }
     return made
 
 
 def _references(names: Iterable[str]) -> dict[str, Any]:
     return {name: {"$ref": f"#/components/messages/{name}"} for name in names}
-
-
-def _received(event: ClientEvent[Any, Any]) -> str:
-    return "receive" + _words(event.name)
-
-
-def _answered(event: ClientEvent[Any, Any]) -> str:
-    return "answer" + _words(event.name)
-
-
-def _sent(event: ServerEvent[Any]) -> str:
-    return "send" + _words(event.name)
-
-
-def _words(name: str) -> str:
-    """Write a name as an identifier, which may hold no colon."""
-    return "".join(word[:1].upper() + word[1:] for word in re.split(r"[:-]", name))
 
 
 def _ref(model: type[BaseModel]) -> dict[str, str]:

@@ -4,6 +4,7 @@ A declaration registers the handler, checks what is read and sent, and writes th
 schemas and the tables of the docs. Handlers are in the services' own modules.
 """
 
+import re
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -28,6 +29,16 @@ class ClientEvent(Generic[RequestT, AnswerT]):
     quota: str | None = None
     """The limit it counts against beside that of all events: `rate_` and this is the setting."""
 
+    @property
+    def message(self) -> str:
+        """Its name among the messages of the AsyncAPI document."""
+        return "receive" + _words(self.name)
+
+    @property
+    def answer_message(self) -> str:
+        """The same of its acknowledgement."""
+        return "answer" + _words(self.name)
+
 
 @dataclass(frozen=True, slots=True)
 class ServerEvent(Generic[PayloadT]):
@@ -38,6 +49,11 @@ class ServerEvent(Generic[PayloadT]):
     to: str
     """Who gets it."""
     summary: str
+
+    @property
+    def message(self) -> str:
+        """Its name among the messages of the AsyncAPI document."""
+        return "send" + _words(self.name)
 
 
 Handler = Callable[[Any, Any, RequestT], Awaitable[AnswerT]]
@@ -102,3 +118,8 @@ def handles_event(
         return function
 
     return mark
+
+
+def _words(name: str) -> str:
+    """Write a name as an identifier, which may hold no colon."""
+    return "".join(word[:1].upper() + word[1:] for word in re.split(r"[:-]", name))

@@ -1,6 +1,7 @@
 """The OpenAPI 3.1 document of a service, from its declared routes and the models that check bodies; and its page.
 
-What the document says beside them a service states in a Description. Events are described by asyncapi.py.
+What the document says beside them a service states in a Description. Events are described by asyncapi.py, to which
+`x-socketio` leads.
 """
 
 import functools
@@ -25,6 +26,9 @@ from meeshy_sfu.errors import (
     UnauthorizedError,
 )
 
+SOCKETIO_PATH = "/socket.io/"
+EVENTS_DOCUMENT = "asyncapi.json"
+EVENTS_PAGE = "docs/events"
 _ALWAYS = (UnauthorizedError, ForbiddenError, RateLimitError, MeeshyError)
 
 DOCS_POLICY = (
@@ -76,15 +80,30 @@ def _made(listed: tuple[Route, ...], description: Description, server_url: str) 
             "schemas": {**definitions(models, "#/components/schemas/{model}"), "Error": _ERROR_SCHEMA},
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
         },
-        "x-socketio": {
-            "clientEvents": {
-                event.name: {"summary": event.summary, "payload": _ref(event.request)}
-                for event in description.events.client.values()
-            },
-            "serverEvents": {
-                event.name: {"summary": event.summary, "payload": _ref(event.payload)}
-                for event in description.events.server.values()
-            },
+        "externalDocs": {"description": "The events of the same service, as AsyncAPI", "url": EVENTS_PAGE},
+        "x-socketio": _events(description),
+    }
+
+
+def _events(description: Description) -> dict[str, Any]:
+    """Say where Socket.IO is, and where the AsyncAPI document describes each event. Paths are relative to the document."""
+    sides = {
+        "clientEvents": [(event, event.request) for event in description.events.client.values()],
+        "serverEvents": [(event, event.payload) for event in description.events.server.values()],
+    }
+    return {
+        "path": SOCKETIO_PATH,
+        "document": EVENTS_DOCUMENT,
+        **{
+            side: {
+                event.name: {
+                    "summary": event.summary,
+                    "payload": _ref(payload),
+                    "message": {"$ref": f"{EVENTS_DOCUMENT}#/components/messages/{event.message}"},
+                }
+                for event, payload in events
+            }
+            for side, events in sides.items()
         },
     }
 

@@ -11,7 +11,7 @@ import jsonschema
 import pytest
 
 from meeshy_sfu.edge.asyncapi import asyncapi_document
-from meeshy_sfu.edge.openapi import Description
+from meeshy_sfu.edge.openapi import Description, openapi_document
 from meeshy_sfu.gateway.wire import messages
 from meeshy_sfu.gateway.wire.description import DESCRIPTION as GATEWAY
 from meeshy_sfu.server.description import DESCRIPTION as MEDIA_SERVER
@@ -59,6 +59,32 @@ def test_every_event_is_an_operation_and_every_reference_leads_somewhere(service
     assert names == {"receive": list(service.events.client), "send": list(service.events.server)}
     for reference in re.findall(r'"\$ref": "([^"]+)"', json.dumps(made)):
         assert found(made, reference), reference
+
+
+@services
+def test_the_openapi_document_leads_from_each_event_to_its_message_in_the_asyncapi_document(
+    service: Description,
+) -> None:
+    made = openapi_document((), service)
+    assert made["externalDocs"]["url"] == "docs/events"
+    link = made["x-socketio"]
+    assert (link["path"], link["document"]) == ("/socket.io/", "asyncapi.json")
+    events = document(service)
+    assert link["path"] == events["servers"]["socketio"]["pathname"]
+    for side, known in (("clientEvents", service.events.client), ("serverEvents", service.events.server)):
+        assert list(link[side]) == list(known)
+        for name, event in link[side].items():
+            file, _, reference = event["message"]["$ref"].partition("#")
+            message = found(events, f"#{reference}")
+            assert (file, message["name"]) == ("asyncapi.json", name)
+            assert message["payload"] == event["payload"]
+            assert message_side(events, reference) == ("receive" if side == "clientEvents" else "send")
+
+
+def message_side(events: dict[str, Any], reference: str) -> str:
+    """Whether the service sends a message or receives it."""
+    name = reference.rsplit("/", 1)[1]
+    return str(events["operations"][name]["action"])
 
 
 @services
