@@ -373,11 +373,9 @@ fn closing_is_idempotent_and_frees_the_port() {
 #[test]
 fn what_cannot_start_says_why_and_leaves_nothing() {
     let rig = Rig::new(|_| {});
-    let identity = meeshy_sfu_proto::link::Certificate::generate().unwrap();
-    let config = || WorkerConfig::new(identity.der().to_vec(), identity.private_key().to_vec());
     let taken = WorkerConfig {
         port: rig.worker.port(),
-        ..config()
+        ..rig::config()
     };
     let error = Worker::start(taken).unwrap_err();
     assert!(
@@ -386,7 +384,7 @@ fn what_cannot_start_says_why_and_leaves_nothing() {
     );
     let nowhere = WorkerConfig {
         pin_cpu: Some(1000),
-        ..config()
+        ..rig::config()
     };
     assert!(matches!(
         Worker::start(nowhere).unwrap_err(),
@@ -394,7 +392,7 @@ fn what_cannot_start_says_why_and_leaves_nothing() {
     ));
     let keyless = WorkerConfig {
         private_key: vec![1, 2, 3],
-        ..config()
+        ..rig::config()
     };
     assert!(matches!(
         Worker::start(keyless).unwrap_err(),

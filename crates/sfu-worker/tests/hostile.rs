@@ -7,7 +7,7 @@ use std::net::UdpSocket;
 
 use meeshy_sfu_worker::Event;
 use meeshy_sfu_worker::command::*;
-use rig::connection::{checked_connection, is_let_in};
+use rig::connection::{checked_connection, idle_connection, is_answered, is_open, wait_closed};
 use rig::peer::Peer;
 use rig::random::Random;
 use rig::{AUDIO_PT, Rig, Way, consume, consume_one, produce};
@@ -141,15 +141,13 @@ fn random_datagrams_change_nothing_in_any_state() {
 
 #[test]
 fn one_client_cannot_hold_connections_without_end() {
-    use std::io::Read;
     let mut rig = Rig::new(|_| {});
     rig.create_router(1);
     let created = rig.create_transport(1, 1);
     let mut connections = Vec::new();
     for number in 1..=60 {
         let mut connection = checked_connection(&rig, &created);
-        connection.set_read_timeout(Some(rig::PATIENCE)).unwrap();
-        connection.read_exact(&mut [0; 20]).unwrap();
+        assert!(is_answered(&mut connection));
         connections.push(connection);
         let stats = rig.stats();
         assert!(stats.remotes <= number.min(16), "{}", stats.remotes);
@@ -157,43 +155,25 @@ fn one_client_cannot_hold_connections_without_end() {
     }
     // What was forgotten was closed, and what was used last is open.
     let mut newest = connections.pop().unwrap();
-    newest.set_nonblocking(true).unwrap();
-    let rest = newest.read(&mut [0; 2048]).unwrap();
-    assert!(rest > 0);
-    let open = newest.read(&mut [0; 10]).unwrap_err();
-    assert_eq!(open.kind(), std::io::ErrorKind::WouldBlock);
+    assert!(is_open(&mut newest));
     let mut oldest = connections.swap_remove(0);
-    while oldest.read(&mut [0; 2048]).is_ok_and(|len| len > 0) {}
+    wait_closed(&mut oldest);
 }
 
 #[test]
 fn a_thousand_idle_connections_of_an_address_keep_no_neighbour_behind_it_out() {
-    use std::io::Read;
     let mut rig = Rig::new(|_| {});
     rig.create_router(1);
     let created = rig.create_transport(1, 1);
     let mut valid = checked_connection(&rig, &created);
-    valid.set_read_timeout(Some(rig::PATIENCE)).unwrap();
-    valid.read_exact(&mut [0; 20]).unwrap();
-    let address = ("127.0.0.1", rig.worker.port());
-    let idle: Vec<_> = (0..1000)
-        .filter_map(|_| std::net::TcpStream::connect(address).ok())
-        .collect();
+    assert!(is_answered(&mut valid));
+    let idle: Vec<_> = (0..1000).filter_map(|_| idle_connection(&rig)).collect();
     assert!(idle.len() > 900);
-    assert!(is_let_in(&rig, &created));
+    assert!(is_answered(&mut checked_connection(&rig, &created)));
     let stats = rig.stats();
     assert!(stats.tcp_connections <= 258, "{}", stats.tcp_connections);
     // Whoever was validated before is not closed for strangers.
-    valid.set_nonblocking(true).unwrap();
-    loop {
-        match valid.read(&mut [0; 2048]) {
-            Ok(len) => assert!(len > 0, "closed"),
-            Err(error) => {
-                assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
-                break;
-            }
-        }
-    }
+    assert!(is_open(&mut valid));
 }
 
 #[test]
@@ -201,12 +181,9 @@ fn a_full_table_of_connections_has_room_for_whoever_can_show_a_check() {
     let mut rig = Rig::new(|config| config.max_connections = 20);
     rig.create_router(1);
     let created = rig.create_transport(1, 1);
-    let address = ("127.0.0.1", rig.worker.port());
-    let idle: Vec<_> = (0..100)
-        .filter_map(|_| std::net::TcpStream::connect(address).ok())
-        .collect();
+    let idle: Vec<_> = (0..100).filter_map(|_| idle_connection(&rig)).collect();
     assert!(idle.len() > 90);
-    assert!(is_let_in(&rig, &created));
+    assert!(is_answered(&mut checked_connection(&rig, &created)));
     let stats = rig.stats();
     assert!(stats.tcp_connections <= 20, "{}", stats.tcp_connections);
 }
@@ -218,10 +195,9 @@ fn strangers_on_tcp_are_closed_and_cost_nothing_but_their_connection() {
     let mut rig = Rig::new(|_| {});
     rig.create_router(1);
     rig.create_transport(1, 1);
-    let address = ("127.0.0.1", rig.worker.port());
     let mut strangers: Vec<_> = (0..20)
         .map(|_| {
-            let mut stream = std::net::TcpStream::connect(address).unwrap();
+            let mut stream = idle_connection(&rig).unwrap();
             // A length beyond the limit, or a frame of garbage followed by one.
             let mut bytes = [&[0, 50][..], &random.bytes(50)].concat();
             bytes.extend([0xff, 0xff]);

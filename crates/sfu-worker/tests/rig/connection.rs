@@ -1,5 +1,10 @@
 //! Connections over TCP that are no peer's: they show a valid check, or nothing.
 
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::time::Instant;
+
 use meeshy_sfu_proto::ice::IceCandidate as LinkCandidate;
 use meeshy_sfu_proto::link::{
     Certificate, DtlsRole as LinkRole, IceParameters as LinkCredentials, IceProtocol, Link,
@@ -7,20 +12,57 @@ use meeshy_sfu_proto::link::{
 use meeshy_sfu_proto::net::SocketId;
 use meeshy_sfu_worker::command::TransportCreated;
 
-use super::Rig;
+use super::{PATIENCE, Rig};
+
+/// A connection on which nothing is sent; None where the system or the worker refuses it.
+pub fn idle_connection(rig: &Rig) -> Option<TcpStream> {
+    TcpStream::connect(("127.0.0.1", rig.worker.port())).ok()
+}
 
 /// A connection on which one valid check was sent.
-pub fn checked_connection(rig: &Rig, created: &TransportCreated) -> std::net::TcpStream {
-    use std::io::Write;
-    let mut stream = std::net::TcpStream::connect(("127.0.0.1", rig.worker.port())).unwrap();
-    let credentials = |name: &str, word: &str| LinkCredentials {
-        username_fragment: name.into(),
-        password: word.into(),
+pub fn checked_connection(rig: &Rig, created: &TransportCreated) -> TcpStream {
+    let mut stream = idle_connection(rig).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut link = client(rig, created, &stream);
+    let mut check = [0; 2048];
+    let (len, _) = link.poll_transmit(&mut check).unwrap();
+    stream.write_all(&(len as u16).to_be_bytes()).unwrap();
+    stream.write_all(&check[..len]).unwrap();
+    stream
+}
+
+/// Whether the check sent on a connection is answered.
+pub fn is_answered(stream: &mut TcpStream) -> bool {
+    stream.read_exact(&mut [0; 20]).is_ok()
+}
+
+/// Whether the worker has not closed a connection; what it sent is read.
+pub fn is_open(stream: &mut TcpStream) -> bool {
+    stream.set_nonblocking(true).unwrap();
+    loop {
+        match stream.read(&mut [0; 2048]) {
+            Ok(0) => return false,
+            Ok(_) => {}
+            Err(error) => return error.kind() == ErrorKind::WouldBlock,
+        }
+    }
+}
+
+/// Waits until the worker has closed a connection.
+pub fn wait_closed(stream: &mut TcpStream) {
+    while stream.read(&mut [0; 2048]).is_ok_and(|len| len > 0) {}
+}
+
+/// The ICE side of a client of this transport.
+fn client(rig: &Rig, created: &TransportCreated, stream: &TcpStream) -> Link {
+    let now = Instant::now();
+    let credentials = |fragment: &str, password: &str| LinkCredentials {
+        username_fragment: fragment.into(),
+        password: password.into(),
         ice_lite: false,
     };
-    let now = std::time::Instant::now();
     let mut link = Link::client_by(
-        std::sync::Arc::new(Certificate::generate().unwrap()),
+        Arc::new(Certificate::generate().unwrap()),
         credentials("theirs", "theirPasswordOfEnoughLength"),
         stream.local_addr().unwrap(),
         SocketId(2),
@@ -38,17 +80,5 @@ pub fn checked_connection(rig: &Rig, created: &TransportCreated) -> std::net::Tc
     };
     let server = credentials(&server.username_fragment, &server.password);
     link.set_remote_ice(&server, &[candidate], now);
-    let mut check = [0; 2048];
-    let (len, _) = link.poll_transmit(&mut check).unwrap();
-    stream.write_all(&(len as u16).to_be_bytes()).unwrap();
-    stream.write_all(&check[..len]).unwrap();
-    stream
-}
-
-/// Whether a check is answered on a new connection.
-pub fn is_let_in(rig: &Rig, created: &TransportCreated) -> bool {
-    use std::io::Read;
-    let mut stream = checked_connection(rig, created);
-    stream.set_read_timeout(Some(super::PATIENCE)).unwrap();
-    stream.read_exact(&mut [0; 20]).is_ok()
+    link
 }

@@ -37,8 +37,7 @@ impl Rig {
             algorithm: "sha-256".into(),
             value: identity.fingerprint(HashAlgorithm::Sha256).value,
         };
-        let mut config =
-            WorkerConfig::new(identity.der().to_vec(), identity.private_key().to_vec());
+        let mut config = config_of(&identity);
         config.allow_panic = true;
         adjust(&mut config);
         let worker = Worker::start(config).unwrap();
@@ -193,6 +192,15 @@ impl Rig {
         };
         self.events.iter().filter_map(mine).collect()
     }
+}
+
+fn config_of(identity: &Certificate) -> WorkerConfig {
+    WorkerConfig::new(identity.der().to_vec(), identity.private_key().to_vec())
+}
+
+/// A configuration with a certificate of its own, for workers without a rig.
+pub fn config() -> WorkerConfig {
+    config_of(&Certificate::generate().unwrap())
 }
 
 /// How a peer reaches the worker.
