@@ -87,25 +87,24 @@ def _made(listed: tuple[Route, ...], description: Description, server_url: str) 
 
 def _events(description: Description) -> dict[str, Any]:
     """Say where Socket.IO is, and where the AsyncAPI document describes each event. Paths are relative to the document."""
-    sides = {
-        "clientEvents": [(event, event.request) for event in description.events.client.values()],
-        "serverEvents": [(event, event.payload) for event in description.events.server.values()],
-    }
+    events = description.events
     return {
         "path": SOCKETIO_PATH,
         "document": EVENTS_DOCUMENT,
-        **{
-            side: {
-                event.name: {
-                    "summary": event.summary,
-                    "payload": _ref(payload),
-                    "message": {"$ref": f"{EVENTS_DOCUMENT}#/components/messages/{event.message}"},
-                }
-                for event, payload in events
-            }
-            for side, events in sides.items()
+        "clientEvents": {
+            event.name: _event(event.summary, event.request, event.message)
+            for event in events.client.values()
+        },
+        "serverEvents": {
+            event.name: _event(event.summary, event.payload, event.message)
+            for event in events.server.values()
         },
     }
+
+
+def _event(summary: str, payload: type[BaseModel], message: str) -> dict[str, Any]:
+    reference = f"{EVENTS_DOCUMENT}#/components/messages/{message}"
+    return {"summary": summary, "payload": _ref(payload), "message": {"$ref": reference}}
 
 
 def docs_page() -> str:
