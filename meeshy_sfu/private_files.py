@@ -1,5 +1,6 @@
 """Files that hold users' data, for their owner alone: 0600 in directories of 0700, whatever the umask is.
 
+Files that a user asks for by a path of their own, such as a JUnit file, get the rights that their umask leaves instead.
 Leaf module; what is written is up to the caller.
 """
 
@@ -13,6 +14,50 @@ logger = logging.getLogger(__name__)
 FILE_MODE = 0o600
 DIRECTORY_MODE = 0o700
 OTHERS = 0o077
+_users_umask: int | None = None
+"""The umask before :func:`make_new_files_private`; None while that was not called."""
+
+
+def make_new_files_private() -> None:
+    """Let every file that this process and its children make be for their owner alone. May be repeated."""
+    global _users_umask  # noqa: PLW0603 - the umask itself is the process's, too
+    former = os.umask(OTHERS)
+    if former != OTHERS:
+        _users_umask = former
+
+
+def users_mode(mode: int) -> int:
+    """Return what the user's own umask leaves of a mode, for files and directories that are not private."""
+    umask = _users_umask
+    if umask is None:
+        umask = os.umask(OTHERS)
+        os.umask(umask)
+    return mode & ~umask
+
+
+def make_users_directory(path: Path) -> None:
+    """Make a directory, and those above it that are missing, with the rights that the user's umask leaves.
+
+    Raises:
+        OSError: It cannot be made.
+    """
+    if path.exists():
+        return
+    make_users_directory(path.parent)
+    path.mkdir(exist_ok=True)
+    path.chmod(users_mode(0o777))
+
+
+def open_to_users_umask(path: Path) -> None:
+    """Set the rights of a file or directory to those that the user's umask leaves; a link, or what others own, stays as it is."""
+    try:
+        found = path.lstat()
+        if found.st_uid == os.geteuid() and not stat.S_ISLNK(found.st_mode):
+            path.chmod(users_mode(0o777 if stat.S_ISDIR(found.st_mode) else 0o666))
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        logger.warning("%s keeps its rights: %s", path, error)
 
 
 def make_private_directory(path: Path) -> Path:

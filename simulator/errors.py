@@ -11,13 +11,27 @@ arrive as ServerRefusedError and keep the server's own code.
     ├── StackError                 1   our own server did not start, or crashed
     ├── SignalingError             1   the server did not answer as the contract says
     │   ├── ServerRefusedError     1   it answered with an error; names limit and wait for 429
+    │   ├── NoAnswerError          1   it did not answer in time
     │   └── SdpError               1   a peer's offer or answer cannot be used
     ├── BotError                   1   a bot could not be made, joined or kept
+    │   └── NotServedError         1   what a participant was due did not come in time, or its call ended
     ├── ClipError                  1   the media clip cannot be made or read
     └── OutputError                1   a file for programs, such as a JUnit file, cannot be written after the run
 """
 
-from typing import ClassVar
+from typing import ClassVar, Final
+
+_FULL: Final = frozenset(
+    {
+        "MAX_PARTICIPANTS_REACHED",
+        "MEDIA_SERVER_ERROR",
+        "RATE_LIMIT_EXCEEDED",
+        "ROOM_FULL",
+        "SERVER_AT_CAPACITY",
+        "SERVICE_UNAVAILABLE",
+    }
+)
+"""Codes of a server that takes no more; answers on sockets have no status."""
 
 
 class SimulatorError(Exception):
@@ -25,6 +39,9 @@ class SimulatorError(Exception):
 
     exit_code: ClassVar[int] = 1
     """What `meeshy simulate` ends with."""
+
+    is_overload: bool = False
+    """Whether a server that has too much to do looks like this: late, or full."""
 
 
 class UsageError(SimulatorError):
@@ -53,6 +70,12 @@ class SignalingError(SimulatorError):
     """The server did not answer, or not as its contract says."""
 
 
+class NoAnswerError(SignalingError):
+    """The server did not answer in time."""
+
+    is_overload = True
+
+
 class SdpError(SignalingError):
     """A session description is malformed, or asks for what bots do not do."""
 
@@ -69,10 +92,17 @@ class ServerRefusedError(SignalingError):
         super().__init__(message)
         self.code = code
         self.http_status = http_status
+        self.is_overload = http_status in (429, 503) or code in _FULL
 
 
 class BotError(SimulatorError):
     """A bot could not be made, did not get into its call, or was lost."""
+
+
+class NotServedError(BotError):
+    """A participant did not get in time what it was due: a connection, media, a mode; or its call ended."""
+
+    is_overload = True
 
 
 class ClipError(SimulatorError):

@@ -6,7 +6,6 @@ Reads the options, shows what was found and ends; the search is in simulator/cap
 from __future__ import annotations
 
 import math
-import os
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -24,7 +23,7 @@ from meeshy_sfu.cli.simulate import (
     refuse_unknown_variables,
 )
 from meeshy_sfu.cli.simulate_options import SimulateOptions, StateDirectory
-from meeshy_sfu.private_files import DIRECTORY_MODE
+from meeshy_sfu.private_files import make_new_files_private
 
 if TYPE_CHECKING:
     from simulator.capacity.result import CapacitySummary
@@ -102,7 +101,7 @@ def capacity(
     state_dir: StateDirectory = Path(".meeshy"),
 ) -> None:
     """Search for the largest number that holds every objective; exit code 0 found, 3 not even --from, 4 not decided."""
-    os.umask(0o777 & ~DIRECTORY_MODE)
+    make_new_files_private()
     with errors_shown(as_json=as_json):
         from simulator.capacity.search import SearchLimits
         from simulator.capacity.subject import READY, Subject, Value

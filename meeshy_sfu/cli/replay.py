@@ -5,7 +5,6 @@ Reads what was run; running it is in simulate.py.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +12,7 @@ import typer
 
 from meeshy_sfu.cli.simulate import errors_shown, run_and_show
 from meeshy_sfu.cli.simulate_options import SimulateOptions, StateDirectory
-from meeshy_sfu.private_files import DIRECTORY_MODE
+from meeshy_sfu.private_files import make_new_files_private
 
 
 def replay(
@@ -35,7 +34,7 @@ def replay(
     state_dir: StateDirectory = Path(".meeshy"),
 ) -> None:
     """Run again what a run did: the same scenario with the same seed, into a directory of its own."""
-    os.umask(0o777 & ~DIRECTORY_MODE)
+    make_new_files_private()
     with errors_shown(as_json=as_json):
         from simulator.runs.suite import recorded
 

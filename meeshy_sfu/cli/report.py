@@ -5,7 +5,6 @@ The figures are computed in simulator/.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -22,7 +21,7 @@ from meeshy_sfu.cli.simulate import (
     show_suite,
 )
 from meeshy_sfu.cli.simulate_options import StateDirectory
-from meeshy_sfu.private_files import DIRECTORY_MODE
+from meeshy_sfu.private_files import make_new_files_private
 
 if TYPE_CHECKING:
     from simulator.report.comparison_page import Comparison
@@ -70,7 +69,7 @@ def report(
     state_dir: StateDirectory = Path(".meeshy"),
 ) -> None:
     """Compute every figure again from raw samples, write the report anew, and end with the verdict's code."""
-    os.umask(0o777 & ~DIRECTORY_MODE)
+    make_new_files_private()
     with errors_shown(as_json=as_json):
         from simulator.errors import UsageError
 

@@ -27,7 +27,7 @@ from meeshy_sfu.cli.simulate_options import (
     known_variables,
     takes_options,
 )
-from meeshy_sfu.private_files import DIRECTORY_MODE
+from meeshy_sfu.private_files import make_new_files_private
 
 if TYPE_CHECKING:
     from simulator.report.live import LiveTable, PhaseLines
@@ -49,7 +49,7 @@ _MISSING = "this command needs the extra 'sim': pip install 'meeshy-sfu[sim]' ({
 def simulate(options: SimulateOptions) -> None:
     """Fill a call with bots, measure it, and judge: exit code 0 pass, 3 below an objective, 4 void."""
     # runs hold secrets and logs of servers; this goes for every process that is started for one
-    os.umask(0o777 & ~DIRECTORY_MODE)
+    make_new_files_private()
     with errors_shown(as_json=options.as_json):
         from simulator.runs import suite
 

@@ -70,6 +70,8 @@ class RunContext(BaseModel):
     """Whether it broke off because its user wanted it to."""
     server_ended: bool = False
     """Whether it broke off because a server of the run ended on its own."""
+    overloaded: bool = False
+    """Whether it broke off, or began its measured time, because participants were late or refused for want of room."""
     dropped_calls: int | None = None
     """Calls the server ended before the run did."""
     machine: Machine | None = None
@@ -95,7 +97,7 @@ class RawRun:
             RunDirectoryError: It is no complete run directory, or was written by another version.
         """
         try:
-            context = _read_context(directory / "run.json")
+            context = read_context(directory / "run.json")
             scenario = Scenario.from_record(
                 tomllib.loads((directory / "scenario.toml").read_text(encoding="utf-8")),
                 source=str(directory / "scenario.toml"),
@@ -190,7 +192,12 @@ def no_run(directory: Path, *, missing: str) -> RunDirectoryError:
     return RunDirectoryError(f"{directory} is no run directory: {missing} is missing")
 
 
-def _read_context(path: Path) -> RunContext:
+def read_context(path: Path) -> RunContext:
+    """Read the run.json of a run.
+
+    Raises:
+        RunDirectoryError: It is damaged.
+    """
     try:
         return RunContext.model_validate_json(path.read_text(encoding="utf-8"))
     except ValidationError as error:

@@ -26,7 +26,7 @@ from simulator.client.bot import (
     pick_capabilities,
 )
 from simulator.client.media_server import Direction, Json
-from simulator.errors import BotError
+from simulator.errors import BotError, NotServedError
 from simulator.samples.schema import GENERATOR, TABLES, Kind, rows_to_batch
 
 ORDER_TIMEOUT_S = 60.0
@@ -80,7 +80,7 @@ class AiortcBot:
         try:
             await asyncio.wait_for(self._order("start_sending", kind=kind), CONNECT_TIMEOUT_S)
         except TimeoutError as error:
-            raise BotError(media_blocked(self.number, CONNECT_TIMEOUT_S, self._addresses)) from error
+            raise NotServedError(media_blocked(self.number, CONNECT_TIMEOUT_S, self._addresses)) from error
 
     async def consume(self, streams: Sequence[Incoming]) -> None:
         """Get ready to receive and decode streams that do not flow yet."""

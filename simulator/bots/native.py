@@ -43,7 +43,7 @@ from simulator.client.bot import (
     pick_capabilities,
 )
 from simulator.client.media_server import Direction, Json
-from simulator.errors import BotError
+from simulator.errors import BotError, NotServedError
 from simulator.samples.schema import (
     GENERATOR,
     LATENCY,
@@ -173,12 +173,12 @@ class NativeBot:
         """Wait until the send transport is up.
 
         Raises:
-            BotError: It is not in time.
+            NotServedError: It is not in time.
         """
         try:
             await asyncio.wait_for(self.connected["send"].wait(), CONNECT_TIMEOUT_S)
         except TimeoutError as error:
-            raise BotError(media_blocked(self.number, CONNECT_TIMEOUT_S, self._addresses)) from error
+            raise NotServedError(media_blocked(self.number, CONNECT_TIMEOUT_S, self._addresses)) from error
 
     async def consume(self, streams: Sequence[Incoming]) -> None:
         """Receive streams, which may flow already."""

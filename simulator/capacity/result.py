@@ -11,6 +11,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
+from simulator.analysis.raw_run import RunContext
 from simulator.capacity.search import Bracket, Ended, Outcome, SearchLimits, bracket
 from simulator.figure_types import number_at
 from simulator.report.figures import number
@@ -44,6 +45,8 @@ class RunOfNumber(BaseModel):
     reasons: list[str]
     limit: Limit | None = None
     """Whose limit it was that the run did not pass; None for one that passed or broke off."""
+    not_served: str | None = None
+    """Which participant was late, or refused for want of room, so that the run broke off; it counts as failed."""
     broken: list[SloResult] = []
     figures: dict[str, float]
     """Each number that was measured, by its path in summary.json."""
@@ -65,6 +68,8 @@ class FirstBroken(BaseModel):
 
     number: int
     objectives: list[SloResult]
+    not_served: str | None = None
+    """Why not all participants could take part, if that is what broke."""
     limit: Limit | None
 
 
@@ -102,6 +107,11 @@ class CapacitySummary(BaseModel):
     def to_json(self) -> str:
         """Return the content of capacity.json."""
         return self.model_dump_json(by_alias=True, indent=2) + "\n"
+
+
+def is_overload(context: RunContext) -> bool:
+    """Return whether a run broke off as it does on a server that has too much to do, and whose services all live."""
+    return context.overloaded and not context.server_ended and not context.interrupted
 
 
 def limit_of(summary: Summary) -> Limit | None:
@@ -194,7 +204,7 @@ def _first_broken(found: Bracket, runs: Sequence[RunOfNumber]) -> FirstBroken | 
     run = next((r for r in runs if r.outcome == "fail" and r.number == found.failed), None)
     if run is None:
         return None
-    return FirstBroken(number=run.number, objectives=run.broken, limit=run.limit)
+    return FirstBroken(number=run.number, objectives=run.broken, not_served=run.not_served, limit=run.limit)
 
 
 def _statement(
@@ -212,6 +222,8 @@ def _statement(
         lines.append(_edge(found, counted))
     if broken is not None and broken.limit is not None:
         lines.append(_whose(broken.limit, runs))
+    if broken is not None and broken.not_served is not None:
+        lines.append(f"with {broken.number} the run broke off, so whose limit it was is not known")
     if found.undecided is not None:
         lines.append(_void(found.undecided, runs))
     if ended == "error" and runs:
@@ -255,6 +267,8 @@ def _objectives(broken: FirstBroken) -> str:
         value = "not measured" if result.value is None else number(result.value)
         return f"{_with_limit(result)}, was {value}"
 
+    if broken.not_served is not None:
+        return f"not all could take part: {broken.not_served} (with {broken.number})"
     named = [one(result) for result in broken.objectives] or ["none is named"]
     return f"{'; '.join(named)} (with {broken.number})"
 

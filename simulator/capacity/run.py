@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
-from simulator.analysis.raw_run import RawRun
+from simulator.analysis.raw_run import RawRun, read_context
 from simulator.analysis.uncertainty import intervals
 from simulator.capacity.page import write_report
 from simulator.capacity.result import (
@@ -19,6 +19,7 @@ from simulator.capacity.result import (
     CapacitySummary,
     RunOfNumber,
     conclude,
+    is_overload,
     limit_of,
     numbers_of,
 )
@@ -91,9 +92,7 @@ class CapacitySearch:
             except SimulatorError as error:
                 if not self._runs:
                     raise
-                self._note(
-                    RunOfNumber(number=wanted, outcome="error", folder="", reasons=[str(error)], figures={})
-                )
+                self._note(_without_run(wanted, error))
                 continue
             was_cut = run.interrupted is not None and summary.verdict == "error"
             self._note(await asyncio.to_thread(_result, wanted, directory / folder, summary, was_cut))
@@ -114,17 +113,36 @@ class CapacitySearch:
         return f"run {len(self._runs) + 1}: {wanted} {self._subject.words}{text}"
 
 
-def _result(number: int, directory: Path, summary: Summary, was_cut: bool) -> RunOfNumber:
-    """Collect what a run says of its number."""
-    measured = summary.verdict in ("pass", "fail")
-    bounds = intervals(RawRun.read(directory)) if measured else {}
+def _without_run(number: int, error: SimulatorError) -> RunOfNumber:
+    """Say why there was no run with this number: the server is full, which is an answer, or something else broke."""
+    reason, full = str(error), error.is_overload
     return RunOfNumber(
         number=number,
-        outcome="interrupted" if was_cut else summary.verdict,
+        outcome="fail" if full else "error",
+        folder="",
+        reasons=[reason],
+        not_served=reason if full else None,
+        figures={},
+    )
+
+
+def _result(number: int, directory: Path, summary: Summary, was_cut: bool) -> RunOfNumber:
+    """Collect what a run says of its number.
+
+    A run that broke off because participants were late, or refused for want of room, says that the server does not hold so
+    many; any other that broke off says nothing.
+    """
+    measured = summary.verdict in ("pass", "fail")
+    bounds = intervals(RawRun.read(directory)) if measured else {}
+    late = summary.verdict == "error" and not was_cut and is_overload(read_context(directory / "run.json"))
+    return RunOfNumber(
+        number=number,
+        outcome="interrupted" if was_cut else "fail" if late else summary.verdict,
         folder=directory.name,
         reasons=summary.reasons,
         limit=limit_of(summary),
-        broken=[result for result in summary.slo if result.passed is False],
+        not_served=summary.reasons[0] if late and summary.reasons else None,
+        broken=[] if late else [result for result in summary.slo if result.passed is False],
         figures=numbers_of(summary),
         intervals={path: Bounds(low=one.low, high=one.high) for path, one in bounds.items()},
     )

@@ -21,7 +21,7 @@ from simulator.client.media_server import Json
 from simulator.client.mode_changes import ModeChanges
 from simulator.client.peer_path import PeerPath
 from simulator.client.server_path import ServerPath
-from simulator.errors import BotError
+from simulator.errors import NotServedError
 from simulator.samples.schema import Kind
 
 _PATH_CHECK_S = 0.25
@@ -138,16 +138,18 @@ class Caller:
         """Wait for something this caller is told.
 
         Raises:
-            BotError: It did not come in time, or the call ended.
+            NotServedError: It did not come in time, or the call ended.
         """
         try:
             async with asyncio.timeout(timeout_s):
                 while not done():
                     if self.record.ended is not None:
-                        raise BotError(f"participant {self.bot.number}: the call ended: {self.record.ended}")
+                        raise NotServedError(
+                            f"participant {self.bot.number}: the call ended: {self.record.ended}"
+                        )
                     await self._state.change()
         except TimeoutError as error:
-            raise BotError(
+            raise NotServedError(
                 f"participant {self.bot.number}: {what} did not come within {timeout_s:g} s "
                 f"(mode {self.mode}, epoch {self.epoch})"
             ) from error
@@ -156,7 +158,7 @@ class Caller:
         """Wait until the call is in this mode and no change goes on.
 
         Raises:
-            BotError: It did not get there in time, or the call ended.
+            NotServedError: It did not get there in time, or the call ended.
         """
         await self.until(
             f"mode {mode}", lambda: self.mode == mode and self._changes.current is None, timeout_s
@@ -166,7 +168,7 @@ class Caller:
         """Wait until the way through the media server is prepared.
 
         Raises:
-            BotError: It was not in time, or the call ended.
+            NotServedError: It was not in time, or the call ended.
         """
         await self.until("a pre-warmed path", lambda: self._server.is_prewarmed, timeout_s)
 
@@ -174,7 +176,7 @@ class Caller:
         """Wait until all media of these participants is received on the path in use.
 
         Raises:
-            BotError: Some is missing after this time; the message names it, and the state of the call.
+            NotServedError: Some is missing after this time; the message names it, and the state of the call.
         """
         tracks = self._state.tracks(numbers)
         try:
@@ -187,7 +189,7 @@ class Caller:
                 f"{kind} of {number}" for number, kind in tracks if (number, kind) not in since_ns
             )
             why = str(error) or ("no path is up" if arrivals is None else "the path is up")
-            raise BotError(
+            raise NotServedError(
                 f"participant {self.bot.number} did not receive {missing or 'the tracks of all'} within {timeout_s:g} s "
                 f"(mode {self.mode}, epoch {self.epoch}, {why})"
             ) from error

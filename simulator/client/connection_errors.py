@@ -11,8 +11,9 @@ import ssl
 from urllib.parse import urlsplit
 
 import aiohttp
+import socketio
 
-from simulator.errors import SignalingError
+from simulator.errors import NoAnswerError, SignalingError
 
 _PROBE_TIMEOUT_S = 3.0
 
@@ -20,9 +21,20 @@ _PROBE_TIMEOUT_S = 3.0
 async def no_answer(url: str, request: str, error: BaseException) -> SignalingError:
     """Return the error for a request that got no answer."""
     why = str(error) or type(error).__name__
-    return SignalingError(
+    kind = NoAnswerError if isinstance(error, TimeoutError) else SignalingError
+    return kind(
         f"{request}: no answer from {url}: {await _cause(url, error) or f'{why}; is the media server running?'}"
     )
+
+
+def late_or_broken(error: BaseException) -> type[SignalingError]:
+    """Return which error it is that a socket was not opened, or an event not answered: late, or another one."""
+    # the library's only word for a welcome that did not come in time; behind a refusal it adds the reason
+    late = (
+        isinstance(error, TimeoutError | socketio.exceptions.TimeoutError)
+        or str(error) == "One or more namespaces failed to connect"
+    )
+    return NoAnswerError if late else SignalingError
 
 
 def foreign_service(url: str, request: str, what: str) -> SignalingError:

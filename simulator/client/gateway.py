@@ -15,6 +15,7 @@ from typing import Any
 import jwt
 import socketio
 
+from simulator.client.connection_errors import late_or_broken
 from simulator.client.media_server import FastPacket, Json, refusal
 from simulator.errors import SignalingError
 
@@ -129,7 +130,9 @@ class GatewaySocket:
                 ANSWER_TIMEOUT_S,
             )
         except (socketio.exceptions.SocketIOError, TimeoutError) as error:
-            raise SignalingError(f"cannot open the socket to the gateway at {self._url}: {error}") from error
+            raise late_or_broken(error)(
+                f"cannot open the socket to the gateway at {self._url}: {error}"
+            ) from error
         self._opened = True
 
     async def ask(self, event: str, payload: Json) -> Json:
@@ -145,7 +148,7 @@ class GatewaySocket:
             answer = await self._call(event, payload)
         except (socketio.exceptions.SocketIOError, TimeoutError) as error:
             why = str(error) or type(error).__name__
-            raise SignalingError(f"{event}: no answer from the gateway: {why}") from error
+            raise late_or_broken(error)(f"{event}: no answer from the gateway: {why}") from error
         if not isinstance(answer, dict):
             raise SignalingError(f"{event}: the gateway's answer has no envelope: {answer!r}")
         if not answer.get("success"):

@@ -18,7 +18,7 @@ import orjson
 import socketio
 
 from meeshy_sfu.secret_length import secret_problem
-from simulator.client.connection_errors import foreign_service, no_answer
+from simulator.client.connection_errors import foreign_service, late_or_broken, no_answer
 from simulator.errors import ServerRefusedError, SignalingError, UsageError
 from simulator.samples.schema import Kind
 
@@ -342,7 +342,7 @@ class ParticipantSession:
             )
             await socket.emit("join-room", {"callId": self.call_id, "participantId": self.participant_id})
         except (socketio.exceptions.SocketIOError, TimeoutError) as error:
-            raise SignalingError(
+            raise late_or_broken(error)(
                 f"{self.participant_id}: cannot open the socket to {self._rest.url}: {error}"
             ) from error
 

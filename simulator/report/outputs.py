@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from meeshy_sfu.private_files import make_users_directory, open_to_users_umask
 from simulator.errors import OutputError, UsageError
 from simulator.report.job_summary import to_job_summary
 from simulator.report.judgement import Judgement, broken_off, judgement_of
@@ -98,7 +99,7 @@ def _check(option: str, path: Path) -> None:
     if path.is_dir():
         raise UsageError(f"{option} {path}: is a directory; name a file")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_users_directory(path.parent)
         if path.exists():
             with path.open("ab"):
                 pass
@@ -111,7 +112,10 @@ def _check(option: str, path: Path) -> None:
 
 def _write(path: Path, text: str, *, append: bool = False) -> None:
     try:
+        is_new = not path.exists()
         with path.open("a" if append else "w", encoding="utf-8") as file:
+            if is_new:  # for a CI service that is perhaps another user
+                open_to_users_umask(path)
             if append and file.seekable() and file.tell() > 0:
                 file.write("\n")
             file.write(text)

@@ -38,6 +38,7 @@ from simulator.report.highlights import highlights
 from simulator.report.render import Chapter, Chart, to_html, to_markdown
 from simulator.report.sections import sections
 from simulator.report.verdict import judge
+from simulator.samples.recorder import is_shared, share_reports
 from simulator.scenario import patterns
 from simulator.slo import objectives
 from simulator.summary import SloResult, Summary, Topic, Verdict
@@ -120,6 +121,7 @@ def write_report(directory: Path, *, plots: Plots = "page") -> Summary:
     summary = composed.summary
     write_pages(directory, f"{summary.scenario}: {summary.verdict}", [composed.chapter])
     (directory / "summary.json").write_text(summary.to_json(), encoding="utf-8")
+    share_again(directory)
     return summary
 
 
@@ -173,6 +175,12 @@ def write_plots(directory: Path, drawings: Sequence[Drawing]) -> None:
     folder.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
     for drawing in drawings:
         close_to_others(drawing.write_png(folder))
+
+
+def share_again(directory: Path) -> None:
+    """Let what was written anew be read by whom the rest of the directory is open to."""
+    if is_shared(directory):
+        share_reports(directory)
 
 
 def write_pages(directory: Path, name: str, chapters: Sequence[Chapter], *, wide: bool = False) -> None:

@@ -147,8 +147,10 @@ class Run(ABC):
     def _broke_off(self, recorder: Recorder, error: SimulatorError, causes: Iterable[str] = ()) -> None:
         """Note why the run cannot go on; `causes` are what ended by itself, which may be why anything else failed."""
         reason = str(error)
+        others = [cause for cause in causes if cause not in reason]
         self._context.server_ended = isinstance(error, StackError)
-        self._context.aborted += [*(cause for cause in causes if cause not in reason), reason]
+        self._context.overloaded = error.is_overload and not others
+        self._context.aborted += [*others, reason]
         recorder.event("aborted", reason=reason)
 
     async def _note_machine(self, recorder: Recorder, tick: int, server: Iterable[int]) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from simulator.errors import BotError, SimulatorError, first_error
+from simulator.errors import BotError, NotServedError, SimulatorError, first_error
 from simulator.runs.call_run import GATEWAY_USES, CallPattern, people_per_call
 from simulator.runs.environment import CallEnvironment
 from simulator.runs.expect import PATIENCE_S, all_media_flows
@@ -196,7 +196,7 @@ class CallsRun:
                 lost.append(str(error))
                 self._environment.dropped_calls += 1
         if lost:
-            raise BotError("; ".join(lost))
+            raise NotServedError("; ".join(lost))
 
     async def _hold(self) -> None:
         for number, stage in enumerate(self._stages):

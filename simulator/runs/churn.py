@@ -16,7 +16,7 @@ from pydantic import Field
 
 from simulator.client.caller import Caller
 from simulator.client.legs import CallBot
-from simulator.errors import BotError, SignalingError, SimulatorError, first_error
+from simulator.errors import BotError, NotServedError, SignalingError, SimulatorError, first_error
 from simulator.runs.call_run import GATEWAY_USES, CallPattern, people_per_call
 from simulator.runs.environment import CallEnvironment
 from simulator.runs.expect import all_media_flows
@@ -209,7 +209,7 @@ class Churn(CallPattern):
                 lost.append(str(error))
                 environment.dropped_calls += 1
         if lost:
-            raise BotError("; ".join(lost))
+            raise NotServedError("; ".join(lost))
 
 
 PATTERN = Churn()

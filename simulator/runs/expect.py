@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from simulator.client.caller import Caller
-from simulator.errors import BotError
+from simulator.errors import NotServedError
 
 PATIENCE_S = 15.0
 """Longer than a change of mode may take before the gateway completes it without those who have not confirmed."""
@@ -18,7 +18,7 @@ async def all_in_mode(mode: str, callers: Sequence[Caller], *, patience_s: float
     """Wait until each caller is in this mode with no change going on.
 
     Raises:
-        BotError: A caller is not there in time, or its call has ended.
+        NotServedError: A caller is not there in time, or its call has ended.
     """
     for caller in callers:
         await caller.until_in(mode, patience_s)
@@ -28,7 +28,7 @@ async def all_media_flows(callers: Sequence[Caller], *, patience_s: float = PATI
     """Wait until each caller receives all media of all others.
 
     Raises:
-        BotError: A stream is missing after this time.
+        NotServedError: A stream is missing after this time.
     """
     numbers = {caller.bot.number for caller in callers}
     for caller in callers:
@@ -39,8 +39,8 @@ def all_in_call(callers: Sequence[Caller]) -> None:
     """Check that the call has ended for no caller.
 
     Raises:
-        BotError: It has for one.
+        NotServedError: It has for one.
     """
     for caller in callers:
         if caller.record.ended is not None:
-            raise BotError(f"participant {caller.bot.number}: the call ended: {caller.record.ended}")
+            raise NotServedError(f"participant {caller.bot.number}: the call ended: {caller.record.ended}")

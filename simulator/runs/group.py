@@ -204,6 +204,7 @@ class GroupRun(Run):
                     await asyncio.sleep(_RAMP_LOOK_S)
                     await self._tick(recorder, server, -1)
         except TimeoutError:
+            self._context.overloaded = True
             recorder.event("ramp-timeout", joined=self._progress.joined)
         except BaseExceptionGroup as errors:
             raise first_error(errors) from errors

@@ -19,7 +19,7 @@ from simulator.errors import RunDirectoryError, ScenarioError
 from simulator.report.live import Watcher
 from simulator.report.render import Chapter, Section, Table
 from simulator.report.verdict import worst
-from simulator.report.write import Plots, compose, verdict_words, write_pages, write_plots
+from simulator.report.write import Plots, compose, share_again, verdict_words, write_pages, write_plots
 from simulator.runs.base import Run
 from simulator.samples.recorder import RunDirectory
 from simulator.scenario import Scenario, read_values, to_toml
@@ -204,6 +204,7 @@ def write_suite_report(directory: Path, *, plots: Plots = "page") -> SuiteSummar
     first = Chapter(verdict_words(verdict), verdict, sections=[_overview(description, whole)])
     write_pages(directory, f"{name}: {verdict}", [first, *chapters])
     (directory / "summary.json").write_text(whole.to_json(), encoding="utf-8")
+    share_again(directory)
     return whole
 
 

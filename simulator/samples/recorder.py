@@ -23,10 +23,28 @@ from typing import IO, Self
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from meeshy_sfu.private_files import DIRECTORY_MODE, close_to_others, make_private_directory
+from meeshy_sfu.private_files import (
+    DIRECTORY_MODE,
+    OTHERS,
+    close_to_others,
+    make_private_directory,
+    make_users_directory,
+    open_to_users_umask,
+)
 from simulator.errors import RunDirectoryError
 from simulator.samples.schema import TABLES, rows_to_batch
 
+REPORTS = (
+    "*.html",
+    "*.md",
+    "*.csv",
+    "*.png",
+    "summary.json",
+    "capacity.json",
+    "comparison.json",
+    "selftest.json",
+)
+"""Files of a run directory that others than its owner may read, if the user named the directory."""
 _PARTIAL = re.compile(r"\.(?P<name>.+)\.partial-(?P<pid>\d+)")
 
 
@@ -41,15 +59,25 @@ class RunDirectory:
     partial: Path
     """Where it is written until then."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, is_named: bool = False) -> None:
+        """Make it.
+
+        Args:
+            path: Where it will be.
+            is_named: Whether its user named it, and will take its reports from there.
+
+        Raises:
+            RunDirectoryError: There is something, or it cannot be made.
+        """
         self.path = path
+        self._is_named = is_named
         self.partial = _partial(path)
         self._done = False
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise RunDirectoryError(f"{path} exists and is not empty; name a new directory with --out")
         try:
             if not path.parent.exists():
-                make_private_directory(path.parent)
+                (make_users_directory if is_named else make_private_directory)(path.parent)
             remove_partial_runs(path.parent)
             self.partial.mkdir(mode=DIRECTORY_MODE)
         except OSError as error:
@@ -65,17 +93,19 @@ class RunDirectory:
     @classmethod
     def chosen(cls, out: Path | None, state: Path, name: str) -> RunDirectory:
         """Make the directory that was asked for, or else a new one among the runs of the state directory."""
-        return cls(out) if out else cls.in_folder(state / "runs", name, utc_now())
+        return cls(out, is_named=True) if out else cls.in_folder(state / "runs", name, utc_now())
 
     def complete(self) -> Path:
         """Rename the directory to its final name.
 
         If another run has taken the name meanwhile, a number is added to it; `path` is then the new one.
         """
-        # Logs of servers and figures by participant are for the owner alone.
+        # Logs of servers and raw samples are for the owner alone; so is all of what the user did not name a place for.
         for path in self.partial.rglob("*"):
             if not path.is_symlink():
                 close_to_others(path)
+        if self._is_named:
+            share_reports(self.partial)
         wanted = self.path
         for number in itertools.count(1):
             try:
@@ -157,6 +187,24 @@ class Recorder:
 
 def _partial(path: Path) -> Path:
     return path.with_name(f".{path.name}.partial-{os.getpid()}")
+
+
+def share_reports(directory: Path) -> None:
+    """Let the reports in a directory, and in those within, be read by whom the user's umask lets read them.
+
+    Raw samples, events and logs stay for the owner alone.
+    """
+    open_to_users_umask(directory)
+    for path in directory.rglob("*"):
+        if not path.is_symlink() and path.is_file() and any(path.match(name) for name in REPORTS):
+            open_to_users_umask(path)
+            for above in path.relative_to(directory).parents:
+                open_to_users_umask(directory / above)
+
+
+def is_shared(directory: Path) -> bool:
+    """Return whether others than its owner can enter a run directory."""
+    return bool(directory.stat().st_mode & OTHERS)
 
 
 def is_partial(directory: Path) -> bool:

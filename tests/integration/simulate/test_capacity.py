@@ -1,13 +1,66 @@
-"""`meeshy capacity` on a stack of its own, as a user would start it."""
+"""`meeshy capacity` on a stack of its own or on a running server, as a user would start it."""
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
+import signal
+import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from meeshy_sfu.cli import main
+from simulator.stack.full import GatewayStack
+
+from .conftest import UNHURRIED
+
+PATIENCE_S = 120.0
+LENIENT = [objective for objective in UNHURRIED if "worst" not in objective]
+"""A slow machine must not decide; runs of three seconds have too few samples for each participant's own latency."""
+
+
+class Search:
+    """A search in a process of its own."""
+
+    def __init__(self, process: asyncio.subprocess.Process, out: Path) -> None:
+        self._process = process
+        self._out = out
+
+    @classmethod
+    async def begin(cls, state: Path, *options: str, **environment: str) -> Search:
+        out = state / "capacity"
+        more = ["--json", "--retry-void", "9", "--out", str(out), "--state-dir", str(state)]
+        process = await asyncio.create_subprocess_exec(
+            *[sys.executable, "-m", "meeshy_sfu", "capacity", *options, *LENIENT, *more],
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env={"PATH": "/usr/bin:/bin", **environment},
+        )
+        return cls(process, out)
+
+    async def until_runs_with(self, number: int) -> None:
+        """Wait until a run with this number has begun."""
+        async with asyncio.timeout(PATIENCE_S):
+            while not list(self._out.parent.glob(f".{self._out.name}.partial-*/.??-{number}.partial-*")):
+                assert self._process.returncode is None, await self.end()
+                await asyncio.sleep(0.05)
+
+    def send(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
+
+    async def end(self) -> tuple[int, dict[str, Any], str]:
+        """Return exit code, what was printed, and what was said on standard error."""
+        out, err = await asyncio.wait_for(self._process.communicate(), PATIENCE_S)
+        return self._process.returncode or 0, json.loads(out or "{}"), err.decode()
+
+
+def outcomes(found: dict[str, Any], number: int) -> Sequence[str]:
+    """Return what runs with a number came to; void ones, which a busy machine makes, are left out."""
+    return [r["outcome"] for r in found["runs"] if r["number"] == number and r["outcome"] != "void"]
 
 
 @pytest.mark.timeout(180)
@@ -62,3 +115,77 @@ def test_a_strict_objective_breaks_early_and_the_search_says_where(
     page = (out / "report.html").read_text(encoding="utf-8")
     assert page.count("<svg") >= 3
     assert json.loads((out / "capacity.json").read_text()) == found
+
+
+@pytest.mark.slow(reason="two whole runs, the second cut")
+@pytest.mark.timeout(200)
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+async def test_a_signal_keeps_what_was_measured(tmp_path: Path, number: signal.Signals, code: int) -> None:
+    search = await Search.begin(tmp_path, "--vary", "participants", "--from", "2", "--step-duration", "3")
+    await search.until_runs_with(4)
+    search.send(number)
+    ended, found, said = await search.end()
+    assert (ended, found["ended"], found["verdict"]) == (code, "interrupted", "error"), said
+    assert f"{number.name}: ending the run; what was measured is judged" in said
+    assert outcomes(found, 2) == ["pass"]
+    assert found["runs"][-1]["outcome"] == "interrupted"
+    assert found["statement"][-1] == (
+        "the search is not over: interrupted; known so far: 2 passed in 1 runs, not yet in all repeats, nothing failed"
+    )
+    out = tmp_path / "capacity"
+    assert json.loads((out / "capacity.json").read_text()) == found
+    assert "2 passed in 1 runs" in (out / "report.html").read_text()
+    for run in found["runs"]:
+        assert (out / run["folder"] / "summary.json").is_file()
+    assert not list(tmp_path.glob(".*.partial-*"))
+
+
+@pytest.mark.slow(reason="whole runs on a stack that is started first")
+@pytest.mark.timeout(300)
+async def test_a_running_gateway_is_searched_and_left_as_it_was(tmp_path: Path) -> None:
+    async with GatewayStack(tmp_path) as stack:
+        await stack.start()
+        pids = stack.media.pid, stack.gateway.pid
+        varied = ["--vary", "calls", "--from", "1", "--to", "2", "--repeats", "1", "--step-duration", "2"]
+        search = await Search.begin(
+            tmp_path, *varied, "--server", stack.gateway.url, MEESHY_SIMULATE_SECRET=stack.secret
+        )
+        code, found, said = await search.end()
+        assert (stack.media.pid, stack.gateway.pid) == pids
+        assert stack.complaint() is None
+    assert (code, found["ended"], found["holds"]) == (0, "at_least", 2), (found.get("statement"), said)
+    assert found["statement"][0].startswith("holds at least 2 calls at")
+    assert all(not (tmp_path / "capacity" / run["folder"] / "server.log").exists() for run in found["runs"])
+
+
+@pytest.mark.slow(reason="waits until a server that is stopped is given up")
+@pytest.mark.timeout(300)
+async def test_joins_that_time_out_at_a_number_mean_that_so_many_are_not_held(tmp_path: Path) -> None:
+    async with GatewayStack(tmp_path) as stack:
+        await stack.start()
+        varied = [
+            "--vary",
+            "participants",
+            "--from",
+            "2",
+            "--to",
+            "3",
+            "--repeats",
+            "1",
+            "--step-duration",
+            "2",
+        ]
+        search = await Search.begin(
+            tmp_path, *varied, "--server", stack.media.url, MEESHY_SIMULATE_SECRET=stack.secret
+        )
+        await search.until_runs_with(3)
+        os.kill(stack.media.pid, signal.SIGSTOP)
+        try:
+            code, found, said = await search.end()
+        finally:
+            os.kill(stack.media.pid, signal.SIGCONT)
+    assert (code, found["ended"], found["holds"]) == (0, "found", 2), (found.get("statement"), said)
+    assert found["interval"] == {"low": 2, "high": 3}
+    assert outcomes(found, 3) == ["fail"]
+    assert "first broken: not all could take part: " in found["statement"][0]
+    assert "no answer from" in found["first_broken"]["not_served"]

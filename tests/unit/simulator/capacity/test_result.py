@@ -46,6 +46,17 @@ def test_when_even_the_first_number_fails_it_says_so() -> None:
     assert found.statement[0].startswith("does not even hold 2 participants: 2 of 2 runs failed")
 
 
+def test_participants_who_cannot_take_part_are_what_broke_first() -> None:
+    late = run(16, "fail", not_served="participant 3 did not receive video of 1 within 30 s")
+    found = said("found", passed(8, 3.0), late, passed(8, 3.0), late)
+    assert (found.verdict, found.holds, found.interval.high) == ("pass", 8, 16)
+    assert (
+        "first broken: not all could take part: participant 3 did not receive video of 1 within 30 s (with 16)"
+        in (found.statement[0])
+    )
+    assert "with 16 the run broke off, so whose limit it was is not known" in found.statement
+
+
 def test_when_the_last_number_passes_it_holds_at_least_that() -> None:
     found = said("at_least", passed(64, 3.0), passed(64, 3.0))
     assert found.statement[0].startswith("holds at least 64 participants at")

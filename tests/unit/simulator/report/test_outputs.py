@@ -1,13 +1,16 @@
-"""Files for programs: refused before a run if they cannot be written, and the same file is not written twice."""
+"""Files for programs: with the rights of the user's umask, refused before a run if they cannot be written, none written twice."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import fromstring
 
 import pytest
 
+from meeshy_sfu import private_files
 from meeshy_sfu.cli import main
 from simulator.errors import OutputError, UsageError
 from simulator.report.outputs import JOB_SUMMARY_VARIABLE, Outputs
@@ -89,6 +92,50 @@ def test_report_of_what_is_no_run_leaves_a_junit_file_with_the_error(
     assert main(["report", str(tmp_path / "none"), "--junit", str(tmp_path / "j.xml")]) == 2
     assert "none" in capsys.readouterr().err
     assert fromstring((tmp_path / "j.xml").read_text()).attrib["errors"] == "1"
+
+
+@pytest.fixture(params=[0o022, 0o002, 0o027, 0o077], ids=lambda umask: f"{umask:03o}")
+def umask(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """The umask of a user who starts a command in a new process; the command narrows that of the process."""
+    monkeypatch.setattr(private_files, "_users_umask", None)
+    former = os.umask(request.param)
+    yield request.param
+    os.umask(former)
+
+
+def modes(directory: Path) -> dict[str, int]:
+    return {
+        str(path.relative_to(directory)): path.stat().st_mode & 0o777 for path in sorted(directory.rglob("*"))
+    }
+
+
+def test_files_that_a_user_asks_for_have_the_rights_of_their_umask(
+    umask: int, make_run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = make_run().write(tmp_path / "run")
+    monkeypatch.setenv(JOB_SUMMARY_VARIABLE, str(tmp_path / "ci" / "s.md"))
+    files = [
+        "--junit",
+        str(tmp_path / "ci" / "new" / "j.xml"),
+        "--openmetrics",
+        str(tmp_path / "ci" / "m.txt"),
+    ]
+    for _ in range(2):  # the second replaces them, in a process whose umask is narrow by now
+        assert main(["report", str(directory), *files, "--job-summary"]) == 0
+        assert modes(tmp_path / "ci") == {
+            "new": 0o777 & ~umask,
+            "new/j.xml": 0o666 & ~umask,
+            "m.txt": 0o666 & ~umask,
+            "s.md": 0o666 & ~umask,
+        }
+
+
+def test_a_file_that_is_there_keeps_its_rights(make_run: Any, tmp_path: Path) -> None:
+    directory = make_run().write(tmp_path / "run")
+    (tmp_path / "j.xml").touch(0o640)
+    (tmp_path / "j.xml").chmod(0o640)
+    assert main(["report", str(directory), "--junit", str(tmp_path / "j.xml")]) == 0
+    assert (tmp_path / "j.xml").stat().st_mode & 0o777 == 0o640
 
 
 def test_the_self_test_refuses_what_it_does_not_write(

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -116,3 +117,49 @@ def test_an_event_after_the_end_is_no_error(tmp_path: Path) -> None:
     collector.close()
     collector.event("late")
     assert (tmp_path / "events.jsonl").read_text() == ""
+
+
+@pytest.fixture
+def an_open_umask() -> Iterator[None]:
+    former = os.umask(0o022)
+    yield
+    os.umask(former)
+
+
+def made(directory: RunDirectory) -> dict[str, int]:
+    """Write reports, raw data and a part into a run directory; returns the mode of each once it is complete."""
+    with directory:
+        part = directory.partial / "1-group"
+        (part / "plots").mkdir(parents=True)
+        (part / "certs").mkdir()
+        names = ["report.html", "report.md", "summary.json", "pairs.csv", "plots/gaps.png"]
+        names += ["events.jsonl", "server.log", "latency.parquet", "certs/key.pem", "run.json"]
+        for name in names:
+            (part / name).write_text("")
+        (directory.partial / "report.html").write_text("")
+        (directory.partial / "link.md").symlink_to("/etc/hostname")
+        root = directory.complete()
+    found = [path for path in (root, *root.rglob("*")) if not path.is_symlink()]
+    return {str(path.relative_to(root)): path.stat().st_mode & 0o777 for path in found}
+
+
+@pytest.mark.usefixtures("an_open_umask")
+def test_in_a_directory_that_its_user_named_the_reports_are_readable_and_raw_data_private(
+    tmp_path: Path,
+) -> None:
+    modes = made(RunDirectory.chosen(tmp_path / "ci" / "run", tmp_path, "group"))
+    assert (tmp_path / "ci").stat().st_mode & 0o777 == 0o755
+    open_to_all = {"report.html", "1-group/report.html", "1-group/report.md", "1-group/summary.json"}
+    open_to_all |= {"1-group/pairs.csv", "1-group/plots/gaps.png"}
+    assert {name for name, mode in modes.items() if mode == 0o644} == open_to_all
+    assert {name for name, mode in modes.items() if mode == 0o755} == {".", "1-group", "1-group/plots"}
+    rest = set(modes) - open_to_all - {".", "1-group", "1-group/plots"}
+    assert {"1-group/server.log", "1-group/latency.parquet", "1-group/certs/key.pem"} < rest
+    assert all(modes[name] & 0o077 == 0 for name in rest)
+
+
+@pytest.mark.usefixtures("an_open_umask")
+def test_a_run_of_the_state_directory_is_private(tmp_path: Path) -> None:
+    modes = made(RunDirectory.chosen(None, tmp_path / "state", "group"))
+    assert all(mode & 0o077 == 0 for mode in modes.values())
+    assert (tmp_path / "state" / "runs").stat().st_mode & 0o077 == 0
