@@ -10,6 +10,7 @@ import pytest
 
 from meeshy_sfu.cli import main
 from simulator.report.write import write_report
+from simulator.summary import Machine
 
 Rows = dict[str, dict[str, Any]]
 
@@ -82,3 +83,67 @@ def test_wrong_input_is_named(run: Any, tmp_path: Path, capsys: pytest.CaptureFi
     (b / "summary.json").write_text("{")
     assert main(["diff", str(a), str(b)]) == 2
     assert "summary.json is damaged" in capsys.readouterr().err
+
+
+def void(run: Any) -> Any:
+    for row in run.generator:
+        row["lag_max_us"] = 400_000
+    return run
+
+
+def broken_off(run: Any) -> Any:
+    run.context.aborted = ["the media server was killed by SIGKILL"]
+    return run
+
+
+def warnings_of(a: Path, b: Path, capsys: pytest.CaptureFixture[str], *options: str) -> list[str]:
+    capsys.readouterr()
+    main(["diff", str(a), str(b), "--json", *options])
+    return list(json.loads(capsys.readouterr().out)["warnings"])
+
+
+@pytest.mark.parametrize("spoil", [void, broken_off])
+def test_with_a_run_that_cannot_be_judged_the_exit_code_is_4(
+    spoil: Any, make_run: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good, bad = written(make_run(), tmp_path / "good"), written(spoil(make_run()), tmp_path / "bad")
+    verdict = "void" if spoil is void else "error"
+    for first, second in ((good, bad), (bad, good)):
+        assert compare(first, second, capsys, "--fail-on-worse")[0] == 4
+        assert compare(first, second, capsys)[0] == 0, "it was not asked to judge"
+        assert f"{bad} is {verdict}: its figures say little" in warnings_of(first, second, capsys)
+
+
+def test_a_void_run_is_4_even_if_a_figure_is_worse(
+    make_run: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    a, b = written(make_run(), tmp_path / "a"), written(void(slowed(make_run(), 3)), tmp_path / "b")
+    code, rows = compare(a, b, capsys, "--fail-on-worse")
+    assert (rows["latency_ms.video.p50"]["worse"], code) == (True, 4)
+
+
+def test_what_else_differs_is_warned_of(
+    make_run: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    machine = Machine(cores=2, cpu="x", kernel="6", python="3.13", version="0.1.0")
+    a, b = make_run(), make_run(scenario={"network": {"down": {"delay_ms": 150}}, "seed": 7})
+    a.context.machine, b.context.machine = machine, machine.model_copy(update={"version": "0.2.0"})
+    first, second = written(a, tmp_path / "a"), written(b, tmp_path / "b")
+    summary = json.loads((second / "summary.json").read_text())
+    (second / "summary.json").write_text(json.dumps(summary | {"intervals": {}}))
+    found = warnings_of(first, second, capsys)
+    assert [text.partition(" differs")[0] for text in found if " differs: " in text] == ["network", "seed"]
+    assert "seed differs: 1 and 7" in found
+    assert "the machine, or what was installed on it, differs" in found
+    assert f"{second} has no intervals; `meeshy report {second}` computes them" in found
+    assert len(found) == 4
+    assert main(["diff", str(first), str(second)]) == 0
+    shown = capsys.readouterr().err.replace("\n", "")
+    assert all(f"warning: {text}" in shown for text in found)
+
+
+def test_runs_that_are_alike_have_no_warning(
+    make_run: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    a, b = written(make_run(), tmp_path / "a"), written(make_run(), tmp_path / "b")
+    assert warnings_of(a, b, capsys) == []
