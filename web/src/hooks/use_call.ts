@@ -1,6 +1,6 @@
 /** A call as a component sees it: its state, drawn anew at each change, and the client to act on it. */
 
-import { useCallback, useEffect, useRef, useState, useSyncExternalStore } from "react";
+import { useCallback, useRef, useState, useSyncExternalStore } from "react";
 import type { CallClientLike, CallState } from "../call/model";
 
 /** The state of a client, as an immutable snapshot. */
@@ -45,17 +45,9 @@ export interface UseCall extends Action {
   readonly client: CallClientLike;
 }
 
-/** A client's state and its actions; leaves the call when the tab is closed. */
+/** A client's state and its actions. */
 export function useCall(client: CallClientLike): UseCall {
   const state = useCallState(client);
   const action = useAction();
-  useEffect(() => {
-    // A page put aside by the browser's back button may come back: then the call has not ended.
-    const leave = (event: PageTransitionEvent): void => {
-      if (!event.persisted) client.close();
-    };
-    window.addEventListener("pagehide", leave);
-    return () => window.removeEventListener("pagehide", leave);
-  }, [client]);
   return { ...action, state, client };
 }

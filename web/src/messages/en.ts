@@ -9,6 +9,7 @@ export const en = {
   "prejoin.name": "Your name",
   "prejoin.namePlaceholder": "How others see you",
   "prejoin.nameMissing": "Enter a name, so that the others know who you are.",
+  "prejoin.nameRefused": "This name cannot be used. Leave out invisible and control characters.",
   "prejoin.join": "Join now",
   "prejoin.joining": "Joining…",
   "prejoin.joinWithout": "Join without camera and microphone",
@@ -116,8 +117,8 @@ export const en = {
   "switch.retry": "Try again",
   "switch.blocked": "Available again when the switch is over",
 
-  "live.joined": "{name} has joined",
-  "live.left": "{name} has left",
+  "live.joined": { one: "{name} has joined", other: "{name} have joined" },
+  "live.left": { one: "{name} has left", other: "{name} have left" },
   "live.reconnecting": "Connection lost, reconnecting",
   "live.reconnected": "Connected again",
   "live.sharing": "{name} shares a screen",

@@ -11,6 +11,7 @@ export const fr: Catalogue = {
   "prejoin.name": "Votre nom",
   "prejoin.namePlaceholder": "Tel que les autres le verront",
   "prejoin.nameMissing": "Entrez un nom, pour que les autres sachent qui vous êtes.",
+  "prejoin.nameRefused": "Ce nom ne peut pas être utilisé. Évitez les caractères invisibles ou de contrôle.",
   "prejoin.join": "Participer",
   "prejoin.joining": "Connexion…",
   "prejoin.joinWithout": "Participer sans caméra ni micro",
@@ -120,8 +121,8 @@ export const fr: Catalogue = {
   "switch.retry": "Réessayer",
   "switch.blocked": "De nouveau disponible à la fin du passage",
 
-  "live.joined": "{name} a rejoint l’appel",
-  "live.left": "{name} a quitté l’appel",
+  "live.joined": { one: "{name} a rejoint l’appel", other: "{name} ont rejoint l’appel" },
+  "live.left": { one: "{name} a quitté l’appel", other: "{name} ont quitté l’appel" },
   "live.reconnecting": "Connexion perdue, reconnexion",
   "live.reconnected": "De nouveau connecté",
   "live.sharing": "{name} partage un écran",

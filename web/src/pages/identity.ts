@@ -71,7 +71,7 @@ function stored(session: Surroundings["session"]): string | null {
 }
 
 export class InviteError extends Error {
-  constructor(readonly reason: "invalid" | "unreachable" | "limited") {
+  constructor(readonly reason: "invalid" | "unreachable" | "limited" | "name") {
     super(`the invitation was not exchanged: ${reason}`);
     this.name = "InviteError";
   }

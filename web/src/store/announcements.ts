@@ -15,8 +15,8 @@ export function announce(before: CallState, after: CallState, translator: Transl
   if (before.stage !== "in-call" || after.stage !== "in-call") return said;
   const came = missing(after.participants, before.participants);
   const left = missing(before.participants, after.participants);
-  if (came.length > 0) said.push(t("live.joined", { name: names(came, translator) }));
-  if (left.length > 0) said.push(t("live.left", { name: names(left, translator) }));
+  if (came.length > 0) said.push(t("live.joined", { count: came.length, name: names(came, translator) }));
+  if (left.length > 0) said.push(t("live.left", { count: left.length, name: names(left, translator) }));
   for (const one of after.participants) {
     const then = before.participants.find((other) => other.id === one.id);
     if (one.screenEnabled && !one.self && then?.screenEnabled === false)

@@ -63,7 +63,7 @@ describe("a translator", () => {
   });
 
   it("does not take a name for a placeholder or a pattern", () => {
-    expect(english.t("live.joined", { name: "{name} $& <b>" })).toBe("{name} $& <b> has joined");
+    expect(english.t("live.joined", { count: 1, name: "{name} $& <b>" })).toBe("{name} $& <b> has joined");
   });
 
   it("writes durations for the eye and for the ear", () => {

@@ -1,0 +1,70 @@
+// Pictures of the pages in chosen states, by headless Chromium: `node scripts/pictures.mjs OUT [SCENE…]`.
+// Serves test/gallery by Vite; no other server is needed.
+import { mkdirSync } from "node:fs";
+import { chromium } from "playwright-core";
+import { createServer } from "vite";
+
+const WIDE = { width: 1280, height: 720 };
+const PHONE = { width: 390, height: 844 };
+// name → [query, size, what to do before the picture]
+const PICTURES = {
+  prejoin: ["scene=prejoin", WIDE],
+  alone: ["scene=alone", WIDE],
+  two: ["scene=two", WIDE],
+  three: ["scene=three", WIDE],
+  five: ["scene=five", WIDE],
+  nine: ["scene=nine", WIDE],
+  sixteen: ["scene=sixteen", WIDE],
+  fifty: ["scene=fifty", WIDE, async (page) => page.getByRole("button", { name: "Next page" }).click()],
+  speaker: ["scene=speaker", WIDE],
+  share: ["scene=share", WIDE],
+  switching: ["scene=switching", WIDE],
+  "switch-failed": ["scene=switchFailed", WIDE],
+  reconnecting: ["scene=reconnecting", WIDE],
+  failure: ["scene=failure", { width: 1280, height: 1100 }],
+  ended: ["scene=ended", WIDE],
+  replaced: ["scene=replaced", WIDE],
+  check: ["scene=check", { width: 1280, height: 1200 }, async (page) => page.getByRole("button", { name: "Start the check" }).click()],
+  phone: ["scene=five", PHONE],
+  "phone-prejoin": ["scene=prejoin", PHONE],
+  "phone-stats": ["scene=three", PHONE, async (page) => openStats(page, 3)],
+  "phone-wide": ["scene=three", { width: 844, height: 390 }],
+  dark: ["scene=nine&theme=dark", WIDE],
+  "dark-prejoin": ["scene=prejoin&theme=dark", WIDE],
+  stats: ["scene=three", WIDE, async (page) => openStats(page, 20)],
+  devices: ["scene=three&lang=fr", WIDE, async (page) => page.locator("[data-control=devices]").click()],
+  rtl: ["scene=speaker&dir=rtl", WIDE],
+  large: ["scene=nine", { width: 2560, height: 1440 }],
+};
+
+async function openStats(page, seconds) {
+  await page.locator("[data-control=stats]").click();
+  await page.waitForTimeout(seconds * 1000);
+}
+
+const [out = "pictures", ...wanted] = process.argv.slice(2);
+mkdirSync(out, { recursive: true });
+const server = await createServer({ root: import.meta.dirname + "/..", server: { port: 0, host: "127.0.0.1" }, logLevel: "warn" });
+await server.listen();
+const address = server.resolvedUrls.local[0];
+const browser = await chromium.launch({
+  executablePath: "/usr/bin/chromium",
+  args: ["--no-sandbox", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream", "--hide-scrollbars"],
+});
+try {
+  for (const [name, [query, viewport, prepare]] of Object.entries(PICTURES)) {
+    if (wanted.length > 0 && !wanted.includes(name)) continue;
+    const page = await browser.newPage({ viewport });
+    page.on("pageerror", (error) => console.log(`${name}: ${error.message}`));
+    page.on("console", (line) => line.type() === "error" && console.log(`${name}: ${line.text()}`));
+    await page.goto(`${address}test/gallery/index.html?${query}`);
+    await page.locator("main").waitFor();
+    if (prepare) await prepare(page);
+    await page.waitForTimeout(1500);
+    await page.screenshot({ path: `${out}/${name}.png` });
+    await page.close();
+  }
+} finally {
+  await browser.close();
+  await server.close();
+}
