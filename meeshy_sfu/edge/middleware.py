@@ -5,6 +5,7 @@ Turns whatever happens inside into the answer a client may see; routes are in re
 
 import json
 import logging
+from collections.abc import Mapping
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
@@ -45,10 +46,18 @@ def edge_middleware(settings: Settings, origins: Origins) -> Middleware:
         except Exception as error:  # whatever it is, a client gets an envelope
             response = answer_for(request, error)
         if not response.prepared:
-            response.headers.update(origins.headers(origin))
+            _add_headers(response, origins.headers(origin))
         return response
 
     return handle
+
+
+def _add_headers(response: web.StreamResponse, headers: Mapping[str, str]) -> None:
+    """Add the headers of CORS; what an answer varies by already stays."""
+    varies = response.headers.get("Vary")
+    response.headers.update(headers)
+    if varies is not None and "Vary" in headers:
+        response.headers["Vary"] = f"{varies}, {headers['Vary']}"
 
 
 def answer_for(request: web.BaseRequest, error: Exception) -> web.Response:

@@ -48,6 +48,7 @@ from meeshy_sfu.gateway.jobs import Jobs
 from meeshy_sfu.gateway.media.media_client import MediaServerClient
 from meeshy_sfu.gateway.media.media_events import MediaConnections, MediaEvents
 from meeshy_sfu.gateway.metrics import Metrics
+from meeshy_sfu.gateway.site.pages import SitePages, read_site
 from meeshy_sfu.gateway.turn.ice_servers import IceServerError, parse_server
 from meeshy_sfu.gateway.wire.description import DESCRIPTION
 from meeshy_sfu.gateway.wire.events import Events
@@ -69,6 +70,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from meeshy_sfu.config import Settings
+    from meeshy_sfu.gateway.site.files import Site
     from meeshy_sfu.lock_file import HeldError
 
 logger = logging.getLogger(__name__)
@@ -88,7 +90,9 @@ class Gateway:
     url: str
     """Where it listens; with port 0 the port the system chose."""
 
-    def __init__(self, settings: Settings, engine: AsyncEngine, clock: Clock) -> None:
+    def __init__(
+        self, settings: Settings, engine: AsyncEngine, clock: Clock, site: Site | None = None
+    ) -> None:
         self.settings = settings
         self.url = ""
         self._engine = engine
@@ -242,7 +246,15 @@ class Gateway:
         ]
         for bound in self.routes:
             register(self._app.router, bound.route, self._handler(bound))
-        self._app.router.add_get("/", self._index)
+        self.pages = SitePages(
+            settings,
+            site=site,
+            clock=clock,
+            limiter=limiter,
+            quota=quotas.page,
+            metrics=self.metrics,
+        )
+        self.pages.register(self._app.router)
         self.service_routes.described = tuple(bound.route for bound in self.routes)
         self.events.attach(self._app)
         self._listener = Listener(settings, self.metrics)
@@ -262,12 +274,12 @@ class Gateway:
                 parse_server(entry)
         except IceServerError as error:
             raise ConfigError(f"turn_servers: {error}") from error
-        tls = tls_context(settings)
+        tls, site = tls_context(settings), read_site(settings)
         close_to_others(settings.state_dir)
         engine = create_engine(settings_url(settings))
         gateway: Gateway | None = None
         try:
-            gateway = cls(settings, engine, clock)
+            gateway = cls(settings, engine, clock, site)
             await gateway._begin(tls)
         except BaseException as error:
             if gateway is not None:
@@ -329,9 +341,6 @@ class Gateway:
     def _handler(self, bound: BoundRoute) -> Handler:
         is_checked = bound.route.access in ("token", "overseer", "counted")
         return self._dispatcher.wrap(bound) if is_checked else bound.handler
-
-    async def _index(self, _: web.Request) -> web.Response:
-        return web.Response(status=302, headers={"Location": "/docs"})
 
     async def _sweep(self) -> None:
         while True:

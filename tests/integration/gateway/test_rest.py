@@ -208,7 +208,7 @@ async def test_health_readiness_metrics_and_docs(
         assert line in text
     async with http.get(f"{gateway.url}/metrics", headers={"X-Forwarded-For": "192.0.2.1"}) as answer:
         assert answer.status == 401
-    async with http.get(f"{gateway.url}/") as answer:
+    async with http.get(f"{gateway.url}/docs") as answer:
         assert "openapi.json" in await answer.text()
     async with http.get(f"{gateway.url}/asyncapi.json") as answer:
         assert (await answer.json())["asyncapi"] == "3.0.0"
