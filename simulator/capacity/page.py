@@ -12,11 +12,11 @@ from typing import Final
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Sheet
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from simulator.capacity.result import CapacitySummary, RunOfNumber
 from simulator.figure_types import Percentiles, Share, Topic
-from simulator.report.drawing import COLOURS, SERIES, WIDTH_IN, Drawing, legend, styled
+from simulator.report.drawing import COLOURS, SERIES, WIDTH_IN, Drawing, styled
 from simulator.report.figures import number
 from simulator.report.render import Chapter, Chart, Section, Table
 from simulator.report.write import write_pages
@@ -44,13 +44,12 @@ def write_report(directory: Path, summary: CapacitySummary) -> None:
 
 
 def _runs(summary: CapacitySummary) -> Section:
-    table = Table([summary.vary, "verdict", "because", *(head for _, head in _SHOWN), "raw data in"])
+    table = Table([summary.vary, "verdict", *(head for _, head in _SHOWN), "raw data in"])
     for run in summary.runs:
         table.rows.append(
             [
                 str(run.number),
                 run.outcome.upper(),
-                "; ".join(run.reasons) or "every objective holds",
                 *(
                     number(run.figures.get(path), "ratio" if path.endswith("ratio") else "")
                     for path, _ in _SHOWN
@@ -58,9 +57,15 @@ def _runs(summary: CapacitySummary) -> Section:
                 run.folder,
             ]
         )
+    runs = "run" if summary.repeats == 1 else "runs"
     lines = [
         f"Scenario {summary.scenario}, {summary.counted} from {summary.start} to {summary.stop}; "
-        f"{summary.repeats} runs at each side of the edge. A void run counts for nothing."
+        f"{summary.repeats} {runs} at each side of the edge. A void run counts for nothing."
+    ]
+    lines += [
+        f"- {run.folder or run.number} {run.outcome}: {'; '.join(run.reasons)}"
+        for run in summary.runs
+        if run.reasons
     ]
     return Section("Runs, in their order", lines, [table])
 
@@ -68,25 +73,30 @@ def _runs(summary: CapacitySummary) -> Section:
 def _plots(summary: CapacitySummary) -> list[Section]:
     """Draw each figure against the number, by topic; those that never change are listed."""
     judged = [run for run in summary.runs if run.outcome in _MARKS]
-    sections, constant = [], []
+    sections: list[Section] = []
+    constant: dict[str, list[str]] = {}
     for topic in Topic:
         panels = []
         for figure in figures_of(topic):
             paths = _paths(figure, judged)
-            if paths and len({run.figures.get(path) for run in judged for path in paths.values()}) > 1:
+            if any(len({run.figures.get(path) for run in judged} - {None}) > 1 for path in paths.values()):
                 panels.append((figure, paths))
             elif paths:
                 value = judged[0].figures.get(next(iter(paths.values())))
-                constant.append(f"- {figure.label}: {number(value, figure.unit)}")
+                constant.setdefault(number(value, figure.unit), []).append(figure.label)
         if panels:
-            caption = f"By {summary.counted}. Circle: pass; cross: fail; diamond: void. Lines join the means."
             drawing = Drawing(
-                f"capacity-{topic.name.lower()}", topic.value, caption, topic, _draw(panels, judged, summary)
+                f"capacity-{topic.name.lower()}",
+                f"By {summary.counted}",
+                "Circle: pass; cross: fail; diamond: void. Lines join the means.",
+                topic,
+                _draw(panels, judged, summary),
             )
             chart = Chart(drawing.title, drawing.caption, drawing.svg())
             sections.append(Section(topic.value, charts=[chart]))
     if constant:
-        sections.append(Section("The same in every run", constant))
+        lines = [f"- {value}: {', '.join(labels)}" for value, labels in constant.items()]
+        sections.append(Section("The same in every run", lines))
     return sections
 
 
@@ -108,13 +118,18 @@ def _draw(
 ) -> Sheet:
     rows = math.ceil(len(panels) / _COLUMNS)
     with styled():
-        sheet = Sheet(figsize=(WIDTH_IN, 2.1 * rows + 0.3))
+        sheet = Sheet(figsize=(WIDTH_IN, 2.1 * rows + 0.4))
         axes = [one for row in sheet.subplots(rows, _COLUMNS, squeeze=False) for one in row]
         for place, (figure, paths) in zip(axes, panels, strict=False):
             _panel(place, figure, paths, runs)
             place.set_xlabel(summary.counted)
         for unused in axes[len(panels) :]:
             unused.set_visible(False)
+        # one legend for all: beside the title of a panel there is no room
+        labelled = (one.get_legend_handles_labels() for one in axes)
+        handles, names = next((found for found in labelled if found[1]), ([], []))
+        if names:
+            sheet.legend(handles, names, loc="outside upper right", ncols=len(names))
     return sheet
 
 
@@ -144,5 +159,5 @@ def _panel(axes: Axes, figure: Figure, paths: dict[str, str], runs: Sequence[Run
     axes.set_title(f"{figure.label}, {unit}" if unit else figure.label)
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.yaxis.set_major_locator(MaxNLocator(4))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
     axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
-    legend(axes)

@@ -39,7 +39,8 @@ class Criterion:
         """Return how far the figure is from its limit, as a share of the limit, and whether its interval reaches that far."""
         if self.value is None or not self.limit:
             return "–"
-        share = f"{abs(self.limit - self.value) / abs(self.limit) * 100:.3g} %"
+        percent = abs(self.limit - self.value) / abs(self.limit) * 100
+        share = f"{percent:.3g} %" if percent < 1000 else f"{percent:,.0f} %"
         if "==" in self.expression:
             return "–" if self.value == self.limit else share
         reaches = self.interval is not None and self.interval.reaches(self.limit)

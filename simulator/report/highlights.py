@@ -39,8 +39,8 @@ def _in_short(value: object, unit: Unit, summary: Summary) -> str:
             return f"p50 {p50}, p95 {p95}, max {most} {unit} ({samples:,} measured)"
         case Share(of=of) if of:
             return f"{number(value.ratio, 'ratio')} of {of:,}"
-        case Streams(expected=expected) if expected:
-            return f"{value.flowing} of {expected} flowing"
+        case Streams(expected=int(expected), flowing=int(flowing)) if expected:
+            return f"{flowing} of {expected} flowing"
         case Loss(ratio=float(ratio)):
             return f"{number(ratio, 'ratio')} ({number(value.before_repair, 'ratio')} before repair)"
         case Decoded():

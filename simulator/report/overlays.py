@@ -43,7 +43,7 @@ from simulator.report.drawing import (
     styled,
 )
 from simulator.report.plots.latency import tail_axes
-from simulator.report.plots.streams import cells, colour_scale, label_bots, places_of
+from simulator.report.plots.streams import Grid, cells, colour_scale
 from simulator.report.plots.timeline import event_rows
 from simulator.samples.schema import KINDS
 from simulator.summary import Topic
@@ -71,13 +71,14 @@ class Curves:
         """Take from a run what is drawn of it."""
         raw = data.raw
         start = raw.context.window_start_ns or raw.context.started_ns
+        pairs = data.pairs[["sender", "receiver", "kind", "p95_ms", "flowing"]]
         shift = (start - raw.context.started_ns) / 1e9
         return cls(
             name,
             {key: _shifted(table, shift) for key, table in _tables(raw)},
             {key: np.sort(times) for key, times in _times(raw)},
             [(label, at_s - shift, colour) for label, at_s, colour in event_rows(data) if len(at_s)],
-            data.pairs[["sender", "receiver", "kind", "p95_ms", "flowing"]].copy(),
+            pairs.copy() if raw.duration_s is not None else pairs.iloc[:0],
             frozenset(raw.scenario.media.kinds),
         )
 
@@ -383,16 +384,16 @@ def _heat_maps(runs: Sequence[Curves], _: Sequence[SideBySide]) -> Figure | None
         axes.set_axis_off()
     image = None
     for number, run in enumerate(shown):
-        bots = np.unique(run.pairs[["sender", "receiver"]].to_numpy(dtype=np.int64))
+        layout = Grid.of(run.pairs)
         for row, kind in enumerate(kinds):
             axes = grid[(number // columns) * len(kinds) + row, number % columns]
             mine = run.pairs[run.pairs["kind"] == kind]
             if mine.empty:
                 continue
             axes.set_axis_on()
-            image = cells(axes, mine, places_of(bots), scale)
+            image = cells(axes, mine, layout, scale)
             axes.set_title(f"{run.name}, {kind}", size=8)
-            label_bots(axes, bots, most=5)
+            layout.label(axes, most=5)
     if image is None:
         return None
     bar = with_bar.colorbar(image, ax=list(grid.flat), shrink=0.6, pad=0.02)

@@ -23,6 +23,9 @@ _TEMPLATES = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
+_BREAKS = re.compile(r"(?<=[._/])(?=[A-Za-z])|(?<=\w)(?=[<>]|==)")
+"""Where a name or path without spaces may be broken."""
+_LONG_WORD = 20
 _TAG = re.compile(r"<(?=[A-Za-z/!?])")
 """What would begin a tag where Markdown is shown; the `<` of a comparison is none."""
 
@@ -99,6 +102,15 @@ class Chapter:
     verdict: Verdict
     highlights: list[tuple[str, str]] = field(default_factory=list)
     sections: list[Section] = field(default_factory=list)
+
+
+def breakable(text: str) -> Markup:
+    """Return a cell's text with places where a long name, objective or path may be broken."""
+    parts = _BREAKS.split(text) if len(text) > _LONG_WORD and " " not in text else [text]
+    return Markup("<wbr>").join(parts)
+
+
+_TEMPLATES.filters["breakable"] = breakable
 
 
 def render(template: str, **values: object) -> Markup:

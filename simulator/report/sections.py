@@ -66,7 +66,12 @@ def sections(
         topics.append(section)
     run = _run(summary, raw)
     run.charts = charts.get(None, [])
-    details = [_receivers(received), _slowest(pairs), _errors(raw), _machine(summary)]
+    details = [
+        _receivers(received if summary.duration_s is not None else received.iloc[:0]),
+        _slowest(pairs),
+        _errors(raw),
+        _machine(summary),
+    ]
     return [_objectives(summary), run, *topics, *details]
 
 
@@ -76,7 +81,7 @@ def _run(summary: Summary, raw: RawRun) -> Section:
     lines = [
         raw.context.description or raw.scenario.description,
         f"Scenario {summary.scenario}, seed {summary.seed}, started {summary.started_at}: "
-        f"{summary.participants} participants ({bots}), measured for {number(summary.duration_s)} s.",
+        f"{summary.participants} participants ({bots}), {_measured(summary)}.",
     ]
     for name, link in (("to the server", network.up), ("from the server", network.down)):
         if not link.is_clean:
@@ -87,12 +92,19 @@ def _run(summary: Summary, raw: RawRun) -> Section:
     return Section("What was run", lines)
 
 
+def _measured(summary: Summary) -> str:
+    return (
+        "nothing measured" if summary.duration_s is None else f"measured for {number(summary.duration_s)} s"
+    )
+
+
 def _objectives(summary: Summary) -> Section:
     judged = [one for one in criteria(summary) if one.passed is not None]
     left_out = len(summary.slo) - len(judged)
     lines = [f"- {reason}" for reason in summary.reasons]
     if left_out:
-        lines.append(f"{left_out} more are about figures that this kind of run does not have.")
+        lacking = "were not measured" if summary.duration_s is None else "this kind of run does not have"
+        lines.append(f"{left_out} more are about figures that {lacking}.")
     return Section("Objectives", lines, [criteria_table(judged)])
 
 
@@ -121,6 +133,8 @@ def _faults(raw: RawRun) -> Section:
 
 
 def _streams(summary: Summary, pairs: pd.DataFrame) -> Section:
+    if summary.duration_s is None:
+        return Section(Topic.STREAMS.value, ["The run ended before its measured time."])
     lines = [f"{summary.streams.flowing} of {summary.streams.expected} streams flowing."]
     silent = pairs[~pairs["flowing"].astype(bool)]
     lines += [
@@ -165,7 +179,8 @@ def _leaks(summary: Summary, raw: RawRun) -> Section:
 
 
 def _generator(summary: Summary) -> Section:
-    verdict = "kept up" if summary.generator.valid else "did NOT keep up, so the run is void"
+    consequence = ", so the run is void" if summary.verdict == "void" else ""
+    verdict = "kept up" if summary.generator.valid else f"did NOT keep up{consequence}"
     return Section(Topic.GENERATOR.value, [f"The generator {verdict}."])
 
 
@@ -173,7 +188,7 @@ def _host(summary: Summary) -> Section:
     if summary.host is None:
         return Section(Topic.HOST.value, ["The machine was not watched."])
     verdict = "was" if summary.host.valid else "was NOT"
-    suffix = "" if summary.host.valid else ", so the run is void"
+    suffix = ", so the run is void" if not summary.host.valid and summary.verdict == "void" else ""
     return Section(
         Topic.HOST.value,
         [

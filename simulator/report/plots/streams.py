@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -24,6 +29,9 @@ from simulator.report.drawing import (
 )
 from simulator.samples.schema import KINDS
 from simulator.summary import Topic
+
+_FEWEST_SQUARES: Final = 6
+"""Calls that get a square each; fewer are seen well enough in one."""
 
 
 @plot(
@@ -109,27 +117,27 @@ def gaps(data: PlotData) -> Figure | None:
 @plot(
     "heat-map",
     "Latency from each sender to each receiver",
-    "95th percentile of each stream; red: the stream did not flow. Streams that should not flow are left empty.",
+    "95th percentile of each stream; red: the stream did not flow. Streams that should not flow are left empty. Of many calls "
+    "each is a square of its own.",
     topic=Topic.STREAMS,
 )
 def heat_map(data: PlotData) -> Figure | None:
     """Draw one square for each kind, a cell for each sender and receiver."""
     pairs = data.pairs
     kinds = [kind for kind in KINDS if (pairs["kind"] == kind).any()]
-    if not kinds:
+    if not kinds or data.raw.duration_s is None:
         return None
-    bots = np.unique(pairs[["sender", "receiver"]].to_numpy(dtype=np.int64))
-    place, norm = places_of(bots), colour_scale(pairs["p95_ms"])
-    side = WIDTH_IN / 2 if len(bots) > 12 else WIDTH_IN / 3
+    grid, norm = Grid.of(pairs), colour_scale(pairs["p95_ms"])
+    side = WIDTH_IN / 2 if grid.size > 12 else WIDTH_IN / 3
     figure = Figure(figsize=(WIDTH_IN, side * 0.86 + 0.3))
     columns = figure.subplots(1, max(2, len(kinds)), squeeze=False)[0]
     for axes in columns[len(kinds) :]:
         axes.set_axis_off()
     for axes, kind in zip(columns, kinds, strict=False):
         mine = pairs[pairs["kind"] == kind]
-        image = cells(axes, mine, place, norm)
+        image = cells(axes, mine, grid, norm)
         axes.set_title(kind)
-        label_bots(axes, bots)
+        grid.label(axes)
     bar = figure.colorbar(image, ax=list(columns[: len(kinds)]), shrink=0.8, pad=0.02)
     bar.outline.set_visible(False)
     log_axis(bar.ax.yaxis)
@@ -137,9 +145,69 @@ def heat_map(data: PlotData) -> Figure | None:
     return figure
 
 
-def places_of(bots: np.ndarray) -> dict[int, int]:
-    """Return the row and column of each bot."""
-    return {int(bot): number for number, bot in enumerate(bots)}
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Where the cell of a stream is: one square, or one a call, where most cells of one square would be empty."""
+
+    rows: dict[int, int]
+    """By receiver."""
+    columns: dict[int, int]
+    """By sender."""
+    size: int
+    """Cells along each side."""
+    calls: int
+    """How many squares there are."""
+
+    @classmethod
+    def of(cls, pairs: pd.DataFrame) -> Grid:
+        """Lay out the streams of a run."""
+        bots = np.unique(pairs[["sender", "receiver"]].to_numpy(dtype=np.int64)).tolist()
+        calls = _calls(bots, pairs)
+        largest = max(len(call) for call in calls)
+        across = math.ceil(math.sqrt(len(calls)))
+        if len(calls) < _FEWEST_SQUARES or across * (largest + 1) > len(bots) / 2:
+            place = {bot: number for number, bot in enumerate(bots)}
+            return cls(place, place, len(bots), 1)
+        rows: dict[int, int] = {}
+        columns: dict[int, int] = {}
+        for number, call in enumerate(calls):
+            down, right = divmod(number, across)
+            for place_in_call, bot in enumerate(call):
+                rows[bot] = down * (largest + 1) + place_in_call
+                columns[bot] = right * (largest + 1) + place_in_call
+        return cls(rows, columns, across * (largest + 1) - 1, len(calls))
+
+    def label(self, axes: Axes, *, most: int = 10) -> None:
+        """Name about `most` of the senders and receivers, or say what the squares are."""
+        if self.calls > 1:
+            axes.set_xticks([])
+            axes.set_yticks([])
+            axes.set_xlabel(f"{self.calls:,} calls: in each, senders across")
+            axes.set_ylabel("receivers down")
+            return
+        marks = list(self.rows.items())[:: max(1, -(-len(self.rows) // most))]
+        axes.set_xticks([place for _, place in marks], [str(bot) for bot, _ in marks])
+        axes.set_yticks([place for _, place in marks], [str(bot) for bot, _ in marks])
+        axes.set_xlabel("sender")
+        axes.set_ylabel("receiver")
+
+
+def _calls(bots: Sequence[int], pairs: pd.DataFrame) -> list[list[int]]:
+    """Return who is in a call with whom: bots between whom streams are, also by way of others."""
+    leader = {bot: bot for bot in bots}
+
+    def find(bot: int) -> int:
+        while leader[bot] != bot:
+            leader[bot] = leader[leader[bot]]
+            bot = leader[bot]
+        return bot
+
+    for sender, receiver in pairs[["sender", "receiver"]].drop_duplicates().itertuples(index=False):
+        leader[find(int(sender))] = find(int(receiver))
+    calls: dict[int, list[int]] = {}
+    for bot in bots:
+        calls.setdefault(find(bot), []).append(bot)
+    return list(calls.values())
 
 
 def colour_scale(p95_ms: pd.Series[float]) -> LogNorm:
@@ -150,12 +218,12 @@ def colour_scale(p95_ms: pd.Series[float]) -> LogNorm:
     return LogNorm(low, max(high, low * 1.5))
 
 
-def cells(axes: Axes, mine: pd.DataFrame, place: dict[int, int], norm: LogNorm) -> AxesImage:
+def cells(axes: Axes, mine: pd.DataFrame, grid: Grid, norm: LogNorm) -> AxesImage:
     """Draw a cell for each stream of one kind."""
-    p95 = np.full((len(place), len(place)), np.nan)
-    silent = np.zeros((len(place), len(place), 4))
-    rows = mine["receiver"].map(place).to_numpy(dtype=np.int64)
-    columns = mine["sender"].map(place).to_numpy(dtype=np.int64)
+    p95 = np.full((grid.size, grid.size), np.nan)
+    silent = np.zeros((grid.size, grid.size, 4))
+    rows = mine["receiver"].map(grid.rows).to_numpy(dtype=np.int64)
+    columns = mine["sender"].map(grid.columns).to_numpy(dtype=np.int64)
     p95[rows, columns] = mine["p95_ms"].to_numpy(dtype=np.float64)
     dead = ~mine["flowing"].astype(bool).to_numpy()
     silent[rows[dead], columns[dead]] = (0.86, 0.15, 0.12, 1.0)
@@ -167,13 +235,3 @@ def cells(axes: Axes, mine: pd.DataFrame, place: dict[int, int], norm: LogNorm) 
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)
     return image
-
-
-def label_bots(axes: Axes, bots: np.ndarray, *, most: int = 10) -> None:
-    """Name about `most` of the senders and receivers."""
-    step = max(1, -(-len(bots) // most))
-    marks = list(range(0, len(bots), step))
-    axes.set_xticks(marks, [str(bots[mark]) for mark in marks])
-    axes.set_yticks(marks, [str(bots[mark]) for mark in marks])
-    axes.set_xlabel("sender")
-    axes.set_ylabel("receiver")

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
 from meeshy_sfu.cli import app
 from simulator.report.drawing import COLOURS, plots
+from simulator.report.plots.streams import Grid
 from simulator.report.write import compose, write_pages, write_plots, write_report
 from simulator.samples.schema import SAMPLE_SHOWN
 
@@ -151,7 +153,7 @@ SHAPES: list[tuple[Callable[[Any], Any], set[str]]] = [
     (empty, set()),
     (without_samples, GROUP - {"latency-over-time", "latency-distribution", "latency-budget", "gaps"}),
     (alone, {"generator", "server", "timeline"}),
-    (broken_off, GROUP - {"latency-over-time", "latency-distribution", "latency-budget", "gaps"}),
+    (broken_off, GROUP - {"latency-over-time", "latency-distribution", "latency-budget", "gaps", "heat-map"}),
     (of_500, GROUP),
     (churning, GROUP | {"changes"}),
 ]
@@ -227,3 +229,30 @@ def test_the_command_writes_pictures_when_they_are_asked_for(run: Any, tmp_path:
     command = CliRunner().invoke(app, ["report", str(run.write(tmp_path)), "--plots"])
     assert "report.html" in command.output
     assert (tmp_path / "plots" / "heat-map.png").read_bytes().startswith(b"\x89PNG")
+
+
+def pairs_of(calls: Sequence[Sequence[int]]) -> pd.DataFrame:
+    rows = [(s, r) for call in calls for s in call for r in call if s != r]
+    return pd.DataFrame(rows, columns=["sender", "receiver"])
+
+
+def test_of_many_calls_each_has_a_square_of_its_own_in_the_heat_map() -> None:
+    calls = [range(5 * n, 5 * n + 5) for n in range(100)]
+    grid = Grid.of(pairs_of(calls))
+    assert (grid.calls, grid.size) == (100, 59), "ten by ten squares of five cells, a line between them"
+    for call in calls:
+        rows, columns = ({place[bot] // 6 for bot in call} for place in (grid.rows, grid.columns))
+        assert len(rows) == len(columns) == 1, "a call is in one square"
+    used = [(grid.rows[r], grid.columns[s]) for s, r in pairs_of(calls).itertuples(index=False)]
+    assert len(set(used)) == len(used), "no two streams share a cell"
+    assert max(max(cell) for cell in used) < grid.size
+
+
+@pytest.mark.parametrize(
+    "calls", [[range(50)], [range(3), range(3, 6)], [range(40), *([n, n + 1] for n in range(40, 52, 2))]]
+)
+def test_one_call_or_few_share_one_square(calls: Sequence[Sequence[int]]) -> None:
+    bots = sorted(bot for call in calls for bot in call)
+    grid = Grid.of(pairs_of(calls))
+    assert (grid.calls, grid.size) == (1, len(bots))
+    assert grid.rows == grid.columns == {bot: place for place, bot in enumerate(bots)}

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from markupsafe import escape
 
 from simulator.report.figures import number
-from simulator.report.render import Chapter, Chart, Section, Table, render, to_html, to_markdown
+from simulator.report.render import Chapter, Chart, Section, Table, breakable, render, to_html, to_markdown
 from simulator.summary import Unit
 
 NAME = """<img src=x onerror="alert('1')"> & | two
@@ -83,3 +84,20 @@ def test_what_has_no_content_is_left_out() -> None:
 )
 def test_a_number_is_shown_with_its_unit(value: float | None, unit: Unit, text: str) -> None:
     assert number(value, unit) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        (
+            "worst_delivered_ratio.audio.ratio>=0.95",
+            ["worst_", "delivered_", "ratio.", "audio.", "ratio", ">=0.95"],
+        ),
+        ("/var/lib/meeshy/runs/one", ["/", "var/", "lib/", "meeshy/", "runs/", "one"]),
+        ("loss.ratio<0.02", ["loss.ratio<0.02"]),
+        ("a sentence with a name.of.a.figure in it", ["a sentence with a name.of.a.figure in it"]),
+        ("<img/onerror=alert.of.something>", ["<img/", "onerror=alert.", "of.", "something", ">"]),
+    ],
+)
+def test_a_long_name_may_be_broken_where_its_parts_end(text: str, parts: list[str]) -> None:
+    assert breakable(text) == "<wbr>".join(str(escape(part)) for part in parts)

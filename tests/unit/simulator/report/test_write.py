@@ -1,6 +1,7 @@
 """Reports: complete, readable, recomputed from raw data alone."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -145,3 +146,20 @@ def test_injected_faults_are_listed_with_their_times(make_run: Any, tmp_path: Pa
     run.deaths = [{"unix_ns": run.start_ns + 2 * NS_PER_S, "what": "gateway"}]
     write_report(run.write(tmp_path), plots="none")
     assert "| the gateway was killed and restarted | 1     | 7 s" in (tmp_path / "report.md").read_text()
+
+
+def test_a_run_that_broke_off_before_its_measured_time_claims_nothing_of_streams(
+    run: Any, tmp_path: Path
+) -> None:
+    run.context.window_start_ns = run.context.window_end_ns = None
+    run.context.aborted = ["participant 2 did not receive video of 1 within 60 s"]
+    for row in run.generator:
+        row["lag_max_us"] = 400_000
+    write_report(run.write(tmp_path), plots="none")
+    text = (tmp_path / "report.md").read_text()
+    assert "nothing measured" in text
+    assert re.search(r"\d+ more are about figures that were not measured\.", text)
+    assert "The run ended before its measured time." in text
+    assert "not flowing" not in text
+    assert "## Receivers" not in text
+    assert "None" not in text
