@@ -11,6 +11,7 @@ import aiohttp
 import pytest
 
 from meeshy_sfu.config import Settings, load_settings
+from meeshy_sfu.db.repository import Patience
 from meeshy_sfu.gateway.app import Gateway
 from meeshy_sfu.server.app import MediaServer
 from tests.integration.gateway.callers import SECRET, Caller
@@ -55,13 +56,22 @@ async def media(start_media: StartMedia) -> MediaServer:
 
 
 @pytest.fixture
-async def start_gateway(tmp_path: Path, media: MediaServer) -> AsyncIterator[StartGateway]:
+def patience() -> Patience:
+    """How long gateways wait for their database: a disk that others use as well may stall for longer than clients wait."""
+    return Patience(read_s=6.0, create_s=6.0)
+
+
+@pytest.fixture
+async def start_gateway(
+    tmp_path: Path, media: MediaServer, patience: Patience
+) -> AsyncIterator[StartGateway]:
     """Start gateways with settings of the test's choice; closed afterwards."""
     async with AsyncExitStack() as stack:
 
         async def start(**flags: Any) -> Gateway:
             flags.setdefault("media_server_urls", [media.url])
             gateway = await Gateway.start(settings_for(tmp_path, **flags))
+            gateway.repository.patience = patience
             return await stack.enter_async_context(gateway)
 
         yield start

@@ -12,6 +12,7 @@ import aiohttp
 import pytest
 from sqlalchemy import event
 
+from meeshy_sfu.db.repository import Patience
 from meeshy_sfu.gateway.app import Gateway
 from meeshy_sfu.gateway.wire.auth import Conversation
 from meeshy_sfu.server.app import MediaServer
@@ -25,6 +26,12 @@ from tests.integration.hearing import eventually
 CONVERSATIONS = [Conversation(f"c{number}", "GROUP") for number in range(60)]
 BEGIN = {"conversationId": "c7", "type": "video"}
 UNLIMITED_PAGES = 2**30
+
+
+@pytest.fixture
+def patience() -> Patience:
+    """The usual one, which these tests are about."""
+    return Patience()
 
 
 def set_on_each_use(gateway: Gateway, pragma: str, value: Callable[[], int]) -> None:
