@@ -55,7 +55,7 @@ export class Gateway {
   }
 
   ask<E extends keyof ClientEvents>(event: E, payload: ClientEvents[E]["payload"]): Promise<ClientEvents[E]["answer"]> {
-    return this.#socket.ask(event, payload as never) as Promise<ClientEvents[E]["answer"]>;
+    return this.#socket.ask(event, payload as never);
   }
 
   /** The id of the live call of a conversation, or null. */

@@ -122,7 +122,10 @@ export class MediaPaths {
     const { plan, close } = planRejoin(orderOf(answer, answer.mode), answer.phase, this.#known, this.#have());
     const same = answer.epoch === this.#known.epoch && answer.phase === this.#known.phase;
     this.#known = { epoch: answer.epoch, phase: answer.phase };
-    if (same && this.#attempt?.epoch === answer.epoch) return void this.#repeatConfirmation();
+    if (same && this.#attempt?.epoch === answer.epoch) {
+      this.#repeatConfirmation();
+      return;
+    }
     if (plan) this.#follow(plan, answer.mode, answer, answer.switchDeadline, answer.mode === "sfu" || running(answer));
     else if (same) this.#repeatConfirmation();
     if (!plan) for (const mode of close) this.#drop(mode);
@@ -192,7 +195,11 @@ export class MediaPaths {
   // ---- what the page does
 
   async setTracks(tracks: LocalTracks): Promise<void> {
-    await Promise.all([this.#direct, this.#server, this.#warm].map((path) => path?.setTracks(tracks)));
+    await Promise.all([
+      this.#direct?.setTracks(tracks),
+      this.#server?.setTracks(tracks),
+      this.#warm?.setTracks(tracks),
+    ]);
   }
 
   watch(visible: ReadonlySet<string> | null): void {
@@ -241,7 +248,10 @@ export class MediaPaths {
       if (error !== null) {
         this.#options.log(`${mode}: ${error}`);
         // Outside of a transition nobody waits for a confirmation, but this page has no path.
-        if (!this.#known.phase.startsWith("switching") && mode === "sfu") return this.#options.onLost(error);
+        if (!this.#known.phase.startsWith("switching") && mode === "sfu") {
+          this.#options.onLost(error);
+          return;
+        }
       }
       if (!confirms) return;
       const ids = mode === "sfu" && error === null ? this.#server?.ids : undefined;
@@ -386,7 +396,10 @@ export class MediaPaths {
 
   #directLost(connection: P2PConnection, reason: string): void {
     if (connection !== this.#direct) return;
-    if (this.#known.phase === "sfu") return this.#drop("p2p");
+    if (this.#known.phase === "sfu") {
+      this.#drop("p2p");
+      return;
+    }
     if (this.#known.phase === "p2p") this.#options.onDirectFailed(reason);
     if (connection.offers) this.offer(connection.peer);
   }

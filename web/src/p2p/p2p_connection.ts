@@ -116,7 +116,7 @@ export class P2PConnection {
 
   /** The statistics of what is received. */
   async inbound(): Promise<unknown[]> {
-    return this.#closed ? [] : [...(await this.#pc.getStats()).values()];
+    return this.#closed ? [] : [...((await this.#pc.getStats()) as ReadonlyMap<string, unknown>).values()];
   }
 
   report(): Promise<RTCStatsReport> {

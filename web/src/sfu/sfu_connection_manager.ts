@@ -113,7 +113,7 @@ export class SFUConnectionManager {
   /** Build the path: resolves when own tracks are produced and known producers consumed. */
   async open(): Promise<void> {
     const device = await Device.factory();
-    await device.load({ routerRtpCapabilities: this.#options.rtpCapabilities as types.RtpCapabilities });
+    await device.load({ routerRtpCapabilities: this.#options.rtpCapabilities });
     this.#abort.signal.throwIfAborted();
     this.#device = device;
     const joined = await this.#room.request<JoinData>(
@@ -212,7 +212,9 @@ export class SFUConnectionManager {
   /** The statistics of what is received. */
   async inbound(): Promise<unknown[]> {
     const transport = this.#transports.recv;
-    return transport && !transport.closed ? [...(await transport.getStats()).values()] : [];
+    return transport && !transport.closed
+      ? [...((await transport.getStats()) as ReadonlyMap<string, unknown>).values()]
+      : [];
   }
 
   /** Reports of both transports, while there are any. */

@@ -139,6 +139,28 @@ export type ForceLeaveRequest = {
   readonly participantId?: string | null;
 };
 
+/** A guest and their token. */
+export type GuestData = {
+  /** For `auth.token` of the socket and REST. */
+  readonly token: string;
+  /** The guest's id; in participants it is `anonymousUserId`. */
+  readonly userId: string;
+  readonly name: string;
+  readonly conversationId: string;
+  readonly conversationType: string;
+  /** Renew the token before. */
+  readonly expiresAt: string;
+  /** The end of the guest's session; from then on an invite is needed. */
+  readonly renewableUntil: string;
+};
+
+/** Become a guest. */
+export type GuestRequest = {
+  /** The invite, out of the link. */
+  readonly invite: string;
+  readonly name: string;
+};
+
 /** A STUN or TURN server, as RTCPeerConnection takes it. */
 export type IceServer = {
   readonly urls: readonly string[];
@@ -570,6 +592,12 @@ export type RemoteProducer = {
   readonly paused: boolean;
 };
 
+/** Renew a guest's token. */
+export type RenewRequest = {
+  /** Another name from now on. */
+  readonly name?: string | null;
+};
+
 /** Ask for a mode; only the one that follows from the rules is accepted. */
 export type SetModeBody = { readonly mode: "p2p" | "sfu" };
 
@@ -615,6 +643,26 @@ export type ToggleRequest = { readonly callId: string; readonly enabled: boolean
 
 /** A user or guest as others see them. */
 export type UserView = { readonly id: string; readonly username: string; readonly kind: "user" | "anonymous" };
+
+/** What a page needs to know at its start. */
+export type WebConfig = {
+  readonly version: string;
+  readonly development: boolean;
+  readonly serverTime: string;
+  /** As clients reach them. */
+  readonly mediaServerUrls: readonly string[];
+  /** Whether there are TURN servers; join answers hold their addresses and credentials. */
+  readonly turn: boolean;
+  /** Whether guests are let in by an invite. */
+  readonly invites: boolean;
+  /** Of a group call. */
+  readonly maxParticipants: number;
+  /** When a call that no other participant has joined ends. */
+  readonly ringTimeoutS: number;
+  /** How long the place of a participant whose socket broke is kept. */
+  readonly reconnectGraceS: number;
+  readonly maxNameChars: number;
+};
 
 export interface ClientEvents {
   authenticate: { payload: AuthenticateRequest; answer: AuthenticateAnswer };
@@ -672,6 +720,9 @@ export interface Requests {
   "GET /api/conversations/{conversationId}/calls": { body: undefined; data: CallPage };
   "GET /api/conversations/{conversationId}/active-call": { body: undefined; data: ActiveCallData };
   "GET /api/calls": { body: undefined; data: LiveCalls };
+  "POST /api/guests": { body: GuestRequest; data: GuestData };
+  "POST /api/guests/renew": { body: RenewRequest; data: GuestData };
+  "GET /api/web-config": { body: undefined; data: WebConfig };
 }
 
 export const SHAPES: Readonly<Record<string, Shape>> = {
@@ -732,6 +783,15 @@ export const SHAPES: Readonly<Record<string, Shape>> = {
   },
   CallPage: { calls: ["a", "#CallData"], total: "i", limit: "i", offset: "i", nextCursor: ["u", "s", "0"] },
   EndedData: { message: "s", callId: "s", endedAt: "s", duration: "i" },
+  GuestData: {
+    token: "s",
+    userId: "s",
+    name: "s",
+    conversationId: "s",
+    conversationType: "s",
+    expiresAt: "s",
+    renewableUntil: "s",
+  },
   IceServer: { urls: ["a", "s"], "username?": "s", "credential?": "s" },
   InitiatedData: {
     callId: "s",
@@ -940,6 +1000,18 @@ export const SHAPES: Readonly<Record<string, Shape>> = {
   SignalEvent: { callId: "s", signal: "#RelayedSignal" },
   SpeakerVolume: { participantId: "s", producerId: "s", volume: "i" },
   UserView: { id: "s", username: "s", kind: ["e", "user", "anonymous"] },
+  WebConfig: {
+    version: "s",
+    development: "b",
+    serverTime: "s",
+    mediaServerUrls: ["a", "s"],
+    turn: "b",
+    invites: "b",
+    maxParticipants: "i",
+    ringTimeoutS: "n",
+    reconnectGraceS: "n",
+    maxNameChars: "i",
+  },
 };
 
 export const EVENTS: Readonly<Record<keyof ServerEvents, Shape>> = {
@@ -994,4 +1066,7 @@ export const ANSWERS: Readonly<Partial<Record<keyof ClientEvents | keyof Request
   "GET /api/conversations/{conversationId}/calls": "#CallPage",
   "GET /api/conversations/{conversationId}/active-call": "#ActiveCallData",
   "GET /api/calls": "#LiveCalls",
+  "POST /api/guests": "#GuestData",
+  "POST /api/guests/renew": "#GuestData",
+  "GET /api/web-config": "#WebConfig",
 };

@@ -60,7 +60,7 @@ export class TypedSocket<C extends object, S extends object> {
       this.#changed({ state: "refused", error, code: typeof data?.code === "string" ? data.code : null });
     });
     for (const event of Object.keys(options.events) as (keyof S & string)[]) {
-      this.#socket.on(event as string, (payload: unknown) => this.#arrived(event, payload));
+      this.#socket.on<string>(event, (payload: unknown) => this.#arrived(event, payload));
     }
   }
 
