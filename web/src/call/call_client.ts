@@ -8,7 +8,8 @@ import { RemoteMedia } from "../media/remote_media";
 import { RefusedError, textOf, UnreachableError } from "../wire/errors";
 import type { CallError, JoinAnswer, MediaSettings, ServerEvents } from "../wire/gateway";
 import type { ConnectionChange } from "../wire/typed_socket";
-import { qualities, StatsReader, type PathReports } from "./call_stats";
+import { CallFigures, reportsOf } from "./call_figures";
+import type { PathReports } from "./call_stats";
 import { Emitter } from "./emitter";
 import { codeOfRefusal, failureOf } from "./failures";
 import { Gateway, type TokenSource } from "./gateway";
@@ -56,7 +57,6 @@ type Settings = Required<MediaSettings>;
 
 const LEVELS_MS = 200;
 const STATS_MS = 2000;
-const REPORT_EVERY = 5;
 const RESYNC_MS = [300, 1000, 2000, 4000] as const;
 const ENTER_TIMEOUT_MS = 10_000;
 
@@ -71,10 +71,7 @@ export class CallClient implements CallClientLike {
   #state: CallState = IDLE;
   #paths: MediaPaths | null = null;
   #visible: ReadonlySet<string> | null = null;
-  /** Of the same connections, each with its own time between readings: asked for, steady, to the gateway. */
-  #readers = { asked: new StatsReader(), steady: new StatsReader(), reported: new StatsReader() };
-  #reads = 0;
-  #switches = 0;
+  #figures = new CallFigures();
   #opened = false;
   #target: { conversationId: string | null; callId: string | null } = { conversationId: null, callId: null };
   #waiting: { done: () => void; failed: (error: Error) => void } | null = null;
@@ -330,13 +327,13 @@ export class CallClient implements CallClientLike {
   }
 
   async stats(): Promise<CallStats> {
-    const { tracks } = this.#readers.asked.read(await this.#reports(), this.#state.self ?? "", performance.now());
+    const tracks = await this.#figures.tracks(this.#paths, this.#state.self ?? "");
     return { at: Date.now(), mode: this.#state.mode, tracks };
   }
 
   /** The connections' own statistics, for a diagnosis. */
-  async reports(): Promise<readonly PathReports[]> {
-    return this.#reports();
+  reports(): Promise<readonly PathReports[]> {
+    return reportsOf(this.#paths);
   }
 
   // ---- going
@@ -370,11 +367,10 @@ export class CallClient implements CallClientLike {
     this.#local.close();
     const { startedAt } = this.#state;
     const durationS = startedAt === null ? 0 : Math.max(0, Math.round((Date.now() - startedAt) / 1000));
-    const summary = this.#readers.steady.summary(durationS, reason, this.#switches);
+    const summary = this.#figures.summary(durationS, reason);
     this.#dispatch({ type: "ended", summary, replaced, failure });
     this.#dispatch({ type: "local", change: { ...this.#local.state } });
-    this.#readers = { asked: new StatsReader(), steady: new StatsReader(), reported: new StatsReader() };
-    this.#switches = 0;
+    this.#figures = new CallFigures();
     this.#emitter.emit("ended", { reason });
   }
 
@@ -556,7 +552,7 @@ export class CallClient implements CallClientLike {
       case "call:mode-switched": {
         const { mode, oldMode, success, reason, durationMs } = told.payload;
         if (!paths.switched(told.payload)) return;
-        if (success && mode !== oldMode) this.#switches += 1;
+        if (success && mode !== oldMode) this.#figures.switches += 1;
         this.#dispatch({ type: "switched", mode, success, why: reason, at: Date.now() });
         this.#emitter.emit("switched", { mode, success, durationMs });
         this.#connectSilent();
@@ -662,32 +658,12 @@ export class CallClient implements CallClientLike {
 
   // ---- figures
 
-  async #reports(): Promise<PathReports[]> {
-    const direct = this.#paths?.direct;
-    const server = this.#paths?.server;
-    const found: PathReports[] = [];
-    if (direct && !direct.closed) {
-      const sourceOfTrack = (id: string) => direct.sourceOfTrack(id);
-      found.push({ mode: "p2p", reports: [await direct.report()], remote: direct.remoteTracks, sourceOfTrack });
-    }
-    if (server && !server.closed) {
-      const reports = (await server.reports()).map((one) => one.report);
-      const sourceOfTrack = (id: string) => server.sourceOfTrack(id);
-      found.push({ mode: "sfu", reports, remote: server.remoteTracks, sourceOfTrack });
-    }
-    return found;
-  }
-
   async #readStats(): Promise<void> {
     const { callId, self } = this.#state;
     if (!callId || !self) return;
-    const reports = await this.#reports();
-    const { tracks } = this.#readers.steady.read(reports, self, performance.now());
-    this.#dispatch({ type: "quality", quality: qualities(tracks) });
-    this.#reads += 1;
-    if (this.#reads % REPORT_EVERY !== 0 || !this.#gateway.connected) return;
-    const { report } = this.#readers.reported.read(reports, self, performance.now());
-    if (report) await this.#gateway.reportQuality(callId, report);
+    const { quality, report } = await this.#figures.tick(this.#paths, self);
+    this.#dispatch({ type: "quality", quality });
+    if (report && this.#gateway.connected) await this.#gateway.reportQuality(callId, report);
   }
 
   /** Between two the gateway tells nobody who speaks. */
