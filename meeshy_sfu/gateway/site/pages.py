@@ -128,5 +128,10 @@ def read_site(settings: Settings) -> Site | None:
     return site
 
 
+def has_page(settings: Settings) -> bool:
+    """Return whether there is a page to be served."""
+    return settings.serve_web and ((settings.web_dir or BUILT) / INDEX).is_file()
+
+
 async def _to_documents(_: web.Request) -> web.Response:
     return web.Response(status=302, headers={"Location": "/docs"})
