@@ -7,7 +7,7 @@ import { HISTORY_LENGTH, seriesOf, trackKey, useStats, type History } from "../h
 import { useTranslator } from "../messages/language";
 import { Icon } from "./Icon";
 import { SidePanel } from "./SidePanel";
-import { NO_FIGURE, bitrate, milliseconds, percent, resolution, sparkline } from "./stats_format";
+import { NO_FIGURE, bitrate, codec, milliseconds, percent, resolution, sparkline } from "./stats_format";
 
 interface Props {
   readonly client: CallClientLike;
@@ -74,7 +74,7 @@ function TrackFigures({ track, name, history }: TrackProps): ReactNode {
           [t("stats.fps"), track.framesPerSecond === null ? NO_FIGURE : number(Math.round(track.framesPerSecond))],
         ] as const)
       : []),
-    [t("stats.codec"), track.codec ?? NO_FIGURE],
+    [t("stats.codec"), codec(track.codec)],
     [t("stats.path"), pathOf(track, t)],
   ];
   const value = bitrate(track.bitrateBps, translator);

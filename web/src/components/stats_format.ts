@@ -22,6 +22,11 @@ export function milliseconds(ms: number | null, { number }: Translator): string 
   return ms === null ? NO_FIGURE : `${number(ms, { maximumFractionDigits: ms < 10 ? 1 : 0 })} ms`;
 }
 
+/** `video/VP8` → `VP8`: the kind stands beside it anyway. */
+export function codec(name: string | null): string {
+  return name?.split("/").at(-1) ?? NO_FIGURE;
+}
+
 export function resolution({ width, height }: Pick<TrackStats, "width" | "height">): string {
   return width === null || height === null ? NO_FIGURE : `${width}×${height}`;
 }

@@ -34,7 +34,7 @@ export function EndPage({ summary, onAgain }: Props): ReactNode {
           [t("end.duration"), spokenDuration(summary.durationS)],
           ...(summary.lossRatio === null ? [] : [[t("end.loss"), percent(summary.lossRatio, translator)] as const]),
           ...(summary.rttMs === null ? [] : [[t("end.rtt"), milliseconds(summary.rttMs, translator)] as const]),
-          ...(summary.longestFreezeMs === null
+          ...(summary.longestFreezeMs === null || summary.longestFreezeMs === 0
             ? []
             : [[t("end.freeze"), milliseconds(summary.longestFreezeMs, translator)] as const]),
           ...(summary.switches === 0 ? [] : [[t("end.switches"), number(summary.switches)] as const]),

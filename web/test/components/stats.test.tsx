@@ -28,7 +28,7 @@ const CAMERA: TrackStats = {
   lossRatio: 0.012,
   rttMs: 23.6,
   jitterMs: 3.25,
-  codec: "VP8",
+  codec: "video/VP8",
   relay: true,
 };
 const SOUND: TrackStats = {
