@@ -38,7 +38,7 @@ class Certificate:
 
     @property
     def fingerprint(self) -> DtlsFingerprint:
-        """What clients are told; exactly one, because they differ in which of several they take."""
+        """What clients are sent; exactly one, because they differ in which of several they take."""
         digest = hashlib.sha256(self.certificate_der).hexdigest().upper()
         return DtlsFingerprint("sha-256", ":".join(digest[at : at + 2] for at in range(0, len(digest), 2)))
 

@@ -106,13 +106,13 @@ class Channel:
             reply = await future
         except asyncio.CancelledError:
             if undo is not None:
-                self.tell(undo)
+                self.post(undo)
             raise
         if reply.error is not None:
             raise core_error(reply.error, not_found=not_found)
         return reply.ok
 
-    def tell(self, command: Command) -> None:
+    def post(self, command: Command) -> None:
         """Send a command without waiting for its answer; does nothing if the worker is dead."""
         if self._dead is not None:
             return
@@ -143,7 +143,7 @@ class Channel:
         texts = [] if self._core is None else self._core.events(EVENTS_AT_ONCE)
         unsent, self._unsent = self._unsent, []
         for command in unsent:
-            self.tell(command)
+            self.post(command)
         for text in texts:
             try:
                 event = read_event(text)
@@ -160,7 +160,7 @@ class Channel:
     def _answer(self, reply: Reply) -> None:
         future = self._waiting.pop(reply.id, None)
         if future is None:
-            # Told without waiting. Handles that are gone already are what a crossing close looks like.
+            # Sent by `post`. Handles that are gone already are what a crossing close looks like.
             if reply.error is not None and reply.error.code not in ("not_found", "closed"):
                 logger.warning("the native core refused a command: %s", reply.error.message)
         elif not future.done():

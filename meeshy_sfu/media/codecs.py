@@ -96,7 +96,7 @@ HEADER_EXTENSIONS = tuple(
 
 
 class H264Profile(Enum):
-    """The H264 profiles that WebRTC tells apart (RFC 6184 §8.1, ITU-T H.264 annex A)."""
+    """The H264 profiles that WebRTC distinguishes (RFC 6184 §8.1, ITU-T H.264 annex A)."""
 
     CONSTRAINED_BASELINE = "42e0"
     BASELINE = "4200"

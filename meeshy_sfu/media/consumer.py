@@ -32,7 +32,7 @@ class Layers:
 class Consumer:
     """Forward one producer to one transport.
 
-    Media flows while neither the consumer nor its producer is paused. Closing it tells the core; it also
+    Media flows while neither the consumer nor its producer is paused. Closing it closes it in the core as well; it also
     closes with its transport and with its producer, and ``closed`` is emitted once with the reason.
     """
 
@@ -172,7 +172,7 @@ class Consumer:
     def close(self, reason: str = "consumer closed") -> None:
         """Stop forwarding for good. Idempotent."""
         if not self._closed:
-            self.transport.router.tell("close_consumers", consumers=[self.handle])
+            self.transport.router.post("close_consumers", consumers=[self.handle])
             self.end(reason)
 
     def end(self, reason: str) -> None:
@@ -185,7 +185,7 @@ class Consumer:
         self.closed.emit(reason)
 
     def note_paused(self, *, paused: bool) -> None:
-        """Take note of what the core was told; for its transport."""
+        """Take note of what was sent to the core; for its transport."""
         self._paused = paused
 
     def note_score(self, event: ConsumerScore) -> None:

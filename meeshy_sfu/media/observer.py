@@ -13,20 +13,20 @@ logger = logging.getLogger(__name__)
 
 
 class Signal(Generic[P]):
-    """Something that others want to be told about.
+    """Something that others are notified of.
 
     Callbacks run at once, in the order of subscription, on the event loop. One that raises is logged and
     does not keep the others from being notified. Costs two words without subscribers.
 
     Example:
         ```python
-        heard: list[int] = []
+        received: list[int] = []
         signal: Signal[[int]] = Signal()
-        forget = signal.subscribe(heard.append)
+        forget = signal.subscribe(received.append)
         signal.emit(7)
         forget()
         signal.emit(8)
-        assert heard == [7]
+        assert received == [7]
         ```
     """
 

@@ -41,7 +41,7 @@ StreamType = Literal["simple", "simulcast", "svc"]
 
 DYNAMIC_PAYLOAD_TYPES: tuple[int, ...] = (*range(100, 128), *range(96, 100))
 RTCP_PAYLOAD_TYPES = range(64, 96)
-"""Cannot be told from RTCP on a shared port (RFC 5761 §4)."""
+"""Cannot be distinguished from RTCP on a shared port (RFC 5761 §4)."""
 SIMULCAST_CODECS = frozenset(("video/vp8", "video/h264"))
 SVC_CODECS = frozenset(("video/vp8", "video/vp9", "video/h264", "video/av1"))
 
@@ -76,7 +76,7 @@ def router_capabilities(
 ) -> RtpCapabilities:
     """Make up what a router of these codecs publishes.
 
-    Payload types that the caller asks for are kept, static ones too (RFC 3551), the others are counted up
+    Payload types that the caller requests are kept, static ones too (RFC 3551), the others are counted up
     from 100; each video codec gets its RTX. The caller's feedback is ignored, its parameters are put over
     the built-in ones.
 
@@ -390,7 +390,7 @@ def _check_playable(
 ) -> None:
     """Refuse layers that no receiver could show, as all layers of a stream go to every receiver.
 
-    Of S modes each layer is a picture of its own under one SSRC. Spatial layers of AV1 cannot be told apart without the
+    Of S modes each layer is a picture of its own under one SSRC. Spatial layers of AV1 cannot be distinguished without the
     dependency descriptor, which is not forwarded. VP8 and H.264 have no spatial layers (W3C webrtc-svc §6).
     """
     if spatial == 1:

@@ -25,7 +25,7 @@ CACHED_CAPABILITY_SETS = 32
 class Producer:
     """Take in one track and offer it to consumers.
 
-    Closing it tells the core, closes its consumers (reason ``producer closed``) and emits ``closed`` once.
+    Closing it closes it in the core as well, closes its consumers (reason ``producer closed``) and emits ``closed`` once.
     """
 
     __slots__ = (
@@ -149,7 +149,7 @@ class Producer:
     def close(self, reason: str = "producer closed") -> None:
         """Close it and all its consumers. Idempotent."""
         if not self._closed:
-            self.transport.router.tell("close_producer", producer=self.handle)
+            self.transport.router.post("close_producer", producer=self.handle)
             self.end(reason)
 
     def end(self, reason: str) -> None:

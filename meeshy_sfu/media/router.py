@@ -95,7 +95,7 @@ class Router:
         Args:
             udp: Offer UDP.
             tcp: Offer passive TCP on the same port, for clients behind firewalls.
-            max_incoming_bps: Limit told to the sender. None (default) leaves it to the estimator.
+            max_incoming_bps: Limit sent to the sender. None (default) leaves it to the estimator.
             padding: Pad packets by up to 64 bytes so that more of them share a system call: about 3 % more
                 bytes for less CPU time.
 
@@ -148,7 +148,7 @@ class Router:
     def close(self, reason: str = "router closed") -> None:
         """Close the router and all that hangs on it. Idempotent; the worker is notified, not waited for."""
         if not self._closed:
-            self.tell("close_router")
+            self.post("close_router")
             self.end(reason)
 
     def end(self, reason: str) -> None:
@@ -197,10 +197,10 @@ class Router:
         self._require_open()
         return await self.worker.channel.request(self.command(name, **values), undo=undo, not_found=not_found)
 
-    def tell(self, name: str, **values: object) -> None:
-        """Have a command of this router carried out without waiting."""
+    def post(self, name: str, **values: object) -> None:
+        """Send a command of this router without waiting for its answer."""
         if not self._closed:
-            self.worker.channel.tell(self.command(name, **values))
+            self.worker.channel.post(self.command(name, **values))
 
     def add_producer(self, producer: Producer) -> None:
         """Take note of a new producer."""

@@ -475,7 +475,7 @@ class IceCandidate:
 
 
 def read_media_codecs(value: object, path: str = "mediaCodecs") -> tuple[RtpCodecCapability, ...] | None:
-    """Read the codecs a room is asked to forward; None when the caller leaves the choice to the server.
+    """Read the codecs a room is to forward; None when the caller leaves the choice to the server.
 
     Raises:
         InvalidRequestError: A field is missing or wrong, or the list is empty.

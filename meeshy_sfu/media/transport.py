@@ -56,7 +56,7 @@ MAX_MID = 99_999_999
 class WebRtcTransport:
     """Exchange media with one peer, in one direction as mediasoup clients use it.
 
-    Owned by its router. Closing it tells the core and closes its producers (and through them consumers
+    Owned by its router. Closing it closes it in the core as well and closes its producers (and through them consumers
     elsewhere), then its consumers; ``closed`` is emitted once, last.
     """
 
@@ -200,7 +200,7 @@ class WebRtcTransport:
     async def consume_many(
         self, producers: Sequence[Producer], rtp_capabilities: RtpCapabilities, *, paused: bool = True
     ) -> list[Consumer | MeeshyError]:
-        """Send tracks of others on this transport; each succeeds or fails alone, in the order asked for.
+        """Send tracks of others on this transport; each succeeds or fails alone, in the order requested.
 
         Born paused, so that the client can build its side before the key frame comes.
 
@@ -313,7 +313,7 @@ class WebRtcTransport:
     def close(self, reason: str = "transport closed") -> None:
         """Close it with its producers and consumers. Idempotent."""
         if not self._closed:
-            self.router.tell("close_transport", transport=self.handle)
+            self.router.post("close_transport", transport=self.handle)
             self.end(reason)
 
     def end(self, reason: str) -> None:
@@ -355,7 +355,7 @@ class WebRtcTransport:
         self.failure = event.reason or self.failure
         self.srtp_profile = event.srtp_profile or self.srtp_profile
         self.dtls_version = event.dtls_version or self.dtls_version
-        # why it failed comes with the closing that follows at once; told then
+        # why it failed comes with the closing that follows at once; reported then
         if event.state != "failed" or self.failure is not None:
             self.dtls_state_changed.emit(event.state)
 

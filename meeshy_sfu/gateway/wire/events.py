@@ -95,8 +95,8 @@ class Events(SocketService[Session]):
         for session in tuple(self._sessions.values()):
             if now_s >= session.user.expires_at_s + self._settings.token_grace_s:
                 error = NotAuthenticatedError("the token has expired; authenticate in time")
-                told = messages.CallError(code=error.code, message=error.message)
-                self._outbox.deliver([session.sid], messages.ERROR, told)
+                notice = messages.CallError(code=error.code, message=error.message)
+                self._outbox.deliver([session.sid], messages.ERROR, notice)
                 self._io.cut(session.eio_sid)
 
     # ---- connections
@@ -125,12 +125,12 @@ class Events(SocketService[Session]):
     def report_error(self, session: Session, event: str, payload: object, error: ErrorBody) -> None:
         """Send `call:error`."""
         call_id = payload.get("callId") if isinstance(payload, dict) else None
-        told = messages.CallError(
+        notice = messages.CallError(
             event=event,
             call_id=hide_tokens(call_id[:128]) if isinstance(call_id, str) else None,
             **dict(error),
         )
-        self._outbox.deliver([session.sid], messages.ERROR, told)
+        self._outbox.deliver([session.sid], messages.ERROR, notice)
 
     @handles_event(messages.AUTHENTICATE)
     async def _authenticate(

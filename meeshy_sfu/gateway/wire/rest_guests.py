@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 GUESTS = "Guests"
 GUEST_PREFIX = "guest-"
-"""Of a guest's id, so that it is seen in lists; other issuers' ids are told apart by their kind."""
+"""Of a guest's id, so that it is seen in lists; other issuers' ids are distinguished by their kind."""
 
 
 class GuestApi:

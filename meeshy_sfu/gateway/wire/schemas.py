@@ -89,7 +89,7 @@ class JoinBody(WireModel):
 
 
 class SetModeBody(WireModel):
-    """Ask for a mode; only the one that follows from the rules is accepted."""
+    """Request a mode; only the one that follows from the rules is accepted."""
 
     mode: Mode
 

@@ -598,7 +598,7 @@ export type RenewRequest = {
   readonly name?: string | null;
 };
 
-/** Ask for a mode; only the one that follows from the rules is accepted. */
+/** Request a mode; only the one that follows from the rules is accepted. */
 export type SetModeBody = { readonly mode: "p2p" | "sfu" };
 
 /** Whether the pre-warmed SFU leg works. */
