@@ -100,6 +100,30 @@ fn a_producer_has_one_to_eight_encodings() {
 }
 
 #[test]
+fn a_producer_has_one_to_eight_codecs() {
+    let mut call = Call::new();
+    let alice = call.peer();
+    for (count, refused) in [(0, true), (1, false), (8, false), (9, true), (12, true)] {
+        let mut config = video(1000 + count as u32);
+        config.mid = Some(format!("m{count}"));
+        let codec = config.codecs[0].clone();
+        config.codecs = (0..count)
+            .map(|at| {
+                let mut one = codec.clone();
+                one.payload_type = 30 + at as u8;
+                one.rtx_payload_type = None;
+                one
+            })
+            .collect();
+        config.encodings[0].rtx_ssrc = None;
+        let answer = call.router.produce(alice.transport, config, call.now);
+        let is_refused = matches!(&answer, Err(ProduceError::CodecCount(told)) if *told == count);
+        assert_eq!(is_refused, refused, "{count}: {answer:?}");
+        assert_eq!(answer.is_err(), refused, "{count}: {answer:?}");
+    }
+}
+
+#[test]
 fn the_owner_of_a_consumer_can_request_a_key_frame() {
     let mut call = Call::new();
     let (mut alice, _bob, producer, consumer) = call.pair(video(1000), video_consumer(5000, "0"));
