@@ -1,5 +1,5 @@
 // Pictures of the pages in chosen states, by headless Chromium: `node scripts/pictures.mjs OUT [SCENE…]`.
-// Serves test/gallery by Vite; no other server is needed.
+// Serves test/gallery by Vite; no other server is needed. Says what axe finds serious on each, colours included, and exits 1 then.
 import { mkdirSync } from "node:fs";
 import { chromium } from "playwright-core";
 import { createServer } from "vite";
@@ -24,7 +24,11 @@ const PICTURES = {
   failure: ["scene=failure", { width: 1280, height: 1100 }],
   ended: ["scene=ended", WIDE],
   replaced: ["scene=replaced", WIDE],
-  check: ["scene=check", { width: 1280, height: 1200 }, async (page) => page.getByRole("button", { name: "Start the check" }).click()],
+  check: [
+    "scene=check",
+    { width: 1280, height: 1200 },
+    async (page) => page.getByRole("button", { name: "Start the check" }).click(),
+  ],
   phone: ["scene=five", PHONE],
   "phone-prejoin": ["scene=prejoin", PHONE],
   "phone-stats": ["scene=three", PHONE, async (page) => openStats(page, 3)],
@@ -42,9 +46,24 @@ async function openStats(page, seconds) {
   await page.waitForTimeout(seconds * 1000);
 }
 
+async function seriousIssues(page) {
+  await page.addScriptTag({ path: import.meta.dirname + "/../node_modules/axe-core/axe.min.js" });
+  return page.evaluate(async () => {
+    const { violations } = await globalThis.axe.run();
+    const serious = violations.filter((one) => one.impact === "serious" || one.impact === "critical");
+    return serious.flatMap((one) =>
+      one.nodes.map((node) => `${one.id}: ${node.failureSummary} ${node.html.slice(0, 160)}`),
+    );
+  });
+}
+
 const [out = "pictures", ...wanted] = process.argv.slice(2);
 mkdirSync(out, { recursive: true });
-const server = await createServer({ root: import.meta.dirname + "/..", server: { port: 0, host: "127.0.0.1" }, logLevel: "warn" });
+const server = await createServer({
+  root: import.meta.dirname + "/..",
+  server: { port: 0, host: "127.0.0.1" },
+  logLevel: "warn",
+});
 await server.listen();
 const address = server.resolvedUrls.local[0];
 const browser = await chromium.launch({
@@ -62,6 +81,10 @@ try {
     if (prepare) await prepare(page);
     await page.waitForTimeout(1500);
     await page.screenshot({ path: `${out}/${name}.png` });
+    for (const issue of await seriousIssues(page)) {
+      console.log(`${name}: ${issue}`);
+      process.exitCode = 1;
+    }
     await page.close();
   }
 } finally {
