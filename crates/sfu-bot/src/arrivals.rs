@@ -67,7 +67,7 @@ impl Arrivals {
         self.times_ns.is_empty()
     }
 
-    /// Writes the next feedback into `out` and forgets what it reports; call again until it gives `None`.
+    /// Writes the next feedback into `out` and forgets what it reports; call again until it returns `None`.
     pub(crate) fn write(&mut self, sender_ssrc: u32, out: &mut [u8]) -> Option<usize> {
         if self.times_ns.is_empty() {
             return None;

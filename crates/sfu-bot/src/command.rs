@@ -1,4 +1,4 @@
-//! What the control side asks of a thread of bots.
+//! Commands of the control side to a thread of bots.
 
 use crate::config::{ConnectParameters, ConsumeRequest, Direction, Kind, LinkProfile};
 use crate::negotiation::Media;

@@ -26,7 +26,7 @@ pub struct PoolConfig {
     pub send_tick_us: u64,
     /// Clip file that every bot plays (format: [`crate::clip`]).
     pub clip_path: PathBuf,
-    /// Receive buffer asked for per socket, bytes. Default 4 MiB: most of a second of a call of 50; the kernel may grant less (see `health`).
+    /// Receive buffer requested per socket, bytes. Default 4 MiB: most of a second of a call of 50; the kernel may grant less (see `health`).
     pub rcvbuf: usize,
     /// Seed of everything that is random: SSRCs, phases, jitter, drops. Default 1.
     pub seed: u64,
@@ -35,7 +35,7 @@ pub struct PoolConfig {
     /// Latency samples, and as many sent frames and pauses, kept per thread until they are fetched; beyond it new ones are
     /// counted as dropped. Default 2^20.
     pub sample_capacity: usize,
-    /// Ask the kernel for generic receive offload (UDP_GRO). Default true; falls back where it is refused.
+    /// Use generic receive offload of the kernel (UDP_GRO). Default true; falls back where it is refused.
     pub gro: bool,
 }
 
@@ -69,11 +69,11 @@ pub struct SpawnOptions {
     pub layer: usize,
     /// Write the latency stamp into the payload. Default true.
     pub stamp: bool,
-    /// Ask for lost video packets and accept them as RTX. Default true.
+    /// Request lost video packets and accept them as RTX. Default true.
     pub nack: bool,
     /// Send transport-wide feedback for what is received. Default true.
     pub transport_cc: bool,
-    /// Ask for a key frame when a video stream starts without one or breaks. Default true.
+    /// Request a key frame when a video stream starts without one or breaks. Default true.
     pub pli: bool,
     /// Every n-th audio packet carries a stamp. Default 10; 1 distinguishes every packet from its copies on other legs.
     pub audio_stamp_every: u64,
@@ -182,7 +182,7 @@ pub struct ConnectParameters {
 pub struct ConsumeRequest {
     /// Free number of the caller; names the stream in rows, samples and events. Unique per bot.
     pub tag: u32,
-    /// Bot that is expected to be heard here; -1 when unknown, then nothing counts as foreign.
+    /// Bot that is expected to be received here; -1 when unknown, then nothing counts as foreign.
     #[serde(default = "unknown_sender")]
     pub sender: i32,
     /// Audio or video.
@@ -279,7 +279,7 @@ pub enum EventKind {
         /// Audio or video.
         kind: Kind,
     },
-    /// The server asked this bot for a key frame.
+    /// The server requested a key frame of this bot.
     Pli,
     /// No frame (video) or packet (audio) for more than half a second.
     Freeze {

@@ -48,8 +48,8 @@ pub(crate) struct Context<'a> {
     pub(crate) plain: Box<[u8; DATAGRAM]>,
     /// The datagram to be sent.
     pub(crate) out: Box<[u8; DATAGRAM]>,
-    /// Numbers to ask for.
-    pub(crate) ask: Vec<u16>,
+    /// Sequence numbers to request.
+    pub(crate) nacks: Vec<u16>,
     pub(crate) events: Vec<BotEvent>,
     pub(crate) samples: Vec<Sample>,
     pub(crate) sent: Vec<SentFrame>,
@@ -65,7 +65,7 @@ impl<'a> Context<'a> {
             now: Now::read(began),
             plain: Box::new([0; DATAGRAM]),
             out: Box::new([0; DATAGRAM]),
-            ask: Vec::new(),
+            nacks: Vec::new(),
             events: Vec::new(),
             samples: Vec::new(),
             sent: Vec::new(),
@@ -75,7 +75,7 @@ impl<'a> Context<'a> {
         }
     }
 
-    pub(crate) fn tell(&mut self, bot: u16, what: EventKind) {
+    pub(crate) fn report(&mut self, bot: u16, what: EventKind) {
         self.events.push(BotEvent {
             bot,
             unix_ns: self.now.unix_ns,

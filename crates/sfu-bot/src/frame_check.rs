@@ -47,7 +47,7 @@ pub(crate) struct FrameCheck {
 }
 
 impl FrameCheck {
-    /// Takes a packet; gives the sample of its frame if that is whole with it.
+    /// Takes a packet; returns the sample of its frame if that is whole with it.
     #[inline]
     pub(crate) fn packet(
         &mut self,

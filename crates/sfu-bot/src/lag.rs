@@ -1,7 +1,7 @@
 //! How punctual a thread is: a load generator that is late measures itself.
 //!
 //! # Job
-//! Takes how late each frame left and each datagram was read, and keeps what tells a thread that kept up from one that did
+//! Takes how late each frame left and each datagram was read, and keeps what distinguishes a thread that kept up from one that did
 //! not. What is too late is judged in simulator/analysis.
 //!
 //! # Invariants

@@ -146,9 +146,9 @@ record! {
         freezes: u32,
         /// Interarrival jitter (RFC 3550 §6.4.1), microseconds.
         jitter_us: u32,
-        /// Sequence numbers asked for with NACK, repeats included.
+        /// Sequence numbers requested by NACK, repeats included.
         nacks: u32,
-        /// Key frames asked for.
+        /// Key frames requested.
         plis: u32,
         /// RTX packets received.
         rtx_packets: u32,
@@ -184,7 +184,7 @@ record! {
         frames: u64,
         /// Key frames the clip itself had at that point.
         key_frames: u64,
-        /// Key frames sent because the server asked.
+        /// Key frames sent because the server requested one.
         requested_key_frames: u64,
         /// Stamps written.
         stamps: u64,
@@ -192,9 +192,9 @@ record! {
         rtx_packets: u64,
         /// SSRC of the stream.
         ssrc: u32,
-        /// Sequence numbers the server asked for.
+        /// Sequence numbers the server requested.
         nacks: u32,
-        /// Asked for, but no longer in the history.
+        /// Requested, but no longer in the history.
         nack_misses: u32,
         /// PLI and FIR received.
         plis: u32,

@@ -13,7 +13,7 @@
 //! # Invariants
 //! - No call blocks on the network; `rows`, `sender_rows` and `stop` wait at most for the threads' next tick.
 //! - Every RTP packet is decrypted, authenticated and counted; nothing is sampled.
-//! - One socket per transport: a single-port media server tells its clients apart by their remote address.
+//! - One socket per transport: a single-port media server distinguishes its clients by their remote address.
 //!
 //! # Left out
 //! Decoding and playout delay (bots measure arrival), simulcast upload, TCP candidates, congestion control of the bot's

@@ -24,7 +24,7 @@ use crate::session::Session;
 #[derive(Debug)]
 pub(crate) struct Peer {
     pub(crate) bot: u16,
-    /// None towards a peer: then the other one carries both directions.
+    /// None towards a peer: then `recv` carries both directions.
     pub(crate) send: Option<Session>,
     pub(crate) recv: Session,
     pub(crate) sender: Sender,
@@ -42,7 +42,7 @@ impl Peer {
     ) {
         let result = self.session(which).connect(server, &ctx.now);
         if let Err(message) = result {
-            ctx.tell(self.bot, EventKind::Error { message });
+            ctx.report(self.bot, EventKind::Error { message });
         }
         self.due_ns = 0;
     }
@@ -62,7 +62,7 @@ impl Peer {
                 Ok(incoming) => self.receiver.add(incoming, &ctx.now),
                 Err(reason) => {
                     let message = format!("consumer {}: {reason}", request.tag);
-                    ctx.tell(self.bot, EventKind::Error { message });
+                    ctx.report(self.bot, EventKind::Error { message });
                 }
             }
         }
@@ -186,7 +186,7 @@ impl Peer {
         self.sessions().any(Session::is_connecting)
     }
 
-    /// Rows that [`Peer::rows`] gives.
+    /// Rows that [`Peer::rows`] returns.
     pub(crate) fn stream_count(&self) -> usize {
         self.receiver.stream_count()
     }

@@ -58,7 +58,7 @@ struct Participant {
     layer: usize,
 }
 
-/// What the control side knows of a bot without asking its thread.
+/// What the control side knows of a bot without a command to its thread.
 #[derive(Debug)]
 struct Entry {
     open: bool,

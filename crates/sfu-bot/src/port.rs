@@ -159,7 +159,7 @@ impl<T: Record> Records<T> {
 }
 
 impl Port {
-    /// Control side: tells the thread to do something at its next tick.
+    /// Control side: has the thread do something at its next tick.
     pub(crate) fn send(&self, command: Command) {
         lock(&self.inbox).commands.push(command);
     }

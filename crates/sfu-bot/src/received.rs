@@ -1,7 +1,7 @@
 //! One received stream: counts, loss, frames, freezes and stamps.
 //!
 //! # Job
-//! Takes decrypted packets in the order of arrival and keeps the numbers of [`ConsumerRow`]. What to ask for again
+//! Takes decrypted packets in the order of arrival and keeps the numbers of [`ConsumerRow`]. What to request again
 //! belongs to `repair`; opening packets and answering the sender belongs to `receiver`.
 //!
 //! # Invariants
@@ -36,7 +36,7 @@ pub(crate) struct Notice {
     pub(crate) first_packet: bool,
     /// The first frame that can be decoded.
     pub(crate) first_frame: bool,
-    /// Numbers from…to (exclusive) were skipped and may be asked for.
+    /// Numbers from…to (exclusive) were skipped and may be requested.
     pub(crate) gap: Option<(u64, u64)>,
     /// A number that was missing arrived.
     pub(crate) filled: Option<u64>,
@@ -65,7 +65,7 @@ pub(crate) struct StreamIn {
     base: u64,
     last_frame_ns: u64,
     frozen: bool,
-    /// A frame became complete since this was last asked.
+    /// A frame became complete since the last call of this.
     complete: bool,
     jitter: Jitter,
     frames: FrameTracker,
@@ -189,7 +189,7 @@ impl StreamIn {
         self.row.plis += 1;
     }
 
-    /// Whether a decodable frame (audio: a packet) came since this was last asked.
+    /// Whether a decodable frame (audio: a packet) came since the last call of this.
     pub(crate) fn take_complete(&mut self) -> bool {
         std::mem::take(&mut self.complete)
     }
@@ -234,7 +234,7 @@ impl StreamIn {
         (self.window.newest(), expected, lost)
     }
 
-    /// All counters as of `now_ns`; `consumed` tells whether the stream is still wanted.
+    /// All counters as of `now_ns`; `consumed` says whether the stream is still wanted.
     pub(crate) fn row(&self, now_ns: u64, consumed: bool) -> ConsumerRow {
         let mut row = self.row;
         (row.expected, row.lost) = self.loss();

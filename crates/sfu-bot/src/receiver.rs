@@ -1,4 +1,4 @@
-//! The receiving half of a bot: all its consumers on one transport, and what it tells the server about them.
+//! The receiving half of a bot: all its consumers on one transport, and what it reports to the server about them.
 //!
 //! # Job
 //! Finds the stream of a packet, opens it, hands it to `received`; sends RR, SDES, XR, transport-wide feedback, NACK and
@@ -192,7 +192,7 @@ impl Receiver {
         }
     }
 
-    /// Streams that [`Receiver::rows`] gives.
+    /// Streams that [`Receiver::rows`] returns.
     pub(crate) fn stream_count(&self) -> usize {
         self.streams.len() + self.finished.len()
     }
@@ -438,7 +438,7 @@ impl Receiver {
         }
         if self.needs_repair && now_ns >= self.next_repair_ns {
             self.next_repair_ns = now_ns + REPAIR_NS;
-            self.ask(session, ctx);
+            self.request_missing(session, ctx);
         }
         if now_ns >= self.next_freeze_check_ns {
             self.next_freeze_check_ns = now_ns + FREEZE_CHECK_NS;
@@ -477,7 +477,7 @@ impl Receiver {
             let repair = &mut self.receptions[slot.stream].repair;
             if let Some((from, to)) = notice.gap {
                 repair.gap(from, to, ctx.now.mono_ns);
-                // What is asked for at once arrives soonest; the drain that runs has shown all there is.
+                // What is requested at once arrives soonest; the drain that runs has shown all there is.
                 self.needs_repair = true;
                 self.next_repair_ns = ctx.now.mono_ns;
             }
@@ -486,7 +486,7 @@ impl Receiver {
             }
             self.needs_repair |= notice.first_packet;
         }
-        let mut tell = |what| {
+        let mut report = |what| {
             ctx.events.push(crate::config::BotEvent {
                 bot: id.bot,
                 unix_ns: arrival_ns,
@@ -494,14 +494,14 @@ impl Receiver {
             })
         };
         if notice.first_packet {
-            tell(EventKind::FirstPacket {
+            report(EventKind::FirstPacket {
                 tag,
                 sender,
                 kind: id.kind,
             });
         }
         if notice.first_frame {
-            tell(EventKind::FirstFrame { tag, sender });
+            report(EventKind::FirstFrame { tag, sender });
         }
         if let Some((began_unix_ns, ended_unix_ns)) = notice.paused
             // Legs of a participant pause whenever the other path is in use.
@@ -517,7 +517,7 @@ impl Receiver {
             });
         }
         if let Some(gap_ns) = notice.thawed_ns {
-            tell(EventKind::Thaw {
+            report(EventKind::Thaw {
                 tag,
                 gap_ms: gap_ns / 1_000_000,
             });
@@ -525,7 +525,7 @@ impl Receiver {
     }
 
     /// NACK and PLI of all streams that need them.
-    fn ask(&mut self, session: &mut Session, ctx: &mut Context<'_>) {
+    fn request_missing(&mut self, session: &mut Session, ctx: &mut Context<'_>) {
         let rtt_ns = self.rtt_ns.unwrap_or(RTT_GUESS_NS) + RTT_SLACK_NS;
         let now_ns = ctx.now.mono_ns;
         let mut needs_repair = false;
@@ -536,9 +536,9 @@ impl Receiver {
             if repair.is_idle() && !broken {
                 continue;
             }
-            ctx.ask.clear();
-            let due = repair.poll(now_ns, rtt_ns, &mut ctx.ask);
-            stream.count_nacks(due.asked);
+            ctx.nacks.clear();
+            let due = repair.poll(now_ns, rtt_ns, &mut ctx.nacks);
+            stream.count_nacks(due.requested);
             let key_frame = repair.wants_key_frame(broken, now_ns);
             needs_repair |= !repair.is_idle() || broken;
             let media_ssrc = stream.id.ssrc;
@@ -552,7 +552,7 @@ impl Receiver {
                     session.send_rtcp(&mut ctx.out, length);
                 }
             }
-            let mut rest = &ctx.ask[..];
+            let mut rest = &ctx.nacks[..];
             while let Some(nack) =
                 rtcp::nack::write(self.own_ssrc, media_ssrc, rest, &mut ctx.out[..MAX_RTCP])
             {
@@ -597,7 +597,7 @@ impl Receiver {
                 } else {
                     i32::from(id.sender)
                 };
-                ctx.tell(
+                ctx.report(
                     id.bot,
                     EventKind::Freeze {
                         tag: id.tag,

@@ -1,11 +1,11 @@
-//! What a receiver asks for: lost packets (NACK) and, when a video cannot go on, key frames (PLI).
+//! What a receiver requests: lost packets (NACK) and, when a video cannot go on, key frames (PLI).
 //!
 //! # Job
 //! Keeps the list of missing numbers of one stream and decides what is due. Writing the packets belongs to `receiver`,
 //! counting to `received`.
 //!
 //! # Invariants
-//! - A number is asked for at once, then once per round trip, at most [`MAX_TRIES`] times.
+//! - A number is requested at once, then once per round trip, at most [`MAX_TRIES`] times.
 //! - Numbers are given up from the front only, so that frames stay in order.
 //!
 //! # Cost
@@ -16,7 +16,7 @@
 const MAX_TRIES: u8 = 10;
 /// What is missing longer than this comes too late for any picture.
 const MAX_AGE_NS: u64 = 1_500_000_000;
-/// How long reordering may take where nothing can be asked for again.
+/// How long reordering may take where nothing can be requested again.
 const PATIENCE_NS: u64 = 50_000_000;
 const MAX_MISSING: usize = 400;
 const PLI_AFTER_NS: u64 = 200_000_000;
@@ -26,16 +26,16 @@ const PLI_EVERY_NS: u64 = 1_000_000_000;
 struct Missing {
     index: u64,
     since_ns: u64,
-    asked_ns: u64,
+    requested_ns: u64,
     tries: u8,
 }
 
 /// What one stream is missing.
 #[derive(Debug)]
 pub(crate) struct Repair {
-    /// The stream can be asked for lost packets.
+    /// Lost packets of the stream can be requested.
     nack: bool,
-    /// The stream can be asked for key frames.
+    /// Key frames of the stream can be requested.
     pli: bool,
     missing: Vec<Missing>,
     broken_since_ns: u64,
@@ -47,8 +47,8 @@ pub(crate) struct Repair {
 pub(crate) struct Due {
     /// The last number given up, and how many.
     pub(crate) given_up: Option<(u64, u32)>,
-    /// How many numbers were appended to the list to ask for.
-    pub(crate) asked: u32,
+    /// How many numbers were appended to the list of requests.
+    pub(crate) requested: u32,
 }
 
 impl Repair {
@@ -64,12 +64,12 @@ impl Repair {
 
     /// Numbers from…to (exclusive) were skipped.
     pub(crate) fn gap(&mut self, from: u64, to: u64, now_ns: u64) {
-        // Of a jump only the end is worth asking for; `poll` gives up the rest.
+        // Of a jump only the end is worth requesting; `poll` gives up the rest.
         let from = from.max(to.saturating_sub(MAX_MISSING as u64));
         self.missing.extend((from..to).map(|index| Missing {
             index,
             since_ns: now_ns,
-            asked_ns: 0,
+            requested_ns: 0,
             tries: 0,
         }));
     }
@@ -89,12 +89,12 @@ impl Repair {
         self.missing.is_empty() && self.broken_since_ns == 0
     }
 
-    /// Drops sequence numbers that are too old and appends what to ask for now to `ask`, ascending.
-    pub(crate) fn poll(&mut self, now_ns: u64, rtt_ns: u64, ask: &mut Vec<u16>) -> Due {
+    /// Drops sequence numbers that are too old and appends what to request now to `nacks`, ascending.
+    pub(crate) fn poll(&mut self, now_ns: u64, rtt_ns: u64, nacks: &mut Vec<u16>) -> Due {
         let mut due = Due::default();
         let patience_ns = if self.nack { MAX_AGE_NS } else { PATIENCE_NS };
         let hopeless = |missing: &Missing| {
-            missing.tries >= MAX_TRIES && now_ns >= missing.asked_ns + rtt_ns
+            missing.tries >= MAX_TRIES && now_ns >= missing.requested_ns + rtt_ns
                 || now_ns >= missing.since_ns + patience_ns
         };
         let mut gone = self
@@ -110,12 +110,12 @@ impl Repair {
         if self.nack {
             for missing in &mut self.missing {
                 if missing.tries < MAX_TRIES
-                    && (missing.tries == 0 || now_ns >= missing.asked_ns + rtt_ns)
+                    && (missing.tries == 0 || now_ns >= missing.requested_ns + rtt_ns)
                 {
                     missing.tries += 1;
-                    missing.asked_ns = now_ns;
-                    ask.push(missing.index as u16);
-                    due.asked += 1;
+                    missing.requested_ns = now_ns;
+                    nacks.push(missing.index as u16);
+                    due.requested += 1;
                 }
             }
         }
@@ -153,14 +153,14 @@ mod tests {
     fn a_missing_number_is_asked_for_at_once_and_then_once_per_round_trip() {
         let mut repair = Repair::new(true, true);
         repair.gap(65_535, 65_538, 1000 * MS);
-        let mut ask = Vec::new();
-        assert_eq!(repair.poll(1000 * MS, RTT, &mut ask).asked, 3);
-        assert_eq!(ask, [65_535, 0, 1]);
+        let mut nacks = Vec::new();
+        assert_eq!(repair.poll(1000 * MS, RTT, &mut nacks).requested, 3);
+        assert_eq!(nacks, [65_535, 0, 1]);
         repair.filled(65_536);
-        ask.clear();
-        assert_eq!(repair.poll(1039 * MS, RTT, &mut ask), Due::default());
-        assert_eq!(repair.poll(1040 * MS, RTT, &mut ask).asked, 2);
-        assert_eq!(ask, [65_535, 1]);
+        nacks.clear();
+        assert_eq!(repair.poll(1039 * MS, RTT, &mut nacks), Due::default());
+        assert_eq!(repair.poll(1040 * MS, RTT, &mut nacks).requested, 2);
+        assert_eq!(nacks, [65_535, 1]);
         repair.filled(65_535);
         repair.filled(65_537);
         assert!(repair.is_idle());
@@ -170,29 +170,29 @@ mod tests {
     fn after_ten_tries_a_number_is_given_up() {
         let mut repair = Repair::new(true, true);
         repair.gap(5, 7, 0);
-        let mut ask = Vec::new();
+        let mut nacks = Vec::new();
         for round in 0..10 {
-            assert_eq!(repair.poll(1 + round * RTT, RTT, &mut ask).given_up, None);
+            assert_eq!(repair.poll(1 + round * RTT, RTT, &mut nacks).given_up, None);
         }
-        assert_eq!(ask.len(), 20);
+        assert_eq!(nacks.len(), 20);
         assert_eq!(
-            repair.poll(1 + 10 * RTT, RTT, &mut ask).given_up,
+            repair.poll(1 + 10 * RTT, RTT, &mut nacks).given_up,
             Some((6, 2))
         );
-        assert_eq!(ask.len(), 20);
+        assert_eq!(nacks.len(), 20);
     }
 
     #[test]
     fn without_nack_only_reordering_is_waited_for() {
         let mut repair = Repair::new(false, true);
         repair.gap(5, 6, 100 * MS);
-        let mut ask = Vec::new();
-        assert_eq!(repair.poll(149 * MS, RTT, &mut ask), Due::default());
+        let mut nacks = Vec::new();
+        assert_eq!(repair.poll(149 * MS, RTT, &mut nacks), Due::default());
         assert_eq!(
-            repair.poll(150 * MS, RTT, &mut ask),
+            repair.poll(150 * MS, RTT, &mut nacks),
             Due {
                 given_up: Some((5, 1)),
-                asked: 0
+                requested: 0
             }
         );
     }
@@ -200,11 +200,11 @@ mod tests {
     #[test]
     fn a_broken_video_asks_for_a_key_frame_each_second() {
         let mut repair = Repair::new(true, true);
-        let asked: Vec<u64> = (100..3100)
+        let requested: Vec<u64> = (100..3100)
             .step_by(10)
             .filter(|at| repair.wants_key_frame(true, at * MS))
             .collect();
-        assert_eq!(asked, [300, 1300, 2300]);
+        assert_eq!(requested, [300, 1300, 2300]);
         assert!(!repair.wants_key_frame(false, 3200 * MS));
         assert!(
             !repair.wants_key_frame(true, 3300 * MS),

@@ -26,7 +26,7 @@ use crate::layout::{BotRow, ConsumerRow, SenderRow};
 use crate::peer::Peer;
 use crate::port::{Ended, EventQueue, Port, Tables};
 
-/// Messages a socket gives at once; coalesced trains count as one.
+/// Messages a socket returns at once; coalesced trains count as one.
 const BATCH: usize = 32;
 const HEALTH_NS: u64 = 50_000_000;
 /// Sockets that carry RTCP only are drained every n-th time.
@@ -138,7 +138,7 @@ impl Runner {
         }
     }
 
-    /// Carries out what was asked. Gives false when the thread shall end, and the request for rows to answer.
+    /// Carries out a command. Returns false when the thread shall end, and the request for rows to answer.
     fn commands(&mut self, ctx: &mut Context<'_>) -> (bool, Option<u64>) {
         let (commands, answer) = self.port.take();
         let mut go_on = true;

@@ -116,7 +116,7 @@ mod tests {
 
     const MS: u64 = 1_000_000;
 
-    /// Runs ten seconds in ticks of one millisecond, each up to `wobble` ms late; gives times and slots.
+    /// Runs ten seconds in ticks of one millisecond, each up to `wobble` ms late; returns times and slots.
     fn run(schedule: &mut Schedule, wobble: u64) -> Vec<(u64, Slot)> {
         let mut random = crate::random::Random::new(9);
         let mut sent = Vec::new();

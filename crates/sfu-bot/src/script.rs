@@ -1,12 +1,12 @@
 //! The frame of the clip that a participant sends at each moment, shared by all its legs.
 //!
 //! # Job
-//! Chooses the clip's frame for each number of a frame clock. Legs of one participant ask for the same numbers and get
+//! Chooses the clip's frame for each number of a frame clock. Legs of one participant take the same numbers and get
 //! the same frames, as one encoder feeds several connections. When a number is due belongs to `schedule`.
 //!
 //! # Invariants
 //! - A number that was chosen within the last [`MEMORY`] numbers has the same choice for every leg.
-//! - A key frame that any leg was asked for is the next new number's frame.
+//! - A key frame that was requested of any leg is the next new number's frame.
 
 use std::sync::{Arc, Mutex};
 

@@ -6,7 +6,7 @@
 //! to `vp8` and `opus`.
 //!
 //! # Invariants
-//! - RTP timestamps follow the schedule, stamps tell the moment the packet is handed over.
+//! - RTP timestamps follow the schedule, stamps say the moment the packet is handed over.
 //! - A retransmission is the original payload to the byte, stamp included: repair shows as delay.
 //!
 //! # Cost
@@ -267,7 +267,7 @@ impl Sender {
         if stream.media.kind == Kind::Video {
             stream.row.plis += 1;
             stream.script.request_key_frame();
-            ctx.tell(self.bot, EventKind::Pli);
+            ctx.report(self.bot, EventKind::Pli);
         }
     }
 
@@ -394,7 +394,7 @@ impl StreamOut {
             sent.part = part;
             sent.index = self.index;
             self.index += 1;
-            // Read for each packet: the stamp tells when it really leaves.
+            // Read for each packet: the stamp says when it really leaves.
             sent.stamp_ns = crate::context::unix_ns();
             bytes += self.send(&sent, None, session, transport_sequence, ctx);
             if let Some(slot) = self.history.get_mut(sent.index as usize % HISTORY) {

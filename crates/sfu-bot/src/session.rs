@@ -69,7 +69,7 @@ pub(crate) struct Session {
     refused: u64,
     over: bool,
     told_over: bool,
-    /// ICE and DTLS were told something by the control side: they may have something to send.
+    /// ICE and DTLS were given something by the control side: they may have something to send.
     stirred: bool,
 }
 
@@ -171,7 +171,7 @@ impl Session {
         self.keys.is_some() && self.remote.is_some() && !self.over
     }
 
-    /// The other side ended it, or it failed, since this was last asked.
+    /// The other side ended it, or it failed, since the last call of this.
     pub(crate) fn has_just_ended(&mut self) -> bool {
         self.over && !std::mem::replace(&mut self.told_over, true)
     }
@@ -207,7 +207,7 @@ impl Session {
         self.down.recycle(bytes);
     }
 
-    /// Handles STUN and DTLS; tells whether the datagram is media from the selected path.
+    /// Handles STUN and DTLS; returns whether the datagram is media from the selected path.
     #[inline]
     pub(crate) fn accept(
         &mut self,
@@ -328,7 +328,7 @@ impl Session {
         if self.up.is_perfect() {
             self.refused += u64::from(self.socket.send_to(datagram, to).is_err());
         } else {
-            // Not the time the tick began: the stamp in the packet tells when it left the bot.
+            // Not the time the tick began: the stamp in the packet says when it left the bot.
             self.up.push(datagram, to, unix_ns());
         }
     }
@@ -353,7 +353,7 @@ impl Session {
     fn on_event(&mut self, event: LinkEvent, ctx: &mut Context<'_>) {
         let (bot, which) = (self.config.bot, self.config.which);
         match event {
-            LinkEvent::Ice(state) => ctx.tell(
+            LinkEvent::Ice(state) => ctx.report(
                 bot,
                 EventKind::Ice {
                     which,
@@ -372,7 +372,7 @@ impl Session {
                     .keys
                     .as_ref()
                     .map(|keys| profile_name(keys.tx.profile()));
-                ctx.tell(
+                ctx.report(
                     bot,
                     EventKind::Dtls {
                         which,
@@ -382,7 +382,7 @@ impl Session {
                 );
                 if state == DtlsState::Closed && !self.over {
                     self.over = true;
-                    ctx.tell(
+                    ctx.report(
                         bot,
                         EventKind::Closed {
                             which,
@@ -393,7 +393,7 @@ impl Session {
             }
             LinkEvent::Failed(failure) => {
                 self.over = true;
-                ctx.tell(
+                ctx.report(
                     bot,
                     EventKind::Closed {
                         which,
@@ -401,7 +401,7 @@ impl Session {
                     },
                 );
             }
-            LinkEvent::IceRestarted => ctx.tell(bot, EventKind::IceRestarted { which }),
+            LinkEvent::IceRestarted => ctx.report(bot, EventKind::IceRestarted { which }),
             LinkEvent::CheckRefused(_) => {}
         }
     }
@@ -464,7 +464,7 @@ fn role(name: DtlsRoleName) -> DtlsRole {
     }
 }
 
-/// The server's role as it follows from ours: it publishes `auto` and takes the other one (RFC 8842 §5.1).
+/// The server's role as it follows from ours: it publishes `auto` and takes the other role (RFC 8842 §5.1).
 fn role_of_server(ours: DtlsRoleName, theirs: DtlsRoleName) -> DtlsRole {
     match (ours, theirs) {
         (DtlsRoleName::Client, DtlsRoleName::Auto) => DtlsRole::Server,

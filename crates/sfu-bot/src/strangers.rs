@@ -1,7 +1,7 @@
-//! Packets that belong to no stream a bot was told of.
+//! Packets that belong to no stream that was announced to a bot.
 //!
 //! # Job
-//! Counts RTP of unknown SSRCs, but for a grace around announcements: a stream may flow before the bot hears of it, and for
+//! Counts RTP of unknown SSRCs, but for a grace around announcements: a stream may flow before it is announced to the bot, and for
 //! a moment after it has ended.
 //!
 //! # Invariants
@@ -12,7 +12,7 @@
 
 /// How long an SSRC may be unknown, and how long packets may follow the end of its stream.
 const GRACE_NS: u64 = 5_000_000_000;
-/// SSRCs that are told apart; packets of more are counted at once.
+/// SSRCs that are counted apart; packets of more are counted at once.
 const MAX_OPEN: usize = 64;
 
 #[derive(Debug, Clone, Copy)]

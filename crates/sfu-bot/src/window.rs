@@ -1,7 +1,7 @@
 //! Which sequence numbers of one received stream were seen.
 //!
 //! # Job
-//! Extends 16-bit numbers to SRTP indices, tells new ones from repeats, and says what an arrival does to the order.
+//! Extends 16-bit numbers to SRTP indices, distinguishes new ones from repeats, and says what an arrival does to the order.
 //!
 //! # Invariants
 //! - Nothing changes until `insert`, which the caller calls for authentic packets only.
@@ -13,7 +13,7 @@
 use meeshy_sfu_proto::rtp::seq;
 
 const WORDS: usize = 8;
-/// Numbers behind the newest that can be told apart: 12 s of video, 10 s of audio.
+/// Numbers behind the newest that can be distinguished: 12 s of video, 10 s of audio.
 pub(crate) const SPAN: u64 = WORDS as u64 * 64;
 
 /// What a new number did to the order.

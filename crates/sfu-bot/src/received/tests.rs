@@ -271,7 +271,7 @@ fn a_pause_of_audio_is_a_freeze_while_it_lasts_and_after() {
     }
     assert!(!stream.check_freeze(T0 + 680 * MS));
     assert!(stream.check_freeze(T0 + 681 * MS));
-    assert!(!stream.check_freeze(T0 + 800 * MS), "told once");
+    assert!(!stream.check_freeze(T0 + 800 * MS), "reported once");
     let row = stream.row(T0 + 980 * MS, true);
     assert_eq!(
         (row.freezes, row.flags, row.longest_gap_us, row.frozen_us),
