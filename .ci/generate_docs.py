@@ -1,7 +1,8 @@
 """Write the pages and schemas that follow from the code, or parts of them; with --check only compare.
 
 They are docs/configuration.md, simulator/summary.schema.json, the figures in docs/measuring.md, the faults in
-docs/selftest.md, the tables of docs/metrics.md, the events in docs/gateway.md and docs/signalling.md, and docs/schemas/. The
+docs/selftest.md, the tables of docs/metrics.md, the events in docs/gateway.md and docs/signalling.md, docs/schemas/ and the
+collection of requests for API clients (`api_collection.py`). The
 sources are `meeshy_sfu/config.py`, `simulator/summary.py`, `simulator/selftest/cases.py`, the metrics that the services and
 the core declare, and of the wire the tables of events and routes (`wire_docs.py`).
 """
@@ -15,12 +16,15 @@ import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from api_collection import api_collection
 from wire_docs import Tables, between, protocol_schema, routes_of
 
 from meeshy_sfu.clock import SystemClock
 from meeshy_sfu.config import SettingNames, table
 from meeshy_sfu.edge.metrics import Declaration, EdgeMetrics
 from meeshy_sfu.edge.openapi import Description
+from meeshy_sfu.edge.service_routes import ServiceRoutes
+from meeshy_sfu.gateway.health import HealthApi as GatewayHealth
 from meeshy_sfu.gateway.metrics import Metrics as GatewayMetrics
 from meeshy_sfu.gateway.wire.description import DESCRIPTION as GATEWAY
 from meeshy_sfu.gateway.wire.rest import RestApi as GatewayRest
@@ -29,6 +33,7 @@ from meeshy_sfu.gateway.wire.rest_overview import OverviewApi
 from meeshy_sfu.media.certificate import Certificate
 from meeshy_sfu.media.worker import WorkerPool, WorkerSettings
 from meeshy_sfu.server.description import DESCRIPTION as MEDIA_SERVER
+from meeshy_sfu.server.health import HealthApi as MediaHealth
 from meeshy_sfu.server.metrics import Metrics as ServerMetrics
 from meeshy_sfu.server.rest import RestApi as MediaRest
 from meeshy_sfu.server.rest_consumers import ConsumerApi
@@ -177,12 +182,16 @@ def events(page: Path, description: Description) -> str:
 
 GATEWAY_PAGE, SIGNALLING_PAGE = ROOT / "docs" / "gateway.md", ROOT / "docs" / "signalling.md"
 SCHEMAS = ROOT / "docs" / "schemas"
+GATEWAY_API = (GatewayRest, OverviewApi, GuestApi)
+MEDIA_API = (MediaRest, ConsumerApi, ServiceApi)
 MADE: dict[Path, Callable[[], str]] = {
     GATEWAY_PAGE: lambda: events(GATEWAY_PAGE, GATEWAY),
     SIGNALLING_PAGE: lambda: events(SIGNALLING_PAGE, MEDIA_SERVER),
-    SCHEMAS / "gateway.json": lambda: protocol_schema(GATEWAY, routes_of(GatewayRest, OverviewApi, GuestApi)),
-    SCHEMAS / "media-server.json": lambda: protocol_schema(
-        MEDIA_SERVER, routes_of(MediaRest, ConsumerApi, ServiceApi)
+    SCHEMAS / "gateway.json": lambda: protocol_schema(GATEWAY, routes_of(*GATEWAY_API)),
+    SCHEMAS / "media-server.json": lambda: protocol_schema(MEDIA_SERVER, routes_of(*MEDIA_API)),
+    ROOT / "docs" / "meeshy.postman_collection.json": lambda: api_collection(
+        routes_of(*GATEWAY_API, GatewayHealth, ServiceRoutes),
+        routes_of(*MEDIA_API, MediaHealth, ServiceRoutes),
     ),
     ROOT / "docs" / "configuration.md": configuration,
     MEASURING: measuring,
