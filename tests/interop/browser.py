@@ -64,14 +64,18 @@ class PageServer:
     async def _script(self, request: web.Request) -> web.FileResponse:
         return web.FileResponse(PAGE / "dist" / request.path.removeprefix("/"))
 
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[PageServer]:
-        app = web.Application()
-        app.router.add_post("/report", self._report)
+    def add_routes(self, app: web.Application) -> None:
+        """Add what the server serves beside the reports."""
         for path in ("/", "/call"):
             app.router.add_get(path, self._page)
         for path in ("/page.js", "/call.js"):
             app.router.add_get(path, self._script)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[PageServer]:
+        app = web.Application()
+        app.router.add_post("/report", self._report)
+        self.add_routes(app)
         runner = web.AppRunner(app)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -117,19 +121,20 @@ async def build_page() -> None:
 @asynccontextmanager
 async def participant(origin: str, profile: Path, **config: Any) -> AsyncIterator[None]:
     """One browser with one page for a room of the media server; killed with all its processes on exit."""
-    async with _browser(f"{origin}/#{quote(json.dumps(config))}", profile):
+    async with open_page(f"{origin}/#{quote(json.dumps(config))}", profile):
         yield
 
 
 @asynccontextmanager
 async def callers(origin: str, profile: Path, **config: Any) -> AsyncIterator[None]:
     """One browser with participants for calls of the gateway; killed with all its processes on exit."""
-    async with _browser(f"{origin}/call#{quote(json.dumps(config))}", profile):
+    async with open_page(f"{origin}/call#{quote(json.dumps(config))}", profile):
         yield
 
 
 @asynccontextmanager
-async def _browser(url: str, profile: Path) -> AsyncIterator[None]:
+async def open_page(url: str, profile: Path) -> AsyncIterator[None]:
+    """One browser with this page; killed with all its processes on exit."""
     with (profile.parent / f"{profile.name}.log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(
             "chromium",

@@ -361,34 +361,42 @@ export class SFUConnectionManager {
   #receive(): Promise<void> {
     this.#receiveAgain = true;
     this.#receiveRun ??= this.#receiveAll()
-      .catch((error: unknown) => this.#failed("consume", error))
+      .catch((error: unknown) => {
+        this.#receiveAgain = true;
+        this.#failed("consume", error);
+      })
       .finally(() => {
         this.#receiveRun = null;
-        if (this.#receiveAgain && !this.closed) setTimeout(() => void this.#receive(), RETRY_MS);
+        if (this.#receiveAgain && !this.closed && !this.#lost) setTimeout(() => void this.#receive(), RETRY_MS);
       });
     return this.#receiveRun;
   }
 
+  /** Ends when nothing is to be done, or with `#receiveAgain` set when something has to be tried again later. */
   async #receiveAll(): Promise<void> {
     while (this.#receiveAgain && !this.closed) {
+      this.#receiveAgain = false;
       const transport = this.#transports.recv;
       if (!transport || transport.closed) return;
-      const missing = [...this.#announced.values()].filter(
-        (one) =>
-          one.participantId !== this.#options.participantId &&
-          this.#wanted(one) &&
-          !this.#receiving.has(one.producerId) &&
-          !this.#refused.has(one.producerId),
-      );
+      const missing = this.#missing();
       if (missing.length > 0) await this.#consume(transport, missing.slice(0, 512));
       await this.#holdOrResume();
-      this.#receiveAgain = missing.some(
-        (one) =>
-          this.#announced.has(one.producerId) &&
-          !this.#receiving.has(one.producerId) &&
-          !this.#refused.has(one.producerId),
-      );
+      const left = new Set(this.#missing().map((one) => one.producerId));
+      if (missing.some((one) => left.has(one.producerId))) {
+        this.#receiveAgain = true;
+        return;
+      }
     }
+  }
+
+  #missing(): readonly RemoteProducer[] {
+    return [...this.#announced.values()].filter(
+      (one) =>
+        one.participantId !== this.#options.participantId &&
+        this.#wanted(one) &&
+        !this.#receiving.has(one.producerId) &&
+        !this.#refused.has(one.producerId),
+    );
   }
 
   async #consume(transport: types.Transport, missing: readonly RemoteProducer[]): Promise<void> {
