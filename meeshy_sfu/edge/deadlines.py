@@ -48,7 +48,7 @@ class Progress:
         self._since_s = now_s
 
     def is_late(self, stage: Stage, request: int, now_s: float) -> bool:
-        """Note what it is at, with its how-manieth request; tells whether it has been at it for too long.
+        """Note what it is at, with its how-manieth request; return whether it has been at it for too long.
 
         Bytes that drip in make it no younger: only a new stage or a new request does.
         """

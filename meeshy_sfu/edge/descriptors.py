@@ -6,7 +6,7 @@ import resource
 logger = logging.getLogger(__name__)
 
 MOST_DESCRIPTORS = 65_536
-"""No more are asked for; what the system grants beyond is left alone."""
+"""No more are requested; what the system grants beyond is left alone."""
 MOST_CONNECTIONS = 8192
 """Of HTTP, unless max_connections says otherwise: some 30 kB of memory each."""
 OTHERS = 64
@@ -14,7 +14,7 @@ OTHERS = 64
 
 
 def raise_limit() -> None:
-    """Ask for as many descriptors as the process may have; shells and service managers often give it 1,024."""
+    """Request as many descriptors as the process may have; shells and service managers often give it 1,024."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MOST_DESCRIPTORS)
     if soft != resource.RLIM_INFINITY and soft < wanted:

@@ -80,7 +80,7 @@ class LimitedParser:
 
 
 class Protocol(web.RequestHandler):
-    """One connection, whose errors are told in the envelope."""
+    """One connection, whose errors are answered in the envelope."""
 
     __slots__ = ()
 

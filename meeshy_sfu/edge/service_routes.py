@@ -30,13 +30,13 @@ class ServiceRoutes:
         self._access = metrics_access
         self._description = description
         self._document_text = self._events_text = ""
-        """Written once: no token is needed to ask for them, as often as one likes."""
+        """Written once: no token is needed to request them, as often as one likes."""
         self.described: tuple[Route, ...] = ()
         """The routes in the document; set once all are known."""
 
     @property
     def document(self) -> dict[str, object]:
-        """The OpenAPI document, made when it is first asked for."""
+        """The OpenAPI document, made when it is first requested."""
         return openapi_document(self.described, self._description)
 
     @handles(Route("GET", "/metrics", "Metrics for Prometheus", "Server", access="local", raw="text/plain"))

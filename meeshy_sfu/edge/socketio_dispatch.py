@@ -208,7 +208,7 @@ class EventDispatcher(Generic[SessionT]):
         session.refused = 0
 
     def _report(self, session: SessionT, event: str, payload: object, error: MeeshyError) -> Acknowledgement:
-        """Report to the sender what was wrong: in the acknowledgement, and by an event for those who asked for none."""
+        """Report to the sender what was wrong: in the acknowledgement, and by an event for those who requested none."""
         body = self._body(error)
         self._send_error(session, event, payload, body)
         return {"success": False, "error": body.wire()}

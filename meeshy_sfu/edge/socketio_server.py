@@ -439,7 +439,7 @@ class SocketServer(_AsyncServer):  # type: ignore[misc]
         else:
             over = self._count(eio_sid, connection)
         if text[0] == str(ACK) or (over is not None and text[0] != str(EVENT)):
-            # nothing of ours asks for acknowledgements
+            # nothing of ours requests acknowledgements
             return
         if not presents_token(text):
             self._check_size(eio_sid, text)

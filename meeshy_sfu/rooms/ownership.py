@@ -51,7 +51,7 @@ class Ownership:
     def add(
         self, transport_id: TransportId, direction: Direction, claim: int | None, *, now_s: float
     ) -> bool:
-        """Take note of a transport; tells whether the session it was made for is still there."""
+        """Take note of a transport; return whether the session it was made for is still there."""
         if claim is not None and claim != self._session:
             return False
         session = self.claim(direction) if claim is None else claim

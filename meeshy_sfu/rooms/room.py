@@ -1,6 +1,6 @@
 """A call on this server: who is in it and what they exchange.
 
-Enforces caps and ownership and tells the listener; which calls there are is kept in registry.py.
+Enforces caps and ownership and notifies the listener; which calls there are is kept in registry.py.
 """
 
 import logging
@@ -329,7 +329,7 @@ class Room:
         self._transports[transport.id] = (participant, transport)
 
     def add_producer(self, participant: Participant, producer: Producer) -> None:
-        """Take note of a new track and tell of it."""
+        """Take note of a new track and notify of it."""
         self._producers[producer.id] = (participant, producer)
         for other in self.participants.values():
             if other is not participant:
@@ -356,7 +356,7 @@ class Room:
         self._transports.pop(transport.id, None)
 
     def forget_producer(self, participant: Participant, producer: Producer, reason: str) -> None:
-        """Let go of a closed track and tell of it."""
+        """Let go of a closed track and notify of it."""
         if self._producers.pop(producer.id, None) is not None and not self._ending:
             self._tell(self._listener.producer_closed, self, participant, producer, reason)
 

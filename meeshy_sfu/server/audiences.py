@@ -236,6 +236,6 @@ class Audiences(RoomListener):
         self._silence(session, room)
 
     def _silence(self, session: Session, room: Room) -> None:
-        """Let a session hear and do nothing more in its call, until it joins it again."""
+        """Let a session receive and do nothing more in its call, until it joins it again."""
         self.forget(session)
         session.replaced_in = room.call_id

@@ -61,7 +61,7 @@ class Claims:
         """Check that the bearer is this participant, or a service.
 
         Raises:
-            ForbiddenError: It is another participant; ``what`` names what was asked for.
+            ForbiddenError: It is another participant; ``what`` names what was requested.
         """
         if not self.is_service and self.participant_id != participant_id:
             raise ForbiddenError(

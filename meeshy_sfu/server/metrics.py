@@ -178,7 +178,7 @@ def _family(metric: WorkerMetric, found: list[tuple[str, Series]]) -> Metric:
 
 
 def resident_bytes() -> int:
-    """Return the memory of this process; the peak where the system does not tell the present."""
+    """Return the memory of this process; the peak where the system does not report the present."""
     statm = Path("/proc/self/statm")
     if statm.is_file():
         return int(statm.read_text(encoding="ascii").split()[1]) * resource.getpagesize()

@@ -1,6 +1,6 @@
 """Faults on purpose, for development mode: routes that let media on its way to receivers be withheld, swapped or damaged.
 
-A test of load tests asks for them: whether their verdict names the fault. The media core applies them
+A test of load tests requests them: whether their verdict names the fault. The media core applies them
 (crates/sfu-worker/src/faults.rs), and refuses them where the server was not started in development mode.
 """
 

@@ -252,7 +252,7 @@ class Signaling(SocketService[Session]):
     # ---- parts ---------------------------------------------------------------------------------------------------
 
     def _leave_cut_off(self, call_id: str, participant_id: str) -> None:
-        """Take out who has neither a path nor a socket by which they could ask for an ICE restart."""
+        """Take out who has neither a path nor a socket by which they could request an ICE restart."""
         participant = self._participant(call_id, participant_id)
         if (
             participant is not None

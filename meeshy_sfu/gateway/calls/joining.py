@@ -235,7 +235,7 @@ class Joining:
         """Announce members who joined and were not announced yet.
 
         Of two who talk directly the one who was there offers at once, so both sockets have to be there: without the
-        one no member would be asked for the offer, without the other it could not be delivered.
+        one no member would be requested to offer, without the other it could not be delivered.
         """
         direct = call.phase is Phase.P2P and len(call.members) == P2P_PARTICIPANTS_MAX
         for member in call.members.values():
@@ -272,7 +272,7 @@ class Joining:
         answer = self._notices.join_answer(call, member)
         peer = call.members.get(answer.peer or "")
         if peer is not None and answer.initiator and not peer.announced:
-            # the answer itself asks for the offer
+            # the answer itself requests the offer
             peer.was_announced()
             self._introduce(call)
         self._announce(call)

@@ -39,7 +39,7 @@ BEGUN, RESTORED, ENDED = "begun", "restored", "ended"
 MISSING = "missing"
 """An entry of no call: that as many as `entries` could not be written before it."""
 INTRODUCED = "introduced"
-"""The first of two was asked for an offer to the second, outside of any change of mode."""
+"""The first of two was requested to offer to the second, outside of any change of mode."""
 START, ANNOUNCED, COMPLETE, ROLL_BACK = "start", "told", "complete", "roll_back"
 TRANSITION = (START, ANNOUNCED, COMPLETE, ROLL_BACK)
 

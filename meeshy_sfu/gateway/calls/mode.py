@@ -235,7 +235,7 @@ class ModeController:
         Args:
             participant: Who.
             now: The time.
-            present: Whether they have a socket already, and the peer of two was asked for an offer. If not,
+            present: Whether they have a socket already, and the peer of two was requested to offer. If not,
                 `introduce` and `see` follow.
         """
         if participant in self._connected:
@@ -274,7 +274,7 @@ class ModeController:
         return self._evaluate(now)
 
     def introduce(self) -> None:
-        """The first of two was asked for an offer to the second: they have a direct path from now on."""
+        """The first of two was requested to offer to the second: they have a direct path from now on."""
         if self.phase is Phase.P2P and len(self._connected) == P2P_PARTICIPANTS_MAX:
             self._pair = self.connected
             self._retry_at = None

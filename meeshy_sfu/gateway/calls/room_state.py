@@ -1,7 +1,7 @@
 """The room of one call on a media server: which state it is in, and what has to be done about it next.
 
 Pure: remembers and decides, does no I/O, reads no clock. `room_keeper` carries the steps out and `switching` reports what
-participants were told; whether the call needs a room follows from its mode, see `LiveCall.room_need`.
+participants were notified of; whether the call needs a room follows from its mode, see `LiveCall.room_need`.
 
 ```
             created(prewarmed)             activated             announced
@@ -37,11 +37,11 @@ class RoomPhase(StrEnum):
     PREWARMED = "prewarmed"
     """Created in advance: it does not count as a call on its media server yet."""
     READY = "ready"
-    """It counts as a call; no participant was told of it."""
+    """It counts as a call; no participant was notified of it."""
     IN_USE = "in_use"
-    """Participants were told to go there."""
+    """Participants were sent there."""
     LEAVING = "leaving"
-    """Participants were told that they need not stay; the room remains for a grace."""
+    """Participants were notified that they need not stay; the room remains for a grace."""
     STALE = "stale"
     """It has to be destroyed before another is created."""
 
@@ -119,7 +119,7 @@ class RoomState:
 
     @property
     def can_be_announced(self) -> bool:
-        """Whether participants may be told to go there."""
+        """Whether participants may be sent there."""
         return self._phase in (RoomPhase.READY, RoomPhase.IN_USE)
 
     @property
@@ -189,15 +189,15 @@ class RoomState:
         self._clear()
         return counted
 
-    # ---- what participants were told
+    # ---- what participants were notified of
 
     def announced(self) -> None:
-        """Participants are being told to go there."""
+        """Participants are being sent there."""
         self._require(RoomPhase.READY, RoomPhase.IN_USE)
         self._phase = RoomPhase.IN_USE
 
     def released(self) -> bool:
-        """Participants were told that they need not stay; return whether a grace begins, for `grace_over` to end.
+        """Participants were notified that they need not stay; return whether a grace begins, for `grace_over` to end.
 
         A room that was not announced is removed without a grace. A prewarmed one stays for as long as it is worthwhile.
         """

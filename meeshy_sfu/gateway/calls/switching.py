@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 REPEAT_PAUSE_S = 1.0
 """A failed transition whose next try comes sooner than this is announced once for each reason, not every time."""
 ROOM_GRACE_S = 0.5
-"""How long a room stays after its participants were told to leave it: that message and its end take different ways."""
+"""How long a room stays after its participants were notified to leave it: that message and its end take different ways."""
 PREWARM_AFTER_LOSS_S = 1.0
 """Pause after a room was lost before another is created in advance."""
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 FULL, UNAVAILABLE = "sfu-full", "sfu-unavailable"
 """Why a room could not be made."""
 COUNT_INTERVAL_S = 1.0
-"""How often full servers are asked for the number of their rooms."""
+"""How often the number of their rooms is requested of full servers."""
 
 
 class WaitingCalls:

@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 CONNECT_TIMEOUT_S = 3.0
 CALL_TIMEOUT_S = 3.0
 JOIN_PAUSE_S = 0.5
-"""How long a room that did not answer is left alone before it is asked for again."""
+"""How long a room that did not answer is left alone before the subscription is repeated."""
 TOKEN_REFRESH_S = 20.0
 """How often is looked whether the connection needs a fresh token; the media server cuts off those that ran out."""
 RETRY_MIN_S = 0.05

@@ -407,7 +407,7 @@ async def _resolve(address: ServerAddress) -> str:
     loop = asyncio.get_running_loop()
     found: asyncio.Future[str] = loop.create_future()
 
-    def tell(ip: str | None, error: Exception | None) -> None:
+    def report(ip: str | None, error: Exception | None) -> None:
         if not found.done():
             if error is not None:
                 found.set_exception(error)
@@ -424,7 +424,7 @@ async def _resolve(address: ServerAddress) -> str:
         except (OSError, UnicodeError) as error:  # the latter for what cannot be a name
             problem = error
         with suppress(RuntimeError):  # the loop has ended meanwhile
-            loop.call_soon_threadsafe(tell, ip, problem)
+            loop.call_soon_threadsafe(report, ip, problem)
 
     threading.Thread(target=look_up, daemon=True, name="resolve").start()
     remedy = "correct the name in turn_servers, or its DNS record"
