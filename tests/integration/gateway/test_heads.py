@@ -186,8 +186,9 @@ async def test_a_body_that_breaks_off_in_its_coding_gets_the_envelope(url: str) 
     assert not [piece for piece in PIECES if piece.encode() in got]
 
 
-async def test_no_page_may_frame_the_documentation(url: str, http: aiohttp.ClientSession) -> None:
-    async with http.get(f"{url}/docs") as answer:
+@pytest.mark.parametrize("page", ["docs", "docs/events"])
+async def test_no_page_may_frame_the_documentation(url: str, page: str, http: aiohttp.ClientSession) -> None:
+    async with http.get(f"{url}/{page}") as answer:
         assert answer.status == 200
         policy = {one.strip() for one in answer.headers["Content-Security-Policy"].split(";")}
     assert {"frame-ancestors 'none'", "default-src 'none'", "base-uri 'none'", "form-action 'none'"} <= policy
