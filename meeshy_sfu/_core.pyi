@@ -127,7 +127,7 @@ class BotPool:
         Args:
             count: How many.
             options_json: ``bind``, ``send_role``, ``recv_role``, ``layer``, ``stamp``, ``nack``,
-                ``transport_cc``, ``pli``, ``audio_stamp_every``; each may be left out. ``participant`` makes
+                ``transport_cc``, ``pli``, ``audio_stamp_every``, ``dtx``; each may be left out. ``participant`` makes
                 the bot a leg of that participant: all its legs send the same frames under that number, and each
                 track is shown from one leg at a time. ``peer`` (``controlling`` or ``controlled``) gives it one transport towards
                 a peer, called ``recv``; ``audio`` and ``video`` are rtpParameters whose numbers it sends with.
@@ -153,6 +153,9 @@ class BotPool:
 
     def stop_sending(self, bot: int, kind: str) -> None:
         """Stop sending ``audio`` or ``video``."""
+
+    def hush(self, bot: int, hushed: bool) -> None:
+        """Make a bot that was spawned with ``dtx`` silent, on all legs of its participant, or let it talk again."""
 
     def consume(self, bot: int, consumers_json: str) -> None:
         """Announce streams that the server will send.

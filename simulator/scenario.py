@@ -31,7 +31,8 @@ from simulator.slo import Slo
 
 USED_BY_ALL = frozenset(
     {
-        *("name", "schema", "description", "seed", "pattern", "slo", "media", "network", "limits"),
+        *("name", "schema", "description", "seed", "pattern", "slo", "network", "limits"),
+        *("media.audio", "media.video", "media.resolution", "media.frame_rate", "media.aiortc"),
         *("participants.bots", "participants.observers"),
     }
 )
@@ -130,11 +131,15 @@ class Media(Table):
     """Frames of video in a second; the bit rate is the same."""
     aiortc: Literal["clip", "synthetic"] = "clip"
     """What aiortc bots send: the pre-encoded clip, or picture and tone encoded live (five times the CPU)."""
+    dtx: bool = False
+    """Silence is not sent, but for one opus packet in 400 ms; native bots only."""
 
     @model_validator(mode="after")
     def _some_kind(self) -> Media:
         if not (self.audio or self.video):
             raise ValueError("a call without audio and video measures nothing; set one of them to true")
+        if self.dtx and not self.audio:
+            raise ValueError("dtx is of audio; set audio to true, or leave dtx out")
         return self
 
     @property
@@ -304,6 +309,12 @@ class Scenario(Table):
     """What is done when."""
     slo: tuple[str, ...] = ()
     """Comparisons that replace or extend the default ones; see slo.py."""
+
+    @model_validator(mode="after")
+    def _able_to_be_silent(self) -> Scenario:
+        if self.media.dtx and self.participants.bots != "native":
+            raise ValueError("media.dtx is of native bots; set participants.bots to native")
+        return self
 
     @field_validator("slo")
     @classmethod

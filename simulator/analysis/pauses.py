@@ -1,7 +1,8 @@
 """Pauses: times in which a stream brought nothing, until the end of the measured time.
 
 Bots note a pause when it is over; one that is not over at the end lasts from the last frame until then. In calls that
-switch, pauses are the gaps between shown frames, without those that a fault explains.
+switch, pauses are the gaps between shown frames, without those that a fault explains. What a sender left out because it was
+silent is no pause.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from simulator.analysis.call_streams import due_spans
+from simulator.analysis.comfort import comfort_of
 from simulator.analysis.figures import computes
 from simulator.analysis.metrics import percentiles
 from simulator.analysis.raw_run import STREAM, RawRun
@@ -68,13 +70,16 @@ def stream_pauses(raw: RawRun) -> tuple[dict[Key, list[Span]], dict[Key, list[Sp
     expected = [tuple(int(v) for v in row) for row in raw.tables["expected"][STREAM].itertuples(index=False)]
     spans: dict[Key, list[Span]] = {(r, s, k): [(start, end)] for r, s, k in expected}
     found: dict[Key, list[Span]] = {key: [] for key in spans}
+    comfort = comfort_of(raw)
     for receiver, sender, kind, began, ended in raw.tables["pauses"].itertuples(index=False):
         key = int(receiver), int(sender), int(kind)
-        if key in found and began < end and ended > start:
-            found[key].append((max(int(began), start), min(int(ended), end)))
+        since = comfort.of(*key).after(int(began))
+        if key in found and since < end and ended > start and ended - since > PAUSE_NS:
+            found[key].append((max(since, start), min(int(ended), end)))
     for key, last_ns in _last_frames(raw).items():
-        if key in found and last_ns < end - PAUSE_NS:
-            found[key].append((max(last_ns, start), end))
+        since = comfort.of(*key).after(last_ns)
+        if key in found and since < end - PAUSE_NS:
+            found[key].append((max(since, start), end))
     for key in found.keys() - _last_frames(raw).keys():
         found[key] = [(start, end)]
     return found, spans

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from simulator.analysis.comfort import comfort_of
 from simulator.analysis.figures import computes
 from simulator.analysis.metrics import percentiles
 from simulator.analysis.raw_run import RawRun
@@ -183,14 +184,19 @@ def arrivals(raw: RawRun) -> Percentiles | None:
 
 
 def shown(raw: RawRun) -> dict[tuple[int, int, int], tuple[NDArray[np.int64], float]]:
-    """Return for each (receiver, sender, kind) the sorted times of shown frames, and the usual time between them."""
+    """Return for each (receiver, sender, kind) the sorted times of shown frames, and the usual time between them.
+
+    Frames that were left out because the sender was silent count as shown when they would have been.
+    """
+    comfort = comfort_of(raw)
     samples = raw.tables["latency"]
     samples = samples[samples["flags"] & SAMPLE_SHOWN != 0]
     tracks: dict[tuple[int, int, int], tuple[NDArray[np.int64], float]] = {}
     for key, part in samples.groupby(["receiver", "sender", "kind"]):
-        times = np.sort(part["recv_unix_ns"].to_numpy(dtype=np.int64))
-        usual = float(np.median(np.diff(times))) if len(times) > 1 else 0.0
         receiver, sender, kind = (int(str(value)) for value in tuple(key))
+        left_out = comfort.of(receiver, sender, kind).left_out()
+        times = np.sort(np.concatenate([part["recv_unix_ns"].to_numpy(dtype=np.int64), left_out]))
+        usual = float(np.median(np.diff(times))) if len(times) > 1 else 0.0
         tracks[receiver, sender, kind] = (times, usual)
     return tracks
 

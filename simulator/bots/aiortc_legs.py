@@ -147,6 +147,14 @@ class AiortcCallBot:
         """
         raise BotError("aiortc bots cannot be muted; use native ones")
 
+    async def hush(self, hushed: bool) -> None:
+        """Not possible for aiortc bots.
+
+        Raises:
+            BotError: Always.
+        """
+        raise BotError("aiortc bots have no discontinuous transmission; use native ones")
+
     async def close(self) -> None:
         """End all of its legs. Idempotent."""
         for leg in self._legs:

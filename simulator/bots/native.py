@@ -50,6 +50,7 @@ from simulator.samples.schema import (
     NEVER_WHOLE,
     PAUSES,
     RECEIVERS,
+    SAMPLE_COMFORT,
     SAMPLE_CORRUPT,
     SAMPLE_FOREIGN,
     SAMPLE_KEY,
@@ -83,6 +84,7 @@ CONNECT_TIMEOUT_S = 20.0
 _POOL_FLAGS = ((2, SAMPLE_FOREIGN), (32, SAMPLE_CORRUPT))
 """Flags of the pool's samples, and ours."""
 _POOL_KEY = 4
+_POOL_COMFORT = 64
 _POOL_NEVER_WHOLE = 2**32 - 1
 _UNKNOWN_SENDER = 65535
 _NOTED = frozenset({"dtls", "closed", "error", "freeze", "thaw", "pli"})
@@ -232,6 +234,7 @@ class NativeGenerator:
         options: SpawnOptions = {
             "bind": self._settings.bind,
             "audio_stamp_every": self._settings.audio_stamp_every,
+            "dtx": self._settings.dtx,
         }
         made = self._pool.spawn(len(numbers), json.dumps(options))
         if list(made) != list(numbers):
@@ -448,7 +451,9 @@ _COUNTS = (
 
 def _sent_batch(frames: Records) -> pa.RecordBatch:
     columns = {name: frames[name] for name in ("sender", "kind", "packets", "bytes", "seq", "sent_unix_ns")}
-    columns["flags"] = np.where(frames["flags"] & _POOL_KEY, SAMPLE_KEY, 0).astype(np.uint8)
+    key = np.where(frames["flags"] & _POOL_KEY, SAMPLE_KEY, 0)
+    comfort = np.where(frames["flags"] & _POOL_COMFORT, SAMPLE_COMFORT, 0)
+    columns["flags"] = (key | comfort).astype(np.uint8)
     return pa.record_batch(
         [pa.array(np.ascontiguousarray(columns[field.name])) for field in SENT], schema=SENT
     )

@@ -206,6 +206,7 @@ class NativeCallBot:
         self.number = number
         self._generator = generator
         self._lost = False
+        self._hushed = False
         self._muted: set[Kind] = set()
         self._legs: list[NativeServerLeg | NativePeerLeg] = []
 
@@ -247,6 +248,13 @@ class NativeCallBot:
             if not leg.is_closed:
                 leg.sending.look(kind)
 
+    async def hush(self, hushed: bool) -> None:
+        """Send silence on all of its legs, or what it has to say again."""
+        self._hushed = hushed
+        for leg in self._legs:
+            if not leg.is_closed:
+                self._generator.pool.hush(leg.number, hushed)
+
     async def close(self) -> None:
         """End all of its legs. Idempotent."""
         for leg in self._legs:
@@ -257,6 +265,8 @@ class NativeCallBot:
         self._generator.legs[leg.number] = leg
         self._legs = [leg for leg in self._legs if not leg.is_closed] + [leg]
         self._impair(leg.number)
+        if self._hushed:
+            self._generator.pool.hush(leg.number, hushed=True)
         return leg
 
     def _impair(self, leg: int) -> None:
@@ -302,7 +312,12 @@ class NativeCallBotGenerator:
 
     def make_leg(self, bot: int, options: SpawnOptions) -> int:
         """Make a leg of a bot; returns its number in the pool."""
-        common: SpawnOptions = {"bind": self.settings.bind, "participant": bot, "audio_stamp_every": 1}
+        common: SpawnOptions = {
+            "bind": self.settings.bind,
+            "participant": bot,
+            "audio_stamp_every": 1,
+            "dtx": self.settings.dtx,
+        }
         [leg] = self.pool.spawn(1, json.dumps({**common, **options}))
         self._bot_of[leg] = bot
         return leg

@@ -40,6 +40,7 @@ class SpawnOptions(TypedDict, total=False):
     transport_cc: bool
     pli: bool
     audio_stamp_every: int
+    dtx: bool
     participant: int
     peer: IceRole
     audio: Json

@@ -97,6 +97,8 @@ class BotSettings:
     """aiortc bots use nothing but TURN servers they are told of."""
     audio_stamp_every: int = 10
     """Every so many opus packets one carries a stamp, which adds 34 bytes to some 80."""
+    dtx: bool = False
+    """Native bots leave silence out but for one packet in 400 ms."""
 
 
 def candidate_addresses(transport: Json) -> str:

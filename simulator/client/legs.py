@@ -129,6 +129,9 @@ class CallBot(Protocol):
     async def mute(self, kind: Kind, *, muted: bool) -> None:
         """Send nothing of a kind on any of its legs, or send it again."""
 
+    async def hush(self, hushed: bool) -> None:
+        """Send silence on all of its legs, or what it has to say again; only with discontinuous transmission."""
+
     async def close(self) -> None:
         """End all of its legs. Idempotent."""
 

@@ -211,6 +211,7 @@ class CallRun(Run):
             bots_per_process=1,
             relay_only=self._scenario.participants.relay_only,
             audio_stamp_every=1,
+            dtx=self._scenario.media.dtx,
         )
 
     async def _with_bots(

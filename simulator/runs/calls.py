@@ -62,7 +62,7 @@ class Calls(CallPattern):
     name = "calls"
     description = "Many calls at once, steady or in stages; participants may be mere receivers, muted, or act at given times."
     options = CallsOptions
-    uses = frozenset({"participants.count", "ramp", "hold", "stages", "at", *GATEWAY_USES})
+    uses = frozenset({"participants.count", "ramp", "hold", "stages", "at", "media.dtx", *GATEWAY_USES})
     measures_joins = False
 
     def participants(self, scenario: Scenario) -> int:

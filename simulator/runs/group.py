@@ -153,6 +153,7 @@ class GroupRun(Run):
             synthetic=self._scenario.media.aiortc == "synthetic",
             bots_per_process=self._scenario.participants.bots_per_process,
             audio_stamp_every=1 if len(self._plan.expected()) <= STAMPED_STREAMS else 10,
+            dtx=self._scenario.media.dtx,
         )
         async with contextlib.AsyncExitStack() as generators:
             self._watcher.phase("starting the bots")
@@ -389,7 +390,14 @@ class Group(RunPattern):
     target_is = "media server"
     description = "One call on the media server, without the gateway: every participant sends to all others."
     uses = frozenset(
-        {"participants.count", "participants.watched", "participants.bots_per_process", "ramp", "hold"}
+        {
+            "participants.count",
+            "participants.watched",
+            "participants.bots_per_process",
+            "ramp",
+            "hold",
+            "media.dtx",
+        }
     )
 
     def describe(self, scenario: Scenario) -> str:

@@ -27,6 +27,8 @@ class Member:
     """Or only receives."""
     caller: Caller | None = None
     muted_since_ns: dict[Kind, int] = field(default_factory=dict)
+    rests: bool = False
+    """Is silent while others talk."""
 
 
 class SteadyCall:
@@ -115,15 +117,23 @@ class SteadyCall:
         self._random.shuffle(silent)
         talking = [silent.pop() for _ in range(min(talkers, len(silent)))]
         for member in silent:
-            await self._mute(member, "audio", muted=True)
+            await self._rest(member, resting=True)
         while silent:
             await asyncio.sleep(self._random.expovariate(1 / spurt_s))
             begins = silent.pop(self._random.randrange(len(silent)))
             ends = talking.pop(self._random.randrange(len(talking)))
-            await self._mute(begins, "audio", muted=False)
-            await self._mute(ends, "audio", muted=True)
+            await self._rest(begins, resting=False)
+            await self._rest(ends, resting=True)
             talking.append(begins)
             silent.append(ends)
+
+    async def _rest(self, member: Member, *, resting: bool) -> None:
+        """Let a participant be silent, or talk again; silent, it sends comfort frames (`media.dtx`), or nothing."""
+        if self._environment.scenario.media.dtx:
+            member.rests = resting
+            await member.bot.hush(resting)
+        else:
+            await self._mute(member, "audio", muted=resting)
 
     async def act(self, action: Action) -> None:
         """Let a participant do something.
@@ -176,6 +186,8 @@ class SteadyCall:
 
     async def _reset(self, member: Member) -> None:
         """Make a participant one who sends all again, for another call."""
+        if member.rests:
+            await self._rest(member, resting=False)
         for kind in list(member.muted_since_ns):
             await self._mute(member, kind, muted=False)
         if not member.sends:

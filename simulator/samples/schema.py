@@ -26,6 +26,8 @@ SAMPLE_SURPLUS: Final = 4
 
 SAMPLE_CORRUPT: Final = 16
 """Flag of a sample whose frame was whole, but not what was sent, by the checksum in its stamp."""
+SAMPLE_COMFORT: Final = 32
+"""Flag of a sent frame: it describes the silence until the next one, which is not sent."""
 NEVER_WHOLE: Final = -1
 """In `whole_ns`: a packet of the frame never came."""
 OUTSIDE: Final = -1

@@ -57,6 +57,7 @@ pub struct Clip {
     pub audio_ticks: u32,
     layers: Vec<Layer>,
     audio: Vec<AudioEntry>,
+    quiet: Option<usize>,
     bytes: Vec<u8>,
 }
 
@@ -185,11 +186,13 @@ impl Clip {
                 "nothing between the last packet and the checksum",
             ));
         }
+        let quiet = audio.iter().position(|entry| !entry.voice);
         Ok(Self {
             frame_ticks,
             audio_ticks,
             layers,
             audio,
+            quiet,
             bytes,
         })
     }
@@ -232,6 +235,11 @@ impl Clip {
             voice: entry.voice,
             data: &self.bytes[entry.data.clone()],
         }
+    }
+
+    /// The first opus packet without voice; None if there is none.
+    pub(crate) fn quiet_audio(&self) -> Option<usize> {
+        self.quiet
     }
 
     /// A clip without pictures: valid VP8 frame headers and opus TOC bytes, then noise. For tests and raw load: nothing

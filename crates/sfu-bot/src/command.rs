@@ -11,6 +11,7 @@ pub(crate) enum Command {
     Connect(u16, Direction, Box<ConnectParameters>),
     Start(u16, Media),
     StopSending(u16, Kind),
+    Hush(u16, bool),
     Consume(u16, Vec<ConsumeRequest>),
     Unconsume(u16, Vec<u32>),
     Impair(u16, LinkProfile, LinkProfile),

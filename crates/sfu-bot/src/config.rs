@@ -77,6 +77,8 @@ pub struct SpawnOptions {
     pub pli: bool,
     /// Every n-th audio packet carries a stamp. Default 10; 1 distinguishes every packet from its copies on other legs.
     pub audio_stamp_every: u64,
+    /// Leave silence out of the audio, but for one packet in 400 ms (RFC 7587 §3.1.3). Default false.
+    pub dtx: bool,
     /// Make the bot a leg of this participant: all legs of a participant send the same frames with its number in the
     /// stamps, and each received track is shown from one leg at a time. Default none: the bot is a participant by itself.
     pub participant: Option<u16>,
@@ -111,6 +113,7 @@ impl Default for SpawnOptions {
             transport_cc: true,
             pli: true,
             audio_stamp_every: 10,
+            dtx: false,
             participant: None,
             peer: None,
             audio: None,

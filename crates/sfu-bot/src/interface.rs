@@ -40,6 +40,7 @@ fn spawn_options() -> SpawnOptions {
         transport_cc: true,
         pli: true,
         audio_stamp_every: 1,
+        dtx: true,
         participant: Some(5),
         peer: Some(IceRole::Controlling),
         audio: Some(rtp_parameters()),

@@ -255,10 +255,15 @@ record! {
         packets: u16,
         /// 0 audio, 1 video.
         kind: u8,
-        /// Bit 2 key frame.
+        /// Bit 2 key frame, bit 6 a comfort frame: silence follows.
         flags: u8,
     }
 }
+
+/// Flag of a sent frame: a key frame.
+pub(crate) const SENT_KEY: u8 = 1 << 2;
+/// Flag of a sent frame: it describes the silence until the next one, which may be 400 ms later.
+pub(crate) const SENT_COMFORT: u8 = 1 << 6;
 
 record! {
     /// A time in which a stream brought nothing, once it is over.

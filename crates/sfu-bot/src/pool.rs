@@ -64,6 +64,7 @@ struct Entry {
     open: bool,
     /// Number of the thread that drives it.
     thread: usize,
+    dtx: bool,
     audio: Media,
     video: Media,
     cname: String,
@@ -214,6 +215,16 @@ impl BotPool {
         self.command(bot, Command::StopSending(bot, kind))
     }
 
+    /// Makes a bot that sends no silence (`dtx`) silent, on all legs of its participant, or lets it talk again.
+    pub fn hush(&self, bot: u16, hushed: bool) -> Result<(), PoolError> {
+        if !self.entry(bot, |entry| entry.dtx)? {
+            return Err(PoolError::Invalid(format!(
+                "bot {bot} was spawned without dtx; stop its sending"
+            )));
+        }
+        self.command(bot, Command::Hush(bot, hushed))
+    }
+
     /// Announces streams the server will send. A tag that is already in use is replaced.
     pub fn consume(&self, bot: u16, consumers: Vec<ConsumeRequest>) -> Result<(), PoolError> {
         self.command(bot, Command::Consume(bot, consumers))
@@ -360,8 +371,9 @@ impl BotPool {
     ) -> Result<Participant, PoolError> {
         let participant = participants.entry(number).or_insert_with(|| {
             let mut random = Random::derive(self.config.seed, 0x9e45 << 16 | u64::from(number));
-            let script =
-                |kind, random: &mut Random| first_script(kind, options.layer, &self.clip, random);
+            let script = |kind, random: &mut Random| {
+                first_script(kind, options.layer, options.dtx, &self.clip, random)
+            };
             Participant {
                 common: Common {
                     audio: script(Kind::Audio, &mut random),
@@ -448,6 +460,7 @@ impl BotPool {
             stamp: options.stamp,
             audio_stamp_every: options.audio_stamp_every,
             layer: options.layer,
+            dtx: options.dtx,
             common,
         };
         let feedback = Feedback {
@@ -475,6 +488,7 @@ impl BotPool {
                 open: true,
                 // The legs of a participant share a clock, so they share a thread.
                 thread: usize::from(options.participant.unwrap_or(bot)) % self.ports.len(),
+                dtx: options.dtx,
                 audio: media(Kind::Audio, &options.audio),
                 video: media(Kind::Video, &options.video),
                 cname,

@@ -153,6 +153,7 @@ impl Runner {
                 }
                 Command::Start(bot, media) => self.with(bot, |peer| peer.start(media, ctx)),
                 Command::StopSending(bot, kind) => self.with(bot, |peer| peer.stop(kind)),
+                Command::Hush(bot, hushed) => self.with(bot, |peer| peer.sender.hush(hushed)),
                 Command::Consume(bot, consumers) => {
                     self.with(bot, |peer| peer.consume(&consumers, ctx))
                 }

@@ -24,11 +24,11 @@ use crate::checksum::crc32;
 use crate::clip::Clip;
 use crate::config::{EventKind, Kind};
 use crate::context::{Context, Now};
-use crate::layout::{SenderRow, SentFrame};
+use crate::layout::{SENT_COMFORT, SENT_KEY, SenderRow, SentFrame};
 use crate::negotiation::Media;
 use crate::random::Random;
 use crate::schedule::{Schedule, Slot};
-use crate::script::Script;
+use crate::script::{Script, Sound};
 use crate::session::{Keys, Session};
 use crate::stamp::{FLAG_KEY_FRAME, STAMP_LEN, Stamp};
 use crate::{opus, vp8};
@@ -50,6 +50,8 @@ pub(crate) struct Speaker {
     pub(crate) audio_stamp_every: u64,
     /// Layer of the clip.
     pub(crate) layer: usize,
+    /// Silence is not sent.
+    pub(crate) dtx: bool,
     /// State shared with the other legs of its participant; None if there are none.
     pub(crate) common: Option<Common>,
 }
@@ -77,6 +79,10 @@ struct Sent {
     sum: u32,
     key: bool,
     stamped: bool,
+    /// The first packet after silence (RFC 7587 §4.1).
+    onset: bool,
+    /// Describes the silence until the next packet.
+    comfort: bool,
 }
 
 /// One sent stream.
@@ -107,6 +113,7 @@ pub(crate) struct Sender {
     transport_sequence: u16,
     feedbacks: u32,
     next_report_ns: u64,
+    hushed: bool,
 }
 
 impl Sender {
@@ -120,6 +127,18 @@ impl Sender {
             transport_sequence: 0,
             feedbacks: 0,
             next_report_ns: 0,
+            hushed: false,
+        }
+    }
+
+    /// Makes the participant silent, or lets it talk again: with discontinuous transmission, on all of its legs.
+    pub(crate) fn hush(&mut self, hushed: bool) {
+        self.hushed = hushed;
+        if let Some(common) = &self.speaker.common {
+            common.audio.hush(hushed);
+        }
+        if let Some(stream) = self.stream(Kind::Audio) {
+            stream.script.hush(hushed);
         }
     }
 
@@ -300,7 +319,7 @@ impl Sender {
 
 impl StreamOut {
     fn new(media: Media, owner: &mut Sender, clip: &Clip, now: &Now) -> Self {
-        let (bot, speaker) = (owner.bot, owner.speaker.clone());
+        let (bot, speaker, hushed) = (owner.bot, owner.speaker.clone(), owner.hushed);
         let random = &mut owner.random;
         let video = media.kind == Kind::Video;
         let ticks = if video {
@@ -315,7 +334,7 @@ impl StreamOut {
         let (schedule, script) = match &speaker.common {
             None => (
                 Schedule::new(start_ns, ticks, media.clock_khz(), timestamp),
-                first_script(media.kind, speaker.layer, clip, random),
+                first_script(media.kind, speaker.layer, speaker.dtx, clip, random),
             ),
             Some(common) => {
                 let phase_ns = Random::derive(common.seed, video.into()).below(interval_ns);
@@ -326,6 +345,9 @@ impl StreamOut {
                 )
             }
         };
+        if hushed && !video {
+            script.hush(true);
+        }
         let history = if video {
             vec![Sent::default(); HISTORY]
         } else {
@@ -389,6 +411,9 @@ impl StreamOut {
             Kind::Video => self.next_video(&mut sent, number, ctx.clip),
             Kind::Audio => self.next_audio(&mut sent, number, ctx.clip),
         }
+        if sent.parts == 0 {
+            return; // silence that is not sent
+        }
         let mut bytes = 0;
         for part in 0..sent.parts {
             sent.part = part;
@@ -422,7 +447,7 @@ impl StreamOut {
                 bot: self.row.bot,
                 packets: sent.parts.into(),
                 kind: self.row.kind,
-                flags: u8::from(sent.key) << 2,
+                flags: (u8::from(sent.key) * SENT_KEY) | (u8::from(sent.comfort) * SENT_COMFORT),
             });
         }
     }
@@ -458,17 +483,26 @@ impl StreamOut {
 
     fn next_audio(&mut self, sent: &mut Sent, number: u64, clip: &Clip) {
         let choice = self.script.choose(number, clip);
+        if choice.sound == Sound::Silence {
+            return;
+        }
+        let comfort = choice.sound == Sound::Comfort;
         let count = match self.speaker.common {
             Some(_) => number,
             None => self.row.frames,
         };
-        let stamped = self.speaker.stamp && count.is_multiple_of(self.speaker.audio_stamp_every);
+        // What ends a silence and what is in it are few, and their stamps say how long it was to last.
+        let rare = choice.sound != Sound::Speech;
+        let stamped =
+            self.speaker.stamp && (rare || count.is_multiple_of(self.speaker.audio_stamp_every));
         self.count_stamp(stamped, number);
         *sent = Sent {
             position: choice.position as u32,
             stamp_seq: self.stamp_seq,
             parts: 1,
             stamped,
+            onset: choice.sound == Sound::Onset,
+            comfort,
             ..*sent
         };
     }
@@ -536,7 +570,7 @@ impl StreamOut {
         let marker = if self.media.kind == Kind::Video {
             sent.part + 1 == sent.parts
         } else {
-            false
+            sent.onset
         };
         let fields = HeaderFields {
             marker,
@@ -625,12 +659,18 @@ impl StreamOut {
 }
 
 /// A script that begins somewhere in the clip: else the key frames of all bots would fall on one moment.
-pub(crate) fn first_script(kind: Kind, layer: usize, clip: &Clip, random: &mut Random) -> Script {
+pub(crate) fn first_script(
+    kind: Kind,
+    layer: usize,
+    dtx: bool,
+    clip: &Clip,
+    random: &mut Random,
+) -> Script {
     let position = if kind == Kind::Video {
         let count = clip.frame_count(layer) as u64;
         clip.key_frame_from(layer, random.below(count) as usize)
     } else {
         random.below(clip.audio_count() as u64) as usize
     };
-    Script::new(kind, layer, position)
+    Script::new(kind, layer, position, dtx)
 }

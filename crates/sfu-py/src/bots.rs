@@ -110,6 +110,12 @@ impl BotPool {
             .map_err(|e| errors::refused(&e))
     }
 
+    fn hush(&self, py: Python<'_>, bot: u16, hushed: bool) -> PyResult<()> {
+        let pool = self.inner.get()?;
+        py.detach(|| pool.hush(bot, hushed))
+            .map_err(|e| errors::refused(&e))
+    }
+
     fn consume(&self, py: Python<'_>, bot: u16, consumers_json: &str) -> PyResult<()> {
         let pool = self.inner.get()?;
         let consumers = read(consumers_json)?;

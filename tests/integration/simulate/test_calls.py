@@ -11,6 +11,7 @@ import pytest
 
 from simulator.analysis.raw_run import RawRun
 from simulator.runs.base import pattern_of
+from simulator.samples.schema import SAMPLE_COMFORT
 from simulator.scenario import Scenario
 from simulator.summary import Summary
 
@@ -62,6 +63,38 @@ def test_some_only_receive_and_the_others_talk_in_turns(tmp_path: Path) -> None:
         sent_ns = audio["recv_unix_ns"].astype("int64") - audio["owd_ns"]
         inside = sent_ns[(sent_ns > began + 50_000_000) & (sent_ns < ended)]
         assert inside.empty, f"participant {bot} was heard while it was silent"
+
+
+@pytest.mark.parametrize("pattern", ["calls", "group"])
+def test_silence_that_is_not_sent_is_no_pause(tmp_path: Path, pattern: str) -> None:
+    """In turns of talk and in the clip's own silence: a frame in 400 ms, no pauses, nothing missing."""
+    values: dict[str, Any] = {"media": {"dtx": True}, "hold": {"duration_s": 6.0}}
+    if pattern == "calls":
+        summary, raw = run(tmp_path, calls={"calls": 1, "people": 4, "talkers": 1, "spurt_s": 1.5}, **values)
+    else:
+        values |= {"name": "x", "participants": {"count": 4, "bots": "native"}}
+        made = pattern_of(scenario := Scenario.from_values(values)).make_run(
+            scenario, state=tmp_path, out=tmp_path / "run"
+        )
+        _, summary = asyncio.run(made.execute())
+        raw = RawRun.read(tmp_path / "run")
+    assert summary.streams.flowing == summary.streams.expected == 24
+    assert raw.tables["muted"].empty
+    assert summary.delivered_ratio is not None
+    assert summary.delivered_ratio.audio is not None
+    assert summary.delivered_ratio.audio.ratio > 0.98
+    # Called a pause, the silence of three of four would be most of the time.
+    assert summary.pauses is not None
+    assert summary.pauses.audio is not None
+    assert summary.pauses.audio.share is not None
+    assert summary.pauses.audio.share < 0.1
+    sent = raw.tables["sent"]
+    audio = sent[sent["kind"] == 0].sort_values(["sender", "sent_unix_ns"])
+    comfort = (audio["flags"] & SAMPLE_COMFORT) != 0
+    assert comfort.any()
+    again = comfort & comfort.shift(fill_value=False) & (audio["sender"] == audio["sender"].shift())
+    apart_ms = audio["sent_unix_ns"].astype("int64").diff()[again] / 1e6
+    assert apart_ms.median() == pytest.approx(400, abs=20)
 
 
 def test_calls_grow_and_shrink_by_their_stages(tmp_path: Path) -> None:

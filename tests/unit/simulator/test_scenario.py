@@ -1,6 +1,8 @@
 """Scenarios: what is accepted, and how clearly the rest is refused."""
 
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -87,3 +89,22 @@ def test_a_file_is_loaded_by_its_path(tmp_path: Path) -> None:
 def test_the_mix_says_how_many_bots_decode(bots: str, count: int, aiortc: int) -> None:
     scenario = Scenario.from_values({"name": "x", "participants": {"bots": bots, "count": count}})
     assert scenario.participants.aiortc_count() == aiortc
+
+
+@pytest.mark.parametrize(
+    ("values", "error"),
+    [
+        ({"participants": {"bots": "mixed"}}, "set participants.bots to native"),
+        ({"media": {"dtx": True, "audio": False}}, "dtx is of audio"),
+        (
+            {"pattern": "storm"},
+            "media.dtx: the pattern 'storm' does not use it; patterns that do: calls, group",
+        ),
+        ({"pattern": "switch"}, "media.dtx: the pattern 'switch' does not use it"),
+    ],
+)
+def test_dtx_is_refused_where_nothing_would_come_of_it(values: dict[str, Any], error: str) -> None:
+    native = {"name": "x", "participants": {"bots": "native"}, "media": {"dtx": True}}
+    assert Scenario.from_values(native).media.dtx
+    with pytest.raises(ScenarioError, match=re.escape(error)):
+        Scenario.from_values(native | values)
