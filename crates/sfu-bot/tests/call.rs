@@ -12,7 +12,7 @@ use measured::{column, rows, sent, video_sum, wait};
 use meeshy_sfu_bot::params::DtlsRoleName;
 use meeshy_sfu_bot::{
     BotPool, Clip, ConsumeRequest, Direction, EventKind, Kind, LinkProfile, PoolConfig, Sample,
-    SentFrame, SpawnOptions,
+    SpawnOptions,
 };
 
 struct Call {
@@ -422,46 +422,6 @@ fn a_video_without_key_frame_asks_for_one_and_gets_it() {
         5,
         "the row of the ended consumer stays"
     );
-}
-
-#[test]
-fn a_bot_with_dtx_sends_a_frame_every_400_ms_while_it_does_not_talk() {
-    let options = SpawnOptions {
-        dtx: true,
-        ..SpawnOptions::default()
-    };
-    let call = Call::start(2, &options);
-    let pool = &call.pool;
-    for &bot in &call.bots {
-        pool.hush(bot, true).unwrap();
-    }
-    pool.sent(usize::MAX);
-    let mut frames: Vec<(i64, bool)> = Vec::new();
-    wait("comfort frames", || {
-        let records = pool.sent(usize::MAX);
-        let field = |name| column(&records, SentFrame::SIZE, &SentFrame::dtype(), name);
-        let (times, flags) = (field("sent_unix_ns"), field("flags"));
-        let (senders, kinds) = (field("sender"), field("kind"));
-        let audio = (0..times.len()).filter(|&n| senders[n] == 0 && kinds[n] == 0);
-        frames.extend(audio.map(|n| (times[n], flags[n] & 64 != 0)));
-        frames.iter().filter(|(_, comfort)| *comfort).count() >= 5
-    });
-    let silence = frames.iter().skip_while(|(_, comfort)| !comfort);
-    let comfort: Vec<i64> = silence
-        .map(|&(sent_ns, comfort)| {
-            assert!(comfort, "nothing else is sent in silence");
-            sent_ns
-        })
-        .collect();
-    for pair in comfort.windows(2) {
-        let ms = (pair[1] - pair[0]) / 1_000_000;
-        assert!((300..700).contains(&ms), "{ms} ms apart");
-    }
-    assert!(pool.hush(999, true).is_err());
-    let plain = BotPool::with_clip(PoolConfig::default(), Clip::synthetic(1, 250_000)).unwrap();
-    let bots = plain.spawn(1, &SpawnOptions::default()).unwrap();
-    let refused = plain.hush(bots[0], true).unwrap_err().to_string();
-    assert!(refused.contains("dtx"), "{refused}");
 }
 
 #[test]

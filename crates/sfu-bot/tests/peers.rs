@@ -9,7 +9,7 @@ use meeshy_sfu_bot::params::DtlsRoleName;
 use meeshy_sfu_bot::params::IceCandidate;
 use meeshy_sfu_bot::{
     BotEvent, BotPool, Clip, ConnectParameters, ConsumeRequest, Direction, EventKind, IceRole,
-    Kind, PoolConfig, SAMPLE_SHOWN, SAMPLE_SURPLUS, Sample, SpawnOptions,
+    Kind, PoolConfig, SAMPLE_SHOWN, SAMPLE_SURPLUS, Sample, SentFrame, SpawnOptions,
 };
 
 const KINDS: [Kind; 2] = [Kind::Audio, Kind::Video];
@@ -19,7 +19,7 @@ fn pool() -> BotPool {
 }
 
 /// A leg of `participant`; the one that offers leaves the DTLS role to the other.
-fn leg(pool: &BotPool, participant: u16, offers: bool) -> u16 {
+fn leg(pool: &BotPool, participant: u16, offers: bool, dtx: bool) -> u16 {
     let options = SpawnOptions {
         participant: Some(participant),
         peer: Some(if offers {
@@ -33,6 +33,7 @@ fn leg(pool: &BotPool, participant: u16, offers: bool) -> u16 {
             DtlsRoleName::Client
         },
         audio_stamp_every: 1,
+        dtx,
         ..SpawnOptions::default()
     };
     pool.spawn(1, &options).unwrap()[0]
@@ -65,9 +66,13 @@ fn tell(pool: &BotPool, from: u16, to: u16, participant: u16) {
 
 /// Connects two participants by a new pair of legs and starts sending on both.
 fn pair(pool: &BotPool, participants: [u16; 2]) -> [u16; 2] {
+    pair_with(pool, participants, false)
+}
+
+fn pair_with(pool: &BotPool, participants: [u16; 2], dtx: bool) -> [u16; 2] {
     let (offerer, answerer) = (
-        leg(pool, participants[0], true),
-        leg(pool, participants[1], false),
+        leg(pool, participants[0], true, dtx),
+        leg(pool, participants[1], false, dtx),
     );
     tell(pool, offerer, answerer, participants[0]);
     // An answer takes its time; the checks of the answerer do not wait for it.
@@ -195,4 +200,54 @@ fn a_call_moves_to_other_legs_and_back_without_a_gap_or_a_frame_shown_twice() {
             .max();
         assert!(longest < Some(200_000_000), "{sender} {kind}: {longest:?}");
     }
+}
+
+#[test]
+fn who_does_not_talk_sends_a_frame_every_400_ms_the_same_on_both_legs() {
+    let pool = pool();
+    let mut seen = Vec::new();
+    let first = pair_with(&pool, [1, 2], true);
+    let second = pair_with(&pool, [1, 2], true);
+    until(&pool, &mut seen, entered(second));
+    pool.hush(first[0], true).unwrap();
+    pool.sent(usize::MAX);
+    // Of each leg of participant 1: number and time of its audio from the first comfort frame on.
+    let mut legs: HashMap<u16, Vec<(u32, u64)>> = HashMap::new();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while legs.len() < 2 || legs.values().any(|frames| frames.len() < 5) {
+        assert!(Instant::now() < deadline, "waited in vain; seen: {legs:?}");
+        for frame in pool.sent(usize::MAX).chunks(SentFrame::SIZE) {
+            let short = |at: usize| u16::from_le_bytes(frame[at..at + 2].try_into().unwrap());
+            let (sender, bot, kind, flags) = (short(16), short(18), frame[22], frame[23]);
+            if (sender, kind) != (1, 0) {
+                continue;
+            }
+            if flags & 64 == 0 {
+                assert!(!legs.contains_key(&bot), "nothing else is sent in silence");
+                continue;
+            }
+            let number = u32::from_le_bytes(frame[8..12].try_into().unwrap());
+            let sent_ns = u64::from_le_bytes(frame[..8].try_into().unwrap());
+            legs.entry(bot).or_default().push((number, sent_ns));
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    for frames in legs.values() {
+        for pair in frames.windows(2) {
+            assert_eq!(pair[1].0 - pair[0].0, 20, "{legs:?}");
+            let ms = (pair[1].1 - pair[0].1) / 1_000_000;
+            assert!((200..900).contains(&ms), "{ms} ms apart");
+        }
+    }
+    // One of them may have been looked at a frame earlier.
+    let begin = legs.values().map(|frames| frames[0].0).max().unwrap();
+    let numbers = |bot: u16| {
+        let frames = legs[&bot].iter().map(|frame| frame.0);
+        frames.filter(|&n| n >= begin).take(4).collect::<Vec<_>>()
+    };
+    assert_eq!(numbers(first[0]), numbers(second[0]));
+    assert!(pool.hush(999, true).is_err());
+    let plain = leg(&pool, 7, true, false);
+    let refused = pool.hush(plain, true).unwrap_err().to_string();
+    assert!(refused.contains("dtx"), "{refused}");
 }
