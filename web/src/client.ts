@@ -1,5 +1,6 @@
 /** The library's entry: a call of the gateway for any page. Knows nothing of React. */
-export { CallClient, type CallClientOptions, type CallEvents } from "./call/call_client";
+export { CallClient } from "./call/call_client";
+export type { CallClientOptions, CallEvents } from "./call/call_events";
 export { DeviceError } from "./call/local_media";
 export { qualityOf, qualities } from "./call/call_stats";
 export {
@@ -13,3 +14,4 @@ export {
 export { LevelMeter } from "./media/level_meter";
 export { RefusedError, UnreachableError } from "./wire/errors";
 export type * from "./call/model";
+export { diagnose, runChecks, type CheckConfig, type ProbeRoom } from "./diagnosis/diagnosis";

@@ -2,17 +2,20 @@
  * A participant in one call of the gateway. Everything a page needs: enter, switch devices on and off, see who is there,
  * show their pictures, leave. Which path media takes the gateway decides; this follows, so that nobody notices.
  */
+import { causeOf } from "../diagnosis/candidate_pairs";
+import { diagnose } from "../diagnosis/diagnosis";
 import { listDevices } from "../media/devices";
 import { AudioOutput, levelOf } from "../media/audio_output";
 import { RemoteMedia } from "../media/remote_media";
 import { RefusedError, textOf, UnreachableError } from "../wire/errors";
 import type { CallError, JoinAnswer, MediaSettings, ServerEvents } from "../wire/gateway";
 import type { ConnectionChange } from "../wire/typed_socket";
+import type { CallClientOptions, CallEvents } from "./call_events";
 import { CallFigures, reportsOf } from "./call_figures";
 import type { PathReports } from "./call_stats";
 import { Emitter } from "./emitter";
 import { codeOfRefusal, failureOf } from "./failures";
-import { Gateway, type TokenSource } from "./gateway";
+import { Gateway } from "./gateway";
 import { DeviceError, LocalMedia } from "./local_media";
 import { MediaPaths } from "./media_paths";
 import type {
@@ -26,30 +29,6 @@ import type {
   Source,
 } from "./model";
 import { IDLE, MEDIA_OF, reduce, type Action } from "./state";
-
-export interface CallClientOptions {
-  /** Origin of the gateway; the page's own when left out. */
-  readonly gatewayUrl?: string;
-  /** The user's token, or a function that gets a fresh one; only then it is renewed. */
-  readonly token: TokenSource;
-  readonly log?: (line: string) => void;
-  /** `relay` sends all media through TURN. */
-  readonly iceTransportPolicy?: RTCIceTransportPolicy;
-}
-
-export interface CallEvents {
-  state: CallState;
-  /** A change of path began, ended or failed. */
-  switching: { readonly to: Mode; readonly from: Mode };
-  switched: { readonly mode: Mode; readonly success: boolean; readonly durationMs: number };
-  "participant-joined": { readonly id: string; readonly name: string };
-  "participant-left": { readonly id: string; readonly name: string; readonly reason: string };
-  /** A switch to the media server would fail for this participant. */
-  "sfu-unreachable": { readonly id: string; readonly reason: string };
-  /** The browser plays sound only after a gesture of the user: call `resumeAudio` in one. */
-  "audio-blocked": Record<string, never>;
-  ended: { readonly reason: string };
-}
 
 type Told = { [E in keyof ServerEvents]: { readonly event: E; readonly payload: ServerEvents[E] } }[keyof ServerEvents];
 
@@ -150,6 +129,7 @@ export class CallClient implements CallClientLike {
     } catch (error) {
       const failure = error instanceof Refusal ? error.failure : failureOf(error);
       this.#dispatch({ type: "failed", failure });
+      void this.#diagnose(failure);
       throw error;
     }
   }
@@ -635,6 +615,18 @@ export class CallClient implements CallClientLike {
 
   #noPath(to: Mode, why: string): void {
     this.#dispatch({ type: "no-path", to, why, at: Date.now() });
+    void this.#diagnose({ code: "media-unreachable", message: why, diagnosis: null });
+  }
+
+  /** Add to a failure what was tried, unless it is over by then. */
+  async #diagnose(failure: Failure): Promise<void> {
+    const before = this.#state;
+    const diagnosis = await diagnose(this, { gatewayUrl: this.#gateway.url, token: this.#gateway.token });
+    const { stage, transition } = this.#state;
+    const over = stage !== before.stage || (stage !== "failed" && !transition?.failed);
+    const pairs = failure.code === "media-unreachable" ? diagnosis.pairs : [];
+    const code = causeOf(pairs, new URL(this.#gateway.url).hostname) ?? failure.code;
+    if (!over) this.#dispatch({ type: "diagnosed", failure: { ...failure, code, diagnosis } });
   }
 
   #clearNoPath(): void {

@@ -34,6 +34,10 @@ export class Gateway {
     });
   }
 
+  get url(): string {
+    return this.#options.url;
+  }
+
   get connected(): boolean {
     return this.#socket.connected;
   }

@@ -68,6 +68,7 @@ export type Action =
       readonly at: number;
     }
   | { readonly type: "no-path"; readonly to: Mode; readonly why: string; readonly at: number }
+  | { readonly type: "diagnosed"; readonly failure: Failure }
   | { readonly type: "reconnecting" }
   | { readonly type: "reconnected" }
   | {
@@ -205,7 +206,7 @@ function volumes(state: CallState, action: Extract<Action, { type: "volumes" }>)
 
 type PathAction = Extract<
   Action,
-  { type: "switching" | "switched" | "no-path" | "reconnecting" | "reconnected" | "ended" | "failed" }
+  { type: "switching" | "switched" | "no-path" | "diagnosed" | "reconnecting" | "reconnected" | "ended" | "failed" }
 >;
 
 function reducePath(state: CallState, action: PathAction): CallState {
@@ -213,7 +214,7 @@ function reducePath(state: CallState, action: PathAction): CallState {
     case "switching":
       return { ...state, transition: began(state.transition, action) };
     case "switched":
-      if (action.success) return { ...state, mode: action.mode, transition: null };
+      if (action.success) return { ...state, mode: action.mode, transition: null, failure: null };
       return {
         ...state,
         mode: action.mode,
@@ -221,6 +222,8 @@ function reducePath(state: CallState, action: PathAction): CallState {
       };
     case "no-path":
       return { ...state, transition: failedSwitch(state.transition, action.to, action.why, action.at) };
+    case "diagnosed":
+      return { ...state, failure: action.failure };
     case "reconnecting":
       return state.stage === "in-call" ? { ...state, stage: "reconnecting" } : state;
     case "reconnected":
