@@ -260,18 +260,13 @@ def _chapter(compared: _Runs, found: Comparison, drawings: Sequence[Drawing]) ->
 
 
 def _runs(compared: _Runs, found: Comparison) -> Section:
-    """List the runs, and why those that did not pass did not."""
+    """List the runs, where their raw data is, and why those that did not pass did not."""
     lines = []
     for name, run in zip(compared.names, compared.runs, strict=True):
-        reasons = "; ".join(run.summary.reasons)
-        match run.summary.verdict:
-            case "pass":
-                continue
-            case "fail":
-                lines.append(f"- {name}: {reasons}")
-            case verdict:
-                lines.append(f"- {name} is {verdict}, so its figures say little: {reasons}")
-    table = Table(["run", "verdict", "scenario", "participants", "measured", "seed", "begun", "raw data in"])
+        verdict, more = run.summary.verdict, [*run.summary.reasons, f"raw data in {run.directory}"]
+        little = f" is {verdict}, so its figures say little" if verdict in ("void", "error") else ""
+        lines.append(f"- {name}{little}: {'; '.join(more)}")
+    table = Table(["run", "verdict", "scenario", "participants", "measured", "seed", "begun"])
     for one in found.runs:
         table.rows.append(
             [
@@ -282,7 +277,6 @@ def _runs(compared: _Runs, found: Comparison) -> Section:
                 number(one.duration_s and round(one.duration_s, 1)) + " s" * bool(one.duration_s),
                 str(one.seed),
                 one.started_at[:19].replace("T", " "),
-                one.directory,
             ]
         )
     return Section("Runs", lines, [table])

@@ -169,6 +169,7 @@ def test_the_page_needs_nothing_from_elsewhere_and_has_every_run_in_its_drawings
     assert all(f"{n + 1} r{n}" in latency for n in range(3))
 
 
+@pytest.mark.slow(reason="draws the page of two runs twice")
 @pytest.mark.timeout(120)
 def test_the_command_ends_with_the_worst_verdict_and_writes_what_was_asked_for(
     make_run: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
