@@ -300,6 +300,34 @@ mod tests {
     }
 
     #[test]
+    fn after_a_jump_nothing_before_it_is_requested() {
+        let mut generator = NackGenerator::new(512);
+        generator.received(10, false, true, 0);
+        generator.received(13, false, true, MS);
+        generator.skip_to(5000);
+        assert_eq!(generator.deadline(), None);
+        assert_eq!(
+            generator.received(5001, false, true, 2 * MS),
+            Arrival::Expected
+        );
+        assert!(asked(&mut generator, 30 * MS).is_empty());
+        generator.received(5003, false, true, 31 * MS);
+        assert_eq!(asked(&mut generator, 41 * MS), [5002]);
+    }
+
+    #[test]
+    fn a_pace_is_that_of_one_window_however_long_it_was_counted() {
+        let mut pace = Pace::default();
+        for _ in 0..300 {
+            pace.count(MS);
+        }
+        assert_eq!(pace.within(PACE_WINDOW), None);
+        pace.count(MS + 3 * PACE_WINDOW);
+        assert_eq!(pace.within(PACE_WINDOW), Some(100));
+        assert_eq!(pace.within(PACE_WINDOW / 2), Some(50));
+    }
+
+    #[test]
     fn reordering_asks_for_nothing() {
         let mut generator = NackGenerator::new(512);
         generator.received(1, false, true, 0);
