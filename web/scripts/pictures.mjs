@@ -1,6 +1,6 @@
-// Pictures of the pages in chosen states, by headless Chromium: `node scripts/pictures.mjs OUT [SCENE…]`.
+// Pictures of the pages in chosen states, by headless Chromium: `node scripts/pictures.mjs [--png] OUT [NAME…]`. Small WebP, or PNG as seen.
 // Serves test/gallery by Vite; no other server is needed. Says what axe finds serious on each, colours included, and exits 1 then.
-import { mkdirSync } from "node:fs";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { chromium } from "playwright-core";
 import { createServer } from "vite";
 
@@ -57,7 +57,32 @@ async function seriousIssues(page) {
   });
 }
 
-const [out = "pictures", ...wanted] = process.argv.slice(2);
+/** The picture as WebP, 960 pixels wide at most, of 60 kB at most. */
+async function small(browser, picture) {
+  const page = await browser.newPage();
+  const encoded = await page.evaluate(async (base64) => {
+    const image = new Image();
+    image.src = `data:image/png;base64,${base64}`;
+    await image.decode();
+    const canvas = document.createElement("canvas");
+    const scale = Math.min(1, 960 / image.width);
+    canvas.width = Math.round(image.width * scale);
+    canvas.height = Math.round(image.height * scale);
+    const context = canvas.getContext("2d");
+    context.imageSmoothingQuality = "high";
+    context.drawImage(image, 0, 0, canvas.width, canvas.height);
+    for (let quality = 0.85; ; quality -= 0.1) {
+      const data = canvas.toDataURL("image/webp", quality).split(",")[1];
+      if (data.length * 0.75 <= 60_000 || quality < 0.3) return data;
+    }
+  }, picture.toString("base64"));
+  await page.close();
+  return Buffer.from(encoded, "base64");
+}
+
+const given = process.argv.slice(2);
+const png = given[0] === "--png";
+const [out = "pictures", ...wanted] = png ? given.slice(1) : given;
 mkdirSync(out, { recursive: true });
 const server = await createServer({
   root: import.meta.dirname + "/..",
@@ -80,7 +105,9 @@ try {
     await page.locator("main").waitFor();
     if (prepare) await prepare(page);
     await page.waitForTimeout(1500);
-    await page.screenshot({ path: `${out}/${name}.png` });
+    const picture = await page.screenshot();
+    if (png) writeFileSync(`${out}/${name}.png`, picture);
+    else writeFileSync(`${out}/${name}.webp`, await small(browser, picture));
     for (const issue of await seriousIssues(page)) {
       console.log(`${name}: ${issue}`);
       process.exitCode = 1;

@@ -2,7 +2,7 @@
 
 import { useCallback, useEffect, useRef, useState } from "react";
 import type { LocalMedia, MediaProblem } from "../call/model";
-import { openRemembered } from "../store/remembered_devices";
+import { openOne } from "../store/remembered_devices";
 
 export interface PreviewWish {
   readonly microphoneOn: boolean;
@@ -57,8 +57,7 @@ function useDevice(kind: Kind, on: boolean, id: string | null, attempt: number) 
     const wanted = new AbortController();
     void (async () => {
       setOpened((before) => ({ ...before, problem: null, opening: true }));
-      const wish = { audio: kind === "audio", video: kind === "video" };
-      const found = await openRemembered(wish, { microphoneId: id, cameraId: id });
+      const found = await openOne(kind, id);
       if (wanted.signal.aborted) {
         found[kind]?.stop();
         return;

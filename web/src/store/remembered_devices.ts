@@ -27,3 +27,37 @@ export async function openRemembered(
     problems: [...found.problems.filter((problem) => !again[problem.kind]), ...others.problems],
   };
 }
+
+type Kind = "audio" | "video";
+
+interface Request {
+  readonly kind: Kind;
+  readonly id: string | null;
+  readonly done: (found: OpenedDevices) => void;
+}
+
+let requests: Request[] = [];
+
+/** Open one device. Requests of one moment are made together, so that the browser asks the person once, not twice. */
+export function openOne(kind: Kind, id: string | null): Promise<OpenedDevices> {
+  return new Promise((done) => {
+    requests.push({ kind, id, done });
+    if (requests.length === 1) queueMicrotask(() => void openRequested());
+  });
+}
+
+async function openRequested(): Promise<void> {
+  const round = requests;
+  requests = [];
+  const last = (kind: Kind): Request | undefined => round.findLast((one) => one.kind === kind);
+  const audio = last("audio");
+  const video = last("video");
+  const wish = { audio: audio !== undefined, video: video !== undefined };
+  const found = await openRemembered(wish, { microphoneId: audio?.id ?? null, cameraId: video?.id ?? null });
+  for (const request of round) {
+    const answered = request === audio || request === video;
+    const problems = found.problems.filter((problem) => problem.kind === request.kind);
+    const track = answered ? found[request.kind] : null; // an earlier request of the same device was overtaken
+    request.done({ audio: null, video: null, [request.kind]: track, problems });
+  }
+}

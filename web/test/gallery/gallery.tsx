@@ -23,6 +23,16 @@ settingsStore.change({
   name: "Ada",
 });
 
+// A drawn person instead of the test pattern of a camera that is not there.
+const open = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+navigator.mediaDevices.getUserMedia = async (wish) => {
+  const stream = await open(wish);
+  const [camera] = stream.getVideoTracks();
+  if (camera === undefined) return stream;
+  camera.stop();
+  return new MediaStream([...stream.getAudioTracks(), ...portrait(0).getVideoTracks()]);
+};
+
 const DIAGNOSIS: Diagnosis = {
   checks: [
     { id: "secure", state: "passed", detail: "The page was opened by https.", remedy: null },

@@ -49,6 +49,13 @@ describe("the page before the call", () => {
     expect(devices.opened.map((track) => track.stopped)).toEqual([false, false]);
   });
 
+  it("asks for both devices at once, so that the browser asks once", async () => {
+    showPreJoin();
+    await waitFor(() => expect(document.querySelector("video")).not.toBeNull());
+    expect(devices.asked).toHaveLength(1);
+    expect(Object.keys(devices.asked[0]!).sort()).toEqual(["audio", "video"]);
+  });
+
   it("closes the devices when it is left without joining", async () => {
     const { unmount } = showPreJoin();
     await waitFor(() => expect(document.querySelector("video")).not.toBeNull());
