@@ -31,13 +31,12 @@ export function CheckList({ checks }: { readonly checks: readonly Check[] }): Re
   );
 }
 
-/** Checks of single workers have ids such as `udp:0`: the part before the colon has a name, the rest tells them apart. */
+/** Checks of single workers have ids such as `udp-0`: the part before the number has a name, the number tells them apart. */
 export function titleOf(id: string, t: ReturnType<typeof useTranslator>["t"]): string {
-  const [base = "", ...rest] = id.split(":");
+  const [, base = id, worker] = /^(.*?)-(\d+)$/.exec(id) ?? [];
   const key = `diagnosis.check.${base}`;
   if (!isTitleKey(key)) return id;
-  const title = t(key);
-  return rest.length === 0 ? title : `${title} (${rest.join(":")})`;
+  return worker === undefined ? t(key) : `${t(key)} (${worker})`;
 }
 
 type TitleKey = Extract<MessageKey, `diagnosis.check.${string}`>;

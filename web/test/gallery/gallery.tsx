@@ -35,17 +35,17 @@ navigator.mediaDevices.getUserMedia = async (wish) => {
 
 const DIAGNOSIS: Diagnosis = {
   checks: [
-    { id: "secure", state: "passed", detail: "The page was opened by https.", remedy: null },
+    { id: "secure-origin", state: "passed", detail: "The page was opened by https.", remedy: null },
     { id: "gateway", state: "passed", detail: "It answered after 18 ms.", remedy: null },
     { id: "token", state: "passed", detail: "Valid for 11 hours.", remedy: null },
     {
-      id: "udp",
+      id: "udp-0",
       state: "failed",
       detail: "198.51.100.7:10000 did not answer 14 packets in 5 s.",
       remedy: "Try another network, or let UDP to port 10000 through the firewall.",
     },
     {
-      id: "tcp",
+      id: "tcp-0",
       state: "failed",
       detail: "198.51.100.7:10000 refused the connection.",
       remedy: "Open TCP port 10000.",

@@ -104,7 +104,7 @@ describe("the language", () => {
       </LanguageProvider>,
     );
     await waitFor(() => expect(screen.getByRole("heading").textContent).toBe("Participer"));
-    expect(document.documentElement.lang).toBe("fr");
+    await waitFor(() => expect(document.documentElement.lang).toBe("fr"));
     expect(document.documentElement.dir).toBe("rtl");
   });
 });

@@ -156,7 +156,7 @@ describe("the page before the call", () => {
     expect(document.documentElement.dataset["theme"]).toBe("light");
     await userEvent.selectOptions(screen.getByRole("combobox", { name: "Language" }), "fr");
     expect(await screen.findByRole("button", { name: "Participer" })).toBeTruthy();
-    expect(document.documentElement.lang).toBe("fr");
+    await waitFor(() => expect(document.documentElement.lang).toBe("fr"));
   });
 });
 
@@ -241,7 +241,7 @@ describe("the end of a call", () => {
 const DIAGNOSIS: Diagnosis = {
   checks: [
     { id: "gateway", state: "passed", detail: "18 ms", remedy: null },
-    { id: "udp:1", state: "failed", detail: "no answer", remedy: "Open UDP port 10001." },
+    { id: "udp-1", state: "failed", detail: "no answer", remedy: "Open UDP port 10001." },
     { id: "odd", state: "skipped", detail: "not tried", remedy: "not to be shown" },
   ],
   pairs: [
@@ -295,7 +295,7 @@ describe("a failure", () => {
 
   it("names a check it does not know by its id", () => {
     const { t } = createTranslator("en", en);
-    expect([titleOf("odd", t), titleOf("udp", t), titleOf("tcp:2", t)]).toEqual(["odd", "UDP", "TCP (2)"]);
+    expect([titleOf("odd", t), titleOf("udp", t), titleOf("tcp-2", t)]).toEqual(["odd", "UDP", "TCP (2)"]);
   });
 });
 
