@@ -9,10 +9,11 @@ from tests.integration.gateway.conftest import (  # fixtures used here too
     gateway,
     http,
     media,
+    patience,
     start_gateway,
     start_media,
 )
 
-__all__ = ["caller", "gateway", "http", "media", "start_gateway", "start_media"]
+__all__ = ["caller", "gateway", "http", "media", "patience", "start_gateway", "start_media"]
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -13,11 +13,12 @@ from tests.integration.gateway.conftest import (
     gateway,
     http,
     media,
+    patience,
     start_gateway,
     start_media,
 )
 
-__all__ = ["caller", "gateway", "http", "media", "start_gateway", "start_media"]
+__all__ = ["caller", "gateway", "http", "media", "patience", "start_gateway", "start_media"]
 
 StartService = Callable[..., Awaitable[str]]
 
