@@ -27,6 +27,7 @@ USED = {
     "report/slowest.py",
     "gateway_client/client.py",
     "gateway_client/paths.py",
+    "web_page/page.html",  # by test_web_page_example.py
 }
 
 
@@ -70,7 +71,7 @@ def server_url(tmp_path: Path) -> Iterator[str]:
 def test_each_example_has_a_readme_that_names_its_files_and_a_test_here() -> None:
     folders = {path for path in EXAMPLES.iterdir() if path.is_dir() and path.name != "__pycache__"}
     for folder in folders:
-        files = [path for path in folder.iterdir() if path.suffix in {".py", ".toml"}]
+        files = [path for path in folder.iterdir() if path.suffix in {".py", ".toml", ".html"}]
         assert files
         for file in files:
             assert file.name in (folder / "README.md").read_text()

@@ -36,6 +36,11 @@ FLAGS = (
 )
 
 
+def quoted(value: Any) -> str:
+    """Write a value as a page reads it from behind the #."""
+    return quote(json.dumps(value))
+
+
 def missing() -> str | None:
     """Say what a browser test lacks here and how to get it; None if it can run."""
     if not shutil.which("chromium"):

@@ -168,3 +168,43 @@ async def test_two_talk_directly_a_third_joins_and_leaves_and_nothing_flickers(t
         for name, other in (("ada", "bob"), ("bob", "ada")):
             report = await here.wait(name, lambda report: flow(report) == {"p2p"})
             judge(report, other)
+
+
+async def test_a_call_outlives_the_death_of_the_gateway_and_of_the_media_server(tmp_path: Path) -> None:
+    names = ("ada", "bob", "eve")
+    async with place(tmp_path, *names) as here:
+        for name in names:
+            await here.wait(name, lambda report: report["stage"] == "new")
+            await here.order(name, "enter")
+            await here.wait(name, lambda report: report["stage"] == "in-call")
+
+        async def all_see(*, newer: dict[str, int], within_s: float) -> dict[str, int]:
+            """Wait until every page decodes more pictures of both others than before; return how many."""
+            frames = {}
+            for name in names:
+                others = {*names} - {name}
+
+                def moves(report: dict[str, Any], others: set[str] = others, name: str = name) -> bool:
+                    tiles = [tile for tile in report["tiles"].values() if not tile["gone"]]
+                    return sees(report, *others, mode="sfu") and all(
+                        tile["frames"] > newer.get(f"{name} {tile['of']}", 0) + 20 for tile in tiles
+                    )
+
+                report = await here.wait(name, moves, within_s)
+                for tile in report["tiles"].values():
+                    frames[f"{name} {tile['of']}"] = tile["frames"]
+            return frames
+
+        frames = await all_see(newer={}, within_s=40)
+        await here.measure(*names)
+        await here.stack.gateway.kill()
+        await here.wait("ada", lambda report: report["stage"] == "reconnecting", 10)
+        for name in names:
+            await here.wait(name, lambda report: report["stage"] == "in-call", 30)
+        frames = await all_see(newer=frames, within_s=20)
+        judge(here.pages.reports["ada"], "bob")  # media does not depend on the gateway
+
+        await here.stack.media.kill()
+        began = time.monotonic()
+        frames = await all_see(newer=frames, within_s=40)
+        print(f"back {time.monotonic() - began:.1f} s after the media server was killed")
