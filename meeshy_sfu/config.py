@@ -280,6 +280,11 @@ class Settings(BaseSettings):
         "A guest stays that long, also after the invite has expired.", "Above the longest call.", unit="seconds",
         ge=60, le=31_536_000)
 
+    bots: int = setting(
+        0, WEB, "Bots under `meeshy serve` that join the calls begun in the conversation of the printed link, and leave "
+        "when only they are left. In development mode only.", "A process, and about a percent of a core each.",
+        "To see a group call alone.", unit="bots", ge=0, le=49)
+
     turn_servers: Names = setting(
         (), TURN, "Servers told to clients: host:port or turn: and turns: URIs with credentials, stun: URIs without.",
         "None.", "When clients are behind NAT.", bare="TURN_SERVERS")
@@ -463,6 +468,8 @@ class Settings(BaseSettings):
                 f"enter every call; set JWT_SECRET to at least {SECRET_BYTES_MIN} bytes"
                 f"{' and development to false' if self.development else ''}, or listen on 127.0.0.1"
             )
+        if self.bots and not self.is_development:
+            raise ValueError("bots are for development mode; leave bots out, or set development to true")
         if (self.tls_cert is None) != (self.tls_key is None):
             raise ValueError("tls_cert and tls_key belong together; set both or none")
         if self.rtc_min_port > self.rtc_max_port:
@@ -501,9 +508,18 @@ class Settings(BaseSettings):
     @property
     def media_urls(self) -> tuple[str, ...]:
         """The media servers, as the gateway reaches them."""
+        own = f"{'https' if self.tls_cert else 'http'}://{self._own_host}:{self.port}"
+        return self.media_server_urls or (own,)
+
+    @property
+    def _own_host(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
-        own = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host)  # noqa: S104 - read, not listened on
-        return self.media_server_urls or (f"{'https' if self.tls_cert else 'http'}://{own}:{self.port}",)
+        return {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host)  # noqa: S104 - read, not listened on
+
+    @property
+    def gateway_url(self) -> str:
+        """The gateway, as this machine reaches it."""
+        return f"{'https' if self.tls_cert else 'http'}://{self._own_host}:{self.gateway_port}"
 
     @property
     def public_media_urls(self) -> Mapping[str, str]:

@@ -4,6 +4,7 @@ Reads settings and starts; what the services do is in server/ and gateway/.
 """
 
 import asyncio
+import contextlib
 import os
 import signal
 from collections.abc import Sequence
@@ -24,6 +25,10 @@ from meeshy_sfu.free_ports import free_ports
 from meeshy_sfu.lock_file import hold_state
 from meeshy_sfu.log import start_logging, stop_logging
 
+CLIP_DIRECTORY = "cache"
+"""Below the state directory: what bots send, which `meeshy simulate` keeps there as well."""
+BOTS_END_S = 0.7
+"""How long bots may take to leave; nothing is lost when they are killed."""
 PID_DIRECTORY = "run"
 """Below the state directory: `media.pid` and `gateway.pid` while `meeshy serve` runs."""
 
@@ -54,6 +59,8 @@ def serve(context: typer.Context, *, settings: Settings) -> None:
         )
         for name in ("media", "gateway")
     ]
+    if settings.bots:
+        services.append(Service("bots", ("serve", "bots"), as_environment(settings), BOTS_END_S, vital=False))
     try:
         uvloop.run(_supervise(services, settings))
     except ServiceFailedError as error:
@@ -116,6 +123,42 @@ def gateway(
         uvloop.run(run_gateway(settings, on_ready=ready))
     finally:
         stop_logging()
+
+
+@app.command()
+@with_settings()
+def bots(*, settings: Settings) -> None:
+    """Run the bots of `meeshy serve --bots N` in this process, beside a gateway that runs already."""
+    from meeshy_sfu.cli.simulate import errors_shown  # noqa: PLC0415
+
+    link = _link(settings)
+    _start_logging(settings, "bots")
+    try:
+        with errors_shown(as_json=False):
+            uvloop.run(_run_bots(settings, link))
+    finally:
+        stop_logging()
+
+
+async def _run_bots(settings: Settings, link: SupervisorLink | None) -> None:
+    # imported only here, so that no other command needs the simulator's extra
+    from meeshy_sfu.gateway.banner import DEMO_CONVERSATION  # noqa: PLC0415
+    from simulator.runs.demo_bots import DemoBots, Place  # noqa: PLC0415
+
+    place = Place(
+        settings.gateway_url,
+        signing_secret(settings),
+        DEMO_CONVERSATION.id,
+        bind=settings.media_ips[0],
+        cache=settings.state_dir / CLIP_DIRECTORY,
+    )
+    running = asyncio.ensure_future(
+        DemoBots(place, settings.bots).run(on_ready=lambda: None if link is None else link.ready())
+    )
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, running.cancel)
+    with contextlib.suppress(asyncio.CancelledError):
+        await running
 
 
 def _free_port(host: str) -> int:

@@ -46,6 +46,8 @@ class Service:
     environment: Mapping[str, str] = field(repr=False)
     """Laid over the supervisor's own; the way for secrets."""
     shutdown_timeout_s: float = 5.0
+    vital: bool = True
+    """Whether the others end when it cannot start, and wait for its end. One that is not never takes the standby process."""
 
 
 def exit_text(code: int) -> str:
@@ -138,7 +140,7 @@ class Supervisor:
             if self._stopping.is_set():
                 return
             ever_ready = ever_ready or was_ready_s is not None
-            if not ever_ready:
+            if not ever_ready and service.vital:
                 raise ServiceFailedError(service.name, code)
             failures = 1 if was_ready_s is not None and was_ready_s >= STABLE_S else failures + 1
             delay_s = restart_delay_s(failures)
@@ -190,7 +192,7 @@ class Supervisor:
 
     async def _stop_process(self, service: Service, process: asyncio.subprocess.Process) -> None:
         await self._stopping.wait()
-        later = self._services[self._services.index(service) + 1 :]
+        later = [user for user in self._services[self._services.index(service) + 1 :] if user.vital]
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(STOP_HEAD_START_S):
                 for user in later:
@@ -225,6 +227,8 @@ class Supervisor:
 
         One that is still loading receives it when it has loaded, which is sooner than a process that begins now.
         """
+        if not service.vital:
+            return None
         child, self._standby = self._standby, None
         self._changed.set()
         if child is None:
@@ -265,7 +269,7 @@ class Supervisor:
         """Wait until all services have been ready for a while; False when they are to stop."""
         while not self._stopping.is_set():
             self._changed.clear()
-            calm = len(self._ready) == len(self._services)
+            calm = all(service.name in self._ready for service in self._services if service.vital)
             try:
                 async with asyncio.timeout(CALM_S + pause_s if calm else None):
                     await self._changed.wait()

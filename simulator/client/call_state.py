@@ -40,6 +40,11 @@ class CallState:
         """Who else is in the call, by number."""
         return {n for pid in self._others if (n := self.shared.participants.number(pid)) is not None}
 
+    @property
+    def other_participants(self) -> frozenset[str]:
+        """Who else is in the call, by participant id."""
+        return frozenset(self._others)
+
     def has(self, participant_id: str) -> bool:
         """Whether another participant is in the call."""
         return participant_id in self._others
@@ -93,6 +98,11 @@ class CallState:
         if number is None:
             raise BotError(f"participant {participant_id} is not a participant of this run")
         return number
+
+    def wanted_sender(self, participant_id: str) -> int | None:
+        """Return the number of a participant whose streams are to be received; None of one that sends nothing."""
+        number = self.shared.participants.number(participant_id)
+        return number if number is not None and self.shared.kinds_of(number) else None
 
     def tracks(self, numbers: Iterable[int]) -> list[Track]:
         """List what participants send."""

@@ -67,6 +67,11 @@ class Caller:
         return self._state.record
 
     @property
+    def other_participants(self) -> frozenset[str]:
+        """Who else is in the call, by participant id."""
+        return self._state.other_participants
+
+    @property
     def others(self) -> set[int]:
         """Who else is in the call, by number."""
         return self._state.others

@@ -55,13 +55,15 @@ class Message:
     unix_ns: int
 
 
-def user_token(secret: str, user: str, conversation: str, *, kind: str = "GROUP") -> str:
-    """Make the token of a user who may call in one conversation."""
+def user_token(
+    secret: str, user: str, conversation: str, *, kind: str = "GROUP", name: str | None = None
+) -> str:
+    """Make the token of a user who may call in one conversation; others see the name, or the user's id."""
     now = int(time.time())
     claims = {
         "aud": "meeshy-gateway",
         "sub": user,
-        "username": user,
+        "username": name or user,
         "kind": "user",
         "conversations": [{"id": conversation, "type": kind, "role": "member"}],
         "iat": now,

@@ -130,7 +130,7 @@ class ServerPath:
             await self._bot.server_leg(),
             ParticipantSession(rest, state.call_id, state.participant_id, str(payload["mediaToken"])),
             kinds=shared.kinds_of(state.number),
-            sender_of=shared.participants.number,
+            sender_of=state.wanted_sender,
             gather_s=_gather_s,
             room_id=config.get("roomId"),
         )

@@ -22,7 +22,6 @@ _FOR_ITSELF = (
 """Features that a call needs; no frame of another origin gets them."""
 _OFF = (
     "accelerometer",
-    "bluetooth",
     "browsing-topics",
     "clipboard-read",
     "encrypted-media",
