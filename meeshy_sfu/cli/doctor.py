@@ -11,7 +11,9 @@ import importlib.util
 import ipaddress
 import os
 import platform
+import re
 import resource
+import secrets
 import shutil
 import socket
 import ssl
@@ -29,7 +31,11 @@ from meeshy_sfu import __version__
 from meeshy_sfu.cli import console
 from meeshy_sfu.cli.options import with_settings
 from meeshy_sfu.cli.ports import listed_ports
+from meeshy_sfu.clock import SystemClock
 from meeshy_sfu.config import Settings
+from meeshy_sfu.edge.secret import signing_secret
+from meeshy_sfu.edge.token_signing import sign_invite
+from meeshy_sfu.errors import ConfigError
 from meeshy_sfu.private_files import OTHERS
 
 SOL_UDP = 17
@@ -40,6 +46,9 @@ WANTED_FILES = 4096
 WANTED_DISK_BYTES = 100_000_000
 """Enough for rotated logs, a database and a few runs."""
 SLOW_CLOCK_NS = 1000
+CHECK_LINK_S = 3600.0
+"""How long the link of `--client` can be opened."""
+_ORIGIN = re.compile(r"https?://[^/\s#?]+/?")
 RENEW_S = 14 * 86_400
 """A certificate that ends sooner should have been renewed by now."""
 
@@ -62,8 +71,25 @@ def doctor(
     *,
     settings: Settings,
     json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
+    client: Annotated[
+        bool,
+        typer.Option(
+            "--client", help="Print a link to a page that checks the way of its browser; check nothing here."
+        ),
+    ] = False,
+    origin: Annotated[
+        str | None,
+        typer.Option(
+            "--origin", help="With --client: where browsers reach the gateway, as https://calls.example.org."
+        ),
+    ] = None,
 ) -> None:
     """Check versions, kernel, sockets, ports, clock, TURN and optional parts; exit with 1 if one must change."""
+    if origin is not None and not (client and _ORIGIN.fullmatch(origin)):
+        raise typer.BadParameter("--origin goes with --client and is like https://calls.example.org")
+    if client:
+        _print_client_link(settings, origin)
+        return
     findings = [finding for check in CHECKS for finding in check(settings)]
     if json:
         console.data([asdict(finding) for finding in findings])
@@ -75,6 +101,23 @@ def doctor(
         )
     if any(finding.status == "fail" for finding in findings):
         raise typer.Exit(console.EXIT_ERROR)
+
+
+def _print_client_link(settings: Settings, origin: str | None) -> None:
+    """Print the link to the page of checks, with an invite to a conversation that no call of users is in."""
+    # imported only here, as doctor also runs where the gateway's parts are missing
+    from meeshy_sfu.gateway.banner import link  # noqa: PLC0415
+
+    if not settings.takes_invites:
+        raise ConfigError("the page of checks is opened by an invite, and invites is off; set it to true")
+    invite = sign_invite(
+        secret=signing_secret(settings),
+        now_s=SystemClock().unix_s(),
+        lifetime_s=CHECK_LINK_S,
+        conversation_id=f"check-{secrets.token_hex(8)}",
+        kind="GROUP",
+    )
+    console.line(link((origin or settings.gateway_url).rstrip("/"), invite, "/check"))
 
 
 def versions(settings: Settings) -> Iterator[Finding]:

@@ -99,6 +99,27 @@ def test_an_invite_is_of_one_conversation(capsys: pytest.CaptureFixture[str]) ->
         assert main(["token", "--invite", *wrong]) == 2
 
 
+def test_doctor_prints_a_link_to_checks_in_a_browser(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MEESHY_INVITES", "true")
+    for arguments, page in (
+        ([], "http://127.0.0.1:4000/check"),
+        (["--gateway-port", "4711"], "http://127.0.0.1:4711/check"),
+        (["--origin", "https://calls.example.org/"], "https://calls.example.org/check"),
+    ):
+        assert main(["doctor", "--client", *arguments]) == 0
+        link, _, invite = capsys.readouterr().out.strip().partition("#invite=")
+        conversation = read_invite(invite, TokenRules(secret=SECRET), now_s=time.time())
+        assert (link, conversation.type) == (page, "GROUP")
+        assert conversation.id.startswith("check-"), "the page takes only these for checks"
+    for wrong in (["--origin", "https://a.example"], ["--client", "--origin", "calls"]):
+        assert main(["doctor", *wrong]) == 2
+    monkeypatch.setenv("MEESHY_INVITES", "false")
+    assert main(["doctor", "--client"]) != 0
+    assert "invites" in capsys.readouterr().err
+
+
 def test_a_token_needs_good_ids(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["token", "--call", "a b", "--participant", "p"]) == 2
     assert "--call" in capsys.readouterr().err
