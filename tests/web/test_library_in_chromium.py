@@ -170,6 +170,36 @@ async def test_two_talk_directly_a_third_joins_and_leaves_and_nothing_flickers(t
             judge(report, other)
 
 
+@pytest.mark.parametrize("sharer", ["ada", "bob"])
+async def test_a_screen_that_is_shared_between_two_arrives(tmp_path: Path, sharer: str) -> None:
+    """Whoever made the first offer: the other side's section for the screen needs an offer of its own."""
+    watcher = "bob" if sharer == "ada" else "ada"
+    async with place(tmp_path, "ada", "bob") as here:
+        for name in ("ada", "bob"):
+            await here.wait(name, lambda report: report["stage"] == "new")
+            await here.order(name, "enter")
+            await here.wait(name, lambda report: report["stage"] == "in-call")
+        await here.wait(watcher, lambda report: sees(report, sharer, mode="p2p"))
+        for again in range(2):
+            seen = max(tile["screenFrames"] for tile in here.pages.reports[watcher]["tiles"].values())
+            await here.order(sharer, "share")
+            await here.wait(
+                watcher,
+                lambda report, seen=seen: any(
+                    tile["screenFrames"] > seen + 10 for tile in report["tiles"].values()
+                ),
+                within_s=15,
+            )
+            await here.wait(
+                watcher, lambda report: any(one["screenEnabled"] for one in report["participants"])
+            )
+            if not again:
+                await here.order(sharer, "unshare")
+                await here.wait(
+                    watcher, lambda report: not any(one["screenEnabled"] for one in report["participants"])
+                )
+
+
 async def test_a_call_outlives_the_death_of_the_gateway_and_of_the_media_server(tmp_path: Path) -> None:
     names = ("ada", "bob", "eve")
     async with place(tmp_path, *names) as here:

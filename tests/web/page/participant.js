@@ -60,8 +60,16 @@ function watchTile(id, of) {
   element.width = 150;
   document.body.append(element);
   client.video(id, "camera").attach(element);
-  const tile = { of, frames: 0, longestMs: 0, black: 0, checks: 0, at: null, gone: false };
+  const tile = { of, frames: 0, screenFrames: 0, longestMs: 0, black: 0, checks: 0, at: null, gone: false };
   state.tiles[id] = tile;
+  const screen = document.createElement("video");
+  document.body.append(screen);
+  client.video(id, "screen").attach(screen);
+  const seen = () => {
+    tile.screenFrames += 1;
+    screen.requestVideoFrameCallback(seen);
+  };
+  screen.requestVideoFrameCallback(seen);
   const frame = (now) => {
     if (tile.at !== null) tile.longestMs = Math.max(tile.longestMs, now - tile.at);
     tile.at = now;
@@ -129,6 +137,19 @@ setInterval(() => {
 const orders = {
   enter: () => client.enter("demo", media),
   leave: () => client.leave(),
+  share: () => {
+    // A browser without a screen has none to choose: a moving canvas stands for it.
+    const screen = document.createElement("canvas");
+    const brush = screen.getContext("2d");
+    let hue = 0;
+    setInterval(() => {
+      brush.fillStyle = `hsl(${(hue += 7)} 100% 50%)`;
+      brush.fillRect(0, 0, screen.width, screen.height);
+    }, 50);
+    navigator.mediaDevices.getDisplayMedia = () => Promise.resolve(screen.captureStream(20));
+    return client.shareScreen(true);
+  },
+  unshare: () => client.shareScreen(false),
   mute: () => client.setMicrophone(false),
   // From now on gaps, black pictures and levels count.
   measure: () => {
