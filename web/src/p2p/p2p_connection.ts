@@ -170,8 +170,9 @@ export class P2PConnection {
       await this.#fill();
       await this.#pc.setLocalDescription();
       await this.#sendDescription();
-      if (this.#tracks.screen.track && !this.#transceivers.has("screen")) this.#section("screen");
     }
+    // Shared before the first negotiation was over.
+    if (this.#tracks.screen.track && !this.#transceivers.has("screen")) this.#section("screen");
     this.#collect();
     const waiting = this.#waiting;
     this.#waiting = [];

@@ -138,7 +138,10 @@ export class SFUConnectionManager {
 
   /** Let media flow on a path that was opened paused. */
   async activate(): Promise<void> {
-    this.#live = true;
+    if (!this.#live) {
+      this.#live = true;
+      for (const one of this.#receiving.values()) this.#options.onTrack(one);
+    }
     await Promise.all([this.#send(), this.#receive()]);
   }
 
@@ -432,7 +435,8 @@ export class SFUConnectionManager {
       return;
     }
     this.#receiving.set(data.producerId, receiving);
-    this.#options.onTrack(receiving);
+    // A path that is only held ready has nothing to show yet.
+    if (this.#live) this.#options.onTrack(receiving);
   }
 
   async #notConsumed(producerId: string, error: RefusedError): Promise<void> {
