@@ -17,6 +17,7 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from simulator.clock_figures import Clocks
 from simulator.figure_types import Bounds, FigureModel, Share, SharePerKind, figure
 from simulator.figure_types import Percentiles as Percentiles  # noqa: PLC0414
 from simulator.figure_types import PerKind as PerKind  # noqa: PLC0414
@@ -561,6 +562,11 @@ class Summary(FigureModel):
         "machine",
         "What the machine gave the run: what other programs and guests used, and how long the run's threads waited for it.",
         topic=Topic.HOST,
+    )
+    clocks: Clocks | None = figure(
+        "clocks",
+        "How far the clocks of the machines with bots were apart; in runs on several machines.",
+        topic=Topic.LATENCY,
     )
     left_out: list[str] = Field(
         default=[], description="What the run could not do or check because the server was not its own."

@@ -34,6 +34,7 @@ from simulator.client.legs import CallBot
 from simulator.client.media_server import Rest
 from simulator.client.routes import local_address
 from simulator.errors import ServerRefusedError, SimulatorError
+from simulator.machine_clock import machine_clock
 from simulator.runs.base import TICK_S, spared_collector
 from simulator.runs.callers import Callers, GatewayAccess
 from simulator.samples.recorder import Recorder
@@ -53,6 +54,7 @@ class SuiteCallers(Callers):
         self._channel = channel
         access = GatewayAccess(setup.gateway_url, setup.secret, setup.switch_deadline_s)
         super().__init__(access, Recorder(directory), kinds=setup.kinds)
+        self._clock = machine_clock()
         self._measuring = False
         self._requests = RequestLog(directory)
         self._ready = asyncio.Event()
@@ -104,6 +106,7 @@ class SuiteCallers(Callers):
             clip=str(clip),
             bind=local_address(self._setup.gateway_url),
             on_event=self._recorder.event,
+            clock_shift_ms=self._clock.shift_ms,
         )
         try:
             # a worker that is killed leaves nothing
@@ -242,6 +245,7 @@ class SuiteCallers(Callers):
             self._bots[number] = bot
             row = (number, user_name(number), "", bot.kind_of_bot, bot.generator, bot.decodes)
             self._recorder.add("participants", [row])
+            self._recorder.add("clocks", [(number, self._clock.name)])
         return self._bots[number]
 
     async def _watch(self, generator: NativeCallBotGenerator) -> None:

@@ -31,7 +31,7 @@ def gaps(raw: RawRun, values: Mapping[str, Any], promised: Iterable[str]) -> lis
     missing = sorted(path for path in promised if not _is_measured(values, path))
     found = [f"{path} was not measured, and every run of this kind must" for path in missing]
     found += _lost_samples(raw) + _unknown_streams(raw) + _unsent_frames(raw)
-    return found + _lost_joins(raw) + _lost_pauses(raw)
+    return found + _lost_joins(raw) + _lost_pauses(raw) + _unknown_clocks(raw)
 
 
 def _is_measured(values: Mapping[str, Any], path: str) -> bool:
@@ -82,6 +82,16 @@ def _unsent_frames(raw: RawRun) -> list[str]:
         seq = part["seq"].to_numpy(dtype=np.int64)
         strange += len(seq) if frames is None else int((~np.isin(seq, frames.seq)).sum())
     return [f"sent.parquet lacks {strange:,} frames that arrived"] if strange else []
+
+
+def _unknown_clocks(raw: RawRun) -> list[str]:
+    """Look for machines whose delays to others cannot be known."""
+    if raw.clocks is None or not raw.clocks.unknown:
+        return []
+    return [
+        f"the clocks of {len(raw.clocks.unknown)} machines are not known ({', '.join(raw.clocks.unknown)}): media went "
+        "from them or to them, and not both; let participants on each machine send and receive"
+    ]
 
 
 def _lost_joins(raw: RawRun) -> list[str]:

@@ -15,6 +15,7 @@ from simulator.analysis.figures import computes
 from simulator.analysis.generator_check import complaints
 from simulator.analysis.intervals import share
 from simulator.analysis.raw_run import SILENCE_NS, STREAM, RawRun
+from simulator.clock_figures import Clocks
 from simulator.samples.schema import KINDS, SAMPLE_FOREIGN
 from simulator.summary import Decoded, Generator, Loss, LossOf, Percentiles, PerKind, Server, Streams
 
@@ -33,6 +34,21 @@ def percentiles(values: pd.Series[Any]) -> Percentiles:
         p99=_round(p99),
         max=_round(float(values.max())),
         samples=len(values),
+    )
+
+
+@computes("clocks", needs=["clocks"])
+def clocks(raw: RawRun) -> Clocks | None:
+    """Compute how far the clocks of several machines were apart; None where all bots read one."""
+    offsets = raw.clocks
+    if offsets is None:
+        return None
+    ahead = [int(ns) for offset in offsets.ahead.values() for ns in offset.ahead_ns]
+    largest = max(ahead, key=abs, default=None)
+    return Clocks(
+        machines=len(offsets.names),
+        offset_ms=None if largest is None else round(largest / 1e6, 3),
+        error_ms=round(offsets.error_ns / 1e6, 3) if ahead else None,
     )
 
 

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from simulator.analysis.clocks import ClockOffsets, estimate, on_one_clock
 from simulator.errors import RunDirectoryError
 from simulator.samples.end_state import EndState
 from simulator.samples.recorder import is_partial
@@ -28,7 +29,7 @@ SILENCE_NS = 2_000_000_000
 DELIVERED_WITHIN_NS = 5_000_000_000
 """A frame that comes later after it was sent counts as missing; so long a run waits for what is under way at its end."""
 
-ADDED = frozenset({"muted"})
+ADDED = frozenset({"muted", "clocks"})
 """Tables that runs of before do not have; they are empty then."""
 STREAM = ["receiver", "sender", "kind"]
 _COUNTERS = [
@@ -88,6 +89,8 @@ class RawRun:
     """The lines of events.jsonl, in order."""
     end_state: EndState | None = None
     """What services and database held after the last leave; None if they were not inspected."""
+    clocks: ClockOffsets | None = None
+    """How far the clocks of its machines were apart, which is corrected in the tables; None if there was one."""
 
     @classmethod
     def read(cls, directory: Path) -> RawRun:
@@ -122,7 +125,10 @@ class RawRun:
             OSError,
         ) as error:
             raise RunDirectoryError(f"{directory} cannot be read: {error}") from error
-        return cls(scenario, context, tables, events, end_state)
+        clocks = estimate(tables)
+        if clocks is not None:
+            tables = on_one_clock(tables, clocks)
+        return cls(scenario, context, tables, events, end_state, clocks)
 
     @property
     def duration_s(self) -> float | None:

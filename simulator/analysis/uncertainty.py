@@ -40,6 +40,11 @@ class Interval:
     low: float | None
     high: float | None
 
+    def widened(self, by: float) -> Interval:
+        """Return the interval with an error on both sides, none below zero."""
+        low = None if self.low is None else max(0.0, self.low - by) if by else self.low
+        return Interval(low, None if self.high is None else self.high + by)
+
     def overlaps(self, other: Interval) -> bool:
         """Return whether both may hold the same value."""
         below = self.high is not None and other.low is not None and self.high < other.low
@@ -147,10 +152,14 @@ def _of_latency(raw: RawRun) -> Iterator[tuple[str, Interval]]:
     samples = raw.samples()
     seconds = (samples["recv_unix_ns"].to_numpy(dtype=np.int64) - raw.context.started_ns) // 1_000_000_000
     delays, kinds = samples["owd_ns"].to_numpy(dtype=np.float64) / 1e6, samples["kind"].to_numpy()
+    error_ms = np.zeros(len(samples))
+    if raw.clocks is not None:
+        error_ms[raw.clocks.across(samples)] = raw.clocks.error_ns / 1e6
     for number, kind in enumerate(KINDS):
         mine = kinds == number
+        error = float(error_ms[mine].max(initial=0.0))
         for name, interval in block_intervals(delays[mine], seconds[mine]).items():
-            yield f"latency_ms.{kind}.{name}", interval
+            yield f"latency_ms.{kind}.{name}", interval.widened(error)
 
 
 def _independent(raw: RawRun) -> Iterator[tuple[str, pd.Series[Any]]]:

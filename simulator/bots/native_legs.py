@@ -293,6 +293,7 @@ class NativeCallBotGenerator:
             "seed": settings.seed,
             "tick_us": 2000,
             "sample_capacity": MAX_SAMPLES,
+            "clock_shift_ms": settings.clock_shift_ms,
         }
         self.pool = BotPool(json.dumps(config))
 

@@ -26,6 +26,7 @@ class PoolConfig(TypedDict, total=False):
     first_bot: int
     sample_capacity: int
     gro: bool
+    clock_shift_ms: int
 
 
 class SpawnOptions(TypedDict, total=False):

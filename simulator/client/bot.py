@@ -99,6 +99,8 @@ class BotSettings:
     """Every so many opus packets one carries a stamp, which adds 34 bytes to some 80."""
     dtx: bool = False
     """Native bots leave silence out but for one packet in 400 ms."""
+    clock_shift_ms: int = 0
+    """How far the wall clock of native bots is put forward, as if they were on another host; for tests."""
 
 
 def candidate_addresses(transport: Json) -> str:

@@ -253,6 +253,14 @@ MUTED = pa.schema(
         pa.field("ended_ns", pa.int64()),  # 0: never
     ]
 )
+CLOCKS = pa.schema(
+    [
+        pa.field(
+            "bot", pa.uint16()
+        ),  # one row for each bot of a run on several machines, or in several processes
+        pa.field("clock", pa.string()),  # bots with the same one read the same time
+    ]
+)
 DEATHS = pa.schema(
     [
         pa.field("unix_ns", pa.int64()),  # when a fault was injected
@@ -281,6 +289,7 @@ TABLES: Final[dict[str, pa.Schema]] = {
     "arrivals": ARRIVALS,
     "deaths": DEATHS,
     "muted": MUTED,
+    "clocks": CLOCKS,
 }
 """Every table by its name; the file is `<name>.parquet`."""
 

@@ -37,6 +37,9 @@ pub struct PoolConfig {
     pub sample_capacity: usize,
     /// Use generic receive offload of the kernel (UDP_GRO). Default true; falls back where it is refused.
     pub gro: bool,
+    /// How far the wall clock in stamps and records is put forward, milliseconds, as if the pool ran on another host; for
+    /// tests. Default 0.
+    pub clock_shift_ms: i64,
 }
 
 impl Default for PoolConfig {
@@ -51,6 +54,7 @@ impl Default for PoolConfig {
             first_bot: 0,
             sample_capacity: 1 << 20,
             gro: true,
+            clock_shift_ms: 0,
         }
     }
 }

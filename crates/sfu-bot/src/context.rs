@@ -1,5 +1,6 @@
 //! What the bots of one thread share while they work: the time, buffers, counters and the outgoing queues.
 
+use std::cell::Cell;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crate::clip::Clip;
@@ -32,11 +33,26 @@ impl Now {
     }
 }
 
+thread_local! {
+    /// How far the wall clock of this thread's bots is put forward; only tests do that.
+    static CLOCK_SHIFT_NS: Cell<i64> = const { Cell::new(0) };
+}
+
+/// Puts the wall clock of this thread's bots forward: their stamps, arrivals and records.
+pub(crate) fn shift_clock(ns: i64) {
+    CLOCK_SHIFT_NS.set(ns);
+}
+
+/// A moment of the machine's wall clock by that of this thread's bots.
+pub(crate) fn shifted(unix_ns: u64) -> u64 {
+    unix_ns.saturating_add_signed(CLOCK_SHIFT_NS.get())
+}
+
 /// The wall clock, Unix nanoseconds.
 pub(crate) fn unix_ns() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_nanos() as u64)
+        .map_or(0, |since| shifted(since.as_nanos() as u64))
 }
 
 /// Shared by the bots of one thread.
@@ -81,5 +97,23 @@ impl<'a> Context<'a> {
             unix_ns: self.now.unix_ns,
             what,
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_put_forward_moves_stamps_and_arrivals_alike() {
+        let before = unix_ns();
+        shift_clock(3_600_000_000_000);
+        assert_eq!(shifted(before), before + 3_600_000_000_000);
+        let after = unix_ns();
+        assert!((3_600_000_000_000..3_700_000_000_000).contains(&(after - before)));
+        shift_clock(-5);
+        assert_eq!((shifted(12), shifted(3)), (7, 0));
+        shift_clock(0);
+        assert!(unix_ns() < before + 100_000_000_000);
     }
 }

@@ -26,6 +26,7 @@ fn pool_config() -> PoolConfig {
         first_bot: 3,
         sample_capacity: 1024,
         gro: true,
+        clock_shift_ms: 250,
     }
 }
 

@@ -13,7 +13,7 @@ use meeshy_sfu_proto::net::{Class, classify};
 use meeshy_sfu_proto::rtcp::packets;
 
 use crate::config::{ConnectParameters, ConsumeRequest, Direction, EventKind, Kind, LinkProfile};
-use crate::context::{Context, unix_ns};
+use crate::context::{Context, shifted, unix_ns};
 use crate::layout::{ConsumerRow, SenderRow};
 use crate::negotiation::{Incoming, Media};
 use crate::receiver::Receiver;
@@ -96,10 +96,9 @@ impl Peer {
             let count = self.session(which).receive(batch);
             if count > 0 {
                 // The first has waited longest.
-                let waited_ns = batch
-                    .message(0)
-                    .received
-                    .map_or(0, |time| unix_ns().saturating_sub(time.as_nanos() as u64));
+                let waited_ns = batch.message(0).received.map_or(0, |time| {
+                    unix_ns().saturating_sub(shifted(time.as_nanos() as u64))
+                });
                 ctx.lag
                     .add(waited_ns.saturating_sub(period_ns), ctx.now.mono_ns);
             }
@@ -108,7 +107,7 @@ impl Peer {
                 let from = message.remote;
                 let arrival_ns = message
                     .received
-                    .map_or(ctx.now.unix_ns, |time| time.as_nanos() as u64);
+                    .map_or(ctx.now.unix_ns, |time| shifted(time.as_nanos() as u64));
                 let direct = self.session(which).is_direct();
                 if direct && which == Direction::Recv && message.data.len() > message.segment {
                     self.receiver.anticipate(message.data, message.segment);

@@ -120,6 +120,7 @@ impl BotPool {
             receive_ns: config.tick_us * 1000,
             send_ns: config.send_tick_us * 1000,
             sample_capacity: config.sample_capacity,
+            clock_shift_ns: config.clock_shift_ms.saturating_mul(1_000_000),
         };
         let clip = Arc::new(clip);
         let events = Arc::new(EventQueue::new()?);

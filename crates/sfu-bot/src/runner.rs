@@ -21,7 +21,7 @@ use meeshy_sfu_io::{RecvBatch, clock, thread};
 use crate::clip::Clip;
 use crate::command::Command;
 use crate::config::Direction;
-use crate::context::{Context, Now};
+use crate::context::{Context, Now, shift_clock};
 use crate::layout::{BotRow, ConsumerRow, SenderRow};
 use crate::peer::Peer;
 use crate::port::{Ended, EventQueue, Port, Tables};
@@ -44,6 +44,8 @@ pub(crate) struct Rhythm {
     pub(crate) receive_ns: u64,
     pub(crate) send_ns: u64,
     pub(crate) sample_capacity: usize,
+    /// How far the wall clock is put forward.
+    pub(crate) clock_shift_ns: i64,
 }
 
 /// A thread's own state.
@@ -99,6 +101,7 @@ impl Runner {
         // Also after a panic: callers waiting for rows must be woken.
         let _ended = Ended(self.port.clone());
         thread::set_timer_slack(TIMER_SLACK);
+        shift_clock(self.rhythm.clock_shift_ns);
         let began = Instant::now();
         let clip = self.clip.clone();
         let mut ctx = Context::new(&clip, began);

@@ -18,9 +18,9 @@ def test_every_declared_figure_has_a_function_that_computes_it(run: Any, tmp_pat
     assert write.FIGURES
     names = {figure.path.partition(".")[0] for figure in declared()}
     assert set(figures._COMPUTATIONS) == names
-    # of a call on the media server, all that need no call of the gateway and no fault
+    # of a call on the media server, all that need no call of the gateway, no fault and no second machine
     computed = figures.compute(RawRun.read(run.write(tmp_path)))
-    assert names - set(computed) == {"transition_ms", "gap_ms", "recovery_ms"}
+    assert names - set(computed) == {"transition_ms", "gap_ms", "recovery_ms", "clocks"}
 
 
 def test_a_figure_that_is_not_declared_is_refused_by_name() -> None:
