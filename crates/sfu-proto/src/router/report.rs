@@ -399,3 +399,24 @@ fn write_sender_report(info: &SenderInfo, cname: &str, out: &mut [u8]) -> usize 
         None => 0,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cname_of_255_bytes_is_sent_and_a_longer_one_left_out() {
+        let info = SenderInfo {
+            ssrc: 1,
+            ntp: 2,
+            rtp_timestamp: 3,
+            packet_count: 4,
+            octet_count: 5,
+        };
+        let length = |cname: usize| write_sender_report(&info, &"x".repeat(cname), &mut [0; 600]);
+        // Report, then header, SSRC, item and its end in whole words.
+        assert_eq!([256, 300].map(length), [28, 28]);
+        assert_eq!([1, 255].map(length), [28 + 12, 28 + 268]);
+        assert_eq!(write_sender_report(&info, "x", &mut [0; 39]), 0);
+    }
+}
