@@ -39,6 +39,8 @@ export class FakeDevices extends EventTarget {
     { kind: "audioinput", deviceId: "mic-2", label: "" },
     { kind: "videoinput", deviceId: "cam-1", label: "Webcam" },
   ];
+  /** When the person has answered the browser's question. */
+  answered: Promise<void> = Promise.resolve();
   readonly opened: FakeTrack[] = [];
   readonly asked: MediaStreamConstraints[] = [];
 
@@ -46,23 +48,24 @@ export class FakeDevices extends EventTarget {
     return Promise.resolve(this.list);
   }
 
-  getUserMedia(constraints: MediaStreamConstraints): Promise<unknown> {
+  async getUserMedia(constraints: MediaStreamConstraints): Promise<unknown> {
     this.asked.push(constraints);
+    await this.answered;
     const kinds = (["audio", "video"] as const).filter((kind) => Boolean(constraints[kind]));
     for (const kind of kinds) {
       const wish = constraints[kind];
       const id = typeof wish === "object" ? (wish.deviceId as { exact?: string } | undefined)?.exact : undefined;
       const gone = id !== undefined && !this.list.some((one) => one.deviceId === id);
       const refusal = gone ? "OverconstrainedError" : this.refusal[kind];
-      if (refusal !== undefined) return Promise.reject(new DOMException("refused by the test", refusal));
+      if (refusal !== undefined) throw new DOMException("refused by the test", refusal);
     }
     const tracks = kinds.map((kind) => new FakeTrack(kind));
     this.opened.push(...tracks);
-    return Promise.resolve({
+    return {
       getTracks: () => tracks,
       getAudioTracks: () => tracks.filter((track) => track.kind === "audio"),
       getVideoTracks: () => tracks.filter((track) => track.kind === "video"),
-    });
+    };
   }
 }
 

@@ -17,8 +17,8 @@ export interface Preview {
   readonly problems: readonly MediaProblem[];
   readonly opening: boolean;
   readonly retry: () => void;
-  /** The tracks for the call: from now on they belong to it and are not stopped here. */
-  readonly handOver: () => LocalMedia;
+  /** The tracks for the call, once what is still opening has opened: from then on they belong to it and are not stopped here. */
+  readonly handOver: () => Promise<LocalMedia>;
 }
 
 type Kind = "audio" | "video";
@@ -44,7 +44,10 @@ export function usePreview(wish: PreviewWish): Preview {
     problems,
     opening: audio.opened.opening || video.opened.opening,
     retry: useCallback(() => setAttempt((count) => count + 1), []),
-    handOver: useCallback(() => ({ audio: keepAudio(), video: keepVideo() }), [keepAudio, keepVideo]),
+    handOver: useCallback(async () => {
+      const [track, picture] = await Promise.all([keepAudio(), keepVideo()]);
+      return { audio: track, video: picture };
+    }, [keepAudio, keepVideo]),
   };
 }
 
@@ -52,10 +55,12 @@ export function usePreview(wish: PreviewWish): Preview {
 function useDevice(kind: Kind, on: boolean, id: string | null, attempt: number) {
   const [opened, setOpened] = useState<Opened>(CLOSED);
   const held = useRef<MediaStreamTrack | null>(null);
+  const pending = useRef<Promise<void>>(Promise.resolve());
   useEffect(() => {
     if (!on) return;
     const wanted = new AbortController();
-    void (async () => {
+    const given = new Promise<void>((done) => wanted.signal.addEventListener("abort", () => done()));
+    const opening = (async () => {
       setOpened((before) => ({ ...before, problem: null, opening: true }));
       const found = await openOne(kind, id);
       if (wanted.signal.aborted) {
@@ -65,6 +70,8 @@ function useDevice(kind: Kind, on: boolean, id: string | null, attempt: number) 
       held.current = found[kind];
       setOpened({ track: found[kind], problem: found.problems[0] ?? null, opening: false });
     })();
+    // Turning a device off ends the wait for it: the question of the browser may stay unanswered.
+    pending.current = Promise.race([opening, given]);
     return () => {
       wanted.abort();
       held.current?.stop();
@@ -72,7 +79,11 @@ function useDevice(kind: Kind, on: boolean, id: string | null, attempt: number) 
       setOpened(CLOSED);
     };
   }, [kind, on, id, attempt]);
-  const keep = useCallback(() => {
+  const keep = useCallback(async () => {
+    for (let seen = null; seen !== pending.current;) {
+      seen = pending.current; // another device may be chosen meanwhile
+      await seen;
+    }
     const track = held.current;
     held.current = null;
     return track;

@@ -22,7 +22,7 @@ interface Props {
   /** Why the last attempt failed. */
   readonly refusal: ReactNode;
   /** The media is taken by the second argument when the link has been accepted, not before. */
-  readonly onJoin: (name: string, takeMedia: () => LocalMedia) => void;
+  readonly onJoin: (name: string, takeMedia: () => Promise<LocalMedia>) => void;
 }
 
 export function PreJoin({ suggestedName, ongoing, joining, refusal, onJoin }: Props): ReactNode {

@@ -62,7 +62,7 @@ export class Visit {
   }
 
   /** Join under a name. The media is taken only when the link has been accepted. */
-  async join(name: string, takeMedia: () => LocalMedia): Promise<void> {
+  async join(name: string, takeMedia: () => LocalMedia | Promise<LocalMedia>): Promise<void> {
     if (this.phase.kind !== "prejoin" || this.phase.joining) return;
     this.become({ kind: "prejoin", joining: true, refusal: null });
     await this.enter(name, () => Promise.resolve(takeMedia()));

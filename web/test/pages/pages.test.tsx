@@ -28,7 +28,7 @@ function showPreJoin(change: Partial<Parameters<typeof PreJoin>[0]> = {}) {
       ongoing={null}
       joining={false}
       refusal={null}
-      onJoin={(name, takeMedia) => joined.push({ name, media: takeMedia() })}
+      onJoin={(name, takeMedia) => void takeMedia().then((media) => joined.push({ name, media }))}
       {...change}
     />,
   );
@@ -41,12 +41,32 @@ describe("the page before the call", () => {
     await waitFor(() => expect(document.querySelector("video")).not.toBeNull());
     await userEvent.type(screen.getByRole("textbox", { name: "Your name" }), "  Ada ");
     await userEvent.click(screen.getByRole("button", { name: "Join now" }));
-    expect(joined[0]?.name).toBe("Ada");
+    await waitFor(() => expect(joined[0]?.name).toBe("Ada"));
     expect(joined[0]?.media.audio).toBe(devices.opened.find((track) => track.kind === "audio"));
     expect(joined[0]?.media.video).toBe(devices.opened.find((track) => track.kind === "video"));
     expect(settingsStore.get().name).toBe("Ada");
     unmount();
     expect(devices.opened.map((track) => track.stopped)).toEqual([false, false]);
+  });
+
+  it("joins with devices that were still opening when the button was pressed", async () => {
+    let allow: () => void = noop;
+    devices.answered = new Promise((resolve) => (allow = resolve));
+    const { joined } = showPreJoin({ suggestedName: "Ada" });
+    await userEvent.click(screen.getByRole("button", { name: "Join now" }));
+    expect(joined).toEqual([]);
+    allow();
+    await waitFor(() => expect(joined).toHaveLength(1));
+    expect([joined[0]?.media.audio, joined[0]?.media.video].map((track) => track != null)).toEqual([true, true]);
+  });
+
+  it("joins without devices that are turned off while the browser still asks", async () => {
+    devices.answered = new Promise(noop);
+    const { joined } = showPreJoin({ suggestedName: "Ada" });
+    await userEvent.click(screen.getByRole("button", { name: "Join now" }));
+    await userEvent.click(screen.getByRole("button", { name: "Turn the camera off" }));
+    await userEvent.click(screen.getByRole("button", { name: "Mute" }));
+    await waitFor(() => expect(joined).toEqual([{ name: "Ada", media: { audio: null, video: null } }]));
   });
 
   it("asks for both devices at once, so that the browser asks once", async () => {
@@ -121,7 +141,7 @@ describe("the page before the call", () => {
     expect(alert.dataset["problem"]).toBe(code);
     expect(alert.textContent).toMatch(text);
     await userEvent.click(screen.getByRole("button", { name: "Join now" }));
-    expect([joined[0]?.media.video, joined[0]?.media.audio !== null]).toEqual([null, true]);
+    await waitFor(() => expect([joined[0]?.media.video, joined[0]?.media.audio !== null]).toEqual([null, true]));
   });
 
   it("without any device one can still join, and a device can be tried again", async () => {
@@ -134,7 +154,7 @@ describe("the page before the call", () => {
     devices.refusal = { video: "NotFoundError", audio: "NotFoundError" };
     await userEvent.click(screen.getByRole("button", { name: "Try again" }));
     await userEvent.click(await screen.findByRole("button", { name: "Join without camera and microphone" }));
-    expect(joined[0]?.media).toEqual({ audio: null, video: null });
+    await waitFor(() => expect(joined[0]?.media).toEqual({ audio: null, video: null }));
   });
 
   it("tells of a call that goes on", () => {
