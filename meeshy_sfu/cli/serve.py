@@ -27,7 +27,7 @@ from meeshy_sfu.log import start_logging, stop_logging
 
 CLIP_DIRECTORY = "cache"
 """Below the state directory: what bots send, which `meeshy simulate` keeps there as well."""
-BOTS_END_S = 0.7
+BOTS_END_S = 1.0
 """How long bots may take to leave; nothing is lost when they are killed."""
 PID_DIRECTORY = "run"
 """Below the state directory: `media.pid` and `gateway.pid` while `meeshy serve` runs."""
@@ -138,6 +138,8 @@ def bots(*, settings: Settings) -> None:
             uvloop.run(_run_bots(settings, link))
     finally:
         stop_logging()
+    # nothing is left to be done, and taking down all that the simulator loads takes longer than all the rest
+    os._exit(console.EXIT_PASS)
 
 
 async def _run_bots(settings: Settings, link: SupervisorLink | None) -> None:

@@ -40,8 +40,8 @@ JOIN_INTERVAL_S = 0.2
 LOOK_S = 0.2
 """How often it is looked whether a visitor is left, and who talks."""
 RETRY_S = 0.5
-LEAVE_S = 0.5
-"""What leaving may take when the program ends; then sockets just close."""
+LEAVE_S = 0.3
+"""What saying goodbye may take; then sockets just close."""
 
 
 @dataclass(frozen=True, slots=True)
