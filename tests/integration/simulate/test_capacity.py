@@ -42,10 +42,10 @@ class Search:
         )
         return cls(process, out)
 
-    async def until_runs_with(self, number: int) -> None:
-        """Wait until a run with this number has begun."""
+    async def until_run(self, which: str) -> None:
+        """Wait until a run has begun whose folder is this, with `*` for what does not matter."""
         async with asyncio.timeout(PATIENCE_S):
-            while not list(self._out.parent.glob(f".{self._out.name}.partial-*/.??-{number}.partial-*")):
+            while not list(self._out.parent.glob(f".{self._out.name}.partial-*/.{which}.partial-*")):
                 assert self._process.returncode is None, await self.end()
                 await asyncio.sleep(0.05)
 
@@ -122,19 +122,20 @@ def test_a_strict_objective_breaks_early_and_the_search_says_where(
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 async def test_a_signal_keeps_what_was_measured(tmp_path: Path, number: signal.Signals, code: int) -> None:
     search = await Search.begin(tmp_path, "--vary", "participants", "--from", "2", "--step-duration", "3")
-    await search.until_runs_with(4)
+    await search.until_run("02-*")  # with 4, or again with 2 where a busy machine made the first void
     search.send(number)
     ended, found, said = await search.end()
     assert (ended, found["ended"], found["verdict"]) == (code, "interrupted", "error"), said
     assert f"{number.name}: ending the run; what was measured is judged" in said
-    assert outcomes(found, 2) == ["pass"]
-    assert found["runs"][-1]["outcome"] == "interrupted"
+    first, second = (run["outcome"] for run in found["runs"])
+    assert (first in {"pass", "void"}, second) == (True, "interrupted")
+    known = {"pass": "2 passed in 1 runs, not yet in all repeats", "void": "nothing passed"}[first]
     assert found["statement"][-1] == (
-        "the search is not over: interrupted; known so far: 2 passed in 1 runs, not yet in all repeats, nothing failed"
+        f"the search is not over: interrupted; known so far: {known}, nothing failed"
     )
     out = tmp_path / "capacity"
     assert json.loads((out / "capacity.json").read_text()) == found
-    assert "2 passed in 1 runs" in (out / "report.html").read_text()
+    assert f"known so far: {known}" in (out / "report.html").read_text()
     for run in found["runs"]:
         assert (out / run["folder"] / "summary.json").is_file()
     assert not list(tmp_path.glob(".*.partial-*"))
@@ -178,7 +179,7 @@ async def test_joins_that_time_out_at_a_number_mean_that_so_many_are_not_held(tm
         search = await Search.begin(
             tmp_path, *varied, "--server", stack.media.url, MEESHY_SIMULATE_SECRET=stack.secret
         )
-        await search.until_runs_with(3)
+        await search.until_run("??-3")
         os.kill(stack.media.pid, signal.SIGSTOP)
         try:
             code, found, said = await search.end()
