@@ -24,6 +24,7 @@ from simulator.figure_types import PerKind as PerKind  # noqa: PLC0414
 from simulator.figure_types import Topic as Topic  # noqa: PLC0414
 from simulator.figure_types import Unit as Unit  # noqa: PLC0414
 from simulator.host_figures import Host
+from simulator.media_figures import LatencyRise, Pauses, Rtcp
 from simulator.samples.end_state import FILES, SOCKETS, TASKS
 from simulator.samples.schema import KINDS
 
@@ -67,6 +68,10 @@ class Frames(FigureModel):
         "incomplete frames",
         "Of the missing ones, how many arrived in part: the stamp came, another packet did not.",
     )
+    missing_key_frames: int | None = figure(
+        "missing key frames",
+        "Of the missing ones, how many were key frames, on which all until the next builds.",
+    )
     duplicated: int | None = figure(
         "duplicated frames",
         "Stamps that had come before by the same path: a frame that came twice, or its last packet; not in calls that switch.",
@@ -96,31 +101,6 @@ class Unexpected(FigureModel):
     malformed: int | None = figure(
         "malformed packets", "What is neither STUN, DTLS, RTP nor RTCP, and RTP where none is received."
     )
-
-
-class PausesOf(FigureModel):
-    """Times in which a stream brought nothing: audio no packet, video no frame that could be decoded."""
-
-    longest_ms: Percentiles | None = figure(
-        "longest pause",
-        "Longest time in which a stream brought nothing, until the end of the measured time; per stream.",
-        unit="ms",
-        objectives=("max < 1000",),
-    )
-    over_300_ms: int | None = figure("pauses over 300 ms", "Pauses longer than 300 ms, of all streams.")
-    share: float | None = figure(
-        "time in pauses",
-        "Share of the time of all streams that lay in pauses of over 300 ms.",
-        unit="ratio",
-        objectives=("<= 0.02",),
-    )
-
-
-class Pauses(FigureModel):
-    """Pauses of audio and video."""
-
-    audio: PausesOf | None = figure("pauses", "Pauses of audio.")
-    video: PausesOf | None = figure("pauses", "Pauses of video.")
 
 
 class LossOf(FigureModel):
@@ -382,6 +362,13 @@ class Summary(FigureModel):
         headline=True,
         default=SharePerKind(),
     )
+    decodable_ratio: Share | None = figure(
+        "video that could be decoded",
+        "Share of the video frames due that were delivered, as were all before them since a key frame.",
+        topic=Topic.DELIVERY,
+        unit="ratio",
+        objectives=("ratio >= 0.98",),
+    )
     late_ratio: Share | None = figure(
         "delivered late",
         "Share of the delivered frames that were whole only more than 400 ms after being sent.",
@@ -456,6 +443,20 @@ class Summary(FigureModel):
         unit="ms",
         default=PerKind(),
     )
+    latency_rise_ms: LatencyRise | None = figure(
+        "rise of the latency",
+        "By how much the latency rose from the begin to the end of the measured time, by its trend.",
+        topic=Topic.LATENCY,
+        unit="ms",
+    )
+    lip_sync_ms: Percentiles | None = figure(
+        "sound and picture apart",
+        "Difference between the latency of audio and that of video from one participant to another, in the worst quarter of "
+        "the seconds; of each pair.",
+        topic=Topic.LATENCY,
+        unit="ms",
+        objectives=("max < 45",),
+    )
     latency_ms: PerKind = figure(
         "latency",
         "One way, from leaving the sending bot to reaching the receiving bot's socket.",
@@ -497,10 +498,21 @@ class Summary(FigureModel):
     )
     foreign_frames: int | None = figure(
         "misrouted frames",
-        "Frames whose stamp names another sender than the announced one.",
+        "Frames whose stamp names another sender or kind of media than the announced one.",
         topic=Topic.LOSS,
         objectives=("== 0",),
         headline=True,
+    )
+    rtcp: Rtcp | None = figure(
+        "RTCP",
+        "Reports, feedback and answers to requests, as native bots need them.",
+        topic=Topic.LOSS,
+    )
+    timestamp_jumps: int | None = figure(
+        "jumps of RTP timestamps",
+        "RTP timestamps that did not go on as the sender's did; one packet apart is two, there and back.",
+        topic=Topic.LOSS,
+        objectives=("== 0",),
     )
     dropped_calls: int | None = figure(
         "dropped calls",

@@ -10,7 +10,10 @@ FaultKind = Literal[
     "withhold",
     "tear_frames",
     "only_key_frames",
+    "withhold_key_frames",
     "swap",
+    "echo",
+    "other_kind",
     "repeat",
     "unasked_ssrc",
     "payload_type",
@@ -18,6 +21,8 @@ FaultKind = Literal[
     "damage_payload",
     "renumber",
     "shift_timestamp",
+    "jitter_timestamp",
+    "freeze_timestamp",
 ]
 _Count = Annotated[Whole, Field(ge=0, lt=2**32)]
 _MAX_FAULTS = 16
@@ -27,11 +32,14 @@ class Fault(WireModel):
     """One fault: what it does, to which packets, in which part of the time."""
 
     kind: FaultKind
-    """What is done to a packet: not sent, with the numbers behind it closed up (`withhold`; `tear_frames`: all of a video frame
-    but its last packet; `only_key_frames`: all video but key frames); sent with the last payload of another participant
-    (`swap`); sent again under the next number (`repeat`) or under an SSRC nobody asked for (`unasked_ssrc`); sent with `amount`
-    as payload type (`payload_type`); with one byte of its stamp or payload inverted (`damage_stamp`, `damage_payload`); after
-    `amount` numbers that are left out (`renumber`); with `amount` added to its RTP timestamp (`shift_timestamp`)."""
+    """What is done to a packet: not sent, with the numbers behind it closed up (`withhold`; `tear_frames`: all of a video
+    frame but its last packet; `only_key_frames`: all video but key frames; `withhold_key_frames`: those alone); sent with the
+    last payload of another participant (`swap`), of the receiver itself (`echo`) or of the sender's other kind of media
+    (`other_kind`); sent again under the next number (`repeat`) or under an SSRC nobody asked for (`unasked_ssrc`); sent with
+    `amount` as payload type (`payload_type`); with one byte of its stamp or payload inverted (`damage_stamp`,
+    `damage_payload`); after `amount` numbers that are left out (`renumber`); with `amount` added to its RTP timestamp
+    (`shift_timestamp`), with 0 to `amount` (`jitter_timestamp`), or with the timestamp of the first one
+    (`freeze_timestamp`)."""
     media: Literal["audio", "video"] | None = None
     """Only this kind of media."""
     share: Annotated[float, Field(ge=0, le=1)] = 1.0

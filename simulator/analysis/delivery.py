@@ -21,7 +21,7 @@ from simulator.analysis.figures import computes
 from simulator.analysis.intervals import share
 from simulator.analysis.raw_run import DELIVERED_WITHIN_NS, STREAM, RawRun
 from simulator.figure_types import Share, SharePerKind
-from simulator.samples.schema import KINDS, SAMPLE_CORRUPT, SAMPLE_FOREIGN
+from simulator.samples.schema import KINDS, SAMPLE_CORRUPT, SAMPLE_FOREIGN, SAMPLE_KEY
 from simulator.summary import Frames
 
 LATE_NS = 400_000_000
@@ -53,6 +53,8 @@ class Sent:
 
     seq: NDArray[np.int64]
     sent_ns: NDArray[np.int64]
+    key: NDArray[np.bool_]
+    """Which of them are key frames, as far as the sender knew."""
 
 
 @dataclass(slots=True)
@@ -68,6 +70,9 @@ class StreamAccount:
     incomplete: int = 0
     corrupt: int = 0
     duplicated: int = 0
+    missing_key_frames: int = 0
+    decodable: int | None = None
+    """Of the frames due; None where it is not known which frames are key frames."""
 
 
 @dataclass(slots=True)
@@ -141,6 +146,7 @@ def frames(raw: RawRun) -> Frames:
     return Frames(
         **total,
         missing=total["due"] - total["delivered"],
+        missing_key_frames=sum(s.missing_key_frames for s in streams),
         # In calls that switch the same frame comes by two legs.
         duplicated=sum(s.duplicated for s in streams) if raw.announces_streams else None,
     )
@@ -162,6 +168,13 @@ def late(raw: RawRun) -> Share:
     """Compute the share of delivered frames that came too late to be of use."""
     streams = accounts_of(raw).streams
     return share(sum(s.late for s in streams), sum(s.delivered for s in streams))
+
+
+@computes("decodable_ratio", needs=["sent"])
+def decodable(raw: RawRun) -> Share | None:
+    """Compute the share of due video frames that a decoder could show; None when no sender knew its key frames."""
+    streams = [s for s in accounts_of(raw).streams if s.decodable is not None]
+    return share(sum(s.decodable or 0 for s in streams), sum(s.due for s in streams)) if streams else None
 
 
 @computes("uplink_loss", needs=["sent"])
@@ -203,7 +216,8 @@ def sent_frames(raw: RawRun) -> dict[tuple[int, int], Sent]:
     found: dict[tuple[int, int], Sent] = {}
     for (sender, kind), part in _groups(table, ["sender", "kind"]):
         seq, first = np.unique(part["seq"].to_numpy(dtype=np.int64), return_index=True)
-        found[sender, kind] = Sent(seq, part["sent_unix_ns"].to_numpy(dtype=np.int64)[first])
+        key = part["flags"].to_numpy(dtype=np.int64)[first] & SAMPLE_KEY != 0
+        found[sender, kind] = Sent(seq, part["sent_unix_ns"].to_numpy(dtype=np.int64)[first], key)
     return found
 
 
@@ -214,6 +228,7 @@ def _enter(
     entry.due = int(due.sum())
     got = np.zeros(len(due), np.bool_)
     if arrived is None or not len(sent.seq):
+        _enter_decodable(entry, sent, due, got)
         return got
     places, known = arrived.within(sent)
     places = places[known]
@@ -230,7 +245,23 @@ def _enter(
     entry.corrupt = int((corrupt & due[places]).sum())
     times = np.bincount(places, minlength=len(due))
     entry.duplicated = int((times[due] - 1).clip(min=0).sum())
+    _enter_decodable(entry, sent, due, got)
     return got
+
+
+def _enter_decodable(
+    entry: StreamAccount, sent: Sent, due: NDArray[np.bool_], got: NDArray[np.bool_]
+) -> None:
+    """Write which frames a decoder could show: those that arrived, as did all before them since a key frame."""
+    if not sent.key.any():
+        return
+    entry.missing_key_frames = int((sent.key & due & ~got).sum())
+    missing = np.cumsum(~got)
+    before_key = np.maximum.accumulate(np.where(sent.key, missing - ~got, 0))
+    # Before the first key frame nothing is known of what a frame builds on.
+    unknown = np.cumsum(sent.key) == 0
+    whole: NDArray[np.bool_] = (missing == before_key) | (unknown & got)
+    entry.decodable = int((whole & due).sum())
 
 
 def _arrivals(raw: RawRun) -> dict[Key, Arrived]:

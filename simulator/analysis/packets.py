@@ -62,6 +62,14 @@ def unexpected(raw: RawRun) -> Unexpected:
     return Unexpected(total=sum(known) if known else None, **counts)
 
 
+@computes("timestamp_jumps", needs=["receivers"])
+def timestamp_jumps(raw: RawRun) -> int | None:
+    """Count the jumps of RTP timestamps within the measured time."""
+    rows = raw.tables["receivers"]
+    counts = rows[rows["tick"] >= 0].sort_values("unix_ns").groupby("receiver")["timestamp_jumps"]
+    return _total(counts.last() - counts.first())
+
+
 @computes("jitter_ms", needs=["latency"])
 def delay_variation(raw: RawRun) -> PerKind:
     """Compute by how much latency exceeds the smallest of the same stream."""

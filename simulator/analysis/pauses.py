@@ -18,8 +18,8 @@ from simulator.analysis.figures import computes
 from simulator.analysis.metrics import percentiles
 from simulator.analysis.raw_run import STREAM, RawRun
 from simulator.analysis.transitions import shown
+from simulator.media_figures import Pauses, PausesOf
 from simulator.samples.schema import KINDS
-from simulator.summary import Pauses, PausesOf
 
 PAUSE_NS = 300_000_000
 """A shorter time without a frame is no pause: a buffer or concealment covers most of it."""

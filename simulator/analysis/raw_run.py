@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -31,6 +32,21 @@ DELIVERED_WITHIN_NS = 5_000_000_000
 
 ADDED = frozenset({"muted", "clocks"})
 """Tables that runs of before do not have; they are empty then."""
+ADDED_COLUMNS = {
+    "receivers": frozenset(
+        {
+            "timestamp_jumps",
+            "key_frame_requests",
+            "late_key_frames",
+            "repaired",
+            "unrepaired",
+            "sender_report_wait_ms",
+            "receiver_report_wait_ms",
+            "feedback_wait_ms",
+        }
+    )
+}
+"""Columns that runs of before do not have; they are null then."""
 STREAM = ["receiver", "sender", "kind"]
 _COUNTERS = [
     "packets",
@@ -220,6 +236,9 @@ def _read_table(path: Path) -> pd.DataFrame:
         except (ValueError, OSError) as error:  # what Arrow says of other bytes; it knows no file name
             raise RunDirectoryError(f"{path} cannot be read: it is no intact Parquet file") from error
     missing = [name for name in TABLES[path.stem].names if name not in table.columns]
+    for name in ADDED_COLUMNS.get(path.stem, frozenset()).intersection(missing):
+        table[name] = np.nan
+        missing.remove(name)
     if missing:
         raise RunDirectoryError(
             f"{path} cannot be read: it has no column {', '.join(missing)}; was it written by another version?"

@@ -31,7 +31,7 @@ from simulator.bots.aiortc_media import (
     SentFrame,
     StampingSender,
 )
-from simulator.bots.aiortc_peer import Peer, Reach, Tally, selected
+from simulator.bots.aiortc_peer import NOT_COUNTED, Peer, Reach, Tally, selected
 from simulator.bots.aiortc_worker import Worker, main
 from simulator.bots.clip import FPS, SAMPLE_RATE, AudioPacket, Clip, VideoFrame
 from simulator.bots.frame_check import Sample
@@ -262,9 +262,10 @@ class PeerLeg:
         await self._connection.addIceCandidate(candidate)
 
     def tally(self) -> Tally:
-        """Count its samples, and the stamps it could not read; a peer's connection shows no more."""
+        """Count its samples, the stamps it could not read and jumps of timestamps; a peer's connection shows no more."""
         meters = [receiver.meter for receiver in self._receivers]
-        return sum(m.stamps for m in meters), 0, 0, 0, 0, sum(m.damaged_stamps for m in meters)
+        damaged, jumps = sum(m.damaged_stamps for m in meters), sum(m.timestamp_jumps for m in meters)
+        return sum(m.stamps for m in meters), 0, 0, 0, 0, damaged, jumps
 
     async def close(self) -> None:
         """End it. Idempotent."""
@@ -375,8 +376,8 @@ class LegWorker(Worker):
             return []
         open_ones = [peer.tally() for peer in self._peers.values()]
         tallies = [*open_ones, *(leg.tally() for leg in self._legs.values()), *self._ended]
-        total = (sum(counts) for counts in zip(*tallies, strict=True)) if tallies else (0,) * 6
-        return [(tick, time.time_ns(), self._context.participant, *total, None)]
+        total = (sum(counts) for counts in zip(*tallies, strict=True)) if tallies else (0,) * 7
+        return [(tick, time.time_ns(), self._context.participant, *total, *NOT_COUNTED)]
 
     def _reach(self, order: Json) -> Reach:
         return Reach.of(order["ice_servers"], relay_only=self._settings["relay_only"])

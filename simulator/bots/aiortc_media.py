@@ -199,11 +199,15 @@ class StampingSender(RTCRtpSender):
         number = source.number if source is not None else None
         if self.kind == "video" or number is not None or self._frames % self._audio_stamp_every == 0:
             flags = stamp.KEY_FRAME if source is not None and source.key else 0
-            self._stamp(frame.payloads, self._stamps if number is None else number, flags)
+            sequence = self._stamps if number is None else number
+            self._stamp(frame.payloads, sequence, flags, frame.timestamp)
         return frame
 
-    def _stamp(self, payloads: list[bytes], sequence: int, flags: int) -> None:
-        """Put a stamp at the end of a frame, and record that it was sent."""
+    def _stamp(self, payloads: list[bytes], sequence: int, flags: int, timestamp: int) -> None:
+        """Put a stamp at the end of a frame, and record that it was sent.
+
+        aiortc adds to the timestamp what is the same for all frames of the stream.
+        """
         if self.kind == "video":
             media = [payload[stamp.descriptor_length(payload) :] for payload in payloads]
             last: bytes | None = payloads[-1]
@@ -217,9 +221,10 @@ class StampingSender(RTCRtpSender):
             self._bot,
             sequence,
             time.time_ns(),
-            flags,
+            flags | (stamp.VIDEO if self.kind == "video" else 0),
             stamp.frame_sum(media),
             len(payloads),
+            timestamp,
         )
         payloads[-1] = last + stamp.encode(mark)
         self._stamps += 1
@@ -278,7 +283,7 @@ class MeasuringReceiver(RTCRtpReceiver):
         size = len(packet.payload) + packet.padding_size
         sample = None
         # Only video has several packets to a frame, and marks the last.
-        frame = (packet.timestamp, bool(packet.marker)) if self.meter.kind else (None, True)
+        frame = (packet.timestamp, bool(packet.marker) or not self.meter.kind)
         if packet.ssrc == self._ssrc:
             sample = self.meter.original(
                 packet.sequence_number, packet.payload, size, now_ns, timestamp=frame[0], marker=frame[1]

@@ -224,8 +224,11 @@ class Transport:
         self.dtls.on("statechange", changed)
 
 
-Tally = tuple[int, int, int, int, int, int]
-"""Samples, and what could not be attributed: SSRC, SSRC that may be announced, authentication, payload type, stamp."""
+Tally = tuple[int, int, int, int, int, int, int]
+"""Samples, what could not be attributed (SSRC, SSRC that may be announced, authentication, payload type, stamp), and jumps of RTP
+timestamps."""
+NOT_COUNTED = (None,) * 8
+"""Columns of the table of receivers behind those: what is malformed, and all about RTCP."""
 
 
 class _CountingSession:
@@ -365,6 +368,7 @@ class Peer:
             self._strangers.unauthentic,
             self._strangers.payload_type,
             sum(meter.damaged_stamps for meter in meters),
+            sum(meter.timestamp_jumps for meter in meters),
         )
 
     async def close(self) -> None:

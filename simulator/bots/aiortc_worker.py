@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 import uvloop
 
 from simulator.bots.aiortc_media import Playout, SentFrame
-from simulator.bots.aiortc_peer import Peer, use_address
+from simulator.bots.aiortc_peer import NOT_COUNTED, Peer, use_address
 from simulator.bots.clip import Clip
 from simulator.bots.frame_check import Sample
 from simulator.bots.netem import link_seed
@@ -162,7 +162,7 @@ class Worker:
 
     def _receivers(self, tick: int) -> list[tuple[int | None, ...]]:
         now_ns = time.time_ns()
-        return [(tick, now_ns, bot, *peer.tally(), None) for bot, peer in self._peers.items()]
+        return [(tick, now_ns, bot, *peer.tally(), *NOT_COUNTED) for bot, peer in self._peers.items()]
 
     def _notice(self, event: str, **values: object) -> None:
         self._write({"event": event, "unix_ns": time.time_ns(), **values})

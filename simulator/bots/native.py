@@ -429,12 +429,16 @@ class PoolRecords:
         rows: Records, tick: int, now_ns: int, owner_of: Mapping[int, int] | None
     ) -> pa.RecordBatch:
         totals: dict[int, NDArray[np.int64]] = {}
+        waits: dict[int, NDArray[np.int64]] = {}
         for row in rows:
             bot = int(row["bot"]) if owner_of is None else owner_of[int(row["bot"])]
             counts = np.array([int(row[name]) for name in _COUNTS], np.int64)
             totals[bot] = totals.get(bot, np.zeros(len(_COUNTS), np.int64)) + counts
+            longest = np.array([int(row[name]) for name in _WAITS], np.int64)
+            waits[bot] = np.maximum(waits.get(bot, longest), longest)
         return rows_to_batch(
-            RECEIVERS, [(tick, now_ns, bot, *counts.tolist()) for bot, counts in totals.items()]
+            RECEIVERS,
+            [(tick, now_ns, bot, *counts.tolist(), *waits[bot].tolist()) for bot, counts in totals.items()],
         )
 
 
@@ -445,8 +449,16 @@ _COUNTS = (
     "unauthentic",
     "payload_type",
     "damaged_stamps",
+    "timestamp_jumps",
     "malformed",
+    "key_frame_requests",
+    "late_key_frames",
+    "repaired",
+    "unrepaired",
 )
+"""Columns of the table of receivers that add up over the legs of a bot, in its order."""
+_WAITS = ("sender_report_wait_ms", "receiver_report_wait_ms", "feedback_wait_ms")
+"""Those behind them, of which the longest of a bot's legs counts."""
 
 
 def _sent_batch(frames: Records) -> pa.RecordBatch:

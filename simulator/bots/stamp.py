@@ -3,9 +3,9 @@
 Writes and reads the stamp and puts it into VP8 and opus payloads; native bots do the same in crates/sfu-bot.
 An SFU forwards it untouched because it is payload, so nothing here needs the help of the server.
 
-Format, big-endian: magic "MSHY" (4), flags and version 2 (2), bot (2), sequence (4), Unix time in ns (8), sum of the frame
-(4), its packets (2), zero (2), CRC-32 of the 28 bytes before (4). A VP8 frame carries it behind its last packet, an opus
-packet as padding of a code-3 packet (RFC 6716 §3.2.5), which decoders skip.
+Format, big-endian: magic "MSHY" (4), flags and version 3 (2), bot (2), sequence (4), Unix time in ns (8), sum of the frame
+(4), its packets (1), the low 24 bits of its RTP timestamp (3), CRC-32 of the 28 bytes before (4). A VP8 frame carries it
+behind its last packet, an opus packet as padding of a code-3 packet (RFC 6716 §3.2.5), which decoders skip.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from typing import NamedTuple
 
 SIZE = 32
 _MAGIC = b"MSHY"
-_VERSION = 2
-_BODY = struct.Struct("!4sBBHIQIHH")
+_VERSION = 3
+_BODY = struct.Struct("!4sBBHIQII")
 _CRC = struct.Struct("!I")
 _LONG_PADDING = 254
 _WORD = 0xFFFFFFFF
@@ -26,6 +26,10 @@ _WORD = 0xFFFFFFFF
 
 KEY_FRAME = 1
 """Flag: the stamp sits in a key frame."""
+VIDEO = 2
+"""Flag: the stamp is of video; without it of audio."""
+TIMESTAMP_MASK = 0xFFFFFF
+"""The bits of an RTP timestamp that a stamp holds."""
 
 
 class Stamp(NamedTuple):
@@ -35,10 +39,12 @@ class Stamp(NamedTuple):
     seq: int
     unix_ns: int
     flags: int = 0
-    """`KEY_FRAME` or nothing."""
+    """`KEY_FRAME` and `VIDEO`, or nothing."""
     total: int = 0
     """The frame's sum: :func:`frame_sum`."""
     packets: int = 1
+    timestamp: int = 0
+    """RTP timestamp that its sender gave the frame; the low 24 bits count."""
 
 
 def encode(stamp: Stamp) -> bytes:
@@ -51,8 +57,7 @@ def encode(stamp: Stamp) -> bytes:
         stamp.seq & _WORD,
         stamp.unix_ns & 0xFFFFFFFFFFFFFFFF,
         stamp.total,
-        stamp.packets,
-        0,
+        stamp.packets << 24 | stamp.timestamp & TIMESTAMP_MASK,
     )
     return body + _CRC.pack(zlib.crc32(body))
 
@@ -61,11 +66,11 @@ def decode(payload: bytes) -> Stamp | None:
     """Read the stamp at the end of a payload; None if there is no intact one."""
     if not has_magic(payload):
         return None
-    _, flags, version, bot, seq, unix_ns, total, packets, _ = _BODY.unpack_from(payload, len(payload) - SIZE)
+    _, flags, version, bot, seq, unix_ns, total, last = _BODY.unpack_from(payload, len(payload) - SIZE)
     (crc,) = _CRC.unpack_from(payload, len(payload) - 4)
     if version != _VERSION or zlib.crc32(payload[-SIZE:-4]) != crc:
         return None
-    return Stamp(bot, seq, unix_ns, flags, total, packets)
+    return Stamp(bot, seq, unix_ns, flags, total, last >> 24, last & TIMESTAMP_MASK)
 
 
 def has_magic(payload: bytes) -> bool:

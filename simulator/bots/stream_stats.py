@@ -36,6 +36,9 @@ class StreamStats:
         self.foreign = 0
         self.stamps = 0
         """Samples that were returned."""
+        self.timestamp_jumps = 0
+        """Stamped packets whose RTP timestamp does not go on as the sender's does."""
+        self._clock_offset: int | None = None
         self.damaged_stamps = 0
         self.surplus_repairs = 0
         self.pauses: list[Pause] = []
@@ -210,13 +213,13 @@ class StreamStats:
             return None
         media = payload if mark is None else payload[: -stamp.SIZE]
         if is_video:
-            stamped = None if mark is None else (mark, self._sample(mark, now_ns))
+            stamped = None if mark is None else (mark, self._sample(mark, timestamp, now_ns))
             media = media[stamp.descriptor_length(payload) :]
             frame = index if timestamp is None else timestamp
             sample = self._check.packet(frame, index, media, stamped, now_ns)
         else:
             self._flowed(now_ns)
-            sample = None if mark is None else self._sample(mark, now_ns)
+            sample = None if mark is None else self._sample(mark, timestamp, now_ns)
             if mark is not None and sample is not None and (mark.packets, mark.total) != (1, crc32(media)):
                 sample = (*sample[:3], sample[3] | SAMPLE_CORRUPT, *sample[4:])
         if sample is not None:
@@ -233,8 +236,13 @@ class StreamStats:
             self.pauses.append((self.receiver, self.sender, self.kind, self.last_frame_ns, now_ns))
         self.last_frame_ns = now_ns
 
-    def _sample(self, mark: stamp.Stamp, now_ns: int) -> Sample:
-        foreign = mark.bot != self.sender
+    def _sample(self, mark: stamp.Stamp, timestamp: int | None, now_ns: int) -> Sample:
+        is_video = bool(mark.flags & stamp.VIDEO)
+        foreign = mark.bot != self.sender or is_video != (self.kind == _VIDEO)
+        if timestamp is not None and not foreign:
+            offset = (timestamp - mark.timestamp) & stamp.TIMESTAMP_MASK
+            self.timestamp_jumps += self._clock_offset not in (None, offset)
+            self._clock_offset = offset
         self.foreign += foreign
         flags = (SAMPLE_FOREIGN if foreign else 0) | (SAMPLE_KEY if mark.flags & stamp.KEY_FRAME else 0)
         return (self.receiver, mark.bot, self.kind, flags, mark.seq, now_ns, now_ns - mark.unix_ns, 0)

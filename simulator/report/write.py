@@ -17,6 +17,7 @@ from meeshy_sfu.private_files import DIRECTORY_MODE, close_to_others
 from simulator.analysis import (
     call_streams,
     delivery,
+    drift,
     generator_check,
     leaks,
     machine_check,
@@ -24,6 +25,7 @@ from simulator.analysis import (
     packets,
     participants,
     pauses,
+    rtcp,
     series,
     transitions,
 )
@@ -47,7 +49,19 @@ EXIT_CODES: dict[Verdict, int] = {"pass": 0, "error": 1, "fail": 3, "void": 4}
 """What `meeshy simulate` and `meeshy report` end with."""
 _FINDINGS = 10
 """Leaks and contradictions that the verdict names; the report lists all."""
-FIGURES = (metrics, call_streams, transitions, leaks, delivery, participants, packets, pauses, machine_check)
+FIGURES = (
+    metrics,
+    call_streams,
+    transitions,
+    leaks,
+    delivery,
+    participants,
+    packets,
+    pauses,
+    drift,
+    rtcp,
+    machine_check,
+)
 """The modules whose functions compute the figures."""
 Plots = Literal["none", "page", "files"]
 """Where plots go: nowhere, into report.html, or there and each into a file plots/NAME.png. The page takes about two seconds

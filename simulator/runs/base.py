@@ -44,6 +44,7 @@ PROMISED = frozenset(
         "frames.due",
         "streams.expected",
         "streams.flowing",
+        "timestamp_jumps",
         "unexpected_packets.total",
     }
 )

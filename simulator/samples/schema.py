@@ -16,7 +16,7 @@ KINDS: Final[tuple[Kind, Kind]] = ("audio", "video")
 """Kinds of media; their place is the number in the `kind` columns."""
 
 SAMPLE_FOREIGN: Final = 1
-"""Flag of a latency sample whose stamp names another sender than the announced one: a misrouted frame."""
+"""Flag of a latency sample whose stamp names another sender or kind than the announced one: a misrouted frame."""
 SAMPLE_KEY: Final = 8
 """Flag of an aiortc bot's sample: its frame was a key frame."""
 SAMPLE_SHOWN: Final = 2
@@ -138,7 +138,19 @@ RECEIVERS = pa.schema(
         pa.field("unauthentic", pa.int64()),
         pa.field("payload_type", pa.int64()),
         pa.field("damaged_stamps", pa.int64()),
+        pa.field("timestamp_jumps", pa.int64()),  # RTP timestamps that did not go on as the sender's did
         pa.field("malformed", pa.int64()),
+        # RTCP, of native bots alone; since the bot began
+        pa.field(
+            "key_frame_requests", pa.int64()
+        ),  # times a video could not go on and a key frame was asked for
+        pa.field("late_key_frames", pa.int64()),  # of these, those in which none came in time
+        pa.field("repaired", pa.int64()),  # lost packets that came when asked for
+        pa.field("unrepaired", pa.int64()),  # lost packets that were asked for and never came
+        # now: how long the stream that waits longest flows without
+        pa.field("sender_report_wait_ms", pa.int64()),
+        pa.field("receiver_report_wait_ms", pa.int64()),
+        pa.field("feedback_wait_ms", pa.int64()),
     ]
 )
 PLAYOUT = pa.schema(

@@ -38,8 +38,11 @@ FAULTS: Mapping[str, str] = {
     "stall-for-good": "the same from a moment on",
     "drop-audio": "the server leaves out audio packets, numbers without a gap",
     "key-frames-only": "the server sends no video but key frames, numbers without a gap",
+    "key-frames-lost": "the server sends all video but some key frames, numbers without a gap",
     "torn-frames": "of video frames of several packets the server sends the last packet only, numbers without a gap",
     "swap": "the server puts the payload of another participant into a packet",
+    "echo": "the server puts what the receiver itself sent into a packet",
+    "other-kind": "the server puts sound into a video packet, and a picture into an audio packet",
     "unasked-ssrc": "the server sends a packet again under an SSRC that was never announced",
     "damaged-stamp": "the server inverts a byte of the stamp",
     "damaged-payload": "the server inverts a byte of the payload",
@@ -49,9 +52,15 @@ FAULTS: Mapping[str, str] = {
     "duplicate-renumbered": "the server sends a packet again under the next number",
     "reorder": "the network delays single datagrams, so that later ones overtake them",
     "renumber": "the server leaves out sequence numbers, and no packets",
+    "shift-timestamps": "the server adds to RTP timestamps",
+    "jitter-timestamps": "the server adds to RTP timestamps, to each frame's another number of ticks",
+    "freeze-timestamps": "the server sends one RTP timestamp in all packets of a stream",
     "delay-uplink": "the network delays what bots send",
     "delay-downlink": "the network delays what bots receive",
     "jitter": "the network delays each frame differently",
+    "growing-delay": "the network delays what bots receive, by more from second to second",
+    "lip-sync": "the network delays the sound that bots receive, and not the picture",
+    "rtcp-lost": "the network loses RTCP, and no media",
     "stall-burst": "the network holds everything, then delivers all at once",
     "loss-uplink": "the network loses what bots send",
     "loss-downlink": "the network loses what bots receive",
@@ -101,6 +110,8 @@ class Case:
     shown_by: tuple[Size, ...] = ()
     from_join: bool = False
     """Armed when the participants begin to join, instead of with the measured part."""
+    duration_s: float | None = None
+    """Length of the measured part, where it is not that of the others."""
     in_short: bool = False
     """Belongs to the short form."""
 
@@ -178,6 +189,15 @@ def _partial() -> Iterable[Case]:
         named_by=(_DELIVERED[1],),
         shown_by=(Size(figure=_DELIVERED[1], done=lambda e: e.share(0), missing=True),),
     )
+    for share in (1.0, 0.5):
+        yield Case(
+            fault="key-frames-lost",
+            size=f"{share:.0%}",
+            server=({"kind": "withhold_key_frames", "media": "video", "share": share, "byFrame": True},),
+            named_by=("decodable_ratio.ratio",),
+            shown_by=(Size(figure="frames.missing_key_frames", done=lambda e: e.frames(0), plus=2),),
+            in_short=share == 0.5,
+        )
     for share in (1.0, 0.4):
         yield Case(
             fault="torn-frames",
@@ -203,6 +223,14 @@ def _wrong() -> Iterable[Case]:
             named_by=("foreign_frames",),
             shown_by=(Size(figure="foreign_frames", done=lambda e: e.count(stamped=True), plus=2),),
         )
+        for fault, kind in (("echo", "echo"), ("other-kind", "other_kind")):
+            yield Case(
+                fault=fault,
+                size=f"{share:.0%}",
+                server=both(kind=kind, share=share),
+                named_by=("foreign_frames",),
+                shown_by=(Size(figure="foreign_frames", done=lambda e: e.count(stamped=True), plus=2),),
+            )
         yield Case(
             fault="unasked-ssrc",
             size=f"{share:.0%}",
@@ -246,13 +274,17 @@ def _wrong() -> Iterable[Case]:
                 ),
             ),
         )
-    yield Case(
-        fault="wrong-payload-type",
-        size="5%",
-        server=({"kind": "payload_type", "amount": 99, "share": 0.05},),
-        named_by=("unexpected_packets.total",),
-        shown_by=(Size(figure="unexpected_packets.payload_type", done=lambda e: e.count(), plus=2),),
-    )
+    for size, sent in (
+        ("5%, one that is not known", {"amount": 99, "share": 0.05}),
+        ("5% of video, that of audio", {"amount": 100, "media": "video", "share": 0.05}),
+    ):
+        yield Case(
+            fault="wrong-payload-type",
+            size=size,
+            server=({"kind": "payload_type", **sent},),
+            named_by=("unexpected_packets.total",),
+            shown_by=(Size(figure="unexpected_packets.payload_type", done=lambda e: e.count(), plus=2),),
+        )
 
 
 def _numbered() -> Iterable[Case]:
@@ -303,6 +335,37 @@ def _numbered() -> Iterable[Case]:
         )
 
 
+def _timed() -> Iterable[Case]:
+    """RTP timestamps that do not go on as the senders' do."""
+    for size, fault in (
+        ("1 s from second 3 on", {"amount": 48_000, "fromMs": 3000}),
+        ("1 tick in 2% of audio packets", {"amount": 1, "share": 0.02}),
+    ):
+        yield Case(
+            fault="shift-timestamps",
+            size=size,
+            server=({"kind": "shift_timestamp", "media": "audio", **fault},),
+            named_by=("timestamp_jumps",),
+            shown_by=(Size(figure="timestamp_jumps", done=lambda e: e.jumps(0, 960), plus=2),),
+            in_short="share" in fault,
+        )
+    for amount, kind in ((2400, "audio"), (900, "video")):
+        yield Case(
+            fault="jitter-timestamps",
+            size=f"0 to {amount} ticks of {kind}",
+            server=({"kind": "jitter_timestamp", "media": kind, "amount": amount},),
+            named_by=("timestamp_jumps",),
+            shown_by=(Size(figure="timestamp_jumps", done=lambda e: e.count(stamped=True), plus=2),),
+        )
+    yield Case(
+        fault="freeze-timestamps",
+        size="of audio",
+        server=({"kind": "freeze_timestamp", "media": "audio"},),
+        named_by=("timestamp_jumps",),
+        shown_by=(Size(figure="timestamp_jumps", done=lambda e: e.count(stamped=True), plus=2),),
+    )
+
+
 def _delayed() -> Iterable[Case]:
     for direction in _DIRECTIONS:
         for delay_ms in (70, 150, 400):
@@ -334,6 +397,38 @@ def _delayed() -> Iterable[Case]:
                 )
                 for kind in _MEDIA
             ),
+        )
+    for growth in (10.0, 25.0):
+        yield Case(
+            fault="growing-delay",
+            size=f"{growth:g} ms a second",
+            network=(DatagramFault(action="delay", direction="down", growth_ms_per_s=growth),),
+            named_by=("latency_rise_ms.audio", "latency_rise_ms.video"),
+            shown_by=tuple(
+                Size(
+                    figure=f"latency_rise_ms.{kind}",
+                    done=_rise(kind),
+                    plus=3.0,
+                )
+                for kind in _MEDIA
+            ),
+        )
+    for size, constant_ms, growth in (("60 ms", 60, 0.0), ("15 ms more each second", 0, 15.0)):
+        yield Case(
+            fault="lip-sync",
+            size=size,
+            network=(
+                DatagramFault(
+                    action="delay",
+                    direction="down",
+                    media=("audio",),
+                    delay_ms=constant_ms,
+                    growth_ms_per_s=growth,
+                ),
+            ),
+            named_by=("lip_sync_ms.max",),
+            # Of a delay that grows, medians of seconds show up to half a second's growth less or more.
+            shown_by=(Size(figure="lip_sync_ms.max", done=_late_sound, plus=2.0 + growth / 2),),
         )
     for stall_s in (1.5, 0.5, 0.36):
         yield Case(
@@ -383,6 +478,37 @@ def _lost() -> Iterable[Case]:
                 ),
             ),
         )
+    for size, lost_directions in (("both ways", _DIRECTIONS), ("from the server", ("down",))):
+        yield Case(
+            fault="rtcp-lost",
+            size=size,
+            network=tuple(
+                DatagramFault(action="drop", direction=direction, media=("rtcp",))
+                for direction in lost_directions
+            ),
+            from_join=True,
+            duration_s=12.0,
+            named_by=("rtcp.sender_report_wait_ms", "rtcp.receiver_report_wait_ms"),
+            # Until the end of the measured time, and from the first packet, which came before it began.
+            shown_by=tuple(
+                Size(
+                    figure=f"rtcp.{figure}_wait_ms.max",
+                    done=lambda e: (e.window_ns[1] - e.window_ns[0]) / 1e6,
+                    plus=3500.0,
+                )
+                for figure in ("sender_report", "receiver_report")
+            ),
+        )
+    yield Case(
+        fault="rtcp-lost",
+        size="to the server, and 5% of video from it",
+        network=(
+            DatagramFault(action="drop", direction="up", media=("rtcp",)),
+            DatagramFault(action="drop", direction="down", media=("video",), share=0.05),
+        ),
+        named_by=("rtcp.unrepaired", "rtcp.late_key_frames"),
+        shown_by=(Size(figure="rtcp.unrepaired.ratio", done=lambda _: 1.0),),
+    )
     yield Case(
         fault="freeze-receiver",
         size="from second 2",
@@ -469,7 +595,7 @@ def _at_once() -> Iterable[Case]:
 def cases() -> tuple[Case, ...]:
     """Return all cases; the first is the healthy server, which the others are compared with."""
     found = [Case(fault="healthy", in_short=True)]
-    for group in (_withheld, _partial, _wrong, _numbered, _delayed, _lost, _signalled, _at_once):
+    for group in (_withheld, _partial, _wrong, _numbered, _timed, _delayed, _lost, _signalled, _at_once):
         found += group()
     return tuple(found)
 
@@ -506,6 +632,14 @@ def _latency(kind: Media, direction: Direction) -> Done:
 
 def _variation(kind: Media) -> Done:
     return lambda evidence: evidence.variation_ms(direction="down", media=kind, quantile=0.95)
+
+
+def _rise(kind: Media) -> Done:
+    return lambda evidence: evidence.rise_ms(direction="down", media=kind)
+
+
+def _late_sound(evidence: Evidence) -> float:
+    return evidence.held_ms(direction="down", media="audio", quantile=0.75)
 
 
 def _silence(kind: Media) -> Done:

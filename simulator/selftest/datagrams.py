@@ -42,6 +42,8 @@ class DatagramFault:
     delay_ms: float = 0.0
     jitter_ms: float = 0.0
     """Extra delay of each frame, drawn evenly from 0 to this."""
+    growth_ms_per_s: float = 0.0
+    """Extra delay that grows by so much a second, from the begin of the fault on."""
 
     def acts_until(self, elapsed_s: float) -> float | None:
         """Return when the part of the time it acts in ends, in seconds after arming; None if it does not act now."""
@@ -129,6 +131,7 @@ class Schedule:
                     due = max(due, self._armed_ns + int(until_s * 1e9))
                 case "delay":
                     extra = fault.jitter_ms * _unit(self._seed, number, stream.ordinal, stream.frames, 1)
+                    extra += fault.growth_ms_per_s * (elapsed_s - fault.from_s)
                     due += int((fault.delay_ms + extra) * 1e6)
                 case "repeat":
                     times += 1

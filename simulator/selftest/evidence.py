@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 AUDIO_MS = 20.0
@@ -48,6 +49,16 @@ class Evidence:
         """Count the frames of which the server altered a packet."""
         acts = self._acts(fault)
         return len(acts.drop_duplicates(["receiver", "ssrc", "timestamp"]))
+
+    def jumps(self, fault: int, spacing_ticks: int) -> int:
+        """Count where a stream of one frame each so many ticks goes over to what the server altered, and where back."""
+        found = 0
+        for _, acts in self._acts(fault, stamped=True).groupby(["receiver", "ssrc"]):
+            steps = acts["timestamp"].astype("int64").diff() % (1 << 32)
+            found += 2 * int((steps != spacing_ticks).sum())
+            # What lasts until the end does not come back.
+            found -= int(acts["at_ns"].max() + 2 * AUDIO_MS * 1e6 > self.window_ns[1])
+        return found
 
     def stall_ms(self, fault: int, spacing_ms: float) -> float:
         """Return the longest time that one of the server's faults kept from a stream, until the end of the measured time."""
@@ -96,6 +107,16 @@ class Evidence:
         held = (rows["sent_ns"] - rows["at_ns"]) / 1e6
         least = held.groupby([rows["leg"], rows["ssrc"]]).transform("min")
         return float((held - least).quantile(quantile))
+
+    def rise_ms(self, *, direction: str, media: str) -> float:
+        """Return by how much the time that the network held datagrams rose over the measured time."""
+        rows = self.datagrams(direction=direction, media=media)
+        rows = rows[rows["sent_ns"] > 0]
+        at_ns = rows["at_ns"] - self.window_ns[0]
+        slope, _ = np.polyfit(
+            at_ns.to_numpy("float64"), (rows["sent_ns"] - rows["at_ns"]).to_numpy("float64"), 1
+        )
+        return float(slope) * (self.window_ns[1] - self.window_ns[0]) / 1e6
 
     def silence_ms(self, *, direction: str, media: str) -> float:
         """Return the longest time in which the network passed on nothing of a stream, until the end of the measured time."""

@@ -135,7 +135,7 @@ class SelfTest:
                 hiding = await opened.enter_async_context(SignallingProxy(stack.url, case.hidden))
                 url = hiding.url
             faults = _Faults(case, self._seed, proxy, stack, folder)
-            scenario = _scenario(self._seed, self._duration_s)
+            scenario = _scenario(self._seed, case.duration_s or self._duration_s)
             run = pattern_of(scenario).make_run(
                 scenario,
                 state=self._state,

@@ -128,8 +128,10 @@ record! {
         stamps: u64,
         /// Packets that must carry a stamp and do not, or a damaged one.
         damaged_stamps: u64,
-        /// Stamps whose bot is not the announced sender.
+        /// Stamps whose bot or kind is not the announced one.
         foreign: u64,
+        /// Packets whose RTP timestamp does not go on as the sender's does.
+        timestamp_jumps: u64,
         /// Longest pause between frames, the present one included, microseconds.
         longest_gap_us: u64,
         /// Time spent in pauses longer than 500 ms, the present one included, microseconds.
@@ -302,12 +304,26 @@ record! {
         damaged_stamps: u64,
         /// What is no packet of any protocol spoken here, or RTP where none is received.
         malformed: u64,
+        /// Packets whose RTP timestamp does not go on as the sender's does.
+        timestamp_jumps: u64,
+        /// Times in which a video could not go on and a key frame was asked for.
+        key_frame_requests: u64,
+        /// Of these, those in which none came in time.
+        late_key_frames: u64,
+        /// Lost packets that came when they were asked for.
+        repaired: u64,
+        /// Lost packets that were asked for and never came.
+        unrepaired: u64,
+        /// How long the received stream that waits longest flows without a sender report, milliseconds.
+        sender_report_wait_ms: u32,
+        /// How long the sent stream that waits longest is sent without a receiver report on it, milliseconds.
+        receiver_report_wait_ms: u32,
+        /// How long media is sent without transport-wide feedback, milliseconds; 0 where none ever came.
+        feedback_wait_ms: u32,
         /// The bot.
         bot: u16,
         /// Zero.
         padding: u16,
-        /// Zero.
-        reserved: u32,
     }
 }
 

@@ -34,6 +34,7 @@ mod lag;
 pub mod layout;
 mod leg_selector;
 mod lock;
+mod media_clock;
 mod negotiation;
 mod opus;
 pub mod params;

@@ -13,8 +13,8 @@ use meeshy_sfu_proto::net::{Class, classify};
 use meeshy_sfu_proto::rtcp::packets;
 
 use crate::config::{ConnectParameters, ConsumeRequest, Direction, EventKind, Kind, LinkProfile};
-use crate::context::{Context, shifted, unix_ns};
-use crate::layout::{ConsumerRow, SenderRow};
+use crate::context::{Context, Now, shifted, unix_ns};
+use crate::layout::{BotRow, ConsumerRow, SenderRow};
 use crate::negotiation::{Incoming, Media};
 use crate::receiver::Receiver;
 use crate::sender::Sender;
@@ -192,6 +192,15 @@ impl Peer {
 
     pub(crate) fn rows(&self, ctx: &Context<'_>) -> impl Iterator<Item = ConsumerRow> + '_ {
         self.receiver.rows(&ctx.now)
+    }
+
+    /// What cannot be told stream by stream.
+    pub(crate) fn bot_row(&self, now: &Now) -> BotRow {
+        let mut row = self.receiver.bot_row(now);
+        if self.send.as_ref().unwrap_or(&self.recv).is_ready() {
+            (row.receiver_report_wait_ms, row.feedback_wait_ms) = self.sender.waits_ms(now);
+        }
+        row
     }
 
     pub(crate) fn sender_rows(&self) -> impl Iterator<Item = SenderRow> + '_ {

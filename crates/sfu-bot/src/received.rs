@@ -18,8 +18,9 @@ use crate::checksum::crc32;
 use crate::config::Kind;
 use crate::frame_check::{FrameCheck, Promise};
 use crate::layout::{ConsumerRow, SAMPLE_CORRUPT, Sample, UNKNOWN_SENDER};
+use crate::media_clock::MediaClock;
 use crate::opus;
-use crate::stamp::{Ending, FLAG_KEY_FRAME, STAMP_LEN, Stamp};
+use crate::stamp::{Ending, FLAG_KEY_FRAME, FLAG_VIDEO, STAMP_LEN, Stamp};
 use crate::vp8;
 use crate::window::{Order, SPAN, SeqWindow};
 
@@ -28,6 +29,9 @@ pub(crate) const FREEZE_NS: u64 = 500_000_000;
 
 /// Without a frame for longer than this a stream pauses; a pause is noted when it is over.
 pub(crate) const PAUSE_NS: u64 = 300_000_000;
+
+/// Without a packet for longer than this a stream does not flow: nobody has to report on it.
+pub(crate) const SILENT_NS: u64 = 2_000_000_000;
 
 /// What the owner of a stream must react to; mostly nothing.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -64,10 +68,13 @@ pub(crate) struct StreamIn {
     row: ConsumerRow,
     base: u64,
     last_frame_ns: u64,
+    /// Arrival of the first packet after the last silence.
+    flows_since_ns: u64,
     frozen: bool,
     /// A frame became complete since the last call of this.
     complete: bool,
     jitter: Jitter,
+    clock: MediaClock,
     frames: FrameTracker,
     pub(crate) check: FrameCheck,
 }
@@ -91,9 +98,11 @@ impl StreamIn {
             row,
             base: 0,
             last_frame_ns: 0,
+            flows_since_ns: 0,
             frozen: false,
             complete: false,
             jitter: Jitter::default(),
+            clock: MediaClock::default(),
             frames: FrameTracker::default(),
             check: FrameCheck::default(),
         }
@@ -123,8 +132,9 @@ impl StreamIn {
         let mut notice = Notice::default();
         self.row.bytes += wire_len as u64;
         self.row.received += 1;
-        self.row.last_packet_unix_ns = arrival_ns;
-        match self.window.insert(index) {
+        self.came(arrival_ns);
+        let order = self.window.insert(index);
+        match order {
             Order::Next => {}
             Order::First => {
                 self.base = index;
@@ -140,6 +150,11 @@ impl StreamIn {
         }
         let clock_khz = if self.id.kind == Kind::Video { 90 } else { 48 };
         self.jitter.update(header.timestamp, arrival_ns, clock_khz);
+        if self.id.kind == Kind::Video && order != Order::Late {
+            let starts = vp8::read_part(payload).is_some_and(|part| part.start);
+            let follows = order == Order::Next && !starts;
+            self.clock.packet(header.timestamp, header.marker, follows);
+        }
         let sample = self.content(index, header, payload, arrival_ns, false, &mut notice);
         (notice, sample)
     }
@@ -166,10 +181,18 @@ impl StreamIn {
         }
         self.window.insert(index);
         self.row.repaired += 1;
-        self.row.last_packet_unix_ns = arrival_ns;
+        self.came(arrival_ns);
         notice.filled = Some(index);
         let sample = self.content(index, header, payload, arrival_ns, true, &mut notice);
         (notice, sample)
+    }
+
+    #[inline]
+    fn came(&mut self, arrival_ns: u64) {
+        if arrival_ns.saturating_sub(self.row.last_packet_unix_ns) > SILENT_NS {
+            self.flows_since_ns = arrival_ns;
+        }
+        self.row.last_packet_unix_ns = arrival_ns;
     }
 
     /// Counts a packet that was seen before.
@@ -181,12 +204,27 @@ impl StreamIn {
         self.row.damaged_stamps
     }
 
+    pub(crate) fn timestamp_jumps(&self) -> u64 {
+        self.clock.jumps()
+    }
+
     pub(crate) fn count_nacks(&mut self, numbers: u32) {
         self.row.nacks += numbers;
     }
 
     pub(crate) fn count_pli(&mut self) {
         self.row.plis += 1;
+    }
+
+    /// Since when it flows; `None` if it does not.
+    pub(crate) fn flows_since_ns(&self, now_ns: u64) -> Option<u64> {
+        let age_ns = now_ns.saturating_sub(self.row.last_packet_unix_ns);
+        (age_ns <= SILENT_NS).then_some(self.flows_since_ns)
+    }
+
+    /// Whether a packet came within the last so many nanoseconds.
+    pub(crate) fn came_within(&self, span_ns: u64, now_ns: u64) -> bool {
+        now_ns.saturating_sub(self.row.last_packet_unix_ns) <= span_ns
     }
 
     /// Whether a decodable frame (audio: a packet) came since the last call of this.
@@ -240,6 +278,7 @@ impl StreamIn {
         (row.expected, row.lost) = self.loss();
         row.lost_after_repair = row.lost.saturating_sub(row.repaired);
         row.last_frame_unix_ns = self.last_frame_ns;
+        row.timestamp_jumps = self.clock.jumps();
         let khz = if self.id.kind == Kind::Video { 90 } else { 48 };
         row.jitter_us = (u64::from(self.jitter.ticks()) * 1000 / khz) as u32;
         if row.stamps == 0 {
@@ -287,7 +326,15 @@ impl StreamIn {
             let from = part.map_or(0, |part| part.descriptor);
             let promise = if header.marker {
                 match Stamp::of(payload) {
-                    Ending::Intact(stamp) => Some(self.promise(&stamp, index, arrival_ns, by_rtx)),
+                    Ending::Intact(stamp) => {
+                        let sample = self.sample(&stamp, header.timestamp, arrival_ns, by_rtx);
+                        Some(Promise {
+                            sample,
+                            sum: stamp.sum,
+                            packets: stamp.packets.into(),
+                            last: index,
+                        })
+                    }
                     ending => {
                         self.row.damaged_stamps +=
                             u64::from(ending == Ending::Damaged || self.expects_stamps());
@@ -314,7 +361,7 @@ impl StreamIn {
             Ending::Intact(stamp) => {
                 let media = &payload[..payload.len() - STAMP_LEN];
                 let fine = stamp.packets == 1 && stamp.sum == crc32(media);
-                let mut sample = self.sample(&stamp, arrival_ns, by_rtx);
+                let mut sample = self.sample(&stamp, header.timestamp, arrival_ns, by_rtx);
                 sample.flags |= if fine { 0 } else { SAMPLE_CORRUPT };
                 Some(sample)
             }
@@ -330,15 +377,6 @@ impl StreamIn {
     /// Bots of a run stamp what they send; of an unknown sender nothing is known.
     fn expects_stamps(&self) -> bool {
         self.id.sender != UNKNOWN_SENDER
-    }
-
-    fn promise(&mut self, stamp: &Stamp, index: u64, arrival_ns: u64, by_rtx: bool) -> Promise {
-        Promise {
-            sample: self.sample(stamp, arrival_ns, by_rtx),
-            sum: stamp.sum,
-            packets: stamp.packets,
-            last: index,
-        }
     }
 
     fn apply(&mut self, done: Done, now_ns: u64, notice: &mut Notice) {
@@ -373,8 +411,12 @@ impl StreamIn {
         self.last_frame_ns = self.last_frame_ns.max(now_ns);
     }
 
-    fn sample(&mut self, stamp: &Stamp, arrival_ns: u64, by_rtx: bool) -> Sample {
-        let foreign = self.id.sender != UNKNOWN_SENDER && self.id.sender != stamp.bot;
+    fn sample(&mut self, stamp: &Stamp, timestamp: u32, arrival_ns: u64, by_rtx: bool) -> Sample {
+        let other_kind = (stamp.flags & FLAG_VIDEO != 0) != (self.id.kind == Kind::Video);
+        let foreign = self.id.sender != UNKNOWN_SENDER && self.id.sender != stamp.bot || other_kind;
+        if !foreign {
+            self.clock.stamp(timestamp, stamp.timestamp);
+        }
         let owd_ns = arrival_ns.wrapping_sub(stamp.unix_ns).cast_signed();
         self.row.stamps += 1;
         self.row.foreign += u64::from(foreign);

@@ -27,12 +27,14 @@ use crate::layout::{BotRow, ConsumerRow, Pause, Sample, UNKNOWN_SENDER};
 use crate::leg_selector::{LegSelector, Unit};
 use crate::negotiation::Incoming;
 use crate::received::{Notice, StreamId, StreamIn};
-use crate::reception::Reception;
-use crate::repair::Repair;
+use crate::reception::{RECENT_NS, Reception};
+use crate::repair::{KeyFrameRequests, Repair};
 use crate::session::{Keys, Session};
 use crate::ssrc_map::{Slot, SsrcMap};
 use crate::strangers::Strangers;
 use crate::window::SeqWindow;
+
+mod rows;
 
 const REPORT_NS: u64 = 1_000_000_000;
 const FEEDBACK_NS: u64 = 100_000_000;
@@ -66,6 +68,8 @@ pub(crate) struct Receiver {
     streams: Vec<StreamIn>,
     receptions: Vec<Reception>,
     finished: Vec<ConsumerRow>,
+    /// Of the streams that ended.
+    requests_before: KeyFrameRequests,
     strangers: Strangers,
     /// What could not be attributed for another reason; its other fields are filled when it is read.
     pub(crate) unexpected: BotRow,
@@ -100,6 +104,7 @@ impl Receiver {
             streams: Vec::new(),
             receptions: Vec::new(),
             finished: Vec::new(),
+            requests_before: KeyFrameRequests::default(),
             strangers: Strangers::default(),
             unexpected: BotRow::default(),
             given_up: Vec::new(),
@@ -159,6 +164,7 @@ impl Receiver {
                 for ssrc in [Some(stream.id.ssrc), reception.incoming.rtx_ssrc] {
                     ssrc.inspect(|&ssrc| self.strangers.ended(ssrc, now.mono_ns));
                 }
+                self.requests_before += reception.repair.requests;
                 stream.check.end();
                 self.given_up.extend(stream.check.take_given_up());
                 self.given_up.extend(reception.held);
@@ -176,34 +182,6 @@ impl Receiver {
         let tags: Vec<u32> = self.streams.iter().map(|stream| stream.id.tag).collect();
         self.remove(&tags, &ctx.now);
         self.hand_out_given_up(ctx);
-    }
-
-    /// What this bot received and could not attribute.
-    pub(crate) fn bot_row(&self) -> BotRow {
-        let (unknown_ssrc, unknown_ssrc_open) = self.strangers.packets();
-        let open = self.streams.iter().map(StreamIn::damaged_stamps);
-        let finished = self.finished.iter().map(|row| row.damaged_stamps);
-        BotRow {
-            bot: self.bot,
-            unknown_ssrc,
-            unknown_ssrc_open,
-            damaged_stamps: open.chain(finished).sum(),
-            ..self.unexpected
-        }
-    }
-
-    /// Streams that [`Receiver::rows`] returns.
-    pub(crate) fn stream_count(&self) -> usize {
-        self.streams.len() + self.finished.len()
-    }
-
-    /// Rows of all streams, present ones first.
-    pub(crate) fn rows(&self, now: &Now) -> impl Iterator<Item = ConsumerRow> + '_ {
-        let now_ns = now.unix_ns;
-        self.streams
-            .iter()
-            .map(move |stream| stream.row(now_ns, true))
-            .chain(self.finished.iter().copied())
     }
 
     /// Reads what the packets of a train will need, so that their cache misses overlap instead of following one
@@ -540,6 +518,11 @@ impl Receiver {
             let due = repair.poll(now_ns, rtt_ns, &mut ctx.nacks);
             stream.count_nacks(due.requested);
             let key_frame = repair.wants_key_frame(broken, now_ns);
+            repair.check_key_frame(
+                stream.came_within(RECENT_NS, ctx.now.unix_ns),
+                now_ns,
+                rtt_ns,
+            );
             needs_repair |= !repair.is_idle() || broken;
             let media_ssrc = stream.id.ssrc;
             if key_frame {

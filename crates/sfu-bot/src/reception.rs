@@ -26,7 +26,29 @@ pub(crate) struct Reception {
     pub(crate) lost_reported: u64,
 }
 
+/// How long a packet may be ago for media to flow where a key frame is waited for.
+pub(crate) const RECENT_NS: u64 = 200_000_000;
+
+/// How long the stream that waits longest flows without a sender report, milliseconds.
+pub(crate) fn longest_report_wait_ms(
+    receptions: &[Reception],
+    streams: &[StreamIn],
+    now_ns: u64,
+) -> u32 {
+    let waits = receptions.iter().zip(streams);
+    let longest = waits.map(|(one, stream)| one.report_wait_ns(stream, now_ns));
+    (longest.max().unwrap_or(0) / 1_000_000) as u32
+}
+
 impl Reception {
+    /// How long the stream flows without a sender report.
+    fn report_wait_ns(&self, stream: &StreamIn, now_ns: u64) -> u64 {
+        let reported_ns = self.last_sr.map_or(0, |(_, at_ns)| at_ns);
+        stream.flows_since_ns(now_ns).map_or(0, |since_ns| {
+            now_ns.saturating_sub(since_ns.max(reported_ns))
+        })
+    }
+
     /// Return how the stream was received since the last report.
     pub(crate) fn report(&mut self, stream: &StreamIn, now_ns: u64) -> ReportBlock {
         let (newest, expected, lost) = stream.reception();

@@ -13,6 +13,8 @@
 //!
 //! RFC 4585 §6.2.1 (NACK), §6.3.1 (PLI).
 
+use std::ops::AddAssign;
+
 const MAX_TRIES: u8 = 10;
 /// What is missing longer than this comes too late for any picture.
 const MAX_AGE_NS: u64 = 1_500_000_000;
@@ -21,6 +23,8 @@ const PATIENCE_NS: u64 = 50_000_000;
 const MAX_MISSING: usize = 400;
 const PLI_AFTER_NS: u64 = 200_000_000;
 const PLI_EVERY_NS: u64 = 1_000_000_000;
+/// A key frame may come so long after it was asked for, and two round trips: to the sender and back, through a server.
+const KEY_FRAME_WITHIN_NS: u64 = 500_000_000;
 
 #[derive(Debug, Clone, Copy)]
 struct Missing {
@@ -40,6 +44,25 @@ pub(crate) struct Repair {
     missing: Vec<Missing>,
     broken_since_ns: u64,
     pli_sent_ns: Option<u64>,
+    /// When a key frame was first asked for since the video last went on.
+    asked_since_ns: Option<u64>,
+    is_late: bool,
+    pub(crate) requests: KeyFrameRequests,
+}
+
+/// Times in which a video could not go on and a key frame was asked for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct KeyFrameRequests {
+    pub(crate) all: u64,
+    /// Those in which none came in time although media did.
+    pub(crate) late: u64,
+}
+
+impl AddAssign for KeyFrameRequests {
+    fn add_assign(&mut self, other: Self) {
+        self.all += other.all;
+        self.late += other.late;
+    }
 }
 
 /// What is to be done for one stream now.
@@ -59,6 +82,9 @@ impl Repair {
             missing: Vec::new(),
             broken_since_ns: 0,
             pli_sent_ns: None,
+            asked_since_ns: None,
+            is_late: false,
+            requests: KeyFrameRequests::default(),
         }
     }
 
@@ -126,6 +152,8 @@ impl Repair {
     pub(crate) fn wants_key_frame(&mut self, broken: bool, now_ns: u64) -> bool {
         if !broken || !self.pli {
             self.broken_since_ns = 0;
+            self.asked_since_ns = None;
+            self.is_late = false;
             return false;
         }
         if self.broken_since_ns == 0 {
@@ -137,8 +165,23 @@ impl Repair {
                 .is_none_or(|sent| now_ns >= sent + PLI_EVERY_NS);
         if due {
             self.pli_sent_ns = Some(now_ns);
+            if self.asked_since_ns.is_none() {
+                self.asked_since_ns = Some(now_ns);
+                self.requests.all += 1;
+            }
         }
         due
+    }
+
+    /// Takes note, once for each time, that the key frame that was asked for did not come although media flows.
+    pub(crate) fn check_key_frame(&mut self, flows: bool, now_ns: u64, rtt_ns: u64) {
+        let late = self
+            .asked_since_ns
+            .is_some_and(|asked| now_ns > asked + KEY_FRAME_WITHIN_NS + 2 * rtt_ns);
+        if late && flows && !self.is_late {
+            self.is_late = true;
+            self.requests.late += 1;
+        }
     }
 }
 
@@ -195,6 +238,28 @@ mod tests {
                 requested: 0
             }
         );
+    }
+
+    #[test]
+    fn a_key_frame_that_was_asked_for_and_does_not_come_is_late_once() {
+        let mut repair = Repair::new(true, true);
+        let mut until = |from: u64, to: u64, broken: bool, flows: bool| {
+            for at in (from..to).step_by(10) {
+                repair.wants_key_frame(broken, at * MS);
+                repair.check_key_frame(flows, at * MS, RTT);
+            }
+            (repair.requests.all, repair.requests.late)
+        };
+        // Asked for after 200 ms, late 580 ms after that.
+        assert_eq!(until(1000, 1780, true, true), (1, 0));
+        assert_eq!(until(1780, 5000, true, true), (1, 1));
+        assert_eq!(until(5000, 5010, false, true), (1, 1));
+        // It breaks again, and goes on in time.
+        assert_eq!(until(5010, 5500, true, true), (2, 1));
+        assert_eq!(until(5500, 5510, false, true), (2, 1));
+        // Where nothing is sent no key frame can come.
+        assert_eq!(until(5510, 9000, true, false), (3, 1));
+        assert_eq!(until(9000, 9010, true, true), (3, 2));
     }
 
     #[test]

@@ -194,7 +194,7 @@ impl Runner {
         peer.close(ctx);
         self.closed_rows.extend(peer.rows(ctx));
         self.closed_sender_rows.extend(peer.sender_rows());
-        self.closed_bot_rows.push(peer.receiver.bot_row());
+        self.closed_bot_rows.push(peer.bot_row(&ctx.now));
         for session in peer.sessions() {
             let (drops, refused) = session.drop_counts();
             self.closed_drops += drops;
@@ -300,7 +300,7 @@ impl Runner {
         for row in open.chain(self.closed_sender_rows.iter().copied()) {
             tables.senders.extend_from_slice(&row.to_bytes());
         }
-        let open = self.peers.iter().map(|peer| peer.receiver.bot_row());
+        let open = self.peers.iter().map(|peer| peer.bot_row(&ctx.now));
         for row in open.chain(self.closed_bot_rows.iter().copied()) {
             tables.bots.extend_from_slice(&row.to_bytes());
         }

@@ -16,7 +16,7 @@
 
 use std::time::Duration;
 
-use meeshy_sfu_proto::rtcp::{self, Packet, SenderInfo, ntp};
+use meeshy_sfu_proto::rtcp::{self, Packet};
 use meeshy_sfu_proto::rtp::extension::{AbsSendTime, AudioLevel};
 use meeshy_sfu_proto::rtp::{ExtensionForm, HeaderFields, HeaderWriter, seq};
 
@@ -27,11 +27,14 @@ use crate::context::{Context, Now};
 use crate::layout::{SENT_COMFORT, SENT_KEY, SenderRow, SentFrame};
 use crate::negotiation::Media;
 use crate::random::Random;
+use crate::received::SILENT_NS;
 use crate::schedule::{Schedule, Slot};
 use crate::script::{Script, Sound};
 use crate::session::{Keys, Session};
-use crate::stamp::{FLAG_KEY_FRAME, STAMP_LEN, Stamp};
+use crate::stamp::{FLAG_KEY_FRAME, FLAG_VIDEO, STAMP_LEN, Stamp};
 use crate::{opus, vp8};
+
+mod reports;
 
 /// Packets that can be sent again: at least 5 s of video.
 const HISTORY: usize = 512;
@@ -100,6 +103,10 @@ struct StreamOut {
     octets: u32,
     history: Vec<Sent>,
     row: SenderRow,
+    /// When the first packet after the last silence left.
+    sends_since_ns: u64,
+    /// When the last report on it came.
+    reported_ns: u64,
 }
 
 /// The sending half of a bot.
@@ -112,6 +119,8 @@ pub(crate) struct Sender {
     streams: Vec<StreamOut>,
     transport_sequence: u16,
     feedbacks: u32,
+    /// When the last transport-wide feedback came.
+    feedback_ns: u64,
     next_report_ns: u64,
     hushed: bool,
 }
@@ -126,6 +135,7 @@ impl Sender {
             streams: Vec::new(),
             transport_sequence: 0,
             feedbacks: 0,
+            feedback_ns: 0,
             next_report_ns: 0,
             hushed: false,
         }
@@ -220,7 +230,10 @@ impl Sender {
             Packet::Fir(fir) => fir
                 .entries()
                 .for_each(|entry| self.on_key_frame_request(entry.ssrc, ctx)),
-            Packet::TransportCc(_) => self.feedbacks += 1,
+            Packet::TransportCc(_) => {
+                self.feedbacks += 1;
+                self.feedback_ns = ctx.now.unix_ns;
+            }
             _ => {}
         }
     }
@@ -260,21 +273,6 @@ impl Sender {
             .find(|stream| stream.media.kind == kind)
     }
 
-    fn on_block(&mut self, block: &rtcp::ReportBlock, ctx: &Context<'_>) {
-        let Some(stream) = self
-            .streams
-            .iter_mut()
-            .find(|stream| stream.media.ssrc == block.ssrc)
-        else {
-            return;
-        };
-        stream.row.remote_lost = block.cumulative_lost.max(0).cast_unsigned();
-        let now = ntp::compact(ntp::from_unix(Duration::from_nanos(ctx.now.unix_ns)));
-        if let Some(rtt) = ntp::round_trip(now, block.last_sr, block.delay_since_last_sr) {
-            stream.row.rtt_us = rtt.as_micros() as u32;
-        }
-    }
-
     fn on_key_frame_request(&mut self, ssrc: u32, ctx: &mut Context<'_>) {
         let Some(stream) = self
             .streams
@@ -287,32 +285,6 @@ impl Sender {
             stream.row.plis += 1;
             stream.script.request_key_frame();
             ctx.report(self.bot, EventKind::Pli);
-        }
-    }
-
-    fn report(&mut self, session: &mut Session, ctx: &mut Context<'_>) {
-        let time = ntp::from_unix(Duration::from_nanos(ctx.now.unix_ns));
-        for stream in self
-            .streams
-            .iter_mut()
-            .filter(|stream| stream.running && stream.row.packets > 0)
-        {
-            let info = SenderInfo {
-                ssrc: stream.media.ssrc,
-                ntp: time,
-                rtp_timestamp: stream.schedule.timestamp_at(ctx.now.mono_ns),
-                packet_count: stream.row.packets as u32,
-                octet_count: stream.octets,
-            };
-            let out = &mut ctx.out[..];
-            let Some(report) = info.write(&[], out) else {
-                continue;
-            };
-            let Some(names) = rtcp::sdes::write(stream.media.ssrc, &self.cname, &mut out[report..])
-            else {
-                continue;
-            };
-            session.send_rtcp(&mut ctx.out, report + names);
         }
     }
 }
@@ -372,6 +344,8 @@ impl StreamOut {
             octets: 0,
             history,
             row,
+            sends_since_ns: 0,
+            reported_ns: 0,
             media,
         }
     }
@@ -429,6 +403,9 @@ impl StreamOut {
             ctx.health.packets_sent += 1;
             late_ns = slot.late_ns + sent.stamp_ns.saturating_sub(ctx.now.unix_ns);
             ctx.health.late_sends += u64::from(late_ns > LATE_NS);
+            if sent.stamp_ns.saturating_sub(self.row.last_packet_unix_ns) > SILENT_NS {
+                self.sends_since_ns = sent.stamp_ns;
+            }
             self.row.last_packet_unix_ns = sent.stamp_ns;
             if self.row.first_packet_unix_ns == 0 {
                 self.row.first_packet_unix_ns = sent.stamp_ns;
@@ -625,12 +602,14 @@ impl StreamOut {
 
     fn payload(&self, sent: &Sent, clip: &Clip, out: &mut [u8]) -> usize {
         let stamp = Stamp {
-            flags: u8::from(sent.key) * FLAG_KEY_FRAME,
+            flags: (u8::from(sent.key) * FLAG_KEY_FRAME)
+                | (u8::from(self.media.kind == Kind::Video) * FLAG_VIDEO),
             bot: self.speaker.number,
             seq: sent.stamp_seq,
             unix_ns: sent.stamp_ns,
             sum: sent.sum,
-            packets: sent.parts.into(),
+            packets: sent.parts,
+            timestamp: sent.timestamp,
         };
         if self.media.kind == Kind::Video {
             let frame = clip.frame(self.speaker.layer, sent.position as usize);

@@ -4,9 +4,9 @@
 //! Writes and reads the stamp. Where it goes in a payload belongs to `opus` (as padding) and `vp8` (after the frame).
 //!
 //! # Format
-//! Big-endian: magic "MSHY" (4), flags u8, version 2 u8, bot u16, sequence u32, Unix time in nanoseconds u64, the frame's
-//! sum ([`crate::checksum::FrameSum`]) u32, its packets u16, zero u16, CRC-32 of the 28 bytes before. A server forwards it
-//! untouched because it is payload.
+//! Big-endian: magic "MSHY" (4), flags u8, version 3 u8, bot u16, sequence u32, Unix time in nanoseconds u64, the frame's
+//! sum ([`crate::checksum::FrameSum`]) u32, its packets u8, the low 24 bits of its RTP timestamp, CRC-32 of the 28 bytes
+//! before. A server forwards it untouched because it is payload.
 //!
 //! # Cost
 //! A payload without stamp costs one comparison of four bytes.
@@ -18,9 +18,14 @@ pub(crate) const STAMP_LEN: usize = 32;
 
 /// Flag: the stamp sits in a key frame.
 pub(crate) const FLAG_KEY_FRAME: u8 = 1;
+/// Flag: the stamp is of video; without it of audio.
+pub(crate) const FLAG_VIDEO: u8 = 2;
+
+/// The bits of an RTP timestamp that a stamp holds.
+pub(crate) const TIMESTAMP_MASK: u32 = 0xff_ffff;
 
 const MAGIC: [u8; 4] = *b"MSHY";
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 const BODY: usize = STAMP_LEN - 4;
 
 /// Who sent a frame, when, and what it was.
@@ -32,7 +37,9 @@ pub(crate) struct Stamp {
     pub(crate) unix_ns: u64,
     /// Of all packets of the frame.
     pub(crate) sum: u32,
-    pub(crate) packets: u16,
+    pub(crate) packets: u8,
+    /// RTP timestamp that its sender gave the frame; the low 24 bits count.
+    pub(crate) timestamp: u32,
 }
 
 /// What the end of a payload holds.
@@ -56,7 +63,9 @@ impl Stamp {
         bytes[8..12].copy_from_slice(&self.seq.to_be_bytes());
         bytes[12..20].copy_from_slice(&self.unix_ns.to_be_bytes());
         bytes[20..24].copy_from_slice(&self.sum.to_be_bytes());
-        bytes[24..26].copy_from_slice(&self.packets.to_be_bytes());
+        let timestamp = self.timestamp & TIMESTAMP_MASK;
+        let last = u32::from(self.packets) << 24 | timestamp;
+        bytes[24..BODY].copy_from_slice(&last.to_be_bytes());
         let crc = crc32(&bytes[..BODY]);
         bytes[BODY..].copy_from_slice(&crc.to_be_bytes());
         bytes
@@ -82,7 +91,8 @@ impl Stamp {
             seq: word(8),
             unix_ns: u64::from(word(12)) << 32 | u64::from(word(16)),
             sum: word(20),
-            packets: u16::from_be_bytes([bytes[24], bytes[25]]),
+            packets: bytes[24],
+            timestamp: word(24) & TIMESTAMP_MASK,
         })
     }
 }
@@ -98,6 +108,7 @@ mod tests {
         unix_ns: 1_790_000_000_123_456_789,
         sum: 0x1234_5678,
         packets: 3,
+        timestamp: 0x12_3456,
     };
 
     #[test]
@@ -126,7 +137,7 @@ mod tests {
 
     #[test]
     fn the_bytes_are_those_every_kind_of_bot_writes() {
-        // Python: struct.pack("!4sBBHIQIHH", b"MSHY", 0, 2, 3, 5, 9, 6, 1, 0) + crc32 of it
+        // Python: struct.pack("!4sBBHIQII", b"MSHY", 0, 3, 3, 5, 9, 6, 1 << 24 | 7) + crc32 of it
         let bytes = Stamp {
             flags: 0,
             bot: 3,
@@ -134,11 +145,12 @@ mod tests {
             unix_ns: 9,
             sum: 6,
             packets: 1,
+            timestamp: 0xff00_0007,
         }
         .to_bytes();
         assert_eq!(
             bytes[..28],
-            *b"MSHY\x00\x02\x00\x03\x00\x00\x00\x05\x00\x00\x00\x00\x00\x00\x00\x09\x00\x00\x00\x06\x00\x01\x00\x00"
+            *b"MSHY\x00\x03\x00\x03\x00\x00\x00\x05\x00\x00\x00\x00\x00\x00\x00\x09\x00\x00\x00\x06\x01\x00\x00\x07"
         );
         assert_eq!(bytes[28..], crc32(&bytes[..28]).to_be_bytes());
     }

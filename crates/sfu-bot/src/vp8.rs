@@ -111,6 +111,7 @@ mod tests {
         unix_ns: 3,
         sum: 4,
         packets: 5,
+        timestamp: 6,
     };
 
     #[test]

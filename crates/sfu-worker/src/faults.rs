@@ -36,6 +36,8 @@ use crate::outbox::Outbox;
 /// What the stamps of our bots begin with, and their length.
 const STAMP_MAGIC: [u8; 4] = *b"MSHY";
 const STAMP_LEN: usize = 32;
+/// Where a stamp says who sent it.
+const STAMP_BOT: usize = 6;
 /// Makes an SSRC that was never announced.
 const UNASKED: u32 = 0x5a5a_5a5a;
 /// Roll-over counts tried for a stream that is older than the faults.
@@ -68,6 +70,10 @@ struct Stream {
     frames: u64,
     timestamp: u32,
     in_key_frame: bool,
+    /// Participant by its stamps.
+    bot: Option<u16>,
+    /// RTP timestamp at which a fault stopped it.
+    frozen: Option<u32>,
     /// The last payload without and with marker.
     last: [Vec<u8>; 2],
 }
@@ -127,7 +133,7 @@ impl Faults {
         };
         (self.seed, self.plan, self.since) = (seed, plan, now);
         for stream in self.streams.values_mut() {
-            (stream.packets, stream.frames) = (0, 0);
+            (stream.packets, stream.frames, stream.frozen) = (0, 0, None);
         }
         Ok(())
     }
@@ -224,20 +230,15 @@ impl Faults {
         let receiver = self.receiver(to);
         let key = (to, packet.ssrc);
         self.follow(key, &packet);
-        let partner = self.partner(key, packet.marker);
         let timestamp = packet.timestamp();
         let mut copies = Vec::new();
         for position in 0..self.plan.len() {
             if !self.chooses(position, key, &packet, receiver, elapsed_ms) {
                 continue;
             }
+            let other = self.other_payload(self.plan[position].kind, key, &packet);
             let stream = self.streams.get_mut(&key).expect(FOLLOWED);
-            let effect = alter(
-                &self.plan[position],
-                &mut packet,
-                stream,
-                partner.as_deref(),
-            );
+            let effect = alter(&self.plan[position], &mut packet, stream, other);
             if effect.is_some() {
                 self.note(FaultAct {
                     fault: position as u32,
@@ -328,6 +329,8 @@ impl Faults {
             frames: 0,
             timestamp: timestamp.wrapping_sub(1),
             in_key_frame: false,
+            bot: None,
+            frozen: None,
             last: [Vec::new(), Vec::new()],
         });
         stream.newest = stream.newest.max(packet.index);
@@ -338,6 +341,58 @@ impl Faults {
             stream.in_key_frame = vp8::is_keyframe(&packet.payload);
         }
         stream.last[usize::from(packet.marker)].clone_from(&packet.payload);
+        if is_stamped(&packet.payload) {
+            let at = packet.payload.len() - STAMP_LEN + STAMP_BOT;
+            stream.bot = Some(u16::from_be_bytes([
+                packet.payload[at],
+                packet.payload[at + 1],
+            ]));
+        }
+    }
+
+    /// Returns the payload that a fault of this kind puts into a packet, if there is one.
+    fn other_payload(
+        &self,
+        kind: FaultKind,
+        key: (Destination, u32),
+        packet: &Open,
+    ) -> Option<Vec<u8>> {
+        match kind {
+            FaultKind::Swap => self.partner(key, packet.marker),
+            FaultKind::Echo if is_stamped(&packet.payload) => self.own(key, packet.marker),
+            FaultKind::OtherKind if is_stamped(&packet.payload) => self.of_other_kind(key),
+            _ => None,
+        }
+    }
+
+    /// Returns the last payload of the kind that the receiver itself sent: of the participant whom all others get.
+    fn own(&self, key: (Destination, u32), marker: bool) -> Option<Vec<u8>> {
+        let kind = self.streams[&key].payload_type;
+        let gets = |to: Destination, bot| {
+            let mut streams = self.streams.iter();
+            streams.any(|((receiver, _), stream)| *receiver == to && stream.bot == bot)
+        };
+        let last = &self
+            .streams
+            .iter()
+            .filter(|((to, _), stream)| *to != key.0 && stream.payload_type == kind)
+            .find(|(_, stream)| stream.bot.is_some() && !gets(key.0, stream.bot))?
+            .1
+            .last[usize::from(marker)];
+        (!last.is_empty()).then(|| last.clone())
+    }
+
+    /// Returns the last payload with a stamp of the same participant's stream of the other kind.
+    fn of_other_kind(&self, key: (Destination, u32)) -> Option<Vec<u8>> {
+        let mine = &self.streams[&key];
+        self.streams
+            .iter()
+            .filter(|((to, _), stream)| {
+                *to == key.0 && stream.bot == mine.bot && stream.payload_type != mine.payload_type
+            })
+            .flat_map(|(_, stream)| &stream.last)
+            .find(|last| is_stamped(last))
+            .cloned()
     }
 
     /// Returns the last payload that the same receiver got of another stream of the kind.
@@ -367,6 +422,10 @@ impl Faults {
 impl Open {
     fn timestamp(&self) -> u32 {
         u32::from_be_bytes(self.header[4..8].try_into().expect("four bytes"))
+    }
+
+    fn write_timestamp(&mut self, timestamp: u32) {
+        self.header[4..8].copy_from_slice(&timestamp.to_be_bytes());
     }
 
     /// A copy under this SSRC and index.
@@ -402,14 +461,18 @@ fn alter(
     fault: &Fault,
     packet: &mut Open,
     stream: &mut Stream,
-    partner: Option<&[u8]>,
+    other: Option<Vec<u8>>,
 ) -> Option<Effect> {
     let stamped = is_stamped(&packet.payload);
     match fault.kind {
-        FaultKind::Withhold | FaultKind::TearFrames | FaultKind::OnlyKeyFrames => {
+        FaultKind::Withhold
+        | FaultKind::TearFrames
+        | FaultKind::OnlyKeyFrames
+        | FaultKind::WithholdKeyFrames => {
             let spared = match fault.kind {
                 FaultKind::TearFrames => packet.marker,
                 FaultKind::OnlyKeyFrames => stream.in_key_frame,
+                FaultKind::WithholdKeyFrames => !stream.in_key_frame,
                 _ => false,
             };
             if spared {
@@ -420,7 +483,7 @@ fn alter(
         }
         FaultKind::Repeat => return Some(Effect::Copied(packet.ssrc)),
         FaultKind::UnaskedSsrc => return Some(Effect::Copied(packet.ssrc ^ UNASKED)),
-        FaultKind::Swap => packet.payload = partner?.to_vec(),
+        FaultKind::Swap | FaultKind::Echo | FaultKind::OtherKind => packet.payload = other?,
         FaultKind::PayloadType => {
             packet.header[1] = packet.header[1] & 0x80 | fault.amount as u8;
         }
@@ -435,8 +498,15 @@ fn alter(
         }
         FaultKind::Renumber => stream.moved += i64::from(fault.amount),
         FaultKind::ShiftTimestamp => {
-            let shifted = packet.timestamp().wrapping_add(fault.amount);
-            packet.header[4..8].copy_from_slice(&shifted.to_be_bytes());
+            packet.write_timestamp(packet.timestamp().wrapping_add(fault.amount));
+        }
+        FaultKind::JitterTimestamp => {
+            let extra = plan::mixed(stream.frames) % (u64::from(fault.amount) + 1);
+            packet.write_timestamp(packet.timestamp().wrapping_add(extra as u32));
+        }
+        FaultKind::FreezeTimestamp => {
+            let frozen = *stream.frozen.get_or_insert(packet.timestamp());
+            packet.write_timestamp(frozen);
         }
     }
     Some(Effect::Altered)

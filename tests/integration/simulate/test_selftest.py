@@ -66,7 +66,7 @@ async def test_the_proxy_delays_drops_and_damages_and_its_log_says_what_it_did(t
 
 @pytest.mark.alone
 @pytest.mark.timeout(300)
-@pytest.mark.slow(reason="six calls of five seconds, one after the other")
+@pytest.mark.slow(reason="eight calls of five seconds, one after the other")
 def test_the_short_form_names_a_few_faults_of_each_kind_and_a_healthy_server_passes(
     state: Path, tmp_path: Path, capfd: Any
 ) -> None:
@@ -75,7 +75,8 @@ def test_the_short_form_names_a_few_faults_of_each_kind_and_a_healthy_server_pas
     result = json.loads((out / "selftest.json").read_text())
     outcomes = {r["fault"]: (r["outcome"], r["broken"], r["sizes"]) for r in result["results"]}
     assert {
-        "healthy", "withhold", "damaged-payload", "freeze-receiver", "few-producers", "several-at-once"
+        "healthy", "withhold", "damaged-payload", "freeze-receiver", "few-producers", "several-at-once",
+        "shift-timestamps", "key-frames-lost",
     } <= outcomes.keys()  # fmt: skip
     # A machine that was too busy in three tries has judged nothing; a verdict that is wrong is wrong on any.
     assert not [name for name, (outcome, _, _) in outcomes.items() if outcome == "missed"], outcomes

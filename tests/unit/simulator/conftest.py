@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from simulator.analysis.packets import CAUSES
-from simulator.analysis.raw_run import RawRun, RunContext
+from simulator.analysis.raw_run import ADDED_COLUMNS, RawRun, RunContext
 from simulator.report.write import summarize
 from simulator.samples.end_state import FILE as END_STATE
 from simulator.samples.end_state import EndState
@@ -21,6 +21,11 @@ S = 1_000_000_000
 START = 1_800_000_000 * S
 SECONDS = 10
 PACKETS_PER_S = {0: 50, 1: 40}
+
+
+def _delay_ns(number: int) -> int:
+    """Return the latency of a frame: of a hundred each whole millisecond from 1 to 100 once, without a trend."""
+    return (number * 37 % 100 + 1) * 1_000_000
 
 
 class SyntheticRun:
@@ -71,7 +76,7 @@ class SyntheticRun:
                 flags=0,
                 seq=n,
                 recv_unix_ns=START + n * S // 10 + 1_000_000,
-                owd_ns=(n + 1) * 1_000_000,
+                owd_ns=_delay_ns(n),
                 whole_ns=0,
             )
             for e in self.expected
@@ -85,7 +90,7 @@ class SyntheticRun:
                 "packets": 1,
                 "bytes": 100,
                 "seq": n,
-                "sent_unix_ns": START + n * (S // 10 - 1_000_000),
+                "sent_unix_ns": START + n * S // 10 + 1_000_000 - _delay_ns(n),
             }
             for b in range(bots)
             for k in (0, 1)
@@ -98,7 +103,7 @@ class SyntheticRun:
                 "receiver": b,
                 "stamps": 20 * (bots - 1) * tick,
                 "unknown_ssrc_open": 0,
-                **dict.fromkeys(CAUSES, 0),
+                **dict.fromkeys((*CAUSES, *ADDED_COLUMNS["receivers"]), 0),
             }
             for tick in range(SECONDS + 1)
             for b in range(bots)
@@ -223,7 +228,7 @@ class SyntheticRun:
                 "stamps": n * t // SECONDS,
                 "unknown_ssrc_open": 0,
             }
-            | dict.fromkeys(CAUSES, 0)
+            | dict.fromkeys((*CAUSES, *ADDED_COLUMNS["receivers"]), 0)
             for t in range(SECONDS + 1)
             for b, n in counts.items()
         ]

@@ -44,8 +44,9 @@ fn video(index: u64, parts: u64, keys: u64) -> Packet {
         (0..parts).for_each(|part| sum.add(part, &payload[4..8]));
         let stamp = Stamp {
             sum: sum.value(parts - 1),
-            packets: parts as u16,
-            flags: u8::from(key),
+            packets: parts as u8,
+            timestamp: (frame * 2970) as u32,
+            flags: u8::from(key) | FLAG_VIDEO,
             bot: 5,
             seq: frame as u32,
             unix_ns: T0 + frame * 33 * MS,
@@ -365,6 +366,7 @@ fn a_changed_payload_is_a_corrupt_frame_of_either_kind() {
         unix_ns: T0,
         sum: crc32(&sound[..length - STAMP_LEN]),
         packets: 1,
+        timestamp: 0,
     };
     sound[length - STAMP_LEN..length].copy_from_slice(&stamp.to_bytes());
     let packet = |index: u64, payload: &[u8]| {
@@ -390,6 +392,52 @@ fn a_changed_payload_is_a_corrupt_frame_of_either_kind() {
     // Ordinary opus carries none and misses none.
     give(&mut audio, 3, &packet(3, &[0xf8, 1, 2, 3]), T0 + 3 * MS);
     assert_eq!(audio.damaged_stamps(), 1);
+}
+
+#[test]
+fn a_frame_with_another_offset_of_its_timestamp_is_counted_by_its_stream() {
+    let mut stream = stream(Kind::Video);
+    for index in 0..20 {
+        let mut packet = video(index, 2, 30);
+        if index / 2 == 5 {
+            packet.bytes[7] ^= 1;
+        }
+        give(&mut stream, index, &packet, arrival(index, 2));
+    }
+    // There and back; both packets of the frame have the same one.
+    assert_eq!(stream.row(T0, true).timestamp_jumps, 2);
+    // Of three packets of a frame the middle one is apart.
+    let mut apart = video(31, 3, 30);
+    apart.bytes[7] ^= 1;
+    for (index, packet) in [(20, video(30, 3, 30)), (21, apart), (22, video(32, 3, 30))] {
+        give(&mut stream, index, &packet, T0);
+    }
+    assert_eq!(stream.row(T0, true).timestamp_jumps, 4);
+}
+
+#[test]
+fn a_repaired_packet_has_the_timestamp_of_its_frame() {
+    let mut stream = stream(Kind::Video);
+    for index in [0, 1, 3] {
+        give(&mut stream, index, &video(index, 2, 30), arrival(index, 2));
+    }
+    repair(&mut stream, 2, &video(2, 2, 30), arrival(4, 2));
+    give(&mut stream, 4, &video(4, 2, 30), arrival(4, 2));
+    assert_eq!(stream.row(T0, true).timestamp_jumps, 0);
+}
+
+#[test]
+fn a_stamp_of_the_other_kind_is_misrouted_whoever_sent_it() {
+    let mut audio = super::StreamIn::new(
+        StreamId {
+            kind: Kind::Audio,
+            ..stream(Kind::Video).id
+        },
+        T0,
+    );
+    let (_, sample) = give(&mut audio, 0, &video(1, 2, 30), T0);
+    assert_eq!(sample.unwrap().flags & 2, 2);
+    assert_eq!(audio.row(T0, true).foreign, 1);
 }
 
 #[test]

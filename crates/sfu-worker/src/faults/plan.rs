@@ -18,8 +18,14 @@ pub enum FaultKind {
     TearFrames,
     /// All video but key frames is withheld.
     OnlyKeyFrames,
+    /// Video key frames are withheld.
+    WithholdKeyFrames,
     /// Its payload is the last one of another participant's stream to the same receiver.
     Swap,
+    /// Its payload is the last one that the receiver itself sent, if the packet carries a stamp.
+    Echo,
+    /// Its payload is the last one of its sender's stream of the other kind, if the packet carries a stamp.
+    OtherKind,
     /// It is sent again under the next number.
     Repeat,
     /// It is sent again under an SSRC that the receiver never asked for.
@@ -34,6 +40,10 @@ pub enum FaultKind {
     Renumber,
     /// `amount` is added to its RTP timestamp.
     ShiftTimestamp,
+    /// From 0 to `amount` is added to the RTP timestamp of its frame.
+    JitterTimestamp,
+    /// Its RTP timestamp is that of the stream's first packet the fault was applied to.
+    FreezeTimestamp,
 }
 
 /// One fault: what it does, to which packets, in which part of the time.
@@ -176,7 +186,7 @@ impl Fault {
 }
 
 /// One step of SplitMix64 (Steele, Lea, Flood 2014).
-const fn mixed(state: u64) -> u64 {
+pub(crate) const fn mixed(state: u64) -> u64 {
     let z = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

@@ -316,6 +316,90 @@ fn numbers_timestamps_and_payload_types_change_as_asked() {
 }
 
 #[test]
+fn a_frozen_timestamp_stays_and_a_jittered_one_is_the_same_for_all_packets_of_a_frame() {
+    let mut bench = Bench::with(vec![fault(FaultKind::FreezeTimestamp)]);
+    let seen: Vec<u32> = (5..9).map(|n| bench.sends(audio(1, n))[0].3).collect();
+    assert_eq!(seen, [4800; 4]);
+    bench.faults.inject(1, Vec::new(), bench.start).unwrap();
+    assert_eq!(
+        bench.sends(audio(1, 9))[0].3,
+        8640,
+        "it ends with the fault"
+    );
+
+    let jitter = Fault {
+        amount: 1000,
+        ..fault(FaultKind::JitterTimestamp)
+    };
+    let mut bench = Bench::with(vec![jitter]);
+    let moved: Vec<u32> = (0..80)
+        .map(|n| bench.sends(video(n, false))[0].3 - video(n, false).timestamp)
+        .collect();
+    assert!(moved.chunks(2).all(|pair| pair[0] == pair[1]));
+    assert!(moved.iter().all(|ticks| *ticks <= 1000));
+    assert!(moved.iter().any(|ticks| *ticks != moved[0]));
+}
+
+#[test]
+fn key_frames_alone_are_withheld_where_that_is_asked_for() {
+    let mut bench = Bench::with(vec![fault(FaultKind::WithholdKeyFrames)]);
+    let mut sends = |n, key| bench.sends(video(n, key)).len();
+    let sent = [
+        sends(0, true),
+        sends(1, true),
+        sends(2, false),
+        sends(3, false),
+    ];
+    assert_eq!(sent, [0, 0, 1, 1]);
+}
+
+#[test]
+fn an_echo_is_what_the_receiver_sent_and_the_other_kind_what_the_sender_did() {
+    let to_one = to();
+    let to_two = Destination {
+        remote: "127.0.0.1:10".parse().unwrap(),
+        ..to()
+    };
+    let mut bench = Bench::with(vec![]);
+    let mut pass = |plan: Option<FaultKind>, to: Destination, sent: Sent, bot: u8| {
+        if let Some(kind) = plan {
+            bench
+                .faults
+                .inject(1, vec![fault(kind)], bench.start)
+                .unwrap();
+        }
+        let mut payload = payload_of(&sent);
+        if sent.stamped {
+            let at = payload.len() - STAMP_LEN + STAMP_BOT;
+            payload[at..at + 2].copy_from_slice(&[0, bot]);
+        }
+        let mut header = vec![0x80, sent.payload_type, 0, 0];
+        header.extend_from_slice(&sent.timestamp.to_be_bytes());
+        header.extend_from_slice(&sent.ssrc.to_be_bytes());
+        let open = Open {
+            header,
+            payload: payload.clone(),
+            index: sent.index,
+            marker: sent.marker,
+            payload_type: sent.payload_type,
+            ssrc: sent.ssrc,
+        };
+        let out = bench.faults.apply(to, open, (0, 5)).remove(0).0.payload;
+        (payload, out)
+    };
+    // Participant 2 sends to the first receiver, who is participant 1, and that one to the second.
+    let (_, untouched) = pass(Some(FaultKind::Echo), to_one, audio(20, 0), 2);
+    assert_eq!(untouched.len(), payload_of(&audio(20, 0)).len());
+    pass(Some(FaultKind::Repeat), to_two, video(1, true), 1);
+    let (own, _) = pass(Some(FaultKind::Swap), to_two, audio(10, 0), 1);
+    let (_, echo) = pass(Some(FaultKind::Echo), to_one, audio(20, 1), 2);
+    assert_eq!(echo, own);
+    let (picture, _) = pass(Some(FaultKind::Echo), to_one, video(3, true), 2);
+    let (_, other) = pass(Some(FaultKind::OtherKind), to_one, audio(20, 2), 2);
+    assert_eq!(other, picture);
+}
+
+#[test]
 fn faults_of_the_first_receivers_leave_the_others_alone() {
     let first = Fault {
         receivers: Some(1),

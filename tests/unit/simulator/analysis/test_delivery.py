@@ -10,7 +10,7 @@ import pytest
 from simulator.analysis.intervals import share, wilson
 from simulator.analysis.raw_run import RunContext
 from simulator.report.verdict import judge
-from simulator.samples.schema import DRAINED, NEVER_WHOLE, SAMPLE_CORRUPT
+from simulator.samples.schema import DRAINED, NEVER_WHOLE, SAMPLE_CORRUPT, SAMPLE_KEY
 from simulator.summary import Summary
 
 MS = 1_000_000
@@ -104,6 +104,26 @@ def test_copies_under_numbers_of_their_own_are_duplicates_by_their_stamps(run: A
     assert any("duplicate_ratio.ratio<=0.001 is broken" in reason for reason in summary.reasons)
 
 
+@pytest.mark.parametrize(("lost", "shown"), [((30,), 70), ((35,), 75), ((0, 90), 60), ((), 100)])
+def test_frames_after_a_lost_one_cannot_be_decoded_until_the_next_key_frame(
+    run: Any, tmp_path: Path, lost: tuple[int, ...], shown: int
+) -> None:
+    for row in run.sent:
+        row["flags"] = SAMPLE_KEY if row["kind"] == 1 and row["seq"] % 30 == 0 else 0
+    gone = [row for row in rows_of(run, 2, 0, 1) if row["seq"] in lost]
+    forget(run, *gone)
+    summary = run.summary(tmp_path)
+    of = 6 * 100
+    assert summary.decodable_ratio.of == of
+    assert summary.decodable_ratio.ratio == pytest.approx((of - 100 + shown) / of, abs=1e-6)
+    assert summary.frames.missing_key_frames == sum(n % 30 == 0 for n in lost)
+
+
+def test_where_no_key_frames_are_known_nothing_is_said_of_decoding(run: Any, tmp_path: Path) -> None:
+    summary = run.summary(tmp_path)
+    assert (summary.decodable_ratio, summary.verdict) == (None, "pass")
+
+
 def test_copies_and_repairs_nobody_asked_for_are_duplicates(run: Any, tmp_path: Path) -> None:
     for row in run.of_stream(2, 0, 1):
         tick = row["tick"]
@@ -133,6 +153,23 @@ def test_packets_of_an_ssrc_whose_grace_passes_after_the_end_count_as_far_as_the
     after = {"unix_ns": run.start_ns + 12 * S, "unknown_ssrc_open": 0, "unknown_ssrc": 30}
     run.receivers.append(run.receivers[-1] | after | {"tick": DRAINED})
     assert run.summary(tmp_path).unexpected_packets.total == 7
+
+
+def test_jumps_of_rtp_timestamps_within_the_measured_time_fail_the_run(run: Any, tmp_path: Path) -> None:
+    for row in run.receivers:
+        # Each has 9 from before; the last receiver gets 2 more, in second 4.
+        row["timestamp_jumps"] = 9 + (2 if row["receiver"] == 2 and row["tick"] >= 4 else 0)
+    summary = run.summary(tmp_path)
+    assert (summary.timestamp_jumps, summary.verdict) == (2, "fail")
+    assert summary.reasons == ["timestamp_jumps==0 is broken: 2"]
+
+
+def test_a_run_whose_bots_counted_no_jumps_of_timestamps_is_an_error(run: Any, tmp_path: Path) -> None:
+    for row in run.receivers:
+        row["timestamp_jumps"] = None
+    summary = run.summary(tmp_path)
+    assert (summary.timestamp_jumps, summary.verdict) == (None, "error")
+    assert "timestamp_jumps was not measured" in " ".join(summary.reasons)
 
 
 def test_what_a_kind_of_bot_cannot_count_is_null(run: Any, tmp_path: Path) -> None:

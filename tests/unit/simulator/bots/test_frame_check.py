@@ -15,7 +15,7 @@ DESCRIPTOR = b"\x80\x80\x80\x01"
 def packets(frame: int, parts: int = 3, *, at_ns: int = 1000) -> list[bytes]:
     """Return the payloads of one video frame, with its stamp."""
     media = [bytes([frame, part]) * 20 for part in range(parts)]
-    mark = stamp.Stamp(2, frame, at_ns, 0, stamp.frame_sum(media), parts)
+    mark = stamp.Stamp(2, frame, at_ns, stamp.VIDEO, stamp.frame_sum(media), parts)
     payloads = [DESCRIPTOR + part for part in media]
     payloads[-1] += stamp.encode(mark)
     return payloads
@@ -86,7 +86,7 @@ def test_opus_is_checked_where_it_carries_a_stamp() -> None:
 
 def test_a_frame_of_which_no_more_can_come_is_given_up() -> None:
     check = FrameCheck()
-    mark = stamp.Stamp(2, 1, 0, 0, 0, 2)
+    mark = stamp.Stamp(2, 1, 0, stamp.VIDEO, 0, 2)
     sample = (1, 2, 1, 0, 1, 5000, 4000, 0)
     assert check.packet(10, 1, b"x", (mark, sample), 5000) is None
     assert check.packet(20, 2, b"x", None, 5000 + PATIENCE_NS) is None

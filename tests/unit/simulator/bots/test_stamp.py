@@ -6,7 +6,7 @@ import pytest
 
 from simulator.bots.stamp import SIZE, Stamp, decode, encode, pad_opus
 
-STAMP = Stamp(513, 7, 1_790_000_000_123_456_789, 1)
+STAMP = Stamp(513, 7, 1_790_000_000_123_456_789, 1, timestamp=0x123456)
 
 
 def test_a_stamp_is_read_from_the_end_of_a_payload() -> None:
@@ -14,8 +14,8 @@ def test_a_stamp_is_read_from_the_end_of_a_payload() -> None:
 
 
 def test_the_bytes_are_those_of_native_bots() -> None:
-    body = b"MSHY\x00\x02\x00\x03\x00\x00\x00\x05\x00\x00\x00\x00\x00\x00\x00\x09\x00\x00\x00\x06\x00\x01\x00\x00"
-    assert encode(Stamp(3, 5, 9, total=6)) == body + zlib.crc32(body).to_bytes(4, "big")
+    body = b"MSHY\x00\x03\x00\x03\x00\x00\x00\x05\x00\x00\x00\x00\x00\x00\x00\x09\x00\x00\x00\x06\x01\x00\x00\x07"
+    assert encode(Stamp(3, 5, 9, total=6, timestamp=0xFF000007)) == body + zlib.crc32(body).to_bytes(4, "big")
 
 
 @pytest.mark.parametrize("at", range(SIZE))

@@ -12,8 +12,8 @@ from simulator.samples.schema import SAMPLE_FOREIGN, STREAMS
 MS = 1_000_000
 
 
-def meter() -> StreamStats:
-    return StreamStats(receiver=1, sender=2, kind=1, decodes=True)
+def meter(kind: int = 1) -> StreamStats:
+    return StreamStats(receiver=1, sender=2, kind=kind, decodes=True)
 
 
 def feed(target: StreamStats, numbers: list[int]) -> None:
@@ -79,7 +79,8 @@ def test_random_loss_is_counted_exactly() -> None:
 
 
 def test_a_stamp_gives_a_sample_with_its_delay() -> None:
-    payload = b"frame" + stamp.encode(stamp.Stamp(2, 9, 1000, total=crc32(b"rame")))  # one byte of descriptor
+    mark = stamp.Stamp(2, 9, 1000, stamp.VIDEO, total=crc32(b"rame"))  # one byte of descriptor
+    payload = b"frame" + stamp.encode(mark)
     assert meter().original(1, payload, 40, 5000) == (1, 2, 1, 0, 9, 5000, 4000, 0)
 
 
@@ -94,7 +95,7 @@ def test_a_stamp_of_another_sender_is_a_misrouted_frame() -> None:
 
 def test_a_duplicate_gives_no_second_sample() -> None:
     m = meter()
-    payload = stamp.encode(stamp.Stamp(2, 9, 1000))
+    payload = stamp.encode(stamp.Stamp(2, 9, 1000, stamp.VIDEO))
     assert m.original(1, payload, 40, 5000) is not None
     assert m.original(1, payload, 40, 6000) is None
 
@@ -126,3 +127,23 @@ def test_a_row_has_the_columns_of_the_table() -> None:
     m.audio_frame(0.25)
     row = dict(zip(STREAMS.names, m.row(3, 5 * MS), strict=True))
     assert (row["tick"], row["receiver"], row["sender"], row["audio_energy"]) == (3, 1, 2, 0.25)
+
+
+def test_timestamps_that_do_not_go_on_as_the_senders_do_are_jumps() -> None:
+    m = meter(0)
+    for n in range(20):
+        own = n * 960 + 0xFFFF00
+        payload = stamp.encode(stamp.Stamp(2, n, 1000, timestamp=own))
+        m.original(n, payload, 40, 5000 + n, timestamp=(own + 0xFFFF_FF00 + 5 * (n == 7)) & 0xFFFFFFFF)
+    assert m.timestamp_jumps == 2, "there and back"
+    other = stamp.encode(stamp.Stamp(3, 20, 1000, timestamp=1))
+    m.original(20, other, 40, 9000, timestamp=77)
+    assert m.timestamp_jumps == 2, "a misrouted frame has a clock of its own"
+
+
+def test_a_stamp_of_the_other_kind_is_a_misrouted_frame() -> None:
+    for kind, flags in ((0, stamp.VIDEO), (1, 0)):
+        m = meter(kind)
+        sample = m.original(1, stamp.encode(stamp.Stamp(2, 9, 1000, flags)), 40, 5000)
+        assert sample is not None
+        assert (sample[3] & SAMPLE_FOREIGN, m.foreign) == (SAMPLE_FOREIGN, 1)

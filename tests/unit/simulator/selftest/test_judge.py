@@ -58,6 +58,19 @@ def test_packets_of_one_frame_are_one_frame_to_each_receiver() -> None:
     assert found.frames() == 3
 
 
+def test_a_timestamp_that_is_altered_jumps_there_and_back_and_only_there_at_the_end() -> None:
+    def altered(first: int, packets: int, at_ns: int) -> list[dict[str, Any]]:
+        return [
+            act(at_ns + n * 20 * MS, timestamp=(first + n * 960) % (1 << 32), ssrc=first % 2)
+            for n in range(packets)
+        ]
+
+    # One packet, then three across the end of the 32 bits; of another stream all until the end.
+    acts = [*altered(0, 1, 11 * S), *altered((1 << 32) - 960, 3, 12 * S), *altered(1, 50, 19 * S)]
+    assert evidence(acts).jumps(0, 960) == 2 + 2 + 1
+    assert evidence([act(11 * S, stamped=False)]).jumps(0, 960) == 0
+
+
 def test_a_stall_lasts_from_the_packet_before_to_the_one_behind_it() -> None:
     acts = [act(12 * S + n * 20 * MS) for n in range(50)]
     later = [act(15 * S + n * 20 * MS) for n in range(10)]
