@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import jwt
 
-from simulator.stack.full import free_ports
+from meeshy_sfu.free_ports import free_ports
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
