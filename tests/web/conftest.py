@@ -1,0 +1,18 @@
+"""For all tests of the page: what they need is there, or they say how to get it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.web.people import Company, company, skip_or_fail
+
+
+@pytest.fixture
+async def here(tmp_path: Path) -> AsyncIterator[Company]:
+    """A stack and a browser; no one has opened the page yet."""
+    skip_or_fail()
+    async with company(tmp_path) as found:
+        yield found

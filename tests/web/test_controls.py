@@ -1,0 +1,92 @@
+"""What the buttons of a call do, as the others see it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+
+from tests.web.people import Company, Person, until
+
+pytestmark = pytest.mark.slow(reason="real calls in a browser")
+
+
+async def shown(person: Person, selector: str, *, within_s: float = 5, absent: bool = False) -> float:
+    """Wait until a page shows something, or no longer; return how many milliseconds it took."""
+    began = time.monotonic()
+
+    async def holds() -> bool:
+        return (await person.page.locator(selector).count() > 0) != absent
+
+    await until(
+        holds, within_s, f"{person.name}'s page {'no longer shows' if absent else 'shows'} {selector}"
+    )
+    return (time.monotonic() - began) * 1000
+
+
+def tile_of(other: Person, source: str = "camera") -> str:
+    """Return the selector of someone's tile."""
+    label = other.name if source == "camera" else f"Screen of {other.name}"
+    return f'[data-source={source}]:has(.tile-name:text-is("{label}"))'
+
+
+@pytest.mark.parametrize("people", [2, 3])
+async def test_muting_is_seen_within_half_a_second_and_nothing_is_heard(here: Company, people: int) -> None:
+    everyone = [await here.join(name) for name in ("Ada", "Bob", "Eve")[:people]]
+    ada, bob = everyone[:2]
+    await asyncio.gather(*(one.reaches("p2p" if people == 2 else "sfu") for one in everyone))
+    await bob.sees(*(one.name for one in everyone if one is not bob))
+    await asyncio.sleep(1)
+    await bob.begin()
+    await asyncio.sleep(1)
+    assert max((await bob.seen()).loudness(ada.tone)) > 0.001
+    await ada.press("microphone")
+    took = await shown(bob, f"{tile_of(ada)} .tile-muted")
+    assert took < 500
+    await asyncio.sleep(0.5)
+    await bob.begin()
+    await asyncio.sleep(1)
+    assert max((await bob.seen()).loudness(ada.tone)) < 0.001, "a muted person is heard"
+    await ada.press("microphone")
+    assert await shown(bob, f"{tile_of(ada)} .tile-muted", absent=True) < 500
+    await asyncio.sleep(0.5)
+    await bob.begin()
+    await asyncio.sleep(1)
+    assert max((await bob.seen()).loudness(ada.tone)) > 0.001
+
+
+@pytest.mark.parametrize("people", [2, 3])
+async def test_the_camera_goes_off_and_comes_back(here: Company, people: int) -> None:
+    everyone = [await here.join(name) for name in ("Ada", "Bob", "Eve")[:people]]
+    ada, bob = everyone[:2]
+    others = [one.name for one in everyone if one is not bob]
+    await asyncio.gather(*(one.reaches("p2p" if people == 2 else "sfu") for one in everyone))
+    await bob.sees(*others)
+    await ada.press("camera")
+    await bob.sees(*(name for name in others if name != "Ada"))
+    await ada.press("camera")
+    await bob.sees(*others)
+
+
+@pytest.mark.parametrize("people", [2, 3])
+async def test_a_screen_is_shared_beside_the_camera(here: Company, people: int) -> None:
+    everyone = [await here.join(name) for name in ("Ada", "Bob", "Eve")[:people]]
+    ada, bob = everyone[:2]
+    await asyncio.gather(*(one.reaches("p2p" if people == 2 else "sfu") for one in everyone))
+    await bob.sees(*(one.name for one in everyone if one is not bob))
+    await ada.press("screen")
+    await shown(bob, f"{tile_of(ada, 'screen')}[data-playing=true]", within_s=10)
+    await shown(bob, f"{tile_of(ada)}[data-playing=true]")
+    await ada.press("screen")
+    await shown(bob, tile_of(ada, "screen"), absent=True)
+    await shown(bob, f"{tile_of(ada)}[data-playing=true]")
+
+
+async def test_who_leaves_is_gone_and_sees_how_long_it_was(here: Company) -> None:
+    ada, bob = await here.join("Ada"), await here.join("Bob")
+    await asyncio.gather(ada.sees("Bob"), bob.sees("Ada"))
+    await bob.press("leave")
+    await bob.page.get_by_role("heading", name="You have left the call").wait_for()
+    await shown(ada, tile_of(bob), absent=True)
+    assert await bob.page.evaluate("window.__measured.connections().every(([one]) => one === 'closed')")
