@@ -195,7 +195,7 @@ class Company:
         now = int(time.time())
         claims = {
             "aud": "meeshy-invite",
-            "conversations": [{"id": CONVERSATION, "type": "GROUP"}],
+            "conversation": {"id": CONVERSATION, "type": "GROUP"},
             "iat": now,
             "exp": now + 3600,
         }
