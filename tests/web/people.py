@@ -235,11 +235,22 @@ class Company:
         assert lines, f"no count of forwarded packets in /metrics: {text[:300]}"
         return sum(float(line.rsplit(" ", 1)[1]) for line in lines)
 
-    async def keep_pictures(self) -> None:
-        """Keep what each page shows, for the one who reads a failed test."""
+    async def keep_traces(self) -> None:
+        """Keep what each page shows and receives, for the one who reads a failed test."""
         for person in self.people:
             if not person.page.is_closed():
                 await person.page.screenshot(path=self._directory / f"{person.name}.png")
+                seen = await person.seen()
+                (self._directory / f"{person.name}.json").write_text(
+                    json.dumps(
+                        {
+                            "complaints": person.complaints,
+                            "inbound": seen.raw["inbound"],
+                            "tiles": {t: len(f) for t, f in seen.raw["frames"].items()},
+                        },
+                        indent=1,
+                    )
+                )
 
 
 @asynccontextmanager
@@ -254,7 +265,7 @@ async def company(directory: Path, more: Mapping[str, str] | None = None) -> Asy
         try:
             yield here
         except BaseException:
-            await here.keep_pictures()
+            await here.keep_traces()
             raise
         finally:
             await browser.close()

@@ -9,7 +9,10 @@ import pytest
 
 from tests.web.people import Company, Person, until
 
-pytestmark = pytest.mark.slow(reason="real calls in a browser that have to end, sleep or come back")
+pytestmark = [
+    pytest.mark.slow(reason="real calls in a browser that have to end, sleep or come back"),
+    pytest.mark.timeout(180),
+]
 
 
 async def moving(person: Person, other: Person, within_s: float) -> float:

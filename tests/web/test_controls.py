@@ -9,7 +9,7 @@ import pytest
 
 from tests.web.people import Company, Person, until
 
-pytestmark = pytest.mark.slow(reason="real calls in a browser")
+pytestmark = [pytest.mark.slow(reason="real calls in a browser"), pytest.mark.timeout(180)]
 
 
 async def shown(person: Person, selector: str, *, within_s: float = 5, absent: bool = False) -> float:
