@@ -69,6 +69,7 @@ async def measured(ada: Person, bob: Person) -> tuple[Seen, Seen]:
     return await ada.seen(), await bob.seen()
 
 
+@pytest.mark.alone
 @pytest.mark.timeout(180)
 @pytest.mark.slow(reason="real calls in a browser, several times there and back")
 @pytest.mark.parametrize("repeat", range(REPEATS))
