@@ -35,9 +35,11 @@ export class VideoSlot implements RemoteVideo {
   readonly #elements = new Set<HTMLVideoElement>();
   readonly #listeners = new Set<() => void>();
   readonly #prime: typeof prime;
+  /** Of the tracks that have had no picture yet: the one that is shown, the one that is to come. */
+  readonly #primers = new Map<MediaStreamTrack, Primer>();
   #stream: MediaStream | null = null;
   #shown: MediaStreamTrack | null = null;
-  #next: { track: MediaStreamTrack; primer: Primer } | null = null;
+  #wanted: MediaStreamTrack | null = null;
   #hasFrame = false;
 
   constructor(primer: typeof prime = prime) {
@@ -69,34 +71,46 @@ export class VideoSlot implements RemoteVideo {
     return () => this.#listeners.delete(listener);
   }
 
-  /** Show `track` as soon as it has a picture; what is shown stays until then. */
+  /**
+   * Show `track` as soon as it has a picture; what is shown stays until then. That may be long: a path that is held ready
+   * brings tracks without pictures, while the first picture of what is shown is still to come.
+   */
   replace(track: MediaStreamTrack): void {
-    if (this.#next?.track === track) return;
-    this.#cancel();
+    if (this.#wanted === track) return;
+    this.#wanted = track;
+    this.#drop((one) => one !== track && one !== this.#shown);
     if (this.#shown === track) return;
-    const primer = this.#prime(track);
-    this.#next = { track, primer };
     if (!this.#shown) this.#show(track, false);
+    const primer = this.#prime(track);
+    this.#primers.set(track, primer);
     void primer.ready.then(() => {
-      if (this.#next?.track !== track) return;
-      this.#next = null;
-      this.#show(track, true);
-      primer.close();
+      if (this.#primers.get(track) === primer) this.#decoded(track);
     });
   }
 
   /** Show nothing: the source is off or the participant has left. */
   clear(): void {
-    this.#cancel();
+    this.#drop(() => true);
     this.#shown = null;
+    this.#wanted = null;
     this.#stream = null;
     for (const element of this.#elements) element.srcObject = null;
     this.#setFrame(false);
   }
 
-  #cancel(): void {
-    this.#next?.primer.close();
-    this.#next = null;
+  #decoded(track: MediaStreamTrack): void {
+    if (track === this.#wanted) this.#show(track, true);
+    else if (track === this.#shown) this.#setFrame(true);
+    // Closed last, so that the track is never without an element that decodes it.
+    this.#drop((one) => one === track || one !== this.#wanted);
+  }
+
+  #drop(which: (track: MediaStreamTrack) => boolean): void {
+    for (const [track, primer] of [...this.#primers]) {
+      if (!which(track)) continue;
+      this.#primers.delete(track);
+      primer.close();
+    }
   }
 
   #show(track: MediaStreamTrack, hasFrame: boolean): void {
