@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.web.people import Company, company, skip_or_fail
+from tests.web.people import WebCall, skip_or_fail, web_call
 
 
 @pytest.fixture
-async def here(tmp_path: Path) -> AsyncIterator[Company]:
+async def here(tmp_path: Path) -> AsyncIterator[WebCall]:
     """A stack and a browser; no one has opened the page yet."""
     skip_or_fail()
-    async with company(tmp_path) as found:
+    async with web_call(tmp_path) as found:
         yield found

@@ -180,7 +180,7 @@ class Person:
         return Seen(await self.page.evaluate("window.__measured.read()"))
 
 
-class Company:
+class WebCall:
     """A stack of our own and the people in front of it."""
 
     def __init__(self, stack: GatewayStack, browser: Browser, directory: Path) -> None:
@@ -254,14 +254,14 @@ class Company:
 
 
 @asynccontextmanager
-async def company(directory: Path, more: Mapping[str, str] | None = None) -> AsyncIterator[Company]:
+async def web_call(directory: Path, more: Mapping[str, str] | None = None) -> AsyncIterator[WebCall]:
     """Start a stack and a browser; end both."""
     async with GatewayStack(directory, more=more) as stack, async_playwright() as playwright:
         await stack.start()
         browser = await playwright.chromium.launch(
             executable_path=shutil.which("chromium"), args=list(_FLAGS)
         )
-        here = Company(stack, browser, directory)
+        here = WebCall(stack, browser, directory)
         try:
             yield here
         finally:

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from tests.web.people import Company, Person, until
+from tests.web.people import Person, WebCall, until
 
 pytestmark = [
     pytest.mark.slow(reason="real calls in a browser that have to end, sleep or come back"),
@@ -28,7 +28,7 @@ async def moving(person: Person, other: Person, within_s: float) -> float:
     return time.monotonic() - began
 
 
-async def together(here: Company, *names: str) -> list[Person]:
+async def together(here: WebCall, *names: str) -> list[Person]:
     """Return people in one call who see each other."""
     people = [await here.join(name) for name in names]
     mode = "p2p" if len(people) == 2 else "sfu"
@@ -40,7 +40,7 @@ async def together(here: Company, *names: str) -> list[Person]:
 
 @pytest.mark.parametrize("names", [("Ada", "Bob"), ("Ada", "Bob", "Eve")], ids=["direct", "group"])
 async def test_a_reload_in_the_call_comes_back_as_the_same_person(
-    here: Company, names: tuple[str, ...]
+    here: WebCall, names: tuple[str, ...]
 ) -> None:
     people = await together(here, *names)
     ada, bob = people[:2]
@@ -55,7 +55,7 @@ async def test_a_reload_in_the_call_comes_back_as_the_same_person(
     )
 
 
-async def test_a_closed_tab_leaves_at_once(here: Company) -> None:
+async def test_a_closed_tab_leaves_at_once(here: WebCall) -> None:
     ada, bob, eve = await together(here, "Ada", "Bob", "Eve")
     await eve.page.close(run_before_unload=False)
     await asyncio.gather(ada.reaches("p2p"), bob.reaches("p2p"))
@@ -63,7 +63,7 @@ async def test_a_closed_tab_leaves_at_once(here: Company) -> None:
 
 
 @pytest.mark.parametrize("names", [("Ada", "Bob"), ("Ada", "Bob", "Eve")], ids=["direct", "group"])
-async def test_a_network_cut_of_five_seconds_is_survived(here: Company, names: tuple[str, ...]) -> None:
+async def test_a_network_cut_of_five_seconds_is_survived(here: WebCall, names: tuple[str, ...]) -> None:
     people = await together(here, *names)
     ada, bob = people[:2]
     await ada.page.context.set_offline(True)
@@ -79,7 +79,7 @@ async def test_a_network_cut_of_five_seconds_is_survived(here: Company, names: t
     assert await ada.mode() == ("p2p" if len(names) == 2 else "sfu")
 
 
-async def test_a_killed_media_server_is_survived_without_a_reload(here: Company) -> None:
+async def test_a_killed_media_server_is_survived_without_a_reload(here: WebCall) -> None:
     ada, bob, eve = await together(here, "Ada", "Bob", "Eve")
     await here.stack.media.kill()
     await asyncio.sleep(0.3)
@@ -89,7 +89,7 @@ async def test_a_killed_media_server_is_survived_without_a_reload(here: Company)
 
 
 @pytest.mark.parametrize("names", [("Ada", "Bob"), ("Ada", "Bob", "Eve")], ids=["direct", "group"])
-async def test_media_goes_on_while_the_gateway_is_away(here: Company, names: tuple[str, ...]) -> None:
+async def test_media_goes_on_while_the_gateway_is_away(here: WebCall, names: tuple[str, ...]) -> None:
     people = await together(here, *names)
     ada, bob = people[:2]
     await asyncio.gather(ada.begin(), bob.begin())
@@ -107,7 +107,7 @@ async def test_media_goes_on_while_the_gateway_is_away(here: Company, names: tup
     await bob.page.locator(".tile-muted").first.wait_for(timeout=5000)
 
 
-async def test_a_page_that_slept_for_forty_seconds_comes_back(here: Company) -> None:
+async def test_a_page_that_slept_for_forty_seconds_comes_back(here: WebCall) -> None:
     ada, bob, eve = await together(here, "Ada", "Bob", "Eve")
     session = await eve.page.context.new_cdp_session(eve.page)
     await session.send("Page.setWebLifecycleState", {"state": "frozen"})

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from tests.web.people import Company, Person, until
+from tests.web.people import Person, WebCall, until
 
 pytestmark = [pytest.mark.slow(reason="real calls in a browser"), pytest.mark.timeout(180)]
 
@@ -32,7 +32,7 @@ def tile_of(other: Person, source: str = "camera") -> str:
 
 
 @pytest.mark.parametrize("people", [2, 3])
-async def test_muting_is_seen_within_half_a_second_and_nothing_is_heard(here: Company, people: int) -> None:
+async def test_muting_is_seen_within_half_a_second_and_nothing_is_heard(here: WebCall, people: int) -> None:
     everyone = [await here.join(name) for name in ("Ada", "Bob", "Eve")[:people]]
     ada, bob = everyone[:2]
     await asyncio.gather(*(one.reaches("p2p" if people == 2 else "sfu") for one in everyone))
@@ -57,7 +57,7 @@ async def test_muting_is_seen_within_half_a_second_and_nothing_is_heard(here: Co
 
 
 @pytest.mark.parametrize("people", [2, 3])
-async def test_the_camera_goes_off_and_comes_back(here: Company, people: int) -> None:
+async def test_the_camera_goes_off_and_comes_back(here: WebCall, people: int) -> None:
     everyone = [await here.join(name) for name in ("Ada", "Bob", "Eve")[:people]]
     ada, bob = everyone[:2]
     others = [one.name for one in everyone if one is not bob]
@@ -70,7 +70,7 @@ async def test_the_camera_goes_off_and_comes_back(here: Company, people: int) ->
 
 
 @pytest.mark.parametrize("people", [2, 3])
-async def test_a_screen_is_shared_beside_the_camera(here: Company, people: int) -> None:
+async def test_a_screen_is_shared_beside_the_camera(here: WebCall, people: int) -> None:
     everyone = [await here.join(name) for name in ("Ada", "Bob", "Eve")[:people]]
     ada, bob = everyone[:2]
     await asyncio.gather(*(one.reaches("p2p" if people == 2 else "sfu") for one in everyone))
@@ -83,7 +83,7 @@ async def test_a_screen_is_shared_beside_the_camera(here: Company, people: int) 
     await shown(bob, f"{tile_of(ada)}[data-playing=true]")
 
 
-async def test_who_leaves_is_gone_and_sees_how_long_it_was(here: Company) -> None:
+async def test_who_leaves_is_gone_and_sees_how_long_it_was(here: WebCall) -> None:
     ada, bob = await here.join("Ada"), await here.join("Bob")
     await asyncio.gather(ada.sees("Bob"), bob.sees("Ada"))
     await bob.press("leave")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.web.people import Company, Person, Seen, company, skip_or_fail
+from tests.web.people import Person, Seen, WebCall, skip_or_fail, web_call
 
 REPEATS = int(os.environ.get("MEESHY_TEST_WEB_REPEATS", "3"))
 MAX_PAUSE_MS = 300
@@ -21,7 +21,7 @@ DARK = 16
 """Mean brightness of a frame that is black; Chromium's fake camera is far brighter."""
 
 
-async def quiet(here: Company) -> bool:
+async def quiet(here: WebCall) -> bool:
     """Return whether the media server forwards nothing."""
     before = await here.forwarded()
     await asyncio.sleep(1)
@@ -75,7 +75,7 @@ async def measured(ada: Person, bob: Person) -> tuple[Seen, Seen]:
 @pytest.mark.parametrize("repeat", range(REPEATS))
 async def test_nothing_flickers_when_a_third_joins_and_leaves(tmp_path: Path, repeat: int) -> None:
     skip_or_fail()
-    async with company(tmp_path) as here:
+    async with web_call(tmp_path) as here:
         ada, bob = await here.join("Ada"), await here.join("Bob")
         await asyncio.gather(ada.sees("Bob"), bob.sees("Ada"), ada.reaches("p2p"), bob.reaches("p2p"))
         assert await quiet(here), "media goes through the server in a call of two"
