@@ -1,7 +1,7 @@
 # Each target is one line; what it needs installs itself (.ci/setup says what and why).
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test serve web lint fmt bench docs setup setup-test test-rust test-python test-unit verify-media verify-switch verify-load pictures coverage-rust fuzz fuzz-rust fuzz-python mutants pins wheel ci
+.PHONY: help demo test serve web lint fmt bench docs setup setup-test test-rust test-python test-web test-unit verify-media verify-switch verify-load verify-web pictures coverage-rust fuzz fuzz-rust fuzz-python mutants pins wheel ci
 export UV_PYTHON_DOWNLOADS := never
 export UV_LINK_MODE := copy
 RUN := .ci/uv run --no-sync
@@ -13,7 +13,7 @@ demo: setup ## set up, run a call that switches and a group call, print the verd
 	$(RUN) meeshy simulate demo
 
 RUST_TESTS ?= test-rust
-test: setup-test $(RUST_TESTS) test-python ## set up and pass all tests
+test: setup-test $(RUST_TESTS) test-web test-python ## set up and pass all tests
 
 serve: setup ## run the media server in development mode (Ctrl-C ends it)
 	$(RUN) meeshy serve
@@ -33,6 +33,9 @@ bench: ## CPU per forwarded packet against the raw kernel limit, in one run
 docs: setup ## check that the documentation says what the program does
 	$(RUN) pytest tests/docs
 
+verify-web: setup-test ## the page in Chromium: twenty calls that switch there and back, controls, comebacks
+	MEESHY_TEST_WEB_REPEATS=20 $(RUN) pytest tests/web -q
+
 verify-media: setup-test ## the full figures: 50-bot mesh, join storm, impairment, churn, interop
 	$(RUN) python scripts/verify_media.py
 
@@ -47,6 +50,9 @@ test-rust:
 
 test-python:
 	PYTEST_ARGS='$(PYTEST_ARGS)' .ci/test-python
+
+test-web: ## the web client: formatting, types, lint, wire types that are up to date, unit tests
+	@.ci/web test
 
 test-unit: setup ## the tests without sockets, in less than a minute
 	$(RUN) pytest tests/unit -q -n $$(nproc)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -54,8 +55,8 @@ def test_bots_through_whip_and_whep_have_a_connection_for_each_stream(
 ) -> None:
     """Streams of several connections count for their participant: delivered, unchanged, and each once."""
     if not SERVER.exists():
-        if os.environ.get("CI") == "true":
-            pytest.fail("no server with WHIP and WHEP: .ci/setup test")
+        if os.environ.get("CI") == "true" and shutil.which("go"):
+            pytest.fail("no server with WHIP and WHEP, though Go is there to build it: .ci/setup test")
         pytest.skip("SKIPPED LOUDLY: no server with WHIP and WHEP; run .ci/setup test")
     tried = subprocess.run(
         [*UNSHARE, "ip", "link", "add", "one", "type", "veth"], capture_output=True, text=True, check=False
