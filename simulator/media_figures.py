@@ -34,7 +34,6 @@ class Rtcp(FigureModel):
         "Of the times in which a video could not go on and a key frame was asked for, those in which none came within 500 ms "
         "and two round trips although media did; of the whole run, joins included.",
         unit="ratio",
-        objectives=("low <= 0.25",),
     )
     unrepaired: Share | None = figure(
         "packets not repaired",

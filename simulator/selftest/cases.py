@@ -506,7 +506,7 @@ def _lost() -> Iterable[Case]:
             DatagramFault(action="drop", direction="up", media=("rtcp",)),
             DatagramFault(action="drop", direction="down", media=("video",), share=0.05),
         ),
-        named_by=("rtcp.unrepaired", "rtcp.late_key_frames"),
+        named_by=("rtcp.unrepaired",),
         shown_by=(Size(figure="rtcp.unrepaired.ratio", done=lambda _: 1.0),),
     )
     yield Case(

@@ -18,7 +18,15 @@ from .conftest import Stack
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
-SPEED = ("latency_ms.audio.p95", "latency_ms.video.p95", "join_ms.p95", "server.cpu_core_percent")
+SPEED = (
+    "latency_ms.audio.p95",
+    "latency_ms.video.p95",
+    "latency_rise_ms.audio",
+    "latency_rise_ms.video",
+    "lip_sync_ms.max",
+    "join_ms.p95",
+    "server.cpu_core_percent",
+)
 SECRET = secrets.token_hex(32)
 USED = {
     "serve/serve.py",

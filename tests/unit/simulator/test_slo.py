@@ -154,7 +154,6 @@ def test_the_defaults_are_the_acceptance_criteria() -> None:
         "rtcp.sender_report_wait_ms.max<10000",
         "rtcp.receiver_report_wait_ms.max<10000",
         "rtcp.feedback_wait_ms.max<10000",
-        "rtcp.late_key_frames.low<=0.25",
         "rtcp.unrepaired.low<=0.1",
         "timestamp_jumps==0",
         "dropped_calls==0",

@@ -40,15 +40,15 @@ def test_a_wait_that_an_injected_fault_explains_does_not_count(
     assert run.summary(tmp_path).verdict == verdict
 
 
-@pytest.mark.parametrize(
-    ("late", "asked", "verdict"), [(1, 1, "pass"), (2, 2, "fail"), (2, 12, "pass"), (9, 12, "fail")]
-)
-def test_key_frames_that_come_late_fail_the_run_where_chance_does_not_explain_them(
-    run: Any, tmp_path: Path, late: int, asked: int, verdict: str
+@pytest.mark.parametrize(("late", "asked"), [(1, 1), (3, 3), (9, 12)])
+def test_key_frames_that_come_late_are_counted_and_fail_no_run(
+    run: Any, tmp_path: Path, late: int, asked: int
 ) -> None:
+    # while fifty join, a server that limits requests for key frames answers some of them later
     run.receivers[-1] |= {"late_key_frames": late, "key_frame_requests": asked}
     summary = run.summary(tmp_path)
-    assert (summary.rtcp.late_key_frames.of, summary.verdict) == (asked, verdict)
+    assert (summary.rtcp.late_key_frames.of, summary.verdict) == (asked, "pass")
+    assert summary.rtcp.late_key_frames.ratio == pytest.approx(late / asked)
 
 
 @pytest.mark.parametrize(("gone", "came", "verdict"), [(1, 0, "fail"), (1, 9, "pass"), (40, 60, "fail")])
