@@ -28,7 +28,7 @@ import type {
   RemoteVideo,
   Source,
 } from "./model";
-import { IDLE, MEDIA_OF, reduce, type Action } from "./state";
+import { IDLE, MEDIA_OF, reduce, SPEAKING_LEVEL, type Action } from "./state";
 
 type Told = { [E in keyof ServerEvents]: { readonly event: E; readonly payload: ServerEvents[E] } }[keyof ServerEvents];
 
@@ -663,7 +663,7 @@ export class CallClient implements CallClientLike {
     if (this.#state.mode !== "p2p" || this.#state.stage !== "in-call") return;
     const volumes = this.#media.audio.levels();
     const loudest = [...volumes].sort((one, other) => other[1] - one[1])[0];
-    const speaks = loudest && loudest[1] >= 0.35 ? loudest[0] : this.#state.activeSpeaker;
+    const speaks = loudest && loudest[1] >= SPEAKING_LEVEL ? loudest[0] : this.#state.activeSpeaker;
     this.#dispatch({ type: "volumes", volumes, activeSpeaker: speaks });
   }
 

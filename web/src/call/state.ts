@@ -79,7 +79,8 @@ export type Action =
     }
   | { readonly type: "failed"; readonly failure: Failure };
 
-const SPEAKING_LEVEL = 0.35;
+/** From this volume on a participant is taken to speak. */
+export const SPEAKING_LEVEL = 0.35;
 const VOLUME_STEP = 0.05;
 
 export function participantOf(data: ParticipantData, self: string | null): ParticipantState {
