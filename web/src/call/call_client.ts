@@ -4,7 +4,6 @@
  */
 import { causeOf } from "../diagnosis/candidate_pairs";
 import { diagnose } from "../diagnosis/diagnosis";
-import { listDevices } from "../media/devices";
 import { AudioOutput, levelOf } from "../media/audio_output";
 import { RemoteMedia } from "../media/remote_media";
 import { RefusedError, textOf, UnreachableError } from "../wire/errors";
@@ -220,11 +219,6 @@ export class CallClient implements CallClientLike {
 
   async useCamera(deviceId: string): Promise<void> {
     await this.#change("camera", () => this.#local.useCamera(deviceId));
-  }
-
-  /** Devices there are, for a menu. */
-  devices(): ReturnType<typeof listDevices> {
-    return listDevices();
   }
 
   /** Change a source here first, then for those it is sent to, then in what the gateway says of it. */

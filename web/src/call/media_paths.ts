@@ -102,9 +102,6 @@ export class MediaPaths {
   get warm(): SFUConnectionManager | null {
     return this.#warm;
   }
-  get epoch(): number {
-    return this.#known.epoch;
-  }
 
   // ---- what the gateway says
 

@@ -92,10 +92,6 @@ export class SFUConnectionManager {
     return this.#abort.signal.aborted;
   }
 
-  get live(): boolean {
-    return this.#live;
-  }
-
   /** Ids that a confirmation names. */
   get ids(): {
     readonly sfuSendTransportId: string | null;
