@@ -149,8 +149,7 @@ export class MediaPaths {
   }
 
   prewarm(order: Prewarm): void {
-    this.#close(this.#warm);
-    this.#warm = null;
+    this.#dropWarm();
     const warm = this.#manager(order, true);
     if (!warm) return;
     this.#warm = warm;
@@ -222,8 +221,7 @@ export class MediaPaths {
     this.#cancel();
     this.#drop("p2p");
     this.#drop("sfu");
-    this.#close(this.#warm);
-    this.#warm = null;
+    this.#dropWarm();
   }
 
   // ---- building
@@ -293,8 +291,7 @@ export class MediaPaths {
       await within(this.#server.activate(), patience);
       return;
     }
-    this.#close(this.#warm);
-    this.#warm = null;
+    this.#dropWarm();
     this.#close(this.#server);
     const server = this.#manager(order, false);
     if (!server) throw new Error("the gateway names no media server");
@@ -439,18 +436,14 @@ export class MediaPaths {
       error = textOf(failure);
     }
     if (this.#closed || (warm !== this.#warm && warm !== this.#server)) return;
-    if (error !== null && warm === this.#warm) {
-      this.#close(warm);
-      this.#warm = null;
-    }
+    if (error !== null && warm === this.#warm) this.#dropWarm();
     await this.#options.sfuReady(error).catch((failure: unknown) => this.#options.log(textOf(failure)));
   }
 
   #serverLost(manager: SFUConnectionManager, reason: string): void {
     this.#options.log(`media server: ${reason}`);
     if (manager === this.#warm) {
-      this.#close(manager);
-      this.#warm = null;
+      this.#dropWarm();
     } else if (manager === this.#server) {
       this.#closeServer(manager);
       if (this.#attempt?.building && this.#attempt.mode === "sfu") this.#attempt.lost = reason;
@@ -461,6 +454,11 @@ export class MediaPaths {
   #closeServer(manager: SFUConnectionManager): void {
     if (manager === this.#server) this.#server = null;
     this.#close(manager);
+  }
+
+  #dropWarm(): void {
+    this.#close(this.#warm);
+    this.#warm = null;
   }
 
   #drop(mode: Mode): void {
