@@ -72,8 +72,8 @@ export class VideoSlot implements RemoteVideo {
   }
 
   /**
-   * Show `track` as soon as it has a picture; what is shown stays until then. That may be long: a path that is held ready
-   * brings tracks without pictures, while the first picture of what is shown is still to come.
+   * Show `track` as soon as it has a picture; what is shown stays until then. A call may change its path before the first
+   * picture of what is shown has come: then both are waited for.
    */
   replace(track: MediaStreamTrack): void {
     if (this.#wanted === track) return;

@@ -1,90 +1,153 @@
-import { beforeEach, describe, expect, it, vi } from "vitest";
-import { VideoSlot } from "../../src/media/remote_video";
+import { beforeEach, expect, test, vi } from "vitest";
+import { prime, VideoSlot } from "../../src/media/remote_video";
+import { fakeTrack, installMedia } from "./fake_media";
 
-/** A stream as far as the slot needs one; jsdom has none. */
-class Stream {
-  constructor(readonly tracks: MediaStreamTrack[]) {}
-  addTrack(track: MediaStreamTrack): void {
-    this.tracks.push(track);
-  }
-  removeTrack(track: MediaStreamTrack): void {
-    this.tracks.splice(this.tracks.indexOf(track), 1);
-  }
-}
+beforeEach(installMedia);
 
-const track = (id: string): MediaStreamTrack => ({ id }) as MediaStreamTrack;
-
-/** Tracks whose first picture comes when the test says so. */
-function decoders() {
-  const waiting = new Map<MediaStreamTrack, () => void>();
-  const open = new Set<MediaStreamTrack>();
-  const prime = (given: MediaStreamTrack) => {
-    open.add(given);
-    const ready = new Promise<void>((done) => waiting.set(given, done));
-    return { ready, close: () => void open.delete(given) };
+/** A primer whose pictures come when the test says. */
+function byHand() {
+  const waiting: { track: MediaStreamTrack; ready: () => void; closed: boolean }[] = [];
+  const primer = (track: MediaStreamTrack) => {
+    const entry: (typeof waiting)[number] = { track, ready: () => undefined, closed: false };
+    const ready = new Promise<void>((done) => (entry.ready = done));
+    waiting.push(entry);
+    return { ready, close: () => void (entry.closed = true) };
   };
-  const decode = async (given: MediaStreamTrack): Promise<void> => {
-    waiting.get(given)?.();
-    await Promise.resolve();
-    await Promise.resolve();
-  };
-  return { prime, decode, open };
+  return { waiting, slot: new VideoSlot(primer) };
 }
+const shownIn = (element: HTMLVideoElement) => (element.srcObject as MediaStream | null)?.getTracks() ?? [];
+const settle = () => new Promise((done) => setTimeout(done));
 
-describe("the picture of a participant", () => {
-  beforeEach(() => vi.stubGlobal("MediaStream", Stream));
+test("the first track is shown at once, and has a frame when it is decoded", async () => {
+  const { slot, waiting } = byHand();
+  const element = document.createElement("video");
+  const changed = vi.fn();
+  slot.subscribe(changed);
+  slot.attach(element);
+  const track = fakeTrack("video");
+  slot.replace(track);
+  expect(shownIn(element)).toEqual([track]);
+  expect(slot.hasFrame).toBe(false);
+  waiting[0]!.ready();
+  await settle();
+  expect(slot.hasFrame).toBe(true);
+  expect(changed).toHaveBeenCalledOnce();
+  expect(waiting[0]!.closed).toBe(true);
+});
 
-  it("keeps what is shown until the next track has a picture", async () => {
-    const { prime, decode, open } = decoders();
-    const slot = new VideoSlot(prime);
-    const [old, next] = [track("old"), track("next")];
-    slot.replace(old);
-    expect(slot.hasFrame).toBe(false);
-    await decode(old);
-    expect(slot.hasFrame).toBe(true);
-    slot.replace(next);
-    expect(slot.track).toBe(old);
-    await decode(next);
-    expect([slot.track, slot.hasFrame]).toEqual([next, true]);
-    expect(open.size).toBe(0);
-  });
+test("an old picture stays in the same stream until the new one is decoded", async () => {
+  const { slot, waiting } = byHand();
+  const element = document.createElement("video");
+  slot.attach(element);
+  const [old, fresh] = [fakeTrack("video"), fakeTrack("video")];
+  slot.replace(old);
+  waiting[0]!.ready();
+  await settle();
+  const stream = element.srcObject;
+  slot.replace(fresh);
+  slot.replace(fresh);
+  expect(waiting).toHaveLength(2);
+  expect(shownIn(element)).toEqual([old]);
+  waiting[1]!.ready();
+  await settle();
+  expect(shownIn(element)).toEqual([fresh]);
+  expect(element.srcObject).toBe(stream);
+  expect(slot.hasFrame).toBe(true);
+});
 
-  it("has a picture when the shown track decodes, although another track that has none was announced meanwhile", async () => {
-    const { prime, decode, open } = decoders();
-    const slot = new VideoSlot(prime);
-    const [shown, heldReady] = [track("shown"), track("held ready")];
-    slot.replace(shown);
-    slot.replace(heldReady);
-    await decode(shown);
-    expect([slot.track, slot.hasFrame]).toEqual([shown, true]);
-    await decode(heldReady);
-    expect([slot.track, slot.hasFrame]).toEqual([heldReady, true]);
-    expect(open.size).toBe(0);
-  });
+test("going back before the new picture came leaves the old one", async () => {
+  const { slot, waiting } = byHand();
+  const [old, fresh] = [fakeTrack("video"), fakeTrack("video")];
+  slot.replace(old);
+  waiting[0]!.ready();
+  await settle();
+  slot.replace(fresh);
+  slot.replace(old);
+  waiting[1]!.ready();
+  await settle();
+  expect(slot.track).toBe(old);
+  expect(waiting[1]!.closed).toBe(true);
+});
 
-  it("goes back to what is shown when the next track is dropped", async () => {
-    const { prime, decode, open } = decoders();
-    const slot = new VideoSlot(prime);
-    const [shown, dropped] = [track("shown"), track("dropped")];
-    slot.replace(shown);
-    slot.replace(dropped);
-    slot.replace(shown);
-    await decode(dropped);
-    expect([slot.track, slot.hasFrame]).toEqual([shown, false]);
-    await decode(shown);
-    expect([slot.track, slot.hasFrame]).toEqual([shown, true]);
-    expect(open.size).toBe(0);
-  });
+test("the shown track has a frame when it is decoded, although the call has begun to change its path", async () => {
+  const { slot, waiting } = byHand();
+  const [shown, next] = [fakeTrack("video"), fakeTrack("video")];
+  slot.replace(shown);
+  slot.replace(next);
+  waiting[0]!.ready();
+  await settle();
+  expect([slot.track, slot.hasFrame]).toEqual([shown, true]);
+  waiting[1]!.ready();
+  await settle();
+  expect([slot.track, slot.hasFrame]).toEqual([next, true]);
+  expect(waiting.map((one) => one.closed)).toEqual([true, true]);
+});
 
-  it("shows nothing after it was cleared, whatever decodes later", async () => {
-    const { prime, decode, open } = decoders();
-    const slot = new VideoSlot(prime);
-    const heard: boolean[] = [];
-    slot.subscribe(() => heard.push(slot.hasFrame));
-    const [one] = [track("one")];
-    slot.replace(one);
-    slot.clear();
-    await decode(one);
-    expect([slot.track, slot.hasFrame, heard, open.size]).toEqual([null, false, [], 0]);
-  });
+test("going back before either picture came waits for that of the shown track", async () => {
+  const { slot, waiting } = byHand();
+  const [shown, dropped] = [fakeTrack("video"), fakeTrack("video")];
+  slot.replace(shown);
+  slot.replace(dropped);
+  slot.replace(shown);
+  waiting[1]!.ready();
+  await settle();
+  expect([slot.track, slot.hasFrame]).toEqual([shown, false]);
+  waiting[0]!.ready();
+  await settle();
+  expect([slot.track, slot.hasFrame]).toEqual([shown, true]);
+  expect(waiting.map((one) => one.closed)).toEqual([true, true]);
+});
+
+test("an element that comes later shows what there is, and nothing after it is detached", () => {
+  const { slot } = byHand();
+  const track = fakeTrack("video");
+  slot.replace(track);
+  const element = document.createElement("video");
+  const detach = slot.attach(element);
+  expect(shownIn(element)).toEqual([track]);
+  detach();
+  expect(element.srcObject).toBeNull();
+});
+
+test("a cleared slot shows nothing and has no frame", async () => {
+  const { slot, waiting } = byHand();
+  const element = document.createElement("video");
+  slot.attach(element);
+  slot.replace(fakeTrack("video"));
+  waiting[0]!.ready();
+  await settle();
+  slot.clear();
+  expect(element.srcObject).toBeNull();
+  expect(slot.hasFrame).toBe(false);
+});
+
+test("a slot that was cleared shows nothing, whatever is decoded later", async () => {
+  const { slot, waiting } = byHand();
+  const changed = vi.fn();
+  slot.subscribe(changed);
+  slot.replace(fakeTrack("video"));
+  slot.clear();
+  waiting[0]!.ready();
+  await settle();
+  expect([slot.track, slot.hasFrame, waiting[0]!.closed]).toEqual([null, false, true]);
+  expect(changed).not.toHaveBeenCalled();
+});
+
+test("a listener that stopped is not called", () => {
+  const { slot } = byHand();
+  const changed = vi.fn();
+  slot.subscribe(changed)();
+  slot.clear();
+  expect(changed).not.toHaveBeenCalled();
+});
+
+test("a track is primed by an element of its own, until its data is there", async () => {
+  const create = vi.spyOn(document, "createElement");
+  const primer = prime(fakeTrack("video"));
+  const element = create.mock.results.at(-1)!.value as HTMLVideoElement;
+  expect(element.muted).toBe(true);
+  element.dispatchEvent(new Event("loadeddata"));
+  await primer.ready;
+  primer.close();
+  expect(element.srcObject).toBeNull();
 });
