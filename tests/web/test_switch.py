@@ -8,11 +8,10 @@ from __future__ import annotations
 import asyncio
 import os
 import statistics
-from pathlib import Path
 
 import pytest
 
-from tests.web.people import Person, Seen, WebCall, skip_or_fail, web_call
+from tests.web.people import Person, Seen, WebCall
 
 REPEATS = int(os.environ.get("MEESHY_TEST_WEB_REPEATS", "3"))
 MAX_PAUSE_MS = 300
@@ -73,39 +72,37 @@ async def measured(ada: Person, bob: Person) -> tuple[Seen, Seen]:
 @pytest.mark.timeout(180)
 @pytest.mark.slow(reason="real calls in a browser, several times there and back")
 @pytest.mark.parametrize("repeat", range(REPEATS))
-async def test_nothing_flickers_when_a_third_joins_and_leaves(tmp_path: Path, repeat: int) -> None:
-    skip_or_fail()
-    async with web_call(tmp_path) as here:
-        ada, bob = await here.join("Ada"), await here.join("Bob")
-        await asyncio.gather(ada.sees("Bob"), bob.sees("Ada"), ada.reaches("p2p"), bob.reaches("p2p"))
-        assert await quiet(here), "media goes through the server in a call of two"
-        eve = await here.person("Eve")
-        await eve.open(here.link)
-        await asyncio.sleep(1)
-        for one in (ada, bob):
-            await one.begin()
-        await asyncio.sleep(2)
-        steady = await measured(ada, bob)
+async def test_nothing_flickers_when_a_third_joins_and_leaves(here: WebCall, repeat: int) -> None:
+    ada, bob = await here.join("Ada"), await here.join("Bob")
+    await asyncio.gather(ada.sees("Bob"), bob.sees("Ada"), ada.reaches("p2p"), bob.reaches("p2p"))
+    assert await quiet(here), "media goes through the server in a call of two"
+    eve = await here.person("Eve")
+    await eve.open(here.link)
+    await asyncio.sleep(1)
+    for one in (ada, bob):
+        await one.begin()
+    await asyncio.sleep(2)
+    steady = await measured(ada, bob)
 
-        for one in (ada, bob):
-            await one.begin()
-        await eve.enter()
-        await asyncio.gather(*(one.reaches("sfu") for one in (ada, bob, eve)))
-        await asyncio.gather(ada.sees("Bob", "Eve"), bob.sees("Ada", "Eve"), eve.sees("Ada", "Bob"))
-        await asyncio.sleep(1)
-        assert not await quiet(here), "nothing goes through the server in a call of three"
-        there = await measured(ada, bob)
-        judge(ada, steady[0], there[0], bob)
-        judge(bob, steady[1], there[1], ada)
+    for one in (ada, bob):
+        await one.begin()
+    await eve.enter()
+    await asyncio.gather(*(one.reaches("sfu") for one in (ada, bob, eve)))
+    await asyncio.gather(ada.sees("Bob", "Eve"), bob.sees("Ada", "Eve"), eve.sees("Ada", "Bob"))
+    await asyncio.sleep(1)
+    assert not await quiet(here), "nothing goes through the server in a call of three"
+    there = await measured(ada, bob)
+    judge(ada, steady[0], there[0], bob)
+    judge(bob, steady[1], there[1], ada)
 
-        for one in (ada, bob):
-            await one.begin()
-        await eve.press("leave")
-        await asyncio.gather(ada.reaches("p2p"), bob.reaches("p2p"))
-        await asyncio.gather(ada.sees("Bob"), bob.sees("Ada"))
-        await asyncio.sleep(1)
-        back = await measured(ada, bob)
-        judge(ada, there[0], back[0], bob)
-        judge(bob, there[1], back[1], ada)
-        assert await quiet(here), "media still goes through the server after the third left"
-        assert not [one.complaints for one in here.people if one.complaints]
+    for one in (ada, bob):
+        await one.begin()
+    await eve.press("leave")
+    await asyncio.gather(ada.reaches("p2p"), bob.reaches("p2p"))
+    await asyncio.gather(ada.sees("Bob"), bob.sees("Ada"))
+    await asyncio.sleep(1)
+    back = await measured(ada, bob)
+    judge(ada, there[0], back[0], bob)
+    judge(bob, there[1], back[1], ada)
+    assert await quiet(here), "media still goes through the server after the third left"
+    assert not [one.complaints for one in here.people if one.complaints]

@@ -52,7 +52,7 @@ class Written(Run):
         return self._place, write_report(self._place, plots="none")
 
     async def _run(self, recorder: Recorder, directory: Path, clip: str, watchdog: Watchdog) -> None:
-        raise NotImplementedError
+        raise AssertionError("runs of these tests are written, not run")
 
 
 async def search(error: SimulatorError, make_run: Any, tmp_path: Path) -> Any:
