@@ -224,6 +224,15 @@ class WebCall:
         """Add a person who joins the call."""
         return await (await self.person(name, **context)).join(self.link)
 
+    async def together(self, *names: str) -> list[Person]:
+        """Add people who join one call, and wait until they see each other by the path that fits their number."""
+        people = [await self.join(name) for name in names]
+        mode = "p2p" if len(people) == 2 else "sfu"
+        for one in people:
+            await one.reaches(mode)
+            await one.sees(*(name for name in names if name != one.name))
+        return people
+
     async def forwarded(self) -> float:
         """Return how many RTP packets the media server has forwarded so far."""
         async with (

@@ -28,21 +28,11 @@ async def moving(person: Person, other: Person, within_s: float) -> float:
     return time.monotonic() - began
 
 
-async def together(here: WebCall, *names: str) -> list[Person]:
-    """Return people in one call who see each other."""
-    people = [await here.join(name) for name in names]
-    mode = "p2p" if len(people) == 2 else "sfu"
-    for one in people:
-        await one.reaches(mode)
-        await one.sees(*(name for name in names if name != one.name))
-    return people
-
-
 @pytest.mark.parametrize("names", [("Ada", "Bob"), ("Ada", "Bob", "Eve")], ids=["direct", "group"])
 async def test_a_reload_in_the_call_comes_back_as_the_same_person(
     here: WebCall, names: tuple[str, ...]
 ) -> None:
-    people = await together(here, *names)
+    people = await here.together(*names)
     ada, bob = people[:2]
     await ada.page.reload()
     await ada.page.locator("main.call, [data-action=join]").first.wait_for()
@@ -56,7 +46,7 @@ async def test_a_reload_in_the_call_comes_back_as_the_same_person(
 
 
 async def test_a_closed_tab_leaves_at_once(here: WebCall) -> None:
-    ada, bob, eve = await together(here, "Ada", "Bob", "Eve")
+    ada, bob, eve = await here.together("Ada", "Bob", "Eve")
     await eve.page.close(run_before_unload=False)
     await asyncio.gather(ada.reaches("p2p"), bob.reaches("p2p"))
     await asyncio.gather(ada.sees("Bob"), bob.sees("Ada"))
@@ -64,7 +54,7 @@ async def test_a_closed_tab_leaves_at_once(here: WebCall) -> None:
 
 @pytest.mark.parametrize("names", [("Ada", "Bob"), ("Ada", "Bob", "Eve")], ids=["direct", "group"])
 async def test_a_network_cut_of_five_seconds_is_survived(here: WebCall, names: tuple[str, ...]) -> None:
-    people = await together(here, *names)
+    people = await here.together(*names)
     ada, bob = people[:2]
     await ada.page.context.set_offline(True)
     await asyncio.sleep(5)
@@ -80,7 +70,7 @@ async def test_a_network_cut_of_five_seconds_is_survived(here: WebCall, names: t
 
 
 async def test_a_killed_media_server_is_survived_without_a_reload(here: WebCall) -> None:
-    ada, bob, eve = await together(here, "Ada", "Bob", "Eve")
+    ada, bob, eve = await here.together("Ada", "Bob", "Eve")
     await here.stack.media.kill()
     await asyncio.sleep(0.3)
     for one, other in ((ada, bob), (bob, eve), (eve, ada)):
@@ -90,7 +80,7 @@ async def test_a_killed_media_server_is_survived_without_a_reload(here: WebCall)
 
 @pytest.mark.parametrize("names", [("Ada", "Bob"), ("Ada", "Bob", "Eve")], ids=["direct", "group"])
 async def test_media_goes_on_while_the_gateway_is_away(here: WebCall, names: tuple[str, ...]) -> None:
-    people = await together(here, *names)
+    people = await here.together(*names)
     ada, bob = people[:2]
     await asyncio.gather(ada.begin(), bob.begin())
     await here.stack.gateway.kill()
@@ -108,7 +98,7 @@ async def test_media_goes_on_while_the_gateway_is_away(here: WebCall, names: tup
 
 
 async def test_a_page_that_slept_for_forty_seconds_comes_back(here: WebCall) -> None:
-    ada, bob, eve = await together(here, "Ada", "Bob", "Eve")
+    ada, bob, eve = await here.together("Ada", "Bob", "Eve")
     session = await eve.page.context.new_cdp_session(eve.page)
     await session.send("Page.setWebLifecycleState", {"state": "frozen"})
     await asyncio.sleep(40)

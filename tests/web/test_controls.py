@@ -12,6 +12,9 @@ from tests.web.people import Person, WebCall, until
 pytestmark = [pytest.mark.slow(reason="real calls in a browser"), pytest.mark.timeout(180)]
 
 
+NAMES = ("Ada", "Bob", "Eve")
+
+
 async def shown(person: Person, selector: str, *, within_s: float = 5, absent: bool = False) -> float:
     """Wait until a page shows something, or no longer; return how many milliseconds it took."""
     began = time.monotonic()
@@ -33,10 +36,7 @@ def tile_of(other: Person, source: str = "camera") -> str:
 
 @pytest.mark.parametrize("people", [2, 3])
 async def test_muting_is_seen_within_half_a_second_and_nothing_is_heard(here: WebCall, people: int) -> None:
-    everyone = [await here.join(name) for name in ("Ada", "Bob", "Eve")[:people]]
-    ada, bob = everyone[:2]
-    await asyncio.gather(*(one.reaches("p2p" if people == 2 else "sfu") for one in everyone))
-    await bob.sees(*(one.name for one in everyone if one is not bob))
+    ada, bob, *_ = await here.together(*NAMES[:people])
     await asyncio.sleep(1)
     await bob.begin()
     await asyncio.sleep(1)
@@ -62,11 +62,9 @@ async def test_muting_is_seen_within_half_a_second_and_nothing_is_heard(here: We
 
 @pytest.mark.parametrize("people", [2, 3])
 async def test_the_camera_goes_off_and_comes_back(here: WebCall, people: int) -> None:
-    everyone = [await here.join(name) for name in ("Ada", "Bob", "Eve")[:people]]
-    ada, bob = everyone[:2]
-    others = [one.name for one in everyone if one is not bob]
-    await asyncio.gather(*(one.reaches("p2p" if people == 2 else "sfu") for one in everyone))
-    await bob.sees(*others)
+    names = NAMES[:people]
+    ada, bob, *_ = await here.together(*names)
+    others = [name for name in names if name != "Bob"]
     await ada.press("camera")
     await bob.sees(*(name for name in others if name != "Ada"))
     await ada.press("camera")
@@ -75,10 +73,7 @@ async def test_the_camera_goes_off_and_comes_back(here: WebCall, people: int) ->
 
 @pytest.mark.parametrize("people", [2, 3])
 async def test_a_screen_is_shared_beside_the_camera(here: WebCall, people: int) -> None:
-    everyone = [await here.join(name) for name in ("Ada", "Bob", "Eve")[:people]]
-    ada, bob = everyone[:2]
-    await asyncio.gather(*(one.reaches("p2p" if people == 2 else "sfu") for one in everyone))
-    await bob.sees(*(one.name for one in everyone if one is not bob))
+    ada, bob, *_ = await here.together(*NAMES[:people])
     await ada.press("screen")
     await shown(bob, f"{tile_of(ada, 'screen')}[data-playing=true]", within_s=10)
     await shown(bob, f"{tile_of(ada)}[data-playing=true]")
@@ -88,8 +83,7 @@ async def test_a_screen_is_shared_beside_the_camera(here: WebCall, people: int) 
 
 
 async def test_who_leaves_is_gone_and_sees_how_long_it_was(here: WebCall) -> None:
-    ada, bob = await here.join("Ada"), await here.join("Bob")
-    await asyncio.gather(ada.sees("Bob"), bob.sees("Ada"))
+    ada, bob = await here.together("Ada", "Bob")
     await bob.press("leave")
     await bob.page.get_by_role("heading", name="You have left the call").wait_for()
     await shown(ada, tile_of(bob), absent=True)

@@ -73,8 +73,7 @@ async def measured(ada: Person, bob: Person) -> tuple[Seen, Seen]:
 @pytest.mark.slow(reason="real calls in a browser, several times there and back")
 @pytest.mark.parametrize("repeat", range(REPEATS))
 async def test_nothing_flickers_when_a_third_joins_and_leaves(here: WebCall, repeat: int) -> None:
-    ada, bob = await here.join("Ada"), await here.join("Bob")
-    await asyncio.gather(ada.sees("Bob"), bob.sees("Ada"), ada.reaches("p2p"), bob.reaches("p2p"))
+    ada, bob = await here.together("Ada", "Bob")
     assert await quiet(here), "media goes through the server in a call of two"
     eve = await here.person("Eve")
     await eve.open(here.link)
