@@ -44,7 +44,7 @@ from simulator.report.drawing import (
 )
 from simulator.report.plots.latency import tail_axes
 from simulator.report.plots.streams import Grid, cells, colour_scale
-from simulator.report.plots.timeline import event_rows
+from simulator.report.plots.timeline import draw_ticks, event_rows
 from simulator.samples.schema import KINDS
 from simulator.summary import Topic
 
@@ -348,21 +348,7 @@ def _events(runs: Sequence[Curves], _: Sequence[SideBySide]) -> Figure | None:
         height_ratios=[0.3 + size for size in sizes],
     )
     for axes, run in zip(rows, shown, strict=True):
-        for place, (_label, at_s, colour) in enumerate(reversed(run.events)):
-            many = len(at_s) > 400
-            axes.vlines(
-                at_s,
-                place - 0.36,
-                place + 0.36,
-                color=colour,
-                lw=1.1,
-                alpha=max(0.15, 400 / len(at_s)) if many else 1.0,
-                rasterized=len(at_s) > 3000,
-            )
-        labels = [f"{label} ({len(at_s):,})" for label, at_s, _colour in reversed(run.events)]
-        axes.set_yticks(range(len(labels)), labels)
-        axes.set_ylim(-0.6, len(labels) - 0.4)
-        axes.grid(visible=False, axis="y")
+        draw_ticks(axes, run.events)
         axes.set_title(run.name)
         _time_axis(axes)
     return figure

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from simulator.analysis.series import since_start_s
@@ -26,6 +29,16 @@ def timeline(data: PlotData) -> Figure | None:
     if not rows:
         return None
     figure, (axes,) = sheet(0.75 + 0.24 * len(rows))
+    draw_ticks(axes, rows)
+    start, end = raw.context.window_start_ns, raw.context.window_end_ns
+    if start is not None and end is not None:
+        axes.axvspan(*since_start_s(raw, [start, end]), color=COLOURS["line"], alpha=0.35, lw=0, zorder=0)
+    time_axis(axes, data)
+    return figure
+
+
+def draw_ticks(axes: Axes, rows: Sequence[tuple[str, np.ndarray, str]]) -> None:
+    """Draw a row for each kind of event, the first on top, with a tick for each time it happened."""
     for place, (_, times, colour) in enumerate(reversed(rows)):
         alpha = 1.0 if len(times) <= _SINGLE else max(0.15, _SINGLE / len(times))
         axes.vlines(
@@ -33,12 +46,7 @@ def timeline(data: PlotData) -> Figure | None:
         )
     axes.set_yticks(range(len(rows)), [f"{label} ({len(times):,})" for label, times, _ in reversed(rows)])
     axes.set_ylim(-0.6, len(rows) - 0.4)
-    start, end = raw.context.window_start_ns, raw.context.window_end_ns
-    if start is not None and end is not None:
-        axes.axvspan(*since_start_s(raw, [start, end]), color=COLOURS["line"], alpha=0.35, lw=0, zorder=0)
     axes.grid(visible=False, axis="y")
-    time_axis(axes, data)
-    return figure
 
 
 def event_rows(data: PlotData) -> list[tuple[str, np.ndarray, str]]:
