@@ -164,7 +164,7 @@ def _names(directories: Sequence[Path]) -> list[str]:
     names = []
     for place, directory in enumerate(directories, 1):
         name = _TIMESTAMP.sub("", directory.resolve().name)
-        names.append(f"{place} {name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + '…'}")
+        names.append(f"{place} {_shortened(name, _LONGEST_NAME)}")
     return names
 
 
@@ -373,15 +373,15 @@ def _what_is_missing(compared: _Runs) -> Section:
 
 def _how_they_differ(compared: _Runs) -> Section:
     rows = [
-        [key, *("–" if value is None else _shortened(value) for value in values)]
+        [key, *("–" if value is None else _shortened(value, _LONGEST_VALUE) for value in values)]
         for key, values in compared.differences.items()
     ]
     lines = [] if rows else ["The same scenario, options and machine."]
     return Section("What differs in what was run", lines, [Table(["", *compared.names], rows)])
 
 
-def _shortened(text: str) -> str:
-    return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 1]}…"
+def _shortened(text: str, longest: int) -> str:
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
 def _objectives(compared: _Runs) -> Section:
