@@ -25,8 +25,6 @@ from meeshy_sfu.free_ports import free_ports
 from meeshy_sfu.lock_file import hold_state
 from meeshy_sfu.log import start_logging, stop_logging
 
-CLIP_DIRECTORY = "cache"
-"""Below the state directory: what bots send, which `meeshy simulate` keeps there as well."""
 BOTS_END_S = 1.0
 """How long bots may take to leave; nothing is lost when they are killed."""
 PID_DIRECTORY = "run"
@@ -145,6 +143,7 @@ def bots(*, settings: Settings) -> None:
 async def _run_bots(settings: Settings, link: SupervisorLink | None) -> None:
     # imported only here, so that no other command needs the simulator's extra
     from meeshy_sfu.gateway.banner import DEMO_CONVERSATION  # noqa: PLC0415
+    from simulator.bots.clip import CACHE  # noqa: PLC0415
     from simulator.runs.demo_bots import DemoBots, Place  # noqa: PLC0415
 
     place = Place(
@@ -152,7 +151,7 @@ async def _run_bots(settings: Settings, link: SupervisorLink | None) -> None:
         signing_secret(settings),
         DEMO_CONVERSATION.id,
         bind=settings.media_ips[0],
-        cache=settings.state_dir / CLIP_DIRECTORY,
+        cache=settings.state_dir / CACHE,
     )
     running = asyncio.ensure_future(
         DemoBots(place, settings.bots).run(on_ready=lambda: None if link is None else link.ready())

@@ -150,6 +150,10 @@ class Clip:
         return bytes(out) + zlib.crc32(out).to_bytes(4, "little")
 
 
+CACHE = "cache"
+"""Where clips are kept, below the state directory."""
+
+
 def ensure_clip(cache: Path, video: Picture = SMALL) -> Path:
     """Return the path of a clip in `cache`; makes it on first use (the small one in under a second of CPU), whole or not at all.
 

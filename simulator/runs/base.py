@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from simulator.analysis.raw_run import RunContext
-from simulator.bots.clip import ensure_clip, picture
+from simulator.bots.clip import CACHE, ensure_clip, picture
 from simulator.bots.native import build_profile
 from simulator.client.media_server import Credentials
 from simulator.client.tokens import UserTokens
@@ -102,7 +102,7 @@ class Run(ABC):
         """
         media = self._scenario.media
         clip = await asyncio.to_thread(
-            ensure_clip, self._state / "cache", picture(media.resolution, media.frame_rate)
+            ensure_clip, self._state / CACHE, picture(media.resolution, media.frame_rate)
         )
         name = f"{self._scenario.name}-{self._scenario.participants.count}"
         directory = RunDirectory.chosen(self._out, self._state, name)
