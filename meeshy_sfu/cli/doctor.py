@@ -113,7 +113,7 @@ def _print_client_link(settings: Settings, origin: str | None) -> None:
     invite = sign_invite(
         secret=signing_secret(settings),
         now_s=SystemClock().unix_s(),
-        lifetime_s=CHECK_LINK_S,
+        lifetime_s=min(CHECK_LINK_S, settings.max_token_lifetime_s),
         conversation_id=f"check-{secrets.token_hex(8)}",
         kind="GROUP",
     )

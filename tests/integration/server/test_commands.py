@@ -113,6 +113,11 @@ def test_doctor_prints_a_link_to_checks_in_a_browser(
         conversation = read_invite(invite, TokenRules(secret=SECRET), now_s=time.time())
         assert (link, conversation.type) == (page, "GROUP")
         assert conversation.id.startswith("check-"), "the page takes only these for checks"
+    for name in ("TOKEN", "MEDIA_TOKEN", "MAX_TOKEN"):
+        monkeypatch.setenv(f"MEESHY_{name}_LIFETIME_S", "600")
+    assert main(["doctor", "--client"]) == 0
+    invite = capsys.readouterr().out.strip().partition("#invite=")[2]
+    read_invite(invite, TokenRules(secret=SECRET, max_lifetime_s=600), now_s=time.time())
     for wrong in (["--origin", "https://a.example"], ["--client", "--origin", "calls"]):
         assert main(["doctor", *wrong]) == 2
     monkeypatch.setenv("MEESHY_INVITES", "false")
