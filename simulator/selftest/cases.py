@@ -6,6 +6,7 @@ signalling; what they really did is in their logs (evidence.py), and the figures
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -374,13 +375,8 @@ def _delayed() -> Iterable[Case]:
                 size=f"{delay_ms} ms",
                 network=(DatagramFault(action="delay", direction=direction, delay_ms=delay_ms),),
                 named_by=("latency_ms.audio.p95", "latency_ms.video.p95"),
-                shown_by=tuple(
-                    Size(
-                        figure=f"latency_ms.{kind}.p50",
-                        done=_latency(kind, direction),
-                        plus=1.0,
-                    )
-                    for kind in _MEDIA
+                shown_by=_of_each_kind(
+                    "latency_ms.{kind}.p50", functools.partial(_latency, direction), plus=1.0
                 ),
             )
     for jitter_ms in (60, 150):
@@ -389,14 +385,7 @@ def _delayed() -> Iterable[Case]:
             size=f"0 to {jitter_ms} ms",
             network=(DatagramFault(action="delay", direction="down", jitter_ms=jitter_ms),),
             named_by=("latency_ms.audio.p95", "latency_ms.video.p95"),
-            shown_by=tuple(
-                Size(
-                    figure=f"jitter_ms.{kind}.p95",
-                    done=_variation(kind),
-                    plus=3.0,
-                )
-                for kind in _MEDIA
-            ),
+            shown_by=_of_each_kind("jitter_ms.{kind}.p95", _variation, plus=3.0),
         )
     for growth in (10.0, 25.0):
         yield Case(
@@ -404,14 +393,7 @@ def _delayed() -> Iterable[Case]:
             size=f"{growth:g} ms a second",
             network=(DatagramFault(action="delay", direction="down", growth_ms_per_s=growth),),
             named_by=("latency_rise_ms.audio", "latency_rise_ms.video"),
-            shown_by=tuple(
-                Size(
-                    figure=f"latency_rise_ms.{kind}",
-                    done=_rise(kind),
-                    plus=3.0,
-                )
-                for kind in _MEDIA
-            ),
+            shown_by=_of_each_kind("latency_rise_ms.{kind}", _rise, plus=3.0),
         )
     for size, constant_ms, growth in (("60 ms", 60, 0.0), ("15 ms more each second", 0, 15.0)):
         yield Case(
@@ -586,7 +568,7 @@ def _at_once() -> Iterable[Case]:
         ),
         shown_by=(
             Size(figure="foreign_frames", done=lambda e: e.count(0, stamped=True), plus=2),
-            Size(figure="latency_ms.video.p50", done=_latency("video", "up"), plus=1.0),
+            Size(figure="latency_ms.video.p50", done=_latency("up", "video"), plus=1.0),
         ),
         in_short=True,
     )
@@ -620,7 +602,12 @@ def _joined(start_s: float) -> Done:
     return lambda _: start_s * 1000
 
 
-def _latency(kind: Media, direction: Direction) -> Done:
+def _of_each_kind(figure: str, done: Callable[[Media], Done], *, plus: float) -> tuple[Size, ...]:
+    """Return the sizes that a figure of each kind must show; `{kind}` stands for it in the path."""
+    return tuple(Size(figure=figure.format(kind=kind), done=done(kind), plus=plus) for kind in _MEDIA)
+
+
+def _latency(direction: Direction, kind: Media) -> Done:
     """Return what computes the latency: the time that datagrams were held, and what the healthy server takes."""
 
     def done(evidence: Evidence) -> float:
