@@ -7,17 +7,13 @@ import os
 import shutil
 import time
 from pathlib import Path
-from types import TracebackType
-from typing import IO, Self
 
+from loadtests.peers.child import START_TIMEOUT_S, PeerProcess
 from meeshy_sfu.free_ports import free_ports
-from simulator.child import bound_command, how_it_ended
 from simulator.client.routes import local_address
 from simulator.errors import StackError, UsageError
-from simulator.stack.media_server import end_process, log_tail
 
 UNPACKED = Path(__file__).resolve().parents[2] / ".tools" / "janus"
-_START_TIMEOUT_S = 20.0
 _POLL_S = 0.05
 _ELSEWHERE = "ws://192.0.2.1"
 """An address of documentation (RFC 5737), which no machine has."""
@@ -46,32 +42,20 @@ def configuration(plugins: Path, transports: Path, configs: Path) -> str:
     )
 
 
-class JanusProcess:
-    """Janus in a child process. Use as an async context manager; leaving it ends Janus."""
+class JanusProcess(PeerProcess):
+    """Janus, with a configuration that goes when it ends."""
 
     def __init__(self, directory: Path) -> None:
         root = janus_root()
         if root is None:
             raise UsageError("Janus is missing. Run .ci/setup test, or: sudo apt-get install -y janus")
+        super().__init__("Janus", directory / "janus.log")
         self._root, self._configs = root, directory.absolute() / "janus-config"
-        self._log_path = directory / "janus.log"
-        self._log: IO[bytes] | None = None
-        self._process: asyncio.subprocess.Process | None = None
         self.api_url = ""
         self.media_url = f"http://{_own_address()}"
         """Janus gathers no candidates on loopback; its media is at the machine's own address."""
 
-    @property
-    def pid(self) -> int | None:
-        """Its process id while it runs."""
-        return None if self._process is None else self._process.pid
-
-    def complaint(self) -> str | None:
-        """Say how it ended, if it did by itself."""
-        code = None if self._process is None else self._process.returncode
-        return None if code is None else f"Janus {how_it_ended(code)}: {log_tail(self._log_path, 3)}"
-
-    async def __aenter__(self) -> Self:
+    async def _start(self) -> None:
         [port] = free_ports(1)
         self.api_url = f"ws://127.0.0.1:{port}"
         self._configs.mkdir()
@@ -85,29 +69,14 @@ class JanusProcess:
             "admin: {\n admin_ws = false\n}\n"
         )
         (self._configs / "janus.plugin.videoroom.jcfg").write_text("general: {\n}\n")
-        self._log = self._log_path.open("wb")
-        self._process = await asyncio.create_subprocess_exec(
-            *bound_command([str(self._root / "usr/bin/janus"), "-F", str(self._configs)]),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=self._log,
-            stderr=asyncio.subprocess.STDOUT,
-            env={**os.environ, "LD_LIBRARY_PATH": str(library.parent)},
-            start_new_session=True,
+        await self._launch(
+            [str(self._root / "usr/bin/janus"), "-F", str(self._configs)],
+            environment={**os.environ, "LD_LIBRARY_PATH": str(library.parent)},
         )
-        try:
-            await self._until_up(port)
-        except BaseException:
-            await self._stop()
-            raise
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._stop()
+        await self._until_up(port)
 
     async def _until_up(self, port: int) -> None:
-        deadline = time.monotonic() + _START_TIMEOUT_S
+        deadline = time.monotonic() + START_TIMEOUT_S
         while True:
             if complaint := self.complaint():
                 raise StackError(complaint)
@@ -115,17 +84,14 @@ class JanusProcess:
                 _, writer = await asyncio.open_connection("127.0.0.1", port)
             except OSError:
                 if time.monotonic() > deadline:
-                    raise StackError(f"Janus was not ready: {log_tail(self._log_path)}") from None
+                    raise StackError(self._not_ready()) from None
                 await asyncio.sleep(_POLL_S)
             else:
                 writer.close()
                 return
 
     async def _stop(self) -> None:
-        if self._process is not None:
-            await end_process(self._process)
-        if self._log is not None:
-            self._log.close()
+        await super()._stop()
         shutil.rmtree(self._configs, ignore_errors=True)
 
 
