@@ -10,6 +10,7 @@ import hashlib
 import hmac
 import ipaddress
 import re
+import reprlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,9 @@ _LABEL = re.compile(r"[A-Za-z0-9_-]{0,63}")
 _NUMBER = re.compile(r"\d+|0[xX][0-9A-Fa-f]*")
 """A last label that makes a host an IPv4 address, or a wrong one, wherever URLs are read."""
 HOST_CHARS_MAX = 253
+_SHORT = reprlib.Repr()
+"""Quotes what was written; an escape counts with all its characters, and the middle of a long text is left out."""
+_SHORT.maxstring = 200
 DEFAULT_PORTS = {"stun": 3478, "turn": 3478, "stuns": 5349, "turns": 5349}
 
 
@@ -124,9 +128,9 @@ def _read(entry: str) -> _Parts:
         return _parts(text)
     except IceServerError as error:
         # a password may stand before the @
-        shown = re.sub(r"(^|:)[^:@]*(:[^@]*)?@", r"\1***@", text)[:200]
+        shown = _SHORT.repr(re.sub(r"(^|:)[^:@]*(:[^@]*)?@", r"\1***@", text))
         raise IceServerError(
-            f"{shown!r} {error}; TURN and STUN servers are written turn:host:3478?transport=udp, stun:host:3478 or host:3478"
+            f"{shown} {error}; TURN and STUN servers are written turn:host:3478?transport=udp, stun:host:3478 or host:3478"
         ) from None
 
 
@@ -135,7 +139,7 @@ def _parts(text: str) -> _Parts:
     scheme = scheme.lower()
     if not colon or scheme not in DEFAULT_PORTS:
         if "://" in text:
-            raise IceServerError(f"has the scheme {scheme}")
+            raise IceServerError("has a scheme that is neither stun, stuns, turn nor turns")
         scheme, rest = "turn", text
     where, question, query = rest.partition("?")
     _check_shape(where, rest)

@@ -38,7 +38,7 @@ REFUSED = [
     ("turn://host", "// after the scheme"),
     ("stun://host:3478", "// after the scheme"),
     ("//host", "// after the scheme"),
-    ("https://host", "scheme https"),
+    ("https://host", "neither stun, stuns, turn"),
     ("turn:ada@host", "user before @"),
     ("turn:ada:secret@host:3478", "user before @"),
     ("turn:host/path", "a path"),
@@ -107,6 +107,16 @@ def test_what_a_browser_would_throw_at_is_refused_and_named(entry: str, why: str
             read(entry)
         assert why in str(caught.value)
         assert "secret@" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "entry", ["\x00" * 500, "é" * 500 + "://", "turn:" + "\u202e" * 500, "a" * 500 + "@b"]
+)
+def test_a_long_entry_is_quoted_in_part(entry: str) -> None:
+    with pytest.raises(IceServerError) as caught:
+        parse_server(entry)
+    assert len(str(caught.value)) < 450
+    assert str(caught.value).isprintable()
 
 
 @pytest.mark.parametrize(
