@@ -256,3 +256,25 @@ fn a_changed_source_is_reported_under_its_own_numbers() {
         .collect();
     assert_eq!(blocks, [(999, 300)]);
 }
+
+#[test]
+fn a_packet_older_than_the_history_is_counted_as_late_and_dropped() {
+    let mut call = Call::new();
+    let (mut alice, mut bob, ..) = call.pair(video(1000), video_consumer(5000, "0"));
+    call.send(&mut alice, &video_packet(1000, 0, 0, true));
+    let old = [
+        alice.protect(&video_packet(1000, 1, 3000, false)),
+        alice.protect(&video_packet(1000, 2, 3000, false)),
+    ];
+    for step in 3..700 {
+        let timestamp = 3000 * u32::from(step);
+        call.send(&mut alice, &video_packet(1000, step, timestamp, false));
+    }
+    call.inbox(&mut bob);
+    for (count, datagram) in (1..).zip(&old) {
+        call.deliver(&alice, datagram);
+        call.flush();
+        assert_eq!(call.router.stats().drops.late, count);
+    }
+    assert!(call.inbox(&mut bob).rtp.is_empty());
+}

@@ -69,6 +69,31 @@ fn a_paused_producer_is_not_forwarded_and_its_resume_requests_a_key_frame() {
 }
 
 #[test]
+fn a_consumer_that_is_paused_or_resumed_twice_asks_for_no_key_frame() {
+    let mut call = Call::new();
+    let (mut alice, mut bob, _, consumer) = call.pair(video(1000), video_consumer(5000, "0"));
+    call.send(&mut alice, &video_packet(1000, 0, 0, true));
+    for (step, paused) in [(1, false), (2, true), (3, true)] {
+        call.wait(Duration::from_secs(2));
+        call.inbox(&mut alice);
+        call.router
+            .set_consumer_paused(consumer, paused, call.now)
+            .unwrap();
+        call.wait(Duration::from_millis(1));
+        assert_eq!(key_frame_requests(&call.inbox(&mut alice).rtcp), 0);
+        call.send(
+            &mut alice,
+            &video_packet(1000, step, 180_000 * u32::from(step), false),
+        );
+    }
+    assert_eq!(
+        call.inbox(&mut bob).rtp.len(),
+        2,
+        "resumed while it flowed, the picture goes on"
+    );
+}
+
+#[test]
 fn a_pause_applies_to_pending_packets() {
     let mut call = Call::new();
     let (mut alice, mut bob, _, consumer) = call.pair(audio(1000), audio_consumer(5000, "0"));
