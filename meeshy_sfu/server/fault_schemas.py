@@ -23,6 +23,7 @@ FaultKind = Literal[
     "shift_timestamp",
     "jitter_timestamp",
     "freeze_timestamp",
+    "ignore_pause",
 ]
 _Count = Annotated[Whole, Field(ge=0, lt=2**32)]
 _MAX_FAULTS = 16
@@ -39,7 +40,8 @@ class Fault(WireModel):
     `amount` as payload type (`payload_type`); with one byte of its stamp or payload inverted (`damage_stamp`,
     `damage_payload`); after `amount` numbers that are left out (`renumber`); with `amount` added to its RTP timestamp
     (`shift_timestamp`), with 0 to `amount` (`jitter_timestamp`), or with the timestamp of the first one
-    (`freeze_timestamp`)."""
+    (`freeze_timestamp`). `ignore_pause` is about producers instead: they go on being forwarded when they are paused,
+    although the request succeeds; it takes no media, share or receivers, and is not in the log."""
     media: Literal["audio", "video"] | None = None
     """Only this kind of media."""
     share: Annotated[float, Field(ge=0, le=1)] = 1.0

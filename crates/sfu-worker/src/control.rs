@@ -307,11 +307,15 @@ impl Core {
         paused: bool,
         now: Instant,
     ) -> Answer {
+        let ignored = paused && self.faults.as_ref().is_some_and(|f| f.ignore_pause(now));
         let position = self.position(router)?;
         let call = self.call(position)?;
         let key = call
             .producer_key(producer)
             .ok_or_else(|| unknown("producer", producer.0))?;
+        if ignored {
+            return answer(&Empty {});
+        }
         call.router
             .set_producer_paused(key, paused, now)
             .map_err(|e| convert::router_error(&e))?;

@@ -138,6 +138,14 @@ impl Faults {
         Ok(())
     }
 
+    /// Whether a producer that is to be paused now goes on being forwarded.
+    pub(crate) fn ignore_pause(&self, now: Instant) -> bool {
+        let elapsed_ms = now.saturating_duration_since(self.since).as_millis() as u64;
+        self.plan
+            .iter()
+            .any(|fault| fault.kind == FaultKind::IgnorePause && fault.acts_at(elapsed_ms))
+    }
+
     /// What was done since the last injection.
     pub(crate) fn log(&self) -> &FaultLog {
         &self.log
@@ -270,7 +278,7 @@ impl Faults {
         let fault = &self.plan[position];
         // What the wire carried counts, also after a fault before this one changed the header.
         let stream = &self.streams[&key];
-        if !fault.reaches(stream.payload_type, receiver) {
+        if fault.kind == FaultKind::IgnorePause || !fault.reaches(stream.payload_type, receiver) {
             return false;
         }
         let reach = &mut self.log.reach[position];
@@ -481,6 +489,7 @@ fn alter(
             stream.moved -= 1;
             return Some(Effect::Withheld);
         }
+        FaultKind::IgnorePause => return None,
         FaultKind::Repeat => return Some(Effect::Copied(packet.ssrc)),
         FaultKind::UnaskedSsrc => return Some(Effect::Copied(packet.ssrc ^ UNASKED)),
         FaultKind::Swap | FaultKind::Echo | FaultKind::OtherKind => packet.payload = other?,

@@ -401,3 +401,50 @@ fn faults_alter_what_receivers_get_and_are_logged() {
     let damaged = audio.filter(|p| p.payload.iter().filter(|&&byte| byte != 7).count() == 1);
     assert_eq!(damaged.count(), 60);
 }
+
+#[test]
+fn a_pause_stops_a_producer_unless_a_fault_ignores_pauses() {
+    let mut rig = Rig::new(|c| c.allow_faults = true);
+    let (mut publisher, mut subscriber) = call(&mut rig, Way::UDP, Way::UDP);
+    exchange(&mut rig, &mut publisher, &mut subscriber, 100, 20);
+    let (router, audio) = (RouterId(1), ProducerId(1));
+    let mut while_paused = |rig: &mut Rig, first: u64| {
+        rig.ask::<serde_json::Value>(Command::PauseProducer {
+            router,
+            producer: audio,
+        });
+        let before = subscriber.received.len();
+        for number in first..first + 20 {
+            publisher.write(AUDIO, AUDIO_PT, number, vec![7; 80]);
+            publisher.write(VIDEO, VIDEO_PT, number, vp8(number as u32, number == first));
+            let both = &mut [&mut publisher, &mut subscriber];
+            rig.until(both, "a pause between packets", |_, _| true);
+        }
+        // Video is not paused: once all of it is there, so is the audio that was forwarded before it.
+        let count = |subscriber: &Peer, ssrc| {
+            let after = subscriber.received.iter().skip(before);
+            after.filter(|p| *p.header.ssrc == ssrc).count()
+        };
+        let both = &mut [&mut publisher, &mut subscriber];
+        rig.until(both, "all video", |_, peers| {
+            count(peers[1], VIDEO_OUT) == 20
+        });
+        rig.ask::<serde_json::Value>(Command::ResumeProducer {
+            router,
+            producer: audio,
+        });
+        count(&subscriber, AUDIO_OUT)
+    };
+    let faults: Vec<Fault> =
+        serde_json::from_value(serde_json::json!([{ "kind": "ignore_pause" }])).unwrap();
+    assert_eq!(while_paused(&mut rig, 200), 0);
+    rig.tell(Command::InjectFaults { seed: 1, faults });
+    assert_eq!(while_paused(&mut rig, 300), 20);
+    let log: FaultLog = rig.ask(Command::FaultLog {});
+    assert_eq!((log.acts.len(), log.reach[0].packets), (0, 0));
+    rig.tell(Command::InjectFaults {
+        seed: 1,
+        faults: Vec::new(),
+    });
+    assert_eq!(while_paused(&mut rig, 400), 0);
+}

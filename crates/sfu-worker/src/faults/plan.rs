@@ -44,6 +44,9 @@ pub enum FaultKind {
     JitterTimestamp,
     /// Its RTP timestamp is that of the stream's first packet the fault was applied to.
     FreezeTimestamp,
+    /// Producers go on being forwarded when they are paused, although the command is answered as if they were not. It is
+    /// about commands, not packets: it alters and logs none.
+    IgnorePause,
 }
 
 /// One fault: what it does, to which packets, in which part of the time.
@@ -153,6 +156,13 @@ impl Fault {
         }
         if self.kind == FaultKind::Renumber && !(1..=10_000).contains(&self.amount) {
             return refuse("amount, the numbers left out, must be from 1 to 10000");
+        }
+        if self.kind == FaultKind::IgnorePause
+            && (!self.payload_types.is_empty() || self.share < 1.0 || self.receivers.is_some())
+        {
+            return refuse(
+                "payload_types, share and receivers choose packets; leave them out, all producers are meant",
+            );
         }
         Ok(())
     }
@@ -289,6 +299,8 @@ mod tests {
         let kinds = |f: &mut Fault| (f.kind, f.amount) = (FaultKind::PayloadType, 128);
         assert!(refused(kinds).contains("payload type"));
         assert!(refused(|f| f.kind = FaultKind::Renumber).contains("numbers left out"));
+        let some = |f: &mut Fault| (f.kind, f.receivers) = (FaultKind::IgnorePause, Some(1));
+        assert!(refused(some).contains("receivers"));
         assert!(fault().check().is_ok());
     }
 }
