@@ -33,7 +33,8 @@ def run_selftest(options: SimulateOptions) -> NoReturn:
     """
     from simulator.report.live import PhaseLines, Watcher
     from simulator.report.write import EXIT_CODES
-    from simulator.selftest.cases import DURATION_S, SHORT_S, cases
+    from simulator.selftest.case import DURATION_S, SHORT_S
+    from simulator.selftest.cases import cases
     from simulator.selftest.run import SelfTest, choose
 
     _refuse_options_of_scenarios(options)

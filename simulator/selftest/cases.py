@@ -7,29 +7,20 @@ signalling; what they really did is in their logs (evidence.py), and the figures
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Mapping
 
+from simulator.selftest.case import (
+    DURATION_S,
+    MEDIA,
+    PARTICIPANTS,
+    Case,
+    Done,
+    Size,
+    both,
+    of_each_kind,
+)
 from simulator.selftest.datagrams import DatagramFault, Direction, Media
 from simulator.selftest.evidence import AUDIO_MS, VIDEO_MS, Evidence
-from simulator.selftest.signalling_proxy import Hidden
-
-PARTICIPANTS = 4
-DURATION_S = 8.0
-"""Length of the measured part of each run."""
-SHORT_S = 5.0
-"""The same of the short form."""
-OBJECTIVES = (
-    "latency_ms.audio.p95<50",
-    "latency_ms.video.p95<50",
-    "loss.audio.ratio<0.01",
-    "frames.duplicated==0",
-    "reordered.ratio<=0.005",
-)
-"""Of every run of the self-test, beyond the default ones: a call on one host holds them."""
-WITHIN = 0.05
-"""How far the figure of a size may be from what was done, as a share of it."""
 
 FAULTS: Mapping[str, str] = {
     "healthy": "nothing; the others are compared with it, and it must pass",
@@ -73,59 +64,9 @@ FAULTS: Mapping[str, str] = {
 }
 """What is done, by the name of each fault."""
 
-ServerFault = Mapping[str, Any]
-"""As the development route of the media server takes it."""
-Done = Callable[[Evidence], float]
-"""Computes a figure from what was done."""
-_MEDIA: tuple[Media, ...] = ("audio", "video")
 _DIRECTIONS: tuple[Direction, ...] = ("up", "down")
 _STREAMS = PARTICIPANTS * (PARTICIPANTS - 1)
 """Of each kind."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Size:
-    """A figure that must show how large a fault was."""
-
-    figure: str
-    """Its path in the summary."""
-    done: Done
-    """What it must be, by what was done."""
-    missing: bool = False
-    """The figure is a share of what was right: the size is what it lacks to 1."""
-    plus: float = 0.0
-    """Absolute difference that is allowed besides, in the unit of the figure."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Case:
-    """One run: a fault in one size."""
-
-    fault: str
-    size: str = ""
-    server: tuple[ServerFault, ...] = ()
-    network: tuple[DatagramFault, ...] = ()
-    hidden: tuple[Hidden, ...] = ()
-    named_by: tuple[str, ...] = ()
-    """Figures of which each must break an objective; none for a healthy server."""
-    shown_by: tuple[Size, ...] = ()
-    from_join: bool = False
-    """Armed when the participants begin to join, instead of with the measured part."""
-    duration_s: float | None = None
-    """Length of the measured part, where it is not that of the others."""
-    in_short: bool = False
-    """Belongs to the short form."""
-
-    @property
-    def name(self) -> str:
-        """Fault and size, as a directory name."""
-        text = f"{self.fault} {self.size}".strip()
-        return "".join(c if c.isalnum() else "-" for c in text.lower()).strip("-")
-
-
-def both(**fault: Any) -> tuple[ServerFault, ...]:
-    """Return a fault of the server for audio (the first) and for video (the second)."""
-    return ({**fault, "media": "audio"}, {**fault, "media": "video"})
 
 
 _DELIVERED = ("delivered_ratio.audio.ratio", "delivered_ratio.video.ratio")
@@ -375,7 +316,7 @@ def _delayed() -> Iterable[Case]:
                 size=f"{delay_ms} ms",
                 network=(DatagramFault(action="delay", direction=direction, delay_ms=delay_ms),),
                 named_by=("latency_ms.audio.p95", "latency_ms.video.p95"),
-                shown_by=_of_each_kind(
+                shown_by=of_each_kind(
                     "latency_ms.{kind}.p50", functools.partial(_latency, direction), plus=1.0
                 ),
             )
@@ -385,7 +326,7 @@ def _delayed() -> Iterable[Case]:
             size=f"0 to {jitter_ms} ms",
             network=(DatagramFault(action="delay", direction="down", jitter_ms=jitter_ms),),
             named_by=("latency_ms.audio.p95", "latency_ms.video.p95"),
-            shown_by=_of_each_kind("jitter_ms.{kind}.p95", _variation, plus=3.0),
+            shown_by=of_each_kind("jitter_ms.{kind}.p95", _variation, plus=3.0),
         )
     for growth in (10.0, 25.0):
         yield Case(
@@ -393,7 +334,7 @@ def _delayed() -> Iterable[Case]:
             size=f"{growth:g} ms a second",
             network=(DatagramFault(action="delay", direction="down", growth_ms_per_s=growth),),
             named_by=("latency_rise_ms.audio", "latency_rise_ms.video"),
-            shown_by=_of_each_kind("latency_rise_ms.{kind}", _rise, plus=3.0),
+            shown_by=of_each_kind("latency_rise_ms.{kind}", _rise, plus=3.0),
         )
     for size, constant_ms, growth in (("60 ms", 60, 0.0), ("15 ms more each second", 0, 15.0)):
         yield Case(
@@ -424,7 +365,7 @@ def _delayed() -> Iterable[Case]:
                     done=_silence(kind),
                     plus=VIDEO_MS,
                 )
-                for figure, kind in zip(_PAUSED, _MEDIA, strict=True)
+                for figure, kind in zip(_PAUSED, MEDIA, strict=True)
             ),
         )
 
@@ -557,7 +498,7 @@ def _at_once() -> Iterable[Case]:
         ),
         network=(
             DatagramFault(action="delay", direction="up", delay_ms=150),
-            DatagramFault(action="repeat", direction="down", media=_MEDIA, share=0.05),
+            DatagramFault(action="repeat", direction="down", media=MEDIA, share=0.05),
         ),
         named_by=(
             "foreign_frames",
@@ -600,11 +541,6 @@ def _repeated(evidence: Evidence) -> float:
 
 def _joined(start_s: float) -> Done:
     return lambda _: start_s * 1000
-
-
-def _of_each_kind(figure: str, done: Callable[[Media], Done], *, plus: float) -> tuple[Size, ...]:
-    """Return the sizes that a figure of each kind must show; `{kind}` stands for it in the path."""
-    return tuple(Size(figure=figure.format(kind=kind), done=done(kind), plus=plus) for kind in _MEDIA)
 
 
 def _latency(direction: Direction, kind: Media) -> Done:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from simulator.figure_types import number_at
-from simulator.selftest.cases import WITHIN, Case, Size
+from simulator.selftest.case import WITHIN, Case, Size
 from simulator.selftest.evidence import Evidence
 
 Outcome = Literal["named", "missed", "void"]

@@ -21,7 +21,7 @@ from simulator.report.live import Progress, Watcher
 from simulator.runs.base import Target, pattern_of
 from simulator.samples.recorder import RunDirectory
 from simulator.scenario import Scenario
-from simulator.selftest.cases import DURATION_S, OBJECTIVES, PARTICIPANTS, Case
+from simulator.selftest.case import DURATION_S, OBJECTIVES, PARTICIPANTS, Case
 from simulator.selftest.evidence import read_evidence
 from simulator.selftest.judge import CaseResult, SizeFound, judge
 from simulator.selftest.proxy_process import BACK_IP, FRONT_IP, ProxyProcess

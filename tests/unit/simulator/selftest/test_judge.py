@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from simulator.errors import UsageError
-from simulator.selftest.cases import OBJECTIVES, Case, Size, cases
+from simulator.selftest.case import OBJECTIVES, Case, Size
+from simulator.selftest.cases import cases
 from simulator.selftest.evidence import Evidence, read_evidence
 from simulator.selftest.judge import judge
 from simulator.selftest.proxy import LOG_COLUMNS
