@@ -4,7 +4,7 @@ Owns transports and decides who can consume what. Knows nothing of rooms, partic
 """
 
 import random
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
 from meeshy_sfu.errors import InvalidStateError, MeeshyError, NotFoundError
@@ -70,6 +70,8 @@ class Router:
         self._transports: dict[int, WebRtcTransport] = {}
         self._producers: dict[int, Producer] = {}
         self._consumers: dict[int, Consumer] = {}
+        self._early: dict[int, list[ConsumerScore]] = {}
+        """What the core reported of consumers whose creation it has answered, but nobody has read yet."""
         self._producer_ids: dict[ProducerId, Producer] = {}
 
     @property
@@ -207,9 +209,20 @@ class Router:
         self._producers[producer.handle] = producer
         self._producer_ids[producer.id] = producer
 
+    def await_consumers(self, handles: Iterable[int]) -> None:
+        """Keep what the core reports of these until they are added, or :meth:`forget_awaited`."""
+        self._early.update((handle, []) for handle in handles)
+
+    def forget_awaited(self, handles: Iterable[int]) -> None:
+        """Let go of what was kept of consumers that were not added."""
+        for handle in handles:
+            self._early.pop(handle, None)
+
     def add_consumer(self, consumer: "Consumer") -> None:
-        """Take note of a new consumer."""
+        """Take note of a new consumer, and notify it of what was reported before."""
         self._consumers[consumer.handle] = consumer
+        for event in self._early.pop(consumer.handle, ()):
+            self.handle_event(event)
 
     def forget_transport(self, transport: WebRtcTransport) -> None:
         """Let go of a closed transport."""
@@ -243,6 +256,8 @@ class Router:
             case ProducerScore():
                 if producer := self._producers.get(event.producer):
                     producer.note_score(event)
+            case ConsumerScore() if (early := self._early.get(event.consumer)) is not None:
+                early.append(event)
             case ConsumerScore():
                 if consumer := self._consumers.get(event.consumer):
                     consumer.note_score(event)

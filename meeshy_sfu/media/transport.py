@@ -220,24 +220,29 @@ class WebRtcTransport:
                 results.append(ConsumerCreationError(f"producer {producer.id}: the worker gave no answer"))
         if not planned:
             return results
-        answer = await self._request(
-            "consume",
-            undo=self.router.command("close_consumers", consumers=[handle for _, _, handle, _ in planned]),
-            consumers=[
-                consume_values(handle, producer.handle, parameters, paused=paused)
-                for _, producer, handle, parameters in planned
-            ],
-        )
-        self._require_open()
-        outcome = {item["consumer"]: item.get("error") for item in answer["results"]}
-        for position, producer, handle, parameters in planned:
-            refusal = outcome.get(handle, {"code": "closed", "message": "the worker gave no answer"})
-            if producer.is_closed:
-                results[position] = ProducerNotFoundError(f"producer {producer.id} is closed")
-            elif refusal is not None:
-                results[position] = _consume_error(producer, refusal)
-            else:
-                results[position] = self._add_consumer(producer, handle, parameters, paused=paused)
+        handles = [handle for _, _, handle, _ in planned]
+        self.router.await_consumers(handles)
+        try:
+            answer = await self._request(
+                "consume",
+                undo=self.router.command("close_consumers", consumers=handles),
+                consumers=[
+                    consume_values(handle, producer.handle, parameters, paused=paused)
+                    for _, producer, handle, parameters in planned
+                ],
+            )
+            self._require_open()
+            outcome = {item["consumer"]: item.get("error") for item in answer["results"]}
+            for position, producer, handle, parameters in planned:
+                refusal = outcome.get(handle, {"code": "closed", "message": "the worker gave no answer"})
+                if producer.is_closed:
+                    results[position] = ProducerNotFoundError(f"producer {producer.id} is closed")
+                elif refusal is not None:
+                    results[position] = _consume_error(producer, refusal)
+                else:
+                    results[position] = self._add_consumer(producer, handle, parameters, paused=paused)
+        finally:
+            self.router.forget_awaited(handles)
         return results
 
     async def consume(

@@ -421,6 +421,22 @@ async def test_layers_are_clamped_and_a_simple_stream_has_none(router: Router) -
     assert consumer.producer_scores == (0, 0, 0)
 
 
+async def test_what_is_reported_of_a_consumer_before_it_is_known_is_not_lost(
+    core: ScriptedCore, router: Router
+) -> None:
+    """The core may answer and go on reporting before whoever asked reads the answer."""
+
+    def made(command: dict[str, Any]) -> dict[str, Any]:
+        handle = command["consumers"][0]["consumer"]
+        about = {"router": router.handle, "consumer": handle}
+        core.emit("consumer_score", **about, score=3, producer_score=4, producer_scores=[4])
+        return {"results": [{"consumer": handle, "ok": True, "error": None}]}
+
+    core.answers["consume"] = made
+    _, consumer = await pair(router)
+    assert (consumer.score, consumer.producer_score, consumer.producer_scores) == (3, 4, (4,))
+
+
 async def test_scores_reach_the_objects_they_concern(core: ScriptedCore, router: Router) -> None:
     producer, consumer = await pair(router)
     assert (consumer.score, consumer.producer_score, consumer.producer_scores) == (10, 0, (0,))
