@@ -43,7 +43,10 @@ DYNAMIC_PAYLOAD_TYPES: tuple[int, ...] = (*range(100, 128), *range(96, 100))
 RTCP_PAYLOAD_TYPES = range(64, 96)
 """Cannot be distinguished from RTCP on a shared port (RFC 5761 §4)."""
 SIMULCAST_CODECS = frozenset(("video/vp8", "video/h264"))
-SVC_CODECS = frozenset(("video/vp8", "video/vp9", "video/h264", "video/av1"))
+LAYERED_CODECS = frozenset(("video/vp8", "video/vp9", "video/h264", "video/av1"))
+"""Their streams have temporal layers."""
+SVC_CODECS = frozenset(("video/vp9", "video/av1"))
+"""One stream of them may be of type `svc`; mediasoup calls that of other codecs `simulcast`."""
 
 _SCALABILITY_MODE = re.compile(r"[LS]([1-9][0-9]?)T([1-9][0-9]?)(_KEY)?.*")
 
@@ -242,7 +245,7 @@ def stream_type(parameters: RtpParameters) -> StreamType:
     if len(parameters.encodings) > 1:
         return "simulcast"
     if parameters.encodings and max(scalability(parameters.encodings[0].scalability_mode)) > 1:
-        return "svc"
+        return "svc" if parameters.codecs[0].mime_type.lower() in SVC_CODECS else "simulcast"
     return "simple"
 
 
@@ -378,7 +381,7 @@ def _check_encodings(parameters: RtpParameters, media: dict[int, RtpCodecParamet
             raise InvalidRequestError(
                 "simulcast has no spatial layers inside", path=f"{where}.scalabilityMode"
             )
-        if spatial * temporal > 1 and codec.mime_type.lower() not in SVC_CODECS:
+        if spatial * temporal > 1 and codec.mime_type.lower() not in LAYERED_CODECS:
             raise InvalidRequestError(f"{codec.mime_type} has no layers", path=f"{where}.scalabilityMode")
         _check_playable(encoding.scalability_mode, spatial, temporal, codec, f"{where}.scalabilityMode")
     if len(encodings) > 1 and codec.mime_type.lower() not in SIMULCAST_CODECS:

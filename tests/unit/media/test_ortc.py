@@ -588,10 +588,21 @@ def test_every_codec_of_a_producer_is_mapped_and_offered() -> None:
     assert [codec.payload_type for codec in template.codecs] == numbers
 
 
-def test_two_temporal_layers_are_svc_and_two_encodings_are_two_spatial_layers() -> None:
-    wire = chromium("vp8")
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("vp8", "simulcast"), ("h264", "simulcast"), ("av1", "svc"), ("vp9_svc_L3T3_KEY", "svc")],
+)
+def test_temporal_layers_of_one_encoding_are_svc_only_where_the_codec_has_it(
+    name: str, expected: str
+) -> None:
+    wire = chromium(name)
     wire["encodings"][0]["scalabilityMode"] = "L1T2"
-    assert ortc.stream_type(consumable(wire)) == "svc"
+    assert ortc.stream_type(consumable(wire)) == expected
+    template = ortc.consumer_template(consumable(wire), CHROMIUM_RECEIVER)
+    assert template.encodings[0].scalability_mode == "L1T2"
+
+
+def test_two_encodings_are_two_spatial_layers() -> None:
     template = ortc.consumer_template(consumable(chromium("h264_simulcast2")), CHROMIUM_RECEIVER)
     assert (template.encodings[0].scalability_mode or "").startswith("L2T")
 
