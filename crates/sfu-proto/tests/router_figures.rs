@@ -25,6 +25,39 @@ fn packets_of_a_paused_producer_are_counted_as_dropped_for_it() {
 }
 
 #[test]
+fn the_rate_of_each_encoding_is_measured() {
+    let mut call = Call::new();
+    let mut config = video(1000);
+    config.encodings.push(EncodingConfig {
+        ssrc: Some(2000),
+        rtx_ssrc: Some(2001),
+        ..config.encodings[0].clone()
+    });
+    let (mut alice, _, producer, _) = call.pair(config, video_consumer(5000, "0"));
+    let rates = |call: &mut Call| {
+        let now = call.now;
+        call.router.measure_rates(now);
+        let stats = call.router.producer_stats(producer).unwrap();
+        stats.iter().map(|s| s.bitrate_bps).collect::<Vec<u64>>()
+    };
+    assert_eq!(rates(&mut call), [0, 0]);
+    for step in 0..10 {
+        call.send(&mut alice, &video_packet(1000, step, 0, step == 0));
+        if step % 2 == 0 {
+            call.send(&mut alice, &video_packet(2000, step, 0, step == 0));
+        }
+    }
+    let bytes: Vec<u64> = (call.router.producer_stats(producer).unwrap().iter())
+        .map(|s| s.bytes)
+        .collect();
+    assert_eq!(bytes[0], 2 * bytes[1]);
+    call.now += Duration::from_secs(2);
+    assert_eq!(rates(&mut call), [bytes[0] * 4, bytes[1] * 4]);
+    call.now += Duration::from_secs(1);
+    assert_eq!(rates(&mut call), [0, 0]);
+}
+
+#[test]
 fn requests_beyond_the_allowance_of_a_consumer_are_counted() {
     let mut call = Call::new();
     let (mut alice, mut bob, _, consumer) = call.pair(video(1000), video_consumer(5000, "0"));

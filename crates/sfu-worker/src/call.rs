@@ -186,6 +186,10 @@ impl Calls {
         self.slots.iter().filter_map(Option::as_deref)
     }
 
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Call> {
+        self.slots.iter_mut().filter_map(Option::as_deref_mut)
+    }
+
     /// How many there are.
     #[cfg(any(test, feature = "bench"))]
     pub(crate) fn len(&self) -> usize {

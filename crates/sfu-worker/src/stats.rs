@@ -24,6 +24,9 @@ use crate::totals::add_drops;
 impl Core {
     /// Reports the totals as an event.
     pub(crate) fn report(&mut self, now: Instant) {
+        for call in self.calls.iter_mut() {
+            call.router.measure_rates(now);
+        }
         let stats = self.snapshot(now);
         self.totals.trains_before = self.outbox.trains();
         self.queues.push(Event::Stats(Box::new(stats)));
@@ -136,7 +139,7 @@ impl Core {
         let call = self.call(position)?;
         let producers = call.producers.iter().map(|(key, producer, record)| {
             let streams = call.router.producer_stats(ProducerKey(key));
-            let streams: Vec<Value> = streams.iter().flatten().map(stream_value).collect();
+            let streams = streams.unwrap_or_default();
             ProducerDump {
                 producer,
                 transport: record.transport,
@@ -145,7 +148,10 @@ impl Core {
                 } else {
                     MediaKind::Audio
                 },
-                stats: json!({ "streams": streams }),
+                stats: json!({
+                    "streams": streams.iter().map(stream_value).collect::<Vec<Value>>(),
+                    "bitrate_by_layer": bitrate_by_layer(&streams),
+                }),
             }
         });
         let consumers = call.consumers.iter().map(|(key, consumer, record)| {
@@ -199,6 +205,15 @@ fn transport_value(s: &TransportStats) -> Value {
     })
 }
 
+/// The measured rate of each spatial layer by its number; of simulcast these are the encodings.
+fn bitrate_by_layer(streams: &[StreamStats]) -> BTreeMap<String, u64> {
+    let rates = streams.iter().map(|s| s.bitrate_bps);
+    rates
+        .enumerate()
+        .map(|(layer, bps)| (layer.to_string(), bps))
+        .collect()
+}
+
 fn stream_value(s: &StreamStats) -> Value {
     json!({
         "ssrc": s.ssrc,
@@ -206,6 +221,7 @@ fn stream_value(s: &StreamStats) -> Value {
         "rid": s.rid,
         "packets": s.packets,
         "bytes": s.bytes,
+        "bitrate_bps": s.bitrate_bps,
         "lost": s.lost,
         "fraction_lost": s.fraction_lost,
         "padding_only": s.padding_only,

@@ -208,6 +208,8 @@ pub struct StreamStats {
     pub packets: u64,
     /// Payload bytes.
     pub bytes: u64,
+    /// Payload bits per second between the last two calls of `Router::measure_rates`.
+    pub bitrate_bps: u64,
     /// Packets missing: expected less received.
     pub lost: u64,
     /// Fraction lost in the last report interval, in 1/256.

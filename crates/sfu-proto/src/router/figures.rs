@@ -1,6 +1,6 @@
 //! Statistics: read-only views for operators and the control plane, computed on request.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::Router;
 use super::config::{ConsumerKey, ProducerKey, TransportKey};
@@ -42,6 +42,14 @@ impl Router {
             reported_loss: entry.estimator.loss(),
             ..entry.stats.clone()
         })
+    }
+
+    /// Measures the rate of each stream; to be called once a second or so.
+    pub fn measure_rates(&mut self, now: Instant) {
+        let now = self.clock.micros(now);
+        for (_, stream) in self.streams.iter_mut() {
+            stream.rate.measure(stream.counters.bytes, now);
+        }
     }
 
     /// Returns the statistics of a producer's streams in the order of its encodings, if it is open.
@@ -133,6 +141,7 @@ fn stream_stats(stream: &StreamRx) -> StreamStats {
         rid: stream.rid.clone(),
         packets: counters.packets,
         bytes: counters.bytes,
+        bitrate_bps: stream.rate.bps(),
         lost: stream.lost(),
         fraction_lost: stream.fraction_lost,
         padding_only: counters.padding_only,

@@ -23,6 +23,7 @@ mod observer;
 mod passthrough;
 mod prefetch;
 pub(crate) mod producer;
+mod rate;
 mod renumber;
 mod report;
 mod retired;

@@ -25,6 +25,7 @@ use super::layers::Liveness;
 use super::mapping::{Mapping, arrival_ticks};
 use super::nack::{Arrival, NackGenerator};
 use super::passthrough::PassthroughExtensions;
+use super::rate::Rate;
 use super::renumber::Renumber;
 use super::retired::Retired;
 use super::ring::{
@@ -173,6 +174,7 @@ pub(crate) struct StreamRx {
     pub(crate) fir_sequence: u8,
     pub(crate) score: Score,
     pub(crate) counters: Counters,
+    pub(crate) rate: Rate,
     pub(crate) sender_report: Option<SenderReport>,
     pub(crate) mapping: Mapping,
     pub(crate) rtt: Option<Micros>,
@@ -236,6 +238,7 @@ impl StreamRx {
             fir_sequence: 0,
             score: Score::new(0),
             counters: Counters::default(),
+            rate: Rate::default(),
             sender_report: None,
             mapping: Mapping::new(),
             rtt: None,
