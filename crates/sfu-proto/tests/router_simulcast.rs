@@ -159,6 +159,28 @@ fn an_encoding_that_ends_with_bye_is_left_at_once() {
 }
 
 #[test]
+fn a_key_frame_that_came_before_the_switch_is_asked_for_again() {
+    let (mut call, mut camera, mut bob, _) = stage();
+    camera.run(&mut call, 50);
+    // The newest packet of the second encoding is a key frame that nobody wanted when it came.
+    let ticks = 900 * u32::from(camera.step) + 0x4000_0000;
+    let mut packet = encoding_packet(1, 101, camera.step, ticks, true);
+    packet.payload[2..5].copy_from_slice(&[1, 0, camera.step as u8]);
+    call.send(&mut camera.peer, &packet);
+    camera.step += 1;
+    camera.on = [false, true];
+    camera.asked.clear();
+    let mut out = [0; 64];
+    let len = bye::write(&[100], &mut out).unwrap();
+    call.send_rtcp(&mut camera.peer, &out[..len]);
+    camera.run(&mut call, 50);
+    assert_eq!(camera.asked.len(), 1, "{:?}", camera.asked);
+    let seen = runs(&call.inbox(&mut bob).rtp);
+    assert_eq!(seen[0], (0, 50));
+    assert!(seen.len() == 2 && seen[1].1 >= 40, "{seen:?}");
+}
+
+#[test]
 fn encodings_that_stop_together_cause_no_switch() {
     let (mut call, mut camera, mut bob, _) = stage();
     camera.run(&mut call, 100);

@@ -155,7 +155,7 @@ impl Router {
         if stream.on_bye(now) {
             self.producer_score_changed(producer);
         }
-        self.choose_encoding(producer, now);
+        self.choose_encoding(producer, None, now);
     }
 
     fn on_nack<S: Sink>(&mut self, t: u32, nack: &Nack<'_>, now: Micros, sink: &mut S) {

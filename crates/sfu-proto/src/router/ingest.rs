@@ -265,7 +265,7 @@ impl Router {
             self.schedule_streams(t, now + INACTIVE_AFTER);
             self.resume_reports(t, now);
             self.producer_score_changed(p);
-            self.choose_encoding(p, now);
+            self.choose_encoding(p, Some(s), now);
         }
         self.schedule_streams_if_due(t, urgent);
     }
@@ -366,8 +366,8 @@ impl Router {
     }
 
     /// Called when a stream of a producer became active or inactive: switches the consumers to the first live
-    /// encoding, if it is another.
-    pub(super) fn choose_encoding(&mut self, p: u32, now: Micros) {
+    /// encoding, if it is another. `arrived` is the stream whose newest packet still waits for the flush.
+    pub(super) fn choose_encoding(&mut self, p: u32, arrived: Option<u32>, now: Micros) {
         let Some(producer) = self
             .producers
             .get_mut(p)
@@ -387,8 +387,9 @@ impl Router {
             awaited |= consumer.want_encoding(chosen) && consumer.is_active();
         }
         let s = producer.streams[usize::from(chosen)];
-        // The packet that made the encoding active may itself be the key frame.
-        if awaited && !self.streams[s].newest_is_key_frame() {
+        // The packet that made the encoding active may itself be the key frame. One that arrived before was dropped.
+        let begins = arrived == Some(s) && self.streams[s].newest_is_key_frame();
+        if awaited && !begins {
             self.request_stream_key_frame(s, now);
         }
     }

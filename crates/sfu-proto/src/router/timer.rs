@@ -150,7 +150,7 @@ impl Router {
                     next = next.min(stream.urgent_deadline());
                 }
             }
-            self.choose_encoding(p, now);
+            self.choose_encoding(p, None, now);
             next = next.min(self.next_encoding_check(p, now));
         }
         self.transports[t].deadlines.streams = next.max(now + MIN_RETRY_DELAY);
