@@ -181,6 +181,31 @@ fn a_key_frame_that_came_before_the_switch_is_asked_for_again() {
 }
 
 #[test]
+fn a_packet_from_before_the_bye_brings_no_encoding_back() {
+    let (mut call, mut camera, mut bob, _) = stage();
+    camera.run(&mut call, 50);
+    let step = camera.step;
+    let packet = |step: u16| {
+        let mut packet = encoding_packet(0, 100, step, 900 * u32::from(step), false);
+        packet.payload[2..5].copy_from_slice(&[0, 0, step as u8]);
+        packet
+    };
+    call.send(&mut camera.peer, &packet(step + 1));
+    let mut out = [0; 64];
+    let len = bye::write(&[100], &mut out).unwrap();
+    call.send_rtcp(&mut camera.peer, &out[..len]);
+    call.send(&mut camera.peer, &packet(step));
+    camera.on = [false, true];
+    camera.asked.clear();
+    camera.run(&mut call, 50);
+    let asked: Vec<u32> = camera.asked.iter().map(|(ssrc, _)| *ssrc).collect();
+    assert_eq!(asked, [101]);
+    let got = call.inbox(&mut bob).rtp;
+    let of_the_second = got.iter().filter(|packet| packet.payload[2] == 1).count();
+    assert!(of_the_second >= 40, "{of_the_second}");
+}
+
+#[test]
 fn encodings_that_stop_together_cause_no_switch() {
     let (mut call, mut camera, mut bob, _) = stage();
     camera.run(&mut call, 100);

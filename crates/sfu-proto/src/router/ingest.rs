@@ -247,7 +247,7 @@ impl Router {
             passthrough.set_captured(captured);
         }
         let accepted = stream.accept(packet, codec.codec, passthrough, now);
-        let became_active = accepted != Accepted::Late && stream.mark_active(now);
+        let became_active = stream.mark_active(accepted, now);
         if let (Some(level), Some(speaker), false) =
             (packet.level, producer.speaker, producer.paused)
         {

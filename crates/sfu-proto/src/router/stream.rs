@@ -586,10 +586,16 @@ impl StreamRx {
         self.active && self.score.update(totals)
     }
 
-    /// Called for each packet. Returns whether the stream was inactive and its score changed.
+    /// Called for each packet. Returns whether the stream was inactive and its score changed. A packet from before
+    /// the silence or the BYE, late or sent again, is no sign of life.
     #[inline]
-    pub(crate) fn mark_active(&mut self, now: Micros) -> bool {
-        if self.active {
+    pub(crate) fn mark_active(&mut self, accepted: Accepted, now: Micros) -> bool {
+        if self.active || accepted == Accepted::Late {
+            return false;
+        }
+        if let Accepted::Forward(index) = accepted
+            && self.newest_index() != Some(index)
+        {
             return false;
         }
         self.active = true;

@@ -105,7 +105,7 @@ fn repairs_of_one_source_do_not_lower_the_score_of_the_next() {
     for sequence in (0..100u16).filter(|sequence| *sequence == 0 || sequence % 2 == 1) {
         push(&mut stream, sequence, 100, 0);
     }
-    stream.mark_active(0);
+    stream.mark_active(Accepted::PaddingOnly, 0);
     let nack = stream.nack.as_mut().expect("asks for what is lost");
     nack.take(20_000, None, |_| true);
     for sequence in (2..100u16).step_by(2) {
@@ -139,7 +139,7 @@ fn reports_count_what_is_missing() {
 fn a_lossy_stream_scores_less_and_only_changes_are_reported() {
     let mut stream = video();
     push(&mut stream, 0, 100, 0);
-    stream.mark_active(0);
+    stream.mark_active(Accepted::PaddingOnly, 0);
     for sequence in (1..101).filter(|sequence| sequence % 10 != 5) {
         push(&mut stream, sequence, 100, 0);
     }
@@ -237,9 +237,9 @@ fn an_original_that_arrives_after_its_repair_is_neither_repaired_nor_lost() {
 fn a_bye_is_handled_again_after_a_second() {
     let mut stream = video();
     push(&mut stream, 0, 100, 0);
-    stream.mark_active(0);
+    stream.mark_active(Accepted::PaddingOnly, 0);
     assert!(stream.on_bye(0), "from 10 to 0");
-    stream.mark_active(500_000);
+    stream.mark_active(Accepted::PaddingOnly, 500_000);
     assert!(!stream.on_bye(999_999));
     assert_eq!(stream.score.value(), 10);
     assert!(stream.on_bye(1_000_000));
