@@ -1,7 +1,7 @@
 # Each target is one line; what it needs installs itself (.ci/setup says what and why).
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test serve web lint fmt bench docs setup setup-test test-rust test-python test-web test-unit verify-media verify-switch verify-load verify-web pictures coverage-rust fuzz fuzz-rust fuzz-python mutants pins wheel ci
+.PHONY: help demo test serve web lint fmt bench docs setup setup-test test-rust test-python test-web test-unit verify-media verify-switch verify-load verify-quality verify-web pictures coverage-rust fuzz fuzz-rust fuzz-python mutants pins wheel ci
 export UV_PYTHON_DOWNLOADS := never
 export UV_LINK_MODE := copy
 RUN := .ci/uv run --no-sync
@@ -41,6 +41,9 @@ verify-media: setup-test ## the full figures: 50-bot mesh, join storm, impairmen
 
 verify-load: setup ## the full figures of load tests: verdicts beside busy neighbours, emulated jitter, every fault of the self-test
 	$(RUN) python scripts/verify_load.py
+
+verify-quality: ## 10,000 switches of encodings per codec and link in virtual time, under a model decoder
+	MEESHY_TEST_QUALITY_SWITCHES=$${QUALITY_SWITCHES:-10000} cargo test --release --locked -q -p meeshy-sfu-proto --test router_quality -- --nocapture
 
 verify-switch: setup ## the full figures of calls that switch: 200 changes each way, churn with deaths, storm
 	$(RUN) python scripts/verify_switch.py
