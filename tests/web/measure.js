@@ -1,6 +1,7 @@
 // Runs in a page before its own scripts: measures what a person would see and hear, from outside of the page's code.
 //
-// Video: every frame that an element shows (requestVideoFrameCallback), its mean brightness, and which element it was.
+// Video: every frame that an element shows (requestVideoFrameCallback), its mean brightness, and which element it was; on
+// demand also what each tile holds between frames, every 50 ms.
 // Sound: what reaches the loudspeaker, split by the tone that each participant sends; what decoders had to conceal.
 (() => {
   const TONE = Number(window.__tone ?? 0);
@@ -69,7 +70,8 @@
     return (4 * Math.hypot(real, imaginary)) / samples.length;
   };
 
-  const state = { frames: {}, heard: [], since: performance.now() };
+  const state = { frames: {}, held: {}, heard: [], since: performance.now() };
+  let holding = false;
   const small = new OffscreenCanvas(16, 12);
   const pen = small.getContext("2d", { willReadFrequently: true });
   let elements = 0;
@@ -79,17 +81,23 @@
     const tile = video.closest("[data-participant]");
     return tile === null ? null : `${tile.querySelector(".tile-name")?.textContent ?? ""}/${tile.dataset.source}`;
   };
+  // An element without a picture draws nothing and leaves what was drawn before: begin from black.
+  const brightness = (video) => {
+    pen.fillStyle = "black";
+    pen.fillRect(0, 0, 16, 12);
+    pen.drawImage(video, 0, 0, 16, 12);
+    const pixels = pen.getImageData(0, 0, 16, 12).data;
+    let sum = 0;
+    for (let i = 0; i < pixels.length; i += 4) sum += pixels[i] + pixels[i + 1] + pixels[i + 2];
+    return sum / (3 * 16 * 12);
+  };
   const watch = (video) => {
     watched.add(video);
     number.set(video, ++elements);
     const each = (now) => {
       const key = keyOf(video);
       if (key !== null) {
-        pen.drawImage(video, 0, 0, 16, 12);
-        const pixels = pen.getImageData(0, 0, 16, 12).data;
-        let sum = 0;
-        for (let i = 0; i < pixels.length; i += 4) sum += pixels[i] + pixels[i + 1] + pixels[i + 2];
-        (state.frames[key] ??= []).push([now, sum / (3 * 16 * 12), number.get(video)]);
+        (state.frames[key] ??= []).push([now, brightness(video), number.get(video)]);
       }
       video.requestVideoFrameCallback(each);
     };
@@ -98,6 +106,10 @@
   setInterval(() => {
     for (const video of document.querySelectorAll("video")) if (!watched.has(video)) watch(video);
     const now = performance.now();
+    for (const video of holding ? document.querySelectorAll("[data-participant] video") : []) {
+      const playing = video.closest("[data-participant]").dataset.playing === "true";
+      (state.held[keyOf(video)] ??= []).push([now, playing ? brightness(video) : 0]);
+    }
     const loud = {};
     for (const [context, tap] of taps) {
       const samples = new Float32Array(tap.fftSize);
@@ -136,8 +148,10 @@
   };
 
   window.__measured = {
-    begin: () => {
+    begin: (hold) => {
+      holding = hold;
       state.frames = {};
+      state.held = {};
       state.heard = [];
       tasks.length = 0;
       state.since = performance.now();

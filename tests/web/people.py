@@ -28,6 +28,8 @@ ROOT = Path(__file__).parents[2]
 BUILT = ROOT / "meeshy_sfu" / "web" / "index.html"
 MEASURE = (Path(__file__).parent / "measure.js").read_text(encoding="utf-8")
 CONVERSATION = "demo"
+DARK = 16
+"""Mean brightness of a picture that is black; Chromium's fake camera is far brighter."""
 TONES = (440, 620, 880, 1240, 1760)
 """One voice each, in Hz; none is a multiple of another."""
 _FLAGS = (
@@ -98,6 +100,10 @@ class Seen:
     def darkest(self, tile: str) -> float:
         """Return the mean brightness (0 to 255) of the darkest frame."""
         return min(brightness for _, brightness, _ in self.raw["frames"][tile])
+
+    def darkest_held(self, tile: str) -> float:
+        """Return the mean brightness (0 to 255) of the darkest picture a tile held, 0 if it hid its video."""
+        return min(brightness for _, brightness in self.raw["held"][tile])
 
     def elements(self, tile: str) -> set[int]:
         """Return the numbers of the video elements that showed it."""
@@ -171,9 +177,9 @@ class Person:
         """Press a button of the call's bar: microphone, camera, screen, layout, stats, leave."""
         await self.page.locator(f".controls [data-control={control}]").click()
 
-    async def begin(self) -> None:
-        """Measure from now on."""
-        await self.page.evaluate("window.__measured.begin()")
+    async def begin(self, *, hold: bool = False) -> None:
+        """Measure from now on; with `hold` also what tiles hold while no frame comes."""
+        await self.page.evaluate("hold => window.__measured.begin(hold)", hold)
 
     async def seen(self) -> Seen:
         """Return what was measured since."""

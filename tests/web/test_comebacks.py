@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 
 import pytest
 
-from tests.web.people import Person, WebCall, until
+from tests.web.people import DARK, Person, WebCall, until
 
 pytestmark = [
     pytest.mark.slow(reason="real calls in a browser that have to end, sleep or come back"),
@@ -76,6 +77,34 @@ async def test_a_killed_media_server_is_survived_without_a_reload(here: WebCall)
     for one, other in ((ada, bob), (bob, eve), (eve, ada)):
         await moving(one, other, 20)
     await asyncio.gather(*(one.reaches("sfu", 20) for one in (ada, bob, eve)))
+
+
+async def test_tiles_hold_the_last_picture_from_the_death_of_the_media_server_to_the_next(
+    here: WebCall,
+) -> None:
+    people = await here.together("Ada", "Bob", "Eve")
+    await asyncio.gather(*(one.begin(hold=True) for one in people))
+    await asyncio.sleep(0.5)
+    await here.stack.media.kill()
+    await asyncio.sleep(0.3)
+
+    async def new_frames() -> bool:
+        """Return whether every tile has shown frames after a gap that only the death makes."""
+        raws = [(one, (await one.seen()).raw["frames"]) for one in people]
+        tiles = [raws_of.get(f"{o.name}/camera", ()) for one, raws_of in raws for o in people if o is not one]
+        return all(
+            any(after[0] - before[0] > 300 for before, after in itertools.pairwise(tile[:-3]))
+            for tile in tiles
+        )
+
+    await until(new_frames, 30, "all see each other move again")
+    for one in people:
+        seen = await one.seen()
+        for other in people:
+            if other is not one:
+                tile = f"{other.name}/camera"
+                assert seen.darkest_held(tile) > DARK, f"{one.name} did not keep {other.name}'s last picture"
+                assert len(seen.elements(tile)) == 1, "the element that shows a person was replaced"
 
 
 @pytest.mark.parametrize("names", [("Ada", "Bob"), ("Ada", "Bob", "Eve")], ids=["direct", "group"])

@@ -11,13 +11,11 @@ import statistics
 
 import pytest
 
-from tests.web.people import Person, Seen, WebCall
+from tests.web.people import DARK, Person, Seen, WebCall
 
 REPEATS = int(os.environ.get("MEESHY_TEST_WEB_REPEATS", "3"))
 MAX_PAUSE_MS = 300
 MAX_CONCEALED_MS = 100
-DARK = 16
-"""Mean brightness of a frame that is black; Chromium's fake camera is far brighter."""
 
 
 async def quiet(here: WebCall) -> bool:

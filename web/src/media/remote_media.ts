@@ -66,7 +66,7 @@ export class RemoteMedia {
     }
   }
 
-  /** A path is closed. What it showed is shown by another one, or stands still until there is one. */
+  /** A path is closed. What it showed is shown by another one, or stands still until there is one. Comes before the path closes its tracks. */
   closePath(path: object): void {
     for (const choice of this.#choices.values()) this.#discard(choice, (one) => one.path === path);
   }
@@ -96,6 +96,11 @@ export class RemoteMedia {
   #discard(choice: Choice, which: (one: Candidate) => boolean): void {
     const gone = choice.candidates.filter(which);
     if (gone.length === 0) return;
+    for (const one of gone) {
+      if (one.source === "microphone") continue;
+      const slot = this.video(one.participantId, one.source);
+      if (slot.track === one.track) slot.hold();
+    }
     choice.candidates.splice(0, choice.candidates.length, ...choice.candidates.filter((one) => !which(one)));
     const heir = choice.candidates.at(-1);
     if (choice.current && gone.includes(choice.current)) {

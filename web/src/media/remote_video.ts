@@ -1,6 +1,7 @@
 /**
  * The picture of one participant. Elements show one stream that lives as long as the slot; when the path changes, the
- * track inside the stream is exchanged after the new one has decoded its first picture, so no element turns black.
+ * track inside the stream is exchanged after the new one has decoded its first picture, so no element turns black. A track
+ * that ends before that is followed by a still of its last picture.
  */
 import type { RemoteVideo } from "../call/model";
 
@@ -31,19 +32,38 @@ export function prime(track: MediaStreamTrack): Primer {
   };
 }
 
+/** A track of one picture: what one of `elements` shows now. Null if none of them has a picture. */
+export function still(elements: Iterable<HTMLVideoElement>): MediaStreamTrack | null {
+  const element = [...elements].find((one) => one.readyState >= one.HAVE_CURRENT_DATA && one.videoWidth > 0);
+  if (!element) return null;
+  const canvas = document.createElement("canvas");
+  canvas.width = element.videoWidth;
+  canvas.height = element.videoHeight;
+  const context = canvas.getContext("2d");
+  if (!context) return null;
+  // The context is there before the capture begins, the picture after it: each drawing is captured as a frame.
+  const track = canvas.captureStream().getVideoTracks()[0] ?? null;
+  context.drawImage(element, 0, 0);
+  return track;
+}
+
 export class VideoSlot implements RemoteVideo {
   readonly #elements = new Set<HTMLVideoElement>();
   readonly #listeners = new Set<() => void>();
   readonly #prime: typeof prime;
+  readonly #still: typeof still;
   /** Of the tracks that have had no picture yet: the one that is shown, the one that is to come. */
   readonly #primers = new Map<MediaStreamTrack, Primer>();
   #stream: MediaStream | null = null;
   #shown: MediaStreamTrack | null = null;
   #wanted: MediaStreamTrack | null = null;
+  /** What is shown if it is a still; ours to stop. */
+  #held: MediaStreamTrack | null = null;
   #hasFrame = false;
 
-  constructor(primer: typeof prime = prime) {
+  constructor(primer: typeof prime = prime, takeStill: typeof still = still) {
     this.#prime = primer;
+    this.#still = takeStill;
   }
 
   get hasFrame(): boolean {
@@ -88,9 +108,23 @@ export class VideoSlot implements RemoteVideo {
     });
   }
 
+  /**
+   * The shown track is about to end: show its last picture until another track has one. To be called before its connection
+   * is closed, because Chromium shows black for a track that has ended.
+   */
+  hold(): void {
+    if (!this.#hasFrame || this.#held) return;
+    const held = this.#still(this.#elements);
+    if (!held) return;
+    if (this.#wanted === this.#shown) this.#wanted = null;
+    this.#show(held, true);
+    this.#held = held;
+  }
+
   /** Show nothing: the source is off or the participant has left. */
   clear(): void {
     this.#drop(() => true);
+    this.#releaseHeld();
     this.#shown = null;
     this.#wanted = null;
     this.#stream = null;
@@ -121,6 +155,7 @@ export class VideoSlot implements RemoteVideo {
         // Add, then remove: an element whose stream is empty for a moment begins anew, in black.
         this.#stream.addTrack(track);
         if (old) this.#stream.removeTrack(old);
+        this.#releaseHeld();
         for (const element of this.#elements) if (element.paused) void element.play().catch(() => undefined);
       } else {
         this.#stream = new MediaStream([track]);
@@ -128,6 +163,11 @@ export class VideoSlot implements RemoteVideo {
       }
     }
     this.#setFrame(hasFrame);
+  }
+
+  #releaseHeld(): void {
+    this.#held?.stop();
+    this.#held = null;
   }
 
   #setFrame(hasFrame: boolean): void {

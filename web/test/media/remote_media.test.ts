@@ -118,6 +118,25 @@ test("sound is blocked until a gesture", async () => {
   expect(context.state).toBe("closed");
 });
 
+test("what a closing path showed is held until the next path has a picture", async () => {
+  const held = fakeTrack("video");
+  let ready: () => void = () => undefined;
+  const prime = () => ({ ready: new Promise<void>((done) => (ready = done)), close: () => undefined });
+  media = new RemoteMedia(audio, () => new VideoSlot(prime, () => held));
+  const [old, fresh] = [camera(), camera()];
+  media.add(direct, old);
+  ready();
+  await settle();
+  media.add(server, fresh);
+  media.arrived(server, fresh);
+  media.closePath(direct);
+  expect(media.video("bob", "camera").track).toBe(held);
+  ready();
+  await settle();
+  expect(media.video("bob", "camera").track).toBe(fresh.track);
+  expect(held.readyState).toBe("ended");
+});
+
 test("levels are those of ears", () => {
   expect(loudness(new Float32Array(8))).toBe(0);
   expect(loudness(new Float32Array(8).fill(1))).toBe(1);

@@ -1,5 +1,5 @@
 import { beforeEach, expect, test, vi } from "vitest";
-import { prime, VideoSlot } from "../../src/media/remote_video";
+import { prime, still, VideoSlot } from "../../src/media/remote_video";
 import { fakeTrack, installMedia } from "./fake_media";
 
 beforeEach(installMedia);
@@ -13,7 +13,13 @@ function byHand() {
     waiting.push(entry);
     return { ready, close: () => void (entry.closed = true) };
   };
-  return { waiting, slot: new VideoSlot(primer) };
+  const stills: MediaStreamTrack[] = [];
+  const takeStill = () => {
+    const one = fakeTrack("video");
+    stills.push(one);
+    return one;
+  };
+  return { waiting, stills, slot: new VideoSlot(primer, takeStill) };
 }
 const shownIn = (element: HTMLVideoElement) => (element.srcObject as MediaStream | null)?.getTracks() ?? [];
 const settle = () => new Promise((done) => setTimeout(done));
@@ -150,4 +156,73 @@ test("a track is primed by an element of its own, until its data is there", asyn
   await primer.ready;
   primer.close();
   expect(element.srcObject).toBeNull();
+});
+
+test("a held picture is shown in the same stream until the next track is decoded, and then released", async () => {
+  const { slot, waiting, stills } = byHand();
+  const element = document.createElement("video");
+  slot.attach(element);
+  const [old, fresh] = [fakeTrack("video"), fakeTrack("video")];
+  slot.replace(old);
+  waiting[0]!.ready();
+  await settle();
+  const stream = element.srcObject;
+  slot.hold();
+  slot.hold();
+  expect(stills).toHaveLength(1);
+  expect(shownIn(element)).toEqual(stills);
+  slot.replace(fresh);
+  expect(shownIn(element)).toEqual(stills);
+  expect([slot.hasFrame, stills[0]!.readyState]).toEqual([true, "live"]);
+  waiting[1]!.ready();
+  await settle();
+  expect(shownIn(element)).toEqual([fresh]);
+  expect(element.srcObject).toBe(stream);
+  expect([slot.hasFrame, stills[0]!.readyState]).toEqual([true, "ended"]);
+});
+
+test("a track that was held comes back when it is decoded again", async () => {
+  const { slot, waiting, stills } = byHand();
+  const track = fakeTrack("video");
+  slot.replace(track);
+  waiting[0]!.ready();
+  await settle();
+  slot.hold();
+  slot.replace(track);
+  expect(slot.track).toBe(stills[0]);
+  waiting[1]!.ready();
+  await settle();
+  expect(slot.track).toBe(track);
+});
+
+test("without a picture there is nothing to hold, and a held one ends with the slot", async () => {
+  const { slot, waiting, stills } = byHand();
+  slot.hold();
+  slot.replace(fakeTrack("video"));
+  slot.hold();
+  expect(stills).toEqual([]);
+  waiting[0]!.ready();
+  await settle();
+  slot.hold();
+  slot.clear();
+  expect([slot.track, slot.hasFrame, stills[0]!.readyState]).toEqual([null, false, "ended"]);
+});
+
+test("a still is taken of an element that has a picture, and of no other", () => {
+  const drawn: unknown[] = [];
+  const track = fakeTrack("video");
+  const canvas = {
+    width: 0,
+    height: 0,
+    getContext: () => ({ drawImage: (from: unknown) => drawn.push(from) }),
+    captureStream: () => new MediaStream([track]),
+  };
+  const element = (readyState: number) =>
+    ({ readyState, HAVE_CURRENT_DATA: 2, videoWidth: 640, videoHeight: 360 }) as unknown as HTMLVideoElement;
+  const [empty, full] = [element(1), element(2)];
+  const create = vi.spyOn(document, "createElement").mockReturnValue(canvas as unknown as HTMLElement);
+  expect(still([empty])).toBeNull();
+  expect(still([empty, full])).toBe(track);
+  expect([drawn, canvas.width, canvas.height]).toEqual([[full], 640, 360]);
+  create.mockRestore();
 });
