@@ -5,7 +5,7 @@ import * as mediaServer from "../../src/wire/media_server";
 
 test("the generated types of the wire are those of the schemas", () => {
   execFileSync(process.execPath, ["scripts/wire.mjs", "--check"], { stdio: "pipe" });
-});
+}, 30_000); // a process of its own that formats all types: more than the default 5 s on a busy machine
 
 test.each([
   ["gateway", gateway.SHAPES, { ...gateway.EVENTS, ...gateway.ANSWERS }],
