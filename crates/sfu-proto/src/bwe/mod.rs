@@ -1,13 +1,25 @@
 //! Bandwidth estimation: towards a receiver from its feedback, and of a sender's path for REMB.
 //!
 //! # Job
-//! `BandwidthEstimator` takes the receiver's feedback; layer selection will read its budget. `arrival` estimates a
-//! sender's path from arrival times, for senders without transport-wide feedback.
+//! `SendSide` estimates the path to a receiver from transport-wide feedback. `BandwidthEstimator` takes the receiver's
+//! feedback; layer selection will read its budget. `arrival` estimates a sender's path from arrival times, for senders
+//! without transport-wide feedback.
 //!
 //! # Left out
-//! Estimation towards receivers. `Unlimited` only stores what was reported.
+//! Transports do not hold a `SendSide` yet: their `Unlimited` only stores what was reported.
 
+pub(crate) mod acked;
+pub(crate) mod aimd;
 pub(crate) mod arrival;
+pub(crate) mod clock;
+pub(crate) mod groups;
+pub(crate) mod loss;
+pub(crate) mod queue;
+pub mod send_side;
+pub(crate) mod sent;
+pub(crate) mod trendline;
+
+pub use send_side::{PathState, SendSide};
 
 /// Takes a receiver's feedback.
 pub trait BandwidthEstimator {
