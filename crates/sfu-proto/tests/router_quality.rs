@@ -47,14 +47,38 @@ struct Outcome {
     switches: usize,
     pictures: usize,
     cut: u32,
+    freezes: usize,
     longest_gap: Micros,
     nacks: u32,
     plis: u32,
     key_frames_asked: usize,
 }
 
-/// Stops and returns encodings at random until `switches` have been seen. Panics on a fault of a picture.
-fn switch_at_random(codec: Codec, switches: usize, path: Path, worst_gap: Micros) -> Outcome {
+/// The encoding a viewer is to get: the highest one that is on up to the preferred one, else the lowest.
+fn expected(stage: &Stage, preferred: usize) -> usize {
+    let on = |one: &usize| stage.camera.encodings[*one].on;
+    let below = (0..=preferred).rev().find(on);
+    below.or((0..LADDER.len()).find(on)).unwrap()
+}
+
+/// What causes the switches.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Cause {
+    /// The preference of the viewer.
+    Preference,
+    /// Encodings that end with a BYE and return, and the preference.
+    All,
+}
+
+/// Changes the preference, and stops and returns encodings, at random until `switches` have been seen. Panics on a
+/// fault of a picture.
+fn switch_at_random(
+    codec: Codec,
+    switches: usize,
+    cause: Cause,
+    path: Path,
+    worst_gap: Micros,
+) -> Outcome {
     let mut outcome = Outcome::default();
     let mut seed = from_environment("MEESHY_TEST_QUALITY_SEED", 1);
     while outcome.switches < switches {
@@ -63,26 +87,22 @@ fn switch_at_random(codec: Codec, switches: usize, path: Path, worst_gap: Micros
         stage.uplink.0.path.loss = path.loss / 4.0;
         stage.ramp();
         let here = format!("{codec:?}, seed {seed}");
+        let mut preferred = LADDER.len() - 1;
         while stage.viewer().decoder.switches() < SWITCHES_OF_A_CALL {
-            let on = |stage: &Stage, one: usize| stage.camera.encodings[one].on;
-            let lowest = (0..LADDER.len()).find(|one| on(&stage, *one)).unwrap();
-            let stops = lowest == 0 || lowest == 1 && random.chance(0.5);
-            let expected = if stops {
-                let other = random.between(lowest as u64 + 1, 3) as usize;
-                stage.camera.set_on(other, true);
-                let ending: Vec<_> = (lowest..other).filter(|one| on(&stage, *one)).collect();
-                for one in ending {
-                    stage.stop_with_bye(one);
-                }
-                other
-            } else {
-                let returning = random.between(0, lowest as u64) as usize;
-                stage.camera.set_on(returning, true);
-                returning
-            };
+            let one = random.between(0, LADDER.len() as u64 - 1) as usize;
+            let is_on = stage.camera.encodings[one].on;
+            let count = stage.camera.encodings.iter().filter(|e| e.on).count();
+            if cause == Cause::Preference || random.chance(0.5) {
+                preferred = one;
+                stage.prefer(0, one as u8);
+            } else if !is_on {
+                stage.camera.set_on(one, true);
+            } else if count > 1 {
+                stage.stop_with_bye(one);
+            }
             // Of each encoding one BYE a second counts.
-            let earliest = if stops { 1050 * MS } else { 300 * MS };
-            stage.run(random.between(earliest, earliest + 600 * MS));
+            stage.run(random.between(1050 * MS, 1650 * MS));
+            let expected = expected(&stage, preferred);
             let mut waited = 0;
             while stage.viewer().decoder.encoding() != Some(expected as u8) {
                 stage.run(100 * MS);
@@ -102,6 +122,7 @@ fn switch_at_random(codec: Codec, switches: usize, path: Path, worst_gap: Micros
         outcome.switches += decoder.switches();
         outcome.pictures += decoder.shown.len();
         outcome.cut += decoder.cut;
+        outcome.freezes += decoder.freezes().len();
         outcome.longest_gap = outcome.longest_gap.max(gap);
         outcome.nacks += viewer.nacks;
         outcome.plis += viewer.plis;
@@ -118,9 +139,19 @@ fn switches() -> usize {
 #[test]
 fn no_switch_costs_a_picture_on_a_clean_link() {
     for codec in [Codec::Vp8, Codec::H264] {
-        let outcome = switch_at_random(codec, switches(), Path::CLEAN, ANSWERED);
+        let outcome = switch_at_random(codec, switches(), Cause::All, Path::CLEAN, ANSWERED);
         println!("{codec:?}, clean: {outcome:?}");
         assert_eq!((outcome.nacks, outcome.plis), (0, 0), "{codec:?}");
+    }
+}
+
+#[test]
+fn a_change_of_the_preference_freezes_nothing() {
+    for codec in [Codec::Vp8, Codec::H264] {
+        let none = 0;
+        let outcome = switch_at_random(codec, switches(), Cause::Preference, Path::CLEAN, none);
+        println!("{codec:?}, by preference: {outcome:?}");
+        assert_eq!((outcome.freezes, outcome.plis), (0, 0), "{codec:?}");
     }
 }
 
@@ -132,7 +163,7 @@ fn with_loss_no_gap_outlasts_its_repair() {
             reorder: (0.01, 15 * MS),
             ..Path::CLEAN.with_loss(0.02)
         };
-        let outcome = switch_at_random(codec, switches(), lossy, REPAIRED);
+        let outcome = switch_at_random(codec, switches(), Cause::All, lossy, REPAIRED);
         println!("{codec:?}, 2 % lost: {outcome:?}");
         assert!(outcome.nacks > 0, "{codec:?}: the link loses something");
     }
@@ -143,17 +174,20 @@ fn an_encoding_that_dies_is_left_for_another_at_a_key_frame_and_taken_up_again()
     for codec in [Codec::Vp8, Codec::H264] {
         let mut stage = Stage::new(codec, 3, 1, Path::CLEAN);
         stage.ramp();
-        assert_eq!(stage.viewer().decoder.encoding(), Some(0));
-        stage.camera.set_on(0, false);
+        let before = stage.viewer().decoder.switches();
+        assert_eq!(stage.viewer().decoder.encoding(), Some(2));
+        stage.camera.set_on(2, false);
         stage.run(4 * SECOND);
         let decoder = &stage.viewer().decoder;
-        assert_eq!((decoder.encoding(), decoder.switches()), (Some(1), 1));
+        let switches = decoder.switches() - before;
+        assert_eq!((decoder.encoding(), switches), (Some(1), 1));
         let gap = longest_gap(decoder);
         assert!(gap > SECOND && gap < NOTICED, "{codec:?}: {gap}");
-        stage.camera.set_on(0, true);
+        stage.camera.set_on(2, true);
         stage.run(SECOND);
         let decoder = &stage.viewer().decoder;
-        assert_eq!((decoder.encoding(), decoder.switches()), (Some(0), 2));
+        let switches = decoder.switches() - before;
+        assert_eq!((decoder.encoding(), switches), (Some(2), 2));
         assert_eq!(decoder.freezes().len(), 1, "coming back costs nothing");
         for pair in decoder.shown.windows(2) {
             assert!(pair[0].encoding == pair[1].encoding || pair[1].key);
@@ -169,10 +203,10 @@ fn an_encoding_that_dies_is_left_for_another_at_a_key_frame_and_taken_up_again()
 fn vp8_picture_numbers_go_on_across_a_switch() {
     let mut stage = Stage::new(Codec::Vp8, 4, 1, Path::CLEAN);
     stage.ramp();
-    stage.stop_with_bye(0);
+    stage.stop_with_bye(2);
     stage.run(2 * SECOND);
     let decoder = &stage.viewer().decoder;
-    assert_eq!(decoder.switches(), 1);
+    assert_eq!(decoder.encoding(), Some(1));
     let breaks = (decoder.faults.picture_id, decoder.faults.tl0);
     assert_eq!(breaks, (0, 0), "picture numbers do not go on");
 }
@@ -211,12 +245,13 @@ fn forty_nine_receivers_that_ask_at_will_get_a_key_frame_a_second_at_most() {
 fn mediasoup_335_an_encoding_that_returns_without_its_rid_is_known() {
     let mut stage = Stage::new(Codec::Vp8, 6, 1, Path::CLEAN);
     stage.ramp();
-    stage.camera.set_on(0, false);
+    stage.camera.set_on(2, false);
     stage.run(4 * SECOND);
-    assert!(stage.camera.encodings[0].acknowledged, "no rid any more");
-    stage.camera.set_on(0, true);
+    assert_eq!(stage.viewer().decoder.encoding(), Some(1));
+    assert!(stage.camera.encodings[2].acknowledged, "no rid any more");
+    stage.camera.set_on(2, true);
     stage.run(SECOND);
-    assert_eq!(stage.viewer().decoder.encoding(), Some(0));
+    assert_eq!(stage.viewer().decoder.encoding(), Some(2));
 }
 
 #[test]
@@ -225,12 +260,11 @@ fn mediasoup_408_a_switch_in_the_middle_of_a_picture_leaves_no_torn_picture() {
     for seed in 0..40 {
         let mut stage = Stage::new(Codec::Vp8, 100 + seed, 1, Path::CLEAN);
         stage.ramp();
-        // Low and high end and return, so that a large picture is interrupted by the small encoding's key frame.
+        // Low and high in turn, so that a large picture is interrupted by the small encoding's key frame.
         for _ in 0..4 {
-            stage.stop_with_bye(0);
-            stage.camera.set_on(1, false);
+            stage.prefer(0, 0);
             stage.run(1500 * MS);
-            stage.camera.set_on(0, true);
+            stage.prefer(0, 2);
             stage.run(1500 * MS);
         }
         let decoder = &stage.viewer().decoder;
@@ -246,14 +280,15 @@ fn mediasoup_999_990_timestamps_go_on_whatever_the_clocks_of_the_encodings() {
     for seed in 0..30 {
         let mut stage = Stage::new(Codec::H264, 200 + seed, 1, Path::CLEAN);
         stage.ramp();
-        stage.stop_with_bye(0);
+        let before = stage.viewer().decoder.switches();
+        stage.stop_with_bye(2);
         stage.run(SECOND);
         stage.stop_with_bye(1);
         stage.run(SECOND);
-        stage.camera.set_on(0, true);
+        stage.camera.set_on(2, true);
         stage.run(SECOND);
         let decoder = &stage.viewer().decoder;
-        assert_eq!(decoder.switches(), 3, "seed {seed}");
+        assert_eq!(decoder.switches() - before, 3, "seed {seed}");
         assert_eq!(decoder.faults, Faults::default(), "seed {seed}");
         let last = decoder.shown.last().unwrap();
         assert!(stage.now() - last.at < 100 * MS, "no lasting freeze");

@@ -144,7 +144,7 @@ pub struct ProducerConfig {
     pub codecs: Vec<ProducerCodec>,
     /// The sender's extension ids.
     pub header_extensions: Vec<(ExtensionUri, u8)>,
-    /// At least one; the first is forwarded.
+    /// At least one, the lowest first.
     pub encodings: Vec<EncodingConfig>,
     /// CNAME of the sender.
     pub cname: String,

@@ -19,7 +19,9 @@ use std::mem::offset_of;
 use super::clock::Micros;
 use super::config::{ConsumeError, ConsumerConfig, MediaKind};
 use super::keyframe::Bucket;
-use super::layers::{Choice, LayerSelector, Offer, OneEncoding};
+use super::layers::{
+    Choice, HIGHEST, LayerSelector, Layers, Liveness, Offer, OneEncoding, target_encoding,
+};
 use super::munger::{self, Munger};
 use super::passthrough::PassthroughExtensions;
 use super::producer::{MAX_CODECS, NO_PAYLOAD_TYPE, Producer};
@@ -93,6 +95,8 @@ pub(crate) struct Details {
     pub(crate) resends: Option<Resends>,
     pub(crate) paused: bool,
     pub(crate) producer_paused: bool,
+    /// Layers asked for; `None` means the highest.
+    pub(crate) preferred: Option<Layers>,
     pub(crate) mid: String,
     pub(crate) cname: String,
     pub(crate) reported: Reported,
@@ -137,6 +141,7 @@ impl Consumer {
             resends: common.nack.then(Resends::new),
             paused: config.paused,
             producer_paused: producer.paused,
+            preferred: None,
             mid: config.mid.clone(),
             cname: config.cname.clone(),
             reported: Reported::default(),
@@ -161,7 +166,7 @@ impl Consumer {
             ssrc: config.ssrc,
             sorted_in: 0,
             producer: producer_key,
-            selector: OneEncoding::new(producer.forwarded),
+            selector: OneEncoding::new(producer.default_encoding),
             template: Template::new(&config.mid, &ids, audio, per_send),
         };
         consumer.refresh();
@@ -188,14 +193,31 @@ impl Consumer {
         self.selector.wanted()
     }
 
-    /// Returns the encoding that is being sent, or will be.
-    pub(crate) fn sent_encoding(&self) -> u8 {
+    /// Returns the encoding that is being sent; `None` while there is none.
+    #[inline]
+    pub(crate) fn current_encoding(&self) -> Option<u8> {
         self.selector.current()
     }
 
-    /// Switches to this encoding at its next key frame. Returns whether it is another than before.
-    pub(crate) fn want_encoding(&mut self, encoding: u8) -> bool {
-        self.selector.want(encoding)
+    /// Returns the encoding that is being sent, or will be.
+    pub(crate) fn sent_encoding(&self) -> u8 {
+        self.selector.current().unwrap_or(self.selector.wanted())
+    }
+
+    /// Ends what is being sent if the consumer is paused. Returns whether anything was.
+    pub(crate) fn stop_if_paused(&mut self) -> bool {
+        !self.active && self.selector.stop()
+    }
+
+    /// Chooses among the encodings of the producer; a switch waits for a key frame. Returns whether another is wanted
+    /// than before and does not flow yet.
+    pub(crate) fn choose_encoding(
+        &mut self,
+        lives: impl Iterator<Item = Liveness> + Clone,
+    ) -> bool {
+        let preferred = self.details.preferred.map_or(HIGHEST, |l| l.spatial);
+        let chosen = target_encoding(lives, preferred, self.wanted_encoding());
+        self.selector.want(chosen) && self.selector.current() != Some(chosen)
     }
 
     /// Returns the extended sequence number a packet is sent under, or `None` if it is not sent.

@@ -159,7 +159,12 @@ impl Router {
             };
             let consumer = &mut self.consumers[item.consumer];
             if item.size == 0 {
-                let Some(out_seq) = consumer.admit(slot, stream, now) else {
+                let before = consumer.current_encoding();
+                let admitted = consumer.admit(slot, stream, now);
+                if consumer.current_encoding() != before {
+                    self.layer_changes.push(item.consumer);
+                }
+                let Some(out_seq) = admitted else {
                     return false;
                 };
                 item.out_seq = out_seq as u32;
@@ -187,6 +192,9 @@ impl Router {
             true
         });
         self.pending -= waiting - transport.pending.len();
+        if !self.layer_changes.is_empty() {
+            self.report_layers();
+        }
         if !self.late_starts.is_empty() {
             self.queue_after_late_start(t, now);
             rising = true;

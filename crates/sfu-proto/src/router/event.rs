@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::config::{ConsumerKey, ProducerKey, TransportKey};
 use super::counters::Counters;
+use super::layers::Layers;
 use crate::error::SrtpError;
 use crate::link::{DtlsState, IceState};
 use crate::net::Destination;
@@ -57,6 +58,13 @@ pub enum RouterEvent {
     ConsumerClosed {
         /// Which.
         consumer: ConsumerKey,
+    },
+    /// What is sent to a consumer of a producer with several encodings is another of them than before, or nothing.
+    LayersChanged {
+        /// Whose layers.
+        consumer: ConsumerKey,
+        /// What is sent; `None` while the consumer is paused.
+        layers: Option<Layers>,
     },
     /// Scores of a producer changed; read them by `Router::producer_scores`.
     ProducerScore {

@@ -18,7 +18,6 @@ use super::Router;
 use super::clock::{Micros, Times};
 use super::config::{MediaKind, ProducerKey};
 use super::event::Drops;
-use super::layers::first_live;
 use super::passthrough::PassthroughExtensions;
 use super::producer::Producer;
 use super::ring::{FILLER, HEADROOM, MAX_PAYLOAD};
@@ -266,6 +265,7 @@ impl Router {
             self.resume_reports(t, now);
             self.producer_score_changed(p);
             self.choose_encoding(p, Some(s), now);
+            self.schedule_streams(t, self.next_encoding_check(p, now));
         }
         self.schedule_streams_if_due(t, urgent);
     }
@@ -363,35 +363,6 @@ impl Router {
                 .as_deref()
                 .is_some_and(|known| known.as_bytes() == rid)
         })
-    }
-
-    /// Called when a stream of a producer became active or inactive: switches the consumers to the first live
-    /// encoding, if it is another. `arrived` is the stream whose newest packet still waits for the flush.
-    pub(super) fn choose_encoding(&mut self, p: u32, arrived: Option<u32>, now: Micros) {
-        let Some(producer) = self
-            .producers
-            .get_mut(p)
-            .filter(|one| one.streams.len() > 1)
-        else {
-            return;
-        };
-        let lives = producer.streams.iter().map(|s| self.streams[*s].liveness());
-        let chosen = first_live(lives, producer.forwarded);
-        if chosen == producer.forwarded {
-            return;
-        }
-        producer.forwarded = chosen;
-        let mut awaited = false;
-        for key in &producer.consumers {
-            let consumer = &mut self.consumers[*key];
-            awaited |= consumer.want_encoding(chosen) && consumer.is_active();
-        }
-        let s = producer.streams[usize::from(chosen)];
-        // The packet that made the encoding active may itself be the key frame. One that arrived before was dropped.
-        let begins = arrived == Some(s) && self.streams[s].newest_is_key_frame();
-        if awaited && !begins {
-            self.request_stream_key_frame(s, now);
-        }
     }
 
     /// Schedules a key frame request to the sender of a stream. Returns false if there is nothing to request, or a

@@ -32,6 +32,7 @@ mod ring;
 mod router;
 mod rtx;
 mod score;
+mod selection;
 mod slab;
 mod source;
 mod stream;
@@ -49,5 +50,6 @@ pub use counters::Counters;
 pub use event::{
     ConsumerStats, Drops, RouterEvent, RouterStats, StreamScore, StreamStats, TransportStats,
 };
+pub use layers::Layers;
 pub use prefetch::PrefetchStep;
 pub use router::Router;

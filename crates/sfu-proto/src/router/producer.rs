@@ -70,8 +70,8 @@ pub(crate) struct Producer {
     pub(crate) ids: IdTable,
     pub(crate) codecs: Vec<ProducerCodec>,
     pub(crate) streams: Vec<u32>,
-    /// The encoding forwarded to consumers.
-    pub(crate) forwarded: u8,
+    /// The encoding that a consumer without a preference gets.
+    pub(crate) default_encoding: u8,
     pub(crate) transport: u32,
     pub(crate) mid: Option<String>,
     pub(crate) has_passthrough: bool,
@@ -96,7 +96,7 @@ impl Producer {
             ids,
             codecs: config.codecs.clone(),
             streams: Vec::new(),
-            forwarded: 0,
+            default_encoding: 0,
             transport,
             mid: config.mid.clone(),
             has_passthrough,

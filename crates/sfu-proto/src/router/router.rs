@@ -51,6 +51,8 @@ pub struct Router {
     pub(super) pending: usize,
     /// Consumer, stream and index of late key frame starts on the transport that is being flushed.
     pub(super) late_starts: Vec<(u32, u32, u64)>,
+    /// Consumers that are sent another encoding than before; empty between two calls.
+    pub(super) layer_changes: Vec<u32>,
     /// Length, stream and index of the packets received since the last flush, for padding.
     pub(super) batch: Vec<(u16, u32, u32)>,
     pub(super) padded_transports: usize,
@@ -82,6 +84,7 @@ impl Router {
             dirty: Vec::new(),
             pending: 0,
             late_starts: Vec::with_capacity(64),
+            layer_changes: Vec::with_capacity(64),
             batch: Vec::with_capacity(256),
             padded_transports: 0,
             flush_id: 0,
@@ -394,6 +397,9 @@ impl Router {
             let consumer = &mut self.consumers[key];
             consumer.details.producer_paused = paused;
             consumer.refresh();
+            if consumer.stop_if_paused() {
+                self.layer_changes.push(key);
+            }
             if consumer.is_active() {
                 entry.receivers.push(Receiver {
                     consumer: key,
@@ -401,6 +407,7 @@ impl Router {
                 });
             }
         }
+        self.report_layers();
         if !paused {
             for position in 0..self.producers[producer.0].streams.len() {
                 self.request_producer_key_frame(producer, position as u8, at);
@@ -423,6 +430,9 @@ impl Router {
             .ok_or(RouterError::Unknown)?;
         entry.details.paused = paused;
         let begins = entry.refresh();
+        if entry.stop_if_paused() {
+            self.layer_changes.push(consumer.0);
+        }
         let (producer, wanted) = (ProducerKey(entry.producer), entry.wanted_encoding());
         let receiver = Receiver {
             consumer: consumer.0,
@@ -430,6 +440,7 @@ impl Router {
         };
         let active = entry.is_active();
         self.producers[producer.0].set_receiver(receiver, active);
+        self.report_layers();
         if begins {
             self.request_producer_key_frame(producer, wanted, at);
         }

@@ -181,6 +181,7 @@ pub(crate) struct StreamRx {
     /// Timestamp and arrival of the newest packet.
     pub(crate) newest: (u32, Micros),
     pub(crate) active: bool,
+    active_since: Micros,
     pub(crate) fraction_lost: u8,
     bye_at: Option<Micros>,
     /// A BYE came, and no packet since.
@@ -244,6 +245,7 @@ impl StreamRx {
             rtt: None,
             newest: (0, 0),
             active: false,
+            active_since: 0,
             fraction_lost: 0,
             bye_at: None,
             said_bye: false,
@@ -598,7 +600,7 @@ impl StreamRx {
         {
             return false;
         }
-        self.active = true;
+        (self.active, self.active_since) = (true, now);
         self.said_bye = false;
         self.key_frames.renew(now);
         self.score.rebase(self.totals());
@@ -615,6 +617,7 @@ impl StreamRx {
     pub(crate) fn liveness(&self) -> Liveness {
         Liveness {
             active: self.active,
+            since: self.active_since,
             last_packet_at: (self.has_media() && !self.said_bye).then_some(self.newest.1),
         }
     }

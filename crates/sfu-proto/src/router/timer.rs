@@ -156,13 +156,22 @@ impl Router {
         self.transports[t].deadlines.streams = next.max(now + MIN_RETRY_DELAY);
     }
 
-    /// Returns when to check whether another encoding of a producer is live, while the forwarded one is not.
-    fn next_encoding_check(&self, p: u32, now: Micros) -> Micros {
+    /// Returns when to check whether another encoding of a producer is live, while one that is wanted is not.
+    pub(super) fn next_encoding_check(&self, p: u32, now: Micros) -> Micros {
         let producer = &self.producers[p];
-        let forwarded = producer.streams.get(usize::from(producer.forwarded));
-        let silent = forwarded.is_some_and(|s| !self.streams[*s].active);
-        let mut others = producer.streams.iter().map(|s| &self.streams[*s]);
-        if silent && others.any(|stream| stream.active) {
+        let is_active = |s: &u32| self.streams[*s].active;
+        if producer.streams.iter().all(is_active) || !producer.streams.iter().any(is_active) {
+            return NEVER;
+        }
+        let wanted = producer.consumers.iter();
+        let is_waiting = wanted
+            .map(|c| self.consumers[*c].wanted_encoding())
+            .chain(std::iter::once(producer.default_encoding))
+            .any(|e| {
+                let stream = producer.streams.get(usize::from(e));
+                stream.is_some_and(|s| !is_active(s))
+            });
+        if is_waiting {
             now + SILENCE_SKEW / 2
         } else {
             NEVER

@@ -17,7 +17,7 @@ use std::collections::BinaryHeap;
 use std::time::Duration;
 
 use meeshy_sfu_proto::net::{Class, Destination, classify};
-use meeshy_sfu_proto::router::{Codec, ProducerKey};
+use meeshy_sfu_proto::router::{Codec, Layers, ProducerKey};
 use meeshy_sfu_proto::rtp::ExtensionUri;
 
 use crate::router_call::{Call, simulcast, video_consumer};
@@ -130,6 +130,19 @@ impl Stage {
         let datagram = self.camera.bye(encoding);
         // Behind the packets that are on their way.
         self.at(self.now + 40 * MS, Event::Leave(datagram));
+    }
+
+    /// Sets the preferred layer of a viewer.
+    pub fn prefer(&mut self, who: usize, spatial: u8) {
+        let layers = Layers {
+            spatial,
+            temporal: None,
+        };
+        let (consumer, now) = (self.viewers[who].consumer, self.call.now);
+        let router = &mut self.call.router;
+        router
+            .set_preferred_layers(consumer, Some(layers), now)
+            .unwrap();
     }
 
     /// Turns all encodings on, one after the other as bandwidth grows, and lets the call settle.
