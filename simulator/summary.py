@@ -503,6 +503,13 @@ class Summary(FigureModel):
         objectives=("== 0",),
         headline=True,
     )
+    paused_packets: int | None = figure(
+        "packets of paused producers",
+        "Stamped packets that arrived although their producer was paused when they were sent; where participants pause their "
+        "producers and go on sending.",
+        topic=Topic.LOSS,
+        objectives=("== 0",),
+    )
     rtcp: Rtcp | None = figure(
         "RTCP",
         "Reports, feedback and answers to requests, as native bots need them.",

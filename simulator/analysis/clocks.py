@@ -122,6 +122,7 @@ def on_one_clock(tables: Mapping[str, pd.DataFrame], offsets: ClockOffsets) -> d
         ("sent", "sender", ("sent_unix_ns",)),
         ("arrivals", "bot", ("started_ns", "flowing_ns", "left_ns")),
         ("muted", "bot", ("began_ns", "ended_ns")),
+        ("paused", "bot", ("asked_ns", "began_ns", "ended_ns")),
     ):
         rows = tables[table]
         for column in columns:

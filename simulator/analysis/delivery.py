@@ -20,6 +20,7 @@ from simulator.analysis.call_streams import due_spans
 from simulator.analysis.figures import computes
 from simulator.analysis.intervals import share
 from simulator.analysis.raw_run import DELIVERED_WITHIN_NS, STREAM, RawRun
+from simulator.analysis.sending import Sending
 from simulator.figure_types import Share, SharePerKind
 from simulator.samples.schema import KINDS, SAMPLE_CORRUPT, SAMPLE_FOREIGN, SAMPLE_KEY
 from simulator.summary import Frames
@@ -287,7 +288,8 @@ def _due_spans(raw: RawRun) -> dict[Key, list[tuple[int, int]]]:
         return {}
     if raw.announces_streams:
         rows = raw.tables["expected"][STREAM].itertuples(index=False)
-        return {(int(r), int(s), int(k)): [(start, end)] for r, s, k in rows}
+        sending = Sending(raw)
+        return {(int(r), int(s), int(k)): list(sending.spans(int(s), int(k), start, end)) for r, s, k in rows}
     return due_spans(raw)
 
 

@@ -7,7 +7,7 @@ silent is no pause.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import pandas as pd
@@ -17,6 +17,7 @@ from simulator.analysis.comfort import comfort_of
 from simulator.analysis.figures import computes
 from simulator.analysis.metrics import percentiles
 from simulator.analysis.raw_run import STREAM, RawRun
+from simulator.analysis.sending import Sending
 from simulator.analysis.transitions import shown
 from simulator.media_figures import Pauses, PausesOf
 from simulator.samples.schema import KINDS
@@ -68,7 +69,8 @@ def stream_pauses(raw: RawRun) -> tuple[dict[Key, list[Span]], dict[Key, list[Sp
     if not raw.announces_streams:
         return _of_calls(raw)
     expected = [tuple(int(v) for v in row) for row in raw.tables["expected"][STREAM].itertuples(index=False)]
-    spans: dict[Key, list[Span]] = {(r, s, k): [(start, end)] for r, s, k in expected}
+    sending = Sending(raw)
+    spans: dict[Key, list[Span]] = {(r, s, k): list(sending.spans(s, k, start, end)) for r, s, k in expected}
     found: dict[Key, list[Span]] = {key: [] for key in spans}
     comfort = comfort_of(raw)
     for receiver, sender, kind, began, ended in raw.tables["pauses"].itertuples(index=False):
@@ -82,7 +84,17 @@ def stream_pauses(raw: RawRun) -> tuple[dict[Key, list[Span]], dict[Key, list[Sp
             found[key].append((max(since, start), end))
     for key in found.keys() - _last_frames(raw).keys():
         found[key] = [(start, end)]
+    if len(raw.tables["paused"]):
+        found = {key: list(_within(times, spans[key])) for key, times in found.items()}
     return found, spans
+
+
+def _within(times: list[Span], spans: list[Span]) -> Iterator[Span]:
+    """Return the parts of pauses in which the stream should have flowed, as far as they are pauses still."""
+    for began, ended in times:
+        for start, end in spans:
+            if min(ended, end) - max(began, start) > PAUSE_NS:
+                yield max(began, start), min(ended, end)
 
 
 def _last_frames(raw: RawRun) -> dict[Key, int]:

@@ -30,7 +30,7 @@ SILENCE_NS = 2_000_000_000
 DELIVERED_WITHIN_NS = 5_000_000_000
 """A frame that comes later after it was sent counts as missing; so long a run waits for what is under way at its end."""
 
-ADDED = frozenset({"muted", "clocks"})
+ADDED = frozenset({"muted", "paused", "clocks"})
 """Tables that runs of before do not have; they are empty then."""
 ADDED_COLUMNS = {
     "receivers": frozenset(

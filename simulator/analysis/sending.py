@@ -1,12 +1,13 @@
-"""When participants of calls of the gateway sent nothing of a kind: they only receive, were muted, or had their camera off.
+"""When nothing was due of a participant: it only receives, was muted, had its camera off, or its producer was paused.
 
-Pure; computed from the table of those times. Nothing is expected of a participant who sends nothing.
+Pure; computed from the tables of those times.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+from simulator.analysis.paused import uplink_ns
 from simulator.analysis.raw_run import RawRun
 
 SETTLING_NS = 500_000_000
@@ -23,6 +24,12 @@ class Sending:
         for bot, kind, began, ended in rows[["bot", "kind", "began_ns", "ended_ns"]].itertuples(index=False):
             end = _EVER if ended == 0 else int(ended) + SETTLING_NS
             self._silent.setdefault((int(bot), int(kind)), []).append((int(began), end))
+        uplink = uplink_ns(raw)
+        rows = raw.tables["paused"].sort_values("asked_ns")
+        for bot, kind, asked, ended in rows[["bot", "kind", "asked_ns", "ended_ns"]].itertuples(index=False):
+            # What was on its way to the server when it paused need not have been forwarded.
+            end = _EVER if ended == 0 else int(ended) + SETTLING_NS + uplink
+            self._silent.setdefault((int(bot), int(kind)), []).append((int(asked) - uplink, end))
 
     def spans(self, bot: int, kind: int, start: int, end: int) -> Iterator[tuple[int, int]]:
         """Return the parts of a time in which a participant sent media of a kind."""

@@ -253,6 +253,10 @@ class ParticipantSession:
         )
         return str(_read(data, "producerId"))
 
+    async def pause_producer(self, producer_id: str) -> None:
+        """Ask that nothing of it is forwarded until it is resumed, although it may be sent."""
+        await self._request("POST", f"/producers/{producer_id}/pause", {})
+
     async def resume_producer(self, producer_id: str) -> None:
         """Let what was announced as paused flow."""
         await self._request("POST", f"/producers/{producer_id}/resume", {})

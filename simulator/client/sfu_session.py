@@ -111,6 +111,22 @@ class SfuSession(Generic[BotT]):
             await asyncio.gather(*(self._session.resume_producer(p) for p in self.producers.values()))
             await self._send()
 
+    async def pause(self) -> None:
+        """Pause all producers on the server; the bot goes on sending.
+
+        Raises:
+            SimulatorError: The server refused, or cannot be reached.
+        """
+        await asyncio.gather(*(self._session.pause_producer(p) for p in self.producers.values()))
+
+    async def resume(self) -> None:
+        """Resume all producers.
+
+        Raises:
+            SimulatorError: The server refused, or cannot be reached.
+        """
+        await asyncio.gather(*(self._session.resume_producer(p) for p in self.producers.values()))
+
     async def consume_forever(self) -> None:
         """Ask for the streams of everyone who is announced, in batches, until cancelled."""
         capabilities = await self._capabilities

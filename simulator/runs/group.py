@@ -10,10 +10,10 @@ import asyncio
 import contextlib
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from simulator.bots.aiortc import AiortcGenerator
 from simulator.bots.native import NativeGenerator, threads_for
@@ -27,6 +27,7 @@ from simulator.report.live import Progress, Watcher
 from simulator.runs.base import TICK_S, Run, RunPattern, Target
 from simulator.runs.drain import PHASE as DRAIN_PHASE
 from simulator.runs.drain import Collected, drain
+from simulator.runs.pausing import GroupOptions, Pause, pause_and_resume
 from simulator.runs.server_watch import ServerWatch
 from simulator.samples.recorder import Recorder
 from simulator.samples.schema import DRAINED, KINDS, OUTSIDE
@@ -101,6 +102,7 @@ class GroupRun(Run):
         self._cut_off: set[str] = set()
         self._participants: list[Participant] = []
         self._generators: list[BotGenerator] = []
+        self._pauses: list[Pause] = []
         self._progress = Progress(
             expected=len(self._plan.expected()), participants=scenario.participants.count
         )
@@ -176,6 +178,7 @@ class GroupRun(Run):
                 async with asyncio.TaskGroup() as consuming:
                     tasks = [consuming.create_task(p.consume_forever()) for p in self._participants]
                     await self._ramp(recorder, server)
+                    tasks += [consuming.create_task(pausing) for pausing in self._pausing()]
                     await self._hold(recorder, server)
                     for task in tasks:
                         task.cancel()
@@ -183,6 +186,8 @@ class GroupRun(Run):
                 raise first_error(errors) from errors
             finally:
                 self._write_joins(recorder)
+                for pause in self._pauses:
+                    recorder.add("paused", pause.rows(self._scenario.media.kinds))
                 await self._leave()
                 await self._collect(recorder, OUTSIDE)  # what bots had kept for frames that were not whole
 
@@ -310,6 +315,14 @@ class GroupRun(Run):
             on_disconnect=cut_off,
         )
 
+    def _pausing(self) -> list[Coroutine[Any, Any, None]]:
+        options = self._scenario.options(GroupOptions)
+        return [
+            pause_and_resume(participant, participant.bot.number, options, self._pauses)
+            for participant in self._participants[: options.pausing]
+            if isinstance(participant, SfuSession)
+        ]
+
     def _room_closed(self, recorder: Recorder, reason: str) -> None:
         if not self._context.dropped_calls:
             self._context.dropped_calls = 1
@@ -400,12 +413,27 @@ class Group(RunPattern):
         }
     )
 
+    options = GroupOptions
+
     def describe(self, scenario: Scenario) -> str:
         """Describe in a sentence what a run does."""
-        return (
+        text = (
             f"{scenario.participants.count} participants in one call on the media server, "
             "each of whom sends to the others."
         )
+        if pausing := scenario.options(GroupOptions).pausing:
+            text += f" {pausing} of them pause their producers now and then, and go on sending."
+        return text
+
+    def check(self, scenario: Scenario) -> None:
+        """Refuse more who pause than there are."""
+        if scenario.options(GroupOptions).pausing > scenario.participants.count:
+            raise ValueError("group.pausing: more than there are participants (participants.count)")
+
+    def promises(self, scenario: Scenario) -> frozenset[str]:
+        """Add what arrived of paused producers, where there are some."""
+        promised = super().promises(scenario)
+        return promised | {"paused_packets"} if scenario.options(GroupOptions).pausing else promised
 
     def make_run(
         self,

@@ -265,6 +265,16 @@ MUTED = pa.schema(
         pa.field("ended_ns", pa.int64()),  # 0: never
     ]
 )
+PAUSED = pa.schema(
+    [
+        # one row for each time in which a producer was paused on the server, and its participant went on sending
+        pa.field("bot", pa.uint16()),
+        pa.field("kind", pa.uint8()),
+        pa.field("asked_ns", pa.int64()),  # before the pause was requested
+        pa.field("began_ns", pa.int64()),  # the server had confirmed it; 0: never
+        pa.field("ended_ns", pa.int64()),  # before it was resumed; 0: never
+    ]
+)
 CLOCKS = pa.schema(
     [
         pa.field(
@@ -301,6 +311,7 @@ TABLES: Final[dict[str, pa.Schema]] = {
     "arrivals": ARRIVALS,
     "deaths": DEATHS,
     "muted": MUTED,
+    "paused": PAUSED,
     "clocks": CLOCKS,
 }
 """Every table by its name; the file is `<name>.parquet`."""

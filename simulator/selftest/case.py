@@ -61,6 +61,8 @@ class Case:
     named_by: tuple[str, ...] = ()
     """Figures of which each must break an objective; none for a healthy server."""
     shown_by: tuple[Size, ...] = ()
+    pausing: int = 0
+    """So many of the participants pause their producers now and then, and go on sending."""
     from_join: bool = False
     """Armed when the participants begin to join, instead of with the measured part."""
     duration_s: float | None = None

@@ -21,6 +21,7 @@ from simulator.selftest.case import (
 )
 from simulator.selftest.datagrams import DatagramFault, Direction, Media
 from simulator.selftest.evidence import AUDIO_MS, VIDEO_MS, Evidence
+from simulator.selftest.pause_cases import paused
 
 FAULTS: Mapping[str, str] = {
     "healthy": "nothing; the others are compared with it, and it must pass",
@@ -59,6 +60,8 @@ FAULTS: Mapping[str, str] = {
     "lossy-receiver": "the network loses what one receiver would get",
     "freeze-receiver": "the network delivers nothing to one receiver",
     "few-producers": "the server does not announce some producers",
+    "pause-obeyed": "nothing; producers are paused, and their bots go on sending: it must pass",
+    "pause-ignored": "the server confirms that producers are paused, and goes on forwarding what their bots send",
     "late-start": "the network delivers no media while participants join",
     "several-at-once": "a few of the others in one run",
 }
@@ -518,7 +521,18 @@ def _at_once() -> Iterable[Case]:
 def cases() -> tuple[Case, ...]:
     """Return all cases; the first is the healthy server, which the others are compared with."""
     found = [Case(fault="healthy", in_short=True)]
-    for group in (_withheld, _partial, _wrong, _numbered, _timed, _delayed, _lost, _signalled, _at_once):
+    for group in (
+        _withheld,
+        _partial,
+        _wrong,
+        _numbered,
+        _timed,
+        _delayed,
+        _lost,
+        _signalled,
+        paused,
+        _at_once,
+    ):
         found += group()
     return tuple(found)
 

@@ -5,7 +5,7 @@ Pure: tables in, numbers out. The server's log lists the packets it altered, the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,6 +33,8 @@ class Evidence:
     """Datagrams that the proxy saw, with what became of them."""
     hidden: int = 0
     """Streams that receivers were not told of."""
+    paused: tuple[tuple[int, str, int, int], ...] = ()
+    """Sender, kind, begin and end of each time in which a paused producer must not be forwarded."""
     healthy: Mapping[str, Any] = field(default_factory=dict)
     """The summary of the run without a fault."""
 
@@ -87,6 +89,15 @@ class Evidence:
         """Return the share of datagrams that the network did not pass on."""
         rows = self.datagrams(direction=direction, media=media)
         return _ratio(int((rows["sent_ns"] == 0).sum()), len(rows))
+
+    def paused_frames(self, participants: int) -> float:
+        """Return how many frames came to the server of producers that were paused: all participants send equally many."""
+        found = 0
+        for _, media, start, end in self.paused:
+            rows = self.datagrams(direction="up", media=media)
+            rows = rows[rows["at_ns"].between(start, end)]
+            found += len(rows.drop_duplicates(["leg", "ssrc", "timestamp"]))
+        return found / participants
 
     def most_lost(self, *, direction: str, media: str) -> float:
         """Return the same of the client that lost the largest share."""
@@ -151,6 +162,7 @@ def read_evidence(
     network: Mapping[str, Any],
     *,
     hidden: int = 0,
+    paused: Iterable[tuple[int, str, int, int]] = (),
     healthy: Mapping[str, Any] | None = None,
 ) -> Evidence:
     """Make the tables of both logs, as they were written, and cut them to the measured time."""
@@ -165,6 +177,7 @@ def read_evidence(
         reach=tuple(server.get("reach", [])),
         rows=rows[rows["at_ns"].between(*window_ns)].reset_index(drop=True),
         hidden=hidden,
+        paused=tuple(paused),
         healthy=healthy or {},
     )
 

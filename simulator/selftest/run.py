@@ -15,11 +15,14 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
+from simulator.analysis.paused import paused_spans
+from simulator.analysis.raw_run import RawRun
 from simulator.client.media_server import Rest
 from simulator.errors import SimulatorError, StackError, UsageError
 from simulator.report.live import Progress, Watcher
 from simulator.runs.base import Target, pattern_of
 from simulator.samples.recorder import RunDirectory
+from simulator.samples.schema import KINDS
 from simulator.scenario import Scenario
 from simulator.selftest.case import DURATION_S, OBJECTIVES, PARTICIPANTS, Case
 from simulator.selftest.evidence import read_evidence
@@ -135,7 +138,7 @@ class SelfTest:
                 hiding = await opened.enter_async_context(SignallingProxy(stack.url, case.hidden))
                 url = hiding.url
             faults = _Faults(case, self._seed, proxy, stack, folder)
-            scenario = _scenario(self._seed, case.duration_s or self._duration_s)
+            scenario = _scenario(self._seed, case.duration_s or self._duration_s, case.pausing)
             run = pattern_of(scenario).make_run(
                 scenario,
                 state=self._state,
@@ -148,7 +151,7 @@ class SelfTest:
             if complaint := stack.complaint():
                 raise StackError(complaint)
         values = summary.model_dump(mode="json", by_alias=True)
-        if not case.named_by:
+        if case is self._cases[0]:
             self._healthy = values
         hidden = 0 if hiding is None else len(hiding.withheld)
         return await asyncio.to_thread(self._judge, case, values, folder, faults, hidden)
@@ -162,6 +165,7 @@ class SelfTest:
             faults.server_log,
             faults.network_log(),
             hidden=hidden,
+            paused=_paused(folder / "run") if case.pausing else (),
             healthy=self._healthy,
         )
         return judge(case, summary, evidence)
@@ -270,7 +274,7 @@ def _verdict(results: Sequence[CaseResult]) -> Literal["pass", "fail", "void"]:
     return "void" if "void" in outcomes else "pass"
 
 
-def _scenario(seed: int, duration_s: float) -> Scenario:
+def _scenario(seed: int, duration_s: float, pausing: int) -> Scenario:
     return Scenario.from_values(
         {
             "name": "selftest",
@@ -280,8 +284,14 @@ def _scenario(seed: int, duration_s: float) -> Scenario:
             "ramp": {"over_s": 0.3, "timeout_s": 3.0},
             "hold": {"duration_s": duration_s, "settle_s": 0.5},
             "slo": list(OBJECTIVES),
+            "group": {"pausing": pausing},
         }
     )
+
+
+def _paused(directory: Path) -> list[tuple[int, str, int, int]]:
+    raw = RawRun.read(directory)
+    return [(bot, KINDS[kind], start, end) for bot, kind, start, end in paused_spans(raw)]
 
 
 def _settings(port: int) -> dict[str, str]:
