@@ -66,7 +66,7 @@ async def test_the_proxy_delays_drops_and_damages_and_its_log_says_what_it_did(t
 
 @pytest.mark.alone
 @pytest.mark.timeout(300)
-@pytest.mark.slow(reason="eight calls of five seconds, one after the other")
+@pytest.mark.slow(reason="ten calls of five seconds, one after the other")
 def test_the_short_form_names_a_few_faults_of_each_kind_and_a_healthy_server_passes(
     state: Path, tmp_path: Path, capfd: Any
 ) -> None:
@@ -76,11 +76,15 @@ def test_the_short_form_names_a_few_faults_of_each_kind_and_a_healthy_server_pas
     outcomes = {r["fault"]: (r["outcome"], r["broken"], r["sizes"]) for r in result["results"]}
     assert {
         "healthy", "withhold", "damaged-payload", "freeze-receiver", "few-producers", "several-at-once",
-        "shift-timestamps", "key-frames-lost",
+        "shift-timestamps", "key-frames-lost", "pause-obeyed", "pause-ignored",
     } <= outcomes.keys()  # fmt: skip
     # A machine that was too busy in three tries has judged nothing; a verdict that is wrong is wrong on any.
     assert not [name for name, (outcome, _, _) in outcomes.items() if outcome == "missed"], outcomes
     assert (code, result["verdict"]) in ((0, "pass"), (4, "void"))
     assert any(outcome == "named" for outcome, _, _ in outcomes.values()), outcomes
+    if outcomes["pause-ignored"][0] == "named":
+        assert any(text.startswith("paused_packets") for text in outcomes["pause-ignored"][1])
+        assert outcomes["pause-ignored"][2][0]["found"] > 100
+    assert outcomes["pause-obeyed"][1] == []
     assert "| withhold | 1.6 s of every 3.2 s |" in (out / "report.md").read_text()
     assert "selftest: " in capfd.readouterr().out

@@ -114,6 +114,7 @@ class SyntheticRun:
         self.arrivals: list[dict[str, object]] = []
         self.deaths: list[dict[str, object]] = []
         self.muted: list[dict[str, object]] = []
+        self.paused: list[dict[str, object]] = []
         self.clocks: list[dict[str, object]] = []
         self.end_state: EndState | None = None
         self.server = [

@@ -111,6 +111,18 @@ def test_a_datagram_is_late_if_one_that_came_later_was_passed_on_before() -> Non
     assert evidence(rows=rows).late_share(direction="down") == pytest.approx(0.1)
 
 
+def test_what_came_of_paused_producers_is_their_share_of_the_frames_of_all() -> None:
+    rows = [
+        row(11 * S + n * 20 * MS, direction="up", leg=leg, timestamp=n)
+        for n in range(20)
+        for leg in range(4)
+        for _ in range(2)
+    ]
+    network = {"columns": LOG_COLUMNS, "rows": rows}
+    found = read_evidence(WINDOW, {}, network, paused=[(0, "audio", 11 * S, 11 * S + 190 * MS)])
+    assert found.paused_frames(4) == 10
+
+
 CASE = Case(
     fault="withhold",
     size="10%",
