@@ -20,7 +20,7 @@ def test_every_declared_figure_has_a_function_that_computes_it(run: Any, tmp_pat
     assert set(figures._COMPUTATIONS) == names
     # of a call on the media server, all that need no call of the gateway, no fault and no second machine
     computed = figures.compute(RawRun.read(run.write(tmp_path)))
-    assert names - set(computed) == {"transition_ms", "gap_ms", "recovery_ms", "clocks"}
+    assert names - set(computed) == {"transition_ms", "gap_ms", "recovery_ms", "clocks", "paused_packets"}
 
 
 def test_a_figure_that_is_not_declared_is_refused_by_name() -> None:
