@@ -151,6 +151,7 @@ def test_the_defaults_are_the_acceptance_criteria() -> None:
         "loss.ratio<0.02",
         "duplicate_ratio.ratio<=0.001",
         "foreign_frames==0",
+        "paused_packets==0",
         "rtcp.sender_report_wait_ms.max<10000",
         "rtcp.receiver_report_wait_ms.max<10000",
         "rtcp.feedback_wait_ms.max<10000",
