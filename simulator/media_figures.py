@@ -8,6 +8,19 @@ from __future__ import annotations
 from simulator.figure_types import FigureModel, Percentiles, Share, figure
 
 
+class Streams(FigureModel):
+    """Streams from one participant to one other: audio and video count apart."""
+
+    expected: int | None = figure(
+        "streams expected", "Streams that should flow, from each sender to each receiver."
+    )
+    flowing: int | None = figure(
+        "streams flowing",
+        "Streams that brought media through the whole of the measured time, never silent for 2 s, its end included.",
+        objectives=("== streams.expected",),
+    )
+
+
 class Rtcp(FigureModel):
     """RTCP as native bots need it: reports and feedback from server and peers, and answers to their requests."""
 

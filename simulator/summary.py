@@ -24,7 +24,7 @@ from simulator.figure_types import PerKind as PerKind  # noqa: PLC0414
 from simulator.figure_types import Topic as Topic  # noqa: PLC0414
 from simulator.figure_types import Unit as Unit  # noqa: PLC0414
 from simulator.host_figures import Host
-from simulator.media_figures import LatencyRise, Pauses, Rtcp
+from simulator.media_figures import LatencyRise, Pauses, Rtcp, Streams
 from simulator.samples.end_state import FILES, SOCKETS, TASKS
 from simulator.samples.schema import KINDS
 
@@ -32,19 +32,6 @@ SUMMARY_SCHEMA: Final = "meeshy.summary/1"
 """Version of the format; a field may be added to it, but none changed or removed."""
 
 Verdict = Literal["pass", "fail", "void", "error"]
-
-
-class Streams(FigureModel):
-    """Streams from one participant to one other: audio and video count apart."""
-
-    expected: int | None = figure(
-        "streams expected", "Streams that should flow, from each sender to each receiver."
-    )
-    flowing: int | None = figure(
-        "streams flowing",
-        "Streams that brought media through the whole of the measured time, never silent for 2 s, its end included.",
-        objectives=("== streams.expected",),
-    )
 
 
 class Frames(FigureModel):

@@ -17,8 +17,8 @@ from simulator.analysis.figures import computes
 from simulator.analysis.raw_run import SILENCE_NS, RawRun
 from simulator.analysis.sending import Sending
 from simulator.analysis.transitions import RECOVERY_NS, shown
+from simulator.media_figures import Streams
 from simulator.samples.schema import KINDS
-from simulator.summary import Streams
 
 TOGETHER_NS = 500_000_000
 """Participants who are in a call together for less than this need not have received each other."""

@@ -16,8 +16,9 @@ from simulator.analysis.generator_check import complaints
 from simulator.analysis.intervals import share
 from simulator.analysis.raw_run import SILENCE_NS, STREAM, RawRun
 from simulator.clock_figures import Clocks
+from simulator.media_figures import Streams
 from simulator.samples.schema import KINDS, SAMPLE_FOREIGN
-from simulator.summary import Decoded, Generator, Loss, LossOf, Percentiles, PerKind, Server, Streams
+from simulator.summary import Decoded, Generator, Loss, LossOf, Percentiles, PerKind, Server
 
 AUDIBLE_ENERGY_PER_S = 1e-5
 """Mean square over a second above which a stream counts as sound (about -50 dB of full scale)."""

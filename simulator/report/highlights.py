@@ -6,6 +6,7 @@ Which figures those are is declared in summary.py; here is how they are put.
 from __future__ import annotations
 
 from simulator.figure_types import Share
+from simulator.media_figures import Streams
 from simulator.report.figures import number
 from simulator.summary import (
     Decoded,
@@ -13,7 +14,6 @@ from simulator.summary import (
     Loss,
     Percentiles,
     Server,
-    Streams,
     Summary,
     Topic,
     Unit,
