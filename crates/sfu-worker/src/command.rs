@@ -171,6 +171,15 @@ pub enum Command {
         /// The consumers.
         consumers: Vec<ConsumerId>,
     },
+    /// Sets the highest layers a consumer is sent. Answer: `{}`.
+    SetPreferredLayers {
+        /// Router of the consumer.
+        router: RouterId,
+        /// The consumer.
+        consumer: ConsumerId,
+        /// What it is sent at most; null means the highest there are.
+        layers: Option<Layers>,
+    },
     /// Takes a snapshot now. Answer: [`crate::event::Stats`].
     Stats {},
     /// Describes a router with the counters of each transport, producer and consumer.
@@ -357,6 +366,17 @@ pub struct ConsumerCodec {
     /// The receiver sends REMB.
     #[serde(default)]
     pub remb: bool,
+}
+
+/// Layers of a simulcast producer. An encoding is a spatial layer, in the order of [`Produce::encodings`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Layers {
+    /// From 0, the lowest.
+    pub spatial_layer: u8,
+    /// From 0, the lowest; null where none is chosen.
+    #[serde(default)]
+    pub temporal_layer: Option<u8>,
 }
 
 /// A header extension as one side numbers it.

@@ -20,7 +20,7 @@ use serde_json::Value;
 use crate::call::{Call, ConsumerRecord, ProducerRecord, TransportRecord};
 use crate::command::{
     Command, CommandError, ConsumeOne, ConsumeResult, ConsumeResults, ConsumerId, CreateTransport,
-    DtlsRole, Empty, ErrorCode, Fingerprint, IceParameters, MediaKind, Produce, ProducerId,
+    DtlsRole, Empty, ErrorCode, Fingerprint, IceParameters, Layers, MediaKind, Produce, ProducerId,
     Request, RouterId, Touched, TransportConnected, TransportCreated, TransportId,
 };
 use crate::convert;
@@ -121,6 +121,11 @@ impl Core {
                     call.router.request_key_frame(key, now)
                 })
             }
+            Command::SetPreferredLayers {
+                router,
+                consumer,
+                layers,
+            } => self.set_preferred_layers(router, consumer, layers, now),
             Command::Stats {} => answer(&self.snapshot(now)),
             Command::Dump { router } => {
                 let position = self.position(router)?;
@@ -380,6 +385,25 @@ impl Core {
         }
         self.mark_dirty(position);
         answer(&Touched { missing })
+    }
+
+    fn set_preferred_layers(
+        &mut self,
+        router: RouterId,
+        consumer: ConsumerId,
+        layers: Option<Layers>,
+        now: Instant,
+    ) -> Answer {
+        let position = self.position(router)?;
+        let call = self.call(position)?;
+        let key = call
+            .consumer_key(consumer)
+            .ok_or_else(|| unknown("consumer", consumer.0))?;
+        call.router
+            .set_preferred_layers(key, layers.map(convert::preferred_layers), now)
+            .map_err(|e| convert::router_error(&e))?;
+        self.mark_dirty(position);
+        answer(&Empty {})
     }
 
     fn panic(&mut self, transport: Option<(RouterId, TransportId)>, now: Instant) -> Answer {

@@ -14,15 +14,15 @@ use meeshy_sfu_proto::link::{
 };
 use meeshy_sfu_proto::net::SocketId;
 use meeshy_sfu_proto::router::{
-    Codec, ConsumeError, ConsumerCodec, ConsumerConfig, EncodingConfig, MediaKind as RouterKind,
-    ProduceError, ProducerCodec, ProducerConfig, RouterError,
+    Codec, ConsumeError, ConsumerCodec, ConsumerConfig, EncodingConfig, Layers as RouterLayers,
+    MediaKind as RouterKind, ProduceError, ProducerCodec, ProducerConfig, RouterError,
 };
 use meeshy_sfu_proto::rtp::ExtensionUri;
 use meeshy_sfu_proto::srtp::SrtpProfile;
 
 use crate::command::{
     CommandError, ConsumeOne, DtlsRole, ErrorCode, Fingerprint, HeaderExtension, IceCandidate,
-    IceParameters, MediaKind, Produce, Protocol,
+    IceParameters, Layers, MediaKind, Produce, Protocol,
 };
 use crate::event::{DtlsState, IceState};
 
@@ -168,6 +168,20 @@ fn extensions(given: &[HeaderExtension]) -> Vec<(ExtensionUri, u8)> {
         .iter()
         .filter_map(|extension| Some((ExtensionUri::from_uri(&extension.uri)?, extension.id)))
         .collect()
+}
+
+pub(crate) fn preferred_layers(wanted: Layers) -> RouterLayers {
+    RouterLayers {
+        spatial: wanted.spatial_layer,
+        temporal: wanted.temporal_layer,
+    }
+}
+
+pub(crate) fn layers_of(layers: RouterLayers) -> Layers {
+    Layers {
+        spatial_layer: layers.spatial,
+        temporal_layer: layers.temporal,
+    }
 }
 
 pub(crate) fn router_error(error: &RouterError) -> CommandError {

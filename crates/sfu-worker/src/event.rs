@@ -15,7 +15,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::command::{
-    CommandError, ConsumerId, IceCandidate, MediaKind, ProducerId, Protocol, RouterId, TransportId,
+    CommandError, ConsumerId, IceCandidate, Layers, MediaKind, ProducerId, Protocol, RouterId,
+    TransportId,
 };
 
 /// An event for the control plane.
@@ -98,6 +99,15 @@ pub enum Event {
         producer_score: u8,
         /// Of all streams of the producer.
         producer_scores: Vec<u8>,
+    },
+    /// Other layers of a simulcast producer are forwarded to a consumer.
+    LayersChanged {
+        /// Router of the consumer.
+        router: RouterId,
+        /// The consumer.
+        consumer: ConsumerId,
+        /// What is forwarded now; null when nothing is.
+        layers: Option<Layers>,
     },
     /// Audio levels of the producers; empty once when all fall silent.
     Volumes {

@@ -204,6 +204,8 @@ fn commands() -> Vec<Value> {
         json!({"type": "pause_consumers", "router": 1, "consumers": [1]}),
         json!({"type": "resume_consumers", "router": 1, "consumers": [1, 2]}),
         json!({"type": "request_key_frame", "router": 1, "consumers": [1]}),
+        json!({"type": "set_preferred_layers", "router": 1, "consumer": 1,
+            "layers": {"spatial_layer": 255, "temporal_layer": 0}}),
         json!({"type": "pause_producer", "router": 1, "producer": 1}),
         json!({"type": "resume_producer", "router": 1, "producer": 1}),
         json!({"type": "stats"}),

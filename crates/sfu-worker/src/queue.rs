@@ -91,6 +91,7 @@ enum Key {
     Speaker(RouterId),
     ProducerScore(RouterId, ProducerId),
     ConsumerScore(RouterId, ConsumerId),
+    Layers(RouterId, ConsumerId),
     Ice(RouterId, TransportId),
     Dtls(RouterId, TransportId),
 }
@@ -275,6 +276,9 @@ fn key_of(event: &Event) -> Option<Key> {
         Event::ConsumerScore {
             router, consumer, ..
         } => Key::ConsumerScore(*router, *consumer),
+        Event::LayersChanged {
+            router, consumer, ..
+        } => Key::Layers(*router, *consumer),
         Event::TransportIce {
             router, transport, ..
         } => Key::Ice(*router, *transport),

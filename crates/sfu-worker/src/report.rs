@@ -14,7 +14,7 @@ use meeshy_sfu_proto::router::{RouterEvent, TransportKey};
 
 use crate::call::Call;
 use crate::command::ConsumerId;
-use crate::convert::{dtls_state, ice_state, profile_name};
+use crate::convert::{dtls_state, ice_state, layers_of, profile_name};
 use crate::core::Core;
 use crate::demux::Target;
 use crate::event::{Event, StreamScore, Volume};
@@ -124,6 +124,11 @@ fn translate(call: &Call, outbox: &Outbox, event: RouterEvent) -> Option<Event> 
                 producer_scores: producer_scores(call, consumer),
             }
         }
+        RouterEvent::LayersChanged { consumer, layers } => Event::LayersChanged {
+            router,
+            consumer: call.consumers.id(consumer.0)?,
+            layers: layers.map(layers_of),
+        },
         RouterEvent::Volumes => Event::Volumes {
             router,
             volumes: call

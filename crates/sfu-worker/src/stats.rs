@@ -14,8 +14,8 @@ use meeshy_sfu_proto::router::{
 };
 use serde_json::{Value, json};
 
-use crate::command::{CommandError, MediaKind};
-use crate::convert::{dtls_state, ice_state};
+use crate::command::{CommandError, Layers, MediaKind};
+use crate::convert::{dtls_state, ice_state, layers_of};
 use crate::core::Core;
 use crate::event::{ConsumerDump, Event, ProducerDump, RouterDump, Stats, TransportDump};
 use crate::metrics;
@@ -155,12 +155,16 @@ impl Core {
             }
         });
         let consumers = call.consumers.iter().map(|(key, consumer, record)| {
-            let stats = call.router.consumer_stats(ConsumerKey(key));
+            let key = ConsumerKey(key);
+            let layers = call.router.current_layers(key).map(layers_of);
+            let stats = call.router.consumer_stats(key);
             ConsumerDump {
                 consumer,
                 producer: record.producer,
                 transport: record.transport,
-                stats: stats.map(|s| consumer_value(&s)).unwrap_or_default(),
+                stats: stats
+                    .map(|s| consumer_value(&s, layers))
+                    .unwrap_or_default(),
             }
         });
         Ok(RouterDump {
@@ -238,7 +242,7 @@ fn stream_value(s: &StreamStats) -> Value {
     })
 }
 
-fn consumer_value(s: &ConsumerStats) -> Value {
+fn consumer_value(s: &ConsumerStats, layers: Option<Layers>) -> Value {
     json!({
         "ssrc": s.ssrc,
         "packets": s.packets,
@@ -255,6 +259,7 @@ fn consumer_value(s: &ConsumerStats) -> Value {
         "producer_score": s.producer_score,
         "paused": s.paused,
         "producer_paused": s.producer_paused,
+        "current_layers": layers,
     })
 }
 

@@ -67,6 +67,11 @@ fn handles_that_name_nothing_are_answered_with_errors() {
             Command::ResumeProducer { router, producer },
             Command::CloseProducer { router, producer },
             consume(router.0, 9, vec![]),
+            Command::SetPreferredLayers {
+                router,
+                consumer: ConsumerId(9),
+                layers: None,
+            },
             Command::Panic {
                 transport: Some((router, transport)),
             },

@@ -82,6 +82,11 @@ fn media_commands() -> Vec<Command> {
             router,
             consumers: consumers(),
         },
+        Command::SetPreferredLayers {
+            router,
+            consumer: CONSUMER,
+            layers: Some(layers()),
+        },
         Command::Stats {},
         Command::Dump { router },
         Command::Panic {
@@ -160,6 +165,13 @@ fn consume() -> ConsumeOne {
         mid: "0".into(),
         cname: "sender".into(),
         paused: true,
+    }
+}
+
+fn layers() -> Layers {
+    Layers {
+        spatial_layer: 2,
+        temporal_layer: Some(1),
     }
 }
 
@@ -279,6 +291,11 @@ fn events() -> Vec<Event> {
             score: 8,
             producer_score: 7,
             producer_scores: vec![6],
+        },
+        Event::LayersChanged {
+            router,
+            consumer,
+            layers: Some(layers()),
         },
         Event::Volumes {
             router,
