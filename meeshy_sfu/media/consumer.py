@@ -3,11 +3,10 @@
 Owned by the transport that sends it and closed by its producer as well; who may have it is decided in rooms/.
 """
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from meeshy_sfu.errors import ConsumerNotFoundError
-from meeshy_sfu.media.events import ConsumerScore
+from meeshy_sfu.media.events import ConsumerScore, Layers, LayersChanged
 from meeshy_sfu.media.ids import ConsumerId
 from meeshy_sfu.media.observer import Signal
 from meeshy_sfu.media.ortc import StreamType, scalability
@@ -21,14 +20,6 @@ if TYPE_CHECKING:
 MAX_SCORE = 10
 
 
-@dataclass(frozen=True, slots=True)
-class Layers:
-    """A choice among the layers of a simulcast or SVC stream, counted from zero."""
-
-    spatial_layer: int
-    temporal_layer: int
-
-
 class Consumer:
     """Forward one producer to one transport.
 
@@ -40,8 +31,10 @@ class Consumer:
         "_closed",
         "_paused",
         "closed",
+        "current_layers",
         "handle",
         "id",
+        "layers_changed",
         "preferred_layers",
         "producer",
         "producer_score",
@@ -64,10 +57,14 @@ class Consumer:
     producer_score: int
     producer_scores: tuple[int, ...]
     preferred_layers: Layers | None
-    """None for a simple stream, which has no layers to choose from."""
+    """The highest to be received; None for a simple stream, which has no layers to choose from."""
+    current_layers: Layers | None
+    """Of a simulcast stream what is forwarded now; None while nothing is, and for other streams."""
     closed: Signal[[str]]
     """Emitted once, with the reason."""
     score_changed: Signal[[]]
+    layers_changed: Signal[[Layers | None]]
+    """Emitted when ``current_layers`` has another value, with the former one."""
 
     def __init__(
         self,
@@ -90,10 +87,12 @@ class Consumer:
         self.producer_scores = (0,) * len(producer.rtp_parameters.encodings)
         spatial, temporal = scalability(rtp_parameters.encodings[0].scalability_mode)
         self.preferred_layers = None if self.type == "simple" else Layers(spatial - 1, temporal - 1)
+        self.current_layers = None
         self._paused = paused
         self._closed = False
         self.closed = Signal()
         self.score_changed = Signal()
+        self.layers_changed = Signal()
 
     @property
     def kind(self) -> MediaKind:
@@ -139,23 +138,41 @@ class Consumer:
         if self.kind == "video":
             await self.transport.request_key_frames([self])
 
-    def set_preferred_layers(self, spatial_layer: int, temporal_layer: int | None = None) -> Layers | None:
+    async def set_preferred_layers(
+        self, spatial_layer: int, temporal_layer: int | None = None
+    ) -> Layers | None:
         """Choose what to receive at most; clamped to what there is, and ignored for a simple stream.
 
-        Kept and answered for now: the core forwards the first encoding whole (A8 in docs/assumptions.md).
+        Args:
+            spatial_layer: From 0, the lowest; of simulcast the position of the encoding.
+            temporal_layer: From 0, the lowest; None means the highest.
+
+        Returns:
+            ``preferred_layers`` as they are now.
+
+        Of simulcast, the core forwards that encoding from its next key frame on. What it does not choose among yet is in
+        docs/assumptions.md, A8.
 
         Raises:
             ConsumerNotFoundError: The consumer is closed.
         """
         self._require_open()
-        if self.type != "simple":
-            spatial, temporal = scalability(self.rtp_parameters.encodings[0].scalability_mode)
-            top = temporal - 1
-            self.preferred_layers = Layers(
-                max(0, min(spatial_layer, spatial - 1)),
-                top if temporal_layer is None else max(0, min(temporal_layer, top)),
-            )
-        return self.preferred_layers
+        if self.type == "simple":
+            return None
+        spatial, temporal = scalability(self.rtp_parameters.encodings[0].scalability_mode)
+        top = temporal - 1
+        chosen = Layers(
+            max(0, min(spatial_layer, spatial - 1)),
+            top if temporal_layer is None else max(0, min(temporal_layer, top)),
+        )
+        self.preferred_layers = chosen
+        await self.transport.router.request(
+            "set_preferred_layers",
+            not_found=ConsumerNotFoundError,
+            consumer=self.handle,
+            layers={"spatial_layer": chosen.spatial_layer, "temporal_layer": chosen.temporal_layer},
+        )
+        return chosen
 
     async def stats(self) -> Counters:
         """Return its counters.
@@ -194,6 +211,12 @@ class Consumer:
         self.producer_score = event.producer_score
         self.producer_scores = event.producer_scores
         self.score_changed.emit()
+
+    def note_layers(self, event: LayersChanged) -> None:
+        """Take note of what the core forwards; for its router."""
+        if self.type == "simulcast" and event.layers != self.current_layers:
+            former, self.current_layers = self.current_layers, event.layers
+            self.layers_changed.emit(former)
 
     def _require_open(self) -> None:
         if self._closed:

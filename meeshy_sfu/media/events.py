@@ -122,6 +122,23 @@ class ConsumerScore:
 
 
 @dataclass(frozen=True, slots=True)
+class Layers:
+    """Layers of a simulcast or SVC stream, counted from zero, the lowest."""
+
+    spatial_layer: int
+    temporal_layer: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class LayersChanged:
+    """Other layers of a simulcast producer are forwarded to a consumer; none when ``layers`` is None."""
+
+    router: int
+    consumer: int
+    layers: Layers | None
+
+
+@dataclass(frozen=True, slots=True)
 class Volumes:
     """Audio levels by producer (dBov), loudest first; empty once when all fall silent."""
 
@@ -159,6 +176,7 @@ RouterEvent = (
     | TransportClosed
     | ProducerScore
     | ConsumerScore
+    | LayersChanged
     | Volumes
     | ActiveSpeaker
 )
@@ -205,6 +223,9 @@ def read_event(text: str) -> Event:
                 raw["producer_score"],
                 tuple(raw["producer_scores"]),
             )
+        case "layers_changed":
+            layers = raw["layers"]
+            return LayersChanged(raw["router"], raw["consumer"], Layers(**layers) if layers else None)
         case "volumes":
             volumes = tuple((item["producer"], item["volume"]) for item in raw["volumes"])
             return Volumes(raw["router"], volumes)

@@ -12,6 +12,7 @@ from meeshy_sfu.media import ortc
 from meeshy_sfu.media.events import (
     ActiveSpeaker,
     ConsumerScore,
+    LayersChanged,
     ProducerScore,
     RouterEvent,
     TransportClosed,
@@ -70,7 +71,7 @@ class Router:
         self._transports: dict[int, WebRtcTransport] = {}
         self._producers: dict[int, Producer] = {}
         self._consumers: dict[int, Consumer] = {}
-        self._early: dict[int, list[ConsumerScore]] = {}
+        self._early: dict[int, list[ConsumerScore | LayersChanged]] = {}
         """What the core reported of consumers whose creation it has answered, but nobody has read yet."""
         self._producer_ids: dict[ProducerId, Producer] = {}
 
@@ -256,11 +257,14 @@ class Router:
             case ProducerScore():
                 if producer := self._producers.get(event.producer):
                     producer.note_score(event)
-            case ConsumerScore() if (early := self._early.get(event.consumer)) is not None:
+            case ConsumerScore() | LayersChanged() if (early := self._early.get(event.consumer)) is not None:
                 early.append(event)
             case ConsumerScore():
                 if consumer := self._consumers.get(event.consumer):
                     consumer.note_score(event)
+            case LayersChanged():
+                if consumer := self._consumers.get(event.consumer):
+                    consumer.note_layers(event)
             case Volumes():
                 known = ((self._producers.get(handle), volume) for handle, volume in event.volumes)
                 self.volumes_changed.emit(tuple((item, volume) for item, volume in known if item is not None))

@@ -19,7 +19,8 @@ from meeshy_sfu.errors import (
     UnsupportedCodecError,
     WorkerDiedError,
 )
-from meeshy_sfu.media.consumer import Consumer, Layers
+from meeshy_sfu.media.consumer import Consumer
+from meeshy_sfu.media.events import Layers
 from meeshy_sfu.media.producer import Producer
 from meeshy_sfu.media.router import Router
 from meeshy_sfu.media.rtp_parameters import DtlsParameters, RtpCapabilities, RtpParameters
@@ -408,17 +409,53 @@ async def test_a_receiver_that_closes_while_it_consumes_gets_an_error(
     assert not producer.consumers
 
 
-async def test_layers_are_clamped_and_a_simple_stream_has_none(router: Router) -> None:
+async def simulcast_consumer(router: Router) -> Consumer:
+    sender, receiver = await router.create_webrtc_transport(), await router.create_webrtc_transport()
+    producer = await sender.produce("video", recorded("vp8_simulcast3"))
+    return await receiver.consume(producer, CHROMIUM_RECEIVER)
+
+
+async def test_layers_are_clamped_and_a_simple_stream_has_none(core: ScriptedCore, router: Router) -> None:
     _, simple = await pair(router)
-    assert simple.set_preferred_layers(2) is None
-    sender = await router.create_webrtc_transport()
-    simulcast = await sender.produce("video", recorded("vp8_simulcast3"))
-    consumer = await simple.transport.consume(simulcast, CHROMIUM_RECEIVER)
+    assert await simple.set_preferred_layers(2) is None
+    assert not core.named("set_preferred_layers")
+    consumer = await simulcast_consumer(router)
     assert consumer.type == "simulcast"
+    assert consumer.rtp_parameters.encodings[0].scalability_mode == "L3T3"
     assert consumer.preferred_layers == Layers(2, 2)
-    assert consumer.set_preferred_layers(9) == Layers(2, 2)
-    assert consumer.set_preferred_layers(0, 1) == Layers(0, 1)
+    assert await consumer.set_preferred_layers(9) == Layers(2, 2)
+    assert await consumer.set_preferred_layers(0, 1) == Layers(0, 1)
+    assert consumer.preferred_layers == Layers(0, 1)
+    assert [command["layers"] for command in core.named("set_preferred_layers")] == [
+        {"spatial_layer": 2, "temporal_layer": 2},
+        {"spatial_layer": 0, "temporal_layer": 1},
+    ]
     assert consumer.producer_scores == (0, 0, 0)
+
+
+async def test_layers_of_a_consumer_the_core_has_closed_are_not_found(
+    core: ScriptedCore, router: Router
+) -> None:
+    consumer = await simulcast_consumer(router)
+    core.refuse["set_preferred_layers"] = ("not_found", "there is no consumer")
+    with pytest.raises(ConsumerNotFoundError):
+        await consumer.set_preferred_layers(0)
+
+
+async def test_the_layers_forwarded_are_known_and_each_change_is_told_once(
+    core: ScriptedCore, router: Router
+) -> None:
+    consumer = await simulcast_consumer(router)
+    assert consumer.current_layers is None
+    told: list[tuple[Layers | None, Layers | None]] = []
+    consumer.layers_changed.subscribe(lambda former: told.append((former, consumer.current_layers)))
+    about = {"router": router.handle, "consumer": consumer.handle}
+    low = {"spatial_layer": 0, "temporal_layer": None}
+    for layers in (low, low, {"spatial_layer": 2, "temporal_layer": 1}, None):
+        core.emit("layers_changed", **about, layers=layers)
+    await settle()
+    low_only, high = Layers(0, None), Layers(2, 1)
+    assert told == [(None, low_only), (low_only, high), (high, None)]
 
 
 async def test_what_is_reported_of_a_consumer_before_it_is_known_is_not_lost(
@@ -430,11 +467,13 @@ async def test_what_is_reported_of_a_consumer_before_it_is_known_is_not_lost(
         handle = command["consumers"][0]["consumer"]
         about = {"router": router.handle, "consumer": handle}
         core.emit("consumer_score", **about, score=3, producer_score=4, producer_scores=[4])
+        core.emit("layers_changed", **about, layers={"spatial_layer": 1, "temporal_layer": None})
         return {"results": [{"consumer": handle, "ok": True, "error": None}]}
 
     core.answers["consume"] = made
-    _, consumer = await pair(router)
+    consumer = await simulcast_consumer(router)
     assert (consumer.score, consumer.producer_score, consumer.producer_scores) == (3, 4, (4,))
+    assert consumer.current_layers == Layers(1, None)
 
 
 async def test_scores_reach_the_objects_they_concern(core: ScriptedCore, router: Router) -> None:

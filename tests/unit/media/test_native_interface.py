@@ -57,6 +57,7 @@ async def say_everything(worker: Worker) -> None:
         consumer = await receiver.consume(producer, RECEIVER)
         await receiver.resume_consumers([consumer])
         await receiver.request_key_frames([consumer])
+        await consumer.set_preferred_layers(0)
         await receiver.pause_consumers([consumer])
         consumer.close()
         producer.close()
