@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from meeshy_sfu.media.consumer import Consumer
+from meeshy_sfu.media.events import Layers
 from meeshy_sfu.media.producer import Producer
 
 if TYPE_CHECKING:
@@ -60,6 +61,11 @@ class RoomListener:
 
     def consumer_score(self, room: "Room", participant: "Participant", consumer: Consumer) -> None:
         """A track reaches a receiver better or worse than before; for that receiver."""
+
+    def consumer_layers(
+        self, room: "Room", participant: "Participant", consumer: Consumer, former: Layers | None
+    ) -> None:
+        """Other layers of a track are forwarded to a receiver than before, or none any more; for that receiver."""
 
     def active_speaker(
         self, room: "Room", participant: "Participant | None", producer: Producer | None

@@ -346,6 +346,9 @@ class Room:
         consumer.score_changed.subscribe(
             lambda: self._tell(self._listener.consumer_score, self, participant, consumer)
         )
+        consumer.layers_changed.subscribe(
+            lambda former: self._tell(self._listener.consumer_layers, self, participant, consumer, former)
+        )
 
     def media_started(self, participant: Participant, waited_s: float) -> None:
         """Take note of the first media that is sent to a participant."""

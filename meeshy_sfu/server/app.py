@@ -78,6 +78,7 @@ class MediaServer:
             absences=self.absences,
             grace_s=settings.disconnect_grace_s,
             on_first_media=self.metrics.first_media.observe,
+            on_layer_switch=self.metrics.layer_switches.inc,
         )
         self.rooms = RoomRegistry(
             pool,

@@ -11,6 +11,7 @@ from meeshy_sfu.clock import Clock
 from meeshy_sfu.edge.event_table import PayloadT, ServerEvent
 from meeshy_sfu.edge.socketio_server import SocketServer
 from meeshy_sfu.media.consumer import Consumer
+from meeshy_sfu.media.events import Layers
 from meeshy_sfu.media.producer import Producer
 from meeshy_sfu.media.transport import WebRtcTransport
 from meeshy_sfu.rooms.listener import RoomListener
@@ -51,6 +52,7 @@ class Audiences(RoomListener):
         absences: Whose client is gone.
         grace_s: How long a participant is kept without a path or a socket.
         on_first_media: Called with the seconds that a participant waited for media.
+        on_layer_switch: Called when a receiver gets another layer than before.
     """
 
     def __init__(
@@ -61,12 +63,14 @@ class Audiences(RoomListener):
         absences: Absences,
         grace_s: float,
         on_first_media: Callable[[float], object],
+        on_layer_switch: Callable[[], object],
     ) -> None:
         self._io = io
         self._clock = clock
         self._absences = absences
         self._grace_s = grace_s
         self._on_first_media = on_first_media
+        self._on_layer_switch = on_layer_switch
         self._audiences: dict[str, Audience] = {}
 
     def of(self, call_id: str) -> Audience:
@@ -143,6 +147,14 @@ class Audiences(RoomListener):
     def consumer_score(self, room: Room, participant: Participant, consumer: Consumer) -> None:
         """Report to the receiver how well a track is delivered."""
         self._to(room, participant, messages.SCORE, representation.consumer_score(room, consumer))
+
+    def consumer_layers(
+        self, room: Room, participant: Participant, consumer: Consumer, former: Layers | None
+    ) -> None:
+        """Report to the receiver which layers of a track are forwarded; a change between two layers is counted."""
+        if former is not None and consumer.current_layers is not None:
+            self._on_layer_switch()
+        self._to(room, participant, messages.LAYERS_CHANGED, representation.consumer_layers(room, consumer))
 
     def consumer_paused(self, room: Room, participant: Participant, consumer: Consumer) -> None:
         """Notify the receiver."""

@@ -7,7 +7,15 @@ from typing import Annotated, Any
 
 from meeshy_sfu.edge.event_table import EventTable
 from meeshy_sfu.edge.wire import ErrorBody, Message, Nothing, Omittable, OneOf, Token, WireModel
-from meeshy_sfu.server.schemas import CallId, KindName, ObjectId, Owned, ParticipantId
+from meeshy_sfu.server.schemas import (
+    CallId,
+    ConsumerLayers,
+    KindName,
+    ObjectId,
+    Owned,
+    ParticipantId,
+    PreferredLayersRequest,
+)
 
 # ---- from clients --------------------------------------------------------------------------------------------
 
@@ -28,6 +36,12 @@ class JoinRoomRequest(RoomEventRequest):
 
 class ConsumerEventRequest(WireModel):
     """A consumer."""
+
+    consumer_id: ObjectId
+
+
+class PreferredLayersEventRequest(PreferredLayersRequest):
+    """A consumer, and the highest layers to receive of it."""
 
     consumer_id: ObjectId
 
@@ -59,6 +73,14 @@ class ConsumerAnswer(Message):
     """The consumer that was meant."""
 
     consumer_id: str
+
+
+class PreferredLayersAnswer(Message):
+    """The consumer that was meant, and its layers, clamped to what there is."""
+
+    consumer_id: str
+    preferred_layers: ConsumerLayers | None
+    """The highest layers that are received; null unless the track is simulcast or SVC."""
 
 
 class RefreshTokenAnswer(Message):
@@ -151,6 +173,16 @@ class Score(Message):
     """Of a producer a list, one entry per stream; of a consumer an object."""
 
 
+class LayersChanged(Message):
+    """The layers of a simulcast track that are forwarded to a receiver."""
+
+    call_id: str
+    consumer_id: str
+    producer_id: str
+    layers: ConsumerLayers | None
+    """What is forwarded from now on; null when nothing is."""
+
+
 class TransportState(Message):
     """The state of a transport."""
 
@@ -216,6 +248,12 @@ PAUSE_CONSUMER = EVENTS.from_client(
 RESUME_CONSUMER = EVENTS.from_client(
     "resume-consumer", ConsumerEventRequest, ConsumerAnswer, "The same as the REST path; `join-room` first"
 )
+SET_PREFERRED_LAYERS = EVENTS.from_client(
+    "set-preferred-layers",
+    PreferredLayersEventRequest,
+    PreferredLayersAnswer,
+    "The same as the REST path; `join-room` first",
+)
 REFRESH_TOKEN = EVENTS.from_client(
     "refresh-token",
     RefreshTokenRequest,
@@ -247,6 +285,12 @@ ACTIVE_SPEAKER = EVENTS.to_client(
 )
 SCORE = EVENTS.to_client(
     "score", Score, to=_PRODUCER_OWNER, summary="The quality of one of your tracks changed"
+)
+LAYERS_CHANGED = EVENTS.to_client(
+    "layers-changed",
+    LayersChanged,
+    to=_RECEIVER,
+    summary="Other layers of a simulcast track are forwarded to you, or none any more",
 )
 TRANSPORT_STATE = EVENTS.to_client(
     "transport-state",

@@ -9,6 +9,7 @@ import os
 import resource
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -62,6 +63,15 @@ class Metrics(EdgeMetrics):
             "From a participant's first request until the first packet is forwarded to them; of who is first in a call, "
             "from the first track of another.",
             buckets=JOINS_S,
+        )
+        self.layer_switches = self.counter(
+            "meeshy_layer_switches_total", "Changes from one simulcast layer to another, of all receivers."
+        )
+        self.gauge_by(
+            "meeshy_consumers_by_layer",
+            "Consumers of simulcast to which something is forwarded now, by spatial layer.",
+            "layer",
+            self._by_layer,
         )
         self.gauge(
             "meeshy_workers_wanted",
@@ -142,6 +152,15 @@ class Metrics(EdgeMetrics):
 
     def _participants(self) -> int:
         return sum(len(room.participants) for room in self._rooms())
+
+    def _by_layer(self) -> Counter[str]:
+        found: Counter[str] = Counter()
+        for worker in self._pool.workers:
+            for router in worker.routers:
+                for transport in router.transports.values():
+                    layers = (consumer.current_layers for consumer in transport.consumers.values())
+                    found.update(str(one.spatial_layer) for one in layers if one is not None)
+        return found
 
     def _deaths(self) -> Iterator[Metric]:
         yield CounterMetricFamily("meeshy_workers_died", "Workers that died.", value=self._pool.deaths)

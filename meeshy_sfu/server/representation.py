@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from meeshy_sfu.edge.envelope import error_body
 from meeshy_sfu.errors import MeeshyError
 from meeshy_sfu.media.consumer import Consumer
+from meeshy_sfu.media.events import Layers
 from meeshy_sfu.media.ids import ProducerId
 from meeshy_sfu.media.producer import Producer
 from meeshy_sfu.media.rtp_parameters import Wire
@@ -96,9 +97,18 @@ def consumer_data(consumer: Consumer, owners: Mapping[ProducerId, Participant]) 
         type=consumer.type,
         producer_paused=consumer.producer_paused,
         paused=consumer.paused,
+        preferred_layers=layers_data(consumer.preferred_layers),
+        current_layers=layers_data(consumer.current_layers),
         participant_id="" if owner is None else owner.id,
         app_data=dict(producer.app_data),
     )
+
+
+def layers_data(layers: Layers | None) -> schemas.ConsumerLayers | None:
+    """Return layers, or null where there are none."""
+    if layers is None:
+        return None
+    return schemas.ConsumerLayers(spatial_layer=layers.spatial_layer, temporal_layer=layers.temporal_layer)
 
 
 def consume_failure(error: MeeshyError, producer_id: str) -> schemas.ConsumeFailure:
@@ -199,6 +209,16 @@ def consumer_score(room: Room, consumer: Consumer) -> messages.Score:
     )
     return messages.Score(
         call_id=room.call_id, producer_id=consumer.producer.id, consumer_id=consumer.id, score=score
+    )
+
+
+def consumer_layers(room: Room, consumer: Consumer) -> messages.LayersChanged:
+    """Return which layers of a track are forwarded."""
+    return messages.LayersChanged(
+        call_id=room.call_id,
+        consumer_id=consumer.id,
+        producer_id=consumer.producer.id,
+        layers=layers_data(consumer.current_layers),
     )
 
 

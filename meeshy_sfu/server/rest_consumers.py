@@ -36,6 +36,7 @@ from meeshy_sfu.server.representation import (
     consume_failure,
     consumer_data,
     consumer_failure,
+    layers_data,
 )
 from meeshy_sfu.server.rest_dispatch import RestRequest
 
@@ -174,13 +175,10 @@ class ConsumerApi:
         self, request: RestRequest, body: schemas.PreferredLayersRequest
     ) -> web.Response:
         """Set the layers, clamped to what there is."""
-        layers = self._own_consumer(request).set_preferred_layers(body.spatial_layer, body.temporal_layer)
-        chosen = None
-        if layers is not None:
-            chosen = schemas.PreferredLayers(
-                spatial_layer=layers.spatial_layer, temporal_layer=layers.temporal_layer
-            )
-        return success(schemas.PreferredLayersData(preferred_layers=chosen))
+        chosen = await self._own_consumer(request).set_preferred_layers(
+            body.spatial_layer, body.temporal_layer
+        )
+        return success(schemas.PreferredLayersData(preferred_layers=layers_data(chosen)))
 
     @handles(
         Route(

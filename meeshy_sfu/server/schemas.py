@@ -16,6 +16,7 @@ from meeshy_sfu.edge.wire import (
     DescribedBy,
     ErrorBody,
     Message,
+    Omittable,
     OneOf,
     Whole,
     WireModel,
@@ -266,6 +267,14 @@ class ProduceData(Message):
     kind: KindName
 
 
+class ConsumerLayers(Message):
+    """Layers of a simulcast or SVC track, counted from 0, the lowest."""
+
+    spatial_layer: int
+    temporal_layer: Omittable[int] = None
+    """Absent where no temporal layer is chosen: all are received."""
+
+
 class ConsumerData(Message):
     """A new consumer; paused until resumed."""
 
@@ -277,6 +286,10 @@ class ConsumerData(Message):
     type: Annotated[str, OneOf("simple", "simulcast", "svc")]
     producer_paused: bool
     paused: bool
+    preferred_layers: ConsumerLayers | None
+    """The highest layers that are received; null unless the track is simulcast or SVC."""
+    current_layers: ConsumerLayers | None
+    """The layers of a simulcast track that are forwarded now; null while none are, and for other tracks."""
     participant_id: str
     """The participant who sends the track."""
     app_data: dict[str, Any]
@@ -295,17 +308,10 @@ class ConsumeBatchData(Message):
     consumers: list[ConsumerData | ConsumeFailure]
 
 
-class PreferredLayers(Message):
-    """Layers of a simulcast or SVC track."""
-
-    spatial_layer: int
-    temporal_layer: int
-
-
 class PreferredLayersData(Message):
     """The highest layers that are received; null unless the track is simulcast or SVC."""
 
-    preferred_layers: PreferredLayers | None
+    preferred_layers: ConsumerLayers | None
 
 
 class ConsumeAnswer(RootModel[ConsumerData | ConsumeBatchData]):

@@ -214,15 +214,26 @@ class Signaling(SocketService[Session]):
     async def _pause_consumer(
         self, session: Session, request: messages.ConsumerEventRequest
     ) -> messages.ConsumerAnswer:
-        await self._consumer(session, request).pause()
+        await self._consumer(session, request.consumer_id).pause()
         return messages.ConsumerAnswer(consumer_id=request.consumer_id)
 
     @handles_event(messages.RESUME_CONSUMER)
     async def _resume_consumer(
         self, session: Session, request: messages.ConsumerEventRequest
     ) -> messages.ConsumerAnswer:
-        await self._consumer(session, request).resume()
+        await self._consumer(session, request.consumer_id).resume()
         return messages.ConsumerAnswer(consumer_id=request.consumer_id)
+
+    @handles_event(messages.SET_PREFERRED_LAYERS)
+    async def _set_preferred_layers(
+        self, session: Session, request: messages.PreferredLayersEventRequest
+    ) -> messages.PreferredLayersAnswer:
+        chosen = await self._consumer(session, request.consumer_id).set_preferred_layers(
+            request.spatial_layer, request.temporal_layer
+        )
+        return messages.PreferredLayersAnswer(
+            consumer_id=request.consumer_id, preferred_layers=representation.layers_data(chosen)
+        )
 
     @handles_event(messages.REFRESH_TOKEN)
     async def _refresh_token(
@@ -240,14 +251,14 @@ class Signaling(SocketService[Session]):
             self._expiry.note(fresh, session.call_id)
         return messages.RefreshTokenAnswer(expires_at=fresh.expires_at_s)
 
-    def _consumer(self, session: Session, request: messages.ConsumerEventRequest) -> Consumer:
+    def _consumer(self, session: Session, consumer_id: str) -> Consumer:
         if session.replaced_in is not None:
             raise _kicked()
         if session.call_id is None:
-            raise ConsumerNotFoundError(f"there is no consumer {request.consumer_id}; join-room first")
+            raise ConsumerNotFoundError(f"there is no consumer {consumer_id}; join-room first")
         room = self._rooms.get(CallId(session.call_id))
         owner = None if session.claims.is_service else ParticipantId(str(session.claims.participant_id))
-        return room.consumer(ConsumerId(request.consumer_id), by=owner)[1]
+        return room.consumer(ConsumerId(consumer_id), by=owner)[1]
 
     # ---- parts ---------------------------------------------------------------------------------------------------
 

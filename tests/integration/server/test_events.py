@@ -10,11 +10,14 @@ import pytest
 import socketio
 
 from meeshy_sfu.edge import socketio_server
+from meeshy_sfu.media.events import Layers, LayersChanged
+from meeshy_sfu.rooms.participant import ParticipantId
 from meeshy_sfu.server.app import MediaServer
 from meeshy_sfu.server.messages import EVENTS
 from tests.integration.hearing import eventually
 from tests.integration.server.conftest import MakePeer, StartServer
 from tests.integration.server.peers import Peer
+from tests.unit.media.recordings import CHROMIUM
 
 
 async def in_call(peer: MakePeer, *names: str) -> list[Peer]:
@@ -104,6 +107,64 @@ async def test_consumers_can_be_resumed_by_events_as_well(peer: MakePeer) -> Non
     assert (await bob.call("pause-consumer", {"consumerId": consumer["id"]}))["success"]
     other = await alice.call("resume-consumer", {"consumerId": consumer["id"]})
     assert other["error"]["code"] == "FORBIDDEN"
+
+
+async def test_a_receiver_chooses_layers_and_alone_is_notified_of_what_is_forwarded(
+    peer: MakePeer, server: MediaServer
+) -> None:
+    """Media that changes with it is in crates/sfu-worker/tests/layers.rs; here the core's report is written by hand."""
+    alice, bob = await in_call(peer, "alice", "bob")
+    simulcast = CHROMIUM["produce"]["vp8_simulcast3"]["rtpParameters"]
+    producer = await alice.produce(send_transport(alice), "video", rtpParameters=simulcast)
+    made = await bob.consume(producer["id"])
+    assert (made["type"], made["preferredLayers"], made["currentLayers"]) == (
+        "simulcast",
+        {"spatialLayer": 2, "temporalLayer": 2},
+        None,
+    )
+    wish = {"consumerId": made["id"], "spatialLayer": 7, "temporalLayer": 0}
+    answer = await bob.call("set-preferred-layers", wish)
+    clamped = {"spatialLayer": 2, "temporalLayer": 0}
+    assert answer["data"] == {"consumerId": made["id"], "preferredLayers": clamped}
+    rest = await bob.post(f"consumers/{made['id']}/preferred-layers", {"spatialLayer": 1})
+    assert rest.data == {"preferredLayers": {"spatialLayer": 1, "temporalLayer": 2}}
+    refused = await alice.call("set-preferred-layers", wish)
+    assert refused["error"]["code"] == "FORBIDDEN"
+    negative = await bob.call("set-preferred-layers", wish | {"spatialLayer": -1})
+    assert negative["error"]["code"] == "INVALID_REQUEST"
+    stats = (await bob.request("GET", f"consumers/{made['id']}/stats")).data["stats"]
+    assert stats["currentLayers"] is None
+    (room,) = server.rooms.rooms
+    (consumer,) = room.participants[ParticipantId("bob")].consumers.values()
+
+    def shown() -> set[str]:
+        text = server.metrics.text().decode()
+        return {
+            line
+            for line in text.splitlines()
+            if line.startswith(("meeshy_layer_switches_total", "meeshy_consumers_by"))
+        }
+
+    for layers, told in (
+        (Layers(2, None), {"spatialLayer": 2}),
+        (Layers(1, None), {"spatialLayer": 1}),
+    ):
+        room.router.handle_event(LayersChanged(room.router.handle, consumer.handle, layers))
+        assert await bob.wait("layers-changed") == {
+            "callId": "call-1",
+            "consumerId": made["id"],
+            "producerId": producer["id"],
+            "layers": told,
+        }
+        bob.events.clear()
+    assert shown() == {
+        "meeshy_layer_switches_total 1.0",
+        'meeshy_consumers_by_layer{layer="1"} 1.0',
+    }
+    room.router.handle_event(LayersChanged(room.router.handle, consumer.handle, None))
+    assert (await bob.wait("layers-changed"))["layers"] is None
+    assert shown() == {"meeshy_layer_switches_total 1.0"}
+    assert not alice.heard("layers-changed")
 
 
 async def test_all_are_notified_that_the_call_was_ended(peer: MakePeer, server: MediaServer) -> None:
@@ -355,6 +416,7 @@ async def test_events_are_as_documented(peer: MakePeer, server: MediaServer) -> 
     server.audiences.active_speaker(room, owner, producer)
     for consumer in producer.consumers:
         consumer.score_changed.emit()
+        consumer.layers_changed.emit(None)
     producer.score_changed.emit()
     await alice.post(f"producers/{made['id']}/pause")
     await alice.post(f"producers/{made['id']}/resume")

@@ -616,6 +616,23 @@ async def test_speakers_volumes_and_scores_are_told_with_their_people(
     assert notes.named("consumer_score") == [(ben, consumer)]
 
 
+async def test_the_layers_of_a_track_are_told_with_its_receiver(
+    room: Room, notes: Notes, core: ScriptedCore
+) -> None:
+    ann, ben = await come_in(room, ANN), await come_in(room, BEN)
+    (transport,) = [t for t in ann.transports if ann.direction_of(t) == "send"]
+    parameters = RtpParameters.from_wire(CHROMIUM["produce"]["vp8_simulcast3"]["rtpParameters"])
+    consumer = await receive(ben, await ann.produce(transport, "video", parameters))
+    core.emit(
+        "layers_changed",
+        router=room.router.handle,
+        consumer=consumer.handle,
+        layers={"spatial_layer": 1, "temporal_layer": None},
+    )
+    await settle()
+    assert notes.named("consumer_layers") == [(ben, consumer, None)]
+
+
 async def test_who_joins_waits_for_media_from_their_first_request_and_who_was_first_from_the_first_track(
     room: Room, notes: Notes, core: ScriptedCore, clock: ManualClock
 ) -> None:

@@ -64,6 +64,10 @@ export type ConsumerData = {
   readonly type: "simple" | "simulcast" | "svc";
   readonly producerPaused: boolean;
   readonly paused: boolean;
+  /** The highest layers that are received; null unless the track is simulcast or SVC. */
+  readonly preferredLayers: ConsumerLayers | null;
+  /** The layers of a simulcast track that are forwarded now; null while none are, and for other tracks. */
+  readonly currentLayers: ConsumerLayers | null;
   /** The participant who sends the track. */
   readonly participantId: string;
   readonly appData: Readonly<Record<string, unknown>>;
@@ -77,6 +81,13 @@ export type ConsumerFailure = { readonly consumerId: string; readonly error: Err
 
 /** A consumer whose producer was paused or resumed. */
 export type ConsumerFlow = { readonly callId: string; readonly consumerId: string; readonly producerId: string };
+
+/** Layers of a simulcast or SVC track, counted from 0, the lowest. */
+export type ConsumerLayers = {
+  readonly spatialLayer: number;
+  /** Absent where no temporal layer is chosen: all are received. */
+  readonly temporalLayer?: number;
+};
 
 /** The quality of a consumer. */
 export type ConsumerScore = {
@@ -196,6 +207,15 @@ export type JoinRoomRequest = {
   readonly resume?: boolean;
 };
 
+/** The layers of a simulcast track that are forwarded to a receiver. */
+export type LayersChanged = {
+  readonly callId: string;
+  readonly consumerId: string;
+  readonly producerId: string;
+  /** What is forwarded from now on; null when nothing is. */
+  readonly layers: ConsumerLayers | null;
+};
+
 /** How a participant left, now or before. */
 export type LeftData = {
   readonly participantId: string;
@@ -273,11 +293,22 @@ export type ParticipantLeft = {
 /** The consumers that were paused. */
 export type PausedData = { readonly paused: readonly string[]; readonly errors: readonly ConsumerFailure[] };
 
-/** Layers of a simulcast or SVC track. */
-export type PreferredLayers = { readonly spatialLayer: number; readonly temporalLayer: number };
+/** The consumer that was meant, and its layers, clamped to what there is. */
+export type PreferredLayersAnswer = {
+  readonly consumerId: string;
+  /** The highest layers that are received; null unless the track is simulcast or SVC. */
+  readonly preferredLayers: ConsumerLayers | null;
+};
 
 /** The highest layers that are received; null unless the track is simulcast or SVC. */
-export type PreferredLayersData = { readonly preferredLayers: PreferredLayers | null };
+export type PreferredLayersData = { readonly preferredLayers: ConsumerLayers | null };
+
+/** A consumer, and the highest layers to receive of it. */
+export type PreferredLayersEventRequest = {
+  readonly spatialLayer: number;
+  readonly temporalLayer?: number | null;
+  readonly consumerId: string;
+};
 
 /** The highest layers that the participant wants of a consumer. */
 export type PreferredLayersRequest = { readonly spatialLayer: number; readonly temporalLayer?: number | null };
@@ -505,6 +536,7 @@ export interface ClientEvents {
   "leave-room": { payload: RoomEventRequest; answer: Nothing };
   "pause-consumer": { payload: ConsumerEventRequest; answer: ConsumerAnswer };
   "resume-consumer": { payload: ConsumerEventRequest; answer: ConsumerAnswer };
+  "set-preferred-layers": { payload: PreferredLayersEventRequest; answer: PreferredLayersAnswer };
   "refresh-token": { payload: RefreshTokenRequest; answer: RefreshTokenAnswer };
 }
 
@@ -515,6 +547,7 @@ export interface ServerEvents {
   "consumer-resumed": ConsumerFlow;
   "active-speaker": ActiveSpeaker;
   score: Score;
+  "layers-changed": LayersChanged;
   "transport-state": TransportState;
   "participant-joined": ParticipantJoined;
   "participant-left": ParticipantLeft;
@@ -575,11 +608,14 @@ export const SHAPES: Readonly<Record<string, Shape>> = {
     type: ["e", "simple", "simulcast", "svc"],
     producerPaused: "b",
     paused: "b",
+    preferredLayers: ["u", "#ConsumerLayers", "0"],
+    currentLayers: ["u", "#ConsumerLayers", "0"],
     participantId: "s",
     appData: "o",
   },
   ConsumerFailure: { consumerId: "s", error: "#ErrorBody" },
   ConsumerFlow: { callId: "s", consumerId: "s", producerId: "s" },
+  ConsumerLayers: { spatialLayer: "i", "temporalLayer?": "i" },
   ConsumerScore: { score: "i", producerScore: "i", producerScores: ["a", "i"] },
   DtlsFingerprint: { algorithm: "s", value: "s" },
   ErrorBody: { code: "s", message: "s", "details?": "o", "retryAfter?": ["u", "i", "n"] },
@@ -593,6 +629,7 @@ export const SHAPES: Readonly<Record<string, Shape>> = {
     producers: ["a", "#ProducerSummary"],
   },
   JoinRoomAnswer: { roomId: "s", participants: "i", producers: "i", "resumed?": "b", "owned?": "#Owned" },
+  LayersChanged: { callId: "s", consumerId: "s", producerId: "s", layers: ["u", "#ConsumerLayers", "0"] },
   LeftData: { participantId: "s", leftAt: "s", reason: "s" },
   ListedRoom: { callId: "s", roomId: "s", participantCount: "i", prewarm: "b", owner: ["u", "s", "0"] },
   NewProducer: {
@@ -615,8 +652,8 @@ export const SHAPES: Readonly<Record<string, Shape>> = {
   ParticipantJoined: { callId: "s", participantId: "s" },
   ParticipantLeft: { callId: "s", participantId: "s", reason: "s" },
   PausedData: { paused: ["a", "s"], errors: ["a", "#ConsumerFailure"] },
-  PreferredLayers: { spatialLayer: "i", temporalLayer: "i" },
-  PreferredLayersData: { preferredLayers: ["u", "#PreferredLayers", "0"] },
+  PreferredLayersAnswer: { consumerId: "s", preferredLayers: ["u", "#ConsumerLayers", "0"] },
+  PreferredLayersData: { preferredLayers: ["u", "#ConsumerLayers", "0"] },
   ProduceData: { producerId: "s", id: "s", kind: ["e", "audio", "video"] },
   ProducerClosed: { callId: "s", participantId: "s", producerId: "s", kind: ["e", "audio", "video"] },
   ProducerSummary: { participantId: "s", producerId: "s", kind: ["e", "audio", "video"], appData: "o", paused: "b" },
@@ -713,6 +750,7 @@ export const EVENTS: Readonly<Record<keyof ServerEvents, Shape>> = {
   "consumer-resumed": "#ConsumerFlow",
   "active-speaker": "#ActiveSpeaker",
   score: "#Score",
+  "layers-changed": "#LayersChanged",
   "transport-state": "#TransportState",
   "participant-joined": "#ParticipantJoined",
   "participant-left": "#ParticipantLeft",
@@ -725,6 +763,7 @@ export const ANSWERS: Readonly<Partial<Record<keyof ClientEvents | keyof Request
   "leave-room": "#Nothing",
   "pause-consumer": "#ConsumerAnswer",
   "resume-consumer": "#ConsumerAnswer",
+  "set-preferred-layers": "#PreferredLayersAnswer",
   "refresh-token": "#RefreshTokenAnswer",
   "POST /api/rooms/{callId}/create": "#RoomData",
   "GET /api/rooms/{callId}": "#RoomDetails",
