@@ -272,3 +272,29 @@ fn a_late_key_frame_of_an_earlier_picture_is_not_sent_behind_a_newer_one() {
     call.send(&mut alice, &video_packet(1000, 11, 6000, false));
     assert_eq!(call.inbox(&mut bob).rtp[0].index, first[0].index + 1);
 }
+
+#[test]
+fn an_encoding_that_begins_without_the_parameter_sets_that_another_has_shown_is_no_start() {
+    let mut call = Call::new();
+    let (mut alice, mut bob) = (call.peer(), call.peer());
+    let mut config = simulcast(2);
+    config.codecs[0].codec = Some(Codec::H264);
+    let producer = call.produce(&alice, config);
+    call.consume(&bob, producer, video_consumer(5000, "0"));
+    let mut got = |encoding: usize, first: u16, contents: &[&[u8]]| {
+        for (sequence, payload) in (first..).zip(contents) {
+            let ssrc = 100 + encoding as u32;
+            let ticks = 3000 * u32::from(first);
+            let mut packet = encoding_packet(encoding, ssrc, sequence, ticks, true);
+            packet.payload = payload.to_vec();
+            call.send(&mut alice, &packet);
+        }
+        payloads(&mut call, &mut bob)
+    };
+    let whole = [PARAMETER_SETS, IDR_START, IDR_END];
+    assert_eq!(got(0, 0, &whole), whole);
+    // The very first packet of the second encoding is lost: nobody can know of it.
+    assert_eq!(got(1, 1, &whole[1..]), [[0; 0]; 0], "cannot be decoded");
+    assert_eq!(got(0, 3, &[INTER]), [INTER], "the first goes on");
+    assert_eq!(got(1, 3, &whole), whole);
+}

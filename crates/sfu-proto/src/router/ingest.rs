@@ -231,6 +231,9 @@ impl Router {
         times: Times,
     ) {
         let now = times.now;
+        if !self.streams[s].has_media() {
+            self.learn_parameter_sets(s);
+        }
         let stream = &mut self.streams[s];
         let producer = &self.producers[stream.producer];
         let codec = &producer.codecs[usize::from(packet.codec)];
@@ -268,6 +271,16 @@ impl Router {
             self.schedule_streams(t, self.next_encoding_check(p, now));
         }
         self.schedule_streams_if_due(t, urgent);
+    }
+
+    /// Encodings of one producer have parameter sets before their key frames, or not, alike. So one that begins with a
+    /// picture alone has lost them if another has shown them.
+    #[cold]
+    fn learn_parameter_sets(&mut self, s: u32) {
+        let mut others = self.producers[self.streams[s].producer].streams.iter();
+        if others.any(|other| self.streams[*other].has_parameter_sets()) {
+            self.streams[s].expect_parameter_sets();
+        }
     }
 
     #[inline]

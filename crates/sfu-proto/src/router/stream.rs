@@ -332,6 +332,16 @@ impl StreamRx {
         }
     }
 
+    /// Whether a key frame came with parameter sets.
+    pub(crate) fn has_parameter_sets(&self) -> bool {
+        self.entries.whole
+    }
+
+    /// From now on a key frame without parameter sets has lost them.
+    pub(crate) fn expect_parameter_sets(&mut self) {
+        self.entries.whole = true;
+    }
+
     pub(crate) fn has_media(&self) -> bool {
         self.highest.is_some()
     }
