@@ -74,7 +74,7 @@ impl Run {
     fn new(link: Link, seed: u64) -> Self {
         Self {
             link,
-            random: Random(seed * 0x9e37_79b9_7f4a_7c15 + 1),
+            random: Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(1)),
             estimator: SendSide::new(600_000, 0),
             number: 65_000,
             free_at: 0,
