@@ -5,7 +5,7 @@
 //! decides; a switch itself happens in `egress`, at a key frame.
 //!
 //! # Cost
-//! Proportional to the consumers of the producer, when one of its encodings comes or goes.
+//! Proportional to the consumers of the producer, when one of its encodings comes or goes or a preference changes.
 
 use std::time::Instant;
 
@@ -31,22 +31,9 @@ impl Router {
             .get_mut(consumer.0)
             .ok_or(RouterError::Unknown)?;
         entry.details.preferred = preferred;
-        let Some(producer) = self.producers.get(entry.producer) else {
-            return Ok(());
-        };
-        let lives = producer.streams.iter().map(|s| self.streams[*s].liveness());
-        if entry.choose_encoding(lives) && entry.is_active() {
-            let wanted = usize::from(entry.wanted_encoding());
-            if let Some(s) = producer.streams.get(wanted).copied() {
-                self.request_stream_key_frame(s, at);
-            }
-        }
+        let producer = entry.producer;
+        self.choose_encoding(producer, None, at);
         Ok(())
-    }
-
-    /// Returns the preference of a consumer; `None` without one, and for an unknown consumer.
-    pub fn preferred_layers(&self, consumer: ConsumerKey) -> Option<Layers> {
-        self.consumers.get(consumer.0)?.details.preferred
     }
 
     /// Returns the layers that are sent to a consumer. `None` before the first packet, while it is paused, for a
@@ -81,8 +68,8 @@ impl Router {
         }
     }
 
-    /// Called when a stream of a producer became active or inactive: chooses the encoding of each consumer anew.
-    /// `arrived` is the stream whose newest packet still waits for the flush.
+    /// Called when a stream of a producer became active or inactive, or a preference changed: chooses the encoding of
+    /// each consumer anew. `arrived` is the stream whose newest packet still waits for the flush.
     pub(super) fn choose_encoding(&mut self, p: u32, arrived: Option<u32>, now: Micros) {
         let Some(producer) = self
             .producers
