@@ -13,6 +13,7 @@ pub(crate) mod aimd;
 pub(crate) mod arrival;
 pub(crate) mod clock;
 pub(crate) mod groups;
+pub(crate) mod least;
 pub(crate) mod loss;
 pub(crate) mod queue;
 pub mod send_side;

@@ -8,6 +8,7 @@
 //! - A path that has become longer for good counts as a queue for three seconds, not for ever.
 
 use crate::bwe::clock::{Micros, since};
+use crate::bwe::least::Least;
 
 const BUCKET: Micros = 10_000_000;
 const GROWN: i64 = 15_000;
@@ -15,54 +16,47 @@ const STANDING: i64 = 40_000;
 const LONGEST_STANDING: Micros = 3_000_000;
 
 /// The queue of one path.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Queue {
-    since: Micros,
-    current: Option<i64>,
-    before: Option<i64>,
+    least: Least,
     /// Above the least delay, microseconds.
     delay: i64,
     standing_since: Option<Micros>,
 }
 
+impl Default for Queue {
+    fn default() -> Self {
+        Self {
+            least: Least::over(BUCKET),
+            delay: 0,
+            standing_since: None,
+        }
+    }
+}
+
 impl Queue {
     /// Takes the least delay of a feedback: arrival by the receiver's clock less departure by ours.
     pub(crate) fn add(&mut self, least: i64, now: Micros) {
-        if now.saturating_sub(self.since) >= BUCKET {
-            self.since = now;
-            self.before = self.current.take();
-        }
-        let lower = |old: i64| if since(least, old) < 0 { least } else { old };
-        let current = self.current.map_or(least, lower);
-        self.current = Some(current);
-        let base = self.before.map_or(current, |before| {
-            if since(current, before) < 0 {
-                current
-            } else {
-                before
-            }
-        });
-        self.delay = since(least, base);
+        self.least.add(least, now);
+        self.delay = self.least.get().map_or(0, |base| since(least, base));
         if self.delay < STANDING {
             self.standing_since = None;
             return;
         }
         let from = *self.standing_since.get_or_insert(now);
         if now.saturating_sub(from) > LONGEST_STANDING {
-            *self = Self {
-                since: now,
-                current: Some(least),
-                ..Self::default()
-            };
+            self.least.restart(least, now);
+            self.delay = 0;
+            self.standing_since = None;
         }
     }
 
-    /// Tells whether a queue is there at all.
+    /// Returns whether a queue is there at all.
     pub(crate) fn has_grown(&self) -> bool {
         self.delay >= GROWN
     }
 
-    /// Tells whether a queue is there that has to be drained.
+    /// Returns whether a queue is there that has to be drained.
     pub(crate) fn is_standing(&self) -> bool {
         self.delay >= STANDING
     }

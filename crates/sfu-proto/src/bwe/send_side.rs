@@ -10,8 +10,8 @@
 //! - Whatever a receiver reports, the estimate stays between 30 kbit/s and the higher of start value and ceiling.
 //!
 //! # Cost
-//! 16 bytes a packet and one store to record it; feedback costs about 100 ns a packet, and at most as many packets as
-//! the ring holds. Only [`SendSide::tick`] allocates, when the ring has to grow.
+//! 16 bytes a packet and one store to record it; a feedback costs a look at each packet it reports, and at most as many
+//! as the ring holds. Only [`SendSide::tick`] allocates, when the ring has to grow.
 //!
 //! # Left out
 //! Probing; receivers without transport-wide feedback.
@@ -22,6 +22,7 @@ use crate::bwe::acked::Acked;
 use crate::bwe::aimd::{Aimd, Path};
 use crate::bwe::clock::{Micros, ReceiverClock, since};
 use crate::bwe::groups::{Groups, Outcome};
+use crate::bwe::least::Least;
 use crate::bwe::loss::Loss;
 use crate::bwe::queue::Queue;
 use crate::bwe::sent::{Fate, Sent};
@@ -58,32 +59,6 @@ pub enum PathState {
     Unanswered,
 }
 
-/// The shortest round trip of the last one to two seconds.
-#[derive(Clone, Copy, Debug, Default)]
-struct ShortestRtt {
-    since: Micros,
-    current: Option<Micros>,
-    before: Option<Micros>,
-}
-
-impl ShortestRtt {
-    fn add(&mut self, rtt: Micros, now: Micros) {
-        if now.saturating_sub(self.since) >= RTT_WINDOW {
-            self.since = now;
-            self.before = self.current.take();
-        }
-        let rtt = rtt.clamp(1, LONGEST_RTT);
-        self.current = Some(self.current.map_or(rtt, |shortest| shortest.min(rtt)));
-    }
-
-    fn get(&self) -> Option<Micros> {
-        match (self.current, self.before) {
-            (Some(current), Some(before)) => Some(current.min(before)),
-            (current, before) => current.or(before),
-        }
-    }
-}
-
 /// Estimator of the path to one receiver.
 #[derive(Debug)]
 pub struct SendSide {
@@ -95,7 +70,8 @@ pub struct SendSide {
     acked: Acked,
     aimd: Aimd,
     loss: Loss,
-    rtt: ShortestRtt,
+    /// Microseconds, of the last one to two seconds.
+    rtt: Least,
     start: f64,
     ceiling: f64,
     /// Highest number reported received.
@@ -125,7 +101,7 @@ impl SendSide {
             acked: Acked::default(),
             aimd: Aimd::new(start_bps as f64, now),
             loss: Loss::default(),
-            rtt: ShortestRtt::default(),
+            rtt: Least::over(RTT_WINDOW),
             start: start_bps as f64,
             ceiling: f64::INFINITY,
             newest: None,
@@ -156,7 +132,12 @@ impl SendSide {
 
     /// Takes a round trip measured by other means.
     pub fn on_round_trip(&mut self, rtt: Micros, now: Micros) {
-        self.rtt.add(rtt, now);
+        self.add_round_trip(rtt, now);
+    }
+
+    fn add_round_trip(&mut self, rtt: Micros, now: Micros) {
+        let rtt = rtt.clamp(1, LONGEST_RTT);
+        self.rtt.add(rtt.cast_signed(), now);
     }
 
     /// Takes a feedback that arrived now.
@@ -208,7 +189,7 @@ impl SendSide {
             self.queue.add(least, now);
         }
         if let Some(sent_at) = newest_sent {
-            self.rtt.add(now.saturating_sub(sent_at), now);
+            self.add_round_trip(now.saturating_sub(sent_at), now);
         }
         if let Some(newest) = self.newest.filter(|_| self.newest != before) {
             let next = self.sent.sent_at(newest + 1);
@@ -245,7 +226,7 @@ impl SendSide {
                 .acked
                 .delivered(MOMENT, now)
                 .filter(|_| drained.is_none()),
-            rtt: self.rtt.get().unwrap_or(UNKNOWN_RTT),
+            rtt: self.round_trip().unwrap_or(UNKNOWN_RTT),
             ceiling: self.ceiling,
         };
         if self.state(now) != PathState::Unanswered {
@@ -270,7 +251,7 @@ impl SendSide {
         let seconds = passed.min(1_000_000) as f64 / 1e6;
         if self.state(now) == PathState::Unanswered {
             self.aimd.scale(ABSENT_FACTOR.powf(seconds));
-        } else if self.is_sending(now) && self.rtt.get().is_some_and(|rtt| rtt > HOPELESS_RTT) {
+        } else if self.is_sending(now) && self.round_trip().is_some_and(|rtt| rtt > HOPELESS_RTT) {
             self.aimd.scale(HOPELESS_FACTOR.powf(seconds));
         }
     }
@@ -283,7 +264,7 @@ impl SendSide {
     /// Returns how the path is used.
     #[must_use]
     pub fn state(&self, now: Micros) -> PathState {
-        let patience = ABSENCE.max(3 * self.rtt.get().unwrap_or(UNKNOWN_RTT));
+        let patience = ABSENCE.max(3 * self.round_trip().unwrap_or(UNKNOWN_RTT));
         let absent = self.unanswered.is_some_and(|(since, before)| {
             now.saturating_sub(since) > patience && self.sent.totals().1 - before >= UNANSWERED
         });
@@ -318,7 +299,7 @@ impl SendSide {
     /// Returns the shortest round trip of the last one to two seconds of feedback, in microseconds.
     #[must_use]
     pub fn round_trip(&self) -> Option<Micros> {
-        self.rtt.get()
+        self.rtt.get().map(i64::cast_unsigned)
     }
 
     /// Returns how many packets were reported received that were never sent or are forgotten.
