@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod link_net;
+mod seeded;
 
 use std::time::{Duration, Instant};
 
@@ -89,7 +90,7 @@ fn loss_of_a_fifth_and_reordering_are_survived() {
         jitter: Duration::from_millis(60),
         ..CLEAN
     };
-    let mut random = Random::seeded();
+    let mut random = seeded_random();
     for round in 0..20 {
         let mut world = pair(ROLES[round % 2], wire);
         world.random = random.fork();

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod link_net;
+mod seeded;
 
 use std::time::Duration;
 
@@ -151,7 +152,7 @@ fn batter(
 fn at_stage(role: DtlsRole, stage: impl Fn(&mut World<LinkEnd, LinkEnd>)) {
     let mut world = pair(role, CLEAN);
     stage(&mut world);
-    let mut random = Random::seeded();
+    let mut random = seeded_random();
     batter(&mut world.server, client_address(), world.now, &mut random);
     batter(&mut world.client, server_address(), world.now, &mut random);
     let ok = world.run(Duration::from_secs(20), |server, client| {
@@ -220,7 +221,7 @@ fn before_connect_was_called() {
         server.saw(&LinkEvent::Ice(IceState::Connected))
             || server.saw(&LinkEvent::Ice(IceState::Completed))
     }));
-    let mut random = Random::seeded();
+    let mut random = seeded_random();
     batter(&mut world.server, client_address(), world.now, &mut random);
     world
         .server
@@ -241,7 +242,7 @@ fn when_closed_or_failed() {
             && client.has_keys())
     );
     world.server.link.close(world.now);
-    let mut random = Random::seeded();
+    let mut random = seeded_random();
     batter(&mut world.server, client_address(), world.now, &mut random);
     world.cut = true;
     assert!(world.run(Duration::from_secs(60), |_, client| {
@@ -252,7 +253,7 @@ fn when_closed_or_failed() {
 
 #[test]
 fn datagrams_of_this_very_call_with_flipped_bits_break_nothing_once_connected() {
-    let mut random = Random::seeded();
+    let mut random = seeded_random();
     for role in [DtlsRole::Client, DtlsRole::Server] {
         let mut world = pair(role, CLEAN);
         // Tap what both ends send until the keys are there.

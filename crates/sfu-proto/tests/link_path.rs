@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod link_net;
+mod seeded;
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod link_net;
+mod seeded;
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -186,7 +187,7 @@ fn loss_and_reordering_are_survived() {
         jitter: Duration::from_millis(50),
         ..CLEAN
     };
-    let mut random = Random::seeded();
+    let mut random = seeded_random();
     let mut connected = 0;
     for round in 0..15 {
         let (active, version) = [

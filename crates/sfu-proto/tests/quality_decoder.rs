@@ -4,6 +4,7 @@
 
 mod quality_stage;
 mod router_call;
+mod seeded;
 
 use meeshy_sfu_proto::router::Codec;
 use quality_stage::decoder::{Decoder, Faults};

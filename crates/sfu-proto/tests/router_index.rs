@@ -3,6 +3,7 @@
 
 mod router_call;
 mod router_mesh;
+mod seeded;
 
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use meeshy_sfu_proto::rtcp::nack;
 use meeshy_sfu_proto::srtp::SrtpProfile;
 use router_call::*;
 use router_mesh::Mesh;
+use seeded::Random;
 
 fn nack_of(ssrc: u32, sequences: &[u16]) -> Vec<u8> {
     let mut out = vec![0; 1400];
@@ -81,17 +83,6 @@ fn a_lossy_mesh_with_nacks_uses_no_index_twice() {
     }
 }
 
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((mixed ^ (mixed >> 31)) % bound.max(1) as u64) as usize
-    }
-}
-
 /// A stream alice sends.
 struct Stream {
     encoding: Option<usize>,
@@ -108,7 +99,7 @@ struct Stream {
 /// never, sources that change, jump and fall silent, and requests for any number.
 struct Walk {
     call: Call,
-    dice: Dice,
+    dice: Random,
     alice: Peer,
     receivers: Vec<Peer>,
     producers: Vec<ProducerKey>,
@@ -170,7 +161,7 @@ impl Walk {
         ];
         Self {
             call,
-            dice: Dice(seed),
+            dice: Random::new(seed),
             alice,
             receivers,
             producers,

@@ -6,12 +6,13 @@
 
 mod quality_stage;
 mod router_call;
+mod seeded;
 
 use meeshy_sfu_proto::router::Codec;
 use quality_stage::decoder::{Decoder, Faults};
 use quality_stage::link::Path;
-use quality_stage::random::Random;
 use quality_stage::*;
+use seeded::Random;
 
 /// Switches of one call; further ones take another seed.
 const SWITCHES_OF_A_CALL: usize = 50;

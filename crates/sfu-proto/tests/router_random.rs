@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod router_call;
+mod seeded;
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -10,21 +11,7 @@ use meeshy_sfu_proto::net::classify;
 use meeshy_sfu_proto::router::{ConsumerKey, ProducerKey, RouterEvent};
 use meeshy_sfu_proto::rtcp::{nack, pli::Pli};
 use router_call::*;
-
-struct Dice(u64);
-
-impl Dice {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound.max(1) as u64) as usize
-    }
-}
+use seeded::Random;
 
 struct Track {
     owner: usize,
@@ -45,7 +32,7 @@ struct Stream {
 
 struct Walk {
     call: Call,
-    dice: Dice,
+    dice: Random,
     peers: Vec<Option<Peer>>,
     tracks: Vec<Track>,
     streams: HashMap<(usize, u32), Stream>,
@@ -56,7 +43,7 @@ impl Walk {
     fn new(seed: u64) -> Self {
         Self {
             call: Call::new(),
-            dice: Dice(seed),
+            dice: Random::new(seed),
             peers: Vec::new(),
             tracks: Vec::new(),
             streams: HashMap::new(),

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod router_call;
+mod seeded;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,28 +11,9 @@ use meeshy_sfu_proto::router::EncodingConfig;
 use meeshy_sfu_proto::rtcp::{FirEntry, Packet as Rtcp, Pli, fir, nack, packets};
 use meeshy_sfu_proto::srtp::SrtpProfile;
 use router_call::*;
+use seeded::Random;
 
 const MS: Duration = Duration::from_millis(1);
-
-/// SplitMix64 with a seed that is printed.
-struct Dice(u64);
-
-impl Dice {
-    fn new() -> Self {
-        let seed = std::env::var("MEESHY_TEST_SEED")
-            .ok()
-            .and_then(|seed| seed.parse().ok());
-        let seed = seed.unwrap_or(20_261_122);
-        eprintln!("MEESHY_TEST_SEED={seed}");
-        Self(seed)
-    }
-
-    fn hits(&mut self, percent: u64) -> bool {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        (mixed ^ (mixed >> 27)) % 100 < percent
-    }
-}
 
 fn requests(compounds: &[Vec<u8>]) -> (Vec<u16>, usize, usize) {
     let (mut nacked, mut plis, mut firs) = (Vec::new(), 0, 0);
@@ -60,7 +42,7 @@ fn pli_of(ssrc: u32) -> Vec<u8> {
 
 #[test]
 fn seeded_loss_on_both_sides_is_repaired_by_rtx() {
-    let mut dice = Dice::new();
+    let mut dice = Random::from_environment(20_261_122);
     let mut call = Call::new();
     let (mut alice, mut bob, producer, consumer) =
         call.pair(video(1000), video_consumer(5000, "0"));
@@ -77,7 +59,7 @@ fn seeded_loss_on_both_sides_is_repaired_by_rtx() {
             packet.payload[2..4].copy_from_slice(&step.to_be_bytes());
             history.insert(step, packet.clone());
             let datagram = alice.protect(&packet);
-            if step > 0 && dice.hits(5) {
+            if step > 0 && dice.chance(0.05) {
                 lost_up += 1;
             } else {
                 call.deliver(&alice, &datagram);
@@ -100,14 +82,14 @@ fn seeded_loss_on_both_sides_is_repaired_by_rtx() {
             };
             rtx_sequence += 1;
             let datagram = alice.protect(&rtx);
-            if !dice.hits(5) {
+            if !dice.chance(0.05) {
                 call.deliver(&alice, &datagram);
             }
         }
         call.flush();
         // The receiver loses, sees holes, asks; one request for each in 50 ms.
         for packet in call.inbox(&mut bob).rtp {
-            if newest.is_some() && dice.hits(5) {
+            if newest.is_some() && dice.chance(0.05) {
                 lost_down += 1;
                 continue;
             }
@@ -472,7 +454,7 @@ fn requests_name_the_media_and_the_sender_ssrc() {
 
 #[test]
 fn hostile_rtcp_changes_nothing_for_others() {
-    let mut dice = Dice::new();
+    let mut dice = Random::from_environment(20_261_122);
     let mut call = Call::new();
     let (mut alice, mut bob, mut mallory) = (call.peer(), call.peer(), call.peer());
     let producer = call.produce(&alice, video(1000));
@@ -481,7 +463,7 @@ fn hostile_rtcp_changes_nothing_for_others() {
     for round in 0..10_000u32 {
         let len = 8 + (round as usize * 4) % 200;
         let mut plain: Vec<u8> = (0..len)
-            .map(|_| u8::from(dice.hits(50)) * (dice.0 >> 32) as u8)
+            .map(|_| u8::from(dice.chance(0.5)) * dice.next() as u8)
             .collect();
         plain[0] = 0x80 | (plain[0] & 0x1f);
         plain[1] = 200 + (round % 8) as u8;

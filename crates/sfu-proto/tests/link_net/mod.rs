@@ -13,6 +13,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+pub use crate::seeded::Random;
 use meeshy_sfu_proto::link::{
     Certificate, DtlsRole, Fingerprint, HashAlgorithm, IceCandidate, IceParameters, IceProtocol,
     Link, LinkEvent, SrtpKeys,
@@ -76,7 +77,7 @@ impl<S: End, C: End> World<S, C> {
             wire,
             server_address: server_address(),
             client_address: client_address(),
-            random: Random::seeded(),
+            random: seeded_random(),
             flying: BTreeMap::new(),
             count: 0,
             sent: (0, 0),
@@ -334,47 +335,9 @@ pub fn pair(role: DtlsRole, wire: Wire) -> World<LinkEnd, LinkEnd> {
     World::new(LinkEnd::new(server), LinkEnd::new(client), wire, now)
 }
 
-/// Small generator; its seed is printed, and taken from MEESHY_TEST_SEED.
-pub struct Random(u64);
-
-impl Random {
-    pub fn seeded() -> Random {
-        let seed = std::env::var("MEESHY_TEST_SEED")
-            .ok()
-            .and_then(|text| text.parse().ok())
-            .unwrap_or_else(|| u64::from(std::process::id()).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        println!("MEESHY_TEST_SEED={seed}");
-        Random(seed)
-    }
-
-    /// Another generator, for one of several rounds.
-    pub fn fork(&mut self) -> Random {
-        Random(self.next())
-    }
-
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    pub fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound as u64) as usize
-    }
-
-    pub fn unit(&mut self) -> f64 {
-        (self.next() >> 11) as f64 / (1u64 << 53) as f64
-    }
-
-    pub fn chance(&mut self, probability: f64) -> bool {
-        self.unit() < probability
-    }
-
-    pub fn bytes(&mut self, length: usize) -> Vec<u8> {
-        (0..length).map(|_| self.next() as u8).collect()
-    }
+/// The generator of this run: its seed is printed, and taken from MEESHY_TEST_SEED.
+pub fn seeded_random() -> Random {
+    Random::from_environment(u64::from(std::process::id()).wrapping_mul(0x9e37_79b9_7f4a_7c15))
 }
 
 /// The first ClientHello of a client link, and that client's fingerprints.

@@ -12,9 +12,9 @@ use meeshy_sfu_proto::router::Codec;
 use meeshy_sfu_proto::rtcp::{Packet as Rtcp, SenderInfo, bye, packets};
 
 use super::encoder::Encoder;
-use super::random::Random;
 use super::{Micros, PICTURE, TICKS_PER_PICTURE};
 use crate::router_call::{Packet, Peer, written};
+use crate::seeded::Random;
 
 const PAYLOAD_TYPE: u8 = 96;
 const RTX_PAYLOAD_TYPE: u8 = 97;

@@ -3,7 +3,7 @@
 //! Sans-I/O: says when a datagram arrives, if it does.
 
 use super::Micros;
-use super::random::Random;
+use crate::seeded::Random;
 
 /// Properties of a path.
 #[derive(Clone, Copy, Debug)]

@@ -9,7 +9,6 @@ pub mod camera;
 pub mod decoder;
 pub mod encoder;
 pub mod link;
-pub mod random;
 pub mod viewer;
 
 use std::cmp::Reverse;
