@@ -11,7 +11,7 @@ import contextlib
 import difflib
 import os
 import signal
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -180,6 +180,7 @@ def _run_one(chosen: Scenario, options: SimulateOptions, outputs: Outputs) -> No
 
     refuse_unused(options, chosen.name, [chosen])
     scenario = with_options(chosen, options)
+    _warn_of_own_network([scenario])
     heading = (
         f"{scenario.name}: {scenario.participants.count} participants, {scenario.participants.bots} bots"
     )
@@ -208,6 +209,7 @@ def _run_suite(chosen: Suite, options: SimulateOptions, outputs: Outputs) -> NoR
             f"--server: the parts of {chosen.name} need a gateway and a media server; run its scenarios one by one"
         )
     whole = chosen.with_values(lambda scenario: with_options(scenario, options))
+    _warn_of_own_network([part.scenario for part in whole.parts])
     signals = Signals()
 
     def run(out: Path | None) -> tuple[Path, SuiteSummary]:
@@ -229,6 +231,13 @@ def _run_suite(chosen: Suite, options: SimulateOptions, outputs: Outputs) -> NoR
     )
     outputs.write(parts_of(summary), directory / "report.html")
     show_suite(summary, directory, as_json=options.as_json, code=signals.exit_code)
+
+
+def _warn_of_own_network(scenarios: Iterable[Scenario]) -> None:
+    from simulator.runs.own_network import out_of_reach
+
+    for sentence in dict.fromkeys(sentence for one in scenarios for sentence in out_of_reach(one)):
+        console.notice(f"warning: {sentence}")
 
 
 def until_not_void(
