@@ -386,9 +386,7 @@ async def test_no_mutated_request_gets_a_piece_of_a_token_back(
                 assert " 500 " not in text.partition("\r\n")[0], (raw, got, caplog.text)
                 if text.startswith("HTTP/1.1 4"):
                     assert "\r\nContent-Type: application/json" in text, (raw, got)
-    assert answers > 100, (
-        "requests that are whole are answered, on a slow machine most of them within the second"
-    )
+    assert answers > 200
     assert not [piece for piece in PIECES if piece in caplog.text], caplog.text
     assert "Traceback" not in caplog.text, caplog.text
     assert (await answer_to(url, get(b"Connection: close\r\n")))[0] == 200
